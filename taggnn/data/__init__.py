@@ -1,0 +1,1 @@
+"""Videos: lists and folders to clips, clips to frames, frames to batches."""
