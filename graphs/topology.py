@@ -1,0 +1,194 @@
+"""A topology: a rule that says which node hears which, before any grid, batch or device is known.
+
+Axes: T frames, P places of a frame, N nodes of one clip (time slowest), E edges of one clip.
+"""
+
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from math import prod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+SPATIAL = 0
+TEMPORAL = 1
+
+
+@dataclass(frozen=True)
+class Topology(ABC):
+    """A rule from which edge list, edge count and degrees of any grid follow.
+
+    A rule of your own is a frozen dataclass with one method, ``edges``; ``num_edges`` and ``degree`` have closed forms where
+    the rule knows them and are counted from the list where it does not. Rules add up: ``Clique() + Chain(reach=2)``.
+    """
+
+    # The axes of a grid, time first. A rule on joints has ("frames", "joints").
+    axes: ClassVar[tuple[str, ...]] = ("frames", "height", "width")
+    # The edge types the rule may produce; rules that share none cannot share an edge.
+    edge_types: ClassVar[tuple[int, ...]] = (SPATIAL, TEMPORAL)
+
+    @abstractmethod
+    def edges(self, grid: Sequence[int], device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+        """Lists the edges of one clip, sorted by target and, within a target, by source.
+
+        Sorted so, the list is already in CSR form: the edges into node i are the slice ``ptr[i]:ptr[i + 1]`` with
+        ``ptr = [0, cumsum(degree)]``.
+
+        Args:
+            grid: sizes along ``axes``, each at least 1.
+            device: where the tensors are made.
+
+        **Shapes:** ``edge_index`` (2, E) long, row 0 the source and row 1 the target as in PyG; ``edge_type`` (E,) long, 0
+        inside a frame and 1 between frames. No self-loops and no edge twice.
+
+        Raises:
+            ValueError: ``grid`` does not hold one positive integer for each of ``axes``.
+        """
+
+    def num_edges(self, grid: Sequence[int]) -> int:
+        """Counts the directed edges E of one clip, self-loops left out."""
+        return self.edges(grid)[1].numel()
+
+    def degree(self, grid: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
+        """Counts for each node the edges into it, self-loop left out.
+
+        **Shapes:** (N,) long.
+        """
+        return torch.bincount(self.edges(grid, device)[0][1], minlength=prod(self.checked(grid)))
+
+    def join(self, other: "Topology") -> "Topology | None":
+        """Returns the single rule that equals this one and ``other`` together, or None where they stay two rules."""
+        return self if self == other else None
+
+    def checked(self, grid: Sequence[int]) -> tuple[int, ...]:
+        """Returns ``grid`` as a tuple of plain integers.
+
+        Raises:
+            ValueError: it does not hold one positive integer for each of ``axes``.
+        """
+        try:
+            shape = tuple(operator.index(size) for size in grid if not isinstance(size, bool))
+            fits = len(shape) == len(tuple(grid)) == len(self.axes) and min(shape) >= 1
+        except TypeError:
+            fits = False
+        if not fits:
+            raise ValueError(f"grid is {len(self.axes)} positive integers ({', '.join(self.axes)}), given {grid!r}")
+        return shape
+
+    def __add__(self, other: "Topology") -> "Topology":
+        if not isinstance(other, Topology):
+            return NotImplemented
+        parts = _simplest((self, other))
+        return parts[0] if len(parts) == 1 else Union(parts)
+
+    def __str__(self) -> str:
+        options = [(f.name, getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != f.default]
+        listed = ", ".join(f"{name}={value}" for name, value in options)
+        return type(self).__name__.lower() + (f"({listed})" if listed else "")
+
+
+@dataclass(frozen=True)
+class NoEdges(Topology):
+    """Nobody hears anybody: the control that shows what a graph adds, and the zero of ``+``."""
+
+    edge_types: ClassVar[tuple[int, ...]] = ()
+
+    def edges(self, grid: Sequence[int], device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+        self.checked(grid)
+        none = torch.empty(2, 0, dtype=torch.long, device=device)
+        return none, none[0].clone()
+
+    def join(self, other: Topology) -> Topology:
+        return other
+
+    def __str__(self) -> str:
+        return "none"
+
+
+@dataclass(frozen=True)
+class Union(Topology):
+    """The edges of several rules, each edge once; ``a + b`` makes it.
+
+    Parts are flattened, joined where one rule says both (two chains are the longer one) and put in a fixed order, so that
+    unions of the same rules are equal however they were written. An edge that two parts share keeps the lower edge type.
+
+    Args:
+        parts: the rules, at least two different ones.
+
+    Raises:
+        ValueError: fewer than two different rules, or rules over different axes.
+    """
+
+    parts: tuple[Topology, ...]
+
+    def __post_init__(self) -> None:
+        parts = _simplest(self.parts)
+        if len(parts) < 2:
+            given = ", ".join(map(str, self.parts)) or "nothing"
+            raise ValueError(
+                f"a union needs at least two different rules, given {given}; sum(rules, NoEdges()) takes any number"
+            )
+        if len({part.axes for part in parts}) > 1:
+            listed = "; ".join(f"{part} has {', '.join(part.axes)}" for part in parts)
+            raise ValueError(f"a union needs rules over the same axes: {listed}")
+        object.__setattr__(self, "parts", parts)
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return self.parts[0].axes
+
+    @property
+    def edge_types(self) -> tuple[int, ...]:
+        return tuple(sorted({kind for part in self.parts for kind in part.edge_types}))
+
+    def edges(self, grid: Sequence[int], device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+        num_nodes = prod(self.checked(grid))
+        listed = [part.edges(grid, device) for part in self.parts]
+        (source, target), kind = torch.cat([edges for edges, _ in listed], 1), torch.cat([kinds for _, kinds in listed])
+        by_kind = torch.argsort(kind, stable=True)
+        # Stable, so that of two equal edges the one with the lower type comes first and stays.
+        key, by_edge = torch.sort((target * num_nodes + source)[by_kind], stable=True)
+        first = torch.ones_like(key, dtype=torch.bool)
+        first[1:] = key[1:] != key[:-1]
+        order = by_kind[by_edge][first]
+        return torch.stack([source[order], target[order]]), kind[order]
+
+    def num_edges(self, grid: Sequence[int]) -> int:
+        if self._disjoint:
+            return sum(part.num_edges(grid) for part in self.parts)
+        return super().num_edges(grid)
+
+    def degree(self, grid: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
+        if self._disjoint:
+            return torch.stack([part.degree(grid, device) for part in self.parts]).sum(0)
+        return super().degree(grid, device)
+
+    @property
+    def _disjoint(self) -> bool:
+        return sum(len(part.edge_types) for part in self.parts) == len(self.edge_types)
+
+    def __str__(self) -> str:
+        return "+".join(map(str, self.parts))
+
+
+def _simplest(rules: Iterable[Topology]) -> tuple[Topology, ...]:
+    simple: list[Topology] = []
+    for rule in _flat(rules):
+        for i, other in enumerate(simple):
+            joined = other.join(rule) or rule.join(other)
+            if joined is not None:
+                simple[i] = joined
+                break
+        else:
+            simple.append(rule)
+    return tuple(sorted(simple, key=lambda rule: (rule.edge_types, str(rule))))
+
+
+def _flat(rules: Iterable[Topology]) -> Iterable[Topology]:
+    for rule in rules:
+        if not isinstance(rule, Topology):
+            raise ValueError(f"a union is made of topologies, given {rule!r}")
+        yield from rule.parts if isinstance(rule, Union) else (rule,)
