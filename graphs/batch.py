@@ -139,16 +139,16 @@ class Graph:
 def to_batch(tokens: Tensor, topology: Topology) -> "Batch":
     """Turns backbone tokens into one PyG Batch, equal to ``Batch.from_data_list`` of one Data a clip, without a loop.
 
-    Its edges are the cached ones, shared between calls: write to a clone. ``pos`` holds (t, h, w) as floating point (tokens
-    of half precision get float32, where every coordinate is exact), because PyG's transforms and point convolutions compute
-    with it.
+    Its edges are the cached ones, shared between calls: write to a clone. ``pos`` holds (t, h, w) as floating point,
+    because PyG's transforms and point convolutions compute with it; tokens of half precision get float32, where every
+    coordinate is exact.
 
     Args:
         tokens: features of the token grid, in any memory layout; gradients flow back to them.
         topology: the rule that gives the edges.
 
-    **Shapes:** tokens (B, T, H, W, C) -> ``x`` (B*N, C), ``edge_index`` (2, B*E), ``edge_type`` (B*E,), ``pos`` (B*N, 3),
-    ``batch`` (B*N,), ``ptr`` (B + 1,).
+    **Shapes:** tokens (B, T, H, W, C) -> ``x`` (B*N, C), ``edge_index`` (2, B*E), ``edge_type`` (B*E,),
+    ``pos`` (B*N, 3), ``batch`` (B*N,), ``ptr`` (B + 1,).
 
     Raises:
         ValueError: tokens have another number of axes, or one of them is empty.

@@ -17,7 +17,7 @@ from .topology import SPATIAL, TEMPORAL, Topology
 
 @dataclass(frozen=True)
 class Clique(Topology):
-    """Inside a frame every node hears every other: T * P * (P - 1) edges of type 0 (TAG-Head's spatial edges)."""
+    """Inside a frame every node hears every other: T * P * (P - 1) edges of type 0 (as in TAG-Head)."""
 
     edge_types: ClassVar[tuple[int, ...]] = (SPATIAL,)
 
@@ -44,7 +44,7 @@ class Clique(Topology):
 
 @dataclass(frozen=True)
 class Chain(Topology):
-    """A node hears the same place up to ``reach`` frames before and after, as edges of type 1 (TAG-Head's temporal edges).
+    """A node hears the same place up to ``reach`` frames before and after: edges of type 1 (TAG-Head: reach 1).
 
     E = 2 * P * sum_{d=1..r} (T - d) with r = min(reach, T - 1).
 

@@ -17,12 +17,12 @@ def parse(spec: str, reach: int = 1) -> Topology:
     """Reads a topology from its name; the inverse of ``str(topology)``.
 
     Args:
-        spec: names of rules joined by ``+``, each with options in brackets where it has any: ``none``, ``clique``, ``chain``,
-            ``clique+chain``, ``clique+chain(reach=2)``.
+        spec: names of rules joined by ``+``, each with options in brackets where it has any: ``none``, ``clique``,
+            ``chain``, ``clique+chain``, ``clique+chain(reach=2)``.
         reach: the reach in frames of every chain that does not state its own.
 
     Raises:
-        ValueError: an unknown rule or option, or a value that the rule refuses.
+        ValueError: an unknown rule or option, or a value the rule refuses.
     """
     if not isinstance(spec, str):
         raise ValueError(f"topology is a text such as 'clique+chain', given {spec!r}")
@@ -41,6 +41,8 @@ def _rule(term: str, spec: str, reach: int) -> Topology:
     options = {"reach": reach} if "reach" in known else {}
     for option in (match["options"] or "").split(",") if (match["options"] or "").strip() else ():
         name, _, value = (part.strip() for part in option.partition("="))
+        if not known:
+            raise ValueError(f"topology {spec!r}: {match['name']} takes no options, given {option.strip()!r}")
         if name not in known:
             raise _unknown(f"option of {match['name']}", name, known, spec)
         if not re.fullmatch(r"-?\d+", value):

@@ -21,8 +21,8 @@ TEMPORAL = 1
 class Topology(ABC):
     """A rule from which edge list, edge count and degrees of any grid follow.
 
-    A rule of your own is a frozen dataclass with one method, ``edges``; ``num_edges`` and ``degree`` have closed forms where
-    the rule knows them and are counted from the list where it does not. Rules add up: ``Clique() + Chain(reach=2)``.
+    A rule of your own is a frozen dataclass with one method, ``edges``; ``num_edges`` and ``degree`` are counted from its
+    list unless the rule knows a closed form. Rules add up: ``Clique() + Chain(reach=2)``.
     """
 
     # The axes of a grid, time first. A rule on joints has ("frames", "joints").
@@ -41,8 +41,8 @@ class Topology(ABC):
             grid: sizes along ``axes``, each at least 1.
             device: where the tensors are made.
 
-        **Shapes:** ``edge_index`` (2, E) long, row 0 the source and row 1 the target as in PyG; ``edge_type`` (E,) long, 0
-        inside a frame and 1 between frames. No self-loops and no edge twice.
+        **Shapes:** ``edge_index`` (2, E) long, row 0 the source and row 1 the target as in PyG; ``edge_type`` (E,) long,
+        0 inside a frame and 1 between frames. No self-loops and no edge twice.
 
         Raises:
             ValueError: ``grid`` does not hold one positive integer for each of ``axes``.
@@ -70,8 +70,8 @@ class Topology(ABC):
             ValueError: it does not hold one positive integer for each of ``axes``.
         """
         try:
-            shape = tuple(operator.index(size) for size in grid if not isinstance(size, bool))
-            fits = len(shape) == len(tuple(grid)) == len(self.axes) and min(shape) >= 1
+            shape = tuple(operator.index(size) for size in grid)
+            fits = len(shape) == len(self.axes) and min(shape) >= 1 and not any(isinstance(size, bool) for size in grid)
         except TypeError:
             fits = False
         if not fits:
@@ -112,8 +112,9 @@ class NoEdges(Topology):
 class Union(Topology):
     """The edges of several rules, each edge once; ``a + b`` makes it.
 
-    Parts are flattened, joined where one rule says both (two chains are the longer one) and put in a fixed order, so that
-    unions of the same rules are equal however they were written. An edge that two parts share keeps the lower edge type.
+    Parts are flattened, joined where one rule says both (two chains are the longer one) and put in a fixed order, so
+    that unions of the same rules are equal however they were written. An edge that two parts share has the type that the
+    first of them gives it.
 
     Args:
         parts: the rules, at least two different ones.
@@ -148,12 +149,11 @@ class Union(Topology):
         num_nodes = prod(self.checked(grid))
         listed = [part.edges(grid, device) for part in self.parts]
         (source, target), kind = torch.cat([edges for edges, _ in listed], 1), torch.cat([kinds for _, kinds in listed])
-        by_kind = torch.argsort(kind, stable=True)
-        # Stable, so that of two equal edges the one with the lower type comes first and stays.
-        key, by_edge = torch.sort((target * num_nodes + source)[by_kind], stable=True)
+        # Stable, so that of two equal edges the earlier part's stays.
+        key, order = torch.sort(target * num_nodes + source, stable=True)
         first = torch.ones_like(key, dtype=torch.bool)
         first[1:] = key[1:] != key[:-1]
-        order = by_kind[by_edge][first]
+        order = order[first]
         return torch.stack([source[order], target[order]]), kind[order]
 
     def num_edges(self, grid: Sequence[int]) -> int:
