@@ -1,0 +1,165 @@
+"""Clip rows, lists of them, and the choice of the reader that makes them."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from taggnn.names import unknown
+
+# How many offenders an error message names before it only counts them.
+NAMED = 5
+# A larger class number is a slip of the column, and naming every class below it would fill the memory.
+MOST_CLASSES = 100_000
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One labelled piece of a video file.
+
+    Args:
+        path: the video file.
+        label: class number, from 0.
+        name: what users see in predictions and reports: unique in its list, relative to the root, with forward slashes.
+        start: first second of the piece; None for the file's beginning.
+        stop: second at which the piece ends; None for the file's end.
+    """
+
+    path: str
+    label: int
+    name: str
+    start: float | None = None
+    stop: float | None = None
+
+
+@dataclass(frozen=True)
+class ClipList:
+    """The clips of one split with the names of their classes.
+
+    Args:
+        clips: the rows, in the order of their source.
+        classes: class names; the position is the label.
+        source: the list file or folder that the rows come from, for messages.
+        missing: names of the rows that were left out because their file does not exist.
+    """
+
+    clips: tuple[Clip, ...]
+    classes: tuple[str, ...]
+    source: str
+    missing: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> Clip:
+        return self.clips[index]
+
+    @property
+    def counts(self) -> list[int]:
+        """Number of clips of each class, in the order of ``classes``."""
+        tally = Counter(clip.label for clip in self.clips)
+        return [tally[label] for label in range(len(self.classes))]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a list file before its video is looked for: where it stands, what it says, where the file may be."""
+
+    line: int
+    given: str
+    label: int
+    places: tuple[Path, ...]
+
+
+def read_clips(
+    root: str | Path,
+    list: str | Path | None = None,
+    classes: Sequence[str] | None = None,
+    missing: str = "error",
+) -> ClipList:
+    """Reads labelled clips; the reader follows from what is given.
+
+    No list: ``root/<class>/<video>`` (folders.py). A list whose name ends in ``.csv``: the columns of the TAG-Head
+    authors' lists (csv_list.py). Any other list: text lines ``path label`` (path_label.py).
+
+    Args:
+        root: folder that holds the videos.
+        list: list file; None for class folders.
+        classes: class names in label order, as the train list has them; labels are read against them. None: the names
+            found.
+        missing: what to do with a row whose file does not exist: ``"error"``, or ``"skip"`` to leave it out and name it
+            in ``ClipList.missing``.
+
+    Raises:
+        FileNotFoundError: if the root, the list or (with ``missing="error"``) a listed file does not exist.
+        ValueError: if the list says something impossible; the message names the file and the line.
+    """
+    from taggnn.data import csv_list, folders, path_label
+
+    root = Path(root)
+    if missing not in ("error", "skip"):
+        raise ValueError(f"missing {missing!r}: possible are 'error' and 'skip'")
+    if not root.is_dir():
+        what = "is a file, not a folder" if root.exists() else "no such folder"
+        raise FileNotFoundError(f"data root {root}: {what}")
+    if list is None:
+        return folders.read(root, classes)
+    list = Path(list)
+    if not list.is_file():
+        what = "is a folder; give the list file itself" if list.is_dir() else "no such list file"
+        raise FileNotFoundError(f"{list}: {what}")
+    reader = csv_list if list.suffix.lower() == ".csv" else path_label
+    try:
+        rows, names = reader.read(root, list, classes)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{list}: not a text file ({error})") from None
+    if not rows:
+        raise ValueError(f"{list}: the list is empty")
+    return _locate(root, list, rows, tuple(names), missing)
+
+
+def class_number(text: str, where: str) -> int:
+    """Reads a class number.
+
+    Raises:
+        ValueError: if it is not a whole number from 0.
+    """
+    if not (text.isascii() and text.isdecimal()) or int(text) >= MOST_CLASSES:
+        raise ValueError(f"{where}: {text!r} is not a class number; possible are 0, 1, 2, ... below {MOST_CLASSES}")
+    return int(text)
+
+
+def lacking(source: str, found: str, classes: Sequence[str]) -> ValueError:
+    """Builds the error for a class that the train list does not have."""
+    return unknown("class (the train list does not have it)", found, classes, source)
+
+
+def _locate(root: Path, source: Path, rows: Sequence[Row], classes: tuple[str, ...], missing: str) -> ClipList:
+    """Finds each row's file, refusing what is listed twice; all missing files are gathered into one message."""
+    clips, absent, seen = [], [], {}
+    for row in rows:
+        path = next((place for place in row.places if place.is_file()), None)
+        if path is None:
+            absent.append(row)
+        key = path or row.places[0]
+        if key in seen:
+            raise ValueError(f"{source}, line {row.line}: {row.given} is listed before, on line {seen[key]}")
+        seen[key] = row.line
+        if path is not None:
+            clips.append(Clip(str(path), row.label, _name(path, root)))
+    if absent and missing == "error":
+        shown = ", ".join(f"{row.given} (line {row.line})" for row in absent[:NAMED])
+        more = f" and {len(absent) - NAMED} more" if len(absent) > NAMED else ""
+        tried = " or ".join(str(place) for place in absent[0].places)
+        raise FileNotFoundError(
+            f"{source}: {len(absent)} of {len(rows)} listed files do not exist: {shown}{more}. "
+            f"The first was looked for at {tried}. Check the root, or leave missing files out with missing=skip"
+        )
+    if not clips:
+        raise FileNotFoundError(f"{source}: none of the {len(rows)} listed files exists under {root}")
+    return ClipList(tuple(clips), classes, str(source), tuple(row.given for row in absent))
+
+
+def _name(path: Path, root: Path) -> str:
+    """The path relative to the root, or as it is where the file lies elsewhere."""
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
