@@ -1,0 +1,34 @@
+"""The baseline every head is measured against: global average pooling and one linear layer."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+
+class PoolHead(nn.Module):
+    """Averages all tokens of a clip and classifies the average, as 3D CNNs are trained without a head of ours.
+
+    Formula: ``logits = W dropout(mean_n x_n) + b``.
+
+    Args:
+        channels: C of the backbone's tokens.
+        grid: (T, H, W) tokens; any grid works, it is taken so that all heads are built alike.
+        classes: K.
+        dropout: probability before the linear layer (default 0.2).
+
+    **Shapes:** tokens (B, T, H, W, C) -> logits (B, K) and extras ``pooled`` (B, C).
+    """
+
+    def __init__(self, channels: int, grid: Sequence[int], classes: int, *, dropout: float = 0.2) -> None:
+        super().__init__()
+        self.grid = tuple(grid)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(channels, classes)
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        pooled = tokens.mean((1, 2, 3))
+        return self.classifier(self.dropout(pooled)), {"pooled": pooled}
+
+    def resize(self, grid: Sequence[int]) -> None:
+        """Takes note of another token grid; nothing here depends on it."""
+        self.grid = tuple(grid)

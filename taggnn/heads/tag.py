@@ -1,0 +1,167 @@
+"""TAG-Head: Transformer encoder and space-time graph over the tokens of a clip.
+
+Axes: B clips, T frames, H W token grid, N = T*H*W nodes of one clip, C channels, K classes, A attention heads.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from graphs import Topology, parse
+
+from ..layers import GraphLayer, PositionTable, encoder
+from ..layers import readout as build_readout
+
+
+class TagHead(nn.Module):
+    """Tokens -> position -> Transformer encoder -> graph layers -> read-out -> logits.
+
+    Source: TAG-Head, https://arxiv.org/abs/2604.11498. The released head is ``TagHead.released``; the defaults here are ours:
+    there the mean over all nodes nearly cancels a linear propagation, so that the graph hardly moves the logits. A learned
+    convolution with a non-linearity and a residual, read out by attention, gives the graph something to do.
+
+    Formula::
+
+        X0     = project(tokens) + E
+        X      = Encoder(X0)
+        X      = X + act(conv(LayerNorm(X), edges))        for each graph layer
+        logits = W dropout(LayerNorm(readout_n(X))) + b
+
+    Args:
+        channels: C of the backbone's tokens.
+        grid: (T, H, W) tokens of one clip.
+        classes: K.
+        dim: channels inside the head; where it differs from ``channels`` a linear layer and LayerNorm lead there [ours]. None
+            (default): ``channels``, but 512 at most.
+        position: "joint", one table for all places (as released, default), or "factorised", one table an axis.
+        position_std: standard deviation of its normal start (default 0.02; released 1).
+        encoder_layers: Transformer layers (default 2); 0 leaves the encoder out.
+        encoder_heads: A of the encoder (default 8).
+        ffn: channels of the encoder's feed-forward part; None (default): 2*dim.
+        norm_first: pre-norm (default) or post-norm (released).
+        encoder_activation: "gelu" (default) or "relu" (released).
+        dropout: probability inside the encoder (default 0.1; released 0.5).
+        conv: graph convolution, a name of ``taggnn.convs.CONVS`` or the dotted path of a class (default "gat").
+        conv_options: further arguments of the convolution, by name.
+        graph_layers: how many (default 1); 0 leaves the graph out.
+        graph_norm: LayerNorm before each convolution (default).
+        graph_activation: after each convolution: "gelu" (default), "relu", "elu", "none".
+        graph_residual: add a graph layer's input to its output (default).
+        topology: who hears whom: "clique+chain" (default), "clique", "chain", "none".
+        reach: how many frames the chain reaches, each way (default 1).
+        impl: how the convolution is computed; never changes the result (default "auto").
+        readout: "attention" (default), "mean" or "max".
+        classifier_dropout: probability before the last linear layer (default 0).
+
+    **Shapes:** tokens (B, T, H, W, C) -> logits (B, K) and extras: ``encoded`` and ``propagated`` (B, T, H, W, dim), ``pooled``
+    (B, dim), and ``weights`` (B, T, H, W) where the read-out has weights.
+
+    Raises:
+        ValueError: an unknown name or option, or sizes that do not divide; in ``forward``, tokens of another grid.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        grid: Sequence[int],
+        classes: int,
+        *,
+        dim: int | None = None,
+        position: Literal["joint", "factorised"] = "joint",
+        position_std: float = 0.02,
+        encoder_layers: int = 2,
+        encoder_heads: int = 8,
+        ffn: int | None = None,
+        norm_first: bool = True,
+        encoder_activation: Literal["relu", "gelu"] = "gelu",
+        dropout: float = 0.1,
+        conv: str = "gat",
+        conv_options: dict[str, Any] | None = None,
+        graph_layers: int = 1,
+        graph_norm: bool = True,
+        graph_activation: str = "gelu",
+        graph_residual: bool = True,
+        topology: str = "clique+chain",
+        reach: int = 1,
+        impl: str = "auto",
+        readout: str = "attention",
+        classifier_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        dim = dim or min(channels, 512)
+        self.grid = tuple(grid)
+        self.topology = parse(topology, reach=reach)
+        project = [nn.Linear(channels, dim), nn.LayerNorm(dim)] if dim != channels else []
+        self.project = nn.Sequential(*project)
+        self.position = PositionTable(dim, grid, factorised=position == "factorised", std=position_std)
+        self.encoder = encoder(dim, encoder_layers, encoder_heads, ffn, dropout, norm_first, encoder_activation)
+        self.graph = nn.ModuleList(
+            GraphLayer(
+                dim,
+                self.topology,
+                conv,
+                conv_options,
+                impl,
+                norm=graph_norm,
+                activation=graph_activation,
+                residual=graph_residual,
+            )
+            for _ in range(graph_layers)
+        )
+        self.readout = build_readout(readout, dim)
+        self.norm = nn.LayerNorm(dim)
+        self.dropout = nn.Dropout(classifier_dropout)
+        self.classifier = nn.Linear(dim, classes)
+
+    @classmethod
+    def released(
+        cls, channels: int, grid: Sequence[int], classes: int, *, ffn: int = 1024, impl: str = "auto"
+    ) -> "TagHead":
+        """Builds the head exactly as its authors released it.
+
+        Source: TAG-Head, https://arxiv.org/abs/2604.11498, released code: a joint table from N(0, 1), two post-norm ReLU
+        layers with dropout 0.5, APPNP with K = 2 and alpha = 0.1 on clique + chain, mean, LayerNorm, Linear.
+
+        Args:
+            channels: C of the backbone's tokens; where it is not 512, a linear layer and LayerNorm lead there [ours].
+            grid: (T, H, W) tokens of one clip.
+            classes: K.
+            ffn: channels of the feed-forward part: 512 (HAA500), 1024 (Gym99, default), 2048 (Gym288).
+            impl: how the propagation is computed; never changes the result (default "auto").
+        """
+        return cls(
+            channels,
+            grid,
+            classes,
+            dim=512,
+            position_std=1.0,
+            ffn=ffn,
+            norm_first=False,
+            encoder_activation="relu",
+            dropout=0.5,
+            conv="appnp",
+            graph_norm=False,
+            graph_activation="none",
+            graph_residual=False,
+            impl=impl,
+            readout="mean",
+        )
+
+    def forward(self, tokens: Tensor, topology: Topology | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Classifies the tokens; ``topology`` takes the place of the head's own, for a diagnosis."""
+        x = self.position(self.project(tokens))
+        encoded = self.encoder(x.flatten(1, 3)).unflatten(1, self.grid)
+        x = encoded
+        for layer in self.graph:
+            x = layer(x, topology)
+        pooled, weights = self.readout(x.flatten(1, 3))
+        extras = {"encoded": encoded, "propagated": x, "pooled": pooled}
+        if weights is not None:
+            extras["weights"] = weights.unflatten(1, self.grid)
+        return self.classifier(self.dropout(self.norm(pooled))), extras
+
+    def resize(self, grid: Sequence[int]) -> None:
+        """Adapts the head to another token grid: the position table is interpolated, the graph is drawn anew."""
+        self.position.resize(grid)
+        self.grid = tuple(grid)

@@ -1,0 +1,240 @@
+"""The parts a token head is made of: position table, Transformer encoder, graph layer, read-outs.
+
+Axes: B clips, T frames, H W token grid, N = T*H*W nodes of one clip, C channels, A attention heads.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from graphs import Graph, Topology, graph
+
+from . import convs, kernels
+from .names import unknown
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "elu": nn.ELU, "none": nn.Identity}
+
+
+class PositionTable(nn.Module):
+    """Adds a learnable vector to every token of the grid.
+
+    Source: TAG-Head, https://arxiv.org/abs/2604.11498. Formula: ``x[b, t, h, w] + E[t, h, w]``, or ``+ E_t[t] + E_h[h] +
+    E_w[w]`` where factorised [ours].
+
+    Args:
+        channels: C.
+        grid: (T, H, W) tokens.
+        factorised: one table per axis in place of one for all places together (default: one joint table, as released).
+        std: standard deviation of the normal start (default 0.02; the released one is 1).
+
+    **Shapes:** (B, T, H, W, C) -> the same.
+
+    Raises:
+        ValueError: in ``forward``, tokens of another grid than the table's.
+    """
+
+    def __init__(self, channels: int, grid: Sequence[int], factorised: bool = False, std: float = 0.02) -> None:
+        super().__init__()
+        frames, height, width = grid
+        shapes = [(frames, 1, 1), (1, height, 1), (1, 1, width)] if factorised else [(frames, height, width)]
+        self.tables = nn.ParameterList(nn.Parameter(torch.randn(*shape, channels) * std) for shape in shapes)
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        return tuple(torch.broadcast_shapes(*(table.shape[:3] for table in self.tables)))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        if tuple(tokens.shape[1:4]) != self.grid:
+            raise ValueError(
+                f"tokens of grid {tuple(tokens.shape[1:4])} given to a head built for {self.grid} (frames, height, width): "
+                "feed clips of the size it was built for, or call resize() on the head first"
+            )
+        for table in self.tables:
+            tokens = tokens + table
+        return tokens
+
+    @torch.no_grad()
+    def resize(self, grid: Sequence[int]) -> None:
+        """Stretches the table to another grid by trilinear interpolation [ours]."""
+        for i, table in enumerate(self.tables):
+            size = (
+                tuple(grid)
+                if len(self.tables) == 1
+                else tuple(new if axis == i else 1 for axis, new in enumerate(grid))
+            )
+            stretched = F.interpolate(table.movedim(-1, 0)[None], size=size, mode="trilinear", align_corners=False)
+            self.tables[i] = nn.Parameter(stretched[0].movedim(0, -1).contiguous())
+
+
+def encoder(
+    channels: int,
+    layers: int,
+    heads: int = 8,
+    ffn: int | None = None,
+    dropout: float = 0.1,
+    norm_first: bool = True,
+    activation: Literal["relu", "gelu"] = "gelu",
+) -> nn.Module:
+    """Builds a Transformer encoder over the tokens of a clip.
+
+    Source: TAG-Head, https://arxiv.org/abs/2604.11498, section "encoder" (post-norm, ReLU, no final norm);
+    pre-norm with GELU and a final norm is the modern form.
+
+    Args:
+        channels: C, a multiple of ``heads``.
+        layers: how many; 0 gives the identity.
+        heads: A (default 8).
+        ffn: channels of the feed-forward part (default 2*C).
+        dropout: probability, everywhere in the layer (default 0.1).
+        norm_first: LayerNorm before attention and feed-forward, with a last one behind all layers (default), or after them.
+        activation: of the feed-forward part.
+
+    **Shapes:** (B, N, C) -> the same.
+
+    Raises:
+        ValueError: ``channels`` is no multiple of ``heads``.
+    """
+    if layers == 0:
+        return nn.Identity()
+    if channels % heads:
+        raise ValueError(
+            f"an encoder of {channels} channels cannot have {heads} attention heads; they must divide the channels"
+        )
+    layer = nn.TransformerEncoderLayer(
+        channels, heads, ffn or 2 * channels, dropout, activation, batch_first=True, norm_first=norm_first
+    )
+    last = nn.LayerNorm(channels) if norm_first else None
+    return nn.TransformerEncoder(layer, layers, norm=last, enable_nested_tensor=False)
+
+
+class GraphLayer(nn.Module):
+    """One step of propagation along the graph: norm, convolution, activation, residual.
+
+    Formula: ``x + dropout(act(conv(norm(x), edges)))``, each part but the convolution optional.
+
+    Args:
+        channels: C.
+        topology: who hears whom.
+        conv: a name of ``taggnn.convs.CONVS`` or a dotted path (default "gat").
+        conv_options: further arguments of the convolution, by name.
+        impl: how it is computed; never changes the result (default "auto").
+        norm: LayerNorm first (default).
+        activation: "relu", "gelu" (default), "elu" or "none".
+        residual: add the input (default).
+        dropout: probability (default 0).
+
+    **Shapes:** (B, T, H, W, C) -> the same.
+
+    Raises:
+        ValueError: unknown convolution, option, activation or implementation, or a convolution that does not give C channels.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        topology: Topology,
+        conv: str = "gat",
+        conv_options: dict | None = None,
+        impl: str = "auto",
+        norm: bool = True,
+        activation: str = "gelu",
+        residual: bool = True,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if activation not in ACTIVATIONS:
+            raise unknown("activation", activation, ACTIVATIONS)
+        self.topology = topology
+        self.norm = nn.LayerNorm(channels) if norm else nn.Identity()
+        self.conv = convs.build(conv, channels, **(conv_options or {}))
+        self.activation = ACTIVATIONS[activation]()
+        self.dropout = nn.Dropout(dropout)
+        self.residual = residual
+        self._kernel = kernels.find(self.conv, topology, impl)
+        self._try(conv, channels)
+
+    def forward(self, x: Tensor, topology: Topology | None = None) -> Tensor:
+        """Propagates once; ``topology`` takes the place of the layer's own, for a diagnosis."""
+        edges = graph(topology or self.topology, x.shape[1:4], x.device)
+        out = self._convolve(self.norm(x), edges)
+        out = self.dropout(self.activation(out))
+        return x + out if self.residual else out
+
+    def _convolve(self, x: Tensor, edges: Graph) -> Tensor:
+        return self._kernel(self.conv, x.flatten(1, 3), edges).unflatten(1, x.shape[1:4])
+
+    def _try(self, name: str, channels: int) -> None:
+        # A convolution from outside may want other inputs or give other sizes: said now, not after the data was read.
+        training, grid = self.conv.training, (2, 1, 2)
+        x = torch.zeros(1, *grid, channels)
+        try:
+            with torch.no_grad():
+                out = self._convolve(x, graph(self.topology, grid)) if self.conv.eval() else x
+        except Exception as error:
+            raise ValueError(
+                f"convolution {name} does not run on (x, edge_index): {type(error).__name__}: {error}"
+            ) from error
+        finally:
+            self.conv.train(training)
+        if out.shape != x.shape:
+            raise ValueError(f"convolution {name} must give {channels} channels per node; it gave {out.shape[-1]}")
+
+
+class MeanReadout(nn.Module):
+    """Mean over all nodes. **Shapes:** (B, N, C) -> (B, C), weights None."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, None]:
+        return x.mean(1), None
+
+
+class MaxReadout(nn.Module):
+    """Maximum over all nodes, channel by channel. **Shapes:** (B, N, C) -> (B, C), weights None."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, None]:
+        return x.amax(1), None
+
+
+class AttentionReadout(nn.Module):
+    """Weighted mean over the nodes, the weights learnt from their content.
+
+    Source: attention pooling of https://arxiv.org/abs/1802.04712, equation 8. Formula: ``a = softmax_n(w . tanh(V x_n))``,
+    ``sum_n a_n x_n``. The scores start at zero, so training starts from the plain mean.
+
+    Args:
+        channels: C.
+
+    **Shapes:** (B, N, C) -> pooled (B, C) and weights (B, N).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(channels, max(channels // 4, 1))
+        self.score = nn.Linear(max(channels // 4, 1), 1, bias=False)
+        nn.init.zeros_(self.score.weight)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        weights = self.score(torch.tanh(self.hidden(x))).squeeze(-1).softmax(-1)
+        return torch.einsum("bn,bnc->bc", weights.to(x.dtype), x), weights
+
+
+READOUTS: dict[str, type[nn.Module]] = {"mean": MeanReadout, "max": MaxReadout, "attention": AttentionReadout}
+
+
+def readout(name: str, channels: int) -> nn.Module:
+    """Builds a read-out ``x (B, N, C) -> (pooled (B, C), weights (B, N) or None)`` by name: mean, max or attention.
+
+    Raises:
+        ValueError: the name is unknown.
+    """
+    if name not in READOUTS:
+        raise unknown("read-out", name, READOUTS)
+    return READOUTS[name](channels)
