@@ -21,8 +21,8 @@ TEMPORAL = 1
 class Topology(ABC):
     """A rule from which edge list, edge count and degrees of any grid follow.
 
-    A rule of your own is a frozen dataclass with one method, ``edges``; ``num_edges`` and ``degree`` are counted from its
-    list unless the rule knows a closed form. Rules add up: ``Clique() + Chain(reach=2)``.
+    A rule of your own is a frozen dataclass with one method, ``edges``; ``num_edges`` and ``degree`` are counted from
+    its list unless the rule knows a closed form. Rules add up: ``Clique() + Chain(reach=2)``.
     """
 
     # The axes of a grid, time first. A rule on joints has ("frames", "joints").
@@ -41,8 +41,8 @@ class Topology(ABC):
             grid: sizes along ``axes``, each at least 1.
             device: where the tensors are made.
 
-        **Shapes:** ``edge_index`` (2, E) long, row 0 the source and row 1 the target as in PyG; ``edge_type`` (E,) long,
-        0 inside a frame and 1 between frames. No self-loops and no edge twice.
+        **Shapes:** ``edge_index`` (2, E) long, row 0 the source and row 1 the target as in PyG; ``edge_type`` (E,)
+        long, 0 inside a frame and 1 between frames. No self-loops and no edge twice.
 
         Raises:
             ValueError: ``grid`` does not hold one positive integer for each of ``axes``.
@@ -113,8 +113,8 @@ class Union(Topology):
     """The edges of several rules, each edge once; ``a + b`` makes it.
 
     Parts are flattened, joined where one rule says both (two chains are the longer one) and put in a fixed order, so
-    that unions of the same rules are equal however they were written. An edge that two parts share has the type that the
-    first of them gives it.
+    that unions of the same rules are equal however they were written. An edge that two parts share has the type
+    that the first of them gives it.
 
     Args:
         parts: the rules, at least two different ones.

@@ -1,0 +1,48 @@
+"""Draws a topology: ``python -m graphs --frames 3 --height 2 --width 2`` prints it and writes topology.png."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from .describe import describe
+from .draw import save
+from .spec import RULES, parse
+
+
+class _Parser(argparse.ArgumentParser):
+    # One line says what is wrong; argparse would put the whole usage before it.
+    def error(self, message: str) -> None:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the program and returns its exit code: 0, or 2 for a mistake in the arguments."""
+    parser = _Parser(prog="python -m graphs", description="Draw the graph of a topology on a token grid.")
+    parser.add_argument("--frames", type=int, default=3, metavar="T", help="frames of the token grid (default 3)")
+    parser.add_argument("--height", type=int, default=2, metavar="H", help="rows of a frame (default 2)")
+    parser.add_argument("--width", type=int, default=2, metavar="W", help="columns of a frame (default 2)")
+    parser.add_argument(
+        "--topology", default="clique+chain", metavar="RULE", help=f"{', '.join(RULES)} or a sum of them"
+    )
+    parser.add_argument(
+        "--reach", type=int, default=1, metavar="R", help="frames a chain reaches to each side (default 1)"
+    )
+    parser.add_argument(
+        "--out", default="topology.png", metavar="FILE", help=".png, .svg or .pdf (default topology.png)"
+    )
+    args = parser.parse_args(argv)
+    grid = args.frames, args.height, args.width
+    try:
+        topology = parse(args.topology, args.reach)
+        print(describe(topology, grid), flush=True)
+        path = save(topology, grid, args.out)
+    except ImportError:
+        parser.error("the picture needs matplotlib: pip install matplotlib")
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    print(f"\npicture in {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
