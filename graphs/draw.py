@@ -70,14 +70,15 @@ def picture(topology: Topology, grid: Sequence[int]) -> "Figure":
 
     t, h, w = (pos - pos[0]).float().T[..., None]
     where = t * torch.tensor([step, 0.0]) + h * _ALONG_H + w * _ALONG_W
-    low, high = where.amin(0) - torch.tensor([0.6, 1.15]), where.amax(0) + torch.tensor([0.6, 0.75])
-    across, up = (high - low).tolist()
+    left, bottom = (where.amin(0) - torch.tensor([0.6, 1.15])).tolist()
+    right, top = (where.amax(0) + torch.tensor([0.6, 0.75])).tolist()
+    across, up = right - left, top - bottom
     inch = min(1.1, 16 / across, 9 / up)
     size = max(7.0, inch * across), inch * up + 1.45
     figure = Figure(figsize=size, dpi=160, facecolor="white")
     axes = figure.add_axes((0.01, 0.5 / size[1], 0.98, inch * up / size[1]))
     axes.set_axis_off()
-    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
+    axes.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
 
     _draw_frames(axes, where.view(len(shown), height, width, 2), shown, step)
     _draw_lines(axes, pos, where, pairs, kinds)
