@@ -1,0 +1,170 @@
+"""From decoded frames to what the model is fed: crop, augmentation, normalisation.
+
+Axes: T frames, H W the picture before and h w after.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional
+
+RELEASED_MEAN = (0.45, 0.45, 0.45)
+RELEASED_STD = (0.225, 0.225, 0.225)
+
+
+@dataclass(frozen=True)
+class Transform:
+    """Turns the frames of a clip into a normalised tensor; one random draw serves all frames.
+
+    Source: the released TAG-Head recipe (https://arxiv.org/abs/2604.11498): in training a flip with probability 0.5 and
+        a
+    random square crop of 0.5 to 1 of the area resized to 112, at test the central 112 x 112, on frames whose short side
+    the decoder has made 128; (x / 255 - 0.45) / 0.225. RandAugment (https://arxiv.org/abs/1909.13719), colour jitter
+    and random erasing (https://arxiv.org/abs/1708.04896) are options and off by default.
+
+    In training, in this order: crop and resize, flip, RandAugment, colour jitter, grey, normalise, erase. At test:
+    central crop, grey, normalise; frames smaller than the crop are first enlarged to cover it. Cropping and resizing
+    work on uint8.
+
+    Every field is a plain type: ``Transform(**transform.options)`` is the same transform.
+
+    Args:
+        size: side of the output in pixels, or (height, width).
+        train: whether to draw at random; False is the fixed transform of evaluation.
+        flip: probability of a horizontal flip; 0 where left and right matter.
+        scale: smallest and largest part of the frame's area that a training crop covers.
+        ratio: smallest and largest distortion of a training crop's aspect (width over height) against the output's; (1,
+            1) distorts nothing.
+        randaugment: number of RandAugment operations on a training clip; 0 for none.
+        magnitude: strength of the RandAugment operations, 0 to 30.
+        jitter: largest relative change of brightness, contrast and saturation, from 0 (none) to 1; hue changes by a
+            tenth of it.
+        erase: probability that one rectangle of a training clip (2 to 33 % of the area, all frames alike) is set to the
+            mean.
+        grey: whether to turn the colours to grey (three equal channels).
+        mean: mean to subtract from each channel, of pixels in [0, 1]; one number or three.
+        std: deviation to divide each channel by; one number or three.
+
+    **Shapes:** uint8 (T, H, W, 3) -> float32 (3, T, h, w)
+
+    Raises:
+        ValueError: if an option is out of range, or the frames are not uint8 (T, H, W, 3).
+    """
+
+    size: int | Sequence[int] = 112
+    train: bool = False
+    flip: float = 0.5
+    scale: Sequence[float] = (0.5, 1.0)
+    ratio: Sequence[float] = (1.0, 1.0)
+    randaugment: int = 0
+    magnitude: int = 9
+    jitter: float = 0.0
+    erase: float = 0.0
+    grey: bool = False
+    mean: float | Sequence[float] = RELEASED_MEAN
+    std: float | Sequence[float] = RELEASED_STD
+
+    def __post_init__(self) -> None:
+        # Tuples, whatever a YAML or JSON file gave: equal options are then equal transforms, and hashable.
+        for field, length in (("size", 2), ("scale", 2), ("ratio", 2), ("mean", 3), ("std", 3)):
+            value = getattr(self, field)
+            value = tuple(value) if isinstance(value, Sequence) else (value,) * length
+            if len(value) != length:
+                raise ValueError(f"transform option {field}={value}: expected {length} numbers")
+            object.__setattr__(self, field, value)
+        for field in ("flip", "jitter", "erase"):
+            if not 0 <= getattr(self, field) <= 1:
+                raise ValueError(f"transform option {field}={getattr(self, field)}: possible are 0 to 1")
+        if min(self.size) < 1:
+            raise ValueError(f"transform option size={self.size}: at least 1 pixel")
+        if not 0 < self.scale[0] <= self.scale[1] <= 1:
+            raise ValueError(f"transform option scale={self.scale}: expected 0 < smallest <= largest <= 1")
+        if not 0 < self.ratio[0] <= self.ratio[1]:
+            raise ValueError(f"transform option ratio={self.ratio}: expected 0 < smallest <= largest")
+        if self.randaugment < 0 or not 0 <= self.magnitude <= 30:
+            raise ValueError(
+                f"transform options randaugment={self.randaugment}, magnitude={self.magnitude}: "
+                "expected a number of operations from 0 and a magnitude from 0 to 30"
+            )
+        if min(self.std) <= 0:
+            raise ValueError(f"transform option std={self.std}: must be above 0")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The fields as plain types, lists for tuples, as a checkpoint stores them."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    def __call__(self, frames: np.ndarray | Tensor, seed: int = 0) -> Tensor:
+        """Transforms one clip.
+
+        Args:
+            frames: the decoded frames.
+            seed: integer from 0 that all random draws follow from; the global random streams stay untouched.
+        """
+        frames = torch.as_tensor(frames)
+        if frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or 0 in frames.shape:
+            raise ValueError(f"frames {frames.dtype} {tuple(frames.shape)}: expected uint8 (T, H, W, 3)")
+        # A view (T, 3, H, W) whose memory stays channels-last, for which torch resizes uint8 fastest.
+        frames = frames.permute(0, 3, 1, 2)
+        if not self.train:
+            return _normalise(_grey(central(frames, self.size), self.grey), self.mean, self.std)
+        before, after = _steps(self)
+        with torch.random.fork_rng(devices=[]):
+            # Not torch.manual_seed: that would reseed every accelerator too.
+            torch.default_generator.manual_seed(seed)
+            clip = _normalise(_grey(before(frames), self.grey), self.mean, self.std)
+            # (3, T, h, w): the rectangle is the same in all channels, and so may the leading axes be.
+            return after(clip)
+
+
+def central(frames: Tensor, size: Sequence[int]) -> Tensor:
+    """Cuts the middle out of every frame, enlarging frames that do not cover it.
+
+    **Shapes:** (T, 3, H, W) -> (T, 3, h, w)
+    """
+    (height, width), (h, w) = frames.shape[-2:], size
+    enlarge = max(h / height, w / width)
+    if enlarge > 1:
+        # max: rounding must not leave a frame one pixel short of the crop.
+        covering = [max(h, round(height * enlarge)), max(w, round(width * enlarge))]
+        frames = functional.resize(frames, covering, antialias=True)
+    return functional.center_crop(frames, list(size))
+
+
+@lru_cache(maxsize=16)
+def _steps(transform: Transform) -> tuple[v2.Compose, v2.Transform]:
+    """The random steps on uint8 pictures, and the one on normalised ones."""
+    (h, w), (low, high) = transform.size, transform.ratio
+    before: list[v2.Transform] = [
+        v2.RandomResizedCrop((h, w), scale=transform.scale, ratio=(low * w / h, high * w / h), antialias=True)
+    ]
+    if transform.flip:
+        before.append(v2.RandomHorizontalFlip(transform.flip))
+    if transform.randaugment:
+        before.append(
+            v2.RandAugment(transform.randaugment, transform.magnitude, interpolation=v2.InterpolationMode.BILINEAR)
+        )
+    if transform.jitter:
+        strength = transform.jitter
+        before.append(v2.ColorJitter(strength, strength, strength, hue=strength / 10))
+    after = v2.RandomErasing(transform.erase, value=0.0) if transform.erase else v2.Identity()
+    return v2.Compose(before), after
+
+
+def _grey(frames: Tensor, grey: bool) -> Tensor:
+    return functional.rgb_to_grayscale(frames, num_output_channels=3) if grey else frames
+
+
+def _normalise(frames: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """**Shapes:** uint8 (T, 3, h, w) -> float32 (3, T, h, w)"""
+    # One multiplication and one addition, on memory laid out as the model reads it.
+    gain = torch.tensor([1 / (255 * s) for s in std]).view(3, 1, 1, 1)
+    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)]).view(3, 1, 1, 1)
+    clip = frames.transpose(0, 1).to(torch.float32, memory_format=torch.contiguous_format, copy=True)
+    return clip.mul_(gain).add_(shift)

@@ -1,0 +1,159 @@
+"""Crops, augmentation and normalisation: one draw for all frames, and from the seed alone."""
+
+import json
+
+import pytest
+import torch
+
+from taggnn.data.transforms import Transform
+
+EVERYTHING = {"randaugment": 2, "jitter": 0.4, "erase": 1.0, "grey": True}
+
+
+def frames(count=3, height=40, width=56, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, height, width, 3), dtype=torch.uint8, generator=generator)
+
+
+def ramps(height=40, width=60):
+    """Red grows by 3 a pixel to the right, green by 3 a pixel downwards."""
+    picture = torch.zeros(1, height, width, 3)
+    picture[..., 0] = 3 * torch.arange(width)
+    picture[..., 1] = 3 * torch.arange(height)[:, None]
+    return picture.to(torch.uint8)
+
+
+def test_at_test_the_centre_is_cut_out_and_normalised_as_released():
+    given = frames(2, 8, 11)
+    out = Transform(size=4)(given)
+    expected = (given[:, 2:6, 4:8].permute(3, 0, 1, 2) / 255 - 0.45) / 0.225
+    assert out.dtype == torch.float32
+    torch.testing.assert_close(out, expected)
+
+
+def test_mean_and_deviation_of_each_channel():
+    given = torch.full((1, 4, 4, 3), 255, dtype=torch.uint8)
+    out = Transform(size=4, mean=[0, 0.5, 1], std=[1, 2, 4])(given)
+    torch.testing.assert_close(out[:, 0, 0, 0], torch.tensor([1.0, 0.25, 0.0]))
+
+
+@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize(("count", "height", "width"), [(1, 9, 9), (3, 7, 70), (2, 70, 7), (1, 1, 1), (5, 40, 64)])
+@pytest.mark.parametrize("size", [12, (10, 17)])
+def test_every_frame_size_gives_the_asked_size(train, count, height, width, size):
+    out = Transform(size=size, train=train)(frames(count, height, width), seed=3)
+    assert out.shape == (3, count, *(size if isinstance(size, tuple) else (size, size)))
+    assert out.is_contiguous()
+    assert out.isfinite().all()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_one_draw_serves_all_frames(seed):
+    still = frames(1).expand(4, -1, -1, -1)
+    out = Transform(size=(16, 24), train=True, **EVERYTHING)(still, seed)
+    for t in range(1, 4):
+        torch.testing.assert_close(out[:, t], out[:, 0], rtol=0, atol=0)
+
+
+def test_the_draw_follows_from_the_seed_and_leaves_the_global_stream_alone():
+    transform = Transform(size=16, train=True, **EVERYTHING)
+    before = torch.get_rng_state()
+    first = transform(frames(), seed=2**62 + 1)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(5)
+    assert torch.equal(transform(frames(), seed=2**62 + 1), first)
+    assert len({transform(frames(), seed).sum().item() for seed in range(8)}) == 8
+
+
+def test_evaluation_draws_nothing():
+    transform = Transform(size=16, **EVERYTHING)
+    assert torch.equal(transform(frames(), seed=1), transform(frames(), seed=2))
+    assert transform(frames()).min() > -2.01
+
+
+@pytest.mark.parametrize(("flip", "sign"), [(0.0, 1), (1.0, -1)])
+def test_flip_mirrors_left_and_right_only(flip, sign):
+    for seed in range(4):
+        red, green, _ = Transform(size=20, train=True, flip=flip)(ramps(), seed)[:, 0]
+        assert (sign * red.diff(dim=1)).mean() > 0
+        assert green.diff(dim=0).mean() > 0
+
+
+def test_half_of_the_clips_are_flipped():
+    transform = Transform(size=20, train=True, flip=0.5)
+    flipped = sum(bool(transform(ramps(), seed)[0, 0].diff(dim=1).mean() < 0) for seed in range(60))
+    assert 15 < flipped < 45
+
+
+@pytest.mark.parametrize("size", [(20, 20), (10, 30), (30, 10)])
+def test_a_crop_of_ratio_one_distorts_nothing(size):
+    for seed in range(5):
+        red, green, _ = Transform(size=size, train=True, flip=0.0, scale=(0.1, 0.2))(ramps(), seed)[:, 0]
+        inner = slice(2, -2)
+        across, down = red[inner, inner].diff(dim=1).mean(), green[inner, inner].diff(dim=0).mean()
+        assert across / down == pytest.approx(1, rel=0.2)
+
+
+def test_a_crop_covers_the_asked_share_of_the_area():
+    transform = Transform(size=20, train=True, flip=0.0, scale=(0.25, 0.25))
+    for seed in range(5):
+        red = transform(ramps(40, 40), seed)[0, 0]
+        assert (red.max() - red.min()) * 0.225 * 255 == pytest.approx(3 * 20, abs=6)
+
+
+def test_erasing_sets_one_rectangle_to_the_mean_in_all_frames():
+    white = torch.full((3, 20, 20, 3), 255, dtype=torch.uint8)
+    out = Transform(size=20, train=True, erase=1.0)(white, seed=0)
+    gone = out == 0
+    assert torch.equal(gone, gone[:1, :1].expand_as(gone))
+    rows, columns = gone[0, 0].any(1), gone[0, 0].any(0)
+    assert gone[0, 0].sum() == rows.sum() * columns.sum()
+    assert 0.01 < gone.float().mean() < 0.4
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_grey_makes_the_channels_equal(train):
+    out = Transform(size=8, train=train, grey=True)(frames())
+    assert torch.equal(out[0], out[1])
+    assert torch.equal(out[0], out[2])
+
+
+def test_options_survive_a_file():
+    transform = Transform(size=[40, 64], train=True, scale=[0.8, 1], randaugment=1, mean=0.5)
+    again = Transform(**json.loads(json.dumps(transform.options)))
+    assert again == transform
+    assert again.size == (40, 64)
+    assert again.mean == (0.5, 0.5, 0.5)
+    assert torch.equal(again(frames(), 5), transform(frames(), 5))
+
+
+def test_frames_may_be_numpy():
+    assert torch.equal(Transform(size=8)(frames().numpy()), Transform(size=8)(frames()))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": (1, 2, 3)}, "size=.*expected 2 numbers"),
+        ({"size": 0}, "size=.*at least 1 pixel"),
+        ({"flip": 1.5}, "flip=1.5: possible are 0 to 1"),
+        ({"scale": (0.9, 0.5)}, "scale="),
+        ({"scale": (0.0, 0.5)}, "scale="),
+        ({"ratio": (2.0, 1.0)}, "ratio="),
+        ({"randaugment": -1}, "randaugment=-1"),
+        ({"magnitude": 31}, "magnitude=31"),
+        ({"std": 0.0}, "std="),
+    ],
+)
+def test_impossible_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Transform(**options)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [torch.zeros(2, 8, 8, 3), torch.zeros(8, 8, 3, dtype=torch.uint8), torch.zeros(0, 8, 8, 3, dtype=torch.uint8)],
+)
+def test_other_than_decoded_frames_are_refused(given):
+    with pytest.raises(ValueError, match="expected uint8"):
+        Transform(size=4)(given)
