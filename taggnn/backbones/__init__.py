@@ -1,0 +1,178 @@
+"""Backbones by name: (B, 3, T, H, W) -> (B, C, T', H', W'), without pool and classifier.
+
+``BACKBONES`` states for each one what its weights expect; ``build`` makes one; ``strip`` and ``tokens_of`` do the same
+service for a model that is not in the table.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+
+from torch import nn
+from torchvision import models
+
+from taggnn.backbones import r2plus1d34, torchvision3d
+from taggnn.backbones.batchnorm import FrozenBatchNorm, freeze_batchnorm, set_batchnorm
+from taggnn.backbones.r2plus1d34 import r2plus1d_34, sequential_to_named
+from taggnn.backbones.tokens import Grid, checked_size, dry_run, tokens_of
+from taggnn.backbones.torchvision3d import resize_positions, strip
+from taggnn.names import unknown
+
+__all__ = [
+    "BACKBONES",
+    "Backbone",
+    "build",
+    "strip",
+    "tokens_of",
+    "dry_run",
+    "resize_positions",
+    "set_batchnorm",
+    "freeze_batchnorm",
+    "FrozenBatchNorm",
+    "r2plus1d_34",
+    "sequential_to_named",
+]
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """One row of the table.
+
+    Attributes:
+        name: what users write.
+        builder: makes the feature module with random weights; its keyword arguments are the options of ``build``.
+        loader: ``(module, weights)`` puts weights into it; ``None`` where nothing but random weights exists.
+        clip: (T, H, W) in frames and pixels that the weights were made for.
+        channels: C of the features.
+        grid: (T', H', W') of the features at that clip.
+        mean, std: per channel RGB, of pixel values in [0, 1], as the weights expect them.
+        source: where the code or the structure comes from.
+        paper: link.
+        weights: what ``weights=`` accepts and where it comes from.
+    """
+
+    name: str
+    builder: Callable[..., nn.Module]
+    loader: Callable[[nn.Module, str | Path], None] | None
+    clip: Grid
+    channels: int | None
+    grid: Grid | None
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    source: str
+    paper: str
+    weights: str
+
+
+# Frames of a training clip, C, and the grid at that clip; height, width, mean and std come with torchvision's weights.
+_R2PLUS1D, _S3D = "https://arxiv.org/abs/1711.11248", "https://arxiv.org/abs/1712.04851"
+_SWIN, _MVIT = "https://arxiv.org/abs/2106.13230", "https://arxiv.org/abs/2104.11227"
+_TORCHVISION = {
+    "r3d_18": (16, 512, (2, 7, 7), _R2PLUS1D),
+    "mc3_18": (16, 512, (16, 7, 7), _R2PLUS1D),
+    "r2plus1d_18": (16, 512, (2, 7, 7), _R2PLUS1D),
+    "s3d": (64, 1024, (8, 7, 7), _S3D),
+    "mvit_v1_b": (16, 768, (8, 7, 7), _MVIT),
+    "mvit_v2_s": (16, 768, (8, 7, 7), "https://arxiv.org/abs/2112.01526"),
+    "swin3d_t": (32, 768, (16, 7, 7), _SWIN),
+    "swin3d_s": (32, 768, (16, 7, 7), _SWIN),
+    "swin3d_b": (32, 1024, (16, 7, 7), _SWIN),
+}
+
+
+def _torchvision(name: str) -> Backbone:
+    """A row for one of torchvision's builders; of one that is newer than the table, C and the grid stay unstated."""
+    official = models.get_model_weights(name)
+    preset = official.DEFAULT.transforms()
+    frames, channels, grid, paper = _TORCHVISION.get(name, (16, None, None, "see torchvision's documentation"))
+    return Backbone(
+        name=name,
+        builder=partial(torchvision3d.features, name),
+        loader=partial(torchvision3d.load_weights, name=name),
+        clip=(frames, *preset.crop_size),
+        channels=channels,
+        grid=grid,
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+        source=f"torchvision.models.video.{name}",
+        paper=paper,
+        weights=f"default, {', '.join(official.__members__)} (download.pytorch.org), or a local state dict",
+    )
+
+
+def _r2plus1d34(name: str, frames: int, file: str) -> Backbone:
+    """A row for one of the four IG-65M checkpoints, all of one structure."""
+    return Backbone(
+        name=name,
+        builder=r2plus1d34.features,
+        loader=r2plus1d34.load_weights,
+        clip=(frames, 112, 112),
+        channels=512,
+        grid=(frames // 8, 7, 7),
+        # Those of the checkpoints' own extraction tool. TAG-Head's released recipe takes 0.45 and 0.225 instead.
+        mean=(0.43216, 0.394666, 0.37645),
+        std=(0.22803, 0.22145, 0.216989),
+        source="https://github.com/moabitcoin/ig65m-pytorch",
+        paper="https://arxiv.org/abs/1905.00561",
+        weights=f"a local file: {file} of {r2plus1d34.RELEASES}, or a TAG-Head checkpoint",
+    )
+
+
+_ROWS = [
+    _r2plus1d34("r2plus1d_34_32_ig65m", 32, "r2plus1d_34_clip32_ig65m_from_scratch-449a7af9.pth"),
+    _r2plus1d34("r2plus1d_34_8_ig65m", 8, "r2plus1d_34_clip8_ig65m_from_scratch-9bae36ae.pth"),
+    _r2plus1d34("r2plus1d_34_32_kinetics", 32, "r2plus1d_34_clip32_ft_kinetics_from_ig65m-ade133f1.pth"),
+    _r2plus1d34("r2plus1d_34_8_kinetics", 8, "r2plus1d_34_clip8_ft_kinetics_from_ig65m-0aa0550b.pth"),
+    *map(_torchvision, torchvision3d.NAMES),
+]
+BACKBONES: Mapping[str, Backbone] = MappingProxyType({row.name: row for row in _ROWS})
+
+
+def build(
+    name: str,
+    weights: str | Path | None = None,
+    frozen_bn: bool = False,
+    bn_momentum: float | None = None,
+    clip: Grid | None = None,
+    **options: object,
+) -> nn.Module:
+    """Builds a backbone of the table.
+
+    Args:
+        name: a key of ``BACKBONES``.
+        weights: ``None`` for random ones; else what the row's ``weights`` says: "default", an official name, a path.
+        frozen_bn: BatchNorm uses its stored statistics and never updates them, also after ``model.train()``; its
+            scale and shift still learn.
+        bn_momentum: momentum of every BatchNorm, in (0, 1]; ``None`` keeps the backbone's own.
+        clip: (T, H, W) of the clips to come, ``None`` for the row's. Only the positions of the MViT family depend on
+            it; they are interpolated after the weights are loaded.
+        **options: arguments of the row's builder.
+
+    Returns:
+        A module ``(B, 3, T, H, W) -> (B, C, T', H', W')`` in training mode.
+
+    Raises:
+        FileNotFoundError: ``weights`` is a path, and nothing is there.
+        ValueError: unknown name, option or weights, weights that do not fit, or contradicting BatchNorm options.
+    """
+    if name not in BACKBONES:
+        raise unknown("backbone", name, BACKBONES)
+    row = BACKBONES[name]
+    possible = list(inspect.signature(row.builder).parameters)
+    for option in options:
+        if option not in possible:
+            raise unknown(f"option of backbone {name}", option, possible)
+    if clip is not None:
+        clip = checked_size(clip, "clip")
+    module = row.builder(**options)
+    if weights is not None:
+        if row.loader is None:
+            raise ValueError(f"backbone {name} takes no weights, got {str(weights)!r}: {row.weights}")
+        row.loader(module, weights=weights)
+    if clip is not None:
+        resize_positions(module, clip)
+    set_batchnorm(module, frozen_bn, bn_momentum)
+    return module

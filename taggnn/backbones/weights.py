@@ -1,0 +1,108 @@
+"""Reading a state dict from a local file and fitting it to a backbone, strictly and with errors that name the file."""
+
+import logging
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+log = logging.getLogger(__name__)
+
+
+def is_path(weights: str | Path) -> bool:
+    """Whether a user's word for weights means a file and not the name of published weights.
+
+    Args:
+        weights: a ``Path``, or a string; a string is a path if it has a folder in it, ends as weight files do, or
+            names something that exists.
+    """
+    if isinstance(weights, Path) or "/" in weights or "\\" in weights:
+        return True
+    path = Path(weights).expanduser()
+    return path.suffix.lower() in {".pth", ".pt", ".ckpt", ".bin", ".tar"} or path.exists()
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """Reads the tensors of a PyTorch checkpoint file.
+
+    A dict below the key ``state_dict``, ``model_state_dict`` or ``model`` is opened, and the prefix ``module.`` that
+    DataParallel leaves on every key is taken off. Only tensors and plain types are unpickled.
+
+    Args:
+        path: a ``.pth`` or ``.pt`` file.
+
+    Returns:
+        Parameter and buffer names with their tensors, on the CPU.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a PyTorch file, truncated, or without a dict of tensors; names the file.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"weights file {path} does not exist" if not path.exists() else f"{path} is not a file")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    # A damaged file can fail anywhere in zip, pickle or storage code, with any exception.
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0] or "no reason given"
+        raise ValueError(
+            f"{path} ({path.stat().st_size} bytes) cannot be read as PyTorch weights (truncated, or another kind of "
+            f"file?): {type(error).__name__}: {reason}"
+        ) from error
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+            break
+    if not isinstance(content, dict) or not content:
+        raise ValueError(f"{path} holds no state dict but a {type(content).__name__} of nothing this program can use")
+    strange = [key for key, value in content.items() if not isinstance(value, Tensor)]
+    if strange:
+        raise ValueError(f"{path} holds no plain state dict: no tensors under {', '.join(map(str, strange[:10]))}")
+    if all(key.startswith("module.") for key in content):
+        content = {key.removeprefix("module."): value for key, value in content.items()}
+    return content
+
+
+def load_strictly(module: nn.Module, state: dict[str, Tensor], source: str, classifier: str | None = None) -> None:
+    """Loads a state dict into a backbone: every name and shape must fit, only the classifier may be left over.
+
+    Files older than PyTorch 0.4.1 lack BatchNorm's ``num_batches_tracked``; that alone is not an error.
+
+    Args:
+        module: the backbone, without classifier.
+        state: names and tensors; not changed.
+        source: the file or the name of the weights, for messages.
+        classifier: name of the classifier module in ``state``; it is dropped, and the log says so.
+
+    Raises:
+        ValueError: names or shapes that do not fit; lists the first ten of them and how many there are. The module is
+            left as it was.
+    """
+    if classifier is not None:
+        dropped = {key: value for key, value in state.items() if key.startswith(f"{classifier}.")}
+        state = {key: value for key, value in state.items() if key not in dropped}
+        if dropped:
+            classes = {len(value) for key, value in dropped.items() if key.endswith("bias")}
+            count = f" of {classes.pop()} classes" if len(classes) == 1 else ""
+            log.info("%s: classifier %s%s dropped", source, classifier, count)
+    own = module.state_dict()
+    wrong = [
+        f"not in the file: {key} {tuple(value.shape)}"
+        for key, value in own.items()
+        if key not in state and not key.endswith("num_batches_tracked")
+    ]
+    wrong += [f"not in the model: {key} {tuple(value.shape)}" for key, value in state.items() if key not in own]
+    wrong += [
+        f"other shape: {key} file {tuple(value.shape)}, model {tuple(own[key].shape)}"
+        for key, value in state.items()
+        if key in own and value.shape != own[key].shape
+    ]
+    if wrong:
+        listed = "\n  ".join(wrong[:10])
+        more = f"\n  and {len(wrong) - 10} more" if len(wrong) > 10 else ""
+        raise ValueError(
+            f"{source} does not fit {type(module).__name__} ({len(wrong)} of {len(own)} entries):\n  {listed}{more}"
+        )
+    module.load_state_dict(state, strict=False)
+    log.info("%s: %d tensors loaded", source, len(state))

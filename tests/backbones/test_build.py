@@ -1,0 +1,54 @@
+import pytest
+import torch
+
+from taggnn.backbones import BACKBONES, FrozenBatchNorm, build, dry_run, torchvision3d
+
+
+def test_every_torchvision_builder_is_in_the_table():
+    assert set(torchvision3d.NAMES) < set(BACKBONES)
+    assert len(torchvision3d.NAMES) >= 9
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_rows_are_complete(name):
+    row = BACKBONES[name]
+    assert row.name == name
+    assert all(isinstance(n, int) for n in row.clip)
+    assert len(row.clip) == len(row.mean) == len(row.std) == 3
+    assert all(0 < value < 1 for value in row.mean + row.std)
+    assert row.source
+    assert row.paper
+    assert row.weights
+
+
+def test_an_unknown_name_is_refused_with_the_nearest():
+    with pytest.raises(ValueError, match="unknown backbone 'swin3dt'; did you mean 'swin3d_t'"):
+        build("swin3dt")
+
+
+def test_an_unknown_option_is_refused():
+    with pytest.raises(ValueError, match="unknown option of backbone mc3_18 'width'"):
+        build("mc3_18", width=3)
+
+
+def test_a_clip_size_moves_mvit_s_positions():
+    with torch.device("meta"):
+        module = build("mvit_v1_b", clip=(2, 32, 40))
+    assert dry_run(module, (2, 32, 40)) == (768, (1, 1, 2))
+
+
+@pytest.mark.parametrize("name", ["mc3_18", "s3d"])
+def test_frozen_statistics_survive_train_and_the_affine_part_learns(name):
+    module = build(name, frozen_bn=True).train()
+    before = {key: value.clone() for key, value in module.named_buffers()}
+    module(torch.randn(2, 3, 16, 32, 32)).sum().backward()
+    assert before
+    assert all(torch.equal(value, before[key]) for key, value in module.named_buffers())
+    norms = [m for m in module.modules() if isinstance(m, FrozenBatchNorm)]
+    assert all(norm.weight.requires_grad and norm.weight.grad is not None for norm in norms)
+
+
+def test_momentum_is_passed_on():
+    with torch.device("meta"):
+        module = build("r2plus1d_34_8_ig65m", bn_momentum=0.1)
+    assert {m.momentum for m in module.modules() if isinstance(m, torch.nn.BatchNorm3d)} == {0.1}
