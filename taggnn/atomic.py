@@ -1,0 +1,104 @@
+"""Files that are either the old ones or the new ones, never half of each: written beside, synced, renamed."""
+
+import errno
+import os
+import secrets
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+STALE_SECONDS = 3600.0
+
+
+@contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """Gives a temporary path in the target's folder and moves it over the target when the block ends well.
+
+    When the block fails, the temporary file is removed and the target stays as it was. The suffix is the target's, for
+    writers that choose the format by it. Missing folders are made; a symbolic link is followed, not replaced.
+
+    Args:
+        path: the file to write.
+
+    Raises:
+        OSError: the disk or the quota is full (the message names the file and the free space; ``errno`` is kept), or
+            the folder cannot be written.
+    """
+    path = Path(os.path.realpath(path))
+    prefix = f".{path.stem[:60]}.part-"
+    temporary = path.parent / f"{prefix}{secrets.token_hex(4)}{path.suffix}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent, prefix)
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        yield temporary
+        _sync(temporary, os.O_RDWR)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise _explained(error, path, temporary) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    # The rename itself is only safe against a power cut once the folder is synced; not every file system can.
+    if sys.platform != "win32":
+        with suppress(OSError):
+            _sync(path.parent, os.O_RDONLY)
+
+
+def write_bytes(path: str | os.PathLike, content: bytes) -> Path:
+    """Writes ``content`` to ``path`` all or nothing; raises as `replacing` does."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+    return Path(path)
+
+
+def write_text(path: str | os.PathLike, text: str) -> Path:
+    """Writes ``text`` to ``path`` all or nothing, in UTF-8, line ends unchanged; raises as `replacing` does.
+
+    Bytes of file names that are no UTF-8 (Python holds them as lone surrogates) are written back as those bytes.
+    """
+    return write_bytes(path, text.encode("utf-8", "surrogateescape"))
+
+
+def _explained(error: OSError, path: Path, temporary: Path) -> OSError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        written = temporary.stat().st_size if temporary.exists() else 0
+        temporary.unlink(missing_ok=True)
+        free = shutil.disk_usage(path.parent).free
+        kept = "; the file that was there is unchanged" if path.exists() else ""
+        reason = "disk full" if error.errno == errno.ENOSPC else "disk quota reached"
+        # One argument, so that the text is the message alone; errno is set by hand for those who look at it.
+        full = OSError(f"{reason} while writing {path}: {_size(written)} written, {_size(free)} free there{kept}")
+        full.errno = error.errno
+        return full
+    if error.filename in (None, str(temporary), temporary):
+        return OSError(error.errno, error.strerror or str(error), str(path))
+    return error
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(folder: Path, prefix: str) -> None:
+    # A killed process leaves its temporary file. A living writer keeps touching its own, so an old one has no owner.
+    for entry in os.scandir(folder):
+        if entry.name.startswith(prefix):
+            with suppress(OSError):
+                if time.time() - entry.stat().st_mtime > STALE_SECONDS:
+                    os.unlink(entry.path)
+
+
+def _size(count: int) -> str:
+    value = float(count)
+    for unit in ("bytes", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} GiB"

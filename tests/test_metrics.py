@@ -1,0 +1,168 @@
+"""taggnn.metrics against counting by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from taggnn.metrics import (
+    Scores,
+    confusion_matrix,
+    mean_class_accuracy,
+    per_class,
+    predicted_classes,
+    summarise,
+    topk_accuracy,
+    wilson,
+    worst_confusions,
+    worst_pairs,
+)
+
+
+def random_case(clips, classes, seed, occurring=None, grain=None):
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randn(clips, classes, generator=generator)
+    if grain:
+        scores = (scores * grain).round() / grain
+    labels = torch.randint(occurring or classes, (clips,), generator=generator)
+    return scores, labels
+
+
+def ranking(row):
+    """Classes from best to worst, the lower number first where scores are equal."""
+    return sorted(range(len(row)), key=lambda k: (-row[k], k))
+
+
+@pytest.mark.parametrize("grain", [None, 1], ids=["distinct", "many ties"])
+@pytest.mark.parametrize(("clips", "classes"), [(1, 1), (1, 7), (60, 3), (80, 12)])
+def test_topk_equals_counting(clips, classes, grain):
+    scores, labels = random_case(clips, classes, seed=clips, grain=grain)
+    orders = [ranking(row) for row in scores.tolist()]
+    for k in (1, 2, 5, classes, classes + 3):
+        expected = sum(label in order[:k] for order, label in zip(orders, labels.tolist(), strict=True)) / clips
+        assert topk_accuracy(scores, labels, k) == expected
+    assert predicted_classes(scores).tolist() == [order[0] for order in orders]
+
+
+def test_confusion_and_class_mean_equal_counting_with_absent_classes():
+    scores, labels = random_case(200, 9, seed=1, occurring=6)
+    counted = [[0] * 9 for _ in range(9)]
+    for row, label in zip(scores.tolist(), labels.tolist(), strict=True):
+        counted[label][ranking(row)[0]] += 1
+    matrix = confusion_matrix(scores, labels)
+    assert matrix.tolist() == counted
+    recalls = [row[k] / sum(row) for k, row in enumerate(counted) if sum(row)]
+    mca, classes_counted = mean_class_accuracy(matrix)
+    assert mca == pytest.approx(sum(recalls) / len(recalls))
+    assert classes_counted == 6
+
+
+def test_per_class_equals_counting():
+    scores, labels = random_case(150, 8, seed=2, occurring=5)
+    matrix = confusion_matrix(scores, labels).tolist()
+    for k, row in enumerate(per_class(torch.tensor(matrix))):
+        taken = sum(line[k] for line in matrix)
+        assert (row.label, row.support, row.predicted, row.correct) == (k, sum(matrix[k]), taken, matrix[k][k])
+        if not sum(matrix[k]):
+            assert row.recall is None
+            assert row.confused_with is None
+            continue
+        assert row.recall == matrix[k][k] / sum(matrix[k])
+        assert row.precision == matrix[k][k] / taken
+        harmonic = 2 * row.precision * row.recall / (row.precision + row.recall) if row.correct else 0.0
+        assert row.f1 == pytest.approx(harmonic)
+        others = {j: n for j, n in enumerate(matrix[k]) if j != k}
+        assert row.confused == max(others.values())
+        assert row.confused_with == min(j for j, n in others.items() if n == row.confused)
+
+
+def test_per_class_has_none_where_a_figure_has_no_meaning():
+    rows = per_class(torch.tensor([[3, 0, 0], [2, 0, 0], [0, 0, 0]]))
+    assert (rows[0].recall, rows[0].precision, rows[0].confused_with, rows[0].confused) == (1.0, 0.6, None, 0)
+    assert (rows[1].recall, rows[1].precision, rows[1].f1, rows[1].confused_with) == (0.0, None, 0.0, 0)
+    assert (rows[2].recall, rows[2].precision, rows[2].f1) == (None, None, None)
+
+
+def test_confusions_are_sorted_by_count_then_share_then_number():
+    matrix = torch.tensor([[5, 2, 2], [2, 0, 0], [0, 3, 9]])
+    found = [(c.true, c.predicted, c.count, c.share) for c in worst_confusions(matrix)]
+    assert found == [(2, 1, 3, 0.25), (1, 0, 2, 1.0), (0, 1, 2, 2 / 9), (0, 2, 2, 2 / 9)]
+    assert worst_confusions(matrix, n=1)[0].count == 3
+    pairs = [(p.first, p.second, p.count, p.share) for p in worst_pairs(matrix)]
+    assert pairs == [(0, 1, 4, 4 / 11), (1, 2, 3, 3 / 14), (0, 2, 2, 2 / 21)]
+    assert worst_confusions(torch.eye(3, dtype=torch.long)) == worst_pairs(torch.eye(3, dtype=torch.long)) == []
+
+
+def test_summary_holds_the_single_figures_as_plain_types():
+    scores, labels = random_case(90, 11, seed=3, occurring=7)
+    found = summarise(scores, labels, skipped=4, loss=torch.tensor(0.5))
+    assert found.as_dict() == {
+        "top1": topk_accuracy(scores, labels, 1),
+        "top5": topk_accuracy(scores, labels, 5),
+        "mca": mean_class_accuracy(confusion_matrix(scores, labels))[0],
+        "classes_counted": 7,
+        "classes": 11,
+        "clips": 90,
+        "skipped": 4,
+        "loss": 0.5,
+    }
+    assert {type(value) for value in found.as_dict().values()} == {float, int}
+
+
+@pytest.mark.parametrize(("classes", "has"), [(1, False), (5, False), (6, True)])
+def test_top5_is_left_out_where_it_is_always_one(classes, has):
+    assert (summarise(*random_case(20, classes, seed=4)).top5 is not None) == has
+
+
+def test_one_class_is_always_right():
+    assert summarise(torch.zeros(3, 1), torch.zeros(3, dtype=torch.long)) == Scores(1.0, None, 1.0, 1, 1, 3)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float64])
+def test_scores_of_any_float_type_and_as_arrays(kind):
+    scores, labels = random_case(50, 6, seed=5, grain=4)
+    assert summarise(scores.to(kind), labels) == summarise(scores, labels)
+    assert summarise(scores.numpy(), labels.numpy().astype(np.int32)) == summarise(scores, labels)
+
+
+@pytest.mark.parametrize("function", [summarise, topk_accuracy, confusion_matrix])
+def test_no_clips_are_refused(function):
+    with pytest.raises(ValueError, match="no clips to score"):
+        function(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
+
+
+@pytest.mark.parametrize(
+    ("scores", "labels", "message"),
+    [
+        (torch.zeros(3, 2), torch.tensor([0, 2, 1]), r"label 2 of clip 1 .* 0\.\.1"),
+        (torch.zeros(2, 2), torch.tensor([0, -1]), "label -1 of clip 1"),
+        (torch.zeros(2, 2), torch.tensor([0, 1, 1]), r"\(2, 2\) and \(3,\)"),
+        (torch.zeros(2), torch.tensor([0, 1]), r"scores must be \(M, K\)"),
+        (torch.zeros(2, 2), torch.tensor([0.0, 1.0]), "whole numbers"),
+        (
+            torch.tensor([[0.0, 1.0], [torch.nan, 0.0]]),
+            torch.tensor([0, 1]),
+            r"1 of 2 clips .*first: clip 1.* diverged",
+        ),
+    ],
+    ids=["label too large", "label negative", "lengths", "one row", "float labels", "NaN"],
+)
+def test_bad_input_is_named(scores, labels, message):
+    with pytest.raises(ValueError, match=message):
+        summarise(scores, labels)
+
+
+def test_k_below_one_and_empty_matrix_are_refused():
+    with pytest.raises(ValueError, match="k=0"):
+        topk_accuracy(torch.zeros(1, 2), torch.tensor([0]), 0)
+    with pytest.raises(ValueError, match="no clips"):
+        mean_class_accuracy(torch.zeros(2, 2, dtype=torch.long))
+
+
+def test_wilson_interval_has_published_values_and_stays_inside_zero_and_one():
+    # Newcombe, Statistics in Medicine 17 (1998), table I: 81 of 263 and 15 of 148.
+    assert wilson(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson(15 / 148, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
+    assert wilson(0.0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+    assert wilson(1.0, 1)[1] == 1.0
+    with pytest.raises(ValueError, match="at least one clip"):
+        wilson(0.5, 0)

@@ -1,0 +1,288 @@
+"""taggnn.report: one file, from the run folder alone, whatever of it is there."""
+
+import base64
+import json
+import math
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import torch
+
+from taggnn import page, pictures
+from taggnn.metrics import summarise
+from taggnn.pictures import DARK, LIGHT, confusion, curves, shorten
+from taggnn.predictions import Predictions, Skipped, write_predictions, write_skipped
+from taggnn.report import main, read_history, read_results, write_report, write_results
+
+CLASSES = [
+    "<script>alert('x')</script>",
+    'up & "down"',
+    "tir à l'arc",
+    "日本",
+    "$x_1^",
+    "(VT) round-off, " + "salto " * 20,
+]
+
+
+class Page(HTMLParser):
+    """The text of a page and its tags, each checked to be closed."""
+
+    VOID = ("meta", "img", "source", "br", "link")
+
+    def __init__(self, content):
+        super().__init__()
+        self.open, self.tags, self.text = [], [], ""
+        self.feed(content)
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.text += data
+
+
+def predictions(clips=60, classes=CLASSES, occurring=None):
+    generator = torch.Generator().manual_seed(7)
+    labels = torch.randint(occurring or len(classes), (clips,), generator=generator)
+    scores = torch.randn(clips, len(classes), generator=generator)
+    scores[torch.arange(clips), labels] += 2
+    names = [f"clip_{i}" for i in range(clips)]
+    return Predictions(names, names, labels, scores.softmax(1), classes)
+
+
+@pytest.fixture(autouse=True)
+def small_pictures(monkeypatch):
+    monkeypatch.setattr(pictures, "DPI", 40)
+
+
+@pytest.fixture
+def full(tmp_path):
+    run = tmp_path / "run"
+    said = predictions(occurring=5)
+    write_predictions(run / "predictions.csv", said)
+    write_skipped(
+        run / "skipped.csv", [Skipped("b<1>", "x/b<1>.mp4", "test", "no video stream"), Skipped("t", "t", "train", "0")]
+    )
+    test = summarise(said.probabilities, said.labels, skipped=1, loss=0.25)
+    (run / "config.yaml").write_text("seed: 42\nname: <mine>\n")
+    (run / "metrics.csv").write_text(
+        "epoch,train/loss,val/loss,val/top1,val/mca,lr\n0,1.5,1.6,0.3,0.2,0.01\n1,1.0,1.2,0.7,0.6,0.005\n2,0.8,1.3,0.65,0.6,0.001\n"
+    )
+    write_results(
+        run,
+        {
+            "title": "demo <1>",
+            "scores": {"val": test, "test": test},
+            "comparison": [
+                {"name": "tag", "chosen": True, "top1": 0.91, "mca": 0.9, "parameters": 1234567, "seconds": 75.0},
+                {"name": "pool", "top1": 0.625, "mca": None, "parameters": 4617, "seconds": 61, "seed": 3},
+            ],
+            "graph_effect": {
+                "top1_with": 0.9,
+                "top1_without": 0.4,
+                "changed": 0.55,
+                "relative_logits": 2.4e-5,
+                "clips": 60,
+            },
+            "environment": {"command": ["python", "-m", "taggnn.train"], "seed": 42, "torch": "2.9.0"},
+            "durations": {"train": 3725.0},
+            "notes": ["two <classes> of val are not in train"],
+        },
+    )
+    return run
+
+
+def test_the_full_page_says_everything_and_asks_for_nothing_from_outside(full):
+    content = write_report(full).read_text(encoding="utf-8")
+    found = Page(content)
+    test = read_results(full)["scores"]["test"]
+    for said in [
+        page.percent(test["top1"]),
+        page.percent(test["top5"]),
+        page.percent(test["mca"]),
+        "over 5 of 6 classes",
+        "Clips seen of 61 listed",
+        "1 skipped, counted nowhere",
+        "demo <1>",
+        "two <classes> of val",
+        "1\u202f234\u202f567",
+        "1 min 15 s",
+        "1 h 2 min",
+        "2.4e-05",
+        "The graph decides 55.0\u202f% of the predictions",
+        "The dotted line marks epoch 1",
+        "python -m taggnn.train",
+        "name: <mine>",
+        "x/b<1>.mp4",
+        "2 clips could not be used",
+        "1 class without a clip",
+        *CLASSES,
+    ]:
+        assert said in found.text, said
+    assert "<mine>" not in content
+    assert not [tag for tag, _ in found.tags if tag in ("script", "link", "iframe")]
+    for _, attributes in found.tags:
+        assert not [name for name in attributes if name.startswith("on")]
+        for key in ("src", "srcset", "href"):
+            assert attributes.get(key, "data:").startswith("data:")
+    assert not re.search(r"url\(|@import|https?://", content)
+
+
+def test_pictures_stand_in_the_page_and_beside_it(full):
+    found = Page(write_report(full).read_text(encoding="utf-8"))
+    images = [attributes for tag, attributes in found.tags if tag == "img"]
+    inside = [base64.b64decode(image["src"].partition(",")[2]) for image in images]
+    assert inside == [(full / name).read_bytes() for name in ("curves.png", "confusion.png")]
+    assert all(image["alt"] for image in images)
+    assert sum(tag == "source" for tag, _ in found.tags) == 2
+
+
+def test_the_same_folder_gives_the_same_bytes(full):
+    first = write_report(full).read_bytes()
+    assert write_report(full).read_bytes() == first
+
+
+def test_classes_are_sorted_hardest_first_and_absent_ones_last(full):
+    text = Page(write_report(full).read_text(encoding="utf-8")).text
+    table = text[text.index("Class by class") :]
+    recalls = [float(figure) for figure in re.findall(r"\s(\d+\.\d)\u202f%\d", table.replace("\u2002", " "))]
+    assert recalls == sorted(recalls)
+    positions = {name: table.index(name) for name in CLASSES}
+    assert max(positions, key=positions.get) == CLASSES[5]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("config.yaml", "seed: 1\n", "seed: 1"),
+        ("results.json", '{"title": "only a title"}', "only a title"),
+        ("metrics.csv", "epoch,val/top1\n0,0.5\n", "epoch 0"),
+        ("metrics.csv", "epoch,lr\n0,0.5\n", "The epoch"),
+        ("skipped.csv", "name,path,split,reason\na,a.mp4,val,empty\n", "1 clip could not be used"),
+    ],
+)
+def test_each_file_alone_is_enough(tmp_path, name, content, said):
+    (tmp_path / name).write_text(content)
+    assert said in Page(write_report(tmp_path).read_text(encoding="utf-8")).text
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        predictions(1, ["only"]),
+        predictions(3, ["a", "b"]),
+        predictions(40, [f"word {i}" for i in range(30)]),
+        predictions(150, [f"class number {i}" for i in range(99)]),
+    ],
+    ids=["1 class", "2 classes", "30 classes", "99 classes"],
+)
+def test_predictions_alone_give_scores_and_a_matrix(tmp_path, said):
+    write_predictions(tmp_path / "predictions.csv", said)
+    text = Page(write_report(tmp_path).read_text(encoding="utf-8")).text
+    assert page.percent(summarise(said.probabilities, said.labels).top1) in text
+    assert (tmp_path / "confusion.png").read_bytes().startswith(b"\x89PNG")
+    assert ("nothing can be mistaken" in text) == (len(said.classes) == 1)
+
+
+def test_predictions_of_another_run_are_noticed(full):
+    assert "disagree" not in Page(write_report(full).read_text(encoding="utf-8")).text
+    write_predictions(full / "predictions.csv", predictions(59))
+    assert "results.json and predictions.csv disagree" in Page(write_report(full).read_text(encoding="utf-8")).text
+
+
+def test_history_merges_the_rows_of_an_epoch_and_survives_a_cut_off_line(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_text("epoch,train/loss,val/top1\n0,1.5,\n0,,0.5\n2,nan,0.7\n1,1.0,0.6\n1,0.9,\n3,0.")
+    rows = read_history(path)
+    assert [row["epoch"] for row in rows] == [0, 1, 2, 3]
+    assert rows[0] == {"epoch": 0, "train/loss": 1.5, "val/top1": 0.5}
+    assert rows[1] == {"epoch": 1, "train/loss": 0.9, "val/top1": 0.6}
+    assert math.isnan(rows[2]["train/loss"])
+    write_report(tmp_path)
+    path.write_text("step\n1\n")
+    with pytest.raises(ValueError, match="needs a column 'epoch', has step"):
+        read_history(path)
+
+
+def test_results_hold_plain_types_and_no_unknown_key(tmp_path):
+    write_results(
+        tmp_path,
+        {"durations": {"train": torch.tensor(1.5)}, "model": {"root": Path("a"), "grid": (4, 7, 7), "loss": math.nan}},
+    )
+    assert json.loads((tmp_path / "results.json").read_text()) == {
+        "durations": {"train": 1.5},
+        "model": {"root": "a", "grid": [4, 7, 7], "loss": None},
+    }
+    with pytest.raises(ValueError, match="unknown key 'score'; did you mean 'scores'"):
+        write_results(tmp_path, {"score": {}})
+    with pytest.raises(ValueError, match=r"model\.x: a object cannot be stored"):
+        write_results(tmp_path, {"model": {"x": object()}})
+    assert read_results(tmp_path)["durations"] == {"train": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("results.json", "{", "not readable as JSON"),
+        ("results.json", "[1]", "must hold a JSON object, holds a list"),
+        ("results.json", '{"scores": {"test": {"top1": 1}}}', r"scores\.test: must hold top1, top5, mca"),
+        ("results.json", '{"headline": "x", "scores": {}, "oops": 1}', "unknown key 'oops'"),
+        ("predictions.csv", "a,b\n", "must begin with the columns"),
+    ],
+)
+def test_the_program_names_what_is_wrong_without_a_traceback(tmp_path, capsys, name, content, message):
+    (tmp_path / name).write_text(content)
+    assert main([str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert re.search(message, said)
+    assert name in said
+
+
+def test_the_program_prints_the_report_s_path_and_refuses_folders_without_a_run(full, tmp_path, capsys):
+    assert main([str(full)]) == 0
+    assert capsys.readouterr().out.strip() == str(full / "report.html")
+    assert main([str(tmp_path / "nowhere")]) == 2
+    assert "is not there" in capsys.readouterr().err
+    assert main([str(tmp_path)]) == 2
+    assert "is no run folder" in capsys.readouterr().err
+
+
+def test_pictures_are_equal_for_equal_input_and_follow_the_theme():
+    matrix = torch.tensor([[3, 1], [0, 0]])
+    assert confusion(matrix, ["a", "b"]) == confusion(matrix, ["a", "b"])
+    assert confusion(matrix, ["a", "b"]) != confusion(matrix, ["a", "b"], DARK)
+    assert confusion(matrix, ["a", "b"]) != confusion(matrix, ["a", "b"], replace(LIGHT, wrong="#000000"))
+    history = [{"epoch": 0, "train/loss": math.inf}, {"epoch": 1, "train/loss": 0.5}]
+    assert curves(history) == curves(history, theme=LIGHT)
+    assert curves(history, best_epoch=1) != curves(history)
+    assert curves([{"epoch": 0, "lr": 0.1}]) is None
+
+
+def test_long_names_keep_both_ends():
+    short = shorten("(VT) round-off, flic-flac on, stretched salto backward with 2.5 turn off", 40)
+    assert len(short) <= 42
+    assert short.startswith("(VT) round-off")
+    assert short.endswith("2.5 turn off")
+    assert "…" in short
+    assert shorten("a\n b", 10) == "a b"
+
+
+def test_figures_are_written_as_people_read_them():
+    assert page.percent(0.5) == "50.0\u202f%"
+    assert page.percent(1.0) == "100.0\u202f%"
+    assert page.percent(8519 / 8520) == "99.9\u202f%"
+    assert page.percent(1 / 8520) == "0.1\u202f%"
+    assert page.percent(None) == page.percent(math.nan) == "–"
+    assert page.number(1234567) == "1\u202f234\u202f567"
+    assert page.escape("a\x00<\ud800") == "a\ufffd&lt;?"
