@@ -96,7 +96,7 @@ def curves(history: Sequence[Mapping[str, float]], best_epoch: int | None = None
             axes.set_ylim(-0.02, 1.02)
         if best_epoch is not None:
             _mark(axes, best_epoch, lines, theme)
-    figure.tight_layout(w_pad=2.5)
+    figure.subplots_adjust(left=0, right=1, bottom=0.1, top=0.85, wspace=0.2)
     return _png(figure)
 
 
@@ -134,10 +134,9 @@ def confusion(matrix: Tensor, classes: Sequence[str], theme: Theme = LIGHT) -> b
         spine.set(visible=True, color=theme.line)
     axes.tick_params(length=0)
     if number <= NAMES_UP_TO:
-        axes.set_xticks(np.arange(number + 1) - 0.5, minor=True)
-        axes.set_yticks(np.arange(number + 1) - 0.5, minor=True)
-        axes.grid(which="minor", color=theme.line, lw=0.6)
-        axes.tick_params(which="minor", length=0)
+        between = np.arange(1, number) - 0.5
+        axes.hlines(between, -0.5, number - 0.5, color=theme.line, lw=0.6)
+        axes.vlines(between, -0.5, number - 0.5, color=theme.line, lw=0.6)
     for row in np.flatnonzero(support == 0):
         axes.axhspan(row - 0.5, row + 0.5, facecolor="none", edgecolor=theme.line, hatch="////", lw=0)
     if number <= NUMBERS_UP_TO:
