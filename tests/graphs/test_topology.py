@@ -99,6 +99,12 @@ def test_a_single_frame_or_place_has_no_edges_of_the_missing_kind(grid):
     assert Chain().num_edges(grid) == 2 * places * (frames - 1) == len(listed(Chain(), grid))
 
 
+def test_a_reach_beyond_the_clip_costs_no_more_than_the_clip():
+    assert listed(Chain(10**12), (3, 1, 2)) == listed(Chain(2), (3, 1, 2))
+    assert Chain(10**12).num_edges((3, 1, 2)) == 12
+    assert Chain(10**12).degree((3, 1, 2)).tolist() == [2] * 6
+
+
 def test_sums_do_not_depend_on_order_nesting_or_repetition():
     rule = Clique() + Chain(2)
     same = [
