@@ -1,0 +1,288 @@
+"""An open video file: its one video stream, when each of its frames is shown, and all its frames in that order."""
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from taggnn.data.truncation import announced_bytes
+
+MAX_SIDE = 16384
+MAX_PIXELS = 2**27
+# Packets up to this many bytes stay in memory between finding the times and decoding; above it the file is read twice.
+MAX_KEPT_BYTES = 2**26
+
+
+class VideoError(ValueError):
+    """A video that cannot be used, with the file and the reason apart, and able to travel between loader workers.
+
+    Args:
+        path: the file as it was given.
+        reason: what is wrong with it, without the path.
+    """
+
+    def __init__(self, path: str, reason: str):
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+    def __reduce__(self):
+        return VideoError, (self.path, self.reason)
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """When each frame of a video is shown.
+
+    Args:
+        times: seconds from the first frame, ascending, one for each frame in the order of presentation.
+        duration: seconds from the first frame to the end of the last one.
+        stamps: the same times in ticks of the stream, for recognising decoded frames; None where the file has none.
+        damage: what is wrong with the file, empty when nothing is.
+        sound_until: no frame before this time (in seconds) is missing; infinite for an undamaged file.
+    """
+
+    times: tuple[float, ...]
+    duration: float
+    stamps: tuple[int, ...] | None = None
+    damage: str = ""
+    sound_until: float = math.inf
+
+
+class Container:
+    """A context manager around an open file, whose packets can be gone through more than once.
+
+    Args:
+        path: the file.
+        threads: decoder threads.
+
+    Raises:
+        VideoError: on entering, when the file is missing, empty, no video or too large; later, when it is damaged.
+        ImportError: PyAV is not installed.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], threads: int = 1):
+        self.path = os.fspath(path)
+        self.threads = threads
+        self._av = import_av()
+        self._container: Any = None
+        self._stream: Any = None
+        self._kept: list[Any] | None = None
+        self._fresh = True
+        self._broken = ""
+
+    def __enter__(self) -> "Container":
+        try:
+            self._open()
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._kept = None
+        self._close()
+
+    def error(self, reason: str) -> VideoError:
+        return VideoError(self.path, reason)
+
+    def timeline(self) -> Timeline:
+        """Finds when the frames are shown from the packets alone, without decoding a picture.
+
+        Raises:
+            VideoError: the stream has no frame.
+        """
+        pts: list[int | None] = []
+        dts: list[int | None] = []
+        lengths: list[int] = []
+        last_dts = None
+        for packet in self._packets():
+            last_dts = packet.dts if packet.dts is not None else last_dts
+            # An edit list keeps packets that others refer to but that are not to be shown.
+            if not packet.is_discard:
+                pts.append(packet.pts)
+                dts.append(packet.dts)
+                lengths.append(packet.duration or 0)
+        damage = self._damage(len(pts))
+        if not pts:
+            raise self.error(damage or "no frame in its video stream")
+
+        stamps = pts if None not in pts else dts
+        times = self._seconds(stamps)
+        if None in stamps:
+            return Timeline(times, times[-1] + self._spacing(times), None, damage, 0.0 if damage else math.inf)
+        tick = float(self._stream.time_base)
+        duration = times[-1] + (lengths[stamps.index(max(stamps))] * tick or self._spacing(times))
+        # Every packet still to come would be shown after it is decoded, hence after the last decoding time seen.
+        sound_until = math.inf if not damage else 0.0 if last_dts is None else (last_dts - min(stamps)) * tick
+        # AVI has no presentation times: FFmpeg passes the order of decoding off as such, B-frames or not.
+        trusted = None not in pts and not (self._stream.codec_context.has_b_frames and pts == sorted(pts))
+        return Timeline(times, duration, tuple(sorted(stamps)) if trusted else None, damage, sound_until)
+
+    def timeline_by_decoding(self, promised: Timeline) -> Timeline:
+        """Finds when the frames are shown that the decoder really gives, where packets and frames do not go one to one.
+
+        Args:
+            promised: what ``timeline`` found.
+
+        Raises:
+            VideoError: the decoder fails, or gives too few frames for a sound stream.
+        """
+        stamps = [frame.pts for frame in self.frames(len(promised.times))]
+        # Two packets a frame is the most that a sound stream has (interlaced fields, hidden reference pictures).
+        if 2 * len(stamps) < len(promised.times):
+            raise self.error(f"damaged: {len(stamps)} of {len(promised.times)} frames can be decoded")
+        times = self._seconds(stamps)
+        duration = times[-1] + promised.duration - promised.times[-1]
+        return Timeline(times, duration, None, promised.damage, 0.0 if promised.damage else math.inf)
+
+    def frames(self, promised: int) -> Iterator[Any]:
+        """Decodes all frames in the order of presentation, from the beginning on every call.
+
+        Args:
+            promised: how many frames there should be, for the error text.
+
+        Raises:
+            VideoError: the decoder fails.
+        """
+        context = self._stream.codec_context
+        if context.is_open:
+            context.flush_buffers()
+        count = 0
+        try:
+            for packet in self._packets():
+                for frame in context.decode(packet):
+                    yield frame
+                    count += 1
+            for frame in context.decode(None):
+                yield frame
+                count += 1
+        except self._av.FFmpegError as error:
+            failed = f"then the decoder failed ({error.strerror})"
+            raise self.error(f"damaged: {count} of {promised} frames could be decoded, {failed}") from error
+
+    def _open(self) -> None:
+        head = self._head()
+        try:
+            # "file:" keeps a colon in a name from being read as a protocol; the whitelist keeps a playlist in disguise
+            # from opening other addresses. A title need not be UTF-8.
+            options = {"protocol_whitelist": "file"}
+            self._container = self._av.open("file:" + self.path, container_options=options, metadata_errors="replace")
+        except self._av.FFmpegError as error:
+            if head[4:8] in (b"ftyp", b"moov", b"mdat") or head[:4] in (b"RIFF", b"GIF8", b"\x1a\x45\xdf\xa3"):
+                reason = f"damaged or truncated: its headers cannot be read ({error.strerror})"
+            else:
+                reason = "not a video: FFmpeg knows no such format"
+            raise self.error(reason) from error
+        # "tty" draws text files as pictures.
+        if self._container.format.name == "tty":
+            raise self.error("not a video but text")
+        self._stream = self._best_stream()
+        context = self._stream.codec_context
+        if context is None:
+            raise self.error("the installed PyAV has no decoder for its video codec")
+        width, height = context.width, context.height
+        if width > MAX_SIDE or height > MAX_SIDE or width * height > MAX_PIXELS:
+            limit = f"at most {MAX_SIDE} a side and {MAX_PIXELS} pixels are read"
+            raise self.error(f"its header claims pictures of {width} x {height}; {limit}")
+        if width == 0 or height == 0:
+            raise self.error("its header gives no possible picture size")
+        context.thread_count = self.threads
+        if self.threads > 1:
+            context.thread_type = "AUTO"
+        # The header is checked above; this stops a stream that changes its size on the way.
+        context.options = {"max_pixels": str(MAX_PIXELS)}
+        self._fresh = True
+
+    def _close(self) -> None:
+        if self._container is not None:
+            self._container.close()
+
+    def _head(self) -> bytes:
+        if not os.path.exists(self.path):
+            raise self.error("no such file")
+        if not os.path.isfile(self.path):
+            raise self.error("not a file")
+        try:
+            with open(self.path, "rb") as file:
+                head = file.read(8)
+        except OSError as error:
+            raise self.error(f"cannot be opened ({error.strerror})") from error
+        if not head:
+            raise self.error("the file is empty (0 bytes)")
+        return head
+
+    def _best_stream(self) -> Any:
+        # The cover picture of a song counts as video for FFmpeg.
+        cover = self._av.stream.Disposition.attached_pic
+        streams = [stream for stream in self._container.streams.video if not stream.disposition & cover]
+        if not streams:
+            kinds = sorted({stream.type for stream in self._container.streams} - {"video"})
+            raise self.error("no video stream in it" + (f", only {', '.join(kinds)}" if kinds else ""))
+        best = self._container.streams.best("video")
+        return best if best in streams else streams[0]
+
+    def _packets(self) -> Iterator[Any]:
+        """The stream's packets from its beginning, as far as they are whole."""
+        if self._kept is not None:
+            yield from self._kept
+            return
+        if not self._fresh:
+            self._close()
+            self._open()
+        self._fresh = False
+        kept: list[Any] | None = []
+        size = 0
+        try:
+            for packet in self._container.demux(self._stream):
+                # A packet cut off by the end of the file carries a mark; nothing behind it can be trusted.
+                if packet.is_corrupt:
+                    self._broken = "a part of the stream is missing"
+                    break
+                # The last packet of a demuxer is empty, and so are the gaps that an AVI leaves for dropped frames.
+                if packet.size == 0:
+                    continue
+                size += packet.size
+                if size > MAX_KEPT_BYTES:
+                    kept = None
+                if kept is not None:
+                    kept.append(packet)
+                yield packet
+        except self._av.FFmpegError as error:
+            self._broken = f"reading stopped ({error.strerror})"
+        self._kept = kept
+
+    def _damage(self, found: int) -> str:
+        announced, size = announced_bytes(self.path), os.path.getsize(self.path)
+        promised = f" of {self._stream.frames}" if self._stream.frames > found else ""
+        if announced is not None and announced > size:
+            return f"truncated: {size} of at least {announced} bytes and {found}{promised} frames are there"
+        if self._broken:
+            return f"damaged: {self._broken}, {found}{promised} frames are there"
+        return ""
+
+    def _seconds(self, stamps: Sequence[int | None]) -> tuple[float, ...]:
+        """Ascending seconds from the first stamp; evenly spaced where stamps are missing."""
+        if None in stamps:
+            return tuple(k / self._rate() for k in range(len(stamps)))
+        ordered = sorted(stamps)
+        base = self._stream.time_base
+        # Integers first, one division last: 5120 ticks of 1/12800 s are exactly the 0.4 that a list says.
+        return tuple((stamp - ordered[0]) * base.numerator / base.denominator for stamp in ordered)
+
+    def _spacing(self, times: Sequence[float]) -> float:
+        return times[-1] / (len(times) - 1) if len(times) > 1 else 1 / self._rate()
+
+    def _rate(self) -> float:
+        return float(self._stream.average_rate or self._stream.guessed_rate or 25)
+
+
+def import_av() -> Any:
+    """Imports PyAV when the first video is read, so that the rest of the package works without it."""
+    try:
+        import av
+        import av.video.reformatter
+    except ImportError as error:
+        raise ImportError("reading videos needs PyAV: pip install 'av>=15'") from error
+    return av

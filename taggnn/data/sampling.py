@@ -1,0 +1,155 @@
+"""Which frames of a clip a model sees: callables ``(n, generator) -> indices (T,)``.
+
+With a ``torch.Generator`` a sampler draws as in training; without one it is the fixed choice of evaluation. Every
+sampler returns exactly ``frames`` indices in ascending order, whatever the length of the clip, and refuses a clip
+without frames.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from taggnn.names import unknown
+
+
+class Sampler(Protocol):
+    """What a data set needs from a sampler."""
+
+    frames: int
+
+    def __call__(self, n: int, generator: torch.Generator | None = None) -> list[int]: ...
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Spreads the frames evenly from the first to the last, the same in training and evaluation.
+
+    Source: the released code of TAG-Head (https://arxiv.org/abs/2604.11498), which samples so in training too.
+
+    .. math:: i_t = \\lfloor t (n - 1) / (T - 1) \\rfloor, \\quad t = 0 .. T - 1
+
+    computed as ``numpy.linspace(0, n - 1, T)`` in float64 and cut to integers. A clip with fewer than T frames repeats
+    frames, each about equally often.
+
+    Args:
+        frames: T, how many indices to return.
+
+    **Shapes**: n -> (T,)
+
+    Raises:
+        ValueError: ``frames`` below 1, or a clip without frames.
+    """
+
+    frames: int
+
+    def __post_init__(self):
+        _at_least_one("frames", self.frames)
+
+    def __call__(self, n: int, generator: torch.Generator | None = None) -> list[int]:
+        _at_least_one("n", n)
+        return np.linspace(0, n - 1, self.frames).astype(np.int64).tolist()
+
+
+@dataclass(frozen=True)
+class RandomInSegment:
+    """Cuts the clip into T equal segments and takes one frame of each: a random one in training, else the middle one.
+
+    Source: temporal segment networks (https://arxiv.org/abs/1608.00859, section 3.1).
+
+    .. math:: i_t = \\lfloor n (t + u_t) / T \\rfloor
+
+    with u_t drawn from U[0, 1) in training and 1/2 in evaluation.
+    Segments need not be whole frames, so every frame can be drawn for every n, and a clip with fewer than T frames
+    repeats frames.
+
+    Args:
+        frames: T, how many segments.
+
+    **Shapes**: n -> (T,)
+
+    Raises:
+        ValueError: ``frames`` below 1, or a clip without frames.
+    """
+
+    frames: int
+
+    def __post_init__(self):
+        _at_least_one("frames", self.frames)
+
+    def __call__(self, n: int, generator: torch.Generator | None = None) -> list[int]:
+        _at_least_one("n", n)
+        if generator is None:
+            # Integer arithmetic: floor(n (t + 1/2) / T) without a rounding error.
+            return [n * (2 * t + 1) // (2 * self.frames) for t in range(self.frames)]
+        place = torch.rand(self.frames, generator=generator, dtype=torch.float64, device=generator.device).tolist()
+        # n (t + u) may round up to n (t + 1): the last index of the clip is the bound.
+        return [min(int(n * (t + u) / self.frames), n - 1) for t, u in enumerate(place)]
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Takes T frames at a constant distance: a window at a random place in training, else in the middle of the clip.
+
+    Source: the dense sampling of 3D networks, as in I3D (https://arxiv.org/abs/1705.07750) and SlowFast
+    (https://arxiv.org/abs/1812.03982, T x tau).
+
+    .. math:: i_t = \\min(s + \\tau t, n - 1), \\quad s \\in \\{0 .. \\max(0, n - 1 - \\tau (T - 1))\\}
+
+    A clip shorter than the window holds its last frame: looping would invent a jump that the labels of fine-grained
+    actions may hang on.
+
+    Args:
+        frames: T, how many indices to return.
+        stride: tau, the distance between neighbours in frames; 1 takes consecutive frames.
+
+    **Shapes**: n -> (T,)
+
+    Raises:
+        ValueError: ``frames`` or ``stride`` below 1, or a clip without frames.
+    """
+
+    frames: int
+    stride: int = 1
+
+    def __post_init__(self):
+        _at_least_one("frames", self.frames)
+        _at_least_one("stride", self.stride)
+
+    def __call__(self, n: int, generator: torch.Generator | None = None) -> list[int]:
+        _at_least_one("n", n)
+        slack = max(0, n - 1 - self.stride * (self.frames - 1))
+        if generator is None:
+            first = slack // 2
+        else:
+            first = int(torch.randint(slack + 1, (), generator=generator, device=generator.device))
+        return [min(first + self.stride * t, n - 1) for t in range(self.frames)]
+
+
+SAMPLERS: dict[str, type] = {"uniform": Uniform, "segment": RandomInSegment, "dense": Dense}
+
+
+def build(name: str, frames: int, **options: Any) -> Sampler:
+    """Makes a sampler by its name in a recipe.
+
+    Args:
+        name: a key of ``SAMPLERS``.
+        frames: T, how many frames a clip has for the model.
+        **options: further fields of that sampler (``stride`` of "dense").
+
+    Raises:
+        ValueError: an unknown name, an option the sampler does not have, or a value out of range.
+    """
+    if name not in SAMPLERS:
+        raise unknown("sampler", name, SAMPLERS)
+    fields = [field for field in SAMPLERS[name].__dataclass_fields__ if field != "frames"]
+    for option in options:
+        if option not in fields:
+            raise unknown("option", option, fields, where=f"sampler {name!r}")
+    return SAMPLERS[name](frames, **options)
+
+
+def _at_least_one(what: str, value: int) -> None:
+    if value < 1:
+        raise ValueError(f"{what} must be 1 or more, not {value}")

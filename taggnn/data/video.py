@@ -1,0 +1,198 @@
+"""Decoding: from a video file to the frames a sampler asks for, as uint8 (T, H, W, 3)."""
+
+import os
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from taggnn.data.container import Container, Timeline, VideoError, import_av
+
+__all__ = ["VideoError", "Timeline", "read_frames", "frame_times", "scaled_size"]
+
+
+def read_frames(
+    path: str | os.PathLike[str],
+    sample: Callable[[int], Sequence[int] | torch.Tensor],
+    short_side: int | None = None,
+    start: float | None = None,
+    stop: float | None = None,
+    threads: int = 1,
+) -> torch.Tensor:
+    """Reads the frames of a video, or of a cut from it, that a sampler asks for, upright and in RGB.
+
+    Frames count in the order of presentation, exactly as a decode of the whole stream gives them, whatever number the
+    container claims. Only the sampled frames are converted and scaled, each once however often it is asked for, and
+    decoding stops behind the last of them. Rotation and mirroring noted in the file are applied; pixels count as square.
+
+    A damaged video is an error and never filled up: a file shorter than its container announces (except for a cut that
+    ends before the damage), a picture the decoder rejects or marks as corrupt. Frames the decoder leaves out without
+    complaint (those before the first key frame of a stream cut without re-encoding) are no damage and do not count.
+
+    Args:
+        path: the file; any container and codec that FFmpeg reads.
+        sample: gets n, the number of frames in the cut, and returns the indices wanted, in any order, repeats allowed.
+            It is asked a second time where decoding shows that n was wrong.
+        short_side: pixels of the shorter side of the upright picture, the other side keeping the aspect ratio;
+            default: the size of the video.
+        start: beginning of the cut in seconds from the first frame, included; default: the first frame.
+        stop: end of the cut in seconds from the first frame, not included; default: behind the last frame.
+        threads: decoder threads. More than one helps a single large video and harms loader workers.
+
+    **Shapes**: uint8 (T, H, W, 3), T as many as ``sample`` returned
+
+    Raises:
+        VideoError: the file is missing, empty, no video, damaged or too large, or the cut holds no frame.
+        ValueError: ``sample`` returned no index or one out of range; ``short_side`` below 1.
+        ImportError: PyAV is not installed.
+    """
+    with Container(path, threads) as container:
+        timeline = container.timeline()
+        try:
+            return _read(container, timeline, sample, short_side, start, stop, final=False)
+        except _Miscounted:
+            timeline = container.timeline_by_decoding(timeline)
+            return _read(container, timeline, sample, short_side, start, stop, final=True)
+
+
+def frame_times(path: str | os.PathLike[str]) -> Timeline:
+    """Finds when each frame of a video is shown by reading its packets, without decoding a picture.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The times of all frames and, if the file is cut short, up to when it can be trusted.
+
+    Raises:
+        VideoError: the file is missing, empty, no video, without frames, or too large.
+        ImportError: PyAV is not installed.
+    """
+    with Container(path) as container:
+        return container.timeline()
+
+
+def scaled_size(width: int, height: int, short_side: int | None) -> tuple[int, int]:
+    """Computes the size of a picture whose shorter side is given.
+
+    Args:
+        width: pixels.
+        height: pixels.
+        short_side: pixels of the shorter side afterwards; None leaves the size as it is.
+
+    Returns:
+        (width, height), the longer side rounded to the nearest pixel.
+
+    Raises:
+        ValueError: ``short_side`` below 1.
+    """
+    if short_side is None:
+        return width, height
+    if short_side < 1:
+        raise ValueError(f"short_side must be 1 or more, not {short_side}")
+    short = min(width, height)
+    return tuple((2 * side * short_side + short) // (2 * short) for side in (width, height))
+
+
+class _Miscounted(Exception):
+    """The decoder gives other frames than the packets promised."""
+
+
+def _read(
+    container: Container,
+    timeline: Timeline,
+    sample: Callable[[int], Sequence[int] | torch.Tensor],
+    short_side: int | None,
+    start: float | None,
+    stop: float | None,
+    final: bool,
+) -> torch.Tensor:
+    first, n = _cut(container, timeline, start, stop)
+    wanted = [int(index) for index in sample(n)]
+    if not wanted:
+        raise ValueError(f"{container.path}: the sampler returned no index for {n} frames")
+    for index in wanted:
+        if not 0 <= index < n:
+            raise ValueError(f"{container.path}: the sampler returned index {index}; possible are 0 to {n - 1}")
+    different = sorted(set(wanted))
+    scale = _Scaler(short_side)
+    pictures = None
+    for row, frame in enumerate(_frames_at(container, timeline, [first + index for index in different], final)):
+        picture = scale(frame)
+        if pictures is None:
+            pictures = np.empty((len(different), *picture.shape), dtype=np.uint8)
+        pictures[row] = picture
+    frames = torch.from_numpy(pictures)
+    if wanted == different:
+        return frames
+    return frames[torch.tensor([bisect_left(different, index) for index in wanted])]
+
+
+def _cut(container: Container, timeline: Timeline, start: float | None, stop: float | None) -> tuple[int, int]:
+    """Position of the first frame of the half-open cut [start, stop), and how many frames it has."""
+    if timeline.damage and (stop is None or stop > timeline.sound_until):
+        raise container.error(timeline.damage)
+    first = 0 if start is None else bisect_left(timeline.times, start)
+    behind = len(timeline.times) if stop is None else bisect_left(timeline.times, stop)
+    if behind <= first:
+        cut = f"{0.0 if start is None else start:g} to {timeline.duration if stop is None else stop:g} s"
+        raise container.error(f"no frame in the cut from {cut}; the video lasts {timeline.duration:g} s")
+    return first, behind - first
+
+
+def _frames_at(container: Container, timeline: Timeline, positions: Sequence[int], final: bool) -> Iterator[Any]:
+    """Yields the decoded frames at ascending positions; how they are reached is decided here and nowhere else."""
+    promised = len(timeline.times)
+    wanted = iter(positions)
+    target = next(wanted)
+    for position, frame in enumerate(container.frames(promised)):
+        if frame.is_corrupt and position >= positions[0]:
+            raise container.error(f"damaged: frame {position} of {promised} is corrupt")
+        if timeline.stamps is not None and frame.pts is not None and frame.pts != timeline.stamps[position]:
+            raise _Miscounted
+        if position == target:
+            yield frame
+            target = next(wanted, None)
+            if target is None:
+                return
+    if final:
+        raise container.error(f"damaged: frame {target} of {promised} cannot be decoded")
+    raise _Miscounted
+
+
+class _Scaler:
+    """Turns decoded frames into upright RGB arrays, all of the size of the first."""
+
+    def __init__(self, short_side: int | None):
+        av = import_av()
+        # One object for all frames: a fresh one would build its filter tables anew for each.
+        self.reformat = av.video.reformatter.VideoReformatter().reformat
+        # Since version 17 PyAV scales with as many threads as there are cores unless told otherwise.
+        self.options = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
+        self.short_side = short_side
+        self.size: tuple[int, int] | None = None
+
+    def __call__(self, frame: Any) -> np.ndarray:
+        swap, flip_x, flip_y = _orientation(frame)
+        if self.size is None:
+            stored = (frame.width, frame.height)
+            self.size = scaled_size(*(stored[::-1] if swap else stored), self.short_side)
+        width, height = self.size[::-1] if swap else self.size
+        picture = self.reformat(frame, width=width, height=height, format="rgb24", **self.options).to_ndarray()
+        if swap:
+            picture = picture.transpose(1, 0, 2)
+        return picture[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
+
+
+def _orientation(frame: Any) -> tuple[bool, bool, bool]:
+    """What makes a frame upright: exchange x and y, then mirror x, then mirror y."""
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return False, False, False
+    # x' = a x + c y, y' = b x + d y with y pointing down (ISO/IEC 14496-12, 8.3.2), taken to the nearest quarter turn.
+    a, b, _, c, d = np.frombuffer(bytes(matrix), dtype=np.int32)[:5].tolist()
+    if abs(a) >= abs(b):
+        return False, a < 0, d < 0
+    return True, c < 0, b < 0

@@ -1,0 +1,67 @@
+"""Small real videos, written with PyAV, and a plain full decode to compare with."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+_X265 = "b-adapt=0:scenecut=0:pools=none:log-level=none"
+
+
+def _picture(t, height, width):
+    """A slope that grows brighter with t, so that every frame differs from its neighbours at every place."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([x * 2 + t * 9, y * 2 + t * 8, 99 - (x + y) // 2 + t * 9], -1).clip(0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def write_video():
+    """``write_video(path, codec, ...)`` writes a video and returns its path; ``stamps`` are ticks of 1/``rate`` s."""
+    av = pytest.importorskip("av")
+
+    def write(
+        path,
+        codec="libx264",
+        frames=12,
+        height=48,
+        width=64,
+        pix_fmt="yuv420p",
+        rate=10,
+        stamps=None,
+        b_frames=0,
+        container_options=None,
+        options=None,
+    ):
+        with av.open(str(path), "w", options=container_options or {}) as out:
+            stream = out.add_stream(codec, rate=rate, options=options or {})
+            stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
+            stream.codec_context.gop_size = 6
+            stream.codec_context.thread_count = 1
+            if b_frames:
+                stream.codec_context.max_b_frames = b_frames
+                # Pictures this simple would else be coded without B-frames.
+                forced = {"libx264": {"x264-params": "b-adapt=0:scenecut=0"}, "libx265": {"x265-params": _X265}}
+                stream.options = {**(options or {}), **forced.get(codec, {})}
+            for t in range(frames):
+                frame = av.VideoFrame.from_ndarray(_picture(t, height, width), format="rgb24")
+                frame.pts = t if stamps is None else stamps[t]
+                frame.time_base = Fraction(1, rate)
+                out.mux(stream.encode(frame))
+            out.mux(stream.encode())
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def decode_all():
+    """``decode_all(path)``: every frame a plain sequential decode gives, unscaled, (T, H, W, 3)."""
+    av = pytest.importorskip("av")
+
+    def decode(path, **scale):
+        with av.open(str(path)) as source:
+            frames = [frame.to_ndarray(format="rgb24", **scale) for frame in source.decode(video=0)]
+        return torch.from_numpy(np.stack(frames))
+
+    return decode
