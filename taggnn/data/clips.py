@@ -96,12 +96,9 @@ def read_clips(
     """
     from taggnn.data import csv_list, folders, path_label
 
-    root = Path(root)
+    root = existing_root(root)
     if missing not in ("error", "skip"):
         raise ValueError(f"missing {missing!r}: possible are 'error' and 'skip'")
-    if not root.is_dir():
-        what = "is a file, not a folder" if root.exists() else "no such folder"
-        raise FileNotFoundError(f"data root {root}: {what}")
     if list is None:
         return folders.read(root, classes)
     list = Path(list)
@@ -118,6 +115,19 @@ def read_clips(
     return _locate(root, list, rows, tuple(names), missing)
 
 
+def existing_root(root: str | Path) -> Path:
+    """The root as a path.
+
+    Raises:
+        FileNotFoundError: if it is no folder.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        what = "is a file, not a folder" if root.exists() else "no such folder"
+        raise FileNotFoundError(f"data root {root}: {what}")
+    return root
+
+
 def class_number(text: str, where: str) -> int:
     """Reads a class number.
 
@@ -131,7 +141,7 @@ def class_number(text: str, where: str) -> int:
 
 def lacking(source: str, found: str, classes: Sequence[str]) -> ValueError:
     """Builds the error for a class that the train list does not have."""
-    return unknown("class (the train list does not have it)", found, classes, source)
+    return ValueError(f"{unknown('class', found, classes, source)} (the classes that train has)")
 
 
 def _locate(root: Path, source: Path, rows: Sequence[Row], classes: tuple[str, ...], missing: str) -> ClipList:

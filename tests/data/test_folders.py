@@ -33,7 +33,7 @@ def test_a_second_split_is_read_against_the_first_ones_classes(tmp_path):
     found = read_clips(tmp_path, classes=["a", "b"])
     assert found.classes == ("a", "b")
     assert found[0].label == 1
-    with pytest.raises(ValueError, match=r"b: unknown class \(the train list does not have it\) 'b'.*Possible: a, c"):
+    with pytest.raises(ValueError, match=r"b: unknown class 'b'.*Possible: a, c \(the classes that train has\)"):
         read_clips(tmp_path, classes=["a", "c"])
 
 

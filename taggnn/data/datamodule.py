@@ -1,0 +1,260 @@
+"""What the programs know as ``data``: from a root and a few options to loaders of training, validation and test."""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from torch.utils.data import DataLoader
+
+from taggnn.data.clips import NAMED, ClipList
+from taggnn.data.dataset import ClipDataset, collate, eval_sampler, eval_transform
+from taggnn.data.order import ResumableLoader, SeededSampler
+from taggnn.data.splits import SPLITS, Splits, read_splits
+from taggnn.data.synthetic import make_synthetic
+from taggnn.data.transforms import RELEASED_MEAN, RELEASED_STD, Transform
+
+
+class ClipData(LightningDataModule):
+    """Labelled videos of a folder as batches; defaults are the released recipe of TAG-Head but for the number of frames.
+
+    Where the splits come from, and what happens when one is absent, is written in ``splits.read_splits``; every choice
+    made there is printed. After ``setup`` the lists are ``train_clips``, ``val_clips``, ``test_clips`` and the class
+    names ``classes``.
+
+    A training clip depends on (seed, epoch, index) only: not on the number of workers, and not on what ran before. The
+    global random streams are not touched.
+
+    Args:
+        root: folder that holds the videos.
+        train_list: list file of the training clips (authors' CSV, or ``path label`` lines); None looks for the folder.
+        val_list: list file of the validation clips.
+        test_list: list file of the test clips.
+        train_folder: folder inside root with the class folders of training; used where there is no list.
+        val_folder: the same for validation.
+        test_folder: the same for test; "." makes the whole root the test split.
+        classes: class names in label order, or a text file with one name a line; None takes them from the training
+            clips.
+        missing: what to do with listed files that do not exist: stop, or leave them out and say so.
+        val_fraction: part of the clips to hold out where there is no validation split.
+        test_fraction: part of the clips to hold out as test where root is not split at all.
+        synthetic: make the synthetic set in root first, if it is not there (synthetic.py); its clips must not be
+            flipped.
+        frames: T, frames of a clip that the model sees.
+        sampling: how they are chosen: spread evenly, one at random of each of T segments, or a window of neighbours.
+        stride: distance of neighbours in frames with dense sampling.
+        short_side: pixels the shorter side is scaled to while decoding; None keeps the video's size.
+        size: side of the model's input in pixels, or [height, width].
+        flip: probability of a horizontal flip in training; 0 where left and right matter.
+        scale: smallest and largest part of the area that a training crop covers.
+        ratio: smallest and largest distortion of a training crop's aspect; [1, 1] for none.
+        randaugment: number of RandAugment operations on a training clip.
+        magnitude: their strength, 0 to 30.
+        jitter: largest relative change of brightness, contrast and saturation in training.
+        erase: probability that a rectangle of a training clip is erased.
+        grey: turn colours to grey.
+        mean: mean to subtract from each channel, of pixels in [0, 1]; one number or three.
+        std: deviation to divide each channel by; one number or three.
+        batch_size: clips in a batch.
+        workers: loader processes; None takes one less than there are cores and at most 8, and none on one or two cores.
+        seed: what the order, the augmentation and the held-out clips follow from.
+        drop_last: leave out the last training batch of an epoch where it is not full.
+
+    Raises:
+        FileNotFoundError: in ``setup``, if the root, a list or a listed file does not exist.
+        ValueError: if an option is out of range; in ``setup``, if a list is wrong.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        train_list: str | None = None,
+        val_list: str | None = None,
+        test_list: str | None = None,
+        train_folder: str = "train",
+        val_folder: str = "val",
+        test_folder: str = "test",
+        classes: list[str] | str | None = None,
+        missing: Literal["error", "skip"] = "error",
+        val_fraction: float = 0.1,
+        test_fraction: float = 0.2,
+        synthetic: bool = False,
+        frames: int = 16,
+        sampling: Literal["uniform", "segment", "dense"] = "uniform",
+        stride: int = 1,
+        short_side: int | None = 128,
+        size: int | list[int] = 112,
+        flip: float = 0.5,
+        scale: tuple[float, float] = (0.5, 1.0),
+        ratio: tuple[float, float] = (1.0, 1.0),
+        randaugment: int = 0,
+        magnitude: int = 9,
+        jitter: float = 0.0,
+        erase: float = 0.0,
+        grey: bool = False,
+        mean: float | tuple[float, float, float] = RELEASED_MEAN,
+        std: float | tuple[float, float, float] = RELEASED_STD,
+        batch_size: int = 8,
+        workers: int | None = None,
+        seed: int = 0,
+        drop_last: bool = False,
+    ):
+        super().__init__()
+        if batch_size < 1:
+            raise ValueError(f"batch_size {batch_size}: must be 1 or more")
+        if workers is not None and workers < 0:
+            raise ValueError(f"workers {workers}: must be 0 or more")
+        if synthetic and flip:
+            raise ValueError(f"flip {flip}: must be 0 for the synthetic set, where left and right are the label")
+        self.root = root
+        self.lists = dict(zip(SPLITS, (train_list, val_list, test_list), strict=True))
+        self.folders = dict(zip(SPLITS, (train_folder, val_folder, test_folder), strict=True))
+        self.given_classes, self.missing = classes, missing
+        self.val_fraction, self.test_fraction = val_fraction, test_fraction
+        self.synthetic, self.seed = synthetic, seed
+        self.batch_size, self.drop_last = batch_size, drop_last
+        self.workers = default_workers() if workers is None else workers
+        self.train_transform = Transform(
+            size=size,
+            train=True,
+            flip=flip,
+            scale=scale,
+            ratio=ratio,
+            randaugment=randaugment,
+            magnitude=magnitude,
+            jitter=jitter,
+            erase=erase,
+            grey=grey,
+            mean=mean,
+            std=std,
+        )
+        options = self.train_transform.options
+        # What evaluation and prediction need to see a clip as this module shows it: a checkpoint stores it.
+        self.preprocess: dict[str, Any] = {
+            "frames": frames,
+            "sampling": sampling,
+            "stride": stride,
+            "short_side": short_side,
+            **{option: options[option] for option in ("size", "mean", "std", "grey")},
+        }
+        self.sampler = eval_sampler(self.preprocess)
+        self._splits: Splits | None = None
+
+    def prepare_data(self) -> None:
+        """Makes the synthetic set where it is asked for."""
+        if self.synthetic:
+            make_synthetic(self.root, seed=0)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads the lists and folders, once, and prints what was found."""
+        if self._splits is None:
+            self._splits = read_splits(
+                self.root,
+                self.lists,
+                self.folders,
+                _names(self.given_classes),
+                self.missing,
+                self.val_fraction,
+                self.test_fraction,
+                self.seed,
+            )
+            rank_zero_only(print)(self.summary())
+
+    @property
+    def splits(self) -> Splits:
+        """The clip lists; read on first use."""
+        self.setup()
+        return self._splits
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in label order."""
+        return self.splits.classes
+
+    @property
+    def train_clips(self) -> ClipList | None:
+        """Clips to train on; None where only an evaluation split was given."""
+        return self.splits.train
+
+    @property
+    def val_clips(self) -> ClipList | None:
+        """Clips to choose the best epoch on."""
+        return self.splits.val
+
+    @property
+    def test_clips(self) -> ClipList | None:
+        """Clips to report on."""
+        return self.splits.test
+
+    def summary(self) -> str:
+        """What the data are: clips of each split, classes, and every choice that was made for the user."""
+        splits = self.splits
+        lists = {split: getattr(splits, split) for split in SPLITS}
+        counts = ", ".join(f"{split} {len(clips)}" for split, clips in lists.items() if clips is not None)
+        lines = [f"data {self.root}: {counts} clips, {len(splits.classes)} classes", *splits.notes]
+        for split, clips in lists.items():
+            if clips is not None and clips.missing and not (split == "test" and clips is splits.val):
+                named = ", ".join(clips.missing[:NAMED]) + (", ..." if len(clips.missing) > NAMED else "")
+                share = f"{len(clips.missing)} of {len(clips) + len(clips.missing)}"
+                lines.append(f"{split}: {share} listed files do not exist and are left out: {named}")
+        return "\n".join(lines)
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Shuffled, augmented; its place in the epoch is part of Lightning's checkpoints."""
+        clips = self._given("train")
+        dataset = ClipDataset(clips, self.sampler, self.train_transform, self.preprocess["short_side"])
+        sampler = SeededSampler(len(clips), self.seed, shuffle=True)
+        return ResumableLoader(dataset, sampler=sampler, drop_last=self.drop_last, **self._loader_options())
+
+    def val_dataloader(self) -> DataLoader:
+        """In the order of the list, without augmentation."""
+        return self._eval_loader("val")
+
+    def test_dataloader(self) -> DataLoader:
+        """In the order of the list, without augmentation."""
+        return self._eval_loader("test")
+
+    def _eval_loader(self, split: str) -> DataLoader:
+        clips = self._given(split)
+        dataset = ClipDataset(clips, self.sampler, eval_transform(self.preprocess), self.preprocess["short_side"])
+        return DataLoader(dataset, sampler=SeededSampler(len(clips), self.seed), **self._loader_options())
+
+    def _given(self, split: str) -> ClipList:
+        clips = getattr(self.splits, split)
+        if clips is None:
+            raise ValueError(
+                f"data {self.root}: no {split} split; give {split}_list, or a folder {self.folders[split]!r}"
+            )
+        return clips
+
+    def _loader_options(self) -> dict[str, Any]:
+        return {
+            "batch_size": self.batch_size,
+            "num_workers": self.workers,
+            "collate_fn": collate,
+            "persistent_workers": self.workers > 0,
+            "pin_memory": torch.cuda.is_available(),
+            # Without its own generator a loader draws from the global stream each epoch, and a resumed run would
+            # differ.
+            "generator": torch.Generator().manual_seed(self.seed),
+        }
+
+
+def default_workers() -> int:
+    """Loader processes that suit this machine: cores less one, at most 8; none where that would starve the training."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 0 if cores <= 2 else min(8, cores - 1)
+
+
+def _names(classes: list[str] | str | None) -> list[str] | None:
+    """Class names from the option: as they are, or the lines of a file."""
+    if isinstance(classes, str):
+        file = Path(classes)
+        if not file.is_file():
+            raise FileNotFoundError(f"{file}: no such file of class names; expected one name a line")
+        classes = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    if classes is not None and (not classes or len(set(classes)) != len(classes)):
+        raise ValueError(f"classes {classes}: expected class names, each once")
+    return classes

@@ -1,0 +1,151 @@
+"""Which clips are for training, for choosing and for reporting, from lists, folders or one unsplit folder."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+from taggnn.data.clips import Clip, ClipList, existing_root, read_clips
+from taggnn.data.folders import subfolders
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three clip lists and what was decided on the way.
+
+    Args:
+        train: clips to train on; None where only an evaluation split was given.
+        val: clips to choose the best epoch on.
+        test: clips to report on.
+        classes: class names in label order, the same for all three.
+        notes: sentences for the screen: every choice that the user did not make.
+    """
+
+    train: ClipList | None
+    val: ClipList | None
+    test: ClipList | None
+    classes: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def read_splits(
+    root: str | Path,
+    lists: dict[str, str | None],
+    folders: dict[str, str],
+    classes: Sequence[str] | None = None,
+    missing: str = "error",
+    val_fraction: float = 0.1,
+    test_fraction: float = 0.2,
+    seed: int = 0,
+) -> Splits:
+    """Reads the splits of a data set.
+
+    Each split comes from the first of: its list; its folder ``root/<folder>`` that holds class folders. Then what is
+    absent:
+
+    - no list and no folder at all: ``root`` itself holds the class folders and is parted into train, val and test;
+    - no val: a part of train is held out;
+    - no test: val serves as test too (as the published lists of FineGym have it);
+    - no train but a val or test: only evaluation is possible, and ``classes`` must be given.
+
+    Holding out is by class and by clip: it follows from the seed and the clips' names alone, so it is the same on every
+    machine.
+
+    Args:
+        root: folder that holds the videos.
+        lists: list file of "train", "val" and "test", or None; a path that does not exist as it is is tried inside the
+            root.
+        folders: folder name of "train", "val" and "test" inside the root; "." is the root itself.
+        classes: class names in label order; None takes them from train.
+        missing: see ``clips.read_clips``.
+        val_fraction: part of the clips to hold out as val where there is none, between 0 and 1.
+        test_fraction: part to hold out as test when an unsplit root is parted; 0 for none.
+        seed: what the parting follows from.
+
+    Raises:
+        FileNotFoundError: if the root, a list or a listed file does not exist.
+        ValueError: if a list is wrong, train lacks a class of val or test, or there are too few clips to hold any out.
+    """
+    root = existing_root(root)
+    if not 0 < val_fraction < 1 or not 0 <= test_fraction < 1 or val_fraction + test_fraction >= 1:
+        raise ValueError(
+            f"val_fraction {val_fraction}, test_fraction {test_fraction}: expected parts between 0 and 1 that leave some clips"
+        )
+    found: dict[str, ClipList] = {}
+    notes: list[str] = []
+    # Train first: its classes are what the other two are read against.
+    for split in SPLITS:
+        source = _source(root, lists.get(split), folders[split])
+        if source is not None:
+            found[split] = _read(root, source, folders[split], classes, missing)
+            classes = found[split].classes if split == "train" else classes
+        elif split == "train" and not any(_source(root, lists.get(name), folders[name]) for name in ("val", "test")):
+            whole = read_clips(root, classes=classes)
+            found["train"], classes = whole, whole.classes
+            if test_fraction:
+                found["train"], found["test"] = hold_out(whole, test_fraction, seed)
+                notes.append(_said("test", whole, found["test"], test_fraction, seed))
+            # Of what is left, so that val_fraction too is a part of the whole.
+            rest = found["train"]
+            found["train"], found["val"] = hold_out(rest, val_fraction / (1 - test_fraction), seed)
+            notes.append(_said("val", whole, found["val"], val_fraction, seed))
+            break
+        elif split == "train" and classes is None:
+            raise ValueError(f"{root}: no train list and no folder {folders['train']!r}, so the classes are not known")
+    if "val" not in found and "train" in found:
+        whole = found["train"]
+        found["train"], found["val"] = hold_out(whole, val_fraction, seed)
+        notes.append(_said("val", whole, found["val"], val_fraction, seed))
+    if "test" not in found and "val" in found:
+        found["test"] = found["val"]
+        notes.append("no test split was given: the val clips are reported as test too")
+    return Splits(*(found.get(split) for split in SPLITS), tuple(classes), tuple(notes))
+
+
+def hold_out(clips: ClipList, fraction: float, seed: int) -> tuple[ClipList, ClipList]:
+    """Parts a list into what stays and what is held out, class by class.
+
+    Of n clips of a class ``round(fraction * n)`` are held out, at least one where n > 1, and never all.
+
+    Raises:
+        ValueError: if no class has two clips.
+    """
+    of_class: dict[int, list[Clip]] = {}
+    for clip in clips:
+        of_class.setdefault(clip.label, []).append(clip)
+    held: set[Clip] = set()
+    for members in of_class.values():
+        # By a hash of the name: adding or losing a clip leaves the order of the others as it was.
+        members.sort(key=lambda clip: sha256(f"{seed}/{clip.name}".encode()).digest())
+        held.update(members[: min(max(1, round(fraction * len(members))), len(members) - 1)])
+    if not held:
+        raise ValueError(f"{clips.source}: too few clips to hold some out: every class has one; give another list")
+    stay = replace(clips, clips=tuple(clip for clip in clips if clip not in held))
+    return stay, replace(clips, clips=tuple(clip for clip in clips if clip in held), missing=())
+
+
+def _source(root: Path, list_file: str | None, folder: str) -> Path | None:
+    """The list or folder that a split comes from; None where it has none."""
+    if list_file is not None:
+        inside = root / list_file
+        return inside if inside.is_file() and not Path(list_file).is_file() else Path(list_file)
+    place = root / folder
+    # A class may be called "train": only a folder of folders is a split.
+    return place if place.is_dir() and subfolders(place) else None
+
+
+def _read(root: Path, source: Path, folder: str, classes: Sequence[str] | None, missing: str) -> ClipList:
+    if source != root / folder or not source.is_dir():
+        return read_clips(root, source, classes, missing)
+    found = read_clips(source, None, classes)
+    prefix = "" if folder == "." else f"{folder}/"
+    return replace(found, clips=tuple(replace(clip, name=prefix + clip.name) for clip in found))
+
+
+def _said(split: str, whole: ClipList, held: ClipList, fraction: float, seed: int) -> str:
+    return (
+        f"no {split} split was given: {len(held)} of the {len(whole)} clips of {whole.source} are held out as {split} "
+        f"(about {fraction:.0%} of each class, seed {seed})"
+    )

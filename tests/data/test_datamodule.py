@@ -1,0 +1,191 @@
+"""The data module: options to loaders, and continuing a run exactly."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+
+from taggnn.data import datamodule
+from taggnn.data.datamodule import ClipData, default_workers
+from taggnn.data.dataset import load_clip
+from taggnn.data.synthetic import make_clip, write_video
+
+SMALL = {"frames": 3, "short_side": 16, "size": 12, "batch_size": 2, "workers": 0}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """train: 2 classes of 4 clips, one of them no video; val: 2 classes of 1 clip."""
+    root = tmp_path_factory.mktemp("videos")
+    for number, name in enumerate(("left", "right")):
+        for split, count in (("train", 4), ("val", 1)):
+            (root / split / name).mkdir(parents=True)
+            for clip in range(count):
+                pictures = make_clip(name, 8, 16, np.random.default_rng([number, clip]))
+                write_video(root / split / name / f"{clip}.mp4", pictures)
+    (root / "train" / "left" / "3.mp4").write_text("no video")
+    return root
+
+
+def keys(loader):
+    return [index for batch in loader for index in batch["index"].tolist()]
+
+
+def test_lists_classes_and_batches(root, capsys):
+    data = ClipData(str(root), **SMALL)
+    data.setup("fit")
+    data.setup("test")
+    assert data.classes == ("left", "right")
+    assert (len(data.train_clips), len(data.val_clips)) == (8, 2)
+    assert data.test_clips is data.val_clips
+    printed = capsys.readouterr().out
+    assert printed.count("train 8, val 2, test 2 clips, 2 classes") == 1
+    assert "the val clips are reported as test too" in printed
+    (batch,) = data.val_dataloader()
+    assert batch["clip"].shape == (2, 3, 3, 12, 12)
+    assert batch["label"].tolist() == batch["index"].tolist() == [0, 1]
+    assert keys(data.test_dataloader()) == [0, 1]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_training_epoch_is_shuffled_names_bad_clips_and_needs_no_global_numbers(root, workers):
+    data = ClipData(str(root), **SMALL | {"workers": workers})
+    before = torch.get_rng_state()
+    batches = list(data.train_dataloader())
+    assert torch.equal(torch.get_rng_state(), before)
+    assert sorted(index for batch in batches for index in batch["index"].tolist()) == [0, 1, 2, 4, 5, 6, 7]
+    assert [row[0] for batch in batches for row in batch["skipped"]] == ["train/left/3.mp4"]
+    reference = list(ClipData(str(root), **SMALL).train_dataloader())
+    for batch, expected in zip(batches, reference, strict=True):
+        assert torch.equal(batch["clip"], expected["clip"])
+    assert keys(ClipData(str(root), **SMALL, seed=1).train_dataloader()) != keys(reference)
+
+
+def test_drop_last(root):
+    assert len(list(ClipData(str(root), **SMALL | {"batch_size": 3}).train_dataloader())) == 3
+    assert len(list(ClipData(str(root), **SMALL | {"batch_size": 3}, drop_last=True).train_dataloader())) == 2
+
+
+def test_preprocess_is_plain_and_loads_a_clip_as_validation_does(root):
+    data = ClipData(str(root), **SMALL | {"size": [12, 10]}, grey=True, mean=0.5, sampling="segment")
+    stored = json.loads(json.dumps(data.preprocess))
+    assert stored == data.preprocess
+    (batch,) = data.val_dataloader()
+    assert torch.equal(load_clip(data.val_clips[1].path, stored), batch["clip"][1])
+
+
+def test_class_names_from_a_list_and_from_a_file(root, tmp_path):
+    names = ["down", "left", "right"]
+    (tmp_path / "names.txt").write_text("down\nleft\n\nright\n")
+    for classes in (names, str(tmp_path / "names.txt")):
+        data = ClipData(str(root), **SMALL, classes=classes)
+        assert data.classes == tuple(names)
+        assert {clip.label for clip in data.train_clips} == {1, 2}
+    with pytest.raises(FileNotFoundError, match=r"none\.txt: no such file of class names"):
+        ClipData(str(root), **SMALL, classes="none.txt").setup()
+    with pytest.raises(ValueError, match="each once"):
+        ClipData(str(root), **SMALL, classes=["left", "left"]).setup()
+
+
+def test_missing_files_are_counted_on_the_screen(root):
+    (root / "partial.txt").write_text("train/left/0.mp4 0\ntrain/right/0.mp4 1\nlost/a.mp4 1\n")
+    data = ClipData(str(root), train_list="partial.txt", val_list="partial.txt", **SMALL, missing="skip")
+    assert "train: 1 of 3 listed files do not exist and are left out: lost/a.mp4" in data.summary()
+    assert len(data.train_clips) == 2
+
+
+def test_a_split_that_is_not_there_is_named_when_asked_for(root):
+    data = ClipData(str(root / "val"), test_folder=".", classes=["left", "right"], **SMALL)
+    assert keys(data.test_dataloader()) == [0, 1]
+    with pytest.raises(ValueError, match="no train split; give train_list"):
+        data.train_dataloader()
+    with pytest.raises(ValueError, match="no val split; give val_list"):
+        data.val_dataloader()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "batch_size 0"),
+        ({"workers": -1}, "workers -1"),
+        ({"sampling": "best"}, "unknown sampler 'best'"),
+        ({"frames": 0}, "frames"),
+        ({"synthetic": True}, r"flip 0\.5: must be 0 for the synthetic set"),
+        ({"scale": (0.0, 1.0)}, "scale="),
+    ],
+)
+def test_impossible_options_are_refused_at_once(root, options, message):
+    with pytest.raises(ValueError, match=message):
+        ClipData(str(root), **options)
+
+
+def test_the_synthetic_set_is_made_where_asked_for(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(datamodule, "make_synthetic", lambda root, seed: made.append((root, seed)))
+    ClipData(str(tmp_path)).prepare_data()
+    assert made == []
+    ClipData(str(tmp_path), synthetic=True, flip=0.0).prepare_data()
+    assert made == [(str(tmp_path), 0)]
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(1, 0), (2, 0), (4, 3), (64, 8)])
+def test_default_workers_suit_the_machine(monkeypatch, cores, workers):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    assert default_workers() == workers
+
+
+class Learner(LightningModule):
+    """A model whose weights remember every clip it saw, and when."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 2)
+        self.seen = []
+
+    def training_step(self, batch, batch_idx):
+        self.seen.append((self.current_epoch, batch_idx, batch["index"].tolist()))
+        if not len(batch["label"]):
+            return None
+        return torch.nn.functional.cross_entropy(self.layer(batch["clip"].mean((2, 3, 4))), batch["label"])
+
+    def validation_step(self, batch, batch_idx):
+        pass
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), 0.1)
+
+
+class Stop(Callback):
+    """Ends a run without warning, as a kill does."""
+
+    def __init__(self, epoch, batch):
+        self.moment = (epoch, batch)
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if (trainer.current_epoch, batch_idx) == self.moment:
+            raise KeyError("killed")
+
+
+def fit(root, folder, callbacks=(), resume=None, every=1):
+    torch.manual_seed(0)
+    model = Learner()
+    saver = ModelCheckpoint(folder, save_last=True, every_n_train_steps=every, enable_version_counter=False)
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    trainer = Trainer(max_epochs=3, callbacks=[saver, *callbacks], **quiet)
+    trainer.fit(model, datamodule=ClipData(str(root), **SMALL), ckpt_path=resume)
+    return model
+
+
+# Four batches an epoch: inside the first epoch, inside a later one, and at the beginning of one.
+@pytest.mark.parametrize("moment", [(0, 2), (1, 3), (2, 0), (2, 1)])
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(root, tmp_path, moment):
+    whole = fit(root, tmp_path / "whole")
+    with pytest.raises(KeyError, match="killed"):
+        fit(root, tmp_path / "killed", [Stop(*moment)])
+    resumed = fit(root, tmp_path / "killed", resume=tmp_path / "killed" / "last.ckpt")
+    assert resumed.seen == [row for row in whole.seen if row[:2] >= moment]
+    assert torch.equal(resumed.layer.weight, whole.layer.weight)
