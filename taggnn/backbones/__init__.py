@@ -17,8 +17,10 @@ from torchvision import models
 from taggnn.backbones import r2plus1d34, torchvision3d
 from taggnn.backbones.batchnorm import FrozenBatchNorm, freeze_batchnorm, set_batchnorm
 from taggnn.backbones.r2plus1d34 import r2plus1d_34, sequential_to_named
+from taggnn.backbones.small import Small
 from taggnn.backbones.tokens import Grid, checked_size, dry_run, tokens_of
 from taggnn.backbones.torchvision3d import resize_positions, strip
+from taggnn.backbones.weights import load_file
 from taggnn.names import unknown
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "set_batchnorm",
     "freeze_batchnorm",
     "FrozenBatchNorm",
+    "Small",
     "r2plus1d_34",
     "sequential_to_named",
 ]
@@ -44,10 +47,10 @@ class Backbone:
     Attributes:
         name: what users write.
         builder: makes the feature module with random weights; its keyword arguments are the options of ``build``.
-        loader: ``(module, weights)`` puts weights into it; ``None`` where nothing but random weights exists.
+        loader: ``(module, weights)`` puts weights into it.
         clip: (T, H, W) in frames and pixels that the weights were made for.
-        channels: C of the features.
-        grid: (T', H', W') of the features at that clip.
+        channels: C of the features with the builder's defaults; ``None`` where only a dry run tells.
+        grid: (T', H', W') of the features at that clip, likewise.
         mean, std: per channel RGB, of pixel values in [0, 1], as the weights expect them.
         source: where the code or the structure comes from.
         paper: link.
@@ -56,7 +59,7 @@ class Backbone:
 
     name: str
     builder: Callable[..., nn.Module]
-    loader: Callable[[nn.Module, str | Path], None] | None
+    loader: Callable[..., None]
     clip: Grid
     channels: int | None
     grid: Grid | None
@@ -121,7 +124,22 @@ def _r2plus1d34(name: str, frames: int, file: str) -> Backbone:
     )
 
 
+_SMALL = Backbone(
+    name="small",
+    builder=Small,
+    loader=load_file,
+    clip=(16, 112, 112),
+    channels=192,
+    grid=(16, 7, 7),
+    mean=(0.45, 0.45, 0.45),
+    std=(0.225, 0.225, 0.225),
+    source="taggnn.backbones.small",
+    paper=f"none; factorised convolutions of {_R2PLUS1D}",
+    weights="random, or a local state dict of your own",
+)
+
 _ROWS = [
+    _SMALL,
     _r2plus1d34("r2plus1d_34_32_ig65m", 32, "r2plus1d_34_clip32_ig65m_from_scratch-449a7af9.pth"),
     _r2plus1d34("r2plus1d_34_8_ig65m", 8, "r2plus1d_34_clip8_ig65m_from_scratch-9bae36ae.pth"),
     _r2plus1d34("r2plus1d_34_32_kinetics", 32, "r2plus1d_34_clip32_ft_kinetics_from_ig65m-ade133f1.pth"),
@@ -169,8 +187,6 @@ def build(
         clip = checked_size(clip, "clip")
     module = row.builder(**options)
     if weights is not None:
-        if row.loader is None:
-            raise ValueError(f"backbone {name} takes no weights, got {str(weights)!r}: {row.weights}")
         row.loader(module, weights=weights)
     if clip is not None:
         resize_positions(module, clip)

@@ -20,8 +20,7 @@ class FrozenBatchNorm(nn.Module):
     Args:
         norm: a BatchNorm layer that keeps running statistics.
 
-    Shapes:
-        (B, C, ...) -> (B, C, ...)
+    **Shapes:** (B, C, ...) -> (B, C, ...)
 
     Raises:
         ValueError: ``norm`` keeps no running statistics, so there is nothing to freeze.

@@ -30,8 +30,7 @@ def r2plus1d_34(num_classes: int = 400) -> VideoResNet:
     Args:
         num_classes: 359 in the IG-65M checkpoints that TAG-Head starts from, 400 after fine-tuning on Kinetics.
 
-    Shapes:
-        (B, 3, T, H, W) -> (B, num_classes)
+    **Shapes:** (B, 3, T, H, W) -> (B, num_classes)
     """
     model = VideoResNet(BasicBlock, [Conv2Plus1D] * 4, [3, 4, 6, 3], R2Plus1dStem, num_classes=num_classes)
     for layer, planes in ((model.layer2, 128), (model.layer3, 256), (model.layer4, 512)):
@@ -50,8 +49,7 @@ def r2plus1d_34(num_classes: int = 400) -> VideoResNet:
 def features() -> Features:
     """Builds R(2+1)D-34 without pool and classifier, random weights.
 
-    Shapes:
-        (B, 3, T, H, W) -> (B, 512, T/8, H/16, W/16), rounded up: (32, 112, 112) gives (4, 7, 7)
+    **Shapes:** (B, 3, T, H, W) -> (B, 512, T/8, H/16, W/16), rounded up: (32, 112, 112) gives (4, 7, 7)
     """
     return strip(r2plus1d_34())
 

@@ -21,8 +21,7 @@ def tokens_of(output: object, grid: Grid | None = None) -> Tensor:
     Returns:
         Tokens, a view where that is possible.
 
-    Shapes:
-        (B, C, T, H, W) or (B, N, C) -> (B, T, H, W, C)
+    **Shapes:** (B, C, T, H, W) or (B, N, C) -> (B, T, H, W, C)
 
     Raises:
         ValueError: the output is neither, or does not fit the grid; the message prints what came out.

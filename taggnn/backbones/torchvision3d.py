@@ -31,8 +31,7 @@ class Features(nn.Module):
     Attributes:
         description: what was removed, one entry a module.
 
-    Shapes:
-        (B, 3, T, H, W) -> (B, C, T', H', W')
+    **Shapes:** (B, 3, T, H, W) -> (B, C, T', H', W')
     """
 
     family: type[nn.Module]
@@ -53,8 +52,7 @@ class ResNetFeatures(Features):
     Source: Tran et al., "A Closer Look at Spatiotemporal Convolutions for Action Recognition",
     https://arxiv.org/abs/1711.11248
 
-    Shapes:
-        (B, 3, T, H, W) -> (B, 512, T/8, H/16, W/16), rounded up; MC3 keeps T
+    **Shapes:** (B, 3, T, H, W) -> (B, 512, T/8, H/16, W/16), rounded up; MC3 keeps T
     """
 
     family = video.VideoResNet
@@ -70,8 +68,7 @@ class S3DFeatures(Features):
 
     Source: Xie et al., "Rethinking Spatiotemporal Feature Learning", https://arxiv.org/abs/1712.04851
 
-    Shapes:
-        (B, 3, T, H, W) -> (B, 1024, T/8, H/32, W/32)
+    **Shapes:** (B, 3, T, H, W) -> (B, 1024, T/8, H/32, W/32)
     """
 
     family = video.S3D
@@ -87,8 +84,7 @@ class SwinFeatures(Features):
 
     Source: Liu et al., "Video Swin Transformer", https://arxiv.org/abs/2106.13230
 
-    Shapes:
-        (B, 3, T, H, W) -> (B, C, T/2, H/32, W/32), rounded up
+    **Shapes:** (B, 3, T, H, W) -> (B, C, T/2, H/32, W/32), rounded up
     """
 
     family = video.SwinTransformer3d
@@ -102,13 +98,12 @@ class SwinFeatures(Features):
 class MViTFeatures(Features):
     """Multiscale Vision Transformer, with its last LayerNorm; the class token takes part and is dropped at the end.
 
-    The positional encoding is tied to one clip size; ``resize_positions`` moves it to another.
+    The positional encoding is tied to one clip size, ``clip``; ``resize_positions`` moves it to another.
 
     Source: Fan et al., "Multiscale Vision Transformers", https://arxiv.org/abs/2104.11227; Li et al., "MViTv2",
     https://arxiv.org/abs/2112.01526
 
-    Shapes:
-        (B, 3, T, H, W) -> (B, 768, T/2, H/32, W/32), rounded up
+    **Shapes:** (B, 3, T, H, W) -> (B, 768, T/2, H/32, W/32), rounded up
 
     Raises:
         ValueError: a clip of another size than the positional encoding was made for.
@@ -122,6 +117,12 @@ class MViTFeatures(Features):
         super().__init__(model)
         self.description.insert(0, "class token (dropped from the output)")
 
+    @property
+    def clip(self) -> Grid:
+        """(T, H, W) of the clips that the positional encoding is made for."""
+        grid = (self.pos_encoding.temporal_size, *self.pos_encoding.spatial_size)
+        return tuple(n * stride for n, stride in zip(grid, self.conv_proj.stride, strict=True))
+
     def forward(self, clip: Tensor) -> Tensor:
         tokens, grid = self.encode(clip)
         return tokens[:, 1:].transpose(1, 2).unflatten(2, grid)
@@ -129,17 +130,15 @@ class MViTFeatures(Features):
     def encode(self, clip: Tensor) -> tuple[Tensor, Grid]:
         """All tokens, the class token first, and the grid of the others.
 
-        Shapes:
-            (B, 3, T, H, W) -> (B, 1 + N, C), (T', H', W')
+        **Shapes:** (B, 3, T, H, W) -> (B, 1 + N, C), (T', H', W')
         """
         patches = self.conv_proj(clip)
         grid = (self.pos_encoding.temporal_size, *self.pos_encoding.spatial_size)
         if tuple(patches.shape[2:]) != grid:
             # Relative positions accept any grid of equal N and would mix up its axes in silence.
-            built = tuple(n * stride for n, stride in zip(grid, self.conv_proj.stride, strict=True))
             given = tuple(clip.shape[2:])
             raise ValueError(
-                f"this MViT was built for clips of (T, H, W) = {built} and got {given}. Build it for that size, "
+                f"this MViT was built for clips of (T, H, W) = {self.clip} and got {given}. Build it for that size, "
                 f"taggnn.backbones.build(name, clip={given}), or call resize_positions(module, clip={given})"
             )
         tokens = self.pos_encoding(patches.flatten(2).transpose(1, 2))

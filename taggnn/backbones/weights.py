@@ -1,6 +1,7 @@
 """Reading a state dict from a local file and fitting it to a backbone, strictly and with errors that name the file."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -87,17 +88,7 @@ def load_strictly(module: nn.Module, state: dict[str, Tensor], source: str, clas
             count = f" of {classes.pop()} classes" if len(classes) == 1 else ""
             log.info("%s: classifier %s%s dropped", source, classifier, count)
     own = module.state_dict()
-    wrong = [
-        f"not in the file: {key} {tuple(value.shape)}"
-        for key, value in own.items()
-        if key not in state and not key.endswith("num_batches_tracked")
-    ]
-    wrong += [f"not in the model: {key} {tuple(value.shape)}" for key, value in state.items() if key not in own]
-    wrong += [
-        f"other shape: {key} file {tuple(value.shape)}, model {tuple(own[key].shape)}"
-        for key, value in state.items()
-        if key in own and value.shape != own[key].shape
-    ]
+    wrong = misfits(own, state)
     if wrong:
         listed = "\n  ".join(wrong[:10])
         more = f"\n  and {len(wrong) - 10} more" if len(wrong) > 10 else ""
@@ -106,3 +97,44 @@ def load_strictly(module: nn.Module, state: dict[str, Tensor], source: str, clas
         )
     module.load_state_dict(state, strict=False)
     log.info("%s: %d tensors loaded", source, len(state))
+
+
+def misfits(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
+    """Lists what does not fit between a model's entries and a file's: missing, unknown, of another shape.
+
+    ``num_batches_tracked`` may be missing from the file: those older than PyTorch 0.4.1 lack it.
+
+    Args:
+        own: names and tensors of the model.
+        state: names and tensors of the file.
+
+    Returns:
+        One line an entry; none where everything fits.
+    """
+    wrong = [
+        f"not in the file: {key} {tuple(value.shape)}"
+        for key, value in own.items()
+        if key not in state and not key.endswith("num_batches_tracked")
+    ]
+    wrong += [f"not in the model: {key} {tuple(value.shape)}" for key, value in state.items() if key not in own]
+    return wrong + [
+        f"other shape: {key} file {tuple(value.shape)}, model {tuple(own[key].shape)}"
+        for key, value in state.items()
+        if key in own and value.shape != own[key].shape
+    ]
+
+
+def load_file(module: nn.Module, weights: str | Path) -> None:
+    """Loads a local state dict into a backbone that nobody publishes weights for.
+
+    Args:
+        module: the backbone the file was saved from, with the same options.
+        weights: path of the file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a name instead of a path, a file that cannot be read, or one that does not fit.
+    """
+    if not is_path(weights):
+        raise ValueError(f"{type(module).__name__} has no published weights {str(weights)!r}: give the path of a file")
+    load_strictly(module, read_state_dict(weights), str(weights))

@@ -31,17 +31,30 @@ def test_an_unknown_option_is_refused():
         build("mc3_18", width=3)
 
 
+def test_options_reach_the_builder():
+    assert dry_run(build("small", width=4, time_stride=2), (5, 17, 33)) == (32, (3, 2, 3))
+
+
+def test_small_loads_a_file_of_its_own_and_no_published_name(tmp_path):
+    small = build("small", width=2)
+    torch.save(small.state_dict(), tmp_path / "small.pth")
+    again = build("small", width=2, weights=tmp_path / "small.pth")
+    assert all(torch.equal(value, small.state_dict()[key]) for key, value in again.state_dict().items())
+    with pytest.raises(ValueError, match="no published weights 'default'"):
+        build("small", weights="default")
+
+
 def test_a_clip_size_moves_mvit_s_positions():
     with torch.device("meta"):
         module = build("mvit_v1_b", clip=(2, 32, 40))
     assert dry_run(module, (2, 32, 40)) == (768, (1, 1, 2))
 
 
-@pytest.mark.parametrize("name", ["mc3_18", "s3d"])
+@pytest.mark.parametrize("name", ["mc3_18", "small"])
 def test_frozen_statistics_survive_train_and_the_affine_part_learns(name):
     module = build(name, frozen_bn=True).train()
     before = {key: value.clone() for key, value in module.named_buffers()}
-    module(torch.randn(2, 3, 16, 32, 32)).sum().backward()
+    module(torch.randn(2, 3, 2, 32, 32)).sum().backward()
     assert before
     assert all(torch.equal(value, before[key]) for key, value in module.named_buffers())
     norms = [m for m in module.modules() if isinstance(m, FrozenBatchNorm)]

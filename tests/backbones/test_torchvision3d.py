@@ -34,7 +34,8 @@ def tiny_mvit(relative, clip=(4, 32, 48)):
 
 @pytest.fixture(autouse=True)
 def quick_initialisation(monkeypatch):
-    """Truncating takes most of the time of building a transformer and changes nothing here."""
+    """Most of the time goes into truncating, and into Linear's own start that every family overwrites."""
+    monkeypatch.setattr(nn.Linear, "reset_parameters", lambda linear: None)
     monkeypatch.setattr(nn.init, "trunc_normal_", lambda weight, std=1.0, **_: nn.init.normal_(weight, std=std))
 
 
@@ -45,7 +46,7 @@ def test_features_through_the_model_s_own_head_are_its_logits(name):
     if name == "s3d":
         # Its own window of 2x7x7 is the whole grid of a 16x224x224 clip, which takes long.
         model.avgpool = nn.AdaptiveAvgPool3d(1)
-    clip = torch.randn(1, 3, 9, 40, 56)
+    clip = torch.randn(1, 3, 8, 32, 40)
     with torch.no_grad():
         features = strip(model)
         pooled, head = model.avgpool(features(clip)), getattr(model, features.removed[-1])
@@ -71,6 +72,15 @@ def test_the_table_states_channels_and_grid(name):
     with torch.device("meta"):
         module = build(name)
     assert dry_run(module, BACKBONES[name].clip) == (BACKBONES[name].channels, BACKBONES[name].grid)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_time_height_and_width_keep_their_order(name):
+    frames, side, _ = BACKBONES[name].clip
+    clip = (frames, side, side * 5 // 7)
+    with torch.device("meta"):
+        module = build(name, clip=clip)
+    assert dry_run(module, clip)[1] == (BACKBONES[name].grid[0], 7, 5)
 
 
 @pytest.mark.parametrize("name", torchvision3d.NAMES)
@@ -164,6 +174,7 @@ def test_resized_mvit_takes_the_new_size_and_trains(relative, clip, grid):
     resize_positions(features, clip)
     out = features(torch.randn(2, 3, *clip))
     assert out.shape == (2, 16, *grid)
+    assert dry_run(features, features.clip) == (16, grid)
     out.square().mean().backward()
     assert all(p.grad is not None for p in features.pos_encoding.parameters())
     assert model(torch.randn(1, 3, *clip)).shape == (1, 5)
