@@ -70,7 +70,9 @@ def _explained(error: OSError, path: Path, temporary: Path) -> OSError:
         kept = "; the file that was there is unchanged" if path.exists() else ""
         reason = "disk full" if error.errno == errno.ENOSPC else "disk quota reached"
         # One argument, so that the text is the message alone; errno is set by hand for those who look at it.
-        full = OSError(f"{reason} while writing {path}: {_size(written)} written, {_size(free)} free there{kept}")
+        full = OSError(
+            f"{reason} while writing {path}: stopped after {_size(written)}, now removed; {_size(free)} free there{kept}"
+        )
         full.errno = error.errno
         return full
     if error.filename in (None, str(temporary), temporary):

@@ -66,7 +66,7 @@ def write_results(run_dir: str | os.PathLike, results: Mapping) -> Path:
     """
     path = Path(run_dir) / "results.json"
     plain = _known_keys(results, path)
-    return write_text(path, json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    return write_text(path, json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_results(run_dir: str | os.PathLike) -> dict:

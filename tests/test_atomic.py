@@ -70,7 +70,9 @@ def test_disk_full_leaves_the_old_file_and_says_which_and_how_much_is_free(tmp_p
             if moment == "while writing":
                 full()
 
-    with pytest.raises(OSError, match=r"disk full while writing .*best\.ckpt: 2\.0 KiB written, .* free") as caught:
+    with pytest.raises(
+        OSError, match=r"disk full while writing .*best\.ckpt: stopped after 2\.0 KiB, .* free"
+    ) as caught:
         write()
     monkeypatch.undo()
     assert caught.value.errno == errno.ENOSPC

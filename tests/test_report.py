@@ -129,6 +129,7 @@ def test_the_full_page_says_everything_and_asks_for_nothing_from_outside(full):
         *CLASSES,
     ]:
         assert said in found.text, said
+    assert "disagree" not in found.text
     assert "<mine>" not in content
     assert not [tag for tag, _ in found.tags if tag in ("script", "link", "iframe")]
     for _, attributes in found.tags:
@@ -153,12 +154,15 @@ def test_the_same_folder_gives_the_same_bytes(full):
 
 
 def test_classes_are_sorted_hardest_first_and_absent_ones_last(full):
-    text = Page(write_report(full).read_text(encoding="utf-8")).text
-    table = text[text.index("Class by class") :]
-    recalls = [float(figure) for figure in re.findall(r"\s(\d+\.\d)\u202f%\d", table.replace("\u2002", " "))]
+    content = write_report(full).read_text(encoding="utf-8")
+    table = content[content.index("Class by class") :]
+    recalls = [float(figure) for figure in re.findall(r'<td class="n bar"[^>]*>([0-9.]+)', table)]
+    assert len(recalls) == 5
     assert recalls == sorted(recalls)
-    positions = {name: table.index(name) for name in CLASSES}
-    assert max(positions, key=positions.get) == CLASSES[5]
+    assert recalls[0] < recalls[-1]
+    labels = re.findall(r'<tr[^>]*><td class="t"><span class="q">(\d)</span>', table)
+    assert len(labels) == 6
+    assert labels[-1] == "5"
 
 
 @pytest.mark.parametrize(
@@ -194,9 +198,18 @@ def test_predictions_alone_give_scores_and_a_matrix(tmp_path, said):
     assert ("nothing can be mistaken" in text) == (len(said.classes) == 1)
 
 
-def test_predictions_of_another_run_are_noticed(full):
-    assert "disagree" not in Page(write_report(full).read_text(encoding="utf-8")).text
-    write_predictions(full / "predictions.csv", predictions(59))
+def test_without_results_the_skipped_clips_of_one_split_count_as_listed(tmp_path):
+    write_predictions(tmp_path / "predictions.csv", predictions(10, ["a", "b"]))
+    rows = [Skipped(name, name, "test", "empty") for name in "xyz"]
+    write_skipped(tmp_path / "skipped.csv", rows)
+    assert "Clips seen of 13 listed" in Page(write_report(tmp_path).read_text(encoding="utf-8")).text
+    write_skipped(tmp_path / "skipped.csv", [*rows, Skipped("t", "t", "train", "empty")])
+    assert "Clips seen of 10 listed" in Page(write_report(tmp_path).read_text(encoding="utf-8")).text
+
+
+@pytest.mark.parametrize("other", [predictions(59), predictions(60)], ids=["other clips", "as many clips"])
+def test_predictions_of_another_run_are_noticed(full, other):
+    write_predictions(full / "predictions.csv", other)
     assert "results.json and predictions.csv disagree" in Page(write_report(full).read_text(encoding="utf-8")).text
 
 
