@@ -210,13 +210,14 @@ class ClipData(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader:
         """In the order of the list, without augmentation."""
-        return self._eval_loader("val")
+        return self.eval_dataloader("val")
 
     def test_dataloader(self) -> DataLoader:
         """In the order of the list, without augmentation."""
-        return self._eval_loader("test")
+        return self.eval_dataloader("test")
 
-    def _eval_loader(self, split: str) -> DataLoader:
+    def eval_dataloader(self, split: str) -> DataLoader:
+        """Any split, "train" too, as evaluation sees it: in the order of the list, without augmentation."""
         clips = self._given(split)
         dataset = ClipDataset(clips, self.sampler, eval_transform(self.preprocess), self.preprocess["short_side"])
         return DataLoader(dataset, sampler=SeededSampler(len(clips), self.seed), **self._loader_options())

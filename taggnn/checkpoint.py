@@ -1,0 +1,239 @@
+"""Checkpoints: written all or nothing, read without running code, and enough by themselves to rebuild the model.
+
+Also reads the checkpoints that TAG-Head's authors published.
+"""
+
+import io
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import Tensor
+
+from . import model
+from .atomic import write_bytes
+from .backbones.r2plus1d34 import CHILDREN
+from .backbones.weights import misfits, read_state_dict
+from .data.transforms import RELEASED_MEAN, RELEASED_STD
+from .model import Recogniser
+from .names import unknown
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Loaded:
+    """A checkpoint, ready to use.
+
+    Args:
+        recogniser: the model with its weights, in evaluation mode.
+        classes: class names in label order.
+        preprocess: how a video becomes a clip, see ``taggnn.data.datamodule``.
+        parting: seed and fractions by which clips were held out where the data came without splits.
+        source: the file it came from.
+        epoch: epochs it was trained for; None where the file does not say.
+    """
+
+    recogniser: Recogniser
+    classes: tuple[str, ...]
+    preprocess: dict[str, Any]
+    parting: dict[str, Any]
+    source: str
+    epoch: int | None = None
+
+
+@dataclass(frozen=True)
+class Released:
+    """What the authors' checkpoint of a data set does not say itself.
+
+    Args:
+        classes: K.
+        frames: frames of a clip.
+        ffn: channels of the encoder's feed-forward part.
+    """
+
+    classes: int
+    frames: int
+    ffn: int
+
+
+# Source: the authors' code, https://arxiv.org/abs/2604.11498
+RELEASED = {
+    "haa500": Released(classes=500, frames=32, ffn=512),
+    "gym99": Released(classes=99, frames=64, ffn=1024),
+    "gym288": Released(classes=288, frames=64, ffn=2048),
+}
+
+# Our name of a head's part -> theirs, in the current revision and in the earlier one.
+_HEAD = {"position.tables.0": "pos_embedding", "encoder.": "transformer."}
+_LAYOUTS = {
+    "csnmodel.": {**_HEAD, "norm.": "mlp_head.0.", "classifier.": "mlp_head.1."},
+    "backbone.": {**_HEAD, "norm.": "classifier.0.", "classifier.": "classifier.1."},
+}
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its target and renames it, so that no moment leaves half of one; reads tensors and plain
+    types only."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str, storage_options: Any | None = None) -> None:
+        # Through memory: torch.save reports a full disk as a RuntimeError that says nothing.
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        write_bytes(path, content.getvalue())
+
+    def load_checkpoint(self, path: str, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        return read(path, map_location)
+
+
+def read(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """Reads a checkpoint file: tensors and plain types, no code.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: truncated, or no PyTorch file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"checkpoint {path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
+    try:
+        return torch.load(path, map_location=map_location or "cpu", weights_only=True)
+    except Exception as error:
+        reason = (str(error).strip() or "no reason given").splitlines()[0]
+        raise ValueError(f"checkpoint {path}: cannot be read ({path.stat().st_size:,} bytes; {reason})") from error
+
+
+def load(path: str | Path, dataset: str | None = None) -> Loaded:
+    """Rebuilds a model from a checkpoint of ours; nothing else is needed.
+
+    Args:
+        path: ``best.ckpt`` or ``last.ckpt`` of a run.
+        dataset: given for a file that TAG-Head's authors published, see ``load_released``; None (default) for ours.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a checkpoint of ours, or its weights do not fit the model it describes.
+    """
+    if dataset is not None:
+        return load_released(path, dataset)
+    content = read(path)
+    hyper = content.get("hyper_parameters") if isinstance(content, dict) else None
+    if not isinstance(hyper, Mapping) or not {"spec", "preprocess", "parting"} <= set(hyper):
+        hint = ""
+        if any(str(key).startswith(tuple(_LAYOUTS)) for key in _flat(content)):
+            hint = f"; it looks like one of TAG-Head's authors: name its data set ({', '.join(RELEASED)})"
+        raise ValueError(f"checkpoint {path}: not written by taggnn.train{hint}")
+    recogniser = model.build(hyper["spec"])
+    state = {key.removeprefix("model."): value for key, value in content["state_dict"].items()}
+    _fit(recogniser, state, {key: key for key in recogniser.state_dict()}, str(path))
+    return Loaded(
+        recogniser.eval(),
+        tuple(hyper["spec"]["classes"]),
+        dict(hyper["preprocess"]),
+        dict(hyper["parting"]),
+        str(path),
+        content.get("epoch"),
+    )
+
+
+def load_released(path: str | Path, dataset: str, classes: tuple[str, ...] | None = None) -> Loaded:
+    """Loads a checkpoint that TAG-Head's authors published, strictly, in either of its two key layouts.
+
+    Source: TAG-Head, https://arxiv.org/abs/2604.11498. The current layout names ``csnmodel.*``, ``pos_embedding``,
+    ``transformer.layers.*``, ``mlp_head.0.*``, ``mlp_head.1.*``; the earlier one ``backbone.*`` and ``classifier.*``, and it
+    stores ``edge_index``, which is left out because it follows from the grid.
+
+    Args:
+        path: ``haa500_best.pth``, ``gym99_best.pth``, ``gym288_last.pth`` or ``gym288_best.pth``.
+        dataset: "haa500", "gym99" or "gym288".
+        classes: class names in label order; the files hold none, so numbers stand in (default).
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: unknown data set, a file that cannot be read, or entries that do not fit, listed.
+    """
+    if dataset not in RELEASED:
+        raise unknown("data set of a released checkpoint", dataset, RELEASED)
+    shape = RELEASED[dataset]
+    names = tuple(classes or (str(label) for label in range(shape.classes)))
+    if len(names) != shape.classes:
+        raise ValueError(f"{dataset} has {shape.classes} classes, {len(names)} names were given")
+    state = read_state_dict(path)
+    prefix = next((prefix for prefix in _LAYOUTS if any(key.startswith(prefix) for key in state)), None)
+    if prefix is None:
+        raise ValueError(
+            f"checkpoint {path}: no key begins with {' or '.join(_LAYOUTS)}, so it is none of TAG-Head's; "
+            f"the first are {', '.join(list(state)[:5])}"
+        )
+    recogniser = model.build(
+        {
+            "backbone": {"name": "r2plus1d_34_32_ig65m"},
+            "head": {"name": "tag_released", "ffn": shape.ffn},
+            "clip": (shape.frames, 112, 112),
+            "classes": names,
+        }
+    )
+    stored = recogniser.state_dict()
+    numbered = any(key.startswith(f"{prefix}0.") for key in state)
+    theirs = {ours: _their_name(ours, prefix, numbered) for ours in stored}
+    state.pop("edge_index", None)
+    table = state.get("pos_embedding")
+    if table is not None and table.ndim == 3 and table.shape[:2] == (1, _nodes(recogniser.grid)):
+        state["pos_embedding"] = table.reshape(*recogniser.grid, table.shape[-1])
+    _fit(recogniser, state, theirs, str(path))
+    preprocess = {
+        "frames": shape.frames,
+        "sampling": "uniform",
+        "stride": 1,
+        "short_side": 128,
+        "size": (112, 112),
+        "grey": False,
+        "mean": RELEASED_MEAN,
+        "std": RELEASED_STD,
+    }
+    return Loaded(recogniser.eval(), names, preprocess, {"seed": 0}, str(path))
+
+
+def _fit(recogniser: Recogniser, state: dict[str, Tensor], names: Mapping[str, str], source: str) -> None:
+    """Loads ``state``, whose keys are ``names`` of ours, strictly."""
+    own = {names[key]: value for key, value in recogniser.state_dict().items()}
+    wrong = misfits(own, state)
+    if wrong:
+        listed = "".join(f"\n  {line}" for line in wrong[:20])
+        more = f"\n  and {len(wrong) - 20} more" if len(wrong) > 20 else ""
+        raise ValueError(
+            f"checkpoint {source} does not fit the model ({len(wrong)} of {len(own)} entries):{listed}{more}"
+        )
+    recogniser.load_state_dict({ours: state[their] for ours, their in names.items() if their in state}, strict=False)
+
+
+def _their_name(ours: str, prefix: str, numbered: bool) -> str:
+    part, _, rest = ours.partition(".")
+    if part == "backbone":
+        return prefix + (_numbered(rest) if numbered else rest)
+    for own, their in _LAYOUTS[prefix].items():
+        if rest.startswith(own):
+            return their + rest.removeprefix(own)
+    return rest
+
+
+def _numbered(name: str) -> str:
+    """The name of a backbone entry where the backbone is an nn.Sequential: the inverse of ``sequential_to_named``."""
+    child, _, rest = name.partition(".")
+    return f"{CHILDREN.index(child)}.{rest}"
+
+
+def _nodes(grid: tuple[int, int, int]) -> int:
+    return grid[0] * grid[1] * grid[2]
+
+
+def _flat(content: Any) -> list[str]:
+    if not isinstance(content, Mapping):
+        return []
+    return [str(key) for key in content] + [
+        str(key) for value in content.values() if isinstance(value, Mapping) for key in value
+    ]

@@ -1,0 +1,45 @@
+"""Where a result comes from: machine, versions, command."""
+
+import os
+import platform
+import shlex
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+
+_PACKAGES = ("taggnn", "torch", "torchvision", "torch_geometric", "lightning", "av")
+
+
+def describe(device: torch.device, seed: int) -> dict[str, str | int]:
+    """Collects what a reader needs to judge or repeat a result, as plain types."""
+    command = [os.path.basename(sys.executable), *_program(), *sys.argv[1:]]
+    return {
+        "command": shlex.join(command),
+        "seed": seed,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        **{package: _version(package) for package in _PACKAGES},
+    }
+
+
+def _program() -> list[str]:
+    module = getattr(sys.modules["__main__"], "__spec__", None)
+    return ["-m", module.name.removesuffix(".__main__")] if module else [os.path.basename(sys.argv[0])]
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as lines:
+            model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+    except OSError:
+        model = platform.processor()
+    return f"CPU {model or platform.machine()}, {os.cpu_count()} cores"

@@ -1,0 +1,137 @@
+"""``python -m taggnn.evaluate --checkpoint X --data.root DIR``: how well a checkpoint does on labelled videos.
+
+Writes predictions.csv, skipped.csv, confusion.png, results.json and report.html into a folder, and prints the figures.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from jsonargparse import Namespace
+
+from . import checkpoint, environment, metrics, terminal
+from .config import Parser
+from .data.datamodule import ClipData
+from .predictions import Predictions, Skipped, write_predictions, write_skipped
+from .report import write_report, write_results
+from .scoring import graph_effect, score
+
+# Rows of the per-class table on the screen; the report has all of them.
+TABLE = 20
+
+
+def main(arguments: Sequence[str]) -> None:
+    given = _parser().parse_args(arguments)
+    loaded = checkpoint.load(given.checkpoint, given.dataset)
+    device = torch.device(given.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    print(loaded.recogniser.describe())
+    data = _data(given, loaded)
+    clips = getattr(data, f"{given.split}_clips")
+    loader = data.eval_dataloader(given.split)
+    started = time.perf_counter()
+    predictions, loss, skipped = score(loaded.recogniser, loader, clips, given.split, device)
+    seconds = time.perf_counter() - started
+    folder = Path(given.out or Path("runs") / "evaluate" / Path(given.checkpoint).resolve().parent.name)
+    write_skipped(folder / "skipped.csv", skipped)
+    if predictions is None:
+        raise ValueError(f"none of the {len(clips)} clips could be read; see {folder / 'skipped.csv'}")
+    write_predictions(folder / "predictions.csv", predictions)
+    scores = metrics.summarise(predictions.probabilities, predictions.labels, skipped=len(skipped), loss=loss)
+    results = {
+        "title": f"evaluation of {Path(given.checkpoint).name}",
+        "subtitle": f"{clips.source}, {len(clips)} clips, {given.split}",
+        "scores": {given.split: scores.as_dict()},
+        "model": dict(line.split(None, 1) for line in loaded.recogniser.found),
+        "environment": environment.describe(device, seed=loaded.parting["seed"]),
+        "durations": {given.split: seconds},
+        "notes": list(data.splits.notes),
+    }
+    effect = graph_effect(loaded.recogniser, loader, device) if given.graph_effect else None
+    if effect is not None:
+        results["graph_effect"] = effect
+    write_results(folder, results)
+    report = write_report(folder)
+    _print(scores, predictions, skipped, effect, folder, report)
+
+
+def _parser() -> Parser:
+    built = Parser(prog="taggnn.evaluate", description="Measures a checkpoint on labelled videos.")
+    add = built.add_argument
+    add("--checkpoint", type=str, required=True, help="best.ckpt of a run, or a file that TAG-Head's authors published")
+    add("--dataset", type=str | None, default=None, help=f"for the authors' files: {', '.join(checkpoint.RELEASED)}")
+    add("--data.root", type=str, required=True, help="folder of the videos")
+    add(
+        "--data.list",
+        type=str | None,
+        default=None,
+        help="list of the clips to measure on (CSV, or 'path label' lines)",
+    )
+    add("--data.folder", type=str | None, default=None, help="or their folder inside the root; '.' is the whole root")
+    add("--data.missing", type=Literal["error", "skip"], default="error", help="listed files that do not exist")
+    add("--data.batch_size", type=int, default=8, help="clips in a batch")
+    add("--data.workers", type=int | None, default=None, help="loader processes; null: what suits the machine")
+    add(
+        "--split",
+        type=Literal["train", "val", "test"],
+        default="test",
+        help="which split of the root, named as in training",
+    )
+    add("--device", type=str | None, default=None, help="cpu, cuda, cuda:1; null: a GPU where there is one")
+    add("--out", type=str | None, default=None, help="folder of the results; null: runs/evaluate/<run>")
+    add("--graph_effect", type=bool, default=True, help="measure the model without its edges as well")
+    return built
+
+
+def _data(given: Namespace, loaded: checkpoint.Loaded) -> ClipData:
+    """The clips, read against the checkpoint's classes and shown as the model was trained to see them."""
+    named = loaded.preprocess | loaded.parting
+    options = {f"{given.split}_list": given.data.list, "missing": given.data.missing, "workers": given.data.workers}
+    if given.data.folder is not None:
+        options[f"{given.split}_folder"] = given.data.folder
+    data = ClipData(given.data.root, classes=list(loaded.classes), batch_size=given.data.batch_size, **named, **options)
+    data.setup()
+    return data
+
+
+def _print(
+    scores: metrics.Scores,
+    predictions: Predictions,
+    skipped: list[Skipped],
+    effect: dict | None,
+    folder: Path,
+    report: Path,
+) -> None:
+    low, high = metrics.wilson(scores.top1, scores.clips)
+    print(f"\nclips     {scores.clips} measured" + (f", {len(skipped)} could not be read" if skipped else ""))
+    print(f"top-1     {scores.top1:.4f}   (95 % interval {low:.3f} to {high:.3f})")
+    print(f"top-5     {scores.top5:.4f}" if scores.top5 is not None else "top-5     not stated: five classes or fewer")
+    print(f"mca       {scores.mca:.4f}   mean over the {scores.classes_counted} of {scores.classes} classes that occur")
+    print(f"loss      {scores.loss:.4f}")
+    if effect is not None:
+        print(
+            f"graph     without its edges top-1 {effect['top1_without']:.4f}; {effect['changed']:.1%} of the predictions change, "
+            f"the logits by {effect['relative_logits']:.2%}"
+        )
+    matrix = metrics.confusion_matrix(predictions.probabilities, predictions.labels)
+    rows = sorted((row for row in metrics.per_class(matrix) if row.support), key=lambda row: row.recall)
+    width = min(40, max(len(name) for name in predictions.classes))
+    print(f"\n{'class':{width}}  clips  recall  precision  taken for")
+    for row in rows[:TABLE]:
+        taken = "" if row.confused_with is None else f"{predictions.classes[row.confused_with]} ({row.confused})"
+        precision = "        -" if row.precision is None else f"{row.precision:9.3f}"
+        print(
+            f"{predictions.classes[row.label][:width]:{width}}  {row.support:5}  {row.recall:6.3f}  {precision}  {taken}"
+        )
+    if len(rows) > TABLE:
+        print(f"... and {len(rows) - TABLE} more classes with higher recall: see the report")
+    print()
+    for name in ("predictions.csv", "confusion.png", "skipped.csv"):
+        print(f"          {folder / name}")
+    print(f"report    {report}")
+
+
+if __name__ == "__main__":
+    sys.exit(terminal.run(main, "taggnn.evaluate"))

@@ -1,0 +1,56 @@
+"""One row an epoch, in ``metrics.csv`` and in the checkpoint, so that a resumed run goes on where the file ends."""
+
+import csv
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+
+from .atomic import write_text
+from .predictions import write_skipped
+
+COLUMNS = ("epoch", "train/loss", "val/loss", "val/top1", "val/mca", "lr", "seconds")
+
+
+class History(pl.Callback):
+    """Writes the measurements of every epoch, and the clips that could not be read, into the run folder.
+
+    Args:
+        folder: the run folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.rows: list[dict[str, float]] = []
+        self._started = 0.0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        measured = {key: float(value) for key, value in trainer.callback_metrics.items()}
+        row = {
+            **{key: measured[key] for key in COLUMNS if key in measured},
+            "epoch": trainer.current_epoch,
+            "train/loss": pl_module.train_loss,
+            "lr": trainer.optimizers[0].param_groups[-1]["lr"],
+            "seconds": time.perf_counter() - self._started,
+        }
+        self.rows.append(row)
+        write_text(self.folder / "metrics.csv", self._table())
+        write_skipped(self.folder / "skipped.csv", pl_module.skipped.values())
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": [dict(row) for row in self.rows]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = [dict(row) for row in state_dict["rows"]]
+
+    def _table(self) -> str:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: f"{value:.8g}" for key, value in row.items()} for row in self.rows)
+        return text.getvalue()

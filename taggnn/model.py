@@ -1,0 +1,173 @@
+"""The assembled recogniser: backbone -> tokens -> head, and ``attach``, which builds one around any video model.
+
+Axes: B clips, C channels, T frames, H W token grid or, for clips, pixels; K classes.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from graphs import Topology
+
+from . import backbones, heads
+from .backbones.tokens import checked_size
+
+log = logging.getLogger(__name__)
+
+Grid = tuple[int, int, int]
+# Asked of a module that says nothing about itself.
+USUAL_CLIP: Grid = (16, 112, 112)
+
+
+class Recogniser(nn.Module):
+    """A backbone and a head in one module.
+
+    Args:
+        backbone: (B, 3, T, H, W) -> (B, C, T', H', W'), or (B, N, C) with a stated grid.
+        head: tokens (B, T', H', W', C) -> (logits, extras).
+        clip: (T, H, W) of the clips it was built for, in frames and pixels.
+        grid: (T', H', W') of its tokens.
+        stated_grid: the grid to read (B, N, C) by; None where the backbone yields five axes.
+        found: one line a fact, what ``attach`` found out.
+
+    **Shapes:** clip (B, 3, T, H, W) -> logits (B, K) and the head's extras.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        head: nn.Module,
+        clip: Grid,
+        grid: Grid,
+        stated_grid: Grid | None = None,
+        found: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.clip = tuple(clip)
+        self.grid = tuple(grid)
+        self.stated_grid = stated_grid
+        self.found = list(found)
+
+    def tokens(self, clip: Tensor) -> Tensor:
+        """Runs the backbone alone. **Shapes:** (B, 3, T, H, W) -> (B, T', H', W', C)."""
+        return backbones.tokens_of(self.backbone(clip), self.stated_grid)
+
+    def forward(self, clip: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.head(self.tokens(clip))
+
+    def describe(self) -> str:
+        """What was found when the model was built, one line a fact."""
+        return "\n".join(self.found)
+
+
+def attach(
+    backbone: nn.Module | str,
+    head: str | Callable[[int, Grid, int], nn.Module] = "tag",
+    classes: int = 0,
+    *,
+    clip: Sequence[int] | None = None,
+    grid: Sequence[int] | None = None,
+    weights: str | None = None,
+    backbone_options: Mapping[str, Any] | None = None,
+    **head_options: Any,
+) -> Recogniser:
+    """Puts a head behind a video backbone: pool and classifier go, C and (T, H, W) are found by a dry run.
+
+    Args:
+        backbone: a name of ``taggnn.backbones.BACKBONES``; or an instance of any torchvision video model; or any module that
+            yields (B, C, T, H, W), or (B, N, C) with a stated ``grid``.
+        head: a name of ``taggnn.heads.HEADS`` (default "tag"), or a callable ``(channels, grid, classes) -> module`` of your own.
+        classes: K.
+        clip: frames, height and width in pixels of the clips to come; None (default) takes the backbone's own.
+        grid: (T, H, W) of the tokens; needed only where the backbone yields (B, N, C).
+        weights: of a backbone given by name: what its row in ``BACKBONES`` says, or None (default) for random ones.
+        backbone_options: further arguments of ``taggnn.backbones.build`` for a backbone given by name.
+        head_options: arguments of the head, such as ``conv="gatv2"``.
+
+    Returns:
+        The recogniser; ``describe()`` names what was found.
+
+    Raises:
+        ValueError: an unknown name or option, fewer than one class, or a backbone that yields something else than tokens.
+
+    Example::
+
+        model = taggnn.attach(torchvision.models.video.r2plus1d_18(), "tag", classes=99, conv="gatv2")
+        logits, extras = model(clips)
+    """
+    if classes < 1:
+        raise ValueError(f"attach needs the number of classes, 1 or more; given classes={classes}")
+    clip = checked_size(tuple(clip), "clip") if clip is not None else None
+    grid = checked_size(tuple(grid), "grid") if grid is not None else None
+    if isinstance(backbone, str):
+        module = backbones.build(backbone, weights=weights, clip=clip, **(backbone_options or {}))
+        name, clip = backbone, clip or backbones.BACKBONES[backbone].clip
+    else:
+        if weights is not None or backbone_options:
+            raise ValueError(
+                "weights and backbone_options are for a backbone given by name; load them into the module yourself"
+            )
+        module = backbones.strip(backbone)
+        name, clip = type(backbone).__name__, clip or getattr(module, "clip", None) or USUAL_CLIP
+    channels, found_grid = backbones.dry_run(module, clip, grid)
+    if isinstance(head, str):
+        built = heads.build(head, channels, found_grid, classes, **head_options)
+        head_name = head
+    else:
+        built = head(channels, found_grid, classes, **head_options)
+        head_name = getattr(head, "__name__", type(head).__name__)
+    removed = ", ".join(getattr(module, "description", None) or ["nothing"])
+    found = [
+        f"backbone  {name}, {_million(module)} parameters; removed: {removed}",
+        f"tokens    clip {_by(clip)} -> grid {_by(found_grid)} = {_count(found_grid)} tokens of {channels} channels",
+        f"head      {head_name}, {_million(built)} parameters, {classes} classes{_graph(built, found_grid)}",
+    ]
+    log.debug("\n".join(found))
+    return Recogniser(module, built, clip, found_grid, grid, found)
+
+
+def build(spec: Mapping[str, Any], weights: str | None = None) -> Recogniser:
+    """Builds the recogniser that a specification of plain types describes, as checkpoints hold it.
+
+    Args:
+        spec: ``backbone`` {"name", further options of ``backbones.build``}, ``head`` {"name", its options}, ``clip`` [T, H, W],
+            ``classes`` [names].
+        weights: of the backbone, where training starts; None (default) leaves them random, to be loaded from a checkpoint.
+
+    Raises:
+        ValueError: as ``attach``.
+    """
+    backbone, head = dict(spec["backbone"]), dict(spec["head"])
+    return attach(
+        backbone.pop("name"),
+        head.pop("name"),
+        len(spec["classes"]),
+        clip=spec["clip"],
+        weights=weights,
+        backbone_options=backbone,
+        **head,
+    )
+
+
+def _million(module: nn.Module) -> str:
+    count = sum(parameter.numel() for parameter in module.parameters())
+    return f"{count / 1e6:.2f} M" if count >= 10_000 else f"{count:,}"
+
+
+def _by(sizes: Sequence[int]) -> str:
+    return " x ".join(map(str, sizes))
+
+
+def _count(grid: Grid) -> int:
+    return grid[0] * grid[1] * grid[2]
+
+
+def _graph(head: nn.Module, grid: Grid) -> str:
+    topology = getattr(head, "topology", None)
+    if not isinstance(topology, Topology):
+        return ""
+    return f"; graph {topology}, {topology.num_edges(grid):,} edges a clip"

@@ -1,0 +1,202 @@
+"""One training task: the recogniser, its loss, its optimiser and what is measured after each epoch."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import LambdaLR
+
+from . import metrics, model
+from .predictions import Skipped
+
+
+@dataclass
+class Optimisation:
+    """How the weights are trained.
+
+    Args:
+        optimiser: "adamw" (default), "adam" (released) or "sgd" (Nesterov).
+        lr: learning rate of the head, at its peak (default 1e-3; released 1e-5).
+        backbone_lr: learning rate of the backbone as a multiple of ``lr`` (default 1).
+        weight_decay: of weight matrices and kernels; biases, norms and position tables have none (default 0.05; released 0).
+        momentum: of "sgd" (default 0.9).
+        schedule: "cosine" to zero (default) or "constant".
+        schedule_step: change the rate after each "step" (default) or "epoch" (released).
+        warmup_epochs: epochs in which the rate rises linearly from zero (default 0).
+        label_smoothing: share of the target spread over all classes (default 0).
+        gradient_clip: largest norm of the gradient; 0 (default) leaves it alone.
+    """
+
+    optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
+    lr: float = 1e-3
+    backbone_lr: float = 1.0
+    weight_decay: float = 0.05
+    momentum: float = 0.9
+    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule_step: Literal["step", "epoch"] = "step"
+    warmup_epochs: float = 0.0
+    label_smoothing: float = 0.0
+    gradient_clip: float = 0.0
+
+
+class RecognitionTask(pl.LightningModule):
+    """Trains a recogniser by cross-entropy and measures it on the validation clips.
+
+    Everything a checkpoint needs to be used alone is in the hyper-parameters, as plain types.
+
+    Args:
+        spec: the model, see ``taggnn.model.build``.
+        preprocess: how a video becomes a clip at test time, see ``taggnn.data.datamodule``.
+        parting: seed and fractions by which clips are held out where the data come without splits.
+        optimisation: see ``Optimisation``, as a dict.
+        seed: every random draw of a training step follows from it and the step's number, so that an interrupted run can be
+            continued to the same result.
+        weights: of the backbone, where training starts.
+
+    Raises:
+        ValueError: as ``taggnn.attach``.
+    """
+
+    def __init__(
+        self,
+        spec: Mapping[str, Any],
+        preprocess: Mapping[str, Any],
+        parting: Mapping[str, Any],
+        optimisation: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        weights: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.optimisation = Optimisation(**(optimisation or {}))
+        # `weights` is left out: a checkpoint brings its own.
+        self.save_hyperparameters(
+            {
+                "spec": dict(spec),
+                "preprocess": dict(preprocess),
+                "parting": dict(parting),
+                "optimisation": asdict(self.optimisation),
+                "seed": seed,
+            }
+        )
+        self.seed = seed
+        self.model = model.build(spec, weights)
+        self.skipped: dict[str, Skipped] = {}
+        self._seen = 0
+        self._losses: list[float] = []
+        self._collected: list[tuple[Tensor, Tensor]] = []
+
+    def forward(self, clip: Tensor) -> Tensor:
+        return self.model(clip)[0]
+
+    def on_train_epoch_start(self) -> None:
+        self._seen, self._losses = 0, []
+
+    def on_train_batch_start(self, batch: dict, batch_idx: int) -> None:
+        torch.manual_seed(self.seed * 1_000_003 + self.global_step)
+
+    def training_step(self, batch: dict, batch_idx: int) -> Tensor | None:
+        self._note_skipped(batch, "train")
+        if not len(batch["label"]):
+            return None
+        logits = self(batch["clip"])
+        loss = F.cross_entropy(logits, batch["label"], label_smoothing=self.optimisation.label_smoothing)
+        self._seen += len(logits)
+        self._losses.append(float(loss.detach()) * len(logits))
+        self.log("loss", loss, prog_bar=True, logger=False, batch_size=len(logits))
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        if not self._seen:
+            raise ValueError(f"none of the training clips could be used; {_reasons(self.skipped.values())}")
+
+    @property
+    def train_loss(self) -> float:
+        """Mean loss over the clips of the running epoch."""
+        return math.fsum(self._losses) / self._seen
+
+    def on_validation_epoch_start(self) -> None:
+        self._collected = []
+
+    def validation_step(self, batch: dict, batch_idx: int) -> None:
+        if not self.trainer.sanity_checking:
+            self._note_skipped(batch, "val")
+        if len(batch["label"]):
+            self._collected.append((self(batch["clip"]).float().cpu(), batch["label"].cpu()))
+
+    def on_validation_epoch_end(self) -> None:
+        if not self._collected:
+            raise ValueError(f"none of the validation clips could be used; {_reasons(self.skipped.values())}")
+        logits, labels = (torch.cat(parts) for parts in zip(*self._collected, strict=True))
+        scores = metrics.summarise(logits.softmax(-1), labels)
+        self.log("val/loss", F.cross_entropy(logits, labels))
+        self.log("val/top1", scores.top1, prog_bar=True)
+        self.log("val/mca", scores.mca)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        settings = self.optimisation
+        groups = []
+        for module, factor in ((self.model.backbone, settings.backbone_lr), (self.model.head, 1.0)):
+            for decayed, parameters in _split(module):
+                decay = settings.weight_decay if decayed else 0.0
+                groups.append({"params": parameters, "lr": settings.lr * factor, "weight_decay": decay})
+        groups = [group for group in groups if group["params"]]
+        if settings.optimiser == "sgd":
+            optimiser = torch.optim.SGD(
+                groups, lr=settings.lr, momentum=settings.momentum, nesterov=settings.momentum > 0
+            )
+        else:
+            kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimiser]
+            optimiser = kind(groups, lr=settings.lr)
+        epochs = self.trainer.max_epochs
+        steps = max(1, math.ceil(self.trainer.estimated_stepping_batches / epochs))
+        unit = steps if settings.schedule_step == "step" else 1
+        schedule = LambdaLR(optimiser, lambda done: rate(done / unit, epochs, settings))
+        return {
+            "optimizer": optimiser,
+            "lr_scheduler": {"scheduler": schedule, "interval": settings.schedule_step},
+        }
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        if self.optimisation.gradient_clip:
+            nn.utils.clip_grad_norm_(self.parameters(), self.optimisation.gradient_clip)
+
+    def _note_skipped(self, batch: dict, split: str) -> None:
+        for name, path, reason in batch["skipped"]:
+            self.skipped.setdefault(f"{split}/{name}", Skipped(name, path, split, reason))
+
+
+def rate(epoch: float, epochs: int, settings: Optimisation) -> float:
+    """The learning rate as a share of its peak.
+
+    Formula: ``e / warmup`` while ``e < warmup``; then 1, or ``(1 + cos(pi * (e - warmup) / (epochs - warmup))) / 2``.
+
+    Args:
+        epoch: e, epochs done, in fractions.
+        epochs: how many there will be.
+        settings: schedule and warm-up.
+    """
+    warmup = settings.warmup_epochs
+    if epoch < warmup:
+        # The very first step must not be lost to a rate of zero.
+        return max(epoch / warmup, 1e-3)
+    if settings.schedule == "constant":
+        return 1.0
+    return (1 + math.cos(math.pi * min(1.0, (epoch - warmup) / max(epochs - warmup, 1e-9)))) / 2
+
+
+def _split(module: nn.Module) -> tuple[tuple[bool, list[nn.Parameter]], tuple[bool, list[nn.Parameter]]]:
+    decayed, plain = [], []
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            (plain if parameter.ndim < 2 or name.startswith("position.") else decayed).append(parameter)
+    return (True, decayed), (False, plain)
+
+
+def _reasons(skipped) -> str:
+    shown = [f"{clip.name}: {clip.reason}" for clip in skipped]
+    return "; ".join(shown[:3]) + (f"; and {len(shown) - 3} more" if len(shown) > 3 else "")

@@ -1,0 +1,217 @@
+"""``python -m taggnn.train``: labelled videos in, a trained recogniser and a report out.
+
+Alone it runs the demo recipe. ``--config NAME|FILE`` picks another one, every value can be given on the command line, and
+``--resume RUN_DIR`` continues an interrupted run to the result it would have had.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from jsonargparse import Namespace
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks.progress import TQDMProgressBar
+
+from . import checkpoint, config, environment, metrics, terminal
+from .atomic import write_text
+from .backbones import BACKBONES
+from .data.datamodule import ClipData
+from .history import History
+from .predictions import write_predictions, write_skipped
+from .report import read_results, write_report, write_results
+from .scoring import graph_effect, score
+from .task import RecognitionTask
+
+
+def main(arguments: Sequence[str]) -> None:
+    settings, folder = _settings(arguments)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    row = BACKBONES.get(settings.backbone.name)
+    for part in ("mean", "std"):
+        if settings.data[part] is None and row is not None:
+            settings.data[part] = list(getattr(row, part))
+    data = ClipData(**settings.data.as_dict(), seed=settings.seed)
+    data.prepare_data()
+    data.setup()
+    # Every model is built once before any of them is trained: a wrong option of the last one is told now.
+    for head in dict.fromkeys((settings.head, *settings.compare)):
+        found = _task(settings, data, head, weights=None).model.found
+        print("\n".join(found if head == settings.head else [found[-1]]))
+
+    folder = folder or _new_folder(Path(settings.runs) / (settings.recipe or "run"))
+    print(f"run       {folder}")
+    write_text(folder / "config.yaml", config.parser().dump(settings, skip_none=False))
+    rows = []
+    for head in dict.fromkeys((settings.head, *settings.compare)):
+        place = folder if head == settings.head else folder / "compare" / head
+        done = _finished(place) or _train(settings, data, head, place)
+        rows.append({**done["comparison"][0], "chosen": head == settings.head})
+    results = {**read_results(folder), "comparison": rows}
+    write_results(folder, results)
+    report = write_report(folder)
+    _print_summary(results, folder, report)
+
+
+def _settings(arguments: Sequence[str]) -> tuple[Namespace, Path | None]:
+    """The configuration, and the folder of the run to continue if there is one."""
+    if "--resume" not in arguments:
+        return config.parse(arguments), None
+    if len(arguments) != 2 or arguments[0] != "--resume":
+        raise ValueError(
+            "--resume takes the run folder and nothing else: a run goes on with the configuration it began with"
+        )
+    folder = Path(arguments[1])
+    if not (folder / "config.yaml").is_file():
+        what = "no config.yaml in it" if folder.is_dir() else "no such folder"
+        raise FileNotFoundError(f"--resume {folder}: {what}; give the folder that the run printed as 'run'")
+    return config.parser().parse_path(str(folder / "config.yaml")), folder
+
+
+def _new_folder(place: Path) -> Path:
+    name = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    for suffix in ("", *(f"_{n}" for n in range(2, 1000))):
+        folder = place / f"{name}{suffix}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError(place)
+
+
+def _finished(folder: Path) -> dict[str, Any] | None:
+    return read_results(folder) if (folder / "results.json").is_file() else None
+
+
+def _task(settings: Namespace, data: ClipData, head: str, weights: str | None) -> RecognitionTask:
+    """Builds model and task; the same seed gives the same backbone whatever the head."""
+    pl.seed_everything(settings.seed, verbose=False)
+    backbone = settings.backbone
+    options = settings[head].as_dict()
+    spec = {
+        "backbone": {
+            "name": backbone.name,
+            "frozen_bn": backbone.frozen_bn,
+            "bn_momentum": backbone.bn_momentum,
+            **backbone.options,
+        },
+        "head": {"name": head, **options},
+        "clip": [data.preprocess["frames"], *data.preprocess["size"]],
+        "classes": list(data.classes),
+    }
+    parting = {"seed": data.seed, "val_fraction": data.val_fraction, "test_fraction": data.test_fraction}
+    return RecognitionTask(spec, data.preprocess, parting, settings.optim.as_dict(), settings.seed, weights)
+
+
+def _train(settings: Namespace, data: ClipData, head: str, folder: Path) -> dict[str, Any]:
+    """Trains one head, keeps its best epoch, scores the test clips, and writes all but the report into ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    task = _task(settings, data, head, settings.backbone.weights)
+    history = History(folder)
+    last = folder / "last.ckpt"
+    trainer = pl.Trainer(
+        **settings.trainer.as_dict(),
+        precision=_precision(settings.precision),
+        logger=False,
+        default_root_dir=folder,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        plugins=[checkpoint.AtomicCheckpointIO()],
+        callbacks=[
+            history,
+            TQDMProgressBar(refresh_rate=1 if sys.stderr.isatty() else 50),
+            ModelCheckpoint(
+                folder,
+                "best",
+                monitor=settings.monitor,
+                mode="min" if settings.monitor == "val/loss" else "max",
+                save_on_train_epoch_end=True,
+                enable_version_counter=False,
+            ),
+            ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False),
+        ],
+    )
+    print(f"\ntraining  {head}{' (continued)' if last.is_file() else ''}: {trainer.max_epochs} epochs")
+    trainer.fit(task, datamodule=data, ckpt_path=last if last.is_file() else None)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+
+    best = checkpoint.load(folder / "best.ckpt")
+    device = task.device if task.device.type != "meta" else torch.device("cpu")
+    started = time.perf_counter()
+    predictions, loss, skipped = score(best.recogniser, data.test_dataloader(), data.test_clips, "test", device)
+    effect = graph_effect(best.recogniser, data.test_dataloader(), device)
+    tested = time.perf_counter() - started
+    skipped = [*task.skipped.values(), *skipped]
+    write_skipped(folder / "skipped.csv", skipped)
+    if predictions is None:
+        raise ValueError(f"none of the test clips could be used; see {folder / 'skipped.csv'}")
+    write_predictions(folder / "predictions.csv", predictions)
+    left_out = sum(clip.split == "test" for clip in skipped)
+    scores = metrics.summarise(predictions.probabilities, predictions.labels, skipped=left_out, loss=loss)
+    trained = sum(row["seconds"] for row in history.rows)
+    parameters = sum(parameter.numel() for parameter in best.recogniser.head.parameters())
+    results = {
+        "title": f"{settings.recipe or 'run'}: {head}",
+        "subtitle": f"{len(data.classes)} classes, {len(data.train_clips)} training clips, {settings.backbone.name} backbone",
+        "scores": {"test": scores.as_dict()},
+        "best_epoch": int(best.epoch),
+        "comparison": [
+            {
+                "name": _named(head, settings),
+                "chosen": True,
+                "top1": scores.top1,
+                "top5": scores.top5,
+                "mca": scores.mca,
+                "parameters": parameters,
+                "seconds": trained,
+            }
+        ],
+        "model": dict(line.split(None, 1) for line in task.model.found),
+        "environment": environment.describe(device, settings.seed),
+        "durations": {"train": trained, "test": tested},
+        "notes": [*data.splits.notes],
+    }
+    if effect is not None:
+        results["graph_effect"] = effect
+    write_results(folder, results)
+    return results
+
+
+def _precision(given: str) -> str:
+    if given != "auto":
+        return given
+    return "bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32-true"
+
+
+def _named(head: str, settings: Namespace) -> str:
+    if head != "tag":
+        return head
+    return f"tag ({settings.tag.conv}, {settings.tag.topology}, {settings.tag.readout})"
+
+
+def _print_summary(results: dict[str, Any], folder: Path, report: Path) -> None:
+    scores = results["scores"]["test"]
+    top5 = "" if scores["top5"] is None else f", top-5 {scores['top5']:.3f}"
+    print(
+        f"\ntest      top-1 {scores['top1']:.3f}{top5}, class mean {scores['mca']:.3f} over {scores['classes_counted']} classes, "
+        f"{scores['clips']} clips" + (f" ({scores['skipped']} more could not be read)" if scores["skipped"] else "")
+    )
+    for row in results["comparison"]:
+        print(f"          {row['name']:40} top-1 {row['top1']:.3f}   {row['seconds'] / 60:.1f} min")
+    skipped = (folder / "skipped.csv").read_text().count("\n") - 1
+    if skipped:
+        print(f"skipped   {skipped} clips could not be read: {folder / 'skipped.csv'}")
+    print(f"model     {folder / 'best.ckpt'}")
+    print(f"report    {report}")
+
+
+if __name__ == "__main__":
+    sys.exit(terminal.run(main, "taggnn.train"))
