@@ -233,7 +233,14 @@ def test_frames_the_decoder_leaves_out_are_not_counted(make, decode_all, tmp_pat
     asked = []
     assert torch.equal(read_frames(path, lambda n: asked.append(n) or [0, n - 1]), whole[[0, -1]])
     assert asked == [len(frame_times(path).times), len(whole)]
-    assert torch.equal(read_frames(path, lambda n: [0]), whole[:1])
+    assert torch.equal(read_frames(path, lambda n: [n // 2]), whole[[len(whole) // 2]])
+    assert torch.equal(read_frames(path, range, start=0.2, stop=0.4), whole[2:4])
+
+
+def test_times_that_only_tell_the_order_of_decoding_cost_no_second_decode(make):
+    asked = []
+    read_frames(make("h264-b-frames.avi"), lambda n: asked.append(n) or [n - 1])
+    assert asked == [12]
 
 
 def test_names_that_look_like_protocols_or_patterns(make, decode_all, tmp_path, monkeypatch):
@@ -287,7 +294,7 @@ def test_empty_file(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["hello\n" * 50, "#EXTM3U\n#EXT-X-VERSION:3\n#EXTINF:10,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n"],
+    ["hello\n" * 500, "#EXTM3U\n#EXT-X-VERSION:3\n#EXTINF:10,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n"],
     ids=["text", "playlist"],
 )
 @pytest.mark.parametrize("name", ["a.mp4", "a.txt", "a.webm"])
@@ -371,15 +378,24 @@ def test_a_cut_before_the_damage_is_read(stream_first, decode_all, tmp_path):
     _refused(path, "truncated", start=0.1)
 
 
-def test_a_hole_in_the_middle(stream_first, tmp_path):
+@pytest.mark.parametrize(
+    ("part", "reason"),
+    [
+        (0, r"damaged: \d+ of 24 frames could be decoded, then the decoder failed"),
+        (0.5, "damaged: frame 12 of 24 is corrupt"),
+    ],
+    ids=["whole-picture", "half-a-picture"],
+)
+def test_a_hole_in_the_middle(part, reason, stream_first, tmp_path):
     data = bytearray(stream_first.read_bytes())
     with av.open(str(stream_first)) as source:
-        packets = [(packet.pos, packet.size) for packet in source.demux(video=0) if packet.size]
-    start, size = packets[12]
-    data[start + 4 : start + size] = bytes(size - 4)
+        packets = [(packet.pos, packet.size) for packet in source.demux(video=0) if packet.size and packet.is_keyframe]
+    start, size = packets[2]
+    kept = 4 + int((size - 4) * part)
+    data[start + kept : start + size] = bytes(size - kept)
     path = tmp_path / "a.mp4"
     path.write_bytes(data)
-    _refused(path, r"damaged: (\d+ of 24 frames could be decoded|frame \d+ of 24)")
+    _refused(path, reason)
     assert read_frames(path, lambda n: [0, 1, 2]).shape[0] == 3
 
 
