@@ -26,6 +26,7 @@ _OWN_TRAINER = {
     "enable_autolog_hparams",
     "enable_checkpointing",
     "enable_model_summary",
+    "enable_progress_bar",
     "fast_dev_run",
     "gradient_clip_algorithm",
     "gradient_clip_val",

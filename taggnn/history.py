@@ -41,12 +41,21 @@ class History(pl.Callback):
         self.rows.append(row)
         write_text(self.folder / "metrics.csv", self._table())
         write_skipped(self.folder / "skipped.csv", pl_module.skipped.values())
+        pl_module.print(self._line(row, trainer.max_epochs, len(pl_module.skipped)))
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": [dict(row) for row in self.rows]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows = [dict(row) for row in state_dict["rows"]]
+
+    def _line(self, row: dict[str, float], epochs: int, skipped: int) -> str:
+        left = (epochs - row["epoch"] - 1) * sum(past["seconds"] for past in self.rows) / len(self.rows)
+        return (
+            f"epoch {row['epoch'] + 1:3.0f}/{epochs}   loss {row['train/loss']:.4f}   val loss {row['val/loss']:.4f}   "
+            f"top-1 {row['val/top1']:.4f}   class mean {row['val/mca']:.4f}   {row['seconds']:.1f} s, {left / 60:.1f} min left"
+            + (f"   {skipped} clips skipped" if skipped else "")
+        )
 
     def _table(self) -> str:
         text = io.StringIO()

@@ -121,12 +121,14 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path) -> dict
         logger=False,
         default_root_dir=folder,
         enable_model_summary=False,
+        enable_progress_bar=sys.stderr.isatty(),
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         plugins=[checkpoint.AtomicCheckpointIO()],
         callbacks=[
             history,
-            TQDMProgressBar(refresh_rate=1 if sys.stderr.isatty() else 50),
+            # Bars are for a terminal; the line that History prints after each epoch is for every place.
+            *([TQDMProgressBar()] if sys.stderr.isatty() else []),
             ModelCheckpoint(
                 folder,
                 "best",
