@@ -95,6 +95,11 @@ def test_an_unsplit_root_is_parted_by_class(tmp_path):
     assert read(tmp_path, seed=1).test != found.test
 
 
+def test_both_parts_of_an_unsplit_root_are_parts_of_the_whole(tmp_path):
+    found = read(touch(tmp_path, *many("a", count=30)))
+    assert (found.train.counts, found.val.counts, found.test.counts) == ([21], [3], [6])
+
+
 def test_an_unsplit_root_without_a_test_part(tmp_path):
     touch(tmp_path, *many("a", "b"))
     found = read(tmp_path, test_fraction=0.0)

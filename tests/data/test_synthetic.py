@@ -108,6 +108,17 @@ def test_a_write_that_fails_leaves_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_takes_its_name_when_it_is_whole(tmp_path, monkeypatch):
+    def killed(*_):
+        assert [path.name[:1] for path in tmp_path.iterdir()] == ["."]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_video(tmp_path / "clip.mp4", np.zeros((3, 16, 16, 3), dtype=np.uint8))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_other_settings_or_a_foreign_folder_are_refused(tmp_path):
     make_synthetic(tmp_path / "set", {"val": 1}, frames=8, size=16, progress=False)
     with pytest.raises(ValueError, match=r"synthetic\.json.*'seed': 0.*'seed': 1"):

@@ -47,6 +47,12 @@ def test_every_frame_size_gives_the_asked_size(train, count, height, width, size
     assert out.isfinite().all()
 
 
+@pytest.mark.parametrize(("height", "width"), [(3, 40), (40, 3), (5, 5), (11, 12)])
+def test_frames_smaller_than_the_crop_are_enlarged_and_never_padded(height, width):
+    white = torch.full((1, height, width, 3), 255, dtype=torch.uint8)
+    assert (Transform(size=12)(white) > 2).all()
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_one_draw_serves_all_frames(seed):
     still = frames(1).expand(4, -1, -1, -1)
