@@ -55,8 +55,9 @@ class ClipData(LightningDataModule):
         jitter: largest relative change of brightness, contrast and saturation in training.
         erase: probability that a rectangle of a training clip is erased.
         grey: turn colours to grey.
-        mean: mean to subtract from each channel, of pixels in [0, 1]; one number or three.
-        std: deviation to divide each channel by; one number or three.
+        mean: mean to subtract from each channel, of pixels in [0, 1]; one number or three. None: what the backbone's weights
+            expect, where taggnn.train knows it, else the released 0.45.
+        std: deviation to divide each channel by; one number or three. None: likewise, else the released 0.225.
         batch_size: clips in a batch.
         workers: loader processes; None takes one less than there are cores and at most 8, and none on one or two cores.
         seed: what the order, the augmentation and the held-out clips follow from.
@@ -94,8 +95,8 @@ class ClipData(LightningDataModule):
         jitter: float = 0.0,
         erase: float = 0.0,
         grey: bool = False,
-        mean: float | tuple[float, float, float] = RELEASED_MEAN,
-        std: float | tuple[float, float, float] = RELEASED_STD,
+        mean: float | tuple[float, float, float] | None = None,
+        std: float | tuple[float, float, float] | None = None,
         batch_size: int = 8,
         workers: int | None = None,
         seed: int = 0,
@@ -127,8 +128,8 @@ class ClipData(LightningDataModule):
             jitter=jitter,
             erase=erase,
             grey=grey,
-            mean=mean,
-            std=std,
+            mean=RELEASED_MEAN if mean is None else mean,
+            std=RELEASED_STD if std is None else std,
         )
         options = self.train_transform.options
         # What evaluation and prediction need to see a clip as this module shows it: a checkpoint stores it.

@@ -1,0 +1,33 @@
+# Two commands: `make demo` and `make test`. Both set up what they need, once.
+PYTHON ?= python3
+VENV ?= .venv
+MAX_JOBS ?= 2
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: demo test clean
+
+demo: $(VENV)/installed
+	$(BIN)/python -m taggnn.train
+
+test: $(VENV)/tested
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/python -m pytest
+
+$(VENV)/installed: setup.cfg pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing taggnn and what it needs into $(VENV): about 2 minutes and 6 GB, most of it PyTorch with CUDA."
+	$(PIP) install --quiet --editable .
+	touch $@
+
+# torch-scatter has no wheels for current PyTorch and is compiled against the one installed above, once.
+$(VENV)/tested: $(VENV)/installed
+	$(PIP) install --quiet --editable '.[test]' setuptools wheel
+	@$(BIN)/python -c 'import torch_scatter' 2>/dev/null || echo "Compiling torch-scatter: about 7 minutes."
+	$(BIN)/python -c 'import torch_scatter' 2>/dev/null || \
+		MAX_JOBS=$(MAX_JOBS) $(PIP) install --quiet --no-build-isolation --no-cache-dir 'torch-scatter>=2.1.2'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
