@@ -192,6 +192,8 @@ def load_released(path: str | Path, dataset: str, classes: tuple[str, ...] | Non
         "short_side": 128,
         "size": (112, 112),
         "grey": False,
+        "stretch": False,
+        "standardise": False,
         "mean": RELEASED_MEAN,
         "std": RELEASED_STD,
     }

@@ -10,7 +10,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch.utils.data import DataLoader
 
 from taggnn.data.clips import NAMED, ClipList
-from taggnn.data.dataset import ClipDataset, collate, eval_sampler, eval_transform
+from taggnn.data.dataset import SHOWN, ClipDataset, collate, eval_sampler, eval_transform
 from taggnn.data.order import ResumableLoader, SeededSampler
 from taggnn.data.splits import SPLITS, Splits, read_splits
 from taggnn.data.synthetic import make_synthetic
@@ -55,6 +55,9 @@ class ClipData(LightningDataModule):
         jitter: largest relative change of brightness, contrast and saturation in training.
         erase: probability that a rectangle of a training clip is erased.
         grey: turn colours to grey.
+        stretch: stretch frames to the aspect of the input instead of cutting the middle out, for pictures that are cut to their
+            subject already.
+        standardise: normalise each clip by its own mean and deviation, where lighting differs from clip to clip.
         mean: mean to subtract from each channel, of pixels in [0, 1]; one number or three. None: what the backbone's weights
             expect, where taggnn.train knows it, else the released 0.45.
         std: deviation to divide each channel by; one number or three. None: likewise, else the released 0.225.
@@ -95,6 +98,8 @@ class ClipData(LightningDataModule):
         jitter: float = 0.0,
         erase: float = 0.0,
         grey: bool = False,
+        stretch: bool = False,
+        standardise: bool = False,
         mean: float | tuple[float, float, float] | None = None,
         std: float | tuple[float, float, float] | None = None,
         batch_size: int = 8,
@@ -128,6 +133,8 @@ class ClipData(LightningDataModule):
             jitter=jitter,
             erase=erase,
             grey=grey,
+            stretch=stretch,
+            standardise=standardise,
             mean=RELEASED_MEAN if mean is None else mean,
             std=RELEASED_STD if std is None else std,
         )
@@ -138,7 +145,7 @@ class ClipData(LightningDataModule):
             "sampling": sampling,
             "stride": stride,
             "short_side": short_side,
-            **{option: options[option] for option in ("size", "mean", "std", "grey")},
+            **{option: options[option] for option in SHOWN},
         }
         self.sampler = eval_sampler(self.preprocess)
         self._splits: Splits | None = None

@@ -30,7 +30,7 @@ class Transform:
 
     In training, in this order: crop and resize, flip, RandAugment, colour jitter, grey, normalise, erase. At test:
     central crop, grey, normalise; frames smaller than the crop are first enlarged to cover it. Cropping and resizing
-    work on uint8.
+    work on uint8. With ``stretch`` the whole frame is brought to the aspect of the output first, and at test nothing is cut off.
 
     Every field is a plain type: ``Transform(**transform.options)`` is the same transform.
 
@@ -48,6 +48,9 @@ class Transform:
         erase: probability that one rectangle of a training clip (2 to 33 % of the area, all frames alike) is set to the
             mean.
         grey: whether to turn the colours to grey (three equal channels).
+        stretch: whether frames are stretched to the aspect of the output, for pictures that are cut to their subject already.
+        standardise: whether the clip's own mean and deviation, over all its pixels, replace ``mean`` and ``std``: for sets whose
+            lighting differs from clip to clip.
         mean: mean to subtract from each channel, of pixels in [0, 1]; one number or three.
         std: deviation to divide each channel by; one number or three.
 
@@ -67,6 +70,8 @@ class Transform:
     jitter: float = 0.0
     erase: float = 0.0
     grey: bool = False
+    stretch: bool = False
+    standardise: bool = False
     mean: float | Sequence[float] = RELEASED_MEAN
     std: float | Sequence[float] = RELEASED_STD
 
@@ -112,15 +117,25 @@ class Transform:
             raise ValueError(f"frames {frames.dtype} {tuple(frames.shape)}: expected uint8 (T, H, W, 3)")
         # A view (T, 3, H, W) whose memory stays channels-last, for which torch resizes uint8 fastest.
         frames = frames.permute(0, 3, 1, 2)
+        if self.stretch:
+            frames = stretched(frames, self.size, keep=self.train)
         if not self.train:
-            return _normalise(_grey(central(frames, self.size), self.grey), self.mean, self.std)
+            return self._normalised(central(frames, self.size))
         before, after = _steps(self)
         with torch.random.fork_rng(devices=[]):
             # Not torch.manual_seed: that would reseed every accelerator too.
             torch.default_generator.manual_seed(seed)
-            clip = _normalise(_grey(before(frames), self.grey), self.mean, self.std)
+            clip = self._normalised(before(frames))
             # (3, T, h, w): the rectangle is the same in all channels, and so may the leading axes be.
             return after(clip)
+
+    def _normalised(self, frames: Tensor) -> Tensor:
+        clip = _normalise(_grey(frames, self.grey), self.mean, self.std)
+        if self.standardise:
+            # A clip of one colour has no deviation: it becomes zero.
+            deviation, mean = torch.std_mean(clip, correction=0)
+            clip = (clip - mean) / deviation.clamp(min=1e-3)
+        return clip
 
 
 def central(frames: Tensor, size: Sequence[int]) -> Tensor:
@@ -135,6 +150,21 @@ def central(frames: Tensor, size: Sequence[int]) -> Tensor:
         covering = [max(h, round(height * enlarge)), max(w, round(width * enlarge))]
         frames = functional.resize(frames, covering, antialias=True)
     return functional.center_crop(frames, list(size))
+
+
+def stretched(frames: Tensor, size: Sequence[int], keep: bool) -> Tensor:
+    """Brings every frame to the aspect of the output, whatever its own.
+
+    Args:
+        frames: the pictures.
+        size: (height, width) of the output.
+        keep: whether to keep the resolution for a crop to come, as far as both sides have it; False gives the output's size.
+
+    **Shapes:** (T, 3, H, W) -> (T, 3, k h, k w), k >= 1
+    """
+    (height, width), (h, w) = frames.shape[-2:], size
+    k = max(1.0, min(height / h, width / w)) if keep else 1.0
+    return functional.resize(frames, [round(h * k), round(w * k)], antialias=True)
 
 
 @lru_cache(maxsize=16)

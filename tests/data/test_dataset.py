@@ -20,6 +20,8 @@ PREPROCESS = {
     "mean": [0.45, 0.45, 0.45],
     "std": [0.225, 0.225, 0.225],
     "grey": False,
+    "stretch": False,
+    "standardise": False,
 }
 
 

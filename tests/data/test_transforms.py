@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from taggnn.data.transforms import Transform
+from taggnn.data.transforms import Transform, stretched
 
 EVERYTHING = {"randaugment": 2, "jitter": 0.4, "erase": 1.0, "grey": True}
 
@@ -163,3 +163,37 @@ def test_impossible_options_are_refused(options, message):
 def test_other_than_decoded_frames_are_refused(given):
     with pytest.raises(ValueError, match="expected uint8"):
         Transform(size=4)(given)
+
+
+def test_stretch_shows_the_whole_frame_at_test():
+    frames = torch.zeros(2, 20, 60, 3, dtype=torch.uint8)
+    frames[:, :, :30] = 255
+    clip = Transform(size=(10, 12), stretch=True, mean=0.0, std=1.0)(frames)
+    assert clip.shape == (3, 2, 10, 12)
+    assert clip[..., :5].min() > 0.99
+    assert clip[..., 7:].max() < 0.01
+
+
+@pytest.mark.parametrize(("height", "width"), [(20, 60), (60, 20), (7, 9)], ids=["wide", "tall", "small"])
+def test_stretch_keeps_what_resolution_both_sides_have(height, width):
+    frames = torch.zeros(1, 3, height, width, dtype=torch.uint8)
+    kept = stretched(frames, (10, 10), keep=True)
+    k = max(1, min(height / 10, width / 10))
+    assert kept.shape == (1, 3, round(10 * k), round(10 * k))
+    assert stretched(frames, (10, 10), keep=False).shape == (1, 3, 10, 10)
+    assert Transform(size=10, train=True, stretch=True)(frames.permute(0, 2, 3, 1), seed=3).shape == (3, 1, 10, 10)
+
+
+@pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
+def test_a_standardised_clip_does_not_show_its_lighting(train):
+    frames = torch.randint(60, 120, (4, 16, 16, 3), dtype=torch.uint8)
+    transform = Transform(size=16, train=train, standardise=True)
+    clip = transform(frames, seed=1)
+    assert abs(float(clip.mean())) < 1e-4
+    assert abs(float(clip.std()) - 1) < 1e-2
+    torch.testing.assert_close(transform(frames + 100, seed=1), clip, atol=2e-2, rtol=0)
+
+
+def test_a_standardised_clip_of_one_colour_is_zero():
+    clip = Transform(size=8, standardise=True)(torch.full((2, 8, 8, 3), 200, dtype=torch.uint8))
+    assert clip.abs().max() < 1e-3
