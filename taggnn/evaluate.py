@@ -24,7 +24,7 @@ TABLE = 20
 
 
 def main(arguments: Sequence[str]) -> None:
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     loaded = checkpoint.load(given.checkpoint, given.dataset)
     device = torch.device(given.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     print(loaded.recogniser.describe())
@@ -57,7 +57,8 @@ def main(arguments: Sequence[str]) -> None:
     _print(scores, predictions, skipped, effect, folder, report)
 
 
-def _parser() -> Parser:
+def parser() -> Parser:
+    """Builds the command line of this program."""
     built = Parser(prog="taggnn.evaluate", description="Measures a checkpoint on labelled videos.")
     add = built.add_argument
     add("--checkpoint", type=str, required=True, help="best.ckpt of a run, or a file that TAG-Head's authors published")

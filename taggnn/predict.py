@@ -19,7 +19,7 @@ from .data.video import VideoError
 
 
 def main(arguments: Sequence[str]) -> int:
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     files = list(_files(given.files))
     loaded = checkpoint.load(given.checkpoint, given.dataset)
     device = torch.device(given.device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -90,7 +90,8 @@ def _files(given: Sequence[str]) -> Iterator[Path]:
             raise FileNotFoundError(f"{path}: no such file or folder")
 
 
-def _parser() -> Parser:
+def parser() -> Parser:
+    """Builds the command line of this program."""
     built = Parser(prog="taggnn.predict", description="Tells the most probable classes of video files.")
     add = built.add_argument
     add("files", nargs="+", type=str, help="video files, or folders of them")

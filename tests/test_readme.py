@@ -1,0 +1,69 @@
+"""README says what is there: its commands parse, its tables name everything, its pictures exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from taggnn import config, evaluate, predict
+from taggnn.backbones import BACKBONES
+from taggnn.convs import CONVS
+from taggnn.heads import HEADS
+from taggnn.kernels import IMPLS
+from taggnn.layers import READOUTS
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [
+    shlex.split(line, comments=True)
+    for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    if line.startswith("python -m taggnn.")
+]
+
+
+def _id(command: list[str]) -> str:
+    return " ".join(command[2:6])
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=_id)
+def test_command_parses(command, monkeypatch):
+    program, *arguments = command[2:]
+    monkeypatch.chdir(ROOT)
+    if program == "taggnn.train":
+        assert config.parse(arguments).data.root
+    elif program == "taggnn.evaluate":
+        assert evaluate.parser().parse_args(arguments).checkpoint
+    elif program == "taggnn.predict":
+        assert predict.parser().parse_args(arguments).files
+    else:
+        pytest.fail(f"README has a command that this test does not know: {program}")
+
+
+def test_commands_are_found():
+    assert {command[2] for command in COMMANDS} == {"taggnn.train", "taggnn.evaluate", "taggnn.predict"}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [HEADS, CONVS, READOUTS, IMPLS, config.recipes()],
+    ids=["heads", "convolutions", "read-outs", "implementations", "recipes"],
+)
+def test_every_name_is_told(names):
+    missing = [name for name in names if f"`{name}`" not in README]
+    assert not missing, f"README does not name {missing}"
+
+
+def test_no_unknown_backbone_is_named():
+    named = re.search(r"\| `--backbone.name` \|(.*?)\|", README)[1]
+    assert set(re.findall(r"`(\w+)`", named)) <= set(BACKBONES)
+
+
+def test_pictures_and_links_exist():
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / target).is_file(), f"README points to {target}, which is not there"
+
+
+def test_no_gap_is_left_to_fill():
+    assert not re.findall(r"@\w+@|TODO|XXX", README)
