@@ -1,15 +1,18 @@
 """The configuration of a run: one tree of typed values, from recipes, files and the command line."""
 
+import math
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from types import NoneType, UnionType
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
 import lightning.pytorch as pl
+import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from .data.datamodule import ClipData
@@ -22,6 +25,7 @@ RECIPES = resources.files("taggnn") / "recipes"
 _OWN_TRAINER = {
     "barebones",
     "callbacks",
+    "check_val_every_n_epoch",
     "default_root_dir",
     "enable_autolog_hparams",
     "enable_checkpointing",
@@ -31,18 +35,44 @@ _OWN_TRAINER = {
     "gradient_clip_algorithm",
     "gradient_clip_val",
     "inference_mode",
+    "limit_predict_batches",
+    "limit_test_batches",
     "logger",
     "max_steps",
     "min_epochs",
     "min_steps",
     "model_registry",
     "num_sanity_val_steps",
+    "overfit_batches",
     "plugins",
     "precision",
     "profiler",
     "reload_dataloaders_every_n_epochs",
     "use_distributed_sampler",
+    "val_check_interval",
 }
+# Smallest and largest value of the numbers that no part checks when it is built.
+_LIMITS = {
+    "seed": (0, 2**32 - 1),
+    "threads": (1, math.inf),
+    "tag.dim": (1, math.inf),
+    "tag.encoder_layers": (0, math.inf),
+    "tag.encoder_heads": (1, math.inf),
+    "tag.ffn": (1, math.inf),
+    "tag.graph_layers": (0, math.inf),
+    "tag_released.ffn": (1, math.inf),
+    "data.short_side": (1, math.inf),
+    "optim.lr": (0, math.inf),
+    "optim.backbone_lr": (0, math.inf),
+    "optim.weight_decay": (0, math.inf),
+    "optim.momentum": (0, 1),
+    "optim.warmup_epochs": (0, math.inf),
+    "optim.label_smoothing": (0, 1),
+    "optim.gradient_clip": (0, math.inf),
+    "trainer.max_epochs": (1, math.inf),
+    "trainer.accumulate_grad_batches": (1, math.inf),
+}
+_TYPES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null"}
 _BUILT_PER_MODEL = {"channels", "grid", "classes"}
 
 
@@ -68,32 +98,93 @@ class BackboneChoice:
 class Parser(ArgumentParser):
     """An argument parser whose refusals are one message that names the nearest possible keys, with exit code 2."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # A shortened option would be taken silently, and mean another one once a key is added.
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+        # file -> its keys and values, so that a refusal can say where a value stands.
+        self._files: dict[Path, dict[str, Any]] = {}
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         print(f"{self.prog}: {self._explained(str(message))}", file=sys.stderr)
         sys.exit(2)
+
+    def check_file(self, path: Path) -> None:
+        """Refuses a configuration file that is no YAML or has an unknown key; a refusal ends the program."""
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except UnicodeDecodeError:
+            self.error(f"{path}: not a text file")
+        except yaml.YAMLError as error:
+            mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error)
+            place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+            self.error(f"{path}{place}: no YAML: {problem}")
+        if not isinstance(content, Mapping):
+            self.error(f"{path}: {'nothing' if content is None else 'no keys'} in it; expected lines 'key: value'")
+        self._files[path] = {}
+        self._check_keys(path, content, "")
+
+    def _check_keys(self, path: Path, content: Mapping, prefix: str) -> None:
+        known = self._keys()
+        for name, value in content.items():
+            key = f"{prefix}{name}"
+            below = [one for one in known if one.startswith(f"{key}.")]
+            if key in known:
+                self._files[path][key] = value
+            elif not below:
+                self.error(f"{path}: {self._unknown(key, f'unknown key {key}')}")
+            elif isinstance(value, Mapping):
+                self._check_keys(path, value, f"{key}.")
+            elif value is not None:
+                self.error(f"{path}: {key}: expected keys below it, such as {below[0]}; got {value!r}")
 
     def _explained(self, message: str) -> str:
         option = re.search(r"unrecognized arguments: --([\w.]+)", message)
         if option:
             return self._unknown(option[1], f"unknown option --{option[1]}")
-        key = re.search(r"Group '([\w.]+)' does not accept option '([\w.]+)'", message)
-        if key:
-            return self._unknown(".".join(key.groups()), f"unknown configuration key {'.'.join(key.groups())}")
+        word = re.search(r"unrecognized arguments: (.*)", message)
+        if word:
+            return f"unexpected {word[1]!r}: options begin with --, and files stand together"
+        required = re.search(r"arguments are required: (.*)", message)
+        if required:
+            return f"missing: {', '.join(self._as_typed(key) for key in required[1].split(', '))}; see --help"
+        key = re.search(r"[Kk]ey \"([\w.]+)\"", message)
+        value = re.search(r"(?:Got value|Given value): (.*)", message)
+        hint = next(
+            (getattr(action, "_typehint", None) for action in self._actions if key and action.dest == key[1]), None
+        )
+        if key and value and hint is not None:
+            return self._mistyped(key[1], value[1], hint)
         return message.strip()
 
+    def _mistyped(self, key: str, value: str, hint: Any) -> str:
+        files = [str(path) for path, given in self._files.items() if key in given and str(given[key]) == value]
+        where = ", ".join([*files[-1:], key])
+        if get_origin(hint) is Literal:
+            return str(unknown("value", value, get_args(hint), where))
+        return f"{where}: expected {_described(hint)}, got {value!r}"
+
     def _unknown(self, given: str, message: str) -> str:
-        keys = list(vars(self.get_defaults().as_flat()))
-        near = get_close_matches(given, keys, n=3, cutoff=0.6)
-        if near:
-            message += "; did you mean " + " or ".join(near) + "?"
-        return f"{message} All keys: --print_config"
+        keys = self._keys()
+        keys += dict.fromkeys(key.rsplit(".", 1)[0] for key in keys if "." in key)
+        same = [key for key in keys if key.rsplit(".", 1)[-1] == given.rsplit(".", 1)[-1]]
+        near = list(dict.fromkeys([*same, *get_close_matches(given, keys, n=3, cutoff=0.6)]))[:3]
+        hint = f"; did you mean {' or '.join(near)}?" if near else "."
+        return f"{message}{hint} All of them: --{'print_config' if 'config' in vars(self.get_defaults()) else 'help'}"
+
+    def _keys(self) -> list[str]:
+        return [key for key in vars(self.get_defaults(skip_validation=True).as_flat()) if key != "config"]
+
+    def _as_typed(self, key: str) -> str:
+        options = [action.option_strings for action in self._actions if action.dest == key]
+        return f"--{key}" if options and options[0] else key
 
 
 def parser() -> Parser:
     """Builds the parser of ``taggnn.train``: every key with its type and default, read off the signatures it is for."""
     built = Parser(
         prog="taggnn.train",
-        description="Trains a recogniser on labelled videos and writes a report. Alone, it runs the recipe 'demo'.",
+        description="Trains a recogniser on labelled videos and writes a report. Alone, it runs the recipe 'demo'. "
+        "--resume RUN, without further options, continues an interrupted run.",
         default_env=False,
         exit_on_error=True,
     )
@@ -129,32 +220,75 @@ def parse(arguments: Sequence[str]) -> Namespace:
     ``--config`` takes a recipe's name as well as a file. Without it the recipe is "demo", or "folder" where ``--data.root`` names
     videos of the user's own.
     """
-    arguments = list(arguments)
-    named = [i for i, word in enumerate(arguments) if word == "--config" or word.startswith("--config=")]
     built = parser()
-    if not named and not {"-h", "--help"} & set(arguments):
-        own = any(word.startswith("--data.root") for word in arguments)
-        arguments = ["--config", "folder" if own else "demo", *arguments]
-        named = [0]
-    recipe = None
-    for i in named:
-        if arguments[i] == "--config":
-            if i + 1 == len(arguments):
-                built.error("--config needs the name of a recipe or a file")
-            arguments[i : i + 2] = [f"--config={arguments[i + 1]}", ""]
-        given = arguments[i].removeprefix("--config=")
+    given, rest, shown = _sorted(arguments, built)
+    if not given and not {"-h", "--help"} & set(rest):
+        own = any(word.startswith("--data.root") for word in rest)
+        given = ["folder" if own else "demo"]
+    recipe, files = None, []
+    for name in given:
         try:
-            path = find_recipe(given)
+            path = find_recipe(name)
         except (ValueError, FileNotFoundError) as error:
             built.error(str(error))
-        arguments[i], recipe = f"--config={path}", path.stem
-    config = built.parse_args([word for word in arguments if word != ""])
+        built.check_file(path)
+        files.append(f"--config={path}")
+        recipe = path.stem
+    config = built.parse_args([*files, *rest, *shown])
     if config.recipe is None:
         config.recipe = recipe
     for head in (config.head, *config.compare):
         if head not in HEADS:
             built.error(str(unknown("head", head, HEADS)))
+    for key, (least, most) in _LIMITS.items():
+        value = config[key]
+        if value is not None and not least <= value <= most:
+            built.error(f"{key} {value}: possible are {least} {'to ' + str(most) if most < math.inf else 'or more'}")
+    if config.trainer.max_epochs is None:
+        built.error("trainer.max_epochs null: give the number of epochs, 1 or more")
     return config
+
+
+def _sorted(arguments: Sequence[str], built: Parser) -> tuple[list[str], list[str], list[str]]:
+    """Configurations, other words, and --print_config: files come first and printing last, wherever they were written."""
+    given, rest, shown = [], [], []
+    words = iter(arguments)
+    for word in words:
+        if word == "--config":
+            name = next(words, None)
+            if name is None:
+                built.error("--config needs the name of a recipe or a file")
+            given.append(name)
+        elif word.startswith("--config="):
+            given.append(word.removeprefix("--config="))
+        elif word.split("=")[0] == "--print_config":
+            shown.append(word)
+        else:
+            rest.append(word)
+    return given, rest, shown
+
+
+def _described(hint: Any) -> str:
+    """What values a type stands for, in words."""
+    if hint in _TYPES:
+        return _TYPES[hint]
+    kind, parts = get_origin(hint), get_args(hint)
+    if kind in (Union, UnionType):
+        return " or ".join(_described(part) for part in parts)
+    if kind is Literal:
+        return " or ".join(map(str, parts))
+    if kind is tuple:
+        return f"a list of {len(parts)} numbers"
+    if kind is list:
+        return "a list [a, b, ...]"
+    if kind is dict:
+        return "a mapping {key: value}"
+    return getattr(hint, "__name__", str(hint))
+
+
+def dump(settings: Namespace) -> str:
+    """The configuration as YAML, every key of it; ``--config`` reads it back."""
+    return parser().dump(settings, skip_unset=False)
 
 
 def recipes() -> list[str]:

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import torch
 from jsonargparse import Namespace
 
 from . import checkpoint, environment, metrics, terminal
 from .config import Parser
+from .data.clips import existing_root
 from .data.datamodule import ClipData
+from .data.folders import subfolders
 from .predictions import Predictions, Skipped, write_predictions, write_skipped
 from .report import write_report, write_results
 from .scoring import graph_effect, score
@@ -25,8 +26,9 @@ TABLE = 20
 
 def main(arguments: Sequence[str]) -> None:
     given = parser().parse_args(arguments)
+    _check_source(given)
+    device = terminal.device(given.device)
     loaded = checkpoint.load(given.checkpoint, given.dataset)
-    device = torch.device(given.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     print(loaded.recogniser.describe())
     data = _data(given, loaded)
     clips = getattr(data, f"{given.split}_clips")
@@ -84,6 +86,21 @@ def parser() -> Parser:
     add("--out", type=str | None, default=None, help="folder of the results; null: runs/evaluate/<run>")
     add("--graph_effect", type=bool, default=True, help="measure the model without its edges as well")
     return built
+
+
+def _check_source(given: Namespace) -> None:
+    """Refuses clips that are not there, where the rule for absent splits would quietly take other ones."""
+    root = existing_root(given.data.root)
+    if given.data.folder is None:
+        return
+    if given.data.list is not None:
+        raise ValueError("--data.list and --data.folder both say which clips to measure on: give one of them")
+    place = root / given.data.folder
+    if not place.is_dir():
+        here = ", ".join(folder.name for folder in subfolders(root)) or "no folders"
+        raise FileNotFoundError(f"--data.folder {given.data.folder}: no such folder in {root}; there are {here}")
+    if not subfolders(place):
+        raise ValueError(f"--data.folder {given.data.folder}: expected class folders with videos in {place}")
 
 
 def _data(given: Namespace, loaded: checkpoint.Loaded) -> ClipData:

@@ -3,13 +3,14 @@
 import csv
 import io
 import time
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 
 from .atomic import write_text
-from .predictions import write_skipped
+from .predictions import Skipped, write_skipped
 
 COLUMNS = ("epoch", "train/loss", "val/loss", "val/top1", "val/mca", "lr", "seconds")
 
@@ -24,7 +25,13 @@ class History(pl.Callback):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.rows: list[dict[str, float]] = []
+        self._skipped: dict[str, Skipped] = {}
         self._started = 0.0
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # A run interrupted behind its last epoch sees no training clip again.
+        pl_module.skipped.update(self._skipped)
+        self._skipped = pl_module.skipped
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._started = time.perf_counter()
@@ -44,10 +51,14 @@ class History(pl.Callback):
         pl_module.print(self._line(row, trainer.max_epochs, len(pl_module.skipped)))
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": [dict(row) for row in self.rows]}
+        return {
+            "rows": [dict(row) for row in self.rows],
+            "skipped": {key: list(astuple(clip)) for key, clip in self._skipped.items()},
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows = [dict(row) for row in state_dict["rows"]]
+        self._skipped = {key: Skipped(*clip) for key, clip in state_dict.get("skipped", {}).items()}
 
     def _line(self, row: dict[str, float], epochs: int, skipped: int) -> str:
         left = (epochs - row["epoch"] - 1) * sum(past["seconds"] for past in self.rows) / len(self.rows)

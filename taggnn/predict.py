@@ -20,9 +20,11 @@ from .data.video import VideoError
 
 def main(arguments: Sequence[str]) -> int:
     given = parser().parse_args(arguments)
+    if given.top < 1:
+        raise ValueError(f"--top {given.top}: must be 1 or more")
     files = list(_files(given.files))
+    device = terminal.device(given.device)
     loaded = checkpoint.load(given.checkpoint, given.dataset)
-    device = torch.device(given.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     loaded.recogniser.to(device)
     bad = 0
     for path in files:

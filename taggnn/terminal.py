@@ -7,6 +7,11 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+from .names import unknown
+
 _SPACE = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -21,19 +26,51 @@ def run(program: Callable[[Sequence[str]], int | None], name: str, arguments: Se
         arguments: the command line; None for the process's own.
 
     Returns:
-        0, 1 when the disk is full or the user interrupted, 2 after a user's mistake.
+        0, 1 when disk or memory is full or the user interrupted, 2 after a user's mistake.
     """
     _quiet()
     try:
         return program(list(sys.argv[1:] if arguments is None else arguments)) or 0
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(f"{name}: interrupted" + "".join(f"; {hint}" for hint in interrupt.args), file=sys.stderr)
         return 1
-    except (ValueError, OSError, ImportError) as error:
+    except (MemoryError, RuntimeError) as error:
+        if os.environ.get("TAGGNN_TRACEBACK") or not _out_of_memory(error):
+            raise
+        reason = (str(error).strip() or "no reason given").splitlines()[0]
+        print(
+            f"{name}: out of memory; a smaller data.batch_size, data.frames or data.size needs less ({reason})",
+            file=sys.stderr,
+        )
+        return 1
+    except (ValueError, OSError, ImportError, MisconfigurationException) as error:
         if os.environ.get("TAGGNN_TRACEBACK"):
             raise
         print(f"{name}: {error}", file=sys.stderr)
         return 1 if isinstance(error, OSError) and error.errno in _SPACE else 2
+
+
+def device(given: str | None) -> torch.device:
+    """The device that ``--device`` means; None for a GPU where there is one.
+
+    Raises:
+        ValueError: this machine has no such device.
+    """
+    if given is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(given)
+        torch.empty(1, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        here = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+        raise unknown("device", given, here, "on this machine") from error
+    return found
+
+
+def _out_of_memory(error: Exception) -> bool:
+    # On the CPU PyTorch raises a plain RuntimeError.
+    known = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in known)
 
 
 def _quiet() -> None:

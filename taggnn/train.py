@@ -4,6 +4,7 @@ Alone it runs the demo recipe. ``--config NAME|FILE`` picks another one, every v
 ``--resume RUN_DIR`` continues an interrupted run to the result it would have had.
 """
 
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -40,18 +41,26 @@ def main(arguments: Sequence[str]) -> None:
     data.prepare_data()
     data.setup()
     # Every model is built once before any of them is trained: a wrong option of the last one is told now.
-    for head in dict.fromkeys((settings.head, *settings.compare)):
-        found = _task(settings, data, head, weights=None).model.found
+    heads = list(dict.fromkeys((settings.head, *settings.compare)))
+    for head in heads:
+        # A run that goes on has its weights in its checkpoint.
+        weights = settings.backbone.weights if folder is None and head == settings.head else None
+        found = _task(settings, data, head, weights).model.found
         print("\n".join(found if head == settings.head else [found[-1]]))
+    # Likewise a device that is not there, or a precision that it has not.
+    _trainer(settings)
 
     folder = folder or _new_folder(Path(settings.runs) / (settings.recipe or "run"))
-    print(f"run       {folder}")
-    write_text(folder / "config.yaml", config.parser().dump(settings, skip_none=False))
+    print(f"run       {folder}", flush=True)
+    write_text(folder / "config.yaml", config.dump(settings))
     rows = []
-    for head in dict.fromkeys((settings.head, *settings.compare)):
-        place = folder if head == settings.head else folder / "compare" / head
-        done = _finished(place) or _train(settings, data, head, place)
-        rows.append({**done["comparison"][0], "chosen": head == settings.head})
+    try:
+        for head in heads:
+            place = folder if head == settings.head else folder / "compare" / head
+            done = _finished(place) or _train(settings, data, head, place)
+            rows.append({**done["comparison"][0], "chosen": head == settings.head})
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"continue with: python -m taggnn.train --resume {shlex.quote(str(folder))}") from None
     results = {**read_results(folder), "comparison": rows}
     write_results(folder, results)
     report = write_report(folder)
@@ -60,8 +69,11 @@ def main(arguments: Sequence[str]) -> None:
 
 def _settings(arguments: Sequence[str]) -> tuple[Namespace, Path | None]:
     """The configuration, and the folder of the run to continue if there is one."""
-    if "--resume" not in arguments:
+    if not any(word.split("=")[0] == "--resume" for word in arguments):
         return config.parse(arguments), None
+    arguments = [
+        part for word in arguments for part in (word.split("=", 1) if word.startswith("--resume=") else [word])
+    ]
     if len(arguments) != 2 or arguments[0] != "--resume":
         raise ValueError(
             "--resume takes the run folder and nothing else: a run goes on with the configuration it began with"
@@ -112,18 +124,12 @@ def _task(settings: Namespace, data: ClipData, head: str, weights: str | None) -
 def _train(settings: Namespace, data: ClipData, head: str, folder: Path) -> dict[str, Any]:
     """Trains one head, keeps its best epoch, scores the test clips, and writes all but the report into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    task = _task(settings, data, head, settings.backbone.weights)
-    history = History(folder)
     last = folder / "last.ckpt"
-    trainer = pl.Trainer(
-        **settings.trainer.as_dict(),
-        precision=_precision(settings.precision),
-        logger=False,
+    task = _task(settings, data, head, None if last.is_file() else settings.backbone.weights)
+    history = History(folder)
+    trainer = _trainer(
+        settings,
         default_root_dir=folder,
-        enable_model_summary=False,
-        enable_progress_bar=sys.stderr.isatty(),
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
         plugins=[checkpoint.AtomicCheckpointIO()],
         callbacks=[
             history,
@@ -141,9 +147,11 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path) -> dict
         ],
     )
     print(f"\ntraining  {head}{' (continued)' if last.is_file() else ''}: {trainer.max_epochs} epochs")
-    trainer.fit(task, datamodule=data, ckpt_path=last if last.is_file() else None)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    try:
+        trainer.fit(task, datamodule=data, ckpt_path=last if last.is_file() else None)
+    except SystemExit:
+        # Lightning's answer to Ctrl-C, which would leave without a word.
+        raise KeyboardInterrupt from None
 
     best = checkpoint.load(folder / "best.ckpt")
     device = task.device if task.device.type != "meta" else torch.device("cpu")
@@ -185,6 +193,19 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path) -> dict
         results["graph_effect"] = effect
     write_results(folder, results)
     return results
+
+
+def _trainer(settings: Namespace, **parts: Any) -> pl.Trainer:
+    return pl.Trainer(
+        **settings.trainer.as_dict(),
+        **parts,
+        precision=_precision(settings.precision),
+        logger=False,
+        enable_model_summary=False,
+        enable_progress_bar=sys.stderr.isatty(),
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
 
 
 def _precision(given: str) -> str:
