@@ -127,6 +127,8 @@ def load(path: str | Path, dataset: str | None = None) -> Loaded:
         if any(str(key).startswith(tuple(_LAYOUTS)) for key in _flat(content)):
             hint = f"; it looks like one of TAG-Head's authors: name its data set ({', '.join(RELEASED)})"
         raise ValueError(f"checkpoint {path}: not written by taggnn.train{hint}")
+    if not isinstance(content.get("state_dict"), Mapping):
+        raise ValueError(f"checkpoint {path}: no weights in it (no state_dict)")
     recogniser = model.build(hyper["spec"])
     state = {key.removeprefix("model."): value for key, value in content["state_dict"].items()}
     _fit(recogniser, state, {key: key for key in recogniser.state_dict()}, str(path))

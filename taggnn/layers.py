@@ -95,8 +95,10 @@ def encoder(
     **Shapes:** (B, N, C) -> the same.
 
     Raises:
-        ValueError: ``channels`` is no multiple of ``heads``.
+        ValueError: ``channels`` is no multiple of ``heads``, or the activation is unknown.
     """
+    if activation not in ("relu", "gelu"):
+        raise unknown("activation of the encoder", activation, ["relu", "gelu"])
     if layers == 0:
         return nn.Identity()
     if channels % heads:

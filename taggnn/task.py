@@ -189,11 +189,16 @@ def rate(epoch: float, epochs: int, settings: Optimisation) -> float:
     return (1 + math.cos(math.pi * min(1.0, (epoch - warmup) / max(epochs - warmup, 1e-9)))) / 2
 
 
+# What position tables and class tokens are called in our heads and in torchvision's transformers.
+_POSITIONS = ("position", "pos_encoding", "rel_pos", "class_token")
+
+
 def _split(module: nn.Module) -> tuple[tuple[bool, list[nn.Parameter]], tuple[bool, list[nn.Parameter]]]:
     decayed, plain = [], []
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            (plain if parameter.ndim < 2 or name.startswith("position.") else decayed).append(parameter)
+            spared = parameter.ndim < 2 or any(word in name for word in _POSITIONS)
+            (plain if spared else decayed).append(parameter)
     return (True, decayed), (False, plain)
 
 

@@ -12,6 +12,7 @@ from graphs import Topology, parse
 
 from ..layers import GraphLayer, PositionTable, encoder
 from ..layers import readout as build_readout
+from ..names import unknown
 
 
 class TagHead(nn.Module):
@@ -89,6 +90,8 @@ class TagHead(nn.Module):
         classifier_dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        if position not in ("joint", "factorised"):
+            raise unknown("position table", position, ["joint", "factorised"])
         dim = dim or min(channels, 512)
         self.grid = tuple(grid)
         self.topology = parse(topology, reach=reach)

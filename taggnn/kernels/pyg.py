@@ -14,8 +14,15 @@ def kernel(conv: nn.Module, topology: Topology):
     """Returns the reference kernel of any PyG convolution; one that tells edge types apart is given them.
 
     Raises:
-        ValueError: ``conv.forward`` cannot be called as ``(x, edge_index)`` or ``(x, edge_index, edge_type=...)``.
+        ValueError: ``conv.forward`` cannot be called as ``(x, edge_index)`` or ``(x, edge_index, edge_type=...)``, or ``conv``
+            keeps the edges of its first call.
     """
+    if getattr(conv, "cached", False):
+        # It would go on with them for batches of another size and for another topology, and say nothing.
+        raise ValueError(
+            f"{type(conv).__name__}(cached=True) keeps the edges of its first call, but they change with the batch: leave "
+            "cached out"
+        )
     parameters = inspect.signature(conv.forward).parameters
     needed = [
         name
