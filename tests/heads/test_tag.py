@@ -1,0 +1,241 @@
+"""TAG-Head: the released form equals a composition of PyG's and torch's own parts, and every option does what it says."""
+
+import pytest
+import torch
+
+from graphs import Chain, Clique, NoEdges
+from taggnn.heads import HEADS, build
+from taggnn.heads.tag import TagHead
+
+SIZES = [
+    ("haa500", (4, 7, 7), 512, 500, 3_513_844, 9_702),
+    ("gym99", (8, 7, 7), 1024, 99, 4_458_083, 19_502),
+    ("gym288", (8, 7, 7), 2048, 288, 6_654_240, 19_502),
+]
+GRIDS = [((4, 7, 7), 2), ((1, 3, 2), 3), ((3, 2, 5), 2), ((2, 1, 4), 1)]
+
+
+def with_weights_of(reference, grid, classes, ffn):
+    """Our released head with the weights of a composition, entry by entry."""
+    head = TagHead.released(512, grid, classes, ffn=ffn)
+    theirs = reference.state_dict()
+    ours = {"position.tables.0": theirs.pop("pos_embedding").reshape(*grid, 512)}
+    ours |= {f"norm.{name}": theirs.pop(f"mlp_head.0.{name}") for name in ("weight", "bias")}
+    ours |= {f"classifier.{name}": theirs.pop(f"mlp_head.1.{name}") for name in ("weight", "bias")}
+    ours |= {key.replace("transformer.", "encoder."): value for key, value in theirs.items()}
+    head.load_state_dict(ours, strict=True)
+    return head
+
+
+def named_gradients(head):
+    return {name: parameter.grad for name, parameter in head.named_parameters()}
+
+
+@pytest.mark.parametrize(
+    ("grid", "ffn", "classes", "parameters", "edges"), [row[1:] for row in SIZES], ids=[row[0] for row in SIZES]
+)
+def test_released_sizes(grid, ffn, classes, parameters, edges):
+    head = TagHead.released(512, grid, classes, ffn=ffn)
+    assert sum(p.numel() for p in head.parameters()) == parameters
+    assert head.topology.num_edges(grid) == edges == head.topology.edges(grid)[0].shape[1]
+
+
+@pytest.mark.parametrize(("grid", "clips"), GRIDS, ids=str)
+def test_released_logits_equal_the_composition_in_float32(composition, grid, clips):
+    torch.manual_seed(0)
+    reference = composition(grid, 5, 64).eval()
+    head = with_weights_of(reference, grid, 5, 64).eval()
+    tokens = torch.randn(clips, *grid, 512)
+    with torch.no_grad():
+        torch.testing.assert_close(head(tokens)[0], reference(tokens), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("grid", "clips"), GRIDS, ids=str)
+def test_released_logits_and_gradients_equal_the_composition_in_float64(composition, grid, clips):
+    torch.manual_seed(1)
+    reference = composition(grid, 5, 64).double().eval()
+    head = with_weights_of(reference, grid, 5, 64).double().eval()
+    given = torch.randn(clips, *grid, 512, dtype=torch.float64)
+    ours, theirs = given.clone().requires_grad_(), given.clone().requires_grad_()
+    # Weights of its own for every logit: the plain sum would hide a gradient that lands at the wrong clip or class.
+    weights = torch.randn(clips, 5, dtype=torch.float64)
+    got, expected = head(ours)[0], reference(theirs)
+    (got * weights).sum().backward()
+    (expected * weights).sum().backward()
+    close = {"rtol": 1e-10, "atol": 1e-10}
+    torch.testing.assert_close(got, expected, **close)
+    torch.testing.assert_close(ours.grad, theirs.grad, **close)
+    got, expected = named_gradients(head), named_gradients(reference)
+    assert len(got) == len(expected)
+    torch.testing.assert_close(got.pop("position.tables.0").flatten(0, 2)[None], expected.pop("pos_embedding"), **close)
+    for name, value in got.items():
+        their = name.replace("encoder.", "transformer.").replace("classifier.", "mlp_head.1.")
+        their = their.replace("norm.", "mlp_head.0.") if name.startswith("norm.") else their
+        torch.testing.assert_close(value, expected.pop(their), **close, msg=lambda text, name=name: f"{name}: {text}")
+    assert not expected
+
+
+def test_released_gradients_equal_the_composition_in_float32(composition):
+    torch.manual_seed(2)
+    grid = (2, 3, 4)
+    reference = composition(grid, 5, 64).eval()
+    head = with_weights_of(reference, grid, 5, 64).eval()
+    ours = torch.randn(2, *grid, 512, requires_grad=True)
+    theirs = ours.detach().clone().requires_grad_()
+    head(ours)[0].square().sum().backward()
+    reference(theirs).square().sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_released_dropout_is_one_half_everywhere_in_the_encoder_and_nowhere_else():
+    head = TagHead.released(512, (1, 2, 2), 3)
+    rates = {name: part.p for name, part in head.named_modules() if isinstance(part, torch.nn.Dropout)}
+    assert {rate for name, rate in rates.items() if name.startswith("encoder.")} == {0.5}
+    assert {rate for name, rate in rates.items() if not name.startswith("encoder.")} == {0.0}
+    assert {layer.self_attn.dropout for layer in head.encoder.layers} == {0.5}
+
+
+def test_released_position_table_starts_from_a_standard_normal():
+    torch.manual_seed(0)
+    table = TagHead.released(512, (4, 7, 7), 3).position.tables[0].detach()
+    assert table.shape == (4, 7, 7, 512)
+    assert float(table.std()) == pytest.approx(1, abs=0.02)
+    assert float(table.mean()) == pytest.approx(0, abs=0.02)
+
+
+def test_released_pooling_weights_nearly_cancel_the_graph(naive_edges):
+    # The claim of the docstring, once by matrices and once through our own layer.
+    grid, alpha = (8, 7, 7), 0.1
+    nodes = 392
+    hears = torch.eye(nodes, dtype=torch.float64)
+    source, target = naive_edges(grid)[0]
+    hears[target, source] = 1
+    scale = hears.sum(1).rsqrt()
+    step = scale[:, None] * hears * scale
+    once = (1 - alpha) * step + alpha * torch.eye(nodes, dtype=torch.float64)
+    twice = (1 - alpha) * step @ once + alpha * torch.eye(nodes, dtype=torch.float64)
+    weights = twice.sum(0)
+    assert 0.999665 < float(weights.min()) < 0.9997 < 1.0003 < float(weights.max()) < 1.000335
+
+    layer = TagHead.released(512, grid, 2).graph[0].double()
+    basis = torch.eye(nodes, dtype=torch.float64).reshape(1, *grid, nodes)
+    torch.testing.assert_close(layer(basis).sum((0, 1, 2, 3)), weights, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("grid", [(1, 3, 2), (3, 2, 1)], ids=str)
+@pytest.mark.parametrize("readout", ["mean", "max", "attention"])
+def test_extras(grid, readout):
+    head = TagHead(16, grid, 3, encoder_heads=4, readout=readout).eval()
+    logits, extras = head(torch.randn(2, *grid, 16))
+    assert logits.shape == (2, 3)
+    assert extras["encoded"].shape == extras["propagated"].shape == (2, *grid, 16)
+    assert extras["pooled"].shape == (2, 16)
+    assert ("weights" in extras) == (readout == "attention")
+    torch.testing.assert_close(head.classifier(head.norm(extras["pooled"])), logits)
+    if readout == "attention":
+        assert extras["weights"].shape == (2, *grid)
+        torch.testing.assert_close(extras["weights"].sum((1, 2, 3)), torch.ones(2))
+
+
+def test_clips_of_a_batch_do_not_hear_each_other():
+    torch.manual_seed(0)
+    head = TagHead(16, (2, 3, 1), 3, encoder_heads=4).eval()
+    tokens = torch.randn(3, 2, 3, 1, 16)
+    together = head(tokens)[0]
+    apart = torch.cat([head(clip[None])[0] for clip in tokens])
+    torch.testing.assert_close(together, apart)
+
+
+@pytest.mark.parametrize(
+    ("channels", "options", "dim"),
+    [(16, {}, 16), (600, {}, 512), (16, {"dim": 8}, 8), (8, {"dim": 16}, 16)],
+    ids=["as-given", "512-at-most", "narrower", "wider"],
+)
+def test_a_linear_layer_and_norm_lead_to_the_heads_own_channels(channels, options, dim):
+    head = TagHead(channels, (1, 2, 1), 3, encoder_layers=0, **options)
+    kinds = [type(part).__name__ for part in head.project]
+    assert kinds == ([] if dim == channels else ["Linear", "LayerNorm"])
+    assert head(torch.randn(1, 1, 2, 1, channels))[1]["pooled"].shape == (1, dim)
+
+
+def test_the_released_head_leads_other_channels_to_512():
+    head = TagHead.released(64, (1, 2, 2), 3)
+    assert [tuple(p.shape) for p in head.project.parameters()] == [(512, 64), (512,), (512,), (512,)]
+    assert head(torch.randn(1, 1, 2, 2, 64))[1]["pooled"].shape == (1, 512)
+
+
+def test_topology_and_reach():
+    def edges(**options):
+        head = TagHead(8, (4, 2, 3), 2, encoder_layers=0, **options)
+        return head.topology
+
+    assert edges() == Clique() + Chain()
+    assert edges(topology="chain", reach=2) == Chain(2)
+    assert edges(topology="none") == NoEdges()
+
+
+def test_without_encoder_and_graph_the_head_is_a_linear_model_of_the_mean():
+    head = TagHead(8, (2, 1, 3), 4, encoder_layers=0, graph_layers=0, readout="mean").eval()
+    tokens = torch.randn(2, 2, 1, 3, 8)
+    mean = (tokens + head.position.tables[0]).mean((1, 2, 3))
+    torch.testing.assert_close(head(tokens)[0], head.classifier(head.norm(mean)))
+
+
+def test_another_topology_for_a_diagnosis_reaches_every_layer():
+    torch.manual_seed(0)
+    options = {"encoder_layers": 0, "graph_layers": 2}
+    head = TagHead(8, (2, 2, 1), 4, **options).eval()
+    bare = TagHead(8, (2, 2, 1), 4, topology="none", **options).eval()
+    bare.load_state_dict(head.state_dict())
+    tokens = torch.randn(2, 2, 2, 1, 8)
+    torch.testing.assert_close(head(tokens, topology=NoEdges())[0], bare(tokens)[0])
+    assert not torch.allclose(head(tokens)[0], bare(tokens)[0], atol=1e-4)
+
+
+def test_resize_takes_clips_of_another_grid_and_keeps_every_other_weight():
+    torch.manual_seed(0)
+    head = TagHead(8, (2, 3, 3), 4, encoder_layers=0).eval()
+    before = {key: value.clone() for key, value in head.state_dict().items() if not key.startswith("position.")}
+    with pytest.raises(ValueError, match=r"\(4, 2, 5\).*built for \(2, 3, 3\).*resize"):
+        head(torch.randn(1, 4, 2, 5, 8))
+    head.resize((4, 2, 5))
+    logits, extras = head(torch.randn(1, 4, 2, 5, 8))
+    assert logits.shape == (1, 4)
+    assert extras["propagated"].shape == (1, 4, 2, 5, 8)
+    assert extras["weights"].shape == (1, 4, 2, 5)
+    after = head.state_dict()
+    assert all(torch.equal(after[key], value) for key, value in before.items())
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_build_by_name_learns_in_every_parameter(name):
+    torch.manual_seed(0)
+    head = build(name, 16, (2, 2, 1), 3)
+    # Attention scores start at zero, and then nothing reaches what is behind them: one step away from there.
+    for parameter in head.parameters():
+        parameter.data.add_(0.1 * torch.randn_like(parameter))
+    head.eval()(torch.randn(2, 2, 2, 1, 16))[0].square().sum().backward()
+    assert [n for n, p in head.named_parameters() if p.grad is None or not p.grad.abs().sum()] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("tagg", {}, r"unknown head 'tagg'; did you mean 'tag'"),
+        ("tag", {"readouts": "mean"}, r"unknown option of head tag 'readouts'; did you mean 'readout'"),
+        ("tag_released", {"conv": "gat"}, r"unknown option of head tag_released 'conv'.*Possible: ffn, impl"),
+        ("pool", {"dropuot": 0.1}, r"unknown option of head pool 'dropuot'; did you mean 'dropout'"),
+        ("tag", {"conv": "gatt"}, r"unknown convolution 'gatt'; did you mean 'gat'"),
+        ("tag", {"topology": "cliqe"}, r"unknown topology 'cliqe'; did you mean 'clique'"),
+        ("tag", {"reach": 0}, r"reach.*at least 1.*0"),
+        ("tag", {"readout": "median"}, r"unknown read-out 'median'.*mean, max, attention"),
+        ("tag", {"graph_activation": "rely"}, r"unknown activation 'rely'; did you mean 'relu'"),
+        ("tag", {"impl": "pgy"}, r"unknown implementation 'pgy'; did you mean 'pyg'"),
+        ("tag", {"encoder_heads": 3}, r"16 channels cannot have 3 attention heads"),
+        ("tag", {"position": "jiont"}, r"unknown position table 'jiont'; did you mean 'joint'"),
+        ("tag", {"encoder_activation": "gelo"}, r"unknown activation of the encoder 'gelo'; did you mean 'gelu'"),
+    ],
+)
+def test_a_wrong_name_or_option_is_refused(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        build(name, 16, (2, 2, 1), 3, **options)

@@ -1,0 +1,92 @@
+"""The reference kernel: every convolution over a batch equals PyG's class on one clip after the other."""
+
+import pytest
+import torch
+from torch import nn
+from torch_geometric.nn import FAConv, RGCNConv
+
+from graphs import graph, parse
+from taggnn import convs, kernels
+from taggnn.kernels import pyg
+
+GRIDS = [((1, 3, 2), 2), ((3, 2, 1), 2), ((2, 2, 3), 1)]
+
+
+def expected(conv, x, edges, **options):
+    """Clip by clip, over edges from plain loops."""
+    return torch.stack([conv(clip, edges[0], **options) for clip in x])
+
+
+@pytest.mark.parametrize(("grid", "clips"), GRIDS, ids=str)
+@pytest.mark.parametrize("name", convs.CONVS)
+def test_a_batch_equals_its_clips_one_by_one(name, grid, clips, naive_edges):
+    torch.manual_seed(0)
+    conv = convs.build(name, 8).double().eval()
+    topology = parse("clique+chain")
+    x = torch.randn(clips, grid[0] * grid[1] * grid[2], 8, dtype=torch.float64)
+    got = kernels.find(conv, topology)(conv, x, graph(topology, grid))
+    torch.testing.assert_close(got, expected(conv, x, naive_edges(grid)), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("topology", "spatial", "reach"), [("clique", True, 0), ("chain(reach=2)", False, 2), ("none", False, 0)]
+)
+def test_the_topology_decides_who_hears_whom(topology, spatial, reach, naive_edges):
+    torch.manual_seed(0)
+    grid, conv = (4, 1, 3), convs.build("gatv2", 8).double()
+    x = torch.randn(2, 12, 8, dtype=torch.float64)
+    got = kernels.find(conv, parse(topology), "pyg")(conv, x, graph(parse(topology), grid))
+    torch.testing.assert_close(got, expected(conv, x, naive_edges(grid, spatial, reach)), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("grid", "clips"), GRIDS, ids=str)
+def test_a_convolution_that_tells_edges_apart_gets_their_types(grid, clips, naive_edges):
+    torch.manual_seed(0)
+    conv = RGCNConv(8, 8, num_relations=2).double()
+    topology = parse("clique+chain")
+    x = torch.randn(clips, grid[0] * grid[1] * grid[2], 8, dtype=torch.float64)
+    got = pyg.kernel(conv, topology)(conv, x, graph(topology, grid))
+    edge_index, edge_type = naive_edges(grid)
+    torch.testing.assert_close(got, expected(conv, x, (edge_index,), edge_type=edge_type), rtol=1e-10, atol=1e-10)
+    if grid[0] > 1:
+        one_kind = expected(conv, x, (edge_index,), edge_type=torch.zeros_like(edge_type))
+        assert not torch.allclose(got, one_kind, atol=1e-3)
+
+
+def test_gradients_reach_the_input_and_every_weight():
+    torch.manual_seed(0)
+    topology, conv = parse("clique+chain"), convs.build("gat", 8)
+    x = torch.randn(2, 6, 8, requires_grad=True)
+    pyg.kernel(conv, topology)(conv, x, graph(topology, (2, 3, 1))).square().sum().backward()
+    assert bool((x.grad != 0).all())
+    assert all(bool(p.grad.abs().sum() > 0) for p in conv.parameters())
+
+
+class Lonely(nn.Module):
+    def forward(self, x):
+        return x
+
+
+@pytest.mark.parametrize(
+    ("conv", "message"),
+    [
+        (FAConv(8), r"FAConv\.forward takes \(x, x_0, edge_index.*wrap it"),
+        (Lonely(), r"Lonely\.forward takes \(x\).*x, edge_index and edge_type only"),
+    ],
+    ids=["needs-more", "takes-no-edges"],
+)
+def test_a_convolution_that_needs_something_else_is_refused(conv, message):
+    with pytest.raises(ValueError, match=message):
+        pyg.kernel(conv, parse("clique"))
+
+
+@pytest.mark.parametrize("name", ["gcn", "appnp"])
+def test_a_convolution_that_would_remember_another_graph_is_refused(name):
+    # PyG keeps the normalised edges of the first call: with another batch size they are the wrong ones, in silence.
+    with pytest.raises(ValueError, match=r"cached=True\) keeps the edges of its first call"):
+        kernels.find(convs.build(name, 8, cached=True), parse("clique+chain"))
+
+
+def test_an_unknown_implementation_is_refused():
+    with pytest.raises(ValueError, match=r"unknown implementation 'pgy'; did you mean 'pyg'\? Possible: auto, pyg"):
+        kernels.find(convs.build("gcn", 8), parse("clique"), "pgy")

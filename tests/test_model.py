@@ -1,0 +1,210 @@
+"""taggnn.attach: what it accepts, what it finds out, and how it refuses."""
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+import taggnn
+from taggnn import model
+from taggnn.heads import PoolHead, TagHead
+
+CLIP = (4, 32, 48)
+WIDTH = {"width": 4}
+
+
+def small(head="pool", classes=3, **options):
+    return taggnn.attach("small", head, classes, clip=CLIP, backbone_options=WIDTH, **options)
+
+
+class Five(nn.Module):
+    """Yields (B, 6, T, H/2, W/2)."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv3d(3, 6, 1, stride=(1, 2, 2))
+
+    def forward(self, clip):
+        return self.conv(clip)
+
+
+class Three(Five):
+    """Yields (B, N, 6), time slowest."""
+
+    def forward(self, clip):
+        return self.conv(clip).flatten(2).transpose(1, 2)
+
+
+class Pair(Five):
+    def forward(self, clip):
+        return self.conv(clip), {"slow": clip}
+
+
+class Logits(Five):
+    def forward(self, clip):
+        return self.conv(clip).mean((2, 3, 4))
+
+
+@pytest.mark.parametrize(
+    ("make", "clip", "grid", "channels", "removed"),
+    [
+        (torchvision.models.video.r3d_18, (2, 16, 32), (1, 1, 2), 512, "fc (512 -> 400)"),
+        (torchvision.models.video.s3d, (16, 32, 64), (2, 1, 2), 1024, "classifier (1024 -> 400)"),
+    ],
+    ids=["r3d_18", "s3d"],
+)
+def test_an_instance_of_torchvision(make, clip, grid, channels, removed):
+    module = make()
+    built = taggnn.attach(module, "pool", 3, clip=clip).eval()
+    with torch.no_grad():
+        logits, _ = built(torch.randn(1, 3, *clip))
+    assert logits.shape == (1, 3)
+    assert built.grid == grid
+    assert built.head.classifier.in_features == channels
+    found = built.describe()
+    assert type(module).__name__ in found
+    assert removed in found
+    assert f"clip {' x '.join(map(str, clip))} -> grid {' x '.join(map(str, grid))}" in found
+    assert f"{channels} channels" in found
+    theirs = {id(parameter) for parameter in module.parameters()}
+    assert all(id(parameter) in theirs for parameter in built.backbone.parameters())
+
+
+def test_an_mvit_of_torchvision_brings_its_own_clip():
+    block = torchvision.models.video.mvit.MSBlockConfig(1, 8, 8, [3, 3, 3], [3, 3, 3], [1, 1, 1], [1, 1, 1])
+    module = torchvision.models.video.MViT((32, 48), 4, [block, block], False, False, False, False, num_classes=5)
+    built = taggnn.attach(module, "pool", 3).eval()
+    assert built.clip == (4, 32, 48)
+    assert built.grid == (2, 8, 12)
+    tokens = built.tokens(torch.randn(2, 3, *built.clip))
+    assert tokens.shape == (2, 2, 8, 12, 8)
+    assert "class token" in built.describe()
+
+
+def test_the_clip_of_a_name_reaches_the_head():
+    built = small("tag", dim=8, encoder_layers=1, encoder_heads=2)
+    assert (built.clip, built.grid) == (CLIP, (4, 2, 3))
+    assert isinstance(built.head, TagHead)
+    assert built.head.position.grid == (4, 2, 3)
+    logits, extras = built(torch.randn(1, 3, *CLIP))
+    assert logits.shape == (1, 3)
+    assert extras["propagated"].shape == (1, 4, 2, 3, 8)
+
+
+def test_describe_counts_parameters_and_edges():
+    built = small("tag", conv="gcn")
+    backbone, tokens, head = built.describe().split("\n")
+    count = sum(p.numel() for p in built.backbone.parameters()) / 1e6
+    assert backbone == f"backbone  small, {count:.2f} M parameters; removed: nothing"
+    assert tokens == "tokens    clip 4 x 32 x 48 -> grid 4 x 2 x 3 = 24 tokens of 32 channels"
+    assert head.startswith("head      tag, ")
+    assert head.endswith("3 classes; graph clique+chain, 156 edges a clip")
+
+
+def test_the_forward_pass_is_backbone_then_head():
+    built = small().eval()
+    clip = torch.randn(2, 3, *CLIP)
+    tokens = built.backbone(clip).permute(0, 2, 3, 4, 1)
+    torch.testing.assert_close(built.tokens(clip), tokens)
+    torch.testing.assert_close(built(clip)[0], built.head(tokens)[0])
+
+
+def test_the_dry_run_leaves_no_trace():
+    module = Five()
+    module.norm = nn.BatchNorm3d(6)
+    module.train()
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    taggnn.attach(module, "pool", 2, clip=(2, 4, 6))
+    assert module.training
+    assert all(torch.equal(module.state_dict()[key], value) for key, value in before.items())
+
+
+def test_own_modules_with_five_axes_and_with_three():
+    clip = torch.randn(2, 3, 2, 4, 6)
+    five, three = Five(), Three()
+    three.load_state_dict(five.state_dict())
+    plain = taggnn.attach(five, "pool", 2, clip=(2, 4, 6))
+    stated = taggnn.attach(three, "pool", 2, clip=(2, 4, 6), grid=(2, 2, 3))
+    assert plain.grid == stated.grid == (2, 2, 3)
+    torch.testing.assert_close(plain.tokens(clip), stated.tokens(clip))
+    assert "Five" in plain.describe()
+    assert "nothing removed" in plain.describe()
+
+
+def test_a_head_of_ones_own():
+    asked = []
+
+    def head(channels, grid, classes, dropout=0.0):
+        asked.append((channels, grid, classes, dropout))
+        return PoolHead(channels, grid, classes, dropout=dropout)
+
+    built = taggnn.attach(Five(), head, 4, clip=(2, 4, 6), dropout=0.5)
+    assert asked == [(6, (2, 2, 3), 4, 0.5)]
+    assert "head      head, 28 parameters, 4 classes" in built.describe()
+    assert built(torch.randn(1, 3, 2, 4, 6))[0].shape == (1, 4)
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "message"),
+    [
+        (Three(), {}, r"\(1, 12, 6\).*N = 12 tokens: state grid=\(T, H, W\), time slowest.*\(3, 2, 2\)"),
+        (Three(), {"grid": (2, 2, 2)}, r"N = 12 tokens, but the stated grid \(2, 2, 2\) has 8"),
+        (Five(), {"grid": (2, 3, 2)}, r"\(1, 6, 2, 2, 3\).*stated grid is \(2, 3, 2\)"),
+        (Pair(), {}, r"got tuple of 2 \[tensor \(1, 6, 2, 2, 3\) float32, dict of 1 \['slow': tensor"),
+        (Logits(), {}, r"tensor \(1, 6\) float32.*remove pool and classifier"),
+        (nn.Linear(2, 2), {}, r"Linear failed on a clip of zeros \(1, 3, 2, 4, 6\)"),
+        (Five(), {"clip": (2, 4)}, r"clip must be three positive integers \(T, H, W\), got \(2, 4\)"),
+        (Five(), {"clip": (0, 4, 6)}, r"clip must be three positive integers"),
+        (Five(), {"grid": (2, 2.0, 3)}, r"grid must be three positive integers"),
+        (Five(), {"weights": "default"}, r"weights and backbone_options are for a backbone given by name"),
+        (Five(), {"head": "tga"}, r"unknown head 'tga'; did you mean 'tag'"),
+        (Five(), {"head": "tag", "cnov": "gcn"}, r"unknown option of head tag 'cnov'; did you mean .*'conv'"),
+        (Five(), {"head": "tag", "dim": 8, "conv": "gcm"}, r"unknown convolution 'gcm'; did you mean 'gcn'"),
+        (Five(), {"classes": 0}, r"classes=0"),
+        (Five(), {"classes": -1}, r"classes=-1"),
+        ("smal", {}, r"unknown backbone 'smal'; did you mean 'small'"),
+        ("r2plus1d_43", {}, r"unknown backbone 'r2plus1d_43'; did you mean .*'r2plus1d_34_8_ig65m'"),
+        (
+            "small",
+            {"backbone_options": {"widht": 3}},
+            r"unknown option of backbone small 'widht'; did you mean 'width'",
+        ),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_what_cannot_be_attached_is_refused(module, options, message):
+    given = {"head": "pool", "classes": 2, "clip": (2, 4, 6), **options}
+    with pytest.raises(ValueError, match=message):
+        taggnn.attach(module, **given)
+
+
+def test_the_number_of_classes_must_be_said():
+    with pytest.raises(ValueError, match=r"number of classes, 1 or more; given classes=0"):
+        taggnn.attach(Five())
+
+
+def test_build_reads_a_specification_of_plain_types():
+    spec = {
+        "backbone": {"name": "small", "width": 4, "frozen_bn": True},
+        "head": {"name": "tag", "dim": 8, "encoder_layers": 0, "conv": "sage"},
+        "clip": [4, 32, 48],
+        "classes": ["a", "b"],
+    }
+    before = repr(spec)
+    torch.manual_seed(0)
+    built = model.build(spec).eval()
+    torch.manual_seed(0)
+    same = taggnn.attach(
+        "small",
+        "tag",
+        2,
+        clip=CLIP,
+        backbone_options={"width": 4, "frozen_bn": True},
+        dim=8,
+        encoder_layers=0,
+        conv="sage",
+    ).eval()
+    clip = torch.randn(1, 3, *CLIP)
+    assert repr(spec) == before
+    assert torch.equal(built(clip)[0], same(clip)[0])
+    assert built.state_dict().keys() == same.state_dict().keys()
