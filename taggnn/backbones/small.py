@@ -1,6 +1,5 @@
 """A small video network meant for CPU: training from scratch on short, small clips in minutes."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -19,7 +18,8 @@ class Small(nn.Module):
         x_i    = relu(BN(conv_3x1x1(relu(BN(conv_1x3x3(x_{i-1}))))) + shortcut)    stride 2 in space at each stage
         (B, 3, T, H, W) -> (B, 8*width, ceil(T / time_stride), ceil(H / 16), ceil(W / 16))
 
-    With the defaults 0.39 million parameters and, for a clip of 16 x 112 x 112, 0.78 billion multiply-adds [ours].
+    Parameters and, for a clip of 12 x 40 x 64 and of 16 x 112 x 112, millions of multiply-adds: 390,936, 127 and 784 with
+    the default width, 174,608, 60 and 368 with width 16 [ours].
 
     Args:
         width: channels behind the stem; the stages have 2, 4 and 8 times as many (default 24).
@@ -51,11 +51,9 @@ class Small(nn.Module):
             stages.append(nn.Sequential(*blocks, nn.Dropout3d(drop)))
         self.stages = nn.Sequential(*stages)
         self.channels = channels
-        # Rows of channels side by side in memory: about a third faster on CPU, in both passes.
-        self.to(memory_format=torch.channels_last_3d)
 
     def forward(self, clip: Tensor) -> Tensor:
-        return self.stages(self.stem(clip.contiguous(memory_format=torch.channels_last_3d)))
+        return self.stages(self.stem(clip))
 
 
 class _Block(nn.Module):
