@@ -8,9 +8,8 @@ class Small(nn.Module):
     """Three stages of factorised (2+1)D residual blocks behind a strided stem, wide in time and narrow in channels.
 
     Source: [ours], from the factorised convolutions of R(2+1)D (https://arxiv.org/abs/1711.11248) and the shortcut that
-    averages before it projects (https://arxiv.org/abs/1812.01187). One convolution over space and one over time a
-    block, dense rather than depthwise: on a CPU the memory traffic of many thin layers costs more than multiplications.
-    Time keeps its resolution by default: the order of the frames is what fine-grained classes differ in.
+    averages before it projects (https://arxiv.org/abs/1812.01187). A block is one convolution over space and one over
+    time. Time keeps its resolution by default: the order of the frames is what fine-grained classes differ in.
 
     Formula::
 
