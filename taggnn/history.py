@@ -37,11 +37,16 @@ class History(pl.Callback):
         self._started = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        try:
+            loss = pl_module.train_loss
+        except ZeroDivisionError:
+            # Not one clip could be used: the task's own hook, which comes after this one, says so.
+            return
         measured = {key: float(value) for key, value in trainer.callback_metrics.items()}
         row = {
             **{key: measured[key] for key in COLUMNS if key in measured},
             "epoch": trainer.current_epoch,
-            "train/loss": pl_module.train_loss,
+            "train/loss": loss,
             "lr": trainer.optimizers[0].param_groups[-1]["lr"],
             "seconds": time.perf_counter() - self._started,
         }

@@ -1,10 +1,21 @@
-"""What several tests compare with: the edges of TAG-Head by plain loops, and its released head put together from PyG."""
+"""What several tests share: the edges of TAG-Head by plain loops, its released head put together from PyG, one tiny run."""
 
+import contextlib
+import io
+import re
+import wave
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
 import pytest
 import torch
 from torch import nn
 from torch_geometric.data import Batch, Data
 from torch_geometric.nn import APPNP, global_mean_pool
+
+from taggnn import terminal, train
+from taggnn.data.synthetic import make_synthetic
 
 
 def loops(grid, spatial=True, reach=1):
@@ -55,3 +66,95 @@ def naive_edges():
 @pytest.fixture(scope="session")
 def composition():
     return Composition
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a program ended: exit code and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
+def _run(program, *words):
+    """Runs ``taggnn.train``, ``evaluate`` or ``predict`` in this process, as ``python -m`` would."""
+    out, err = io.StringIO(), io.StringIO()
+    threads, random = torch.get_num_threads(), torch.get_rng_state()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = terminal.run(program.main, program.__name__, [str(word) for word in words])
+        except SystemExit as leaving:
+            code = leaving.code or 0
+        finally:
+            torch.set_num_threads(threads)
+            torch.set_rng_state(random)
+    return Ended(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="session")
+def program():
+    """``program(taggnn.train, "--seed", 1)`` -> exit code, output, messages."""
+    return _run
+
+
+def _write_bad(folder, good):
+    """A file of each kind that cannot be used; their names come first in a sorted folder."""
+    data = good.read_bytes()
+    (folder / "a_empty.mp4").write_bytes(b"")
+    (folder / "a_text.mp4").write_text("no video at all\n" * 20)
+    (folder / "a_truncated.mp4").write_bytes(data[: len(data) // 2])
+    with wave.open(str(folder / "a_audio.mp4"), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(16000))
+    whole = folder / ".fragmented.mp4"
+    with (
+        av.open(str(good)) as source,
+        av.open(str(whole), "w", options={"movflags": "frag_keyframe+empty_moov"}) as out,
+    ):
+        copied = out.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = copied
+                out.mux(packet)
+    data = whole.read_bytes()
+    (folder / "a_no_frames.mp4").write_bytes(data[: data.index(b"moof") - 4])
+    whole.unlink()
+
+
+@pytest.fixture(scope="session")
+def videos(tmp_path_factory):
+    """A synthetic set of 16 training, 8 validation and 8 test clips, with the five kinds of bad files in each split."""
+    root = make_synthetic(
+        tmp_path_factory.mktemp("data") / "videos", {"train": 2, "val": 1, "test": 1}, frames=8, size=32, progress=False
+    )
+    for split in ("train", "val", "test"):
+        _write_bad(root / split / "clockwise", root / split / "left" / "left_000.mp4")
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny(videos, tmp_path_factory):
+    """A configuration file for a run of seconds: two epochs of six batches, the baseline beside it."""
+    path = tmp_path_factory.mktemp("recipes") / "tiny.yaml"
+    path.write_text(
+        f"""
+data: {{root: {videos}, frames: 4, short_side: 32, size: 32, batch_size: 4, workers: 0}}
+backbone: {{options: {{width: 8}}}}
+tag: {{encoder_layers: 1, encoder_heads: 4}}
+optim: {{warmup_epochs: 0.5}}
+trainer: {{max_epochs: 2, accelerator: cpu}}
+compare: [pool]
+threads: 1
+"""
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained(tiny, tmp_path_factory):
+    """The folder of one such run, and how the program ended."""
+    ended = _run(train, "--config", tiny, "--runs", tmp_path_factory.mktemp("runs"))
+    assert ended.code == 0, ended.err
+    folder = re.search(r"^run +(.+)$", ended.out, re.MULTILINE)[1]
+    return Path(folder), ended

@@ -1,0 +1,169 @@
+import re
+
+import pytest
+
+from taggnn import config
+
+RECIPES = {"demo", "folder", "gym288", "gym99", "haa500", "miracl_words"}
+
+
+@pytest.fixture
+def refused(capsys):
+    """``refused("--seed", "x")``: the message with which the configuration was refused."""
+
+    def refused(*words):
+        with pytest.raises(SystemExit) as left:
+            config.parse([str(word) for word in words])
+        assert left.value.code == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        return err.rstrip("\n").removeprefix("taggnn.train: ")
+
+    return refused
+
+
+def _written(path, text):
+    path.write_text(text)
+    return path
+
+
+def test_all_recipes_are_there():
+    assert set(config.recipes()) >= RECIPES
+
+
+@pytest.mark.parametrize("name", config.recipes())
+def test_recipe_parses_and_says_what_it_is(name):
+    settings = config.parse(["--config", name])
+    assert settings.recipe == name
+    comment = [line for line in config.find_recipe(name).read_text().splitlines() if line.startswith("#")]
+    for word in ("paper", "command", "cost", "score"):
+        assert any(re.match(rf"# {word}\b", line) for line in comment), word
+
+
+@pytest.mark.parametrize(
+    ("words", "recipe"), [([], "demo"), (["--data.root", "videos"], "folder"), (["--data.root=videos"], "folder")]
+)
+def test_recipe_where_none_is_named(words, recipe):
+    assert config.parse(words).recipe == recipe
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_command_line_wins_wherever_it_stands(before):
+    words, named = ["--data.root", "mine", "--optim.lr", "0.5"], ["--config", "gym99"]
+    settings = config.parse([*words, *named] if before else [*named, *words])
+    assert (settings.data.root, settings.optim.lr, settings.data.frames) == ("mine", 0.5, 64)
+
+
+def test_later_files_win(tmp_path):
+    first = _written(tmp_path / "a.yaml", "seed: 1\nthreads: 3\n")
+    second = _written(tmp_path / "b.yaml", "seed: 2\n")
+    settings = config.parse(["--config", str(first), f"--config={second}"])
+    assert (settings.seed, settings.threads, settings.recipe) == (2, 3, "b")
+
+
+@pytest.mark.parametrize("words", [["--print_config", "--seed", "7"], ["--seed", "7", "--print_config"]])
+def test_printed_configuration_is_read_back(words, capsys, tmp_path):
+    with pytest.raises(SystemExit) as left:
+        config.parse(["--config", "gym288", *words])
+    assert left.value.code in (0, None)
+    path = _written(tmp_path / "mine.yaml", capsys.readouterr().out)
+    again = config.parse(["--config", str(path)])
+    given = config.parse(["--config", "gym288", "--seed", "7"])
+    assert again.seed == 7
+    for key in ("backbone", "head", "tag_released", "data", "optim", "trainer", "monitor"):
+        assert again[key] == given[key], key
+
+
+def test_dump_holds_every_key_and_reads_back():
+    settings = config.parse(["--config", "haa500", "--data.short_side", "null"])
+    text = config.dump(settings)
+    assert "short_side: null" in text
+    assert config.parser().parse_string(text).data == settings.data
+
+
+@pytest.mark.parametrize("key", config._LIMITS)
+def test_limits_are_of_keys_that_exist(key):
+    assert key in config.parser().get_defaults()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--head", "tagg"], "unknown head 'tagg'; did you mean 'tag'?"),
+        (["--compare", "[poool]"], "unknown head 'poool'; did you mean 'pool'?"),
+        (["--compare", "pool"], "compare: expected a list [a, b, ...], got 'pool'"),
+        (["--tag.encoder_activation", "gelo"], "tag.encoder_activation: unknown value 'gelo'; did you mean 'gelu'"),
+        (["--data.sampling", "unifrm"], "data.sampling: unknown value 'unifrm'; did you mean 'uniform'?"),
+        (["--optim.optimiser", "adm"], "optim.optimiser: unknown value 'adm'; did you mean 'adam'"),
+        (["--monitor", "val/top"], "monitor: unknown value 'val/top'; did you mean 'val/top1'"),
+        (["--optim.lr", "fast"], "optim.lr: expected a number, got 'fast'"),
+        (["--seed", "1.5"], "seed: expected a whole number, got '1.5'"),
+        (["--trainer.max_epochs", "three"], "trainer.max_epochs: expected a whole number or null, got 'three'"),
+        (["--data.size", "big"], "data.size: expected a whole number or a list [a, b, ...], got 'big'"),
+        (["--data.scale", "[1]"], "data.scale: expected a list of 2 numbers, got '[1]'"),
+        (["--tag.conv_options", "5"], "tag.conv_options: expected a mapping {key: value} or null, got '5'"),
+        (["--backbone.frozen_bn", "maybe"], "backbone.frozen_bn: expected true or false, got 'maybe'"),
+        (["--trainer.max_epochs", "0"], "trainer.max_epochs 0: possible are 1 or more"),
+        (["--trainer.max_epochs", "-1"], "trainer.max_epochs -1: possible are 1 or more"),
+        (["--trainer.max_epochs", "null"], "trainer.max_epochs null: give the number of epochs, 1 or more"),
+        (["--optim.label_smoothing", "3"], "optim.label_smoothing 3.0: possible are 0 to 1"),
+        (["--tag.encoder_heads", "0"], "tag.encoder_heads 0: possible are 1 or more"),
+        (["--threads", "-2"], "threads -2: possible are 1 or more"),
+        (["--seed", "-1"], "seed -1: possible are 0 to 4294967295"),
+        (["--trainer.max_epoch", "3"], "unknown option --trainer.max_epoch; did you mean trainer.max_epochs"),
+        (["--dta.root", "x"], "unknown option --dta.root; did you mean data.root"),
+        (["--lr", "1"], "unknown option --lr; did you mean optim.lr"),
+        (["surplus"], "unexpected 'surplus': options begin with --"),
+        (["--data.root"], "argument --data.root: expected one argument"),
+        (["--config"], "--config needs the name of a recipe or a file"),
+        (["--config", "dmo"], "unknown recipe 'dmo'; did you mean 'demo'?"),
+        (["--config", "a/b.yaml"], "configuration a/b.yaml: no such file"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_refusals_on_the_command_line(words, message, refused):
+    assert refused(*words).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("data: {frames: 3\n  size: 4\n", ", line 2, column 7: no YAML: expected ',' or '}'"),
+        ("data:\n\troot: x\n", ", line 2, column 1: no YAML: found character '\\t'"),
+        ("tag: {cnv: gat}\n", ": unknown key tag.cnv; did you mean tag.conv"),
+        ("tga: {conv: gat}\n", ": unknown key tga; did you mean tag"),
+        ("lr: 3\n", ": unknown key lr; did you mean optim.lr"),
+        ("data: {frames: many}\n", ", data.frames: expected a whole number, got 'many'"),
+        ("monitor: val/tpo1\n", ", monitor: unknown value 'val/tpo1'; did you mean 'val/top1'"),
+        ("data: 5\n", ": data: expected keys below it, such as data.root; got 5"),
+        ("- a\n- b\n", ": no keys in it; expected lines 'key: value'"),
+        ("# all of it commented out\n", ": nothing in it; expected lines 'key: value'"),
+    ],
+)
+def test_refusals_of_a_file_name_it(text, message, refused, tmp_path):
+    path = _written(tmp_path / "mine.yaml", text)
+    assert refused("--config", path).startswith(f"{path}{message}")
+
+
+def test_file_that_is_no_text(refused, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    assert refused("--config", path) == f"{path}: not a text file"
+
+
+def test_value_of_the_command_line_is_not_blamed_on_the_file(refused, tmp_path):
+    path = _written(tmp_path / "mine.yaml", "data: {frames: 8}\n")
+    assert refused("--config", path, "--data.frames", "many").startswith("data.frames: expected")
+
+
+def test_numbers_that_yaml_takes_for_text_are_numbers(tmp_path):
+    path = _written(tmp_path / "mine.yaml", "optim: {lr: 1e-3}\n")
+    assert config.parse(["--config", str(path)]).optim.lr == 1e-3
+
+
+def test_help_names_resume(capsys):
+    with pytest.raises(SystemExit):
+        config.parse(["--help"])
+    text = capsys.readouterr().out
+    assert "--resume RUN" in text
+    assert "gym288" in text

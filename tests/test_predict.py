@@ -1,0 +1,75 @@
+import json
+
+import pytest
+import torch
+
+import taggnn.predict
+from taggnn.predictions import read_predictions
+
+
+@pytest.fixture
+def predict(trained, program):
+    return lambda *words: program(taggnn.predict, *words, "--checkpoint", trained[0] / "best.ckpt")
+
+
+def test_says_what_training_said(predict, trained, videos):
+    known = read_predictions(trained[0] / "predictions.csv")
+    ended = predict("--json", "--top", 8, *(videos / name for name in known.names))
+    assert ended.code == 0, ended.err
+    answers = [json.loads(line) for line in ended.out.splitlines()]
+    assert [answer["file"] for answer in answers] == [str(videos / name) for name in known.names]
+    for answer, expected in zip(answers, known.probabilities, strict=True):
+        found = torch.zeros(8)
+        for place in answer["top"]:
+            assert known.classes[place["label"]] == place["class"]
+            found[place["label"]] = place["probability"]
+        torch.testing.assert_close(found, expected, atol=2e-6, rtol=0)
+
+
+def test_text_shows_the_best_first(predict, videos):
+    path = videos / "test" / "left" / "left_000.mp4"
+    ended = predict(path, "--top", 3)
+    first, *places = ended.out.splitlines()
+    assert first == str(path)
+    shares = [float(line.split()[0].rstrip("%")) for line in places]
+    assert len(shares) == 3
+    assert shares == sorted(shares, reverse=True)
+
+
+def test_more_than_all_classes(predict, videos):
+    path = videos / "test" / "left" / "left_000.mp4"
+    assert len(predict(path, "--top", 99).out.splitlines()) == 1 + 8
+
+
+def test_folder_with_bad_files(predict, videos):
+    ended = predict(videos / "test", "--json")
+    assert ended.code == 0
+    answers = [json.loads(line) for line in ended.out.splitlines()]
+    bad = [answer["file"] for answer in answers if "error" in answer]
+    assert len(answers) == 13
+    assert [path.split("/")[-1] for path in bad] == [
+        f"a_{kind}.mp4" for kind in ("audio", "empty", "no_frames", "text", "truncated")
+    ]
+    assert "5 of 13 files could not be read" in ended.err
+
+
+def test_bad_files_alone(predict, videos):
+    path = videos / "test" / "clockwise" / "a_text.mp4"
+    ended = predict(path)
+    assert ended.code == 1
+    assert ended.out.splitlines()[0] == str(path)
+    assert "could not be read: not a video" in ended.out
+
+
+@pytest.mark.parametrize("number", ["0", "-2"])
+def test_top_out_of_range(number, predict, videos):
+    ended = predict(videos / "test", "--top", number)
+    assert ended.code == 2
+    assert ended.err == f"taggnn.predict: --top {number}: must be 1 or more\n"
+
+
+def test_nothing_there(predict, tmp_path):
+    assert "no video in this folder; possible endings: .3gp" in predict(tmp_path).err
+    ended = predict(tmp_path / "a.mp4")
+    assert ended.code == 2
+    assert ended.err == f"taggnn.predict: {tmp_path / 'a.mp4'}: no such file or folder\n"

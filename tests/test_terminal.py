@@ -1,0 +1,67 @@
+import errno
+
+import pytest
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+from taggnn import terminal
+
+
+def _raising(error):
+    def program(arguments):
+        raise error
+
+    return program
+
+
+@pytest.mark.parametrize(("answer", "code"), [(None, 0), (0, 0), (1, 1)])
+def test_code_of_the_program(answer, code, capsys):
+    assert terminal.run(lambda words: answer, "p", ["a"]) == code
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (ValueError("no such thing"), 2, "p: no such thing"),
+        (FileNotFoundError("x: no such file"), 2, "p: x: no such file"),
+        (ImportError("PyAV is not installed"), 2, "p: PyAV is not installed"),
+        (MisconfigurationException("no accelerator"), 2, "p: no accelerator"),
+        (OSError(errno.ENOSPC, "No space left", "x"), 1, "p: [Errno 28] No space left: 'x'"),
+        (KeyboardInterrupt(), 1, "p: interrupted"),
+        (KeyboardInterrupt("continue with: c"), 1, "p: interrupted; continue with: c"),
+        (MemoryError(), 1, "p: out of memory; a smaller data.batch_size"),
+        (torch.OutOfMemoryError("CUDA out of memory."), 1, "p: out of memory; a smaller data.batch_size"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 5"), 1, "p: out of memory; a smaller"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_a_mistake_is_one_message(error, code, message, capsys):
+    assert terminal.run(_raising(error), "p", []) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(message)
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes differ"), AssertionError(), KeyError("x")])
+def test_a_mistake_of_ours_keeps_its_traceback(error):
+    with pytest.raises(type(error)):
+        terminal.run(_raising(error), "p", [])
+
+
+def test_traceback_on_request(monkeypatch):
+    monkeypatch.setenv("TAGGNN_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="no such thing"):
+        terminal.run(_raising(ValueError("no such thing")), "p", [])
+
+
+def test_device():
+    assert terminal.device("cpu") == torch.device("cpu")
+    assert terminal.device(None).type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "cuda:99", "cup"])
+def test_device_that_is_not_here(name):
+    with pytest.raises(ValueError, match=f"on this machine: unknown device '{name}'.*Possible: cpu"):
+        terminal.device(name)

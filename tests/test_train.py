@@ -1,0 +1,223 @@
+import csv
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import taggnn.train
+from taggnn import config
+from taggnn.predictions import read_predictions, read_skipped
+
+FILES = "config.yaml metrics.csv best.ckpt last.ckpt predictions.csv skipped.csv results.json report.html confusion.png"
+BAD = ("empty", "text", "truncated", "audio", "no_frames")
+# Ends the process with a signal when training has begun so many batches, over all heads.
+KILLED = """
+import os, sys
+from taggnn import terminal, train
+from taggnn.task import RecognitionTask
+begin, left = RecognitionTask.on_train_batch_start, [int(sys.argv[1])]
+def count(self, batch, batch_idx):
+    if not left[0]:
+        os.kill(os.getpid(), int(sys.argv[2]))
+    left[0] -= 1
+    return begin(self, batch, batch_idx)
+RecognitionTask.on_train_batch_start = count
+sys.exit(terminal.run(train.main, "taggnn.train", sys.argv[3:]))
+"""
+
+
+def _killed(batches, with_signal, *words):
+    """Runs the program in a process of its own and sends it a signal in the middle of an epoch."""
+    command = [sys.executable, "-c", KILLED, str(batches), str(int(with_signal)), *map(str, words)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=Path(__file__).parents[1])
+    return ended, Path(re.search(r"^run +(.+)$", ended.stdout, re.MULTILINE)[1])
+
+
+def _metrics(folder):
+    """metrics.csv but for the time it took."""
+    with (folder / "metrics.csv").open(newline="") as file:
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+
+
+def _same(folder, reference):
+    assert _metrics(folder) == _metrics(reference)
+    for name in ("predictions.csv", "skipped.csv"):
+        assert (folder / name).read_text() == (reference / name).read_text(), name
+
+
+def _hashes(folder):
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {path.relative_to(folder): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_run_folder_holds_everything(trained):
+    folder, ended = trained
+    for name in FILES.split():
+        assert (folder / name).stat().st_size > 0, name
+    assert str(folder / "best.ckpt") in ended.out
+    assert str(folder / "report.html") in ended.out
+    assert "Traceback" not in ended.err
+    # A library's warnings are not for users.
+    assert "Warning" not in ended.err
+
+
+def test_metrics_have_a_row_an_epoch(trained):
+    rows = _metrics(trained[0])
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert set(rows[0]) == {"epoch", "train/loss", "val/loss", "val/top1", "val/mca", "lr"}
+    assert all(float(value) >= 0 for row in rows for value in row.values())
+
+
+def test_predictions_give_the_reported_scores(trained):
+    folder, ended = trained
+    predictions = read_predictions(folder / "predictions.csv")
+    top1 = float((predictions.probabilities.argmax(1) == predictions.labels).double().mean())
+    scores = json.loads((folder / "results.json").read_text())["scores"]["test"]
+    assert scores["top1"] == pytest.approx(top1)
+    assert f"test      top-1 {top1:.3f}" in ended.out
+
+
+def test_baseline_beside_the_head(trained):
+    folder, ended = trained
+    rows = json.loads((folder / "results.json").read_text())["comparison"]
+    assert [row["name"] for row in rows] == ["tag (gat, clique+chain, attention)", "pool"]
+    assert [row["chosen"] for row in rows] == [True, False]
+    assert rows[0]["parameters"] > rows[1]["parameters"] > 0
+    assert (folder / "compare" / "pool" / "best.ckpt").is_file()
+    assert "Beside the baseline" in (folder / "report.html").read_text()
+    assert re.search(r"^ +pool +top-1", ended.out, re.MULTILINE)
+
+
+def test_bad_clips_are_named_once_and_counted_nowhere(trained):
+    folder, ended = trained
+    skipped = read_skipped(folder / "skipped.csv")
+    listed = [(clip.split, clip.name.split("/")[-1]) for clip in skipped]
+    wanted = [(split, f"a_{kind}.mp4") for split in ("train", "val", "test") for kind in BAD]
+    assert sorted(listed) == sorted(wanted)
+    assert all(clip.reason and Path(clip.path).is_file() for clip in skipped)
+    # A whole batch of the test clips, the first four, is bad.
+    scores = json.loads((folder / "results.json").read_text())["scores"]["test"]
+    assert (scores["clips"], scores["skipped"]) == (8, 5)
+    assert "8 clips (5 more could not be read)" in ended.out
+    assert "skipped   15 clips could not be read" in ended.out
+    assert "10 clips skipped" in ended.out
+
+
+def test_configuration_of_the_run_is_complete(trained, tiny):
+    kept = config.parser().parse_path(str(trained[0] / "config.yaml"))
+    given = config.parse(["--config", str(tiny)])
+    # Also what the backbone decided.
+    given.data.mean, given.data.std = (0.45,) * 3, (0.225,) * 3
+    for key in ("data", "tag", "backbone", "optim", "trainer", "compare", "seed"):
+        assert kept[key] == given[key], key
+
+
+def test_resuming_a_finished_run_changes_nothing(trained, program):
+    folder, first = trained
+    before = _hashes(folder)
+    ended = program(taggnn.train, "--resume", folder)
+    assert ended.code == 0, ended.err
+    assert _hashes(folder) == before
+    assert "epoch" not in ended.out
+    assert ended.out.splitlines()[-1] == first.out.splitlines()[-1]
+
+
+@pytest.mark.parametrize("words", [["--seed", "1"], ["--trainer.max_epochs", "9"], ["--config", "demo"]])
+def test_resume_takes_no_further_options(words, trained, program):
+    before = _hashes(trained[0])
+    ended = program(taggnn.train, "--resume", trained[0], *words)
+    assert ended.code == 2
+    assert "--resume takes the run folder and nothing else" in ended.err
+    assert _hashes(trained[0]) == before
+
+
+def test_resume_of_no_run(program, tmp_path):
+    assert "no such folder" in program(taggnn.train, "--resume", tmp_path / "a").err
+    ended = program(taggnn.train, f"--resume={tmp_path}")
+    assert ended.code == 2
+    assert "no config.yaml in it" in ended.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+@pytest.mark.parametrize(("batches", "workers"), [(9, 0), (2, 1)], ids=["in-the-second-epoch", "before-any-checkpoint"])
+def test_killed_and_resumed_equals_uninterrupted(batches, workers, tiny, trained, program, tmp_path):
+    words = ["--config", tiny, "--runs", tmp_path, "--data.workers", workers, "--compare", "[]"]
+    ended, folder = _killed(batches, signal.SIGKILL, *words)
+    assert ended.returncode == -signal.SIGKILL
+    assert not (folder / "results.json").exists()
+    assert (folder / "last.ckpt").exists() == (batches > 6)
+    resumed = program(taggnn.train, "--resume", folder)
+    assert resumed.code == 0, resumed.err
+    # What an interrupted run has done it does not do again.
+    assert ("epoch   1/2" in resumed.out) == (batches < 6)
+    _same(folder, trained[0])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT")
+def test_interrupt_while_the_baseline_trains(tiny, trained, program, tmp_path):
+    ended, folder = _killed(15, signal.SIGINT, "--config", tiny, "--runs", tmp_path)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1] == (
+        f"taggnn.train: interrupted; continue with: python -m taggnn.train --resume {folder}"
+    )
+    assert "Traceback" not in ended.stderr
+    for path in folder.rglob("*.ckpt"):
+        torch.load(path, weights_only=True)
+    assert not list(folder.rglob(".*"))
+    resumed = program(taggnn.train, "--resume", folder)
+    assert resumed.code == 0, resumed.err
+    assert "training  tag" not in resumed.out
+    _same(folder, trained[0])
+    _same(folder / "compare" / "pool", trained[0] / "compare" / "pool")
+    scores = [
+        [
+            (row["name"], row["top1"], row["chosen"])
+            for row in json.loads((run / "results.json").read_text())["comparison"]
+        ]
+        for run in (folder, trained[0])
+    ]
+    assert scores[0] == scores[1]
+
+
+def test_interrupt_before_the_test_clips_forgets_no_bad_clip(tiny, trained, program, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(taggnn.train, "score", interrupted)
+        ended = program(taggnn.train, "--config", tiny, "--runs", tmp_path, "--compare", "[]")
+    assert ended.code == 1
+    folder = Path(re.search(r"--resume (.+)$", ended.err)[1])
+    assert program(taggnn.train, "--resume", folder).code == 0
+    _same(folder, trained[0])
+
+
+def test_disk_full_while_saving(tiny, trained, program, tmp_path, monkeypatch):
+    write, saved = Path.write_bytes, []
+
+    def full(path, content):
+        if path.name.startswith(".last"):
+            saved.append(path)
+            if len(saved) == 2:
+                write(path, content[:100])
+                raise OSError(28, os.strerror(28))
+        return write(path, content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", full)
+        ended = program(taggnn.train, "--config", tiny, "--runs", tmp_path, "--compare", "[]")
+    assert ended.code == 1
+    last = saved[0].parent / "last.ckpt"
+    assert f"taggnn.train: disk full while writing {last}" in ended.err
+    assert "the file that was there is unchanged" in ended.err
+    assert torch.load(last, weights_only=True)["epoch"] == 0
+    assert not saved[1].exists()
+    assert program(taggnn.train, "--resume", last.parent).code == 0
+    _same(last.parent, trained[0])
