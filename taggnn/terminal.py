@@ -34,6 +34,10 @@ def run(program: Callable[[Sequence[str]], int | None], name: str, arguments: Se
     except KeyboardInterrupt as interrupt:
         print(f"{name}: interrupted" + "".join(f"; {hint}" for hint in interrupt.args), file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        # Whoever read the output has left, as `head` does; nothing is left to say, also when Python flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (MemoryError, RuntimeError) as error:
         if os.environ.get("TAGGNN_TRACEBACK") or not _out_of_memory(error):
             raise
@@ -74,6 +78,10 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def _quiet() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # A file's name need not be text in the terminal's encoding.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for library in ("lightning", "lightning.pytorch", "lightning.fabric", "torch", "torchvision", "matplotlib"):
         logging.getLogger(library).setLevel(logging.WARNING)

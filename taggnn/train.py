@@ -126,6 +126,8 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path) -> dict
     folder.mkdir(parents=True, exist_ok=True)
     last = folder / "last.ckpt"
     task = _task(settings, data, head, None if last.is_file() else settings.backbone.weights)
+    if last.is_file():
+        _check_continued(last, task)
     history = History(folder)
     trainer = _trainer(
         settings,
@@ -193,6 +195,16 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path) -> dict
         results["graph_effect"] = effect
     write_results(folder, results)
     return results
+
+
+def _check_continued(last: Path, task: RecognitionTask) -> None:
+    kept = checkpoint.read(last)["hyper_parameters"]["spec"]
+    changed = [key for key, value in task.hparams["spec"].items() if kept.get(key) != value]
+    if changed:
+        raise ValueError(
+            f"{last}: cannot go on: its {' and '.join(changed)} are not what the videos and the configuration give now; "
+            "start a new run"
+        )
 
 
 def _trainer(settings: Namespace, **parts: Any) -> pl.Trainer:

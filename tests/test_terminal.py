@@ -1,4 +1,9 @@
 import errno
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -54,6 +59,26 @@ def test_traceback_on_request(monkeypatch):
     monkeypatch.setenv("TAGGNN_TRACEBACK", "1")
     with pytest.raises(ValueError, match="no such thing"):
         terminal.run(_raising(ValueError("no such thing")), "p", [])
+
+
+def test_names_that_are_no_text_can_be_printed(monkeypatch):
+    screen = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    monkeypatch.setattr(sys, "stdout", screen)
+    assert terminal.run(lambda words: print("a\udcff.mp4"), "p", []) == 0
+    screen.flush()
+    assert screen.buffer.getvalue() == b"a\\udcff.mp4" + os.linesep.encode()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no POSIX pipes")
+def test_reader_of_a_pipe_may_leave():
+    program = "lambda _: [print(n) for n in range(10**6)] and 0"
+    script = f"import sys; from taggnn import terminal; sys.exit(terminal.run({program}, 'p'))"
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "cwd": Path(__file__).parents[1]}
+    with subprocess.Popen([sys.executable, "-c", script], **pipes) as process:
+        assert process.stdout.readline().strip() == b"0"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
 
 
 def test_device():

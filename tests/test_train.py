@@ -3,6 +3,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -143,6 +144,28 @@ def test_resume_of_no_run(program, tmp_path):
     ended = program(taggnn.train, f"--resume={tmp_path}")
     assert ended.code == 2
     assert "no config.yaml in it" in ended.err
+
+
+def test_resume_with_other_classes(trained, videos, program, tmp_path):
+    folder = shutil.copytree(trained[0], tmp_path / "run")
+    (folder / "results.json").unlink()
+    for split in ("train", "val"):
+        for name in ("left", "up"):
+            shutil.copytree(videos / split / name, tmp_path / "two" / split / name)
+    text = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(text.replace(str(videos), str(tmp_path / "two")))
+    ended = program(taggnn.train, "--resume", folder)
+    assert ended.code == 2
+    assert f"{folder / 'last.ckpt'}: cannot go on: its classes are not what" in ended.err
+
+
+def test_resume_from_a_damaged_checkpoint(trained, program, tmp_path):
+    folder = shutil.copytree(trained[0], tmp_path / "run")
+    (folder / "results.json").unlink()
+    (folder / "last.ckpt").write_bytes((folder / "last.ckpt").read_bytes()[:5000])
+    ended = program(taggnn.train, "--resume", folder)
+    assert ended.code == 2
+    assert f"taggnn.train: checkpoint {folder / 'last.ckpt'}: cannot be read (5,000 bytes; " in ended.err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
