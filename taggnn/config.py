@@ -37,6 +37,7 @@ _OWN_TRAINER = {
     "inference_mode",
     "limit_predict_batches",
     "limit_test_batches",
+    "limit_val_batches",
     "logger",
     "max_steps",
     "min_epochs",

@@ -81,6 +81,11 @@ def test_dump_holds_every_key_and_reads_back():
     assert config.parser().parse_string(text).data == settings.data
 
 
+@pytest.mark.parametrize("key", sorted(config._OWN_TRAINER))
+def test_options_that_the_program_sets_itself_are_not_offered(key, refused):
+    assert refused(f"--trainer.{key}", "1").startswith(f"unknown option --trainer.{key}")
+
+
 @pytest.mark.parametrize("key", config._LIMITS)
 def test_limits_are_of_keys_that_exist(key):
     assert key in config.parser().get_defaults()
