@@ -29,6 +29,8 @@ class Optimisation:
         schedule_step: change the rate after each "step" (default) or "epoch" (released).
         warmup_epochs: epochs in which the rate rises linearly from zero (default 0).
         label_smoothing: share of the target spread over all classes (default 0).
+        mixup: alpha of MixUp (https://arxiv.org/abs/1710.09412), two clips blended with a share from Beta(alpha, alpha); 0
+            (default) for none.
         gradient_clip: largest norm of the gradient; 0 (default) leaves it alone.
     """
 
@@ -41,6 +43,7 @@ class Optimisation:
     schedule_step: Literal["step", "epoch"] = "step"
     warmup_epochs: float = 0.0
     label_smoothing: float = 0.0
+    mixup: float = 0.0
     gradient_clip: float = 0.0
 
 
@@ -103,8 +106,14 @@ class RecognitionTask(pl.LightningModule):
         self._note_skipped(batch, "train")
         if not len(batch["label"]):
             return None
-        logits = self(batch["clip"])
-        loss = F.cross_entropy(logits, batch["label"], label_smoothing=self.optimisation.label_smoothing)
+        clip, labels, smoothing = batch["clip"], batch["label"], self.optimisation.label_smoothing
+        if self.optimisation.mixup:
+            clip, target = mixed(clip, labels, self.optimisation.mixup, len(self.hparams["spec"]["classes"]))
+            logits = self(clip)
+            loss = F.cross_entropy(logits, target, label_smoothing=smoothing)
+        else:
+            logits = self(clip)
+            loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
         self._seen += len(logits)
         self._losses.append(float(loss.detach()) * len(logits))
         self.log("loss", loss, prog_bar=True, logger=False, batch_size=len(logits))
@@ -168,6 +177,29 @@ class RecognitionTask(pl.LightningModule):
     def _note_skipped(self, batch: dict, split: str) -> None:
         for name, path, reason in batch["skipped"]:
             self.skipped.setdefault(f"{split}/{name}", Skipped(name, path, split, reason))
+
+
+def mixed(clip: Tensor, labels: Tensor, alpha: float, classes: int) -> tuple[Tensor, Tensor]:
+    """Blends each clip with another of the batch, and their labels alike.
+
+    Source: MixUp, https://arxiv.org/abs/1710.09412. Formula: ``x = l x_i + (1 - l) x_j``, ``l`` from Beta(alpha, alpha), one
+    for each clip.
+
+    Args:
+        clip: the batch.
+        labels: its classes.
+        alpha: the larger, the more even the blends.
+        classes: K.
+
+    **Shapes:** clip (B, 3, T, H, W) -> the same; labels (B,) -> target (B, K)
+    """
+    share = torch.distributions.Beta(alpha, alpha).sample(labels.shape).to(clip)
+    partner = torch.randperm(len(labels), device=clip.device)
+    target = F.one_hot(labels, classes).to(clip)
+    weight = share.view(-1, 1, 1, 1, 1)
+    return weight * clip + (1 - weight) * clip[partner], share[:, None] * target + (1 - share[:, None]) * target[
+        partner
+    ]
 
 
 def rate(epoch: float, epochs: int, settings: Optimisation) -> float:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from taggnn.model import Recogniser
-from taggnn.task import Optimisation, RecognitionTask, rate
+from taggnn.task import Optimisation, RecognitionTask, mixed, rate
 
 SPEC = {
     "backbone": {"name": "small", "width": 4},
@@ -236,3 +236,20 @@ def test_gradient_clip(limit, expected):
     built.model.head.classifier.bias.grad[0] = 20.0
     built.on_before_optimizer_step(None)
     assert float(built.model.head.classifier.bias.grad[0]) == pytest.approx(expected, rel=1e-4)
+
+
+def test_mixed_blends_clips_and_labels_with_the_same_share():
+    torch.manual_seed(0)
+    clip = torch.eye(4).view(4, 1, 1, 2, 2).expand(4, 3, 1, 2, 2).clone()
+    blended, target = mixed(clip, torch.arange(4), alpha=0.5, classes=4)
+    # Clip i is the i-th unit vector, and so is its label: blended alike they stay equal.
+    torch.testing.assert_close(blended[:, 0].flatten(1), target)
+    torch.testing.assert_close(target.sum(1), torch.ones(4))
+    assert (target.count_nonzero(1) > 1).any()
+
+
+def test_mixed_of_one_clip_is_that_clip():
+    clip = torch.rand(1, 3, 2, 3, 4)
+    blended, target = mixed(clip, torch.tensor([2]), alpha=0.3, classes=5)
+    torch.testing.assert_close(blended, clip)
+    torch.testing.assert_close(target, torch.eye(5)[[2]])
