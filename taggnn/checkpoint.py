@@ -103,8 +103,11 @@ def read(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
     try:
         return torch.load(path, map_location=map_location or "cpu", weights_only=True)
     except Exception as error:
-        reason = (str(error).strip() or "no reason given").splitlines()[0]
-        raise ValueError(f"checkpoint {path}: cannot be read ({path.stat().st_size:,} bytes; {reason})") from error
+        # torch.load's own text advises to run whatever code the file holds.
+        raise ValueError(
+            f"checkpoint {path}: cannot be read ({path.stat().st_size:,} bytes): truncated, or not a PyTorch file of tensors and "
+            "plain types"
+        ) from error
 
 
 def load(path: str | Path, dataset: str | None = None) -> Loaded:

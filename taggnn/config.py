@@ -66,6 +66,7 @@ _LIMITS = {
     "optim.lr": (0, math.inf),
     "optim.backbone_lr": (0, math.inf),
     "optim.weight_decay": (0, math.inf),
+    "optim.mixup": (0, math.inf),
     "optim.momentum": (0, 1),
     "optim.warmup_epochs": (0, math.inf),
     "optim.label_smoothing": (0, 1),

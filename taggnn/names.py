@@ -22,4 +22,6 @@ def unknown(kind: str, given: str, possible: Iterable[str], where: str = "") -> 
     message += f"unknown {kind} {given!r}"
     if near:
         message += "; did you mean " + " or ".join(repr(name) for name in near) + "?"
+    else:
+        message += "."
     return ValueError(message + f" Possible: {', '.join(possible) or 'none'}")

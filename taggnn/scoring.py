@@ -35,7 +35,7 @@ def score(
     """
     recogniser.to(device).eval()
     order, probabilities, losses, skipped = [], [], [], []
-    for batch in tqdm(batches, desc=split, unit="batch", file=sys.stderr, leave=False):
+    for batch in tqdm(batches, desc=split, unit="batch", file=sys.stderr, leave=False, disable=None):
         skipped += [Skipped(name, path, split, reason) for name, path, reason in batch["skipped"]]
         if not len(batch["label"]):
             continue
@@ -77,7 +77,7 @@ def graph_effect(recogniser: Recogniser, batches: Iterable[dict], device: torch.
         return None
     recogniser.to(device).eval()
     kept, bare, labels = [], [], []
-    for batch in tqdm(batches, desc="graph on / off", unit="batch", file=sys.stderr, leave=False):
+    for batch in tqdm(batches, desc="graph on / off", unit="batch", file=sys.stderr, leave=False, disable=None):
         if len(batch["label"]):
             tokens = recogniser.tokens(batch["clip"].to(device))
             kept.append(head(tokens)[0].double().cpu())

@@ -163,7 +163,7 @@ def _locate(root: Path, source: Path, rows: Sequence[Row], classes: tuple[str, .
         tried = " or ".join(str(place) for place in absent[0].places)
         raise FileNotFoundError(
             f"{source}: {len(absent)} of {len(rows)} listed files do not exist: {shown}{more}. "
-            f"The first was looked for at {tried}. Check the root, or leave missing files out with missing=skip"
+            f"The first was looked for at {tried}. Check the root, or leave missing files out with --data.missing skip"
         )
     if not clips:
         raise FileNotFoundError(f"{source}: none of the {len(rows)} listed files exists under {root}")
