@@ -1,20 +1,16 @@
 """The configuration of a run: one tree of typed values, from recipes, files and the command line."""
 
 import math
-import re
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, NoReturn, Union, get_args, get_origin
+from typing import Any, Literal
 
 import lightning.pytorch as pl
-import yaml
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 
+from .arguments import Parser
 from .data.datamodule import ClipData
 from .heads import HEADS, PoolHead, TagHead
 from .names import unknown
@@ -74,7 +70,6 @@ _LIMITS = {
     "trainer.max_epochs": (1, math.inf),
     "trainer.accumulate_grad_batches": (1, math.inf),
 }
-_TYPES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null"}
 _BUILT_PER_MODEL = {"channels", "grid", "classes"}
 
 
@@ -95,90 +90,6 @@ class BackboneChoice:
     frozen_bn: bool = False
     bn_momentum: float | None = None
     options: dict[str, Any] = field(default_factory=dict)
-
-
-class Parser(ArgumentParser):
-    """An argument parser whose refusals are one message that names the nearest possible keys, with exit code 2."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # A shortened option would be taken silently, and mean another one once a key is added.
-        super().__init__(*args, allow_abbrev=False, **kwargs)
-        # file -> its keys and values, so that a refusal can say where a value stands.
-        self._files: dict[Path, dict[str, Any]] = {}
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        print(f"{self.prog}: {self._explained(str(message))}", file=sys.stderr)
-        sys.exit(2)
-
-    def check_file(self, path: Path) -> None:
-        """Refuses a configuration file that is no YAML or has an unknown key; a refusal ends the program."""
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except UnicodeDecodeError:
-            self.error(f"{path}: not a text file")
-        except yaml.YAMLError as error:
-            mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error)
-            place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-            self.error(f"{path}{place}: no YAML: {problem}")
-        if not isinstance(content, Mapping):
-            self.error(f"{path}: {'nothing' if content is None else 'no keys'} in it; expected lines 'key: value'")
-        self._files[path] = {}
-        self._check_keys(path, content, "")
-
-    def _check_keys(self, path: Path, content: Mapping, prefix: str) -> None:
-        known = self._keys()
-        for name, value in content.items():
-            key = f"{prefix}{name}"
-            below = [one for one in known if one.startswith(f"{key}.")]
-            if key in known:
-                self._files[path][key] = value
-            elif not below:
-                self.error(f"{path}: {self._unknown(key, f'unknown key {key}')}")
-            elif isinstance(value, Mapping):
-                self._check_keys(path, value, f"{key}.")
-            elif value is not None:
-                self.error(f"{path}: {key}: expected keys below it, such as {below[0]}; got {value!r}")
-
-    def _explained(self, message: str) -> str:
-        option = re.search(r"unrecognized arguments: --([\w.]+)", message)
-        if option:
-            return self._unknown(option[1], f"unknown option --{option[1]}")
-        word = re.search(r"unrecognized arguments: (.*)", message)
-        if word:
-            return f"unexpected {word[1]!r}: options begin with --, and files stand together"
-        required = re.search(r"arguments are required: (.*)", message)
-        if required:
-            return f"missing: {', '.join(self._as_typed(key) for key in required[1].split(', '))}; see --help"
-        key = re.search(r"[Kk]ey \"([\w.]+)\"", message)
-        value = re.search(r"(?:Got value|Given value): (.*)", message)
-        hint = next(
-            (getattr(action, "_typehint", None) for action in self._actions if key and action.dest == key[1]), None
-        )
-        if key and value and hint is not None:
-            return self._mistyped(key[1], value[1], hint)
-        return message.strip()
-
-    def _mistyped(self, key: str, value: str, hint: Any) -> str:
-        files = [str(path) for path, given in self._files.items() if key in given and str(given[key]) == value]
-        where = ", ".join([*files[-1:], key])
-        if get_origin(hint) is Literal:
-            return str(unknown("value", value, get_args(hint), where))
-        return f"{where}: expected {_described(hint)}, got {value!r}"
-
-    def _unknown(self, given: str, message: str) -> str:
-        keys = self._keys()
-        keys += dict.fromkeys(key.rsplit(".", 1)[0] for key in keys if "." in key)
-        same = [key for key in keys if key.rsplit(".", 1)[-1] == given.rsplit(".", 1)[-1]]
-        near = list(dict.fromkeys([*same, *get_close_matches(given, keys, n=3, cutoff=0.6)]))[:3]
-        hint = f"; did you mean {' or '.join(near)}?" if near else "."
-        return f"{message}{hint} All of them: --{'print_config' if 'config' in vars(self.get_defaults()) else 'help'}"
-
-    def _keys(self) -> list[str]:
-        return [key for key in vars(self.get_defaults(skip_validation=True).as_flat()) if key != "config"]
-
-    def _as_typed(self, key: str) -> str:
-        options = [action.option_strings for action in self._actions if action.dest == key]
-        return f"--{key}" if options and options[0] else key
 
 
 def parser() -> Parser:
@@ -268,24 +179,6 @@ def _sorted(arguments: Sequence[str], built: Parser) -> tuple[list[str], list[st
         else:
             rest.append(word)
     return given, rest, shown
-
-
-def _described(hint: Any) -> str:
-    """What values a type stands for, in words."""
-    if hint in _TYPES:
-        return _TYPES[hint]
-    kind, parts = get_origin(hint), get_args(hint)
-    if kind in (Union, UnionType):
-        return " or ".join(_described(part) for part in parts)
-    if kind is Literal:
-        return " or ".join(map(str, parts))
-    if kind is tuple:
-        return f"a list of {len(parts)} numbers"
-    if kind is list:
-        return "a list [a, b, ...]"
-    if kind is dict:
-        return "a mapping {key: value}"
-    return getattr(hint, "__name__", str(hint))
 
 
 def dump(settings: Namespace) -> str:

@@ -12,7 +12,7 @@ from typing import Literal
 from jsonargparse import Namespace
 
 from . import checkpoint, environment, metrics, terminal
-from .config import Parser
+from .arguments import Parser
 from .data.clips import existing_root
 from .data.datamodule import ClipData
 from .data.folders import subfolders

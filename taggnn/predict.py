@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from . import checkpoint, terminal
+from .arguments import Parser
 from .checkpoint import Loaded
-from .config import Parser
 from .data.dataset import load_clip
 from .data.folders import VIDEO_ENDINGS
 from .data.video import VideoError
