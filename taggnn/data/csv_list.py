@@ -8,7 +8,8 @@ may be left out. A row's file is the first that exists of
     root/FileName
 
 Class names come from the list itself: name and ClassEncoded must pair off one to one. A number that no row uses is
-named by itself ("138"), so that labels keep their meaning.
+named by itself ("138"), so that labels keep their meaning. Read against classes of which one is still named by its
+number, as a published checkpoint has all of them, a list gives that class its name.
 """
 
 import csv
@@ -25,8 +26,8 @@ def read(root: Path, source: Path, classes: Sequence[str] | None) -> tuple[list[
     """Reads the rows and the class names; see ``clips.read_clips`` for the arguments.
 
     Raises:
-        ValueError: if a column is missing, a label is not a number from 0, or Class and ClassEncoded contradict each
-            other.
+        ValueError: if a column is missing, a label is not a number from 0 or out of range, or Class and ClassEncoded
+            contradict each other.
     """
     rows: list[Row] = []
     # number -> (name, line), and back: each pairing is held against the line that stated it first.
@@ -54,7 +55,11 @@ def read(root: Path, source: Path, classes: Sequence[str] | None) -> tuple[list[
             if not file_name or not name:
                 raise ValueError(f"{where}: FileName and Class must not be empty; found {file_name!r} and {name!r}")
             number = class_number(code, f"{where}, ClassEncoded")
-            if classes is not None and name not in number_of:
+            if classes is not None and number >= len(classes):
+                raise ValueError(
+                    f"{where}: ClassEncoded {number} is out of range; the classes are 0 to {len(classes) - 1}"
+                )
+            if classes is not None and name not in number_of and classes[number] != str(number):
                 raise lacking(where, name, classes)
             agreed, line = number_of.setdefault(name, (number, table.line_num))
             stated, other_line = name_of.setdefault(number, (name, table.line_num))
@@ -66,6 +71,5 @@ def read(root: Path, source: Path, classes: Sequence[str] | None) -> tuple[list[
             places = (root / name / file_name, root / "clips" / name / file_name, root / file_name)
             rows.append(Row(table.line_num, f"{name}/{file_name}", number, places))
 
-    if classes is not None:
-        return rows, tuple(classes)
-    return rows, tuple(name_of[n][0] if n in name_of else str(n) for n in range(max(name_of, default=-1) + 1))
+    known = [str(n) for n in range(max(name_of, default=-1) + 1)] if classes is None else classes
+    return rows, tuple(name_of[n][0] if n in name_of else name for n, name in enumerate(known))

@@ -157,6 +157,13 @@ class ClipData(LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Reads the lists and folders, once, and prints what was found."""
+        self._read()
+
+    def setup_only(self, split: str) -> None:
+        """As ``setup``, but reads no more than one split needs: the others stay None."""
+        self._read(split)
+
+    def _read(self, only: str | None = None) -> None:
         if self._splits is None:
             self._splits = read_splits(
                 self.root,
@@ -167,6 +174,7 @@ class ClipData(LightningDataModule):
                 self.val_fraction,
                 self.test_fraction,
                 self.seed,
+                only,
             )
             rank_zero_only(print)(self.summary())
 
@@ -263,7 +271,11 @@ def _names(classes: list[str] | str | None) -> list[str] | None:
         file = Path(classes)
         if not file.is_file():
             raise FileNotFoundError(f"{file}: no such file of class names; expected one name a line")
-        classes = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        try:
+            lines = file.read_text(encoding="utf-8-sig").splitlines()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{file}: class names must be UTF-8 text, one a line ({error})") from None
+        classes = [line.strip() for line in lines if line.strip()]
     if classes is not None and (not classes or len(set(classes)) != len(classes)):
         raise ValueError(f"classes {classes}: expected class names, each once")
     return classes

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
-from taggnn.data.clips import Clip, ClipList, existing_root, read_clips
+from taggnn.data.clips import NAMED, Clip, ClipList, existing_root, read_clips
 from taggnn.data.folders import subfolders
 
 SPLITS = ("train", "val", "test")
@@ -39,6 +39,7 @@ def read_splits(
     val_fraction: float = 0.1,
     test_fraction: float = 0.2,
     seed: int = 0,
+    only: str | None = None,
 ) -> Splits:
     """Reads the splits of a data set.
 
@@ -63,45 +64,50 @@ def read_splits(
         val_fraction: part of the clips to hold out as val where there is none, between 0 and 1.
         test_fraction: part to hold out as test when an unsplit root is parted; 0 for none.
         seed: what the parting follows from.
+        only: the one split that is asked for; what it does not need is not read. None reads all.
 
     Raises:
         FileNotFoundError: if the root, a list or a listed file does not exist.
-        ValueError: if a list is wrong, train lacks a class of val or test, or there are too few clips to hold any out.
+        ValueError: if a list is wrong, val or test has a class that train does not know, or there are too few clips to hold
+            any out. A class that train knows, by its number or from ``classes``, and has no clip of, is a note.
     """
     root = existing_root(root)
     if not 0 < val_fraction < 1 or not 0 <= test_fraction < 1 or val_fraction + test_fraction >= 1:
         raise ValueError(
             f"val_fraction {val_fraction}, test_fraction {test_fraction}: expected parts between 0 and 1 that leave some clips"
         )
+    sources = {split: _source(root, lists.get(split), folders[split]) for split in SPLITS}
+    given = [split for split in SPLITS if sources[split] is not None]
     found: dict[str, ClipList] = {}
     notes: list[str] = []
+    if not given:
+        whole = read_clips(root, classes=classes)
+        found["train"], classes = whole, whole.classes
+        if test_fraction:
+            found["train"], found["test"] = hold_out(whole, test_fraction, seed)
+            notes.append(_said("test", whole, found["test"], test_fraction, seed))
+        # Of what is left, so that val_fraction too is a part of the whole.
+        rest = found["train"]
+        found["train"], found["val"] = hold_out(rest, val_fraction / (1 - test_fraction), seed)
+        notes.append(_said("val", whole, found["val"], val_fraction, seed))
+    elif classes is None and "train" not in given:
+        raise ValueError(f"{root}: no train list and no folder {folders['train']!r}, so the classes are not known")
     # Train first: its classes are what the other two are read against.
-    for split in SPLITS:
-        source = _source(root, lists.get(split), folders[split])
-        if source is not None:
-            found[split] = _read(root, source, folders[split], classes, missing)
-            classes = found[split].classes if split == "train" else classes
-        elif split == "train" and not any(_source(root, lists.get(name), folders[name]) for name in ("val", "test")):
-            whole = read_clips(root, classes=classes)
-            found["train"], classes = whole, whole.classes
-            if test_fraction:
-                found["train"], found["test"] = hold_out(whole, test_fraction, seed)
-                notes.append(_said("test", whole, found["test"], test_fraction, seed))
-            # Of what is left, so that val_fraction too is a part of the whole.
-            rest = found["train"]
-            found["train"], found["val"] = hold_out(rest, val_fraction / (1 - test_fraction), seed)
-            notes.append(_said("val", whole, found["val"], val_fraction, seed))
-            break
-        elif split == "train" and classes is None:
-            raise ValueError(f"{root}: no train list and no folder {folders['train']!r}, so the classes are not known")
-    if "val" not in found and "train" in found:
+    for split in given if only is None else _needed(only, given, classes is None):
+        found[split] = _read(root, sources[split], folders[split], classes, missing)
+        # A list of val may name a class that has but a number so far.
+        classes = found[split].classes
+    if "val" not in given and "train" in found and given:
         whole = found["train"]
         found["train"], found["val"] = hold_out(whole, val_fraction, seed)
         notes.append(_said("val", whole, found["val"], val_fraction, seed))
-    if "test" not in found and "val" in found:
+    found = {split: replace(clips, classes=tuple(classes)) for split, clips in found.items()}
+    if "train" in found:
+        notes += [_unlearned(split, found[split], found["train"]) for split in ("val", "test") if split in found]
+    if "test" not in given and "test" not in found and "val" in found:
         found["test"] = found["val"]
         notes.append("no test split was given: the val clips are reported as test too")
-    return Splits(*(found.get(split) for split in SPLITS), tuple(classes), tuple(notes))
+    return Splits(*(found.get(split) for split in SPLITS), tuple(classes), tuple(filter(None, notes)))
 
 
 def hold_out(clips: ClipList, fraction: float, seed: int) -> tuple[ClipList, ClipList]:
@@ -126,11 +132,32 @@ def hold_out(clips: ClipList, fraction: float, seed: int) -> tuple[ClipList, Cli
     return stay, replace(clips, clips=tuple(clip for clip in clips if clip in held), missing=())
 
 
+def _needed(only: str, given: Sequence[str], classes_unknown: bool) -> list[str]:
+    """The given splits that one split is made of: itself, or what stands in for it."""
+    stand_ins = {"train": ("train",), "val": ("val", "train"), "test": ("test", "val", "train")}[only]
+    needed = [next((split for split in stand_ins if split in given), given[0])]
+    return ["train", *needed] if classes_unknown and needed != ["train"] else needed
+
+
+def _unlearned(split: str, clips: ClipList, train: ClipList) -> str:
+    """Says which classes of a split have no training clip; empty where all have."""
+    names = [
+        name for name, here, there in zip(clips.classes, clips.counts, train.counts, strict=True) if here and not there
+    ]
+    if not names:
+        return ""
+    shown = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+    what = "a class" if len(names) == 1 else f"{len(names)} classes"
+    return f"{split} ({clips.source}) has clips of {what} without a training clip in {train.source}: {shown}"
+
+
 def _source(root: Path, list_file: str | None, folder: str) -> Path | None:
     """The list or folder that a split comes from; None where it has none."""
     if list_file is not None:
-        inside = root / list_file
-        return inside if inside.is_file() and not Path(list_file).is_file() else Path(list_file)
+        beside, inside = Path(list_file), root / list_file
+        if not beside.exists() and not inside.exists() and inside != beside:
+            raise FileNotFoundError(f"{list_file}: no such list file, neither as it is nor in the root as {inside}")
+        return inside if inside.is_file() and not beside.is_file() else beside
     place = root / folder
     # A class may be called "train": only a folder of folders is a split.
     return place if place.is_dir() and subfolders(place) else None

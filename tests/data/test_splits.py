@@ -56,7 +56,7 @@ def test_lists_win_over_folders_and_are_found_beside_or_inside_the_root(tmp_path
     lists = {"train": str(tmp_path / "lists/train.txt"), "val": "lists/val.txt", "test": "lists/test.txt"}
     found = read(tmp_path, lists)
     assert [names(found.train), names(found.val), names(found.test)] == [["1.mp4"], ["2.mp4"], ["3.mp4"]]
-    with pytest.raises(FileNotFoundError, match=r"lists/none\.txt: no such list file"):
+    with pytest.raises(FileNotFoundError, match=r"lists/none\.txt: no such list file, .*in the root as .+none\.txt"):
         read(tmp_path, lists | {"val": "lists/none.txt"})
 
 
@@ -64,6 +64,58 @@ def test_a_class_of_val_that_train_lacks_is_named(tmp_path):
     touch(tmp_path, "train/a/1.mp4", "val/a/2.mp4", "val/b/2.mp4")
     with pytest.raises(ValueError, match=r"val/b: unknown class 'b'"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["numbers", "csv", "classes"])
+def test_a_class_that_train_knows_and_has_no_clip_of_is_said(tmp_path, kind):
+    touch(tmp_path, *(f"{split}/{name}/1.mp4" for split in ("train", "val") for name in "ac"), "val/b/1.mp4")
+    lists, options = {}, {}
+    for split, rows in {"train": ("a0", "c2"), "val": ("a0", "b1", "c2")}.items():
+        if kind == "numbers":
+            (tmp_path / f"{split}.txt").write_text("".join(f"{split}/{row[0]}/1.mp4 {row[1]}\n" for row in rows))
+            lists[split] = f"{split}.txt"
+        elif kind == "csv":
+            (tmp_path / f"{split}.csv").write_text(
+                "FileName,Class,ClassEncoded\n" + "".join(f"{split}/{row[0]}/1.mp4,{row[0]},{row[1]}\n" for row in rows)
+            )
+            lists[split] = f"{split}.csv"
+        else:
+            options["classes"] = ["a", "b", "c"]
+    found = read(tmp_path, lists, **options)
+    name = "1" if kind == "numbers" else "b"
+    assert found.classes == found.train.classes == found.val.classes
+    assert found.classes[1] == name
+    note, _ = found.notes
+    assert note.startswith("val (")
+    assert "has clips of a class without a training clip in " in note
+    assert note.endswith(f": {name}")
+
+
+def test_many_classes_without_a_training_clip_are_counted(tmp_path):
+    touch(tmp_path, "train/a/1.mp4", *(f"test/{name}/1.mp4" for name in "bcdefgh"), "val/a/2.mp4")
+    (note,) = read(tmp_path, classes=list("abcdefgh")).notes
+    assert "clips of 7 classes without" in note
+    assert note.endswith(": b, c, d, e, f and 2 more")
+
+
+@pytest.mark.parametrize(
+    ("only", "given", "needed"),
+    [
+        ("test", ("train", "val", "test"), "test"),
+        ("test", ("train", "val"), "val"),
+        ("val", ("train", "test"), "train"),
+        ("train", ("train", "val", "test"), "train"),
+        ("val", ("test",), "test"),
+    ],
+)
+def test_one_split_alone_reads_no_other(tmp_path, only, given, needed):
+    touch(tmp_path, *(f"{split}/{name}/{n}.mp4" for split in given for name in "ab" for n in range(3)))
+    for split in set(given) - {needed}:
+        touch(tmp_path, f"{split}/unknown/1.mp4")
+    found = read(tmp_path, classes=["a", "b"], only=only)
+    assert (getattr(found, only) is None) == (only not in given and needed == "test")
+    whole = (getattr(found, split) for split in given if split != needed)
+    assert all(clips is None or clips is found.val for clips in whole)
 
 
 def test_without_test_val_serves_and_this_is_said(tmp_path):
