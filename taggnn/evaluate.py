@@ -15,7 +15,9 @@ from . import checkpoint, environment, metrics, terminal
 from .arguments import Parser
 from .data.clips import existing_root
 from .data.datamodule import ClipData
+from .data.folders import read as read_folders
 from .data.folders import subfolders
+from .folders import new_folder
 from .predictions import Predictions, Skipped, write_predictions, write_skipped
 from .report import write_report, write_results
 from .scoring import graph_effect, score
@@ -30,13 +32,13 @@ def main(arguments: Sequence[str]) -> None:
     device = terminal.device(given.device)
     loaded = checkpoint.load(given.checkpoint, given.dataset)
     print(loaded.recogniser.describe())
-    data = _data(given, loaded)
+    data, remark = _data(given, loaded)
     clips = getattr(data, f"{given.split}_clips")
     loader = data.eval_dataloader(given.split)
     started = time.perf_counter()
     predictions, loss, skipped = score(loaded.recogniser, loader, clips, given.split, device)
     seconds = time.perf_counter() - started
-    folder = Path(given.out or Path("runs") / "evaluate" / Path(given.checkpoint).resolve().parent.name)
+    folder = Path(given.out) if given.out else new_folder(Path("runs") / "evaluate")
     write_skipped(folder / "skipped.csv", skipped)
     if predictions is None:
         raise ValueError(f"none of the {len(clips)} clips could be read; see {folder / 'skipped.csv'}")
@@ -49,7 +51,7 @@ def main(arguments: Sequence[str]) -> None:
         "model": dict(line.split(None, 1) for line in loaded.recogniser.found),
         "environment": environment.describe(device, seed=loaded.parting["seed"]),
         "durations": {given.split: seconds},
-        "notes": list(data.splits.notes),
+        "notes": [*remark, *data.splits.notes],
     }
     effect = graph_effect(loaded.recogniser, loader, device) if given.graph_effect else None
     if effect is not None:
@@ -83,7 +85,7 @@ def parser() -> Parser:
         help="which split of the root, named as in training",
     )
     add("--device", type=str | None, default=None, help="cpu, cuda, cuda:1; null: a GPU where there is one")
-    add("--out", type=str | None, default=None, help="folder of the results; null: runs/evaluate/<run>")
+    add("--out", type=str | None, default=None, help="folder of the results; null: runs/evaluate/<time>")
     add("--graph_effect", type=bool, default=True, help="measure the model without its edges as well")
     return built
 
@@ -103,15 +105,46 @@ def _check_source(given: Namespace) -> None:
         raise ValueError(f"--data.folder {given.data.folder}: expected class folders with videos in {place}")
 
 
-def _data(given: Namespace, loaded: checkpoint.Loaded) -> ClipData:
-    """The clips, read against the checkpoint's classes and shown as the model was trained to see them."""
+def _data(given: Namespace, loaded: checkpoint.Loaded) -> tuple[ClipData, list[str]]:
+    """The clips, read against the checkpoint's classes and shown as the model was trained to see them; and what to remark."""
     named = loaded.preprocess | loaded.parting
+    classes, remark = list(loaded.classes), []
     options = {f"{given.split}_list": given.data.list, "missing": given.data.missing, "workers": given.data.workers}
     if given.data.folder is not None:
         options[f"{given.split}_folder"] = given.data.folder
-    data = ClipData(given.data.root, classes=list(loaded.classes), batch_size=given.data.batch_size, **named, **options)
-    data.setup()
-    return data
+    if given.dataset is not None and given.data.list is None:
+        folder, classes, said = _numbered_folders(given, len(classes))
+        options[f"{given.split}_folder"], remark = folder, [said]
+        print(said)
+    data = ClipData(given.data.root, classes=classes, batch_size=given.data.batch_size, **named, **options)
+    data.setup_only(given.split)
+    return data, remark
+
+
+def _numbered_folders(given: Namespace, count: int) -> tuple[str, list[str], str]:
+    """The class folders as the labels of a published checkpoint, which holds no class names to find them by.
+
+    Returns:
+        The folder inside the root, the class names in label order, and a sentence for the screen.
+
+    Raises:
+        ValueError: not as many folders as classes, so that their labels cannot be told.
+    """
+    root, folder = Path(given.data.root), given.data.folder
+    if folder is None:
+        folder = given.split if (root / given.split).is_dir() and subfolders(root / given.split) else "."
+    names = list(read_folders(root / folder, None).classes)
+    if len(names) != count:
+        raise ValueError(
+            f"{root / folder}: {len(names)} class folders, and {given.dataset} has {count} classes. The published files hold "
+            "no class names, so the labels of these folders are not known: give a list with --data.list, of the columns "
+            "FileName,Class,ClassEncoded or of 'path label' lines"
+        )
+    said = (
+        f"no list was given: the {count} class folders in {root / folder} are taken in sorted order as labels 0 "
+        f"({names[0]}) to {count - 1} ({names[-1]})"
+    )
+    return folder, names, said
 
 
 def _print(

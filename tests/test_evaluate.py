@@ -1,10 +1,11 @@
 import json
+import shutil
 
 import pytest
 import torch
 
 import taggnn.evaluate
-from taggnn import metrics
+from taggnn import checkpoint, metrics
 from taggnn.predictions import read_predictions, read_skipped
 
 
@@ -115,3 +116,100 @@ def test_no_clip_can_be_read(trained, videos, program, tmp_path):
     assert ended.code == 2
     assert "none of the 2 clips could be read; see" in ended.err
     assert len(read_skipped(tmp_path / "out" / "skipped.csv")) == 2
+
+
+def test_without_a_folder_each_evaluation_gets_its_own(trained, videos, program, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["--checkpoint", trained[0] / "best.ckpt", "--data.root", videos, "--data.workers", "0"]
+    for split in ("test", "val"):
+        ended = program(taggnn.evaluate, *words, "--graph_effect", "false", "--split", split)
+        assert ended.code == 0, ended.err
+    written = [json.loads(path.read_text())["scores"] for path in sorted(tmp_path.glob("runs/evaluate/*/results.json"))]
+    assert [list(scores) for scores in written] == [["test"], ["val"]]
+
+
+def test_other_splits_are_not_read(trained, videos, program, tmp_path):
+    root = tmp_path / "set"
+    shutil.copytree(videos / "test", root / "test")
+    (root / "train" / "no_class_of_the_checkpoint").mkdir(parents=True)
+    shutil.copy(videos / "test" / "left" / "left_000.mp4", root / "train" / "no_class_of_the_checkpoint" / "a.mp4")
+    words = ["--checkpoint", trained[0] / "best.ckpt", "--data.root", root, "--data.workers", "0"]
+    ended = program(taggnn.evaluate, *words, "--graph_effect", "false", "--out", tmp_path / "out")
+    assert ended.code == 0, ended.err
+    assert "8 measured" in ended.out
+
+
+@pytest.fixture
+def released(trained, videos, program, tmp_path, monkeypatch):
+    """Evaluates the tiny run as if it were a published file of 8 classes, whose names are numbers."""
+    tiny = checkpoint.load(trained[0] / "best.ckpt")
+    tiny.classes, tiny.parting = tuple(map(str, range(8))), {"seed": 0}
+    monkeypatch.setattr(checkpoint, "load", lambda path, dataset: tiny)
+
+    def released(*words, root=videos):
+        fixed = [
+            "--checkpoint",
+            "haa500_best.pth",
+            "--dataset",
+            "haa500",
+            "--data.root",
+            root,
+            "--out",
+            tmp_path / "out",
+        ]
+        return program(taggnn.evaluate, *fixed, "--data.workers", "0", "--graph_effect", "false", *words)
+
+    return released
+
+
+def test_a_published_file_takes_its_class_names_from_the_list(released, videos, tmp_path):
+    path = tmp_path / "val.csv"
+    path.write_text("FileName,Class,TotalFrames,ClassEncoded\nleft_000.mp4,left,8,5\nup_000.mp4,up,8,2\n")
+    ended = released("--data.list", path, root=videos / "test")
+    assert ended.code == 0, ended.err
+    found = read_predictions(tmp_path / "out" / "predictions.csv")
+    assert list(found.classes) == ["0", "1", "up", "3", "4", "left", "6", "7"]
+    assert list(zip(found.names, found.labels.tolist(), strict=True)) == [
+        ("left/left_000.mp4", 5),
+        ("up/up_000.mp4", 2),
+    ]
+    assert "\nleft " in ended.out
+
+
+def test_a_published_file_and_a_list_of_numbers(released, tmp_path):
+    path = tmp_path / "val.txt"
+    path.write_text("test/left/left_000.mp4 7\n")
+    ended = released("--data.list", path)
+    assert ended.code == 0, ended.err
+    assert read_predictions(tmp_path / "out" / "predictions.csv").labels.tolist() == [7]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("val.csv", "FileName,Class,ClassEncoded\nleft_000.mp4,left,8\n", "ClassEncoded 8 is out of range"),
+        ("val.txt", "left/left_000.mp4 8\n", "label 8 is out of range"),
+    ],
+)
+def test_a_label_that_a_published_file_does_not_have(released, videos, tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    ended = released("--data.list", tmp_path / name, root=videos / "test")
+    assert ended.code == 2
+    assert f"{name}, line" in ended.err
+    assert f"{message}; the classes are 0 to 7" in ended.err
+
+
+@pytest.mark.parametrize("place", ["test", "."])
+def test_a_published_file_and_as_many_class_folders(released, videos, tmp_path, place):
+    ended = released(root=videos if place == "test" else videos / "test")
+    assert ended.code == 0, ended.err
+    assert "taken in sorted order as labels 0 (clockwise) to 7 (up)" in ended.out
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["scores"]["test"]["clips"] == 8
+
+
+def test_a_published_file_and_too_few_class_folders(released, videos, tmp_path):
+    shutil.copytree(videos / "test" / "left", tmp_path / "set" / "test" / "left")
+    ended = released(root=tmp_path / "set")
+    assert ended.code == 2
+    assert "1 class folders, and haa500 has 8 classes" in ended.err
+    assert "give a list with --data.list" in ended.err
