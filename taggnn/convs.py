@@ -32,7 +32,8 @@ def build(name: str, channels: int, **options: Any) -> nn.Module:
         options: further arguments of the class, by name.
 
     Raises:
-        ValueError: the name, the path or an option is unknown, or ``channels`` is no multiple of ``heads``.
+        ValueError: the name, the path or an option is unknown, ``channels`` is no multiple of ``heads``, or the class refuses
+            a value.
     """
     path, defaults = CONVS.get(name, (name, {}))
     conv_class = _class(name, path)
@@ -43,7 +44,10 @@ def build(name: str, channels: int, **options: Any) -> nn.Module:
             raise unknown(f"option of convolution {name}", option, taken)
     if "nn" in taken and "nn" not in options and conv_class.__name__ == "GINConv":
         options["nn"] = nn.Sequential(nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, channels))
-    split = options.get("heads", 1) if "heads" in taken and options.get("concat", True) else 1
+    heads = options.get("heads", 1) if "heads" in taken else 1
+    if not isinstance(heads, int) or isinstance(heads, bool) or heads < 1:
+        raise ValueError(f"convolution {name}: heads must be a whole number, 1 or more; given {heads!r}")
+    split = heads if options.get("concat", True) else 1
     if channels % split:
         raise ValueError(
             f"convolution {name}: {channels} channels cannot be shared by heads={split}; heads must divide channels"
@@ -52,19 +56,21 @@ def build(name: str, channels: int, **options: Any) -> nn.Module:
     given = {size: value for size, value in sizes.items() if size in taken} | options
     try:
         return conv_class(**given)
-    except TypeError as error:
-        raise ValueError(
-            f"convolution {name}: {error}; given {', '.join(given)}, possible: {', '.join(taken)}"
-        ) from error
+    except (TypeError, ValueError, AssertionError, ZeroDivisionError, ImportError, RuntimeError) as error:
+        # PyG states some of its conditions as bare assertions.
+        reason = str(error) or f"{conv_class.__name__} refuses its options ({type(error).__name__})"
+        stated = ", ".join(f"{key}={value!r}" for key, value in given.items() if not isinstance(value, nn.Module))
+        raise ValueError(f"convolution {name}: {reason}; given {stated}; possible: {', '.join(taken)}") from error
 
 
 def _class(name: str, path: str) -> type[nn.Module]:
     module, _, attribute = path.rpartition(".")
-    if not module:
+    if not all(path.split(".")) or not module:
         raise unknown("convolution", name, [*CONVS, "the dotted path of a class"])
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except ImportError as error:
+    # A module of one's own may fail in any way while it is imported.
+    except (ImportError, SyntaxError, NameError, TypeError, ValueError, RuntimeError, OSError) as error:
         raise ValueError(f"convolution {name!r}: cannot import {module!r} ({error})") from error
     except AttributeError:
         raise unknown(f"convolution in {module}", attribute, _public(module)) from None

@@ -174,7 +174,8 @@ def build(
 
     Raises:
         FileNotFoundError: ``weights`` is a path, and nothing is there.
-        ValueError: unknown name, option or weights, weights that do not fit, or contradicting BatchNorm options.
+        ValueError: unknown name, option or weights, an option's value that the builder refuses, weights that do not fit, or
+            contradicting BatchNorm options.
     """
     if name not in BACKBONES:
         raise unknown("backbone", name, BACKBONES)
@@ -185,7 +186,11 @@ def build(
             raise unknown(f"option of backbone {name}", option, possible)
     if clip is not None:
         clip = checked_size(clip, "clip")
-    module = row.builder(**options)
+    try:
+        module = row.builder(**options)
+    except (TypeError, ValueError, AssertionError, RuntimeError, ZeroDivisionError) as error:
+        given = ", ".join(f"{option}={value!r}" for option, value in options.items()) or "no options"
+        raise ValueError(f"backbone {name} cannot be built with {given}: {error or type(error).__name__}") from error
     if weights is not None:
         row.loader(module, weights=weights)
     if clip is not None:

@@ -31,6 +31,12 @@ def test_an_unknown_option_is_refused():
         build("mc3_18", width=3)
 
 
+@pytest.mark.parametrize("width", ["8", -4, None])
+def test_a_value_that_the_builder_refuses(width):
+    with pytest.raises(ValueError, match=f"backbone small cannot be built with width={width!r}: "):
+        build("small", width=width)
+
+
 def test_options_reach_the_builder():
     assert dry_run(build("small", width=4, time_stride=2), (5, 17, 33)) == (32, (3, 2, 3))
 
