@@ -8,7 +8,7 @@ per clip that could not be used: name, path, split, reason.
 import csv
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -157,7 +157,7 @@ def _rows(path: str | os.PathLike, columns: Sequence[str]) -> Iterable[list[str]
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        rows = csv.reader(file)
+        rows = _readable(csv.reader(file), path)
         header = next(rows, [])
         if header[: len(columns)] != list(columns):
             raise ValueError(
@@ -169,3 +169,10 @@ def _rows(path: str | os.PathLike, columns: Sequence[str]) -> Iterable[list[str]
             if len(row) != len(header):
                 raise ValueError(f"{path}, clip {number}: {len(row)} cells, the header has {len(header)}: cut off?")
             yield row
+
+
+def _readable(rows: Iterator[list[str]], path: Path) -> Iterator[list[str]]:
+    try:
+        yield from rows
+    except csv.Error as error:
+        raise ValueError(f"{path}: not a CSV table ({error})") from error

@@ -39,7 +39,7 @@ RESULTS = {
     "graph_effect": "{'top1_with', 'top1_without', 'changed', 'relative_logits', 'clips'}: the same weights with and "
     "without edges; share of changed predictions; |logits - logits without| / |logits|",
     "model": "facts about the model: backbone, head, tokens, edges, parameters, ...",
-    "environment": "command, seed, device, threads, commit, versions of python, torch, ...",
+    "environment": "command, seed, device, threads, versions of python, torch, ...",
     "durations": "part -> seconds, e.g. {'train': 95.2, 'test': 4.1}",
     "notes": "sentences a reader must know",
 }
@@ -91,20 +91,22 @@ def read_history(path: str | os.PathLike) -> list[dict[str, float]]:
     """Reads ``metrics.csv``: one row an epoch, in order, cells without a number left out.
 
     Raises:
-        ValueError: a file without the column "epoch".
+        ValueError: no CSV table, or one without the column "epoch".
     """
     rows: dict[float, dict[str, float]] = {}
-    with Path(path).open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        if "epoch" not in (reader.fieldnames or []):
-            raise ValueError(
-                f"{path}: the history needs a column 'epoch', has {', '.join(reader.fieldnames or []) or 'none'}"
-            )
-        for line in reader:
-            # A line cut off by a killed process lacks cells; the csv module gives None for those.
-            values = {key: value for key in reader.fieldnames if (value := _float(line.get(key))) is not None}
-            if "epoch" in values:
-                rows.setdefault(values["epoch"], {}).update(values)
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            columns, lines = reader.fieldnames or [], list(reader)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a CSV table ({error})") from error
+    if "epoch" not in columns:
+        raise ValueError(f"{path}: the history needs a column 'epoch', has {', '.join(columns) or 'none'}")
+    for line in lines:
+        # A line cut off by a killed process lacks cells; the csv module gives None for those.
+        values = {key: value for key in columns if (value := _float(line.get(key))) is not None}
+        if "epoch" in values:
+            rows.setdefault(values["epoch"], {}).update(values)
     return [rows[epoch] for epoch in sorted(rows)]
 
 

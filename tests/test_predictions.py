@@ -90,6 +90,7 @@ HEAD = ",".join(COLUMNS)
         (f"{HEAD},p:a\nc,c,0,a,0,a,1\n", "clip 1: 7 cells, the header has 8"),
         (f"{HEAD},p:a\nc,c,0,a,0,a,1,1\nd,d,1,a,0,a,1,1\n", r"clip 2 \('d'\): label 1 is out of range"),
         (f"{HEAD},p:a\nc,c,one,a,0,a,1,1\n", r"clip 1 \('c'\): .*one"),
+        (f"{HEAD},p:a\n{'c' * 200_000}\n", "not a CSV table .*field"),
         (f"{HEAD},p:a\nc,c,0,a,0,a,1,?\n", r"clip 1 \('c'\): .*\?"),
     ],
     ids=[
@@ -100,6 +101,7 @@ HEAD = ",".join(COLUMNS)
         "cut off",
         "label range",
         "label text",
+        "endless cell",
         "probability text",
     ],
 )

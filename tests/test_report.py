@@ -299,3 +299,10 @@ def test_figures_are_written_as_people_read_them():
     assert page.percent(None) == page.percent(math.nan) == "–"
     assert page.number(1234567) == "1\u202f234\u202f567"
     assert page.escape("a\x00<\ud800") == "a\ufffd&lt;?"
+
+
+@pytest.mark.parametrize("content", [b"epoch\n" + b"1" * 200_000, b"epoch\n\xff\n"], ids=["endless cell", "no text"])
+def test_a_history_that_is_no_table_is_named(tmp_path, content):
+    (tmp_path / "metrics.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=r"metrics\.csv: not a CSV table"):
+        read_history(tmp_path / "metrics.csv")

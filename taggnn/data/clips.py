@@ -1,5 +1,6 @@
 """Clip rows, lists of them, and the choice of the reader that makes them."""
 
+import csv
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -110,6 +111,8 @@ def read_clips(
         rows, names = reader.read(root, list, classes)
     except UnicodeDecodeError as error:
         raise ValueError(f"{list}: not a text file ({error})") from None
+    except csv.Error as error:
+        raise ValueError(f"{list}: not a CSV table ({error})") from None
     if not rows:
         raise ValueError(f"{list}: the list is empty")
     return _locate(root, list, rows, tuple(names), missing)

@@ -158,7 +158,7 @@ def make_synthetic(
         frames: frames of a clip, at least 8 so that the direction of motion is visible.
         size: side of the square picture in pixels, even and at least 16.
         seed: integer that all clips are drawn from.
-        progress: whether to show a progress bar.
+        progress: whether to show a progress bar where there is a terminal.
 
     Returns:
         The root folder.
@@ -186,7 +186,9 @@ def make_synthetic(
     missing = [row for row in wanted if not row[-1].is_file()]
     if not missing:
         return root
-    for split, motion, number, path in tqdm(missing, desc="synthetic clips", unit="clip", disable=not progress):
+    for split, motion, number, path in tqdm(
+        missing, desc="synthetic clips", unit="clip", disable=None if progress else True
+    ):
         path.parent.mkdir(parents=True, exist_ok=True)
         rng = np.random.default_rng([seed, crc32(split.encode()), crc32(motion.encode()), number])
         write_video(path, make_clip(motion, frames, size, rng))
@@ -197,7 +199,12 @@ def _claim(root: Path, settings: dict) -> None:
     """Writes the manifest before the first clip, so that an interrupted set can be told from a foreign folder."""
     manifest = root / MANIFEST
     if manifest.is_file():
-        found = json.loads(manifest.read_text()).get("settings")
+        try:
+            found = json.loads(manifest.read_text(encoding="utf-8"))["settings"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{manifest}: broken, not what this program wrote ({error}); delete the folder's set and make it anew"
+            ) from error
         if found != settings:
             raise ValueError(
                 f"{manifest}: this folder holds a synthetic set made with {found}, asked for {settings}. "

@@ -85,6 +85,12 @@ def test_a_row_given_twice_is_refused_with_both_lines(tmp_path):
         read_clips(tmp_path, tmp_path / "list.txt")
 
 
+def test_a_cell_without_an_end_is_refused_with_the_file(tmp_path):
+    (tmp_path / "list.csv").write_text("FileName,Class,ClassEncoded\n" + "a" * 200_000)
+    with pytest.raises(ValueError, match=r"list\.csv: not a CSV table \(field"):
+        read_clips(tmp_path, tmp_path / "list.csv")
+
+
 def test_an_unknown_policy_is_refused(tmp_path):
     with pytest.raises(ValueError, match="possible are 'error' and 'skip'"):
         read_clips(tmp_path, missing="ignore")

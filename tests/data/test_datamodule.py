@@ -87,6 +87,9 @@ def test_class_names_from_a_list_and_from_a_file(root, tmp_path):
         assert {clip.label for clip in data.train_clips} == {1, 2}
     with pytest.raises(FileNotFoundError, match=r"none\.txt: no such file of class names"):
         ClipData(str(root), **SMALL, classes="none.txt").setup()
+    (tmp_path / "latin.txt").write_bytes("Gr\xe4tsche".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"latin\.txt: class names must be UTF-8 text"):
+        ClipData(str(root), **SMALL, classes=str(tmp_path / "latin.txt")).setup()
     with pytest.raises(ValueError, match="each once"):
         ClipData(str(root), **SMALL, classes=["left", "left"]).setup()
 

@@ -128,6 +128,13 @@ def test_other_settings_or_a_foreign_folder_are_refused(tmp_path):
         make_synthetic(tmp_path / "mine", TINY, progress=False)
 
 
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}"])
+def test_a_broken_manifest_is_named(tmp_path, text):
+    (tmp_path / "synthetic.json").write_text(text)
+    with pytest.raises(ValueError, match=r"synthetic\.json: broken"):
+        make_synthetic(tmp_path, TINY, progress=False)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
