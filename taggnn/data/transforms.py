@@ -22,10 +22,9 @@ RELEASED_STD = (0.225, 0.225, 0.225)
 class Transform:
     """Turns the frames of a clip into a normalised tensor; one random draw serves all frames.
 
-    Source: the released TAG-Head recipe (https://arxiv.org/abs/2604.11498): in training a flip with probability 0.5 and
-        a
-    random square crop of 0.5 to 1 of the area resized to 112, at test the central 112 x 112, on frames whose short side
-    the decoder has made 128; (x / 255 - 0.45) / 0.225. RandAugment (https://arxiv.org/abs/1909.13719), colour jitter
+    Source: the released TAG-Head recipe (https://arxiv.org/abs/2604.11498): in training a flip with probability 0.5
+    and a random square crop of 0.5 to 1 of the area resized to 112, at test the central 112 x 112, on frames whose short
+    side the decoder has made 128; (x / 255 - 0.45) / 0.225. RandAugment (https://arxiv.org/abs/1909.13719), colour jitter
     and random erasing (https://arxiv.org/abs/1708.04896) are options and off by default.
 
     In training, in this order: crop and resize, flip, RandAugment, colour jitter, grey, normalise, erase. At test:
