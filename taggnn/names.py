@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+# Possible names that a message lists before it only counts them.
+LISTED = 20
+
 
 def unknown(kind: str, given: str, possible: Iterable[str], where: str = "") -> ValueError:
     """Builds the error for an unknown name, so that all of them read alike.
@@ -10,7 +13,7 @@ def unknown(kind: str, given: str, possible: Iterable[str], where: str = "") -> 
     Args:
         kind: what the name names, in the singular ("convolution", "head", "backbone").
         given: the name as the user wrote it.
-        possible: every name that would have been accepted.
+        possible: every name that would have been accepted; the message lists the first 20.
         where: the file, row or key that held the name; left out when empty.
 
     Returns:
@@ -24,4 +27,5 @@ def unknown(kind: str, given: str, possible: Iterable[str], where: str = "") -> 
         message += "; did you mean " + " or ".join(repr(name) for name in near) + "?"
     else:
         message += "."
-    return ValueError(message + f" Possible: {', '.join(possible) or 'none'}")
+    more = f" ... and {len(possible) - LISTED} more" if len(possible) > LISTED else ""
+    return ValueError(message + f" Possible: {', '.join(possible[:LISTED]) or 'none'}{more}")
