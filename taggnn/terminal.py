@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -12,6 +13,10 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from .names import unknown
 
+# A loader process that the system ended, or that found no room to hand its clips over.
+_WORKER = re.compile(
+    r"DataLoader worker \(pid.*(killed|exited)|out of shared memory|shared memory ?(\(shm\)|object)|bus error"
+)
 _SPACE = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -26,7 +31,7 @@ def run(program: Callable[[Sequence[str]], int | None], name: str, arguments: Se
         arguments: the command line; None for the process's own.
 
     Returns:
-        0, 1 when disk or memory is full or the user interrupted, 2 after a user's mistake.
+        0, 1 when disk or memory is full, a loader process was ended or the user interrupted, 2 after a user's mistake.
     """
     _quiet()
     try:
@@ -39,9 +44,17 @@ def run(program: Callable[[Sequence[str]], int | None], name: str, arguments: Se
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (MemoryError, RuntimeError) as error:
-        if os.environ.get("TAGGNN_TRACEBACK") or not _out_of_memory(error):
+        worker = isinstance(error, RuntimeError) and _WORKER.search(str(error))
+        if os.environ.get("TAGGNN_TRACEBACK") or not (worker or _out_of_memory(error)):
             raise
         reason = (str(error).strip() or "no reason given").splitlines()[0]
+        if worker:
+            print(
+                f"{name}: a loader process ended, most often for want of memory or shared memory; --data.workers 0 does "
+                f"without them, a smaller data.batch_size needs less ({reason})",
+                file=sys.stderr,
+            )
+            return 1
         print(
             f"{name}: out of memory; a smaller data.batch_size, data.frames or data.size needs less ({reason})",
             file=sys.stderr,

@@ -37,6 +37,10 @@ def test_code_of_the_program(answer, code, capsys):
         (KeyboardInterrupt("continue with: c"), 1, "p: interrupted; continue with: c"),
         (MemoryError(), 1, "p: out of memory; a smaller data.batch_size"),
         (torch.OutOfMemoryError("CUDA out of memory."), 1, "p: out of memory; a smaller data.batch_size"),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), 1, "p: a loader process ended, "),
+        (RuntimeError("DataLoader worker (pid(s) 7, 8) exited unexpectedly"), 1, "p: a loader process ended, "),
+        (RuntimeError("unable to allocate shared memory(shm) for file </torch_1>"), 1, "p: a loader process ended, "),
+        (RuntimeError("unable to open shared memory object </torch_1> in rw mode"), 1, "p: a loader process ended, "),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: 5"), 1, "p: out of memory; a smaller"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
@@ -49,7 +53,20 @@ def test_a_mistake_is_one_message(error, code, message, capsys):
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("error", [RuntimeError("shapes differ"), AssertionError(), KeyError("x")])
+def test_a_loader_process_that_was_ended_gives_the_hint(capsys):
+    terminal.run(_raising(RuntimeError("Unexpected bus error encountered in worker.")), "p", [])
+    assert "--data.workers 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("shapes differ"),
+        RuntimeError("Caught RuntimeError in DataLoader worker process 0.\nshapes differ"),
+        AssertionError(),
+        KeyError("x"),
+    ],
+)
 def test_a_mistake_of_ours_keeps_its_traceback(error):
     with pytest.raises(type(error)):
         terminal.run(_raising(error), "p", [])
