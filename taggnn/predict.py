@@ -14,7 +14,7 @@ from . import checkpoint, terminal
 from .arguments import Parser
 from .checkpoint import Loaded
 from .data.dataset import load_clip
-from .data.folders import VIDEO_ENDINGS
+from .data.folders import VIDEO_ENDINGS, videos_in
 from .data.video import VideoError
 
 
@@ -76,11 +76,7 @@ def _files(given: Sequence[str]) -> Iterator[Path]:
     for name in given:
         path = Path(name)
         if path.is_dir():
-            found = sorted(
-                file
-                for file in path.rglob("*")
-                if file.suffix.lower() in VIDEO_ENDINGS and not file.name.startswith(".")
-            )
+            found = videos_in(path, deep=True)
             if not found:
                 raise ValueError(
                     f"{path}: no video in this folder; possible endings: {', '.join(sorted(VIDEO_ENDINGS))}"

@@ -14,11 +14,11 @@ VIDEO_ENDINGS = frozenset(
 )
 
 
-def videos_in(folder: Path) -> list[Path]:
-    """The video files directly in a folder, by their ending, sorted by name; hidden ones left out."""
+def videos_in(folder: Path, deep: bool = False) -> list[Path]:
+    """The video files directly in a folder, or at any depth, by their ending, sorted by name; hidden ones left out."""
     return sorted(
         path
-        for path in folder.iterdir()
+        for path in (folder.rglob("*") if deep else folder.iterdir())
         if path.suffix.lower() in VIDEO_ENDINGS and not path.name.startswith(".") and path.is_file()
     )
 
