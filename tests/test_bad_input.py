@@ -65,8 +65,9 @@ def test_empty_root(train_refused, tmp_path):
     assert "expected class folders with videos, empty/<class>/<video>; found no folders" in message
 
 
-def test_list_that_is_not_there(train_refused):
-    assert train_refused("--data.train_list", "nope.csv") == "nope.csv: no such list file"
+def test_list_that_is_not_there(train_refused, videos):
+    told = train_refused("--data.train_list", "nope.csv")
+    assert told == f"nope.csv: no such list file, neither as it is nor in the root as {videos / 'nope.csv'}"
 
 
 @pytest.mark.parametrize(
