@@ -21,7 +21,8 @@ FLOORS = [
     ["heads", "backbones", "data"],
     # report is a program too, but train and evaluate write reports by its functions.
     [
-        *("arguments", "environment", "folders", "terminal", "metrics", "pictures", "page", "predictions", "history", "report"),
+        *("arguments", "environment", "folders", "terminal"),
+        *("metrics", "pictures", "page", "predictions", "history", "report"),
         *("model", "task", "checkpoint", "scoring", "config"),
     ],
     ["train", "evaluate", "predict"],
