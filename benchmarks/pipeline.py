@@ -96,6 +96,9 @@ def main() -> None:
 
 def _pixels(clip: torch.Tensor, preprocess: dict) -> torch.Tensor:
     """The normalised clip as pictures again. **Shapes:** (3, T, H, W) -> (T, H, W, 3) in [0, 1]"""
+    if preprocess["standardise"]:
+        # Its own mean and deviation are not kept: shown from its darkest to its brightest point.
+        return ((clip - clip.min()) / (clip.max() - clip.min())).permute(1, 2, 3, 0)
     mean, std = (torch.tensor(preprocess[part]).reshape(3, 1, 1, 1) for part in ("mean", "std"))
     return (clip * std + mean).clamp(0, 1).permute(1, 2, 3, 0)
 

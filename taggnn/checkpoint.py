@@ -141,7 +141,7 @@ def load(path: str | Path, dataset: str | None = None) -> Loaded:
         dict(hyper["preprocess"]),
         dict(hyper["parting"]),
         str(path),
-        content.get("epoch"),
+        content["epoch"] + 1 if "epoch" in content else None,
     )
 
 

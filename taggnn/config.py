@@ -34,6 +34,7 @@ _OWN_TRAINER = {
     "limit_predict_batches",
     "limit_test_batches",
     "limit_val_batches",
+    "log_every_n_steps",
     "logger",
     "max_steps",
     "min_epochs",
@@ -44,6 +45,7 @@ _OWN_TRAINER = {
     "plugins",
     "precision",
     "profiler",
+    "sync_batchnorm",
     "reload_dataloaders_every_n_epochs",
     "use_distributed_sampler",
     "val_check_interval",
@@ -60,7 +62,7 @@ _LIMITS = {
     "tag_released.ffn": (1, math.inf),
     "data.short_side": (1, math.inf),
     "optim.lr": (0, math.inf),
-    "optim.backbone_lr": (0, math.inf),
+    "optim.backbone_lr_scale": (0, math.inf),
     "optim.weight_decay": (0, math.inf),
     "optim.mixup": (0, math.inf),
     "optim.momentum": (0, 1),
@@ -123,7 +125,7 @@ def parser() -> Parser:
     built.add_class_arguments(ClipData, "data", skip={"seed"}, instantiate=False)
     built.add_class_arguments(Optimisation, "optim", instantiate=False)
     built.add_class_arguments(pl.Trainer, "trainer", skip=_OWN_TRAINER, instantiate=False)
-    built.set_defaults({"trainer.max_epochs": 30, "data.root": "datasets/synthetic"})
+    built.set_defaults({"trainer.max_epochs": 30, "trainer.devices": 1})
     return built
 
 
@@ -157,6 +159,11 @@ def parse(arguments: Sequence[str]) -> Namespace:
         value = config[key]
         if value is not None and not least <= value <= most:
             built.error(f"{key} {value}: possible are {least} {'to ' + str(most) if most < math.inf else 'or more'}")
+    if config.trainer.num_nodes != 1 or config.trainer.devices not in (1, "1"):
+        given = f"devices {config.trainer.devices}, num_nodes {config.trainer.num_nodes}"
+        built.error(f"trainer.{given}: one device is possible; clips are not yet shared out between several")
+    if config.optim.warmup_epochs and config.optim.warmup_epochs >= (config.trainer.max_epochs or math.inf):
+        built.error(f"optim.warmup_epochs {config.optim.warmup_epochs}: must be below trainer.max_epochs")
     if config.trainer.max_epochs is None:
         built.error("trainer.max_epochs null: give the number of epochs, 1 or more")
     return config

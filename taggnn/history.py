@@ -45,7 +45,7 @@ class History(pl.Callback):
         measured = {key: float(value) for key, value in trainer.callback_metrics.items()}
         row = {
             **{key: measured[key] for key in COLUMNS if key in measured},
-            "epoch": trainer.current_epoch,
+            "epoch": trainer.current_epoch + 1,
             "train/loss": loss,
             "lr": trainer.optimizers[0].param_groups[-1]["lr"],
             "seconds": time.perf_counter() - self._started,
@@ -63,12 +63,12 @@ class History(pl.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows = [dict(row) for row in state_dict["rows"]]
-        self._skipped = {key: Skipped(*clip) for key, clip in state_dict.get("skipped", {}).items()}
+        self._skipped = {key: Skipped(*clip) for key, clip in state_dict["skipped"].items()}
 
     def _line(self, row: dict[str, float], epochs: int, skipped: int) -> str:
-        left = (epochs - row["epoch"] - 1) * sum(past["seconds"] for past in self.rows) / len(self.rows)
+        left = (epochs - row["epoch"]) * sum(past["seconds"] for past in self.rows) / len(self.rows)
         return (
-            f"epoch {row['epoch'] + 1:3.0f}/{epochs}   loss {row['train/loss']:.4f}   val loss {row['val/loss']:.4f}   "
+            f"epoch {row['epoch']:3.0f}/{epochs}   loss {row['train/loss']:.4f}   val loss {row['val/loss']:.4f}   "
             f"top-1 {row['val/top1']:.4f}   class mean {row['val/mca']:.4f}   {row['seconds']:.1f} s, {left / 60:.1f} min left"
             + (f"   {skipped} clips skipped" if skipped else "")
         )

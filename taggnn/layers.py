@@ -174,7 +174,8 @@ class GraphLayer(nn.Module):
         x = torch.zeros(1, *grid, channels)
         try:
             with torch.no_grad():
-                out = self._convolve(x, graph(self.topology, grid)) if self.conv.eval() else x
+                self.conv.eval()
+                out = self._convolve(x, graph(self.topology, grid))
         except Exception as error:
             raise ValueError(
                 f"convolution {name} does not run on (x, edge_index): {type(error).__name__}: {error}"

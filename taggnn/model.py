@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from graphs import Topology
@@ -59,6 +60,23 @@ class Recogniser(nn.Module):
     def forward(self, clip: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         return self.head(self.tokens(clip))
 
+    @torch.no_grad()
+    def resize(self, clip: Sequence[int]) -> None:
+        """Adapts the model to clips of another size: positions are interpolated, the graph is drawn on the new grid.
+
+        Args:
+            clip: frames, height and width in pixels of the clips to come.
+
+        Raises:
+            ValueError: the backbone fails on such a clip, or its grid was stated and does not follow from the clip.
+        """
+        clip = checked_size(tuple(clip), "clip")
+        backbones.resize_positions(self.backbone, clip)
+        _, grid = backbones.dry_run(self.backbone, clip, self.stated_grid)
+        self.head.resize(grid)
+        self.clip, self.grid = clip, grid
+        self.found.append(f"resized   clip {_by(clip)} -> grid {_by(grid)}")
+
     def describe(self) -> str:
         """What was found when the model was built, one line a fact."""
         return "\n".join(self.found)
@@ -67,7 +85,7 @@ class Recogniser(nn.Module):
 def attach(
     backbone: nn.Module | str,
     head: str | Callable[[int, Grid, int], nn.Module] = "tag",
-    classes: int = 0,
+    classes: int | None = None,
     *,
     clip: Sequence[int] | None = None,
     grid: Sequence[int] | None = None,
@@ -81,7 +99,7 @@ def attach(
         backbone: a name of ``taggnn.backbones.BACKBONES``; or an instance of any torchvision video model; or any module that
             yields (B, C, T, H, W), or (B, N, C) with a stated ``grid``.
         head: a name of ``taggnn.heads.HEADS`` (default "tag"), or a callable ``(channels, grid, classes) -> module`` of your own.
-        classes: K.
+        classes: K; None (default) takes as many as the removed classifier told apart.
         clip: frames, height and width in pixels of the clips to come; None (default) takes the backbone's own.
         grid: (T, H, W) of the tokens; needed only where the backbone yields (B, N, C).
         weights: of a backbone given by name: what its row in ``BACKBONES`` says, or None (default) for random ones.
@@ -99,6 +117,8 @@ def attach(
         model = taggnn.attach(torchvision.models.video.r2plus1d_18(), "tag", classes=99, conv="gatv2")
         logits, extras = model(clips)
     """
+    if classes is None:
+        classes = _classes_of(backbone)
     if classes < 1:
         raise ValueError(f"attach needs the number of classes, 1 or more; given classes={classes}")
     clip = checked_size(tuple(clip), "clip") if clip is not None else None
@@ -151,6 +171,15 @@ def build(spec: Mapping[str, Any], weights: str | None = None) -> Recogniser:
         backbone_options=backbone,
         **head,
     )
+
+
+def _classes_of(backbone: nn.Module | str) -> int:
+    """K of a model's own classifier: the outputs of its last linear layer, where ``strip`` would remove one."""
+    features = backbones.strip(backbone) if isinstance(backbone, nn.Module) else backbone
+    if features is backbone:
+        raise ValueError("attach needs the number of classes: this backbone has no classifier to take it from")
+    last = [layer for layer in backbone.modules() if isinstance(layer, nn.Linear | nn.Conv3d)][-1]
+    return last.weight.shape[0]
 
 
 def _million(module: nn.Module) -> str:

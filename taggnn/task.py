@@ -22,7 +22,7 @@ class Optimisation:
     Args:
         optimiser: "adamw" (default), "adam" (released) or "sgd" (Nesterov).
         lr: learning rate of the head, at its peak (default 1e-3; released 1e-5).
-        backbone_lr: learning rate of the backbone as a multiple of ``lr`` (default 1).
+        backbone_lr_scale: learning rate of the backbone as a multiple of ``lr`` (default 1).
         weight_decay: of weight matrices and kernels; biases, norms and position tables have none (default 0.05; released 0).
         momentum: of "sgd" (default 0.9).
         schedule: "cosine" to zero (default) or "constant".
@@ -36,7 +36,7 @@ class Optimisation:
 
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: float = 1e-3
-    backbone_lr: float = 1.0
+    backbone_lr_scale: float = 1.0
     weight_decay: float = 0.05
     momentum: float = 0.9
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -57,7 +57,7 @@ class RecognitionTask(pl.LightningModule):
         preprocess: how a video becomes a clip at test time, see ``taggnn.data.datamodule``.
         parting: seed and fractions by which clips are held out where the data come without splits.
         optimisation: see ``Optimisation``, as a dict.
-        seed: every random draw of a training step follows from it and the step's number, so that an interrupted run can be
+        seed: every random draw of a training step follows from it and the number of the batch, so that an interrupted run can be
             continued to the same result.
         weights: of the backbone, where training starts.
 
@@ -100,7 +100,8 @@ class RecognitionTask(pl.LightningModule):
         self._seen, self._losses = 0, []
 
     def on_train_batch_start(self, batch: dict, batch_idx: int) -> None:
-        torch.manual_seed(self.seed * 1_000_003 + self.global_step)
+        # Counted in batches: optimiser steps stand still while gradients are accumulated.
+        torch.manual_seed(self.seed * 1_000_003 + self.trainer.fit_loop.total_batch_idx)
 
     def training_step(self, batch: dict, batch_idx: int) -> Tensor | None:
         self._note_skipped(batch, "train")
@@ -149,7 +150,7 @@ class RecognitionTask(pl.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         settings = self.optimisation
         groups = []
-        for module, factor in ((self.model.backbone, settings.backbone_lr), (self.model.head, 1.0)):
+        for module, factor in ((self.model.backbone, settings.backbone_lr_scale), (self.model.head, 1.0)):
             for decayed, parameters in _split(module):
                 decay = settings.weight_decay if decayed else 0.0
                 groups.append({"params": parameters, "lr": settings.lr * factor, "weight_decay": decay})

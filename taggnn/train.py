@@ -8,7 +8,6 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,9 @@ from . import checkpoint, config, environment, metrics, terminal
 from .atomic import write_text
 from .backbones import BACKBONES
 from .data.datamodule import ClipData
+from .folders import new_folder
 from .history import History
-from .predictions import write_predictions, write_skipped
+from .predictions import read_skipped, write_predictions, write_skipped
 from .report import read_results, write_report, write_results
 from .scoring import graph_effect, score
 from .task import RecognitionTask
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> None:
     # Likewise a device that is not there, or a precision that it has not.
     _trainer(settings)
 
-    folder = folder or _new_folder(Path(settings.runs) / (settings.recipe or "run"))
+    folder = folder or new_folder(Path(settings.runs) / (settings.recipe or "run"))
     print(f"run       {folder}", flush=True)
     write_text(folder / "config.yaml", config.dump(settings))
     rows = []
@@ -83,18 +83,6 @@ def _settings(arguments: Sequence[str]) -> tuple[Namespace, Path | None]:
         what = "no config.yaml in it" if folder.is_dir() else "no such folder"
         raise FileNotFoundError(f"--resume {folder}: {what}; give the folder that the run printed as 'run'")
     return config.parser().parse_path(str(folder / "config.yaml")), folder
-
-
-def _new_folder(place: Path) -> Path:
-    name = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    for suffix in ("", *(f"_{n}" for n in range(2, 1000))):
-        folder = place / f"{name}{suffix}"
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return folder
-    raise AssertionError(place)
 
 
 def _finished(folder: Path) -> dict[str, Any] | None:
@@ -155,6 +143,8 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path) -> dict
         # Lightning's answer to Ctrl-C, which would leave without a word.
         raise KeyboardInterrupt from None
 
+    if not history.rows:
+        raise ValueError("not one batch was trained; look at trainer.limit_train_batches and data.drop_last")
     best = checkpoint.load(folder / "best.ckpt")
     device = task.device if task.device.type != "meta" else torch.device("cpu")
     started = time.perf_counter()
@@ -241,7 +231,7 @@ def _print_summary(results: dict[str, Any], folder: Path, report: Path) -> None:
     )
     for row in results["comparison"]:
         print(f"          {row['name']:40} top-1 {row['top1']:.3f}   {row['seconds'] / 60:.1f} min")
-    skipped = (folder / "skipped.csv").read_text().count("\n") - 1
+    skipped = len({clip.path for clip in read_skipped(folder / "skipped.csv")})
     if skipped:
         print(f"skipped   {skipped} clips could not be read: {folder / 'skipped.csv'}")
     print(f"model     {folder / 'best.ckpt'}")

@@ -46,7 +46,7 @@ def test_our_own_checkpoint_rebuilds_its_model(tmp_path):
     assert loaded.classes == ("first", "zweite", "三")
     assert loaded.preprocess == PREPROCESS
     assert loaded.parting == PARTING
-    assert loaded.epoch == 7
+    assert loaded.epoch == 8
     assert loaded.source == str(tmp_path / "best.ckpt")
 
 

@@ -33,7 +33,7 @@ def test_all_recipes_are_there():
 
 @pytest.mark.parametrize("name", config.recipes())
 def test_recipe_parses_and_says_what_it_is(name):
-    settings = config.parse(["--config", name])
+    settings = config.parse(["--config", name, "--data.root", "videos"])
     assert settings.recipe == name
     comment = [line for line in config.find_recipe(name).read_text().splitlines() if line.startswith("#")]
     for word in ("paper", "command", "cost", "score"):
@@ -57,7 +57,7 @@ def test_command_line_wins_wherever_it_stands(before):
 def test_later_files_win(tmp_path):
     first = _written(tmp_path / "a.yaml", "seed: 1\nthreads: 3\n")
     second = _written(tmp_path / "b.yaml", "seed: 2\n")
-    settings = config.parse(["--config", str(first), f"--config={second}"])
+    settings = config.parse(["--config", str(first), f"--config={second}", "--data.root", "videos"])
     assert (settings.seed, settings.threads, settings.recipe) == (2, 3, "b")
 
 
@@ -163,7 +163,7 @@ def test_value_of_the_command_line_is_not_blamed_on_the_file(refused, tmp_path):
 
 def test_numbers_that_yaml_takes_for_text_are_numbers(tmp_path):
     path = _written(tmp_path / "mine.yaml", "optim: {lr: 1e-3}\n")
-    assert config.parse(["--config", str(path)]).optim.lr == 1e-3
+    assert config.parse(["--config", str(path), "--data.root", "videos"]).optim.lr == 1e-3
 
 
 def test_help_names_resume(capsys):

@@ -6,6 +6,7 @@ import torchvision
 from torch import nn
 
 import taggnn
+from graphs import Chain
 from taggnn import model
 from taggnn.heads import PoolHead, TagHead
 
@@ -179,7 +180,7 @@ def test_what_cannot_be_attached_is_refused(module, options, message):
 
 
 def test_the_number_of_classes_must_be_said():
-    with pytest.raises(ValueError, match=r"number of classes, 1 or more; given classes=0"):
+    with pytest.raises(ValueError, match=r"number of classes: this backbone has no classifier"):
         taggnn.attach(Five())
 
 
@@ -208,3 +209,26 @@ def test_build_reads_a_specification_of_plain_types():
     assert repr(spec) == before
     assert torch.equal(built(clip)[0], same(clip)[0])
     assert built.state_dict().keys() == same.state_dict().keys()
+
+
+def test_classes_default_to_those_of_the_removed_classifier():
+    built = taggnn.attach(torchvision.models.video.r3d_18(num_classes=7), "pool", clip=(4, 32, 32))
+    assert built(torch.zeros(1, 3, 4, 32, 32))[0].shape == (1, 7)
+    with pytest.raises(ValueError, match="number of classes"):
+        taggnn.attach("small", "pool")
+
+
+def test_resize_moves_the_whole_model_to_another_clip():
+    built = taggnn.attach(
+        "small", "tag", classes=5, clip=(4, 32, 32), backbone_options={"width": 8}, encoder_heads=4
+    ).eval()
+    built.resize((6, 48, 32))
+    assert built.grid == (6, 3, 2)
+    assert built.head.grid == built.grid
+    assert built(torch.zeros(2, 3, 6, 48, 32))[0].shape == (2, 5)
+    assert "6 x 48 x 32" in built.describe()
+
+
+def test_a_topology_of_ones_own_reaches_the_head():
+    built = taggnn.attach("small", classes=2, clip=(2, 32, 32), backbone_options={"width": 8}, topology=Chain(reach=2))
+    assert built.head.topology == Chain(reach=2)

@@ -1,6 +1,7 @@
 """The training task: learning rate, parameter groups, and what is logged after an epoch."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -102,7 +103,7 @@ HEADS = [
 @pytest.mark.parametrize("head", HEADS, ids=["tag", "factorised", "released", "pool"])
 @pytest.mark.parametrize("optimiser", ["adamw", "adam", "sgd"])
 def test_every_parameter_is_in_one_group_and_only_weights_decay(head, optimiser):
-    built = task({"head": head}, optimiser=optimiser, weight_decay=0.3, lr=0.01, backbone_lr=0.1)
+    built = task({"head": head}, optimiser=optimiser, weight_decay=0.3, lr=0.01, backbone_lr_scale=0.1)
     groups = built.configure_optimizers()["optimizer"].param_groups
     names = {id(parameter): name for name, parameter in built.model.named_parameters()}
     listed = [names[id(parameter)] for group in groups for parameter in group["params"]]
@@ -221,7 +222,7 @@ def test_random_draws_of_a_step_follow_from_the_seed_and_its_number():
     for seed, step in ((0, 0), (0, 1), (1, 0), (0, 0)):
         built = task()
         built.seed = seed
-        built._trainer.global_step = step
+        built._trainer.fit_loop = SimpleNamespace(total_batch_idx=step)
         built.on_train_batch_start({}, 0)
         draw = float(torch.rand(()))
         assert draws.setdefault((seed, step), draw) == draw

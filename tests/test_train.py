@@ -71,7 +71,7 @@ def test_run_folder_holds_everything(trained):
 
 def test_metrics_have_a_row_an_epoch(trained):
     rows = _metrics(trained[0])
-    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert [row["epoch"] for row in rows] == ["1", "2"]
     assert set(rows[0]) == {"epoch", "train/loss", "val/loss", "val/top1", "val/mca", "lr"}
     assert all(float(value) >= 0 for row in rows for value in row.values())
 

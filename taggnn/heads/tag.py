@@ -49,7 +49,9 @@ class TagHead(nn.Module):
         graph_norm: LayerNorm before each convolution (default).
         graph_activation: after each convolution: "gelu" (default), "relu", "elu", "none".
         graph_residual: add a graph layer's input to its output (default).
-        topology: who hears whom: "clique+chain" (default), "clique", "chain", "none".
+        graph_dropout: probability behind each graph layer's activation (default 0).
+        topology: who hears whom: "clique+chain" (default), "clique", "chain", "none"; or a rule of your own, see
+            ``graphs.Topology``.
         reach: how many frames the chain reaches, each way (default 1).
         impl: how the convolution is computed; never changes the result (default "auto").
         readout: "attention" (default), "mean" or "max".
@@ -83,7 +85,8 @@ class TagHead(nn.Module):
         graph_norm: bool = True,
         graph_activation: str = "gelu",
         graph_residual: bool = True,
-        topology: str = "clique+chain",
+        graph_dropout: float = 0.0,
+        topology: str | Topology = "clique+chain",
         reach: int = 1,
         impl: str = "auto",
         readout: str = "attention",
@@ -92,9 +95,9 @@ class TagHead(nn.Module):
         super().__init__()
         if position not in ("joint", "factorised"):
             raise unknown("position table", position, ["joint", "factorised"])
-        dim = dim or min(channels, 512)
+        dim = min(channels, 512) if dim is None else dim
         self.grid = tuple(grid)
-        self.topology = parse(topology, reach=reach)
+        self.topology = topology if isinstance(topology, Topology) else parse(topology, reach=reach)
         project = [nn.Linear(channels, dim), nn.LayerNorm(dim)] if dim != channels else []
         self.project = nn.Sequential(*project)
         self.position = PositionTable(dim, grid, factorised=position == "factorised", std=position_std)
@@ -109,6 +112,7 @@ class TagHead(nn.Module):
                 norm=graph_norm,
                 activation=graph_activation,
                 residual=graph_residual,
+                dropout=graph_dropout,
             )
             for _ in range(graph_layers)
         )
