@@ -131,7 +131,7 @@ def _draw_answer(axes: plt.Axes, probabilities: torch.Tensor, classes: tuple[str
     axes.set_ylim(len(names) - 0.4, -0.8)
     axes.set_xlim(0, 1)
     axes.set_axis_off()
-    axes.set_title(f"answer for {clip.parent.name}/{clip.name}", fontsize=9.5, color=INK, loc="left")
+    axes.set_title(f"answer (truth: {clip.parent.name.replace('_', ' ')})", fontsize=9.5, color=INK, loc="left")
 
 
 if __name__ == "__main__":
