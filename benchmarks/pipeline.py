@@ -91,7 +91,7 @@ def main() -> None:
     _draw_answer(figure.add_subplot(rows[:, SHOWN + 1 :]), logits[0].softmax(-1), loaded.classes, given.clip)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(given.out, dpi=110)
-    print(f"{given.out}: {model.found[2]}")
+    print(f"{given.out}: {model.found['head']}")
 
 
 def _pixels(clip: torch.Tensor, preprocess: dict) -> torch.Tensor:

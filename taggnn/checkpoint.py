@@ -14,13 +14,13 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
-from . import model
-from .atomic import write_bytes
-from .backbones.r2plus1d34 import CHILDREN
-from .backbones.weights import misfits, read_state_dict
-from .data.transforms import RELEASED_MEAN, RELEASED_STD
-from .model import Recogniser
-from .names import unknown
+from taggnn import model
+from taggnn.atomic import write_bytes
+from taggnn.backbones.r2plus1d34 import CHILDREN
+from taggnn.backbones.weights import misfits, read_state_dict
+from taggnn.data.transforms import RELEASED_MEAN, RELEASED_STD
+from taggnn.model import Recogniser
+from taggnn.names import unknown
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Loaded:
         recogniser: the model with its weights, in evaluation mode.
         classes: class names in label order.
         preprocess: how a video becomes a clip, see ``taggnn.data.datamodule``.
-        parting: seed and fractions by which clips were held out where the data came without splits.
+        split_options: seed and fractions by which clips were held out where the data came without splits.
         source: the file it came from.
         epoch: epochs it was trained for; None where the file does not say.
     """
@@ -41,7 +41,7 @@ class Loaded:
     recogniser: Recogniser
     classes: tuple[str, ...]
     preprocess: dict[str, Any]
-    parting: dict[str, Any]
+    split_options: dict[str, Any]
     source: str
     epoch: int | None = None
 
@@ -125,7 +125,7 @@ def load(path: str | Path, dataset: str | None = None) -> Loaded:
         return load_released(path, dataset)
     content = read(path)
     hyper = content.get("hyper_parameters") if isinstance(content, dict) else None
-    if not isinstance(hyper, Mapping) or not {"spec", "preprocess", "parting"} <= set(hyper):
+    if not isinstance(hyper, Mapping) or not {"spec", "preprocess", "split_options"} <= set(hyper):
         hint = ""
         if any(str(key).startswith(tuple(_LAYOUTS)) for key in _flat(content)):
             hint = f"; it looks like one of TAG-Head's authors: name its data set ({', '.join(RELEASED)})"
@@ -139,7 +139,7 @@ def load(path: str | Path, dataset: str | None = None) -> Loaded:
         recogniser.eval(),
         tuple(hyper["spec"]["classes"]),
         dict(hyper["preprocess"]),
-        dict(hyper["parting"]),
+        dict(hyper["split_options"]),
         str(path),
         content["epoch"] + 1 if "epoch" in content else None,
     )

@@ -10,11 +10,11 @@ from typing import Any, Literal
 import lightning.pytorch as pl
 from jsonargparse import Namespace
 
-from .arguments import Parser
-from .data.datamodule import ClipData
-from .heads import HEADS, PoolHead, TagHead
-from .names import unknown
-from .task import Optimisation
+from taggnn.arguments import Parser
+from taggnn.data.datamodule import ClipData
+from taggnn.heads import HEADS, PoolHead, TagHead
+from taggnn.names import unknown
+from taggnn.task import Optimisation
 
 RECIPES = resources.files("taggnn") / "recipes"
 # Set by the program itself, or of no use in a run folder.

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from .names import unknown
+from taggnn.names import unknown
 
 # name -> (class, options that differ from PyG's own defaults)
 CONVS: dict[str, tuple[str, dict[str, Any]]] = {

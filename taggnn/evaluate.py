@@ -11,16 +11,16 @@ from typing import Literal
 
 from jsonargparse import Namespace
 
-from . import checkpoint, environment, metrics, terminal
-from .arguments import Parser
-from .data.clips import existing_root
-from .data.datamodule import ClipData
-from .data.folders import read as read_folders
-from .data.folders import subfolders
-from .folders import new_folder
-from .predictions import Predictions, Skipped, write_predictions, write_skipped
-from .report import write_report, write_results
-from .scoring import graph_effect, score
+from taggnn import checkpoint, environment, metrics, terminal
+from taggnn.arguments import Parser
+from taggnn.data.clips import existing_root
+from taggnn.data.datamodule import ClipData
+from taggnn.data.folders import read as read_folders
+from taggnn.data.folders import subfolders
+from taggnn.folders import new_folder
+from taggnn.predictions import Predictions, Skipped, write_predictions, write_skipped
+from taggnn.report import write_report, write_results
+from taggnn.scoring import graph_effect, score
 
 # Rows of the per-class table on the screen; the report has all of them.
 TABLE = 20
@@ -48,8 +48,8 @@ def main(arguments: Sequence[str]) -> None:
         "title": f"evaluation of {Path(given.checkpoint).name}",
         "subtitle": f"{clips.source}, {len(clips)} clips, {given.split}",
         "scores": {given.split: scores.as_dict()},
-        "model": dict(line.split(None, 1) for line in loaded.recogniser.found),
-        "environment": environment.describe(device, seed=loaded.parting["seed"]),
+        "model": loaded.recogniser.found,
+        "environment": environment.describe(device, seed=loaded.split_options["seed"]),
         "durations": {given.split: seconds},
         "notes": [*remark, *data.splits.notes],
     }
@@ -107,7 +107,7 @@ def _check_source(given: Namespace) -> None:
 
 def _data(given: Namespace, loaded: checkpoint.Loaded) -> tuple[ClipData, list[str]]:
     """The clips, read against the checkpoint's classes and shown as the model was trained to see them; and what to remark."""
-    named = loaded.preprocess | loaded.parting
+    named = loaded.preprocess | loaded.split_options
     classes, remark = list(loaded.classes), []
     options = {f"{given.split}_list": given.data.list, "missing": given.data.missing, "workers": given.data.workers}
     if given.data.folder is not None:

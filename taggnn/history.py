@@ -9,8 +9,8 @@ from typing import Any
 
 import lightning.pytorch as pl
 
-from .atomic import write_text
-from .predictions import Skipped, write_skipped
+from taggnn.atomic import write_text
+from taggnn.predictions import Skipped, write_skipped
 
 COLUMNS = ("epoch", "train/loss", "val/loss", "val/top1", "val/mca", "lr", "seconds")
 

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from graphs import Graph, Topology, graph
-
-from . import convs, kernels
-from .names import unknown
+from taggnn import convs, kernels
+from taggnn.names import unknown
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "elu": nn.ELU, "none": nn.Identity}
 

@@ -3,7 +3,6 @@
 Axes: B clips, C channels, T frames, H W token grid or, for clips, pixels; K classes.
 """
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,11 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from graphs import Topology
-
-from . import backbones, heads
-from .backbones.tokens import checked_size
-
-log = logging.getLogger(__name__)
+from taggnn import backbones, heads
+from taggnn.backbones.tokens import checked_size
 
 Grid = tuple[int, int, int]
 # Asked of a module that says nothing about itself.
@@ -31,7 +27,7 @@ class Recogniser(nn.Module):
         clip: (T, H, W) of the clips it was built for, in frames and pixels.
         grid: (T', H', W') of its tokens.
         stated_grid: the grid to read (B, N, C) by; None where the backbone yields five axes.
-        found: one line a fact, what ``attach`` found out.
+        found: what ``attach`` found out, part -> sentence.
 
     **Shapes:** clip (B, 3, T, H, W) -> logits (B, K) and the head's extras.
     """
@@ -43,7 +39,7 @@ class Recogniser(nn.Module):
         clip: Grid,
         grid: Grid,
         stated_grid: Grid | None = None,
-        found: Sequence[str] = (),
+        found: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -51,7 +47,7 @@ class Recogniser(nn.Module):
         self.clip = tuple(clip)
         self.grid = tuple(grid)
         self.stated_grid = stated_grid
-        self.found = list(found)
+        self.found = dict(found or {})
 
     def tokens(self, clip: Tensor) -> Tensor:
         """Runs the backbone alone. **Shapes:** (B, 3, T, H, W) -> (B, T', H', W', C)."""
@@ -75,11 +71,11 @@ class Recogniser(nn.Module):
         _, grid = backbones.dry_run(self.backbone, clip, self.stated_grid)
         self.head.resize(grid)
         self.clip, self.grid = clip, grid
-        self.found.append(f"resized   clip {_by(clip)} -> grid {_by(grid)}")
+        self.found["resized"] = f"clip {_by(clip)} -> grid {_by(grid)}"
 
     def describe(self) -> str:
         """What was found when the model was built, one line a fact."""
-        return "\n".join(self.found)
+        return "\n".join(f"{part:9} {fact}" for part, fact in self.found.items())
 
 
 def attach(
@@ -141,12 +137,11 @@ def attach(
         built = head(channels, found_grid, classes, **head_options)
         head_name = getattr(head, "__name__", type(head).__name__)
     removed = ", ".join(getattr(module, "description", None) or ["nothing"])
-    found = [
-        f"backbone  {name}, {_million(module)} parameters; removed: {removed}",
-        f"tokens    clip {_by(clip)} -> grid {_by(found_grid)} = {_count(found_grid)} tokens of {channels} channels",
-        f"head      {head_name}, {_million(built)} parameters, {classes} classes{_graph(built, found_grid)}",
-    ]
-    log.debug("\n".join(found))
+    found = {
+        "backbone": f"{name}, {_million(module)} parameters; removed: {removed}",
+        "tokens": f"clip {_by(clip)} -> grid {_by(found_grid)} = {_count(found_grid)} tokens of {channels} channels",
+        "head": f"{head_name}, {_million(built)} parameters, {classes} classes{_graph(built, found_grid)}",
+    }
     return Recogniser(module, built, clip, found_grid, grid, found)
 
 

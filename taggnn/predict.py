@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 
-from . import checkpoint, terminal
-from .arguments import Parser
-from .checkpoint import Loaded
-from .data.dataset import load_clip
-from .data.folders import VIDEO_ENDINGS, videos_in
-from .data.video import VideoError
+from taggnn import checkpoint, terminal
+from taggnn.arguments import Parser
+from taggnn.checkpoint import Loaded
+from taggnn.data.dataset import load_clip
+from taggnn.data.folders import VIDEO_ENDINGS, videos_in
+from taggnn.data.video import VideoError
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -9,11 +9,10 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from graphs import NoEdges
-
-from .data.clips import ClipList
-from .heads import TagHead
-from .model import Recogniser
-from .predictions import Predictions, Skipped
+from taggnn.data.clips import ClipList
+from taggnn.heads import TagHead
+from taggnn.model import Recogniser
+from taggnn.predictions import Predictions, Skipped
 
 
 @torch.inference_mode()

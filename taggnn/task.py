@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
-from . import metrics, model
-from .predictions import Skipped
+from taggnn import metrics, model
+from taggnn.predictions import Skipped
 
 
 @dataclass
@@ -55,7 +55,7 @@ class RecognitionTask(pl.LightningModule):
     Args:
         spec: the model, see ``taggnn.model.build``.
         preprocess: how a video becomes a clip at test time, see ``taggnn.data.datamodule``.
-        parting: seed and fractions by which clips are held out where the data come without splits.
+        split_options: seed and fractions by which clips are held out where the data come without splits.
         optimisation: see ``Optimisation``, as a dict.
         seed: every random draw of a training step follows from it and the number of the batch, so that an interrupted run can be
             continued to the same result.
@@ -69,7 +69,7 @@ class RecognitionTask(pl.LightningModule):
         self,
         spec: Mapping[str, Any],
         preprocess: Mapping[str, Any],
-        parting: Mapping[str, Any],
+        split_options: Mapping[str, Any],
         optimisation: Mapping[str, Any] | None = None,
         seed: int = 0,
         weights: str | None = None,
@@ -81,7 +81,7 @@ class RecognitionTask(pl.LightningModule):
             {
                 "spec": dict(spec),
                 "preprocess": dict(preprocess),
-                "parting": dict(parting),
+                "split_options": dict(split_options),
                 "optimisation": asdict(self.optimisation),
                 "seed": seed,
             }

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from .names import unknown
+from taggnn.names import unknown
 
 # A loader process that the system ended, or that found no room to hand its clips over.
 _WORKER = re.compile(

@@ -17,16 +17,16 @@ from jsonargparse import Namespace
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.callbacks.progress import TQDMProgressBar
 
-from . import checkpoint, config, environment, metrics, terminal
-from .atomic import write_text
-from .backbones import BACKBONES
-from .data.datamodule import ClipData
-from .folders import new_folder
-from .history import History
-from .predictions import read_skipped, write_predictions, write_skipped
-from .report import read_results, write_report, write_results
-from .scoring import graph_effect, score
-from .task import RecognitionTask
+from taggnn import checkpoint, config, environment, metrics, terminal
+from taggnn.atomic import write_text
+from taggnn.backbones import BACKBONES
+from taggnn.data.datamodule import ClipData
+from taggnn.folders import new_folder
+from taggnn.history import History
+from taggnn.predictions import read_skipped, write_predictions, write_skipped
+from taggnn.report import read_results, write_report, write_results
+from taggnn.scoring import graph_effect, score
+from taggnn.task import RecognitionTask
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -45,8 +45,8 @@ def main(arguments: Sequence[str]) -> None:
     for head in heads:
         # A run that goes on has its weights in its checkpoint.
         weights = settings.backbone.weights if folder is None and head == settings.head else None
-        found = _task(settings, data, head, weights).model.found
-        print("\n".join(found if head == settings.head else [found[-1]]))
+        built = _task(settings, data, head, weights).model
+        print(built.describe() if head == settings.head else f"beside    {built.found['head']}")
     # Likewise a device that is not there, or a precision that it has not.
     _trainer(settings)
 
@@ -105,8 +105,8 @@ def _task(settings: Namespace, data: ClipData, head: str, weights: str | None) -
         "clip": [data.preprocess["frames"], *data.preprocess["size"]],
         "classes": list(data.classes),
     }
-    parting = {"seed": data.seed, "val_fraction": data.val_fraction, "test_fraction": data.test_fraction}
-    return RecognitionTask(spec, data.preprocess, parting, settings.optim.as_dict(), settings.seed, weights)
+    split_options = {"seed": data.seed, "val_fraction": data.val_fraction, "test_fraction": data.test_fraction}
+    return RecognitionTask(spec, data.preprocess, split_options, settings.optim.as_dict(), settings.seed, weights)
 
 
 def _train(settings: Namespace, data: ClipData, head: str, folder: Path) -> dict[str, Any]:
@@ -176,7 +176,7 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path) -> dict
                 "seconds": trained,
             }
         ],
-        "model": dict(line.split(None, 1) for line in task.model.found),
+        "model": task.model.found,
         "environment": environment.describe(device, settings.seed),
         "durations": {"train": trained, "test": tested},
         "notes": [*data.splits.notes],

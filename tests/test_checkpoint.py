@@ -20,13 +20,13 @@ SPEC = {
     "classes": ["first", "zweite", "三"],
 }
 PREPROCESS = {"frames": 4, "sampling": "uniform", "size": (32, 32), "mean": (0.45,) * 3, "std": (0.225,) * 3}
-PARTING = {"seed": 5, "val_fraction": 0.1, "test_fraction": 0.2}
+SPLIT_OPTIONS = {"seed": 5, "val_fraction": 0.1, "test_fraction": 0.2}
 
 
 def ours(**changes):
     """What Lightning hands to the plugin at the end of an epoch."""
     torch.manual_seed(0)
-    task = RecognitionTask(SPEC, PREPROCESS, PARTING)
+    task = RecognitionTask(SPEC, PREPROCESS, SPLIT_OPTIONS)
     # A fresh classifier and fresh running statistics could be guessed by a model that loads nothing.
     for value in task.state_dict().values():
         value.add_(torch.rand(value.shape).to(value.dtype))
@@ -45,7 +45,7 @@ def test_our_own_checkpoint_rebuilds_its_model(tmp_path):
         assert torch.equal(loaded.recogniser(clip)[0], task.eval()(clip))
     assert loaded.classes == ("first", "zweite", "三")
     assert loaded.preprocess == PREPROCESS
-    assert loaded.parting == PARTING
+    assert loaded.split_options == SPLIT_OPTIONS
     assert loaded.epoch == 8
     assert loaded.source == str(tmp_path / "best.ckpt")
 
@@ -162,7 +162,7 @@ def test_hyper_parameters_that_do_not_fit_the_weights(tmp_path, change, message)
         taggnn.load(tmp_path / "best.ckpt")
 
 
-@pytest.mark.parametrize("lacking", ["spec", "preprocess", "parting"])
+@pytest.mark.parametrize("lacking", ["spec", "preprocess", "split_options"])
 def test_a_checkpoint_that_does_not_say_enough_is_refused(tmp_path, lacking):
     _, content = ours()
     content["hyper_parameters"].pop(lacking)

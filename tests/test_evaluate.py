@@ -143,7 +143,7 @@ def test_other_splits_are_not_read(trained, videos, program, tmp_path):
 def released(trained, videos, program, tmp_path, monkeypatch):
     """Evaluates the tiny run as if it were a published file of 8 classes, whose names are numbers."""
     tiny = checkpoint.load(trained[0] / "best.ckpt")
-    tiny.classes, tiny.parting = tuple(map(str, range(8))), {"seed": 0}
+    tiny.classes, tiny.split_options = tuple(map(str, range(8))), {"seed": 0}
     monkeypatch.setattr(checkpoint, "load", lambda path, dataset: tiny)
 
     def released(*words, root=videos):

@@ -10,7 +10,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch.utils.data import DataLoader
 
 from taggnn.data.clips import NAMED, ClipList
-from taggnn.data.dataset import SHOWN, ClipDataset, collate, eval_sampler, eval_transform
+from taggnn.data.dataset import EVAL_OPTIONS, ClipDataset, collate, eval_sampler, eval_transform
 from taggnn.data.order import ResumableLoader, SeededSampler
 from taggnn.data.splits import SPLITS, Splits, read_splits
 from taggnn.data.synthetic import make_synthetic
@@ -145,7 +145,7 @@ class ClipData(LightningDataModule):
             "sampling": sampling,
             "stride": stride,
             "short_side": short_side,
-            **{option: options[option] for option in SHOWN},
+            **{option: options[option] for option in EVAL_OPTIONS},
         }
         self.sampler = eval_sampler(self.preprocess)
         self._splits: Splits | None = None

@@ -18,7 +18,7 @@ from taggnn.data.transforms import Transform
 from taggnn.data.video import VideoError, read_frames
 
 # Options of the transform that evaluation needs too.
-SHOWN = ("size", "mean", "std", "grey", "stretch", "standardise")
+EVAL_OPTIONS = ("size", "mean", "std", "grey", "stretch", "standardise")
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def eval_sampler(preprocess: dict[str, Any]) -> sampling.Sampler:
 
 def eval_transform(preprocess: dict[str, Any]) -> Transform:
     """The transform of evaluation that a checkpoint's ``preprocess`` describes."""
-    return Transform(**{option: preprocess[option] for option in SHOWN})
+    return Transform(**{option: preprocess[option] for option in EVAL_OPTIONS})
 
 
 def load_clip(path: str, preprocess: dict[str, Any], start: float | None = None, stop: float | None = None) -> Tensor:

@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import nn
 
-from ..names import unknown
-from .pool import PoolHead
-from .tag import TagHead
+from taggnn.heads.pool import PoolHead
+from taggnn.heads.tag import TagHead
+from taggnn.names import unknown
 
 # name -> builder(channels, grid, classes, **options)
 HEADS: dict[str, Callable[..., nn.Module]] = {

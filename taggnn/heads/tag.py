@@ -9,10 +9,9 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from graphs import Topology, parse
-
-from ..layers import GraphLayer, PositionTable, encoder
-from ..layers import readout as build_readout
-from ..names import unknown
+from taggnn.layers import GraphLayer, PositionTable, encoder
+from taggnn.layers import readout as build_readout
+from taggnn.names import unknown
 
 
 class TagHead(nn.Module):

@@ -9,9 +9,8 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from graphs import Graph, Topology
-
-from ..names import unknown
-from . import pyg
+from taggnn.kernels import pyg
+from taggnn.names import unknown
 
 # (conv, x (B, N, C), graph of one clip) -> (B, N, C')
 Kernel = Callable[[nn.Module, Tensor, Graph], Tensor]
