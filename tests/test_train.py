@@ -20,7 +20,9 @@ FILES = "config.yaml metrics.csv best.ckpt last.ckpt predictions.csv skipped.csv
 BAD = ("empty", "text", "truncated", "audio", "no_frames")
 # Ends the process with a signal when training has begun so many batches, over all heads.
 KILLED = """
-import os, sys
+import os, signal, sys
+# Started in the background of a script, a process ignores SIGINT, and so do its children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from taggnn import terminal, train
 from taggnn.task import RecognitionTask
 begin, left = RecognitionTask.on_train_batch_start, [int(sys.argv[1])]
