@@ -17,9 +17,9 @@ from taggnn.data.clips import existing_root
 from taggnn.data.datamodule import ClipData
 from taggnn.data.folders import read as read_folders
 from taggnn.data.folders import subfolders
-from taggnn.folders import new_folder
 from taggnn.predictions import Predictions, Skipped, write_predictions, write_skipped
 from taggnn.report import write_report, write_results
+from taggnn.run_folder import new_folder
 from taggnn.scoring import graph_effect, score
 
 # Rows of the per-class table on the screen; the report has all of them.

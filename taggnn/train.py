@@ -21,10 +21,10 @@ from taggnn import checkpoint, config, environment, metrics, terminal
 from taggnn.atomic import write_text
 from taggnn.backbones import BACKBONES
 from taggnn.data.datamodule import ClipData
-from taggnn.folders import new_folder
 from taggnn.history import History
 from taggnn.predictions import read_skipped, write_predictions, write_skipped
 from taggnn.report import read_results, write_report, write_results
+from taggnn.run_folder import new_folder
 from taggnn.scoring import graph_effect, score
 from taggnn.task import RecognitionTask
 

@@ -21,7 +21,7 @@ FLOORS = [
     ["heads", "backbones", "data"],
     # report is a program too, but train and evaluate write reports by its functions.
     [
-        *("arguments", "environment", "folders", "terminal"),
+        *("arguments", "environment", "run_folder", "terminal"),
         *("metrics", "pictures", "page", "predictions", "history", "report"),
         *("model", "task", "checkpoint", "scoring", "config"),
     ],

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from taggnn.folders import new_folder
+from taggnn.run_folder import new_folder
 
 
 def test_two_of_one_second_are_two(tmp_path):
