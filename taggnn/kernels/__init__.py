@@ -1,39 +1,70 @@
-"""How a convolution is computed on a graph: one function per implementation, none of which owns a weight.
+"""How a convolution is computed on a graph: one file per implementation, none of which owns a weight.
 
-A kernel is ``(conv, x, graph) -> out``: the PyG convolution keeps the weights and says what is right, the kernel says how
-fast. Checkpoints therefore do not depend on it, and two kernels can be compared weight for weight.
+A kernel is ``(conv, x) -> out``, made once for a topology and a grid: the PyG convolution keeps the weights and says what is right,
+the kernel says how fast. Checkpoints therefore do not depend on it, and two kernels can be compared weight for weight.
+
+To add an implementation: a file with ``propagation(family, topology, grid) -> nn.Module``, which computes a family of
+``taggnn.kernels.operators`` or raises a ValueError that says why not, and its name in ``IMPLS``.
 """
 
-from collections.abc import Callable
+import importlib
+from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
-from graphs import Graph, Topology
-from taggnn.kernels import pyg
+from graphs import Topology
+from taggnn.kernels import operators, pyg
+from taggnn.kernels.kernel import Kernel
 from taggnn.names import unknown
 
-# (conv, x (B, N, C), graph of one clip) -> (B, N, C')
-Kernel = Callable[[nn.Module, Tensor, Graph], Tensor]
+# Imported at first use, because torch-scatter and Triton need not be there.
+IMPLS: dict[str, str] = {
+    "pyg": "PyG's message passing over the edge list, the reference; any convolution, any topology",
+    "scatter": "torch-scatter segments over the edge list in CSR form; any topology",
+    "dense": "masked N x N matrices; any topology",
+    "structured": "closed forms and blocks of clique and chain, without an edge list",
+    "flex": "FlexAttention with a block mask; CUDA",
+    "triton": "fused attention over frames and their neighbours; CUDA",
+}
 
-IMPLS: dict[str, Callable[[nn.Module, Topology], Kernel]] = {"pyg": pyg.kernel}
 
-
-def find(conv: nn.Module, topology: Topology, impl: str = "auto") -> Kernel:
-    """Finds the kernel that computes a convolution on a topology; asked once, when the layer is built.
+def find(conv: nn.Module, topology: Topology, grid: Sequence[int], impl: str = "auto") -> nn.Module:
+    """Builds the kernel that computes a convolution on a topology and grid; asked once, when the layer is built.
 
     Args:
-        conv: the convolution that owns the weights.
+        conv: the convolution that owns the weights; not kept.
         topology: the rule it will run on.
-        impl: a name of ``IMPLS``, or "auto" for the fastest one that is proven equal (today "pyg").
+        grid: (T, H, W) tokens of one clip.
+        impl: a name of ``IMPLS``, or "auto" (default): "structured" where it supports the convolution, its options and the
+            topology, else "pyg". "flex" and "triton" are taken by name only.
 
     Returns:
-        A function ``(conv, x, graph) -> out`` with **Shapes** x (B, N, C) -> out (B, N, C').
+        A module without parameters and without saved buffers, ``kernel(conv, x)`` with **Shapes** x (B, N, C) -> (B, N, C');
+        ``kernel.impl`` is the implementation's name.
 
     Raises:
-        ValueError: ``impl`` is unknown, or refuses this convolution or topology.
+        ValueError: ``impl`` is unknown, or refuses this convolution, one of its options, or the topology; or the package it
+            needs is not there.
     """
+    grid = topology.checked(grid)
     if impl == "auto":
-        return pyg.kernel(conv, topology)
+        try:
+            return find(conv, topology, grid, "structured")
+        except ValueError:
+            return find(conv, topology, grid, "pyg")
     if impl not in IMPLS:
         raise unknown("implementation", impl, ["auto", *IMPLS])
-    return IMPLS[impl](conv, topology)
+    if impl == "pyg":
+        return pyg.EdgeList(conv, topology, grid)
+    try:
+        operator = operators.read(conv)
+        module = importlib.import_module(f"taggnn.kernels.{impl}")
+        return Kernel(impl, operator, module.propagation(operator.family, topology, grid))
+    except ValueError as error:
+        raise ValueError(f"impl {impl}: {error}") from error
+    except ImportError as error:
+        package = {"scatter": "torch-scatter", "triton": "triton"}.get(impl, impl)
+        raise ValueError(
+            f"impl {impl} needs the package {package}, which cannot be imported ({error}); possible without it: auto, pyg, "
+            "structured, dense"
+        ) from error

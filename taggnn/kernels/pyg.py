@@ -4,19 +4,67 @@ Axes: B clips, N nodes of one clip, E edges of one clip, C channels.
 """
 
 import inspect
+from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
-from graphs import Graph, Topology
+from graphs import Topology, graph
 
 
-def kernel(conv: nn.Module, topology: Topology):
-    """Returns the reference kernel of any PyG convolution; one that tells edge types apart is given them.
+class EdgeList(nn.Module):
+    """The reference kernel of any PyG convolution; one that tells edge types apart is given them.
+
+    Args:
+        conv: the convolution; asked for what its ``forward`` takes, and not kept.
+        topology: the rule that gives the edges.
+        grid: (T, H, W) tokens of one clip.
+
+    **Shapes:** ``kernel(conv, x)``: x (B, N, C) -> (B, N, C').
 
     Raises:
         ValueError: ``conv.forward`` cannot be called as ``(x, edge_index)`` or ``(x, edge_index, edge_type=...)``, or ``conv``
             keeps the edges of its first call.
     """
+
+    impl = "pyg"
+
+    def __init__(self, conv: nn.Module, topology: Topology, grid: Sequence[int]) -> None:
+        super().__init__()
+        self._typed = _takes_types(conv)
+        one = graph(topology, grid)
+        self.nodes = one.num_nodes
+        # Not saved: they follow from topology and grid.
+        self.register_buffer("edge_index", one.edge_index, persistent=False)
+        self.register_buffer("edge_type", one.edge_type if self._typed else None, persistent=False)
+        self._batch: tuple[int, Tensor, Tensor | None] | None = None
+
+    def forward(self, conv: nn.Module, x: Tensor) -> Tensor:
+        edge_index, edge_type = self._batched(x.shape[0])
+        types = {"edge_type": edge_type} if self._typed else {}
+        return conv(x.flatten(0, 1), edge_index, **types).unflatten(0, x.shape[:2])
+
+    def _batched(self, clips: int) -> tuple[Tensor, Tensor | None]:
+        """The edges of ``clips`` copies side by side; those of the last size are kept."""
+        if torch.compiler.is_compiling():
+            return self._repeated(clips)
+        if self._batch is None or self._batch[0] != clips or self._batch[1].device != self.edge_index.device:
+            # Made under inference mode, they could never again take part in training.
+            with torch.inference_mode(False):
+                self._batch = (clips, *self._repeated(clips))
+        return self._batch[1:]
+
+    def _repeated(self, clips: int) -> tuple[Tensor, Tensor | None]:
+        start = self.nodes * torch.arange(clips, device=self.edge_index.device)[:, None]
+        edge_index = (self.edge_index[:, None] + start).flatten(1)
+        return edge_index, self.edge_type.repeat(clips) if self._typed else None
+
+    def __getstate__(self) -> dict:
+        # Copies and pickles make the batch again.
+        return {**self.__dict__, "_batch": None}
+
+
+def _takes_types(conv: nn.Module) -> bool:
     if getattr(conv, "cached", False):
         # It would go on with them for batches of another size and for another topology, and say nothing.
         raise ValueError(
@@ -36,14 +84,4 @@ def kernel(conv: nn.Module, topology: Topology):
             f"{type(conv).__name__}.forward takes ({', '.join(parameters)}); a grid of tokens can give it x, edge_index "
             "and edge_type only: wrap it in a class of your own that needs no more"
         )
-    return _typed if "edge_type" in parameters else _plain
-
-
-def _plain(conv: nn.Module, x: Tensor, graph: Graph) -> Tensor:
-    edge_index, _ = graph.batched(x.shape[0])
-    return conv(x.flatten(0, 1), edge_index).unflatten(0, x.shape[:2])
-
-
-def _typed(conv: nn.Module, x: Tensor, graph: Graph) -> Tensor:
-    edge_index, edge_type = graph.batched(x.shape[0])
-    return conv(x.flatten(0, 1), edge_index, edge_type=edge_type).unflatten(0, x.shape[:2])
+    return "edge_type" in parameters

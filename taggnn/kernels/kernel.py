@@ -1,0 +1,43 @@
+"""The form of every kernel: a module without weights, made for one topology and grid, that computes a convolution there.
+
+Axes: B clips, N nodes of one clip, C channels.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from taggnn.kernels.operators import Operator, check_unwatched
+
+
+class Kernel(nn.Module):
+    """Computes a convolution by an implementation's way to propagate its family.
+
+    The convolution is given with each call and never becomes a part of the kernel, so that weights, checkpoints and optimisers
+    do not depend on the implementation.
+
+    Args:
+        impl: name of the implementation, for the log.
+        operator: the convolution taken apart.
+        propagate: the implementation's module for the operator's family, built for one topology and grid.
+
+    **Shapes:** ``kernel(conv, x)``: x (B, N, C) -> (B, N, C').
+
+    Raises:
+        ValueError: in ``forward``, a hook or an explainer was attached to the convolution since the kernel was built.
+    """
+
+    def __init__(self, impl: str, operator: Operator, propagate: nn.Module) -> None:
+        super().__init__()
+        self.impl = impl
+        self.operator = operator
+        self.propagate = propagate
+
+    def forward(self, conv: nn.Module, x: Tensor) -> Tensor:
+        if not torch.compiler.is_compiling():
+            check_unwatched(conv)
+        clips = x.shape[0]
+        # The convolution's own layers see nodes as rows, as PyG gives them: a BatchNorm1d among them depends on it.
+        flat = x.flatten(0, 1)
+        nodes, rest = self.operator.before(conv, flat)
+        out = self.propagate(*(part.unflatten(0, (clips, -1)) for part in nodes), *rest)
+        return self.operator.after(conv, flat, out.flatten(0, 1)).unflatten(0, (clips, -1))

@@ -1,0 +1,306 @@
+"""What a convolution does with a graph, apart from how: its family, and its own layers before and after.
+
+Every implementation but the reference computes one of five families between them; what stands around a family (projections,
+residuals, gates, biases) is the convolution's own and the same for all implementations. Equal or refused: a convolution is read
+by its exact class, and each of its options is either honoured here or refused by name.
+
+Axes: B clips, N nodes of one clip, M = B*N, C channels, A attention heads, D channels of a head.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A sum over neighbours whose weights the graph alone decides: ``out = A x``, or APPNP's recursion of it.
+
+    Formula: ``out = A x`` where ``teleport`` is None, else ``h <- (1 - teleport) A h + teleport x``, ``steps`` times from h = x.
+
+    Args:
+        norm: "none", weights 1; "mean", 1 / max(degree, 1); "symmetric", ``D^-1/2 (A + I) D^-1/2`` with 0 where the degree is 0.
+        self_loops: a node hears itself; the degree counts it.
+        steps: K.
+        teleport: alpha of APPNP.
+
+    **Shapes:** ``propagate(x, bias)``: x (B, N, C), bias (C,) or None, added to the result -> (B, N, C).
+    """
+
+    norm: Literal["none", "mean", "symmetric"]
+    self_loops: bool = False
+    steps: int = 1
+    teleport: float | None = None
+
+
+@dataclass(frozen=True)
+class Max:
+    """The largest value over the neighbours, channel by channel, 0 without any; equal ones share the gradient.
+
+    **Shapes:** ``propagate(x)``: x (B, N, C) -> (B, N, C).
+    """
+
+
+@dataclass(frozen=True)
+class Additive:
+    """GAT: ``softmax_j(LeakyReLU(s_j + d_i)) v_j``; https://arxiv.org/abs/1710.10903, equation 3.
+
+    Args:
+        slope: of the LeakyReLU.
+        self_loops: a node hears itself.
+
+    **Shapes:** ``propagate(v, s, d, dropout)``: values v (B, N, A, D), score of the source s (B, N, A), score of the target
+    d (B, N, A), probability that a weight is dropped -> (B, N, A, D).
+    """
+
+    slope: float
+    self_loops: bool
+
+
+@dataclass(frozen=True)
+class Dynamic:
+    """GATv2: ``softmax_j(a . LeakyReLU(l_j + r_i)) l_j``; https://arxiv.org/abs/2105.14491, equation 7.
+
+    Args:
+        slope: of the LeakyReLU.
+        self_loops: a node hears itself.
+
+    **Shapes:** ``propagate(l, r, a, dropout)``: source l (B, N, A, D), target r (B, N, A, D), a (A, D), probability that a weight
+    is dropped -> (B, N, A, D).
+    """
+
+    slope: float
+    self_loops: bool
+
+
+@dataclass(frozen=True)
+class Dot:
+    """TransformerConv: ``softmax_j(q_i . k_j / sqrt(D)) v_j``; https://arxiv.org/abs/2009.03509, equations 3 and 4.
+
+    **Shapes:** ``propagate(q, k, v, dropout)``: q, k, v (B, N, A, D), probability that a weight is dropped -> (B, N, A, D).
+    """
+
+
+Family = Sum | Max | Additive | Dynamic | Dot
+
+
+@dataclass(frozen=True)
+class Operator:
+    """A convolution taken apart at its graph.
+
+    Args:
+        family: what happens on the graph.
+        before: ``(conv, x (M, C))`` -> what the family's ``propagate`` takes: the tensors with a row for each node (M, ...), and
+            the rest.
+        after: ``(conv, x (M, C), propagated (M, ...))`` -> (M, C').
+    """
+
+    family: Family
+    before: Callable[[nn.Module, Tensor], tuple[tuple[Tensor, ...], tuple[Any, ...]]]
+    after: Callable[[nn.Module, Tensor, Tensor], Tensor]
+
+
+def read(conv: nn.Module) -> Operator:
+    """Takes a convolution apart, or refuses.
+
+    Raises:
+        ValueError: no implementation but the reference knows this class, or one of its options.
+    """
+    from torch_geometric import nn as pyg
+
+    readers: dict[type, Callable[[nn.Module], Operator]] = {
+        pyg.GCNConv: _gcn,
+        pyg.APPNP: _appnp,
+        pyg.SAGEConv: _sage,
+        pyg.GraphConv: _graphconv,
+        pyg.GINConv: _gin,
+        pyg.GATConv: _gat,
+        pyg.GATv2Conv: _gatv2,
+        pyg.TransformerConv: _transformer,
+    }
+    reader = readers.get(type(conv))
+    if reader is None:
+        known = ", ".join(known.__name__ for known in readers)
+        raise ValueError(
+            f"{type(conv).__module__}.{type(conv).__qualname__} runs on edge lists only (impl pyg); possible: {known}, "
+            "and none of their subclasses"
+        )
+    own = [name for name in ("forward", "propagate", "message", "aggregate", "update", "edge_update") if name in vars(conv)]
+    if own:
+        raise _refused(conv, f"a {own[0]} of its own")
+    for option, usual in (("flow", "source_to_target"), ("node_dim", (-2, 0)), ("decomposed_layers", 1)):
+        value = getattr(conv, option)
+        if value not in (usual if isinstance(usual, tuple) else (usual,)):
+            raise _refused(conv, f"{option}={value!r}")
+    check_unwatched(conv)
+    return reader(conv)
+
+
+def check_unwatched(conv: nn.Module) -> None:
+    """Refuses a convolution whose messages or calls somebody watches: they only happen on the edge list.
+
+    Raises:
+        ValueError: an explainer or a hook is attached to it.
+    """
+    if getattr(conv, "explain", False):
+        raise _refused(conv, "an explainer attached to it")
+    for name, hooks in vars(conv).items():
+        if name.endswith(("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")) and hooks:
+            raise _refused(conv, f"hooks on it ({name.strip('_')})")
+
+
+def _refused(conv: nn.Module, what: str) -> ValueError:
+    return ValueError(f"{type(conv).__name__} with {what} runs on edge lists only: impl pyg")
+
+
+def _summed(conv: nn.Module, *possible: str) -> str:
+    """The aggregation's name, where it is one of ``possible``, exactly PyG's own and without options."""
+    from torch_geometric.nn import aggr
+
+    names = {aggr.SumAggregation: "sum", aggr.MeanAggregation: "mean", aggr.MaxAggregation: "max"}
+    name = names.get(type(conv.aggr_module))
+    if name not in possible:
+        raise _refused(conv, f"aggr={conv.aggr!r}")
+    return name
+
+
+def _one_input(conv: nn.Module) -> None:
+    if not isinstance(conv.in_channels, int):
+        raise _refused(conv, f"in_channels={conv.in_channels!r}, other ones for sources than for targets")
+
+
+def _gcn(conv: nn.Module) -> Operator:
+    _summed(conv, "sum")
+    if conv.improved:
+        # PyG 2.8 gives it no effect without edge weights; what another version does is not known here.
+        raise _refused(conv, "improved=True")
+    if conv.cached:
+        raise _refused(conv, "cached=True")
+    family = Sum("symmetric" if conv.normalize else "none", bool(conv.add_self_loops and conv.normalize))
+    return Operator(family, lambda conv, x: ((conv.lin(x),), (conv.bias,)), lambda conv, x, out: out)
+
+
+def _appnp(conv: nn.Module) -> Operator:
+    _summed(conv, "sum")
+    if conv.cached:
+        raise _refused(conv, "cached=True")
+    if conv.dropout:
+        raise _refused(conv, f"dropout={conv.dropout} on its edges")
+    loops = bool(conv.add_self_loops and conv.normalize)
+    family = Sum("symmetric" if conv.normalize else "none", loops, conv.K, conv.alpha)
+    return Operator(family, lambda conv, x: ((x,), (None,)), lambda conv, x, out: out)
+
+
+def _neighbours(conv: nn.Module) -> tuple[Family, tuple[None, ...]]:
+    """The family of SAGE, GraphConv and GIN, and what it takes beside the nodes."""
+    aggr = _summed(conv, "sum", "mean", "max")
+    return (Max(), ()) if aggr == "max" else (Sum("mean" if aggr == "mean" else "none"), (None,))
+
+
+def _sage(conv: nn.Module) -> Operator:
+    family, rest = _neighbours(conv)
+    _one_input(conv)
+
+    def before(conv: nn.Module, x: Tensor) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
+        return (conv.lin(x).relu() if conv.project else x,), rest
+
+    def after(conv: nn.Module, x: Tensor, out: Tensor) -> Tensor:
+        out = conv.lin_l(out)
+        if conv.root_weight:
+            out = out + conv.lin_r(x)
+        return F.normalize(out, p=2.0, dim=-1) if conv.normalize else out
+
+    return Operator(family, before, after)
+
+
+def _graphconv(conv: nn.Module) -> Operator:
+    family, rest = _neighbours(conv)
+    _one_input(conv)
+    return Operator(
+        family,
+        lambda conv, x: ((x,), rest),
+        lambda conv, x, out: conv.lin_rel(out) + conv.lin_root(x),
+    )
+
+
+def _gin(conv: nn.Module) -> Operator:
+    family, rest = _neighbours(conv)
+    return Operator(
+        family,
+        lambda conv, x: ((x,), rest),
+        lambda conv, x, out: conv.nn(out + (1 + conv.eps) * x),
+    )
+
+
+def _slope(conv: nn.Module) -> float:
+    # Outside, LeakyReLU falls or bends down: the closed forms rest on it doing neither.
+    if not 0 <= conv.negative_slope <= 1:
+        raise _refused(conv, f"negative_slope={conv.negative_slope}, outside [0, 1]")
+    return float(conv.negative_slope)
+
+
+def _join_heads(conv: nn.Module, x: Tensor, out: Tensor) -> Tensor:
+    out = out.flatten(1) if conv.concat else out.mean(1)
+    if conv.res is not None:
+        out = out + conv.res(x)
+    return out if conv.bias is None else out + conv.bias
+
+
+def _gat(conv: nn.Module) -> Operator:
+    _summed(conv, "sum")
+    _one_input(conv)
+
+    def before(conv: nn.Module, x: Tensor) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
+        v = conv.lin(x).unflatten(-1, (conv.heads, conv.out_channels))
+        # One matrix with a block for each head: one pass over v gives both scores. Scores stay in full precision.
+        with torch.autocast(v.device.type, enabled=False):
+            source, target = (torch.block_diag(*att[0, :, :, None]) for att in (conv.att_src, conv.att_dst))
+            scores = v.flatten(1).to(source.dtype) @ torch.cat([source, target], 1)
+        return (v, scores[:, : conv.heads], scores[:, conv.heads :]), (_dropout(conv),)
+
+    return Operator(Additive(_slope(conv), bool(conv.add_self_loops)), before, _join_heads)
+
+
+def _gatv2(conv: nn.Module) -> Operator:
+    _summed(conv, "sum")
+    _one_input(conv)
+
+    def before(conv: nn.Module, x: Tensor) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
+        left = conv.lin_l(x)
+        right = left if conv.share_weights else conv.lin_r(x)
+        size = (conv.heads, conv.out_channels)
+        return (left.unflatten(-1, size), right.unflatten(-1, size)), (conv.att[0], _dropout(conv))
+
+    return Operator(Dynamic(_slope(conv), bool(conv.add_self_loops)), before, _join_heads)
+
+
+def _transformer(conv: nn.Module) -> Operator:
+    _summed(conv, "sum")
+    _one_input(conv)
+    if conv.edge_dim is not None:
+        raise _refused(conv, f"edge_dim={conv.edge_dim}")
+
+    def before(conv: nn.Module, x: Tensor) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
+        size = (conv.heads, conv.out_channels)
+        projected = tuple(lin(x).unflatten(-1, size) for lin in (conv.lin_query, conv.lin_key, conv.lin_value))
+        return projected, (_dropout(conv),)
+
+    def after(conv: nn.Module, x: Tensor, out: Tensor) -> Tensor:
+        out = out.flatten(1) if conv.concat else out.mean(1)
+        if not conv.root_weight:
+            return out
+        root = conv.lin_skip(x)
+        if conv.lin_beta is None:
+            return out + root
+        beta = conv.lin_beta(torch.cat([out, root, out - root], -1)).sigmoid()
+        return beta * root + (1 - beta) * out
+
+    return Operator(Dot(), before, after)
+
+
+def _dropout(conv: nn.Module) -> float:
+    return conv.dropout if conv.training else 0.0

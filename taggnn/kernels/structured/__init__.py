@@ -1,0 +1,54 @@
+"""Clique and chain without an edge list: closed forms for sums and maxima, blocks and sorted prefix sums for attention.
+
+Axes: T frames, P = H*W places of a frame.
+"""
+
+from collections.abc import Callable, Sequence
+from math import prod
+
+from torch import nn
+
+from graphs import Chain, Clique, NoEdges, Topology, Union
+from taggnn.kernels.operators import Additive, Dot, Dynamic, Family, Max, Sum
+from taggnn.kernels.structured.dot import StructuredDot
+from taggnn.kernels.structured.gat import StructuredGAT
+from taggnn.kernels.structured.gatv2 import StructuredGATv2
+from taggnn.kernels.structured.maximum import StructuredMax
+from taggnn.kernels.structured.sum import StructuredSum
+
+# family -> module of (family, clique, reach, frames, places)
+_MODULES: dict[type, Callable[..., nn.Module]] = {
+    Sum: StructuredSum,
+    Max: StructuredMax,
+    Additive: StructuredGAT,
+    Dynamic: StructuredGATv2,
+    Dot: StructuredDot,
+}
+
+
+def propagation(family: Family, topology: Topology, grid: Sequence[int]) -> nn.Module:
+    """Returns the module that computes a family on cliques and chains.
+
+    Args:
+        family: what is computed.
+        topology: ``Clique``, ``Chain``, both together, or ``NoEdges``.
+        grid: (T, H, W) tokens.
+
+    Raises:
+        ValueError: another topology.
+    """
+    clique, reach = parts(topology)
+    frames, *plane = topology.checked(grid)
+    return _MODULES[type(family)](family, clique, reach, frames, prod(plane))
+
+
+def parts(topology: Topology) -> tuple[bool, int]:
+    """Returns whether the topology has the clique, and how far its chain reaches (0: no chain).
+
+    Raises:
+        ValueError: the topology has other edges than these.
+    """
+    rules = topology.parts if isinstance(topology, Union) else (topology,)
+    if any(type(rule) not in (Clique, Chain, NoEdges) for rule in rules):
+        raise ValueError(f"topology {topology} is not made of clique and chain; possible: clique, chain, clique+chain, none")
+    return any(type(rule) is Clique for rule in rules), max((r.reach for r in rules if type(r) is Chain), default=0)

@@ -1,0 +1,99 @@
+"""The same place in the frames around: values and scores shifted in time, joined under weights, without an edge list.
+
+Axes: B clips, T frames, P places of a frame, A attention heads, D channels of a head, O offsets in frames.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def offsets(frames: int, reach: int, itself: bool = False) -> tuple[int, ...]:
+    """Returns the distances in frames at which a node hears its own place: -reach..reach, 0 only where ``itself``."""
+    reach = min(reach, frames - 1)
+    return tuple(offset for offset in range(-reach, reach + 1) if offset or itself)
+
+
+def shifted(x: Tensor, steps: Sequence[int], fill: float) -> Tensor:
+    """Returns what each node finds at its own place ``o`` frames on, ``fill`` where the clip has no such frame.
+
+    **Shapes:** (B, T, ...) -> (B, T, ..., O).
+    """
+    frames = x.shape[1]
+    found = []
+    for step in steps:
+        edge = x.new_full((), fill).expand(x.shape[0], abs(step), *x.shape[2:])
+        inside = x[:, max(step, 0) : frames + min(step, 0)]
+        found.append(torch.cat([inside, edge] if step > 0 else [edge, inside], 1) if step else x)
+    return torch.stack(found, -1)
+
+
+def weighted(weights: Tensor, values: Tensor, steps: Sequence[int]) -> Tensor:
+    """Sums the values around under weights: ``out[t] = sum_o weights[t, o] values[t + o]``.
+
+    **Shapes:** weights (B, T, P, A, O), values (B, T, P, A, D) -> (B, T, P, A, D).
+    """
+    return _Weighted.apply(weights, values, tuple(steps))
+
+
+def dots(query: Tensor, key: Tensor, steps: Sequence[int]) -> Tensor:
+    """Multiplies each query with the keys around: ``out[t, o] = query[t] . key[t + o]``, -inf outside of the clip.
+
+    **Shapes:** query, key (B, T, P, A, D) -> (B, T, P, A, O).
+    """
+    return _Dots.apply(query, key, tuple(steps))
+
+
+def _spans(frames: int, steps: Sequence[int]) -> Iterator[tuple[int, slice, slice]]:
+    for i, step in enumerate(steps):
+        yield i, slice(max(-step, 0), frames - max(step, 0)), slice(max(step, 0), frames + min(step, 0))
+
+
+# Written by hand because autograd fills a tensor of zeros for every slice.
+class _Weighted(torch.autograd.Function):
+    @staticmethod
+    def forward(weights: Tensor, values: Tensor, steps: tuple[int, ...]) -> Tensor:
+        out = torch.zeros_like(values, dtype=torch.promote_types(weights.dtype, values.dtype))
+        for i, here, there in _spans(values.shape[1], steps):
+            out[:, here].addcmul_(weights[:, here, ..., i, None], values[:, there])
+        return out
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        weights, values, ctx.steps = inputs
+        ctx.save_for_backward(weights, values)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        weights, values = ctx.saved_tensors
+        back, slopes = torch.zeros_like(values), torch.zeros_like(weights)
+        for i, here, there in _spans(values.shape[1], ctx.steps):
+            back[:, there].addcmul_(weights[:, here, ..., i, None], grad[:, here])
+            slopes[:, here, ..., i] = (grad[:, here] * values[:, there]).sum(-1)
+        return slopes, back, None
+
+
+class _Dots(torch.autograd.Function):
+    @staticmethod
+    def forward(query: Tensor, key: Tensor, steps: tuple[int, ...]) -> Tensor:
+        out = query.new_full((*query.shape[:-1], len(steps)), float("-inf"))
+        for i, here, there in _spans(query.shape[1], steps):
+            out[:, here, ..., i] = (query[:, here] * key[:, there]).sum(-1)
+        return out
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        query, key, ctx.steps = inputs
+        ctx.save_for_backward(query, key)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        query, key = ctx.saved_tensors
+        to_query, to_key = torch.zeros_like(query), torch.zeros_like(key)
+        for i, here, there in _spans(query.shape[1], ctx.steps):
+            slope = grad[:, here, ..., i, None]
+            to_query[:, here].addcmul_(slope, key[:, there])
+            to_key[:, there].addcmul_(slope, query[:, here])
+        return to_query, to_key, None
