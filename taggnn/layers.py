@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from graphs import Graph, Topology, graph
+from graphs import Topology
 from taggnn import convs, kernels
 from taggnn.names import unknown
 
@@ -119,9 +119,10 @@ class GraphLayer(nn.Module):
     Args:
         channels: C.
         topology: who hears whom.
+        grid: (T, H, W) tokens of one clip.
         conv: a name of ``taggnn.convs.CONVS`` or a dotted path (default "gat").
         conv_options: further arguments of the convolution, by name.
-        impl: how it is computed; never changes the result (default "auto").
+        impl: how it is computed, a name of ``taggnn.kernels.IMPLS``; never changes the result (default "auto").
         norm: LayerNorm first (default).
         activation: "relu", "gelu" (default), "elu" or "none".
         residual: add the input (default).
@@ -130,13 +131,15 @@ class GraphLayer(nn.Module):
     **Shapes:** (B, T, H, W, C) -> the same.
 
     Raises:
-        ValueError: unknown convolution, option, activation or implementation, or a convolution that does not give C channels.
+        ValueError: unknown convolution, option, activation or implementation, a convolution that does not give C channels, or
+            an implementation that refuses it; in ``forward``, tokens of another grid.
     """
 
     def __init__(
         self,
         channels: int,
         topology: Topology,
+        grid: Sequence[int],
         conv: str = "gat",
         conv_options: dict | None = None,
         impl: str = "auto",
@@ -154,27 +157,39 @@ class GraphLayer(nn.Module):
         self.activation = ACTIVATIONS[activation]()
         self.dropout = nn.Dropout(dropout)
         self.residual = residual
-        self._kernel = kernels.find(self.conv, topology, impl)
+        self.impl = impl
         self._try(conv, channels)
+        self.resize(grid)
 
     def forward(self, x: Tensor, topology: Topology | None = None) -> Tensor:
-        """Propagates once; ``topology`` takes the place of the layer's own, for a diagnosis."""
-        edges = graph(topology or self.topology, x.shape[1:4], x.device)
-        out = self._convolve(self.norm(x), edges)
+        """Propagates once; ``topology`` takes the place of the layer's own, for a diagnosis, and is worked out in the call."""
+        grid = tuple(x.shape[1:4])
+        if grid != self.grid:
+            raise ValueError(
+                f"tokens of grid {grid} given to a graph layer built for {self.grid} (frames, height, width): call resize() first"
+            )
+        kernel = self.kernel
+        if topology is not None and topology != self.topology:
+            kernel = kernels.find(self.conv, topology, grid).to(x.device)
+        out = kernel(self.conv, self.norm(x).flatten(1, 3)).unflatten(1, grid)
         out = self.dropout(self.activation(out))
         return x + out if self.residual else out
 
-    def _convolve(self, x: Tensor, edges: Graph) -> Tensor:
-        return self._kernel(self.conv, x.flatten(1, 3), edges).unflatten(1, x.shape[1:4])
+    def resize(self, grid: Sequence[int]) -> None:
+        """Draws the graph on another token grid."""
+        kernel = kernels.find(self.conv, self.topology, grid, self.impl)
+        place = next((tensor.device for tensor in self.parameters()), None)
+        self.grid = tuple(grid)
+        self.kernel = kernel if place is None else kernel.to(place)
 
     def _try(self, name: str, channels: int) -> None:
         # A convolution from outside may want other inputs or give other sizes: said now, not after the data was read.
-        training, grid = self.conv.training, (2, 1, 2)
-        x = torch.zeros(1, *grid, channels)
+        kernel = kernels.find(self.conv, self.topology, (2, 1, 2), "pyg")
+        training = self.conv.training
+        x = torch.zeros(1, 4, channels)
         try:
             with torch.no_grad():
-                self.conv.eval()
-                out = self._convolve(x, graph(self.topology, grid))
+                out = kernel(self.conv.eval(), x)
         except Exception as error:
             raise ValueError(
                 f"convolution {name} does not run on (x, edge_index): {type(error).__name__}: {error}"

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from graphs import Topology
 from taggnn import backbones, heads
 from taggnn.backbones.tokens import checked_size
+from taggnn.layers import GraphLayer
 
 Grid = tuple[int, int, int]
 # Asked of a module that says nothing about itself.
@@ -194,4 +195,6 @@ def _graph(head: nn.Module, grid: Grid) -> str:
     topology = getattr(head, "topology", None)
     if not isinstance(topology, Topology):
         return ""
-    return f"; graph {topology}, {topology.num_edges(grid):,} edges a clip"
+    impls = sorted({layer.kernel.impl for layer in head.modules() if isinstance(layer, GraphLayer)})
+    how = f", computed by impl {' and '.join(impls)}" if impls else ""
+    return f"; graph {topology}, {topology.num_edges(grid):,} edges a clip{how}"

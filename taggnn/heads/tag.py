@@ -105,6 +105,7 @@ class TagHead(nn.Module):
             GraphLayer(
                 dim,
                 self.topology,
+                self.grid,
                 conv,
                 conv_options,
                 impl,
@@ -171,3 +172,5 @@ class TagHead(nn.Module):
         """Adapts the head to another token grid: the position table is interpolated, the graph is drawn anew."""
         self.position.resize(grid)
         self.grid = tuple(grid)
+        for layer in self.graph:
+            layer.resize(grid)

@@ -1,13 +1,14 @@
 """How a convolution is computed on a graph: one file per implementation, none of which owns a weight.
 
-A kernel is ``(conv, x) -> out``, made once for a topology and a grid: the PyG convolution keeps the weights and says what is right,
-the kernel says how fast. Checkpoints therefore do not depend on it, and two kernels can be compared weight for weight.
+A kernel is ``(conv, x) -> out``, made once for a topology and a grid: the PyG convolution keeps the weights and says what is
+right, the kernel says how fast. Checkpoints therefore do not depend on it, and two kernels can be compared weight for weight.
 
 To add an implementation: a file with ``propagation(family, topology, grid) -> nn.Module``, which computes a family of
 ``taggnn.kernels.operators`` or raises a ValueError that says why not, and its name in ``IMPLS``.
 """
 
 import importlib
+import logging
 from collections.abc import Sequence
 
 from torch import nn
@@ -16,6 +17,8 @@ from graphs import Topology
 from taggnn.kernels import operators, pyg
 from taggnn.kernels.kernel import Kernel
 from taggnn.names import unknown
+
+log = logging.getLogger(__name__)
 
 # Imported at first use, because torch-scatter and Triton need not be there.
 IMPLS: dict[str, str] = {
@@ -50,7 +53,8 @@ def find(conv: nn.Module, topology: Topology, grid: Sequence[int], impl: str = "
     if impl == "auto":
         try:
             return find(conv, topology, grid, "structured")
-        except ValueError:
+        except ValueError as error:
+            log.info("%s on %s is computed on its edge list (impl pyg): %s", type(conv).__name__, topology, error)
             return find(conv, topology, grid, "pyg")
     if impl not in IMPLS:
         raise unknown("implementation", impl, ["auto", *IMPLS])

@@ -9,6 +9,7 @@ Axes: B clips, N nodes of one clip, M = B*N, C channels, A attention heads, D ch
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -87,6 +88,9 @@ class Dot:
 
 Family = Sum | Max | Additive | Dynamic | Dot
 
+# What a family's propagate takes: the tensors with a row for each node (M, ...), and the rest.
+Inputs = tuple[tuple[Tensor, ...], tuple[Any, ...]]
+
 
 @dataclass(frozen=True)
 class Operator:
@@ -94,13 +98,12 @@ class Operator:
 
     Args:
         family: what happens on the graph.
-        before: ``(conv, x (M, C))`` -> what the family's ``propagate`` takes: the tensors with a row for each node (M, ...), and
-            the rest.
+        before: ``(conv, x (M, C))`` -> what the family's ``propagate`` takes.
         after: ``(conv, x (M, C), propagated (M, ...))`` -> (M, C').
     """
 
     family: Family
-    before: Callable[[nn.Module, Tensor], tuple[tuple[Tensor, ...], tuple[Any, ...]]]
+    before: Callable[[nn.Module, Tensor], Inputs]
     after: Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
@@ -129,7 +132,9 @@ def read(conv: nn.Module) -> Operator:
             f"{type(conv).__module__}.{type(conv).__qualname__} runs on edge lists only (impl pyg); possible: {known}, "
             "and none of their subclasses"
         )
-    own = [name for name in ("forward", "propagate", "message", "aggregate", "update", "edge_update") if name in vars(conv)]
+    own = [
+        name for name in ("forward", "propagate", "message", "aggregate", "update", "edge_update") if name in vars(conv)
+    ]
     if own:
         raise _refused(conv, f"a {own[0]} of its own")
     for option, usual in (("flow", "source_to_target"), ("node_dim", (-2, 0)), ("decomposed_layers", 1)):
@@ -173,6 +178,15 @@ def _one_input(conv: nn.Module) -> None:
         raise _refused(conv, f"in_channels={conv.in_channels!r}, other ones for sources than for targets")
 
 
+# Layers before and after are functions of this file, not of a call, so that kernels can be pickled and copied.
+def _unchanged(conv: nn.Module, x: Tensor, rest: tuple[None, ...] = (None,)) -> Inputs:
+    return (x,), rest
+
+
+def _as_it_is(conv: nn.Module, x: Tensor, out: Tensor) -> Tensor:
+    return out
+
+
 def _gcn(conv: nn.Module) -> Operator:
     _summed(conv, "sum")
     if conv.improved:
@@ -181,7 +195,11 @@ def _gcn(conv: nn.Module) -> Operator:
     if conv.cached:
         raise _refused(conv, "cached=True")
     family = Sum("symmetric" if conv.normalize else "none", bool(conv.add_self_loops and conv.normalize))
-    return Operator(family, lambda conv, x: ((conv.lin(x),), (conv.bias,)), lambda conv, x, out: out)
+    return Operator(family, _gcn_before, _as_it_is)
+
+
+def _gcn_before(conv: nn.Module, x: Tensor) -> Inputs:
+    return (conv.lin(x),), (conv.bias,)
 
 
 def _appnp(conv: nn.Module) -> Operator:
@@ -191,8 +209,7 @@ def _appnp(conv: nn.Module) -> Operator:
     if conv.dropout:
         raise _refused(conv, f"dropout={conv.dropout} on its edges")
     loops = bool(conv.add_self_loops and conv.normalize)
-    family = Sum("symmetric" if conv.normalize else "none", loops, conv.K, conv.alpha)
-    return Operator(family, lambda conv, x: ((x,), (None,)), lambda conv, x, out: out)
+    return Operator(Sum("symmetric" if conv.normalize else "none", loops, conv.K, conv.alpha), _unchanged, _as_it_is)
 
 
 def _neighbours(conv: nn.Module) -> tuple[Family, tuple[None, ...]]:
@@ -204,36 +221,37 @@ def _neighbours(conv: nn.Module) -> tuple[Family, tuple[None, ...]]:
 def _sage(conv: nn.Module) -> Operator:
     family, rest = _neighbours(conv)
     _one_input(conv)
+    return Operator(family, partial(_sage_before, rest=rest), _sage_after)
 
-    def before(conv: nn.Module, x: Tensor) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
-        return (conv.lin(x).relu() if conv.project else x,), rest
 
-    def after(conv: nn.Module, x: Tensor, out: Tensor) -> Tensor:
-        out = conv.lin_l(out)
-        if conv.root_weight:
-            out = out + conv.lin_r(x)
-        return F.normalize(out, p=2.0, dim=-1) if conv.normalize else out
+def _sage_before(conv: nn.Module, x: Tensor, rest: tuple[None, ...]) -> Inputs:
+    return (conv.lin(x).relu() if conv.project else x,), rest
 
-    return Operator(family, before, after)
+
+def _sage_after(conv: nn.Module, x: Tensor, out: Tensor) -> Tensor:
+    out = conv.lin_l(out)
+    if conv.root_weight:
+        out = out + conv.lin_r(x)
+    return F.normalize(out, p=2.0, dim=-1) if conv.normalize else out
 
 
 def _graphconv(conv: nn.Module) -> Operator:
     family, rest = _neighbours(conv)
     _one_input(conv)
-    return Operator(
-        family,
-        lambda conv, x: ((x,), rest),
-        lambda conv, x, out: conv.lin_rel(out) + conv.lin_root(x),
-    )
+    return Operator(family, partial(_unchanged, rest=rest), _graphconv_after)
+
+
+def _graphconv_after(conv: nn.Module, x: Tensor, out: Tensor) -> Tensor:
+    return conv.lin_rel(out) + conv.lin_root(x)
 
 
 def _gin(conv: nn.Module) -> Operator:
     family, rest = _neighbours(conv)
-    return Operator(
-        family,
-        lambda conv, x: ((x,), rest),
-        lambda conv, x, out: conv.nn(out + (1 + conv.eps) * x),
-    )
+    return Operator(family, partial(_unchanged, rest=rest), _gin_after)
+
+
+def _gin_after(conv: nn.Module, x: Tensor, out: Tensor) -> Tensor:
+    return conv.nn(out + (1 + conv.eps) * x)
 
 
 def _slope(conv: nn.Module) -> float:
@@ -253,29 +271,29 @@ def _join_heads(conv: nn.Module, x: Tensor, out: Tensor) -> Tensor:
 def _gat(conv: nn.Module) -> Operator:
     _summed(conv, "sum")
     _one_input(conv)
+    return Operator(Additive(_slope(conv), bool(conv.add_self_loops)), _gat_before, _join_heads)
 
-    def before(conv: nn.Module, x: Tensor) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
-        v = conv.lin(x).unflatten(-1, (conv.heads, conv.out_channels))
-        # One matrix with a block for each head: one pass over v gives both scores. Scores stay in full precision.
-        with torch.autocast(v.device.type, enabled=False):
-            source, target = (torch.block_diag(*att[0, :, :, None]) for att in (conv.att_src, conv.att_dst))
-            scores = v.flatten(1).to(source.dtype) @ torch.cat([source, target], 1)
-        return (v, scores[:, : conv.heads], scores[:, conv.heads :]), (_dropout(conv),)
 
-    return Operator(Additive(_slope(conv), bool(conv.add_self_loops)), before, _join_heads)
+def _gat_before(conv: nn.Module, x: Tensor) -> Inputs:
+    v = conv.lin(x).unflatten(-1, (conv.heads, conv.out_channels))
+    # One matrix with a block for each head: one pass over v gives both scores. Scores stay in full precision.
+    with torch.autocast(v.device.type, enabled=False):
+        source, target = (torch.block_diag(*att[0, :, :, None]) for att in (conv.att_src, conv.att_dst))
+        scores = v.flatten(1).to(source.dtype) @ torch.cat([source, target], 1)
+    return (v, scores[:, : conv.heads], scores[:, conv.heads :]), (_dropout(conv),)
 
 
 def _gatv2(conv: nn.Module) -> Operator:
     _summed(conv, "sum")
     _one_input(conv)
+    return Operator(Dynamic(_slope(conv), bool(conv.add_self_loops)), _gatv2_before, _join_heads)
 
-    def before(conv: nn.Module, x: Tensor) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
-        left = conv.lin_l(x)
-        right = left if conv.share_weights else conv.lin_r(x)
-        size = (conv.heads, conv.out_channels)
-        return (left.unflatten(-1, size), right.unflatten(-1, size)), (conv.att[0], _dropout(conv))
 
-    return Operator(Dynamic(_slope(conv), bool(conv.add_self_loops)), before, _join_heads)
+def _gatv2_before(conv: nn.Module, x: Tensor) -> Inputs:
+    left = conv.lin_l(x)
+    right = left if conv.share_weights else conv.lin_r(x)
+    size = (conv.heads, conv.out_channels)
+    return (left.unflatten(-1, size), right.unflatten(-1, size)), (conv.att[0], _dropout(conv))
 
 
 def _transformer(conv: nn.Module) -> Operator:
@@ -283,23 +301,24 @@ def _transformer(conv: nn.Module) -> Operator:
     _one_input(conv)
     if conv.edge_dim is not None:
         raise _refused(conv, f"edge_dim={conv.edge_dim}")
+    return Operator(Dot(), _transformer_before, _transformer_after)
 
-    def before(conv: nn.Module, x: Tensor) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
-        size = (conv.heads, conv.out_channels)
-        projected = tuple(lin(x).unflatten(-1, size) for lin in (conv.lin_query, conv.lin_key, conv.lin_value))
-        return projected, (_dropout(conv),)
 
-    def after(conv: nn.Module, x: Tensor, out: Tensor) -> Tensor:
-        out = out.flatten(1) if conv.concat else out.mean(1)
-        if not conv.root_weight:
-            return out
-        root = conv.lin_skip(x)
-        if conv.lin_beta is None:
-            return out + root
-        beta = conv.lin_beta(torch.cat([out, root, out - root], -1)).sigmoid()
-        return beta * root + (1 - beta) * out
+def _transformer_before(conv: nn.Module, x: Tensor) -> Inputs:
+    size = (conv.heads, conv.out_channels)
+    projected = tuple(lin(x).unflatten(-1, size) for lin in (conv.lin_query, conv.lin_key, conv.lin_value))
+    return projected, (_dropout(conv),)
 
-    return Operator(Dot(), before, after)
+
+def _transformer_after(conv: nn.Module, x: Tensor, out: Tensor) -> Tensor:
+    out = out.flatten(1) if conv.concat else out.mean(1)
+    if not conv.root_weight:
+        return out
+    root = conv.lin_skip(x)
+    if conv.lin_beta is None:
+        return out + root
+    beta = conv.lin_beta(torch.cat([out, root, out - root], -1)).sigmoid()
+    return beta * root + (1 - beta) * out
 
 
 def _dropout(conv: nn.Module) -> float:

@@ -3,22 +3,25 @@
 Axes: B clips, T frames, P places of a frame, N = T*P nodes, C channels.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from taggnn.kernels.operators import Sum
 
-# Above, a time matrix is cut into bands of this many frames, so that the cost stays linear in T.
-_WHOLE = 32
+# Frames that one time matrix spans at most; beyond, only its band that is not zero is multiplied: the cost stays linear.
+_SPAN = 64
 
 
 class StructuredSum(nn.Module):
     """Computes any ``Sum`` on clique and chain as ``out = (L x I_P + G x J) x`` with T x T matrices L (local) and G (global).
 
-    Source: ours. The adjacency of clique + chain is ``I_T x (J - I_P) + chain x I_P``, J the P x P matrix of ones; its degree
-    depends on the frame alone, so a normalisation scales L and G. Such operators multiply into one another,
-    ``(L1, G1)(L2, G2) = (L1 L2, L1 G2 + G1 L2 + P G1 G2)``, because ``J J = P J``: all steps of APPNP are one pair (L, G), worked
-    out once when the layer is built, and a call costs one pass over x however many steps there are.
+    Source: ours. The adjacency of clique + chain is ``I_T x (J - I_P) + chain x I_P``, J the P x P matrix of ones, and its
+    degrees depend on the frame alone, so that a normalisation only scales L and G. Such operators multiply into one another,
+    ``(L1, G1)(L2, G2) = (L1 L2, L1 G2 + G1 L2 + P G1 G2)``, because ``J J = P J``: all steps of APPNP are one pair, worked out
+    when the layer is built, and a call costs the same however many steps there are.
 
     Args:
         family: which weights.
@@ -33,24 +36,106 @@ class StructuredSum(nn.Module):
     def __init__(self, family: Sum, clique: bool, reach: int, frames: int, places: int) -> None:
         super().__init__()
         self.frames, self.places = frames, places
-        local, everyone = _closed_form(family, clique, reach, frames, places)
-        # Kept exact beside the buffers, so that a change of precision on the way never rounds twice.
-        self._exact = (local, everyone)
-        self._diagonal = bool((everyone - everyone.diag().diag() == 0).all())
-        self._whole_frame = bool((everyone != 0).any())
-        self._mixes = bool((local - torch.eye(frames) * local[0, 0] != 0).any())
-        default = torch.get_default_dtype()
-        self.register_buffer("local", local.to(default), persistent=False)
-        self.register_buffer("everyone", everyone.to(default), persistent=False)
+        local, whole = _closed_form(family, clique, reach, frames, places)
+        self._reads_frames, self._reads_places = bool(whole.any()), bool(local.any())
+        self._same_frame = _is_diagonal(whole)
+        # A number where every frame has the same weight and no other frame is heard.
+        self._scale = float(local[0, 0]) if torch.equal(local, torch.eye(frames).double() * local[0, 0]) else None
+        self.band, self._step = _band(local)
+        if self.band is not None:
+            local = _windows(local, self.band, self._step)
+        # Kept exact beside the buffers: float64 stays float64 whatever precision the layer was made or moved through.
+        self._exact = {"local": local, "whole": whole}
+        for name, matrix in self._exact.items():
+            self.register_buffer(name, matrix.to(torch.get_default_dtype()), persistent=False)
 
     def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
         frames = x.unflatten(1, (self.frames, self.places))
-        local, everyone = self._matrices(x.dtype)
-        out = self._over_time(local, frames)
-        if self._whole_frame:
-            total = frames.sum(2)
-            shared = everyone.diagonal()[:, None] * total if self._diagonal else everyone @ total
-            out = out + (shared if bias is None else shared + bias)[:, :, None]
-        elif bias is not None:
-            out = out + bias
-        return out.flatten(1, 2)
+        out = self._over_time(frames) if self._reads_places else None
+        if self._reads_frames:
+            # In 16 bits the sum of a frame could overflow where its weighted sum does not.
+            wide = torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
+            total, whole = frames.sum(2, dtype=wide), self._matrix("whole", wide)
+            shared = whole.diagonal()[:, None] * total if self._same_frame else whole @ total
+            shared = (shared if bias is None else shared + bias).to(x.dtype)[:, :, None]
+            return (shared.expand_as(frames) if out is None else out.add_(shared)).flatten(1, 2)
+        if out is None:
+            # Nobody is heard; zeros that depend on x, so that a gradient of zeros arrives and not none.
+            out = frames.masked_fill(frames.new_ones((), dtype=torch.bool), 0)
+        return (out if bias is None else out + bias).flatten(1, 2)
+
+    def _over_time(self, frames: Tensor) -> Tensor:
+        """L times x. **Shapes:** (B, T, P, C) -> the same, never x itself."""
+        if self._scale is not None:
+            return frames * self._scale
+        local = self._matrix("local", frames.dtype)
+        flat = frames.flatten(2)
+        if self.band is None:
+            out = local @ flat
+        else:
+            last = local.shape[0] * self._step - self.frames
+            padded = F.pad(flat, (0, 0, self.band, self.band + last))
+            windows = padded.unfold(1, self._step + 2 * self.band, self._step).movedim(-1, 2)
+            out = (local @ windows).flatten(1, 2)[:, : self.frames]
+        return out.unflatten(2, frames.shape[2:])
+
+    def _matrix(self, name: str, dtype: torch.dtype) -> Tensor:
+        buffer = getattr(self, name)
+        if dtype == torch.float64 and buffer.dtype != dtype:
+            return self._exact[name].to(buffer.device)
+        return buffer.to(dtype)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
+        super()._apply(fn, recurse)
+        for name, exact in self._exact.items():
+            buffer = getattr(self, name)
+            if buffer.device.type != "meta":
+                setattr(self, name, exact.to(buffer))
+        return self
+
+
+def _closed_form(family: Sum, clique: bool, reach: int, frames: int, places: int) -> tuple[Tensor, Tensor]:
+    """The pair (L, G) of a family. **Shapes:** two (T, T), float64."""
+    one = torch.eye(frames, dtype=torch.float64)
+    apart = (torch.arange(frames)[:, None] - torch.arange(frames)).abs()
+    local = ((apart > 0) & (apart <= reach)).double()
+    # The clique is everybody less oneself; a self-loop takes the loss back.
+    local = local + one * (int(family.self_loops) - int(clique))
+    whole = one * int(clique)
+    degree = local.sum(1) + places * whole.sum(1)
+    if family.norm == "mean":
+        rows, columns = 1 / degree.clamp(min=1), torch.ones_like(degree)
+    elif family.norm == "symmetric":
+        rows = columns = torch.where(degree > 0, degree, torch.inf).rsqrt()
+    else:
+        rows = columns = torch.ones_like(degree)
+    local, whole = (rows[:, None] * matrix * columns for matrix in (local, whole))
+    if family.teleport is None:
+        return local, whole
+    through, jump = 1 - family.teleport, family.teleport
+    steps_local, steps_whole = one, torch.zeros_like(one)
+    for _ in range(family.steps):
+        steps_whole = through * (local @ steps_whole + whole @ steps_local + places * whole @ steps_whole)
+        steps_local = through * (local @ steps_local) + jump * one
+    return steps_local, steps_whole
+
+
+def _is_diagonal(matrix: Tensor) -> bool:
+    return not bool((matrix - matrix.diagonal().diag()).any())
+
+
+def _band(local: Tensor) -> tuple[int | None, int]:
+    """Half the width of L's band and the frames of a window, (None, 0) where L is small enough or full."""
+    frames = len(local)
+    row, column = local.nonzero(as_tuple=True)
+    band = int((row - column).abs().max()) if len(row) else 0
+    step = max(_SPAN // 2, 2 * band)
+    return (band, step) if frames > max(_SPAN, 2 * step) else (None, 0)
+
+
+def _windows(local: Tensor, band: int, step: int) -> Tensor:
+    """Cuts the band of L into blocks. **Shapes:** (T, T) -> (windows, step, step + 2 band)"""
+    frames = len(local)
+    count = -(-frames // step)
+    padded = F.pad(local, (band, band + count * step - frames, 0, count * step - frames))
+    return torch.stack([padded[i * step : (i + 1) * step, i * step : (i + 1) * step + 2 * band] for i in range(count)])
