@@ -184,7 +184,7 @@ class GraphLayer(nn.Module):
 
     def _try(self, name: str, channels: int) -> None:
         # A convolution from outside may want other inputs or give other sizes: said now, not after the data was read.
-        kernel = kernels.find(self.conv, self.topology, (2, 1, 2), "pyg")
+        kernel = kernels.find(self.conv, self.topology, (2, 1, 2))
         training = self.conv.training
         x = torch.zeros(1, 4, channels)
         try:

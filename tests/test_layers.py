@@ -123,7 +123,7 @@ def test_an_encoder_that_cannot_be_built_is_refused():
 @pytest.mark.parametrize(("grid", "clips"), [((1, 3, 2), 2), ((3, 2, 1), 1)], ids=str)
 def test_a_graph_layer_by_its_formula(name, grid, clips, naive_edges):
     torch.manual_seed(0)
-    layer = GraphLayer(8, Clique() + Chain(), name).double().eval()
+    layer = GraphLayer(8, Clique() + Chain(), grid, name).double().eval()
     nn.init.normal_(layer.norm.weight)
     x = torch.randn(clips, *grid, 8, dtype=torch.float64)
     edge_index, _ = naive_edges(grid)
@@ -140,7 +140,7 @@ def test_a_graph_layer_by_its_formula(name, grid, clips, naive_edges):
 )
 def test_each_part_of_a_graph_layer_can_be_left_out(norm, residual, activation, function):
     torch.manual_seed(0)
-    layer = GraphLayer(8, NoEdges(), "gcn", norm=norm, activation=activation, residual=residual)
+    layer = GraphLayer(8, NoEdges(), (1, 2, 3), "gcn", norm=norm, activation=activation, residual=residual)
     x = torch.randn(1, 1, 2, 3, 8)
     # A GCN without edges is its linear layer.
     out = function(layer.conv.lin(F.layer_norm(x, (8,)) if norm else x) + layer.conv.bias)
@@ -150,7 +150,7 @@ def test_each_part_of_a_graph_layer_can_be_left_out(norm, residual, activation, 
 @pytest.mark.parametrize("name", convs.CONVS)
 def test_permuting_the_places_permutes_the_output(name):
     torch.manual_seed(0)
-    layer = GraphLayer(8, Clique() + Chain(), name).double().eval()
+    layer = GraphLayer(8, Clique() + Chain(), (3, 2, 3), name).double().eval()
     x = torch.randn(2, 3, 2, 3, 8, dtype=torch.float64)
     order = torch.tensor([4, 0, 5, 2, 1, 3])
 
@@ -164,12 +164,14 @@ def test_permuting_the_places_permutes_the_output(name):
 @pytest.mark.parametrize("name", convs.CONVS)
 def test_without_edges_every_node_is_on_its_own(name):
     torch.manual_seed(0)
-    layer = GraphLayer(8, NoEdges(), name).double().eval()
+    layer = GraphLayer(8, NoEdges(), (3, 2, 1), name).double().eval()
+    single = GraphLayer(8, NoEdges(), (1, 1, 1), name).double().eval()
+    single.load_state_dict(layer.state_dict())
     x = torch.randn(2, 3, 2, 1, 8, dtype=torch.float64)
-    alone = layer(x.reshape(12, 1, 1, 1, 8)).reshape(x.shape)
+    alone = single(x.reshape(12, 1, 1, 1, 8)).reshape(x.shape)
     torch.testing.assert_close(layer(x), alone, rtol=1e-10, atol=1e-10)
     # As if the rule of a layer with edges were replaced for once.
-    other = GraphLayer(8, Clique() + Chain(), name).double().eval()
+    other = GraphLayer(8, Clique() + Chain(), (3, 2, 1), name).double().eval()
     other.load_state_dict(layer.state_dict())
     torch.testing.assert_close(other(x, NoEdges()), alone, rtol=1e-10, atol=1e-10)
     assert not torch.allclose(other(x), alone, atol=1e-4)
@@ -177,7 +179,9 @@ def test_without_edges_every_node_is_on_its_own(name):
 
 def test_a_convolution_with_edge_types_learns_them_apart(naive_edges):
     torch.manual_seed(0)
-    layer = GraphLayer(8, Clique() + Chain(), "torch_geometric.nn.RGCNConv", {"num_relations": 2}, norm=False)
+    layer = GraphLayer(
+        8, Clique() + Chain(), (2, 1, 3), "torch_geometric.nn.RGCNConv", {"num_relations": 2}, norm=False
+    )
     x = torch.randn(1, 2, 1, 3, 8)
     edge_index, edge_type = naive_edges((2, 1, 3))
     expected = x + F.gelu(layer.conv(x.reshape(6, 8), edge_index, edge_type)).reshape(x.shape)
@@ -203,20 +207,33 @@ def test_a_convolution_that_does_not_fit_is_refused_when_the_layer_is_built(monk
     own.Halves, own.Stumbles = Halves, Stumbles
     monkeypatch.setitem(sys.modules, "own_convs", own)
     with pytest.raises(ValueError, match=r"own_convs.Halves must give 8 channels per node; it gave 4"):
-        GraphLayer(8, Clique(), "own_convs.Halves")
+        GraphLayer(8, Clique(), (2, 2, 2), "own_convs.Halves")
     with pytest.raises(ValueError, match=r"own_convs.Stumbles does not run on \(x, edge_index\): KeyError: 'weights'"):
-        GraphLayer(8, Clique(), "own_convs.Stumbles")
+        GraphLayer(8, Clique(), (2, 2, 2), "own_convs.Stumbles")
 
 
 def test_the_trial_run_leaves_the_layer_in_training_mode():
-    layer = GraphLayer(8, Clique(), "gat")
+    layer = GraphLayer(8, Clique(), (2, 2, 2), "gat")
     assert layer.training
     assert layer.conv.training
 
 
+def test_a_graph_layer_moves_to_another_grid_and_refuses_others(naive_edges):
+    torch.manual_seed(0)
+    layer = GraphLayer(8, Clique() + Chain(), (2, 1, 2), "gatv2", norm=False).double()
+    x = torch.randn(1, 3, 2, 1, 8, dtype=torch.float64)
+    with pytest.raises(
+        ValueError, match=r"tokens of grid \(3, 2, 1\) given to a graph layer built for \(2, 1, 2\).*resize"
+    ):
+        layer(x)
+    layer.resize((3, 2, 1))
+    expected = x + F.gelu(layer.conv(x.reshape(6, 8), naive_edges((3, 2, 1))[0])).reshape(x.shape)
+    torch.testing.assert_close(layer(x), expected)
+
+
 def test_dropout_of_a_graph_layer_spares_the_residual():
     torch.manual_seed(0)
-    layer = GraphLayer(8, NoEdges(), "gcn", dropout=1.0)
+    layer = GraphLayer(8, NoEdges(), (1, 2, 2), "gcn", dropout=1.0)
     x = torch.randn(1, 1, 2, 2, 8)
     assert torch.equal(layer(x), x)
     assert not torch.equal(layer.eval()(x), x)
@@ -255,4 +272,4 @@ def test_an_unknown_read_out_or_activation_is_refused():
     with pytest.raises(ValueError, match=r"unknown read-out 'men'; did you mean 'mean'"):
         readout("men", 8)
     with pytest.raises(ValueError, match=r"unknown activation 'glu'.*'gelu'"):
-        GraphLayer(8, Clique(), activation="glu")
+        GraphLayer(8, Clique(), (2, 2, 2), activation="glu")

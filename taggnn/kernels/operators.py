@@ -132,15 +132,15 @@ def read(conv: nn.Module) -> Operator:
             f"{type(conv).__module__}.{type(conv).__qualname__} runs on edge lists only (impl pyg); possible: {known}, "
             "and none of their subclasses"
         )
+    for option, usual in (("flow", "source_to_target"), ("node_dim", (-2, 0)), ("decomposed_layers", 1)):
+        value = getattr(conv, option)
+        if value not in (usual if isinstance(usual, tuple) else (usual,)):
+            raise _refused(conv, f"{option}={value!r}")
     own = [
         name for name in ("forward", "propagate", "message", "aggregate", "update", "edge_update") if name in vars(conv)
     ]
     if own:
         raise _refused(conv, f"a {own[0]} of its own")
-    for option, usual in (("flow", "source_to_target"), ("node_dim", (-2, 0)), ("decomposed_layers", 1)):
-        value = getattr(conv, option)
-        if value not in (usual if isinstance(usual, tuple) else (usual,)):
-            raise _refused(conv, f"{option}={value!r}")
     check_unwatched(conv)
     return reader(conv)
 

@@ -50,5 +50,7 @@ def parts(topology: Topology) -> tuple[bool, int]:
     """
     rules = topology.parts if isinstance(topology, Union) else (topology,)
     if any(type(rule) not in (Clique, Chain, NoEdges) for rule in rules):
-        raise ValueError(f"topology {topology} is not made of clique and chain; possible: clique, chain, clique+chain, none")
+        raise ValueError(
+            f"topology {topology} is not made of clique and chain; possible: clique, chain, clique+chain, none"
+        )
     return any(type(rule) is Clique for rule in rules), max((r.reach for r in rules if type(r) is Chain), default=0)

@@ -1,0 +1,65 @@
+"""The structured path as one graph: torch.compile without a break, forward and backward, and torch.export."""
+
+import pytest
+import torch
+
+from graphs import parse
+from taggnn import convs, kernels
+from taggnn.heads.tag import TagHead
+
+GRID = (3, 2, 3)
+CONVS = [*convs.CONVS, "sage-max"]
+
+
+def build(name):
+    torch.manual_seed(0)
+    conv = convs.build(name.partition("-")[0], 8, **({"aggr": "max"} if name.endswith("-max") else {}))
+    return conv, kernels.find(conv, parse("clique+chain"), GRID, "structured")
+
+
+class Held(torch.nn.Module):
+    """A convolution together with its kernel, as a layer holds them."""
+
+    def __init__(self, conv, kernel):
+        super().__init__()
+        self.conv, self.kernel = conv, kernel
+
+    def forward(self, x):
+        return self.kernel(self.conv, x)
+
+
+@pytest.mark.parametrize("name", CONVS)
+def test_compiled_in_one_graph_with_the_same_gradients(name):
+    torch._dynamo.reset()
+    conv, kernel = build(name)
+    # The graphs are traced and run as they are: what the code generator makes of them is PyTorch's affair.
+    compiled = torch.compile(Held(conv, kernel), fullgraph=True, backend="aot_eager")
+    x = torch.randn(2, 18, 8, requires_grad=True)
+    weight = torch.randn(2, 18, 8)
+    (kernel(conv, x) * weight).sum().backward()
+    expected = [x.grad, *(p.grad for p in conv.parameters())]
+    x.grad = None
+    conv.zero_grad()
+    out = compiled(x)
+    torch.testing.assert_close(out, kernel(conv, x), rtol=1e-4, atol=1e-5)
+    (out * weight).sum().backward()
+    for got, value in zip([x.grad, *(p.grad for p in conv.parameters())], expected, strict=True):
+        torch.testing.assert_close(got, value, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CONVS)
+def test_exported(name):
+    conv, kernel = build(name)
+    held = Held(conv, kernel).eval()
+    x = torch.randn(2, 18, 8)
+    with torch.no_grad():
+        program = torch.export.export(held, (x,))
+        torch.testing.assert_close(program.module()(x), held(x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_whole_head_is_exported():
+    torch.manual_seed(0)
+    head = TagHead(8, GRID, 5, encoder_layers=1, encoder_heads=2, readout="attention").eval()
+    tokens = torch.randn(2, *GRID, 8)
+    program = torch.export.export(head, (tokens,))
+    torch.testing.assert_close(program.module()(tokens)[0], head(tokens)[0], rtol=1e-4, atol=1e-5)

@@ -1,0 +1,106 @@
+"""How an implementation is found: by name, or the fastest that is proven; nothing of it is saved."""
+
+import copy
+import pickle
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from graphs import Chain, Clique, Topology, parse
+from taggnn import convs, kernels
+from taggnn.layers import GraphLayer
+
+GRID = (3, 2, 1)
+
+
+@dataclass(frozen=True)
+class Ring(Topology):
+    """Every node hears the one before it, around the clip."""
+
+    def edges(self, grid, device="cpu"):
+        frames, height, width = self.checked(grid)
+        target = torch.arange(frames * height * width, device=device)
+        return torch.stack([target.roll(1), target]), torch.zeros_like(target)
+
+
+@pytest.mark.parametrize("name", convs.CONVS)
+@pytest.mark.parametrize("topology", ["none", "clique", "chain", "clique+chain", "clique+chain(reach=2)"])
+def test_auto_is_structured_where_it_is_proven(name, topology):
+    assert kernels.find(convs.build(name, 8), parse(topology), GRID).impl == "structured"
+
+
+def test_auto_says_why_it_takes_the_edge_list(caplog):
+    conv = convs.build("gcn", 8)
+    with caplog.at_level("INFO", logger="taggnn"):
+        kernel = kernels.find(conv, Ring(), GRID)
+    assert kernel.impl == "pyg"
+    assert (
+        "GCNConv on ring is computed on its edge list (impl pyg): impl structured: topology ring is not made of"
+        in caplog.text
+    )
+    x = torch.randn(1, 6, 8)
+    expected = conv(x[0], Ring().edges(GRID)[0])
+    torch.testing.assert_close(kernel(conv, x)[0], expected)
+    with pytest.raises(ValueError, match=r"impl structured: topology ring is not made of clique and chain; possible"):
+        kernels.find(conv, Ring(), GRID, "structured")
+
+
+def test_a_subclass_of_a_rule_is_another_rule():
+    @dataclass(frozen=True)
+    class Directed(Chain):
+        def edges(self, grid, device="cpu"):
+            (source, target), kind = super().edges(grid, device)
+            forward = source < target
+            return torch.stack([source[forward], target[forward]]), kind[forward]
+
+    assert kernels.find(convs.build("gat", 8), Clique() + Directed(), GRID).impl == "pyg"
+
+
+def test_an_unknown_implementation_is_refused():
+    with pytest.raises(ValueError, match=r"unknown implementation 'pgy'; did you mean 'pyg'\? Possible: auto, pyg, sc"):
+        kernels.find(convs.build("gcn", 8), parse("clique"), GRID, "pgy")
+
+
+def test_a_package_that_is_not_there_is_named(monkeypatch):
+    def missing(name):
+        raise ImportError(f"no {name}")
+
+    conv = convs.build("gcn", 8)
+    monkeypatch.setattr(kernels.importlib, "import_module", missing)
+    with pytest.raises(
+        ValueError, match=r"impl scatter needs the package torch-scatter.*possible without it: auto, pyg"
+    ):
+        kernels.find(conv, parse("clique"), GRID, "scatter")
+
+
+@pytest.mark.parametrize("impl", ["dense", "structured", "pyg"])
+@pytest.mark.parametrize("name", convs.CONVS)
+def test_a_kernel_owns_nothing_and_can_be_copied(name, impl):
+    torch.manual_seed(0)
+    conv = convs.build(name, 8).eval()
+    kernel = kernels.find(conv, parse("clique+chain"), GRID, impl)
+    assert list(kernel.parameters()) == []
+    assert kernel.state_dict() == {}
+    x = torch.randn(2, 6, 8)
+    for other in (copy.deepcopy(kernel), pickle.loads(pickle.dumps(kernel))):
+        torch.testing.assert_close(other(conv, x), kernel(conv, x))
+
+
+def test_checkpoints_do_not_depend_on_the_implementation():
+    layers = [GraphLayer(8, parse("clique+chain"), GRID, "gat", impl=impl) for impl in ("pyg", "dense", "structured")]
+    assert len({tuple(layer.state_dict()) for layer in layers}) == 1
+
+
+def test_no_edge_list_is_made_unless_it_is_run(monkeypatch):
+    def forbidden(self, *args, **kwargs):
+        raise AssertionError("an edge list was made")
+
+    monkeypatch.setattr(Clique, "edges", forbidden)
+    monkeypatch.setattr(Chain, "edges", forbidden)
+    topology = parse("clique+chain(reach=2)")
+    for name in convs.CONVS:
+        layer = GraphLayer(8, topology, (6, 5, 7), name)
+        layer(torch.randn(1, 6, 5, 7, 8)).sum().backward()
+    with pytest.raises(AssertionError, match="an edge list was made"):
+        GraphLayer(8, topology, (6, 5, 7), "gcn", impl="pyg")
