@@ -50,6 +50,11 @@ class StructuredSum(nn.Module):
             self.register_buffer(name, matrix.to(torch.get_default_dtype()), persistent=False)
 
     def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        # Autocast would round float32 features that no layer rounded.
+        with torch.autocast(x.device.type, enabled=False):
+            return self._summed(x, bias)
+
+    def _summed(self, x: Tensor, bias: Tensor | None) -> Tensor:
         frames = x.unflatten(1, (self.frames, self.places))
         out = self._over_time(frames) if self._reads_places else None
         if self._reads_frames:
