@@ -1,0 +1,61 @@
+"""Dot-product attention over frame cliques and chains: blocks of a frame joined with its time in one softmax.
+
+Axes: B clips, T frames, P places of a frame, N = T*P nodes, A attention heads, D channels of a head.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from taggnn.kernels.operators import Dot
+from taggnn.kernels.structured import temporal
+from taggnn.kernels.structured.softmax import Piece, attend, nobody
+
+
+class StructuredDot(nn.Module):
+    """Computes ``Dot`` on clique and chain, at least in float32: a P x P block for each frame, O(P) for the time.
+
+    Source: https://arxiv.org/abs/2009.03509, equations 3 and 4; the blocks are ours.
+
+    Args:
+        family: dot-product attention.
+        clique: the nodes of a frame hear each other.
+        reach: how many frames the chain reaches, 0 for none.
+        frames: T.
+        places: P.
+
+    **Shapes:** q, k, v (B, N, A, D), probability that a weight is dropped -> (B, N, A, D).
+    """
+
+    def __init__(self, family: Dot, clique: bool, reach: int, frames: int, places: int) -> None:
+        super().__init__()
+        self.frames, self.places = frames, places
+        self.clique = clique and places > 1
+        self.steps = temporal.offsets(frames, reach)
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
+        if not self.clique and not self.steps:
+            return nobody(q, k, v)
+        dtype, wide = v.dtype, torch.promote_types(v.dtype, torch.float32)
+        with torch.autocast(v.device.type, enabled=False):
+            q, k, v = (part.to(wide).unflatten(1, (self.frames, self.places)) for part in (q, k, v))
+            level = around = None
+            if self.steps:
+                scores = temporal.dots(q, k, self.steps) * v.shape[-1] ** -0.5
+                level = scores.logsumexp(-1)
+                weights = F.dropout(scores.softmax(-1), dropout)
+                around = temporal.weighted(weights, v, self.steps)
+            out = attend(_Dots(), v, level, around, dropout, (q, k)) if self.clique else around
+        return out.to(dtype).flatten(1, 2)
+
+
+class _Dots:
+    def scores(self, piece: Piece, inputs: tuple[Tensor, ...]) -> Tensor:
+        q, k = piece.targets(inputs[0]), piece.sources(inputs[1])
+        return torch.baddbmm(q.new_zeros(()), q, k.mT, beta=0, alpha=q.shape[-1] ** -0.5)
+
+    def backward(self, piece: Piece, slopes: Tensor, inputs: tuple[Tensor, ...], grads: tuple[Tensor, ...]) -> None:
+        q, k = piece.targets(inputs[0]), piece.sources(inputs[1])
+        nothing, scale = q.new_zeros(()), q.shape[-1] ** -0.5
+        piece.put(grads[0], torch.baddbmm(nothing, slopes, k, beta=0, alpha=scale))
+        piece.add(grads[1], torch.baddbmm(nothing, slopes.mT, q, beta=0, alpha=scale))
