@@ -92,8 +92,8 @@ class DenseSum(nn.Module):
 class DenseMax(nn.Module):
     """Takes the largest value of the neighbours, some targets at a time.
 
-    Equal values share the gradient, and a node without neighbours gets 0. No tensor of N x N x C exists in either direction: a
-    group of targets is worked out again for its gradient.
+    Equal values share the gradient as in PyG, and a node without neighbours gets 0. No tensor of N x N x C exists in either
+    direction: a group of targets is worked out again for its gradient.
 
     Source: GraphSAGE, https://arxiv.org/abs/1706.02216, section 3.3, with the maximum of PyG's ``aggr="max"``.
 
@@ -236,7 +236,15 @@ def _adjacency(family: Sum, one: Graph) -> Tensor:
 
 def _largest(blocked: Tensor, x: Tensor) -> Tensor:
     """**Shapes:** blocked (n, N), x (B, N, C) -> (B, n, C)."""
-    return x[:, None].masked_fill(blocked[..., None], float("-inf")).amax(2)
+    heard = x[:, None].masked_fill(blocked[..., None], float("-inf"))
+    out = heard.amax(2)
+    if not out.requires_grad:
+        return out
+    with torch.no_grad():
+        equal = (heard == out[:, :, None]).sum(2, dtype=torch.promote_types(out.dtype, torch.float32))
+        # PyG's scatter_reduce starts from a 0 that it leaves out of the maximum, but counts where a gradient is shared.
+        share = torch.where(out == 0, equal / (equal + 1), 1).to(out.dtype)
+    return out * share
 
 
 def _by_targets(
