@@ -1,0 +1,123 @@
+"""What the kernels of all families share on the device: where a program stands, tiles, one step of the online softmax.
+
+Axes: B clips, T frames, P places of a frame, M = B*T*P rows, I targets, J sources, D channels of a head.
+"""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def stand(FRAMES: tl.constexpr, PLACES: tl.constexpr, BLOCK: tl.constexpr):
+    """Returns the first row of the program's frame, the frame's number in its clip, and the places of the program."""
+    blocks = tl.cdiv(PLACES, BLOCK)
+    frame = tl.program_id(0) // blocks
+    place = (tl.program_id(0) % blocks) * BLOCK + tl.arange(0, BLOCK)
+    return frame.to(tl.int64) * PLACES, frame % FRAMES, place
+
+
+@triton.jit
+def around(
+    n, start, frame, place, FRAMES: tl.constexpr, PLACES: tl.constexpr, REACH: tl.constexpr, ITSELF: tl.constexpr
+):
+    """Returns the rows of the n-th temporal neighbours, and which of them are there; the node itself is one where ``ITSELF``."""
+    offset = n - REACH
+    if not ITSELF:
+        # The second half begins behind the node itself.
+        offset += n // max(REACH, 1)
+    node = (frame + offset) * PLACES + place
+    return start + offset * PLACES + place, (place < PLACES) & (node >= 0) & (node < FRAMES * PLACES)
+
+
+@triton.jit
+def hears(target, source, PLACES: tl.constexpr, LOOPS: tl.constexpr):
+    """Returns which targets hear which sources of their frame; the two have axes of their own."""
+    heard = (target < PLACES) & (source < PLACES)
+    if not LOOPS:
+        heard &= target != source
+    return heard
+
+
+@triton.jit
+def tile(x, stride, row, valid, head, c, CHANNELS: tl.constexpr):
+    """Loads (rows, channels), 0 outside."""
+    at = x + row[:, None] * stride + head * CHANNELS + c[None, :]
+    return tl.load(at, mask=valid[:, None] & (c < CHANNELS)[None, :], other=0.0)
+
+
+@triton.jit
+def leaky(z, SLOPE: tl.constexpr):
+    return tl.where(z > 0, z, SLOPE * z)
+
+
+@triton.jit
+def bent(slope, z, SLOPE: tl.constexpr):
+    """The gradient ``slope`` behind a LeakyReLU, before it."""
+    return tl.where(z > 0, slope, SLOPE * slope)
+
+
+@triton.jit
+def raised(top, score):
+    """Returns the new maximum, what to subtract from scores (never infinite), and the factor for what was summed before."""
+    new = tl.maximum(top, score)
+    base = tl.where(new == float("-inf"), 0.0, new)
+    return new, base, tl.exp(top - base)
+
+
+@triton.jit
+def logarithm(top, total):
+    """Returns the log-sum-exp; +inf without neighbours, so that every weight found from it is 0."""
+    return tl.where(total > 0, top + tl.log(tl.where(total > 0, total, 1.0)), float("inf"))
+
+
+@triton.jit
+def products(
+    first,
+    x,
+    x_row,
+    x_at,
+    x_valid,
+    y,
+    y_row,
+    y_at,
+    y_valid,
+    head,
+    CHANNELS: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    FLOAT: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """Multiplies rows of x with rows of y over all channels: (X, Y). ``first`` is the tile of x with its first channels."""
+    c = tl.arange(0, BLOCK_D)
+    other = tile(y, y_row, y_at, y_valid, head, c, CHANNELS)
+    total = tl.dot(first.to(other.dtype), tl.trans(other), input_precision=PRECISION, out_dtype=FLOAT)
+    for start in range(BLOCK_D, CHANNELS, BLOCK_D):
+        one = tile(x, x_row, x_at, x_valid, head, start + c, CHANNELS)
+        other = tile(y, y_row, y_at, y_valid, head, start + c, CHANNELS)
+        total = tl.dot(one.to(other.dtype), tl.trans(other), total, input_precision=PRECISION, out_dtype=FLOAT)
+    return total
+
+
+@triton.jit
+def pairs(
+    x,
+    x_row,
+    x_at,
+    x_valid,
+    y,
+    y_row,
+    y_at,
+    y_valid,
+    head,
+    CHANNELS: tl.constexpr,
+    BLOCK: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    FLOAT: tl.constexpr,
+):
+    """Multiplies each row of x with its row of y over all channels: (X,)."""
+    total = tl.zeros((BLOCK,), FLOAT)
+    for start in range(0, CHANNELS, BLOCK_D):
+        c = start + tl.arange(0, BLOCK_D)
+        one = tile(x, x_row, x_at, x_valid, head, c, CHANNELS).to(FLOAT)
+        total += tl.sum(one * tile(y, y_row, y_at, y_valid, head, c, CHANNELS).to(FLOAT), 1)
+    return total

@@ -1,0 +1,318 @@
+"""TransformerConv on cliques and chains: attention inside a frame, joined with the same place in the frames around.
+
+Axes: B clips, T frames, P places of a frame, N nodes, M = B*N rows, A attention heads, D channels of
+a head, I targets, J sources.
+"""
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor, nn
+
+from taggnn.kernels.operators import Dot
+from taggnn.kernels.triton.blocks import blocks
+from taggnn.kernels.triton.device import around, hears, logarithm, pairs, products, raised, stand, tile
+from taggnn.kernels.triton.neighbours import Neighbours, check, launch, rows
+
+
+class TritonDot(nn.Module):
+    """Computes ``Dot`` in one pass forward and two backward.
+
+    Source: FlashAttention-2, https://arxiv.org/abs/2307.08691, algorithms 1 and 2; the temporal neighbours join its softmax.
+
+    Formula, with the weights ``w_ij = exp(q_i . k_j / sqrt(D) - lse_i)``, the gradient g of the result and
+    ``e_ij = w_ij (g_i . v_j - g_i . out_i) / sqrt(D)``: ``dv_j = sum_i w_ij g_i``, ``dk_j = sum_i e_ij q_i``,
+    ``dq_i = sum_j e_ij k_j``.
+
+    Args:
+        family: says no more than its name.
+        near: who hears whom.
+
+    **Shapes:** q, k, v (B, N, A, D), dropout -> (B, N, A, D).
+
+    Raises:
+        ValueError: in ``forward``, dropout, or tensors that are not on a CUDA device.
+    """
+
+    def __init__(self, family: Dot, near: Neighbours) -> None:
+        super().__init__()
+        self.near = near
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
+        check(q, dropout, dot_forward)
+        out, _ = attend(rows(q), rows(k), rows(v), *self.near)
+        return out.unflatten(0, q.shape[:2])
+
+
+@torch.library.custom_op("taggnn::triton_dot", mutates_args=())
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, frames: int, places: int, clique: bool, reach: int
+) -> tuple[Tensor, Tensor]:
+    """Returns what each node hears (M, A, D), and the log-sum-exp of its scores (M, A)."""
+    out, lse = _results(q, k, v, frames, places, clique, reach)
+    size = blocks(places, v)
+    launch(
+        dot_forward,
+        Neighbours(frames, places, clique, reach),
+        size.targets,
+        v,
+        *(q, k, v, out, lse, q.stride(0), k.stride(0), v.stride(0)),
+        loops=False,
+        SCALE=v.shape[2] ** -0.5,
+        **size.constants(),
+    )
+    return out, lse
+
+
+@attend.register_fake
+def _results(q, k, v, frames, places, clique, reach):
+    out = torch.empty_like(v, dtype=torch.promote_types(q.dtype, v.dtype), memory_format=torch.contiguous_format)
+    return out, v.new_empty(v.shape[:2], dtype=torch.promote_types(v.dtype, torch.float32))
+
+
+@torch.library.custom_op("taggnn::triton_dot_backward", mutates_args=())
+def attend_backward(
+    g: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    frames: int,
+    places: int,
+    clique: bool,
+    reach: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns the gradients of q, k and v."""
+    near = Neighbours(frames, places, clique, reach)
+    size = blocks(places, v)
+    to_q, to_k, to_v = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v))
+    delta = torch.empty_like(lse)
+    strides = g.stride(0), q.stride(0), k.stride(0), v.stride(0)
+    options = {"loops": False, "SCALE": v.shape[2] ** -0.5, **size.constants()}
+    launch(dot_targets, near, size.targets, v, g, q, k, v, out, lse, delta, to_q, *strides, **options)
+    launch(dot_sources, near, size.sources, v, g, q, k, v, lse, delta, to_k, to_v, *strides, **options)
+    return to_q, to_k, to_v
+
+
+@attend_backward.register_fake
+def _(g, q, k, v, out, lse, frames, places, clique, reach):
+    return tuple(torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v))
+
+
+def _keep(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
+    q, k, v, *ctx.rule = inputs
+    ctx.save_for_backward(q, k, v, *output)
+
+
+def _backward(ctx: Any, g: Tensor, _: Tensor) -> tuple:
+    return *attend_backward(g.contiguous(), *ctx.saved_tensors, *ctx.rule), *(None for _ in ctx.rule)
+
+
+attend.register_autograd(_backward, setup_context=_keep)
+
+
+@triton.jit
+def dot_forward(
+    q,
+    k,
+    v,
+    out,
+    lse,
+    q_row,
+    k_row,
+    v_row,
+    SCALE: tl.constexpr,
+    FRAMES: tl.constexpr,
+    PLACES: tl.constexpr,
+    HEADS: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    CLIQUE: tl.constexpr,
+    LOOPS: tl.constexpr,
+    REACH: tl.constexpr,
+    BLOCK_I: tl.constexpr,
+    BLOCK_J: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    FLOAT: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    start, frame, i = stand(FRAMES, PLACES, BLOCK_I)
+    head = tl.program_id(1)
+    c = tl.program_id(2) * BLOCK_D + tl.arange(0, BLOCK_D)
+    here = i < PLACES
+    query = tile(q, q_row, start + i, here, head, tl.arange(0, BLOCK_D), CHANNELS)
+    top = tl.full((BLOCK_I,), float("-inf"), FLOAT)
+    total = tl.zeros((BLOCK_I,), FLOAT)
+    heard = tl.zeros((BLOCK_I, BLOCK_D), FLOAT)
+    if CLIQUE:
+        for first in range(0, PLACES, BLOCK_J):
+            j = first + tl.arange(0, BLOCK_J)
+            near = start + j
+            score = SCALE * products(
+                *(query, q, q_row, start + i, here, k, k_row, near, j < PLACES, head),
+                *(CHANNELS, BLOCK_D, FLOAT, PRECISION),
+            )
+            score = tl.where(hears(i[:, None], j[None, :], PLACES, LOOPS), score, float("-inf"))
+            top, base, fade = raised(top, tl.max(score, 1))
+            weight = tl.exp(score - base[:, None])
+            total = total * fade + tl.sum(weight, 1)
+            value = tile(v, v_row, near, j < PLACES, head, c, CHANNELS)
+            heard = tl.dot(
+                weight.to(value.dtype), value, heard * fade[:, None], input_precision=PRECISION, out_dtype=FLOAT
+            )
+    for n in range(2 * REACH):
+        near, there = around(n, start, frame, i, FRAMES, PLACES, REACH, False)
+        score = SCALE * pairs(q, q_row, start + i, here, k, k_row, near, there, head, CHANNELS, BLOCK_I, BLOCK_D, FLOAT)
+        score = tl.where(there, score, float("-inf"))
+        top, base, fade = raised(top, score)
+        weight = tl.exp(score - base)
+        total = total * fade + weight
+        heard = heard * fade[:, None] + weight[:, None] * tile(v, v_row, near, there, head, c, CHANNELS).to(FLOAT)
+    heard = heard / tl.where(total > 0, total, 1.0)[:, None]
+    at = (start + i) * HEADS + head
+    tl.store(out + at[:, None] * CHANNELS + c[None, :], heard, mask=here[:, None] & (c < CHANNELS)[None, :])
+    if tl.program_id(2) == 0:
+        tl.store(lse + at, logarithm(top, total), mask=here)
+
+
+@triton.jit
+def dot_targets(
+    g,
+    q,
+    k,
+    v,
+    out,
+    lse,
+    delta,
+    to_q,
+    g_row,
+    q_row,
+    k_row,
+    v_row,
+    SCALE: tl.constexpr,
+    FRAMES: tl.constexpr,
+    PLACES: tl.constexpr,
+    HEADS: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    CLIQUE: tl.constexpr,
+    LOOPS: tl.constexpr,
+    REACH: tl.constexpr,
+    BLOCK_I: tl.constexpr,
+    BLOCK_J: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    FLOAT: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    start, frame, i = stand(FRAMES, PLACES, BLOCK_I)
+    head = tl.program_id(1)
+    c = tl.program_id(2) * BLOCK_D + tl.arange(0, BLOCK_D)
+    here = i < PLACES
+    at = (start + i) * HEADS + head
+    level = tl.load(lse + at, mask=here, other=float("inf"))
+    query = tile(q, q_row, start + i, here, head, tl.arange(0, BLOCK_D), CHANNELS)
+    slope = tile(g, g_row, start + i, here, head, tl.arange(0, BLOCK_D), CHANNELS)
+    share = pairs(
+        *(g, g_row, start + i, here, out, HEADS * CHANNELS, start + i, here, head, CHANNELS, BLOCK_I, BLOCK_D, FLOAT)
+    )
+    total = tl.zeros((BLOCK_I, BLOCK_D), FLOAT)
+    if CLIQUE:
+        for first in range(0, PLACES, BLOCK_J):
+            j = first + tl.arange(0, BLOCK_J)
+            near = start + j
+            score = SCALE * products(
+                *(query, q, q_row, start + i, here, k, k_row, near, j < PLACES, head),
+                *(CHANNELS, BLOCK_D, FLOAT, PRECISION),
+            )
+            heard = hears(i[:, None], j[None, :], PLACES, LOOPS)
+            weight = tl.where(heard, tl.exp(score - level[:, None]), 0.0)
+            gain = products(
+                *(slope, g, g_row, start + i, here, v, v_row, near, j < PLACES, head),
+                *(CHANNELS, BLOCK_D, FLOAT, PRECISION),
+            )
+            key = tile(k, k_row, near, j < PLACES, head, c, CHANNELS)
+            change = (weight * (gain - share[:, None])).to(key.dtype)
+            total = tl.dot(change, key, total, input_precision=PRECISION, out_dtype=FLOAT)
+    for n in range(2 * REACH):
+        near, there = around(n, start, frame, i, FRAMES, PLACES, REACH, False)
+        score = SCALE * pairs(q, q_row, start + i, here, k, k_row, near, there, head, CHANNELS, BLOCK_I, BLOCK_D, FLOAT)
+        weight = tl.where(there, tl.exp(score - level), 0.0)
+        gain = pairs(g, g_row, start + i, here, v, v_row, near, there, head, CHANNELS, BLOCK_I, BLOCK_D, FLOAT)
+        key = tile(k, k_row, near, there, head, c, CHANNELS).to(FLOAT)
+        total += (weight * (gain - share))[:, None] * key
+    tl.store(to_q + at[:, None] * CHANNELS + c[None, :], SCALE * total, mask=here[:, None] & (c < CHANNELS)[None, :])
+    if tl.program_id(2) == 0:
+        tl.store(delta + at, share, mask=here)
+
+
+@triton.jit
+def dot_sources(
+    g,
+    q,
+    k,
+    v,
+    lse,
+    delta,
+    to_k,
+    to_v,
+    g_row,
+    q_row,
+    k_row,
+    v_row,
+    SCALE: tl.constexpr,
+    FRAMES: tl.constexpr,
+    PLACES: tl.constexpr,
+    HEADS: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    CLIQUE: tl.constexpr,
+    LOOPS: tl.constexpr,
+    REACH: tl.constexpr,
+    BLOCK_I: tl.constexpr,
+    BLOCK_J: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    FLOAT: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    start, frame, j = stand(FRAMES, PLACES, BLOCK_J)
+    head = tl.program_id(1)
+    c = tl.program_id(2) * BLOCK_D + tl.arange(0, BLOCK_D)
+    here = j < PLACES
+    key = tile(k, k_row, start + j, here, head, tl.arange(0, BLOCK_D), CHANNELS)
+    value = tile(v, v_row, start + j, here, head, tl.arange(0, BLOCK_D), CHANNELS)
+    spread = tl.zeros((BLOCK_J, BLOCK_D), FLOAT)
+    total = tl.zeros((BLOCK_J, BLOCK_D), FLOAT)
+    if CLIQUE:
+        for first in range(0, PLACES, BLOCK_I):
+            i = first + tl.arange(0, BLOCK_I)
+            near = start + i
+            level = tl.load(lse + near * HEADS + head, mask=i < PLACES, other=float("inf"))
+            share = tl.load(delta + near * HEADS + head, mask=i < PLACES, other=0.0)
+            score = SCALE * products(
+                *(key, k, k_row, start + j, here, q, q_row, near, i < PLACES, head),
+                *(CHANNELS, BLOCK_D, FLOAT, PRECISION),
+            )
+            heard = hears(i[None, :], j[:, None], PLACES, LOOPS)
+            weight = tl.where(heard, tl.exp(score - level[None, :]), 0.0)
+            gain = products(
+                *(value, v, v_row, start + j, here, g, g_row, near, i < PLACES, head),
+                *(CHANNELS, BLOCK_D, FLOAT, PRECISION),
+            )
+            slope = tile(g, g_row, near, i < PLACES, head, c, CHANNELS)
+            spread = tl.dot(weight.to(slope.dtype), slope, spread, input_precision=PRECISION, out_dtype=FLOAT)
+            query = tile(q, q_row, near, i < PLACES, head, c, CHANNELS)
+            change = (weight * (gain - share[None, :])).to(query.dtype)
+            total = tl.dot(change, query, total, input_precision=PRECISION, out_dtype=FLOAT)
+    for n in range(2 * REACH):
+        near, there = around(n, start, frame, j, FRAMES, PLACES, REACH, False)
+        level = tl.load(lse + near * HEADS + head, mask=there, other=float("inf"))
+        share = tl.load(delta + near * HEADS + head, mask=there, other=0.0)
+        score = SCALE * pairs(k, k_row, start + j, here, q, q_row, near, there, head, CHANNELS, BLOCK_J, BLOCK_D, FLOAT)
+        weight = tl.where(there, tl.exp(score - level), 0.0)
+        gain = pairs(v, v_row, start + j, here, g, g_row, near, there, head, CHANNELS, BLOCK_J, BLOCK_D, FLOAT)
+        spread += weight[:, None] * tile(g, g_row, near, there, head, c, CHANNELS).to(FLOAT)
+        total += (weight * (gain - share))[:, None] * tile(q, q_row, near, there, head, c, CHANNELS).to(FLOAT)
+    at = ((start + j) * HEADS + head)[:, None] * CHANNELS + c[None, :]
+    inside = here[:, None] & (c < CHANNELS)[None, :]
+    tl.store(to_v + at, spread, mask=inside)
+    tl.store(to_k + at, SCALE * total, mask=inside)

@@ -1,0 +1,464 @@
+"""GATv2 on cliques and chains: a score bends every channel, so that it is no product and its tile has channels of its own.
+
+Axes: B clips, T frames, P places of a frame, N nodes, M = B*N rows, A attention heads, D channels of
+a head, I targets, J sources.
+"""
+
+# Triton has no `(*sums, more)`.
+# ruff: noqa: RUF005
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor, nn
+
+from taggnn.kernels.operators import Dynamic
+from taggnn.kernels.triton.blocks import bending
+from taggnn.kernels.triton.device import around, bent, hears, leaky, logarithm, pairs, products, raised, stand, tile
+from taggnn.kernels.triton.neighbours import Neighbours, check, launch, rows
+
+
+class TritonGATv2(nn.Module):
+    """Computes ``Dynamic`` in one pass forward and two backward.
+
+    Source: online softmax and backward by recomputation after FlashAttention-2, https://arxiv.org/abs/2307.08691, algorithms 1
+    and 2, with the score of GATv2 in the place of the product.
+
+    Formula, with ``z_ijc = l_jc + r_ic``, the weights ``w_ij = exp(sum_c a_c LeakyReLU(z_ijc) - lse_i)``, the gradient g of the
+    result, ``e_ij = w_ij (g_i . l_j - g_i . out_i)``, ``U_jc = sum_i e_ij LeakyReLU'(z_ijc)`` and ``V_ic`` the same sum over j:
+    ``dl_j = sum_i w_ij g_i + a U_j``, ``dr_i = a V_i``, and, since ``LeakyReLU(z) = z LeakyReLU'(z)``,
+    ``da_c = sum_j l_jc U_jc + sum_i r_ic V_ic``.
+
+    Args:
+        family: slope and self-loops.
+        near: who hears whom.
+
+    **Shapes:** l, r (B, N, A, D), a (A, D), dropout -> (B, N, A, D).
+
+    Raises:
+        ValueError: in ``forward``, dropout, or tensors that are not on a CUDA device.
+    """
+
+    def __init__(self, family: Dynamic, near: Neighbours) -> None:
+        super().__init__()
+        self.family, self.near = family, near
+
+    def forward(self, l: Tensor, r: Tensor, a: Tensor, dropout: float) -> Tensor:  # noqa: E741
+        check(l, dropout, gatv2_forward)
+        out, _ = attend(rows(l), rows(r), a.contiguous(), self.family.slope, self.family.self_loops, *self.near)
+        return out.unflatten(0, l.shape[:2])
+
+
+@torch.library.custom_op("taggnn::triton_gatv2", mutates_args=())
+def attend(
+    left: Tensor,
+    right: Tensor,
+    a: Tensor,
+    slope: float,
+    loops: bool,
+    frames: int,
+    places: int,
+    clique: bool,
+    reach: int,
+) -> tuple[Tensor, Tensor]:
+    """Returns what each node hears (M, A, D), and the log-sum-exp of its scores (M, A)."""
+    out, lse = _results(left, right, a, slope, loops, frames, places, clique, reach)
+    size = bending(places, left)
+    launch(
+        gatv2_forward,
+        Neighbours(frames, places, clique, reach),
+        size.targets,
+        left,
+        *(left, right, a, out, lse, left.stride(0), right.stride(0)),
+        loops=loops,
+        SLOPE=slope,
+        **size.constants(),
+    )
+    return out, lse
+
+
+@attend.register_fake
+def _results(left, right, a, slope, loops, frames, places, clique, reach):
+    out = torch.empty_like(left, dtype=torch.promote_types(left.dtype, a.dtype), memory_format=torch.contiguous_format)
+    return out, left.new_empty(left.shape[:2], dtype=torch.promote_types(left.dtype, torch.float32))
+
+
+@torch.library.custom_op("taggnn::triton_gatv2_backward", mutates_args=())
+def attend_backward(
+    g: Tensor,
+    left: Tensor,
+    right: Tensor,
+    a: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    slope: float,
+    loops: bool,
+    frames: int,
+    places: int,
+    clique: bool,
+    reach: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns the gradients of l, r and a."""
+    near = Neighbours(frames, places, clique, reach)
+    size = bending(places, left)
+    to_left, to_right = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (left, right))
+    delta = torch.empty_like(lse)
+    of_targets, of_sources = (
+        lse.new_empty(len(left) // places * triton.cdiv(places, block), *a.shape)
+        for block in (size.targets, size.sources)
+    )
+    strides = g.stride(0), left.stride(0), right.stride(0)
+    options = {"loops": loops, "SLOPE": slope, **size.constants()}
+    tensors = g, left, right, a
+    launch(
+        gatv2_targets, near, size.targets, left, *tensors, out, lse, delta, to_right, of_targets, *strides, **options
+    )
+    launch(gatv2_sources, near, size.sources, left, *tensors, lse, delta, to_left, of_sources, *strides, **options)
+    return to_left, to_right, (of_targets.sum(0) + of_sources.sum(0)).to(a.dtype)
+
+
+@attend_backward.register_fake
+def _(g, left, right, a, out, lse, slope, loops, frames, places, clique, reach):
+    return *(torch.empty_like(x, memory_format=torch.contiguous_format) for x in (left, right)), torch.empty_like(a)
+
+
+def _keep(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
+    left, right, a, *ctx.rule = inputs
+    ctx.save_for_backward(left, right, a, *output)
+
+
+def _backward(ctx: Any, g: Tensor, _: Tensor) -> tuple:
+    return *attend_backward(g.contiguous(), *ctx.saved_tensors, *ctx.rule), *(None for _ in ctx.rule)
+
+
+attend.register_autograd(_backward, setup_context=_keep)
+
+
+@triton.jit
+def coefficients(a, head, c, CHANNELS: tl.constexpr, FLOAT: tl.constexpr):
+    return tl.load(a + head * CHANNELS + c, mask=c < CHANNELS, other=0.0).to(FLOAT)
+
+
+@triton.jit
+def turned(x, stride, row, valid, head, c, CHANNELS: tl.constexpr, FLOAT: tl.constexpr):
+    """Loads (channels, rows)."""
+    return tl.trans(tile(x, stride, row, valid, head, c, CHANNELS).to(FLOAT))
+
+
+@triton.jit
+def bent_scores(
+    x,
+    x_row,
+    x_at,
+    x_valid,
+    y,
+    y_row,
+    y_at,
+    y_valid,
+    a,
+    head,
+    SLOPE: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    BLOCK_X: tl.constexpr,
+    BLOCK_Y: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+    FLOAT: tl.constexpr,
+):
+    """Scores rows of x with rows of y: (X, Y)."""
+    score = tl.zeros((BLOCK_X, BLOCK_Y), FLOAT)
+    for start in range(0, CHANNELS, BLOCK_C):
+        c = start + tl.arange(0, BLOCK_C)
+        one = turned(x, x_row, x_at, x_valid, head, c, CHANNELS, FLOAT)
+        other = turned(y, y_row, y_at, y_valid, head, c, CHANNELS, FLOAT)
+        # Channels come first, because a thread holds the slowest axis whole and sums it without another's help.
+        bend = leaky(one[:, :, None] + other[:, None, :], SLOPE)
+        score += tl.sum(coefficients(a, head, c, CHANNELS, FLOAT)[:, None, None] * bend, 0)
+    return score
+
+
+@triton.jit
+def bent_pairs(
+    x,
+    x_row,
+    x_at,
+    x_valid,
+    y,
+    y_row,
+    y_at,
+    y_valid,
+    a,
+    head,
+    SLOPE: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    BLOCK: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    FLOAT: tl.constexpr,
+):
+    """Scores each row of x with its row of y: (X,)."""
+    score = tl.zeros((BLOCK,), FLOAT)
+    for start in range(0, CHANNELS, BLOCK_D):
+        c = start + tl.arange(0, BLOCK_D)
+        z = tile(x, x_row, x_at, x_valid, head, c, CHANNELS).to(FLOAT)
+        z += tile(y, y_row, y_at, y_valid, head, c, CHANNELS).to(FLOAT)
+        score += tl.sum(coefficients(a, head, c, CHANNELS, FLOAT)[None, :] * leaky(z, SLOPE), 1)
+    return score
+
+
+@triton.jit
+def gatv2_forward(
+    left,
+    right,
+    a,
+    out,
+    lse,
+    left_row,
+    right_row,
+    SLOPE: tl.constexpr,
+    FRAMES: tl.constexpr,
+    PLACES: tl.constexpr,
+    HEADS: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    CLIQUE: tl.constexpr,
+    LOOPS: tl.constexpr,
+    REACH: tl.constexpr,
+    BLOCK_I: tl.constexpr,
+    BLOCK_J: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+    FLOAT: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    start, frame, i = stand(FRAMES, PLACES, BLOCK_I)
+    head = tl.program_id(1)
+    c = tl.program_id(2) * BLOCK_D + tl.arange(0, BLOCK_D)
+    here = i < PLACES
+    top = tl.full((BLOCK_I,), float("-inf"), FLOAT)
+    total = tl.zeros((BLOCK_I,), FLOAT)
+    heard = tl.zeros((BLOCK_I, BLOCK_D), FLOAT)
+    if CLIQUE:
+        for first in range(0, PLACES, BLOCK_J):
+            j = first + tl.arange(0, BLOCK_J)
+            score = bent_scores(
+                *(right, right_row, start + i, here, left, left_row, start + j, j < PLACES),
+                *(a, head, SLOPE, CHANNELS, BLOCK_I, BLOCK_J, BLOCK_C, FLOAT),
+            )
+            score = tl.where(hears(i[:, None], j[None, :], PLACES, LOOPS), score, float("-inf"))
+            top, base, fade = raised(top, tl.max(score, 1))
+            weight = tl.exp(score - base[:, None])
+            total = total * fade + tl.sum(weight, 1)
+            value = tile(left, left_row, start + j, j < PLACES, head, c, CHANNELS)
+            heard = tl.dot(
+                weight.to(value.dtype), value, heard * fade[:, None], input_precision=PRECISION, out_dtype=FLOAT
+            )
+    ITSELF: tl.constexpr = LOOPS and not CLIQUE
+    for n in range(2 * REACH + ITSELF):
+        near, there = around(n, start, frame, i, FRAMES, PLACES, REACH, ITSELF)
+        score = bent_pairs(
+            *(right, right_row, start + i, here, left, left_row, near, there),
+            *(a, head, SLOPE, CHANNELS, BLOCK_I, BLOCK_D, FLOAT),
+        )
+        score = tl.where(there, score, float("-inf"))
+        top, base, fade = raised(top, score)
+        weight = tl.exp(score - base)
+        total = total * fade + weight
+        value = tile(left, left_row, near, there, head, c, CHANNELS).to(FLOAT)
+        heard = heard * fade[:, None] + weight[:, None] * value
+    heard = heard / tl.where(total > 0, total, 1.0)[:, None]
+    at = (start + i) * HEADS + head
+    tl.store(out + at[:, None] * CHANNELS + c[None, :], heard, mask=here[:, None] & (c < CHANNELS)[None, :])
+    if tl.program_id(2) == 0:
+        tl.store(lse + at, logarithm(top, total), mask=here)
+
+
+@triton.jit
+def gatv2_targets(
+    g,
+    left,
+    right,
+    a,
+    out,
+    lse,
+    delta,
+    to_right,
+    to_a,
+    g_row,
+    left_row,
+    right_row,
+    SLOPE: tl.constexpr,
+    FRAMES: tl.constexpr,
+    PLACES: tl.constexpr,
+    HEADS: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    CLIQUE: tl.constexpr,
+    LOOPS: tl.constexpr,
+    REACH: tl.constexpr,
+    BLOCK_I: tl.constexpr,
+    BLOCK_J: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+    FLOAT: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    start, frame, i = stand(FRAMES, PLACES, BLOCK_I)
+    head = tl.program_id(1)
+    c = tl.program_id(2) * BLOCK_D + tl.arange(0, BLOCK_C)
+    here = i < PLACES
+    at = (start + i) * HEADS + head
+    level = tl.load(lse + at, mask=here, other=float("inf"))
+    slope = tile(g, g_row, start + i, here, head, tl.arange(0, BLOCK_D), CHANNELS)
+    share = pairs(
+        *(g, g_row, start + i, here, out, HEADS * CHANNELS, start + i, here, head, CHANNELS, BLOCK_I, BLOCK_D, FLOAT)
+    )
+    # Sums of a block of channels each: registers cannot be counted off while the program runs.
+    sums = ()
+    for _ in tl.static_range(0, BLOCK_D, BLOCK_C):
+        sums = sums + (tl.zeros((BLOCK_C, BLOCK_I), FLOAT),)
+    if CLIQUE:
+        for first in range(0, PLACES, BLOCK_J):
+            j = first + tl.arange(0, BLOCK_J)
+            near = start + j
+            score = bent_scores(
+                *(left, left_row, near, j < PLACES, right, right_row, start + i, here),
+                *(a, head, SLOPE, CHANNELS, BLOCK_J, BLOCK_I, BLOCK_C, FLOAT),
+            )
+            heard = hears(i[None, :], j[:, None], PLACES, LOOPS)
+            weight = tl.where(heard, tl.exp(score - level[None, :]), 0.0)
+            gain = products(
+                *(slope, g, g_row, start + i, here, left, left_row, near, j < PLACES, head),
+                *(CHANNELS, BLOCK_D, FLOAT, PRECISION),
+            )
+            change = (weight * (tl.trans(gain) - share[None, :]))[:, None, :]
+            more = ()
+            for n in tl.static_range(BLOCK_D // BLOCK_C):
+                own = turned(right, right_row, start + i, here, head, c + n * BLOCK_C, CHANNELS, FLOAT)
+                other = tile(left, left_row, near, j < PLACES, head, c + n * BLOCK_C, CHANNELS).to(FLOAT)
+                more = more + (sums[n] + tl.sum(bent(change, own[None, :, :] + other[:, :, None], SLOPE), 0),)
+            sums = more
+    ITSELF: tl.constexpr = LOOPS and not CLIQUE
+    for m in range(2 * REACH + ITSELF):
+        near, there = around(m, start, frame, i, FRAMES, PLACES, REACH, ITSELF)
+        score = bent_pairs(
+            *(right, right_row, start + i, here, left, left_row, near, there),
+            *(a, head, SLOPE, CHANNELS, BLOCK_I, BLOCK_D, FLOAT),
+        )
+        weight = tl.where(there, tl.exp(score - level), 0.0)
+        gain = pairs(g, g_row, start + i, here, left, left_row, near, there, head, CHANNELS, BLOCK_I, BLOCK_D, FLOAT)
+        change = (weight * (gain - share))[None, :]
+        more = ()
+        for n in tl.static_range(BLOCK_D // BLOCK_C):
+            z = turned(right, right_row, start + i, here, head, c + n * BLOCK_C, CHANNELS, FLOAT)
+            z += turned(left, left_row, near, there, head, c + n * BLOCK_C, CHANNELS, FLOAT)
+            more = more + (sums[n] + bent(change, z, SLOPE),)
+        sums = more
+    part = (tl.program_id(0) * HEADS + head).to(tl.int64) * CHANNELS
+    for n in tl.static_range(BLOCK_D // BLOCK_C):
+        b = c + n * BLOCK_C
+        own = turned(right, right_row, start + i, here, head, b, CHANNELS, FLOAT)
+        tl.store(to_a + part + b, tl.sum(own * sums[n], 1), mask=b < CHANNELS)
+        result = coefficients(a, head, b, CHANNELS, FLOAT)[:, None] * sums[n]
+        inside = (b < CHANNELS)[:, None] & here[None, :]
+        tl.store(to_right + at[None, :] * CHANNELS + b[:, None], result, mask=inside)
+    if tl.program_id(2) == 0:
+        tl.store(delta + at, share, mask=here)
+
+
+@triton.jit
+def gatv2_sources(
+    g,
+    left,
+    right,
+    a,
+    lse,
+    delta,
+    to_left,
+    to_a,
+    g_row,
+    left_row,
+    right_row,
+    SLOPE: tl.constexpr,
+    FRAMES: tl.constexpr,
+    PLACES: tl.constexpr,
+    HEADS: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    CLIQUE: tl.constexpr,
+    LOOPS: tl.constexpr,
+    REACH: tl.constexpr,
+    BLOCK_I: tl.constexpr,
+    BLOCK_J: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+    FLOAT: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    start, frame, j = stand(FRAMES, PLACES, BLOCK_J)
+    head = tl.program_id(1)
+    c = tl.program_id(2) * BLOCK_D + tl.arange(0, BLOCK_C)
+    here = j < PLACES
+    value = tile(left, left_row, start + j, here, head, tl.arange(0, BLOCK_D), CHANNELS)
+    spreads = ()
+    sums = ()
+    for _ in tl.static_range(0, BLOCK_D, BLOCK_C):
+        spreads = spreads + (tl.zeros((BLOCK_J, BLOCK_C), FLOAT),)
+        sums = sums + (tl.zeros((BLOCK_C, BLOCK_J), FLOAT),)
+    if CLIQUE:
+        for first in range(0, PLACES, BLOCK_I):
+            i = first + tl.arange(0, BLOCK_I)
+            near = start + i
+            level = tl.load(lse + near * HEADS + head, mask=i < PLACES, other=float("inf"))
+            share = tl.load(delta + near * HEADS + head, mask=i < PLACES, other=0.0)
+            score = bent_scores(
+                *(right, right_row, near, i < PLACES, left, left_row, start + j, here),
+                *(a, head, SLOPE, CHANNELS, BLOCK_I, BLOCK_J, BLOCK_C, FLOAT),
+            )
+            heard = hears(i[:, None], j[None, :], PLACES, LOOPS)
+            weight = tl.where(heard, tl.exp(score - level[:, None]), 0.0)
+            gain = products(
+                *(value, left, left_row, start + j, here, g, g_row, near, i < PLACES, head),
+                *(CHANNELS, BLOCK_D, FLOAT, PRECISION),
+            )
+            change = (weight * (tl.trans(gain) - share[:, None]))[:, None, :]
+            turn = tl.trans(weight)
+            further = ()
+            more = ()
+            for n in tl.static_range(BLOCK_D // BLOCK_C):
+                slope = tile(g, g_row, near, i < PLACES, head, c + n * BLOCK_C, CHANNELS)
+                spread = tl.dot(turn.to(slope.dtype), slope, spreads[n], input_precision=PRECISION, out_dtype=FLOAT)
+                further = further + (spread,)
+                own = turned(left, left_row, start + j, here, head, c + n * BLOCK_C, CHANNELS, FLOAT)
+                other = tile(right, right_row, near, i < PLACES, head, c + n * BLOCK_C, CHANNELS).to(FLOAT)
+                more = more + (sums[n] + tl.sum(bent(change, own[None, :, :] + other[:, :, None], SLOPE), 0),)
+            spreads = further
+            sums = more
+    ITSELF: tl.constexpr = LOOPS and not CLIQUE
+    for m in range(2 * REACH + ITSELF):
+        near, there = around(m, start, frame, j, FRAMES, PLACES, REACH, ITSELF)
+        level = tl.load(lse + near * HEADS + head, mask=there, other=float("inf"))
+        share = tl.load(delta + near * HEADS + head, mask=there, other=0.0)
+        score = bent_pairs(
+            *(left, left_row, start + j, here, right, right_row, near, there),
+            *(a, head, SLOPE, CHANNELS, BLOCK_J, BLOCK_D, FLOAT),
+        )
+        weight = tl.where(there, tl.exp(score - level), 0.0)
+        gain = pairs(left, left_row, start + j, here, g, g_row, near, there, head, CHANNELS, BLOCK_J, BLOCK_D, FLOAT)
+        change = (weight * (gain - share))[None, :]
+        further = ()
+        more = ()
+        for n in tl.static_range(BLOCK_D // BLOCK_C):
+            slope = tile(g, g_row, near, there, head, c + n * BLOCK_C, CHANNELS).to(FLOAT)
+            further = further + (spreads[n] + weight[:, None] * slope,)
+            z = turned(left, left_row, start + j, here, head, c + n * BLOCK_C, CHANNELS, FLOAT)
+            z += turned(right, right_row, near, there, head, c + n * BLOCK_C, CHANNELS, FLOAT)
+            more = more + (sums[n] + bent(change, z, SLOPE),)
+        spreads = further
+        sums = more
+    at = (start + j) * HEADS + head
+    part = (tl.program_id(0) * HEADS + head).to(tl.int64) * CHANNELS
+    for n in tl.static_range(BLOCK_D // BLOCK_C):
+        b = c + n * BLOCK_C
+        own = turned(left, left_row, start + j, here, head, b, CHANNELS, FLOAT)
+        tl.store(to_a + part + b, tl.sum(own * sums[n], 1), mask=b < CHANNELS)
+        result = spreads[n] + tl.trans(coefficients(a, head, b, CHANNELS, FLOAT)[:, None] * sums[n])
+        inside = here[:, None] & (b < CHANNELS)[None, :]
+        tl.store(to_left + at[:, None] * CHANNELS + b[None, :], result, mask=inside)
