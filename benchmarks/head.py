@@ -1,0 +1,227 @@
+"""The whole TAG-Head: ours against its authors' formulation, and where the time of each goes.
+
+Axes: B clips, T frames, H W token grid, N = T*H*W nodes of one clip, C channels, K classes.
+"""
+
+import argparse
+import copy
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gate
+import layout
+import machine
+import memory
+import passes
+import program
+import timing
+import torch
+from measure import BOTH, FORWARD, Row
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from taggnn.heads import TagHead
+from taggnn.names import unknown
+
+OURS, AUTHORS, COMMON = "ours", "authors", "common"
+CLIPS, PLACES, CHANNELS = 8, 7, 512
+# Clips that the gate compares; what happens to one happens to all, and two can be mixed up.
+_COMPARED = 2
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A data set's sizes as released: T after the backbone, channels of the feed-forward part, K."""
+
+    frames: int
+    ffn: int
+    classes: int
+
+
+PRESETS = {"haa500": Preset(4, 512, 500), "gym99": Preset(8, 1024, 99), "gym288": Preset(8, 2048, 288)}
+
+
+def main(given: argparse.Namespace, device: torch.device, dtype: torch.dtype, path: Path, facts: dict[str, Any]) -> int:
+    """Measures the presets and writes the results; 1 where the two formulations are not equal."""
+    presets = program.names(given.presets)
+    for name in presets:
+        if name not in PRESETS:
+            raise unknown("preset", name, PRESETS)
+    clips = given.batch or CLIPS
+    print(f"{machine.sentence(facts)}\n")
+    rows, left = [], []
+    with memory.limited(device), tqdm(total=len(presets), unit="preset", disable=None, file=sys.stderr) as bar:
+        for name in presets:
+            bar.set_description(name)
+            found, without = measure(
+                name,
+                PRESETS[name],
+                clips,
+                device,
+                dtype,
+                given.seed,
+                given.backward,
+                given.budget,
+                given.iters,
+                given.backbone,
+            )
+            rows += found
+            left += without
+            tqdm.write(block(name, clips, found, without), file=sys.stdout)
+            bar.update()
+    settings = {
+        "device": str(device),
+        "dtype": given.dtype,
+        "clips": clips,
+        "grid": f"Tx{PLACES}x{PLACES}",
+        "channels": CHANNELS,
+        "mode": "equality in eval mode, time in train mode with the released dropout of 0.5",
+        "backward": given.backward,
+        "budget_s": given.budget,
+        "iters": given.iters,
+    }
+    program.write(path, {"kind": "head", "machine": facts, "settings": settings, "rows": rows, "left_out": left})
+    print(path)
+    return 1 if left else 0
+
+
+def measure(
+    name: str,
+    preset: Preset,
+    clips: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    seed: int = 0,
+    backward: bool = False,
+    budget: float = 1.0,
+    rounds: int | None = None,
+    backbone: bool = False,
+    places: int = PLACES,
+    channels: int = CHANNELS,
+) -> tuple[list[Row], list[Row]]:
+    """Measures one preset: the whole head and its stages, both formulations in turn.
+
+    Returns:
+        Rows with ``preset``, ``stage``, ``by`` ("ours", "authors" or, for what both share, "common") and ``pass``; and, where the
+        two are not equal, no rows and the reason.
+    """
+    # Here, because PyG takes seconds to import, and --help needs none of it.
+    from authors import AuthorsHead
+
+    torch.manual_seed(seed)
+    grid = (preset.frames, places, places)
+    ours = TagHead.released(channels, grid, preset.classes, ffn=preset.ffn).to(device, dtype)
+    theirs = AuthorsHead(ours).to(device)
+    tokens = torch.randn(clips, *grid, channels).to(device, dtype)
+    verdict = compare(ours, tokens, backward)
+    if not verdict.equal:
+        return [], [{"preset": name, "why": "unequal", "reason": str(verdict)}]
+
+    ours.train()
+    theirs.train()
+    nodes = torch.randn(clips, grid[0] * places**2, ours.classifier.in_features).to(device, dtype)
+    stages: dict[tuple[str, str], tuple[passes.Way, Tensor, nn.Module]] = {
+        ("head", OURS): (lambda x: ours(x)[0], tokens, ours),
+        ("head", AUTHORS): (theirs, tokens, ours),
+        ("encoder", COMMON): (theirs.encode, tokens, ours),
+        ("graph", OURS): (lambda x: _propagate(ours, x), nodes, ours),
+        ("graph", AUTHORS): (theirs.propagate, nodes, ours),
+        ("classifier", OURS): (lambda x: _classify(ours, x), nodes, ours),
+        ("classifier", AUTHORS): (theirs.classify, nodes, ours),
+    }
+    if backbone:
+        stages["backbone, one clip", COMMON] = _backbone(preset, device, dtype)
+    rows = []
+    for which in (FORWARD, BOTH) if backward else (FORWARD,):
+        calls = {
+            stage: passes.both(way, x, list(owner.parameters())) if which == BOTH else passes.forward(way, x)
+            for stage, (way, x, owner) in stages.items()
+        }
+        measured = timing.in_turn(calls, timing.clock(device), budget, rounds)
+        for (stage, by), call in calls.items():
+            row = {"preset": name, "clips": clips, "stage": stage, "by": by, "pass": which, **measured[stage, by].row()}
+            row["peak_bytes"] = memory.peak(call, device)
+            row["equal"] = verdict.row()
+            rows.append(row)
+    add_ratios(rows)
+    return rows, []
+
+
+def compare(ours: TagHead, tokens: Tensor, backward: bool) -> gate.Verdict:
+    """Our head in the tokens' precision against the authors' in float64, in eval mode, with the same weights."""
+    from authors import AuthorsHead
+
+    ours.eval()
+    finer = copy.deepcopy(ours).double()
+    x = tokens[:_COMPARED]
+    upstream = torch.randn(len(x), ours.classifier.out_features).to(x) if backward else None
+
+    def answers(head: TagHead, call: nn.Module, x: Tensor) -> dict[str, Tensor]:
+        return gate.answers(call, x, dict(head.named_parameters()), None if upstream is None else upstream.to(x.dtype))
+
+    reference = answers(finer, AuthorsHead(finer).to(x.device).eval(), x.double())
+    own, _ = gate.distance(reference, answers(ours, AuthorsHead(ours).to(x.device).eval(), x))
+    return gate.judge(reference, answers(ours, lambda x: ours(x)[0], x), x.dtype, own)
+
+
+def add_ratios(rows: list[Row]) -> None:
+    """Puts our rows beside the authors' of the same preset, stage and pass, and every stage beside the whole head."""
+    found = {(row["preset"], row["stage"], row["pass"], row["by"]): row for row in rows}
+    for row in rows:
+        key = row["preset"], row["stage"], row["pass"]
+        theirs = found.get((*key, AUTHORS)) if row["by"] == OURS else None
+        row["faster_than_authors"] = theirs and theirs["median_ms"] / row["median_ms"]
+        row["memory_of_authors"] = theirs and (
+            row["peak_bytes"] / theirs["peak_bytes"] if theirs["peak_bytes"] else None
+        )
+        for by in (OURS, AUTHORS):
+            whole = found.get((row["preset"], "head", row["pass"], by))
+            row[f"share_of_{by}"] = (
+                row["median_ms"] / whole["median_ms"] if whole and row["by"] in (by, COMMON) else None
+            )
+
+
+def block(name: str, clips: int, rows: list[Row], left: list[Row]) -> str:
+    """The table of one preset."""
+    if left:
+        return "\n".join(f"{entry['preset']}: no row ({entry['why']}: {entry['reason']})" for entry in left) + "\n"
+    preset = PRESETS[name]
+    header = ["stage", "by", "pass", "ms", "20-80 %", "vs authors", "of ours", "of authors'", "MiB", "of authors'"]
+    cells = [
+        [
+            row["stage"],
+            row["by"],
+            "fwd" if row["pass"] == FORWARD else "fwd+bwd",
+            layout.digits(row["median_ms"]),
+            f"{layout.digits(row['q20_ms'])} - {layout.digits(row['q80_ms'])}",
+            layout.times(row["faster_than_authors"]),
+            *("-" if row[f"share_of_{by}"] is None else f"{row[f'share_of_{by}']:.0%}" for by in (OURS, AUTHORS)),
+            layout.mebibytes(row["peak_bytes"]),
+            layout.share(row["memory_of_authors"]),
+        ]
+        for row in rows
+    ]
+    about = (
+        f"{name}: B{clips} T{preset.frames} {PLACES}x{PLACES} C{CHANNELS}, ffn {preset.ffn}, {preset.classes} classes"
+    )
+    return f"{about}\n{layout.table(header, cells, left=3)}\n"
+
+
+def _propagate(head: TagHead, x: Tensor) -> Tensor:
+    x = x.unflatten(1, head.grid)
+    for layer in head.graph:
+        x = layer(x)
+    return x.flatten(1, 3)
+
+
+def _classify(head: TagHead, x: Tensor) -> Tensor:
+    return head.classifier(head.dropout(head.norm(head.readout(x)[0])))
+
+
+def _backbone(preset: Preset, device: torch.device, dtype: torch.dtype) -> tuple[nn.Module, Tensor, nn.Module]:
+    from taggnn import backbones
+
+    module = backbones.build("r2plus1d_34_32_ig65m").to(device, dtype).train()
+    return module, torch.randn(1, 3, 8 * preset.frames, 112, 112).to(device, dtype), module

@@ -1,0 +1,59 @@
+"""What a result needs beside it to be judged or repeated: machine, versions, command, date."""
+
+import os
+import platform
+import shlex
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+
+from taggnn import environment
+
+PACKAGES = ("torch", "torch_geometric", "torch_scatter", "triton", "numpy")
+
+
+def describe(device: torch.device, seed: int, script: str, arguments: list[str]) -> dict[str, str | int]:
+    """Collects it as plain types.
+
+    Args:
+        device: where the work was done.
+        seed: of weights and inputs.
+        script: the program's path below the repository, as a user types it.
+        arguments: its command line.
+    """
+    known = environment.describe(torch.device("cpu"), seed)
+    return {
+        "command": shlex.join(["python", script, *arguments]),
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
+        "seed": seed,
+        "cpu": str(known["device"]).removeprefix("CPU "),
+        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else "none used",
+        "threads": torch.get_num_threads(),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "taggnn": str(known["taggnn"]),
+        **{package: _version(package) for package in PACKAGES},
+    }
+
+
+def sentence(facts: dict[str, str | int]) -> str:
+    """The facts of ``describe`` in two lines."""
+    gpu = "" if facts["gpu"] == "none used" else f"{facts['gpu']}; "
+    packages = ", ".join(f"{package} {facts[package]}" for package in PACKAGES if facts[package] != "not installed")
+    return (
+        f"{gpu}{facts['cpu']}, {facts['threads']} threads; {facts['system']}; python {facts['python']}, {packages}\n"
+        f"{facts['date']}, seed {facts['seed']}: {facts['command']}"
+    )
+
+
+def cores() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,157 @@
+"""From a case to rows: first the gate, then memory and counts, then all that passed timed in turn."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import cost
+import gate
+import memory
+import passes
+import timing
+from case import PROJECTION, Case
+from sizes import name_of
+
+FORWARD, BOTH = "forward", "forward+backward"
+COMPILED = "+compile"
+Row = dict[str, Any]
+
+
+def measure(
+    case: Case,
+    impls: Sequence[str],
+    compiled: bool = False,
+    budget: float = 1.0,
+    rounds: int | None = None,
+    tell: Callable[[str], object] = lambda stage: None,
+    details: bool = True,
+    longest: float | None = None,
+    unchecked: bool = False,
+) -> tuple[list[Row], list[Row]]:
+    """Measures the implementations of one convolution on one size, and its projection alone.
+
+    Args:
+        case: weights and inputs; its ``backward`` adds a row for forward and backward together.
+        impls: names of ``taggnn.kernels.IMPLS``.
+        compiled: measure each through torch.compile as well.
+        budget, rounds: see ``timing.in_turn``.
+        tell: told what is being done, for a progress bar.
+        details: count memory and multiply-adds too.
+        longest: seconds after which a call is too long to be repeated: it then has no row.
+        unchecked: where the reference does not fit in memory, give rows all the same, with None for ``equal``.
+
+    Returns:
+        Rows, one for each implementation and pass, with ratios; and what has no row, each with ``impl``, ``why`` ("refused",
+        "unequal", "memory", "time") and ``reason``.
+    """
+    about = {"conv": case.name, "grid": name_of(case.size), "size": str(case.size)}
+    ways, left = _ways(case, impls, compiled)
+    tell("equality")
+    verdicts, failed = _judged(case, ways, longest, unchecked)
+    left += failed
+    rows: list[Row] = []
+    for which in (FORWARD, BOTH) if case.backward else (FORWARD,):
+        calls = {name: case.call(ways[name], which == BOTH) for name in verdicts}
+        projection = case.projection()
+        if projection and calls:
+            calls[PROJECTION] = case.call(projection, which == BOTH)
+        tell(f"time of {which}")
+        measured = timing.in_turn(calls, timing.clock(case.device), budget, rounds)
+        tell(f"memory of {which}")
+        for name, call in calls.items():
+            row = {**about, "impl": name, "pass": which, **measured[name].row()}
+            row |= _work(case, which, measured[name].median)
+            verdict = verdicts.get(name)
+            row["equal"] = verdict and verdict.row()
+            if details:
+                row["peak_bytes"] = memory.peak(call, case.device)
+                row["macs_counted"] = None if name.endswith(COMPILED) else cost.counted_macs(call)
+            rows.append(row)
+    add_ratios(rows)
+    return rows, [{**about, **entry} for entry in left]
+
+
+def add_ratios(rows: Iterable[Row]) -> None:
+    """Puts each row beside pyg, dense and the projection of the same convolution, size and pass; None where there is none."""
+    rows = list(rows)
+    key = ("conv", "size", "pass")
+    found = {(*(row[part] for part in key), row["impl"]): row for row in rows}
+    for row in rows:
+        pyg, dense, projection = (
+            found.get((*(row[part] for part in key), impl)) for impl in ("pyg", "dense", PROJECTION)
+        )
+        row["faster_than_pyg"] = pyg and pyg["median_ms"] / row["median_ms"]
+        row["faster_than_dense"] = dense and dense["median_ms"] / row["median_ms"]
+        row["times_projection"] = projection and row["median_ms"] / projection["median_ms"]
+        if "peak_bytes" in row:
+            row["memory_of_pyg"] = row["peak_bytes"] / pyg["peak_bytes"] if pyg and pyg["peak_bytes"] else None
+
+
+def _ways(case: Case, impls: Sequence[str], compiled: bool) -> tuple[dict[str, passes.Way], list[Row]]:
+    ways, left = {}, []
+    for impl in impls:
+        try:
+            ways[impl] = case.way(impl)
+            if compiled:
+                ways[impl + COMPILED] = case.way(impl, compiled=True)
+        except ValueError as error:
+            left.append({"impl": impl, "why": "refused", "reason": _line(error)})
+    return ways, left
+
+
+def _judged(
+    case: Case, ways: dict[str, passes.Way], longest: float | None, unchecked: bool
+) -> tuple[dict[str, gate.Verdict | None], list[Row]]:
+    """What may be timed, each with its verdict, and what may not."""
+    reference, clips, own = None, 1, None
+    try:
+        reference, clips = case.reference()
+        if reference["output"].dtype != case.dtype:
+            own, _ = gate.distance(reference, case.answers(case.way("pyg"), clips))
+    except Exception as error:
+        if not memory.is_shortage(error):
+            raise
+        if not unchecked:
+            reason = "the reference needs more memory than there is, so there is nothing to compare with"
+            return {}, [{"impl": name, "why": "memory", "reason": reason} for name in ways]
+    verdicts: dict[str, gate.Verdict | None] = {}
+    left: list[Row] = []
+    for name, way in ways.items():
+        start = time.perf_counter()
+        try:
+            found = case.answers(way, clips)
+        # A kernel for another device, a compiler that gives up: it has no row, and the reason is told.
+        except Exception as error:
+            why = "memory" if memory.is_shortage(error) else "refused"
+            left.append({"impl": name, "why": why, "reason": _line(error)})
+            continue
+        spent = time.perf_counter() - start
+        verdict = reference and gate.judge(reference, found, case.dtype, own)
+        # The reference is the yardstick: it is timed however far its precision takes it from itself.
+        if verdict and not verdict.equal and name != "pyg":
+            left.append({"impl": name, "why": "unequal", "reason": str(verdict)})
+        elif longest is not None and spent > longest:
+            left.append(
+                {"impl": name, "why": "time", "reason": f"one call took {spent:.1f} s, more than {longest:g} s"}
+            )
+        else:
+            verdicts[name] = verdict
+    return verdicts, left
+
+
+def _work(case: Case, which: str, seconds: float) -> Row:
+    floor = cost.floor_bytes(case.conv, case.size, case.dtype, which == BOTH)
+    rate = cost.bandwidth(case.device)
+    return {
+        "nodes": case.size.clips * case.size.nodes,
+        "edges": case.size.clips * case.topology.num_edges(case.size.grid),
+        "macs_projection": cost.projection_macs(case.conv, case.size),
+        "macs_graph": cost.graph_macs(case.conv, case.topology, case.size),
+        "floor_bytes": floor,
+        "floor_share": floor / rate / seconds if rate else None,
+    }
+
+
+def _line(error: BaseException) -> str:
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
