@@ -37,14 +37,17 @@ def describe(device: torch.device, seed: int, script: str, arguments: list[str])
     }
 
 
-def sentence(facts: dict[str, str | int]) -> str:
-    """The facts of ``describe`` in two lines."""
+def hardware(facts: dict[str, str | int]) -> str:
+    """Machine and versions of ``describe`` in a line."""
     gpu = "" if facts["gpu"] == "none used" else f"{facts['gpu']}; "
+    threads = f"{facts['threads']} thread{'s' if facts['threads'] != 1 else ''}"
     packages = ", ".join(f"{package} {facts[package]}" for package in PACKAGES if facts[package] != "not installed")
-    return (
-        f"{gpu}{facts['cpu']}, {facts['threads']} threads; {facts['system']}; python {facts['python']}, {packages}\n"
-        f"{facts['date']}, seed {facts['seed']}: {facts['command']}"
-    )
+    return f"{gpu}{facts['cpu']}, {threads}; {facts['system']}; python {facts['python']}, {packages}"
+
+
+def sentence(facts: dict[str, str | int]) -> str:
+    """The facts of ``describe`` in two lines, the command last."""
+    return f"{hardware(facts)}\n{facts['date']}, seed {facts['seed']}: {facts['command']}"
 
 
 def cores() -> int:

@@ -1,0 +1,280 @@
+"""Writes README's performance section from what was measured; nothing in it is typed by hand.
+
+    python benchmarks/readme.py            # rewrites the text between the marker lines
+    python benchmarks/readme.py --check    # changes nothing; exit code 1 where README is out of date
+
+The results are the JSON files in benchmarks/results that latency.py and scaling.py wrote.
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import layout
+import machine
+import program
+from head import AUTHORS, COMMON, OURS
+from measure import BOTH, FORWARD, PROJECTION
+
+from graphs import parse
+from taggnn import atomic, convs, kernels
+
+SCRIPT = "benchmarks/readme.py"
+README = Path(__file__).parents[1] / "README.md"
+BEGIN, END = "<!-- performance: begin -->", "<!-- performance: end -->"
+# The implementation that "auto" takes wherever it can.
+SHOWN = "structured"
+_ASKED = "clique+chain", (8, 7, 7)
+
+Results = dict[str, Any]
+
+
+def parser() -> program.Parser:
+    """The command line."""
+    parser = program.Parser(prog=SCRIPT, description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing, only say whether README is up to date")
+    parser.add_argument("--readme", type=Path, default=README, help="the file to write (default README.md)")
+    parser.add_argument("--results", type=Path, default=program.RESULTS, help="folder of the JSON files")
+    return parser
+
+
+def main(arguments: list[str]) -> int:
+    given = parser().parse_args(arguments)
+    old = given.readme.read_text(encoding="utf-8")
+    new = replaced(old, section(collected(given.results), given.results, given.readme), given.readme)
+    if new == old:
+        print(f"{given.readme} is up to date")
+        return 0
+    if given.check:
+        print(f"{given.readme} is out of date: run python {SCRIPT}", file=sys.stderr)
+        return 1
+    atomic.write_text(given.readme, new)
+    print(f"{given.readme} is written")
+    return 0
+
+
+def replaced(text: str, section: str, where: Path) -> str:
+    """The text with the section between its marker lines.
+
+    Raises:
+        ValueError: a marker line is missing, is there twice, or they are in the wrong order.
+    """
+    lines = text.splitlines()
+    for marker in (BEGIN, END):
+        if lines.count(marker) != 1:
+            raise ValueError(f"{where} must have the line {marker!r} exactly once; found {lines.count(marker)}")
+    first, last = lines.index(BEGIN), lines.index(END)
+    if first > last:
+        raise ValueError(f"{where} has the line {END!r} before {BEGIN!r}")
+    return "\n".join([*lines[: first + 1], section, *lines[last:]]) + "\n"
+
+
+def collected(folder: Path) -> dict[str, list[tuple[Path, Results]]]:
+    """The results of a folder by kind, CPU first.
+
+    Raises:
+        ValueError: a file is no result of this version, or there is none.
+    """
+    found: dict[str, list[tuple[Path, Results]]] = {"latency": [], "head": [], "scaling": []}
+    for path in sorted(folder.glob("*.json"), key=lambda path: (not path.name.startswith("cpu"), path.name)):
+        results = program.read(path)
+        if results.get("kind") not in found:
+            raise ValueError(f"{path} has kind {results.get('kind')!r}, possible: {', '.join(found)}")
+        found[results["kind"]].append((path, results))
+    if not any(found.values()):
+        raise ValueError(f"no results in {folder}: run python benchmarks/latency.py first")
+    return found
+
+
+def section(found: dict[str, list[tuple[Path, Results]]], results: Path, readme: Path) -> str:
+    """The whole text between the markers."""
+    makers: dict[str, Callable[[Results], list[str]]] = {"latency": latency, "head": whole_head, "scaling": scaling}
+    parts = ["*Written by `python benchmarks/readme.py` from the JSON files in `benchmarks/results`.*"]
+    machines: list[str] = []
+    for kind, files in found.items():
+        for path, result in files:
+            parts += makers[kind](result)
+            parts.append(f"`{result['machine']['command']}`")
+            # Said again only where it is another one.
+            where = f"Measured {result['machine']['date']}, seed {result['machine']['seed']}: {machine.hardware(result['machine'])}."
+            if where not in machines[-1:]:
+                machines.append(where)
+                parts.append(where)
+            picture = path.with_suffix(".png")
+            if picture.is_file():
+                parts.append(
+                    f"![{_alt(kind, result)}]({picture.resolve().relative_to(readme.resolve().parent).as_posix()})"
+                )
+    everything = [result for files in found.values() for _, result in files]
+    if all(result["settings"]["device"] == "cpu" for result in everything):
+        parts.append("Not yet measured on a GPU.")
+    return "\n\n".join([*parts, *support()])
+
+
+def latency(result: Results) -> list[str]:
+    """Ratios of the shown implementation to PyG, to dense and to the projection; the others beside PyG."""
+    rows = result["rows"]
+    named = {(row["conv"], row["grid"], row["impl"], row["pass"]): row for row in rows}
+    cases = list(dict.fromkeys((row["conv"], row["grid"]) for row in rows))
+    passes = _passes(rows)
+    sizes = dict.fromkeys(f"{row['grid']} = {row['size']}" for row in rows if row["grid"] != row["size"])
+    named_sizes = f" {', '.join(sizes)} (clips, frames, places, channels, attention heads)." if sizes else ""
+    off = max((row["equal"]["error"] for row in rows if row["equal"] and row["impl"] != "pyg"), default=0.0)
+
+    def cell(case: tuple[str, str], impl: str, key: str, shown: Callable[[float | None], str]) -> str:
+        values = [named.get((*case, impl, which), {}).get(key) for which in passes]
+        return " / ".join(map(shown, values)) if any(value is not None for value in values) else "-"
+
+    columns: dict[str, tuple[str, Callable[[float | None], str]]] = {
+        "ms": ("median_ms", layout.digits),
+        "faster than `pyg`": ("faster_than_pyg", layout.times),
+        "faster than `dense`": ("faster_than_dense", layout.times),
+        "times its projection": ("times_projection", layout.digits),
+        "less peak memory than `pyg`": ("memory_of_pyg", _less),
+    }
+    table = [[f"`{case[0]}`", case[1], *(cell(case, SHOWN, *column) for column in columns.values())] for case in cases]
+    impls = [name for name in dict.fromkeys(row["impl"] for row in rows) if name not in ("pyg", SHOWN, PROJECTION)]
+    topology = result["settings"]["topology"]
+    parts = [
+        f"**Convolutions by `{SHOWN}` on {_where(result)}**: medians, {' / '.join(passes)}, on `{topology}`.{named_sizes} *Its projection* is the convolution's own linear layers alone, *peak memory* what a call takes on top of "
+        "what was there. No row has a time before its output and gradients were compared with PyG's: the largest error here is "
+        f"{off:.0e} of a tensor's largest entry.",
+        layout.markdown(["convolution", "grid", *columns], table),
+    ]
+    if impls:
+        others = [
+            [f"`{case[0]}`", case[1], *(cell(case, impl, "faster_than_pyg", layout.times) for impl in impls)]
+            for case in cases
+        ]
+        parts.append("The others, faster than `pyg` (below 1: slower):")
+        parts.append(layout.markdown(["convolution", "grid", *(f"`{impl}`" for impl in impls)], others))
+    return [*parts, *_without(result)]
+
+
+def whole_head(result: Results) -> list[str]:
+    """The whole head and its graph stage against the authors'."""
+    rows, settings = result["rows"], result["settings"]
+    named = {(row["preset"], row["stage"], row["by"], row["pass"]): row for row in rows}
+    passes = _passes(rows)
+    # column -> (stage, whose, key, how it is shown)
+    columns: dict[str, tuple[str, str, str, Callable[[float | None], str]]] = {
+        "ms": ("head", OURS, "median_ms", layout.digits),
+        "whole head: faster": ("head", OURS, "faster_than_authors", layout.times),
+        "graph stage: faster": ("graph", OURS, "faster_than_authors", layout.times),
+        "encoder's share": ("encoder", COMMON, "share_of_ours", _percent),
+        "graph's share": ("graph", OURS, "share_of_ours", _percent),
+        "theirs: graph's share": ("graph", AUTHORS, "share_of_authors", _percent),
+        "less peak memory": ("head", OURS, "memory_of_authors", _less),
+    }
+
+    def cell(preset: str, stage: str, by: str, key: str, shown: Callable[[float | None], str]) -> str:
+        return " / ".join(shown(named.get((preset, stage, by, which), {}).get(key)) for which in passes)
+
+    presets = dict.fromkeys(row["preset"] for row in rows)
+    table = [[f"`{preset}`", *(cell(preset, *column) for column in columns.values())] for preset in presets]
+    backbone = [
+        f"`{row['preset']}` {row['pass']} {layout.digits(row['median_ms'])} ms"
+        for row in rows
+        if row["stage"].startswith("backbone")
+    ]
+    return [
+        f"**Whole head: `tag_released` against its authors' formulation on {_where(result)}** (in every call a PyG `Batch` of "
+        f"the clips and PyG's APPNP), with the same weights: {' / '.join(passes)}, {settings['clips']} clips of "
+        f"{settings['grid']} tokens with {settings['channels']} channels; {settings['mode']}. The encoder is common to both.",
+        layout.markdown(["preset", *columns], table),
+        *([f"The backbone before it, R(2+1)D-34, on one clip: {', '.join(backbone)}."] if backbone else []),
+        *_without(result),
+    ]
+
+
+def scaling(result: Results) -> list[str]:
+    """Fitted slopes."""
+    slopes = result["slopes"]
+    named = {(slope["conv"], slope["sweep"], slope["impl"], slope["pass"]): slope["slope"] for slope in slopes}
+    impls = list(dict.fromkeys(slope["impl"] for slope in slopes))
+    passes = _passes(slopes)
+
+    def cell(*line: str) -> str:
+        return " / ".join(layout.digits(named.get((*line, which))) for which in passes)
+
+    lines = dict.fromkeys((slope["conv"], slope["sweep"]) for slope in slopes)
+    table = [[f"`{conv}`", sweep, *(cell(conv, sweep, impl) for impl in impls)] for conv, sweep in lines]
+    header = ["convolution", "by", *(f"`{impl}`" if impl != PROJECTION else impl for impl in impls)]
+    return [
+        f"**Growth on {_where(result)}**: the exponent p of time = c sizeᵖ, fitted over the larger half of the sizes, "
+        f"{' / '.join(passes)}.",
+        layout.markdown(header, table),
+        *_without(result),
+    ]
+
+
+def support() -> list[str]:
+    """Which implementation computes which convolution, asked of each of them, and why not where not.
+
+    Raises:
+        ValueError: an implementation cannot be asked, because its package is not installed.
+    """
+    topology, grid = parse(_ASKED[0]), _ASKED[1]
+    reasons: dict[str, int] = {}
+    table = []
+    for name in convs.CONVS:
+        conv = convs.build(name, 8)
+        cells = []
+        for impl in kernels.IMPLS:
+            try:
+                kernels.find(conv, topology, grid, impl)
+                cells.append("yes")
+            except ValueError as error:
+                if isinstance(error.__cause__, ImportError):
+                    raise ValueError(f"the table of implementations asks all of them: {error}") from error
+                cells.append(f"no ({reasons.setdefault(str(error), len(reasons) + 1)})")
+        table.append([f"`{name}`", *cells])
+    parts = [
+        f"**Which implementation computes which convolution**, with default options on `{topology}`:",
+        layout.markdown(["", *(f"`{impl}`" for impl in kernels.IMPLS)], table),
+    ]
+    if reasons:
+        parts.append("\n".join(f"{number}. {reason}" for reason, number in reasons.items()))
+    return parts
+
+
+def _passes(rows: list[Results]) -> list[str]:
+    return [which for which in (FORWARD, BOTH) if any(row["pass"] == which for row in rows)]
+
+
+def _without(result: Results) -> list[str]:
+    """What was asked for and has no row; what is refused on principle stands in the table of support."""
+    told = [_told(entry) for entry in result["left_out"] if entry["why"] != "refused"]
+    return [f"No row: {'; '.join(told)}."] if told else []
+
+
+def _told(entry: dict[str, Any]) -> str:
+    why = "more memory than there was" if entry["why"] == "memory" else entry["reason"]
+    if "preset" in entry:
+        return f"`{entry['preset']}` ({why})"
+    where = f"from {entry['value']} {entry['sweep']} on" if "sweep" in entry else f"on {entry['grid']}"
+    return f"`{entry['conv']}` by `{entry['impl']}` {where} ({why})"
+
+
+def _where(result: Results) -> str:
+    facts = result["machine"]
+    threads = "1 CPU thread" if facts["threads"] == 1 else f"{facts['threads']} CPU threads"
+    return f"{threads if facts['gpu'] == 'none used' else facts['gpu']}, {result['settings']['dtype']}"
+
+
+def _alt(kind: str, result: Results) -> str:
+    what = "Time against nodes of the batch" if kind == "latency" else "Time against size"
+    return f"{what}, logarithmic, on {_where(result)}"
+
+
+def _less(value: float | None) -> str:
+    return layout.times(value and 1 / value)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}" if value >= 0.095 else f"{value:.1%}"
+
+
+if __name__ == "__main__":
+    sys.exit(program.run(main, SCRIPT))
