@@ -211,7 +211,7 @@ def block(name: str, clips: int, rows: list[Row], left: list[Row]) -> str:
 
 def _propagate(head: TagHead, x: Tensor) -> Tensor:
     x = x.unflatten(1, head.grid)
-    for layer in head.graph:
+    for layer in head.propagation:
         x = layer(x)
     return x.flatten(1, 3)
 

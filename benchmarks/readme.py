@@ -95,9 +95,10 @@ def section(found: dict[str, list[tuple[Path, Results]]], results: Path, readme:
     for kind, files in found.items():
         for path, result in files:
             parts += makers[kind](result)
-            parts.append(f"`{result['machine']['command']}`")
+            facts = result["machine"]
+            parts.append(f"`{facts['command']}`")
             # Said again only where it is another one.
-            where = f"Measured {result['machine']['date']}, seed {result['machine']['seed']}: {machine.hardware(result['machine'])}."
+            where = f"Measured {facts['date']}, seed {facts['seed']}: {machine.hardware(facts)}."
             if where not in machines[-1:]:
                 machines.append(where)
                 parts.append(where)
@@ -137,7 +138,8 @@ def latency(result: Results) -> list[str]:
     impls = [name for name in dict.fromkeys(row["impl"] for row in rows) if name not in ("pyg", SHOWN, PROJECTION)]
     topology = result["settings"]["topology"]
     parts = [
-        f"**Convolutions by `{SHOWN}` on {_where(result)}**: medians, {' / '.join(passes)}, on `{topology}`.{named_sizes} *Its projection* is the convolution's own linear layers alone, *peak memory* what a call takes on top of "
+        f"**Convolutions by `{SHOWN}` on {_where(result)}**: medians, {' / '.join(passes)}, on `{topology}`.{named_sizes} "
+        f"*Its projection* is the convolution's own linear layers alone, *peak memory* what a call takes on top of "
         "what was there. No row has a time before its output and gradients were compared with PyG's: the largest error here is "
         f"{off:.0e} of a tensor's largest entry.",
         layout.markdown(["convolution", "grid", *columns], table),
