@@ -72,7 +72,7 @@ def graph_effect(recogniser: Recogniser, batches: Iterable[dict], device: torch.
         for a head without a graph, or without a clip.
     """
     head: nn.Module = recogniser.head
-    if not isinstance(head, TagHead) or not len(head.graph) or isinstance(head.topology, NoEdges):
+    if not isinstance(head, TagHead) or not len(head.propagation) or isinstance(head.topology, NoEdges):
         return None
     recogniser.to(device).eval()
     kept, bare, labels = [], [], []

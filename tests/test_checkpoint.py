@@ -149,7 +149,7 @@ def changed(content, part, **changes):
         (("clip", {"clip": [8, 32, 32]}), r"head\.position\.tables\.0 file \(4, 2, 2, 16\), model \(8, 2, 2, 16\)"),
         (("head", {"dim": 8}), r"head\.position\.tables\.0 file \(4, 2, 2, 16\), model \(4, 2, 2, 8\)"),
         (("head", {"encoder_layers": 1}), r"not in the model: head\.encoder\.layers\.1\."),
-        (("head", {"graph_layers": 2}), r"not in the file: head\.graph\.1\."),
+        (("head", {"graph_layers": 2}), r"not in the file: head\.propagation\.1\."),
         (("backbone", {"width": 4}), r"backbone\.stem\.0\.weight file \(8, 3, 1, 5, 5\), model \(4, "),
         (("head", {"conv": "gcm"}), r"unknown convolution 'gcm'"),
     ],

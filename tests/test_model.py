@@ -99,7 +99,7 @@ def test_describe_counts_parameters_and_edges():
     assert backbone == f"backbone  small, {count:.2f} M parameters; removed: nothing"
     assert tokens == "tokens    clip 4 x 32 x 48 -> grid 4 x 2 x 3 = 24 tokens of 32 channels"
     assert head.startswith("head      tag, ")
-    assert head.endswith("3 classes; graph clique+chain, 156 edges a clip")
+    assert head.endswith("3 classes; graph clique+chain, 156 edges a clip, computed by impl structured")
 
 
 def test_the_forward_pass_is_backbone_then_head():

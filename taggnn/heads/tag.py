@@ -101,7 +101,7 @@ class TagHead(nn.Module):
         self.project = nn.Sequential(*project)
         self.position = PositionTable(dim, grid, factorised=position == "factorised", std=position_std)
         self.encoder = encoder(dim, encoder_layers, encoder_heads, ffn, dropout, norm_first, encoder_activation)
-        self.graph = nn.ModuleList(
+        self.propagation = nn.ModuleList(
             GraphLayer(
                 dim,
                 self.topology,
@@ -160,7 +160,7 @@ class TagHead(nn.Module):
         x = self.position(self.project(tokens))
         encoded = self.encoder(x.flatten(1, 3)).unflatten(1, self.grid)
         x = encoded
-        for layer in self.graph:
+        for layer in self.propagation:
             x = layer(x, topology)
         pooled, weights = self.readout(x.flatten(1, 3))
         extras = {"encoded": encoded, "propagated": x, "pooled": pooled}
@@ -172,5 +172,5 @@ class TagHead(nn.Module):
         """Adapts the head to another token grid: the position table is interpolated, the graph is drawn anew."""
         self.position.resize(grid)
         self.grid = tuple(grid)
-        for layer in self.graph:
+        for layer in self.propagation:
             layer.resize(grid)

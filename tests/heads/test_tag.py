@@ -117,7 +117,7 @@ def test_released_pooling_weights_nearly_cancel_the_graph(naive_edges):
     weights = twice.sum(0)
     assert 0.999665 < float(weights.min()) < 0.9997 < 1.0003 < float(weights.max()) < 1.000335
 
-    layer = TagHead.released(512, grid, 2).graph[0].double()
+    layer = TagHead.released(512, grid, 2).propagation[0].double()
     basis = torch.eye(nodes, dtype=torch.float64).reshape(1, *grid, nodes)
     torch.testing.assert_close(layer(basis).sum((0, 1, 2, 3)), weights, rtol=1e-12, atol=1e-12)
 

@@ -54,6 +54,11 @@ def filled(conv):
     return conv.double()
 
 
+def largest(parts):
+    """What rounding is measured by: some gradients, such as that of a key's bias, are zero but for rounding."""
+    return max(float(value.abs().max()) for value in parts.values())
+
+
 def compare(impl, name, topology, grid, x):
     conv_name, options = CONVS[name]
     conv = filled(convs.build(conv_name, x.shape[-1], **options))
@@ -118,7 +123,7 @@ def test_scores_of_ten_thousand_are_equal_to_pyg(name, impl):
     got = results(kernels.find(conv, parse("clique+chain"), shape, impl), conv, x, torch.ones_like(x))
     for part, value in expected.items():
         assert bool(got[part].isfinite().all()), part
-        torch.testing.assert_close(got[part], value, rtol=1e-6, atol=1e-6 * float(value.abs().max()))
+        torch.testing.assert_close(got[part], value, rtol=1e-6, atol=1e-9 * largest(expected))
 
 
 @pytest.mark.parametrize("impl", IMPLS)
@@ -134,7 +139,7 @@ def test_float32_is_as_close_as_float32_can_be(name, impl):
     got = results(kernels.find(conv, rule, shape, impl), conv.float(), x.float(), torch.ones_like(x).float())
     for part, value in expected.items():
         assert got[part].dtype == torch.float32
-        torch.testing.assert_close(got[part].double(), value, rtol=1e-4, atol=2e-6 * float(value.abs().max()))
+        torch.testing.assert_close(got[part].double(), value, rtol=1e-4, atol=2e-6 * largest(expected))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
@@ -151,6 +156,5 @@ def test_autocast_runs_forward_and_backward(name, impl, dtype):
     with torch.autocast("cpu", dtype):
         got = results(kernels.find(conv, rule, shape, impl), conv, x, torch.ones_like(x))
     for part, value in expected.items():
-        scale = float(value.abs().max())
         assert got[part].dtype in (torch.float32, dtype), part
-        assert float((got[part].float() - value).abs().max()) <= 0.06 * scale + 1e-6, part
+        assert float((got[part].float() - value).abs().max()) <= 0.05 * largest(expected), part
