@@ -5,6 +5,8 @@ a piece.
 """
 
 from collections.abc import Iterator
+from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +17,7 @@ from taggnn.kernels.structured import temporal
 from taggnn.kernels.structured.softmax import Piece, attend, nobody
 
 # Numbers in the tensor that compares some targets with all sources channel by channel.
-_AT_ONCE = 2**18
+_AT_ONCE = 2**20
 
 
 class StructuredGATv2(nn.Module):
@@ -48,62 +50,107 @@ class StructuredGATv2(nn.Module):
         with torch.autocast(l.device.type, enabled=False):
             l, r = (part.to(wide).unflatten(1, (self.frames, self.places)) for part in (l, r))  # noqa: E741
             a = a.to(wide)
-            given = self.slope * (l * a).sum(-1)
             level = around = None
             if self.steps:
-                found = temporal.shifted(l, self.steps, 0).movedim(-1, -2)
-                scores = temporal.shifted(given, self.steps, float("-inf"))
-                scores = scores + (1 - self.slope) * ((found + r[..., None, :]).relu() * a[:, None]).sum(-1)
+                scores = _InTime.apply(l, r, a, self.slope, self.steps)
                 level = scores.logsumexp(-1)
-                weights = F.dropout(scores.softmax(-1), dropout)
-                around = temporal.weighted(weights, l, self.steps)
-            if not self.clique:
-                return around.to(dtype).flatten(1, 2)
-            out = attend(_Pairs(), l, level, around, dropout, (given, l, r, (1 - self.slope) * a))
+                around = temporal.weighted(F.dropout(scores.softmax(-1), dropout), l, self.steps)
+            out = attend(_Pairs(self.slope), l, level, around, dropout, (l, r, a)) if self.clique else around
         return out.to(dtype).flatten(1, 2)
 
 
+class _InTime(torch.autograd.Function):
+    """The scores of the same place in other frames. **Shapes:** (B, T, P, A, D) -> (B, T, P, A, O)"""
+
+    @staticmethod
+    def forward(ctx: Any, source: Tensor, target: Tensor, a: Tensor, slope: float, steps: tuple[int, ...]) -> Tensor:
+        ctx.slope, ctx.steps = slope, steps
+        ctx.save_for_backward(source, target, a)
+        scores = source.new_full((*source.shape[:-1], len(steps)), float("-inf"))
+        given = slope * _by_head(source, a)
+        for i, here, there in temporal.spans(source.shape[1], steps):
+            larger = torch.maximum(source[:, there], -target[:, here])
+            scores[:, here, ..., i] = given[:, there] + (1 - slope) * _by_head(larger, a)
+        return scores
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        source, target, a = ctx.saved_tensors
+        to_source, to_target = torch.zeros_like(source), torch.zeros_like(target)
+        with torch.autocast(grad.device.type, enabled=False):
+            for i, here, there in temporal.spans(source.shape[1], ctx.steps):
+                slopes = grad[:, here, ..., i, None]
+                # relu has the slope 0 at 0.
+                passed = ((source[:, there] > -target[:, here]).to(slopes.dtype)).mul_(slopes * (1 - ctx.slope))
+                to_target[:, here] += passed
+                to_source[:, there] += passed.add_(slopes, alpha=ctx.slope)
+            to_a = (to_source * source).sum((0, 1, 2)) + (to_target * target).sum((0, 1, 2))
+        return to_source.mul_(a), to_target.mul_(a), to_a, None, None
+
+
+def _by_head(x: Tensor, a: Tensor) -> Tensor:
+    """The product with each head's vector. **Shapes:** x (B, T, P, A, D), a (A, D) -> (B, T, P, A)"""
+    products = x.flatten(0, 2).transpose(0, 1) @ a[..., None]
+    return products[..., 0].T.unflatten(0, x.shape[:3])
+
+
 class _Pairs:
-    """Scores ``given_j + a . relu(l_j + r_i)``."""
+    """Scores ``a . (slope l_j + (1 - slope) max(l_j, -r_i))`` of a frame; ``relu(l + r) = max(l, -r) + r``."""
+
+    def __init__(self, slope: float) -> None:
+        self.slope = slope
 
     def scores(self, piece: Piece, inputs: tuple[Tensor, ...]) -> Tensor:
-        given, source, target, a = (
-            piece.sources(inputs[0]),
-            piece.sources(inputs[1]),
-            piece.targets(inputs[2]),
-            inputs[3],
-        )
-        a = a[piece.head]
+        source, target, a = piece.sources(inputs[0]), -piece.targets(inputs[1]), inputs[2][piece.head]
+        given = self.slope * (source @ a)[:, None]
+        a = (1 - self.slope) * a
         if torch.compiler.is_compiling():
             # A compiler makes one loop of it.
-            return given[:, None] + ((source[:, None] + target[:, :, None]).relu() * a).sum(-1)
-        scores = torch.cat([(source[f, None] + target[f, rows, None]).relu_() @ a for f, rows in _rows(source, target)])
-        return scores.view(*target.shape[:2], -1) + given[:, None]
+            return given + (torch.maximum(source[:, None], target[:, :, None]) * a).sum(-1)
+        columns = source.mT.contiguous()
+        scores = source.new_empty(*target.shape[:2], source.shape[1])
+        for frames, rows, larger in _rooms(target, columns):
+            torch.maximum(columns[frames, None], target[frames, rows, :, None], out=larger)
+            part = scores[frames, rows]
+            part.copy_((a.expand(part.shape[0] * part.shape[1], 1, -1) @ larger.flatten(0, 1)).view(part.shape))
+        return scores.add_(given)
 
     def backward(self, piece: Piece, slopes: Tensor, inputs: tuple[Tensor, ...], grads: tuple[Tensor, ...]) -> None:
-        source, target, a = piece.sources(inputs[1]), piece.targets(inputs[2]), inputs[3][piece.head]
-        if torch.compiler.is_compiling():
-            open_ = slopes[..., None] * ((source[:, None] + target[:, :, None]) > 0)
-            to_source, to_target = open_.sum(1), open_.sum(2)
-        else:
-            to_source, to_target = torch.zeros_like(source), torch.empty_like(target)
-            for f, rows in _rows(source, target):
-                # relu has the slope 0 at 0.
-                mine = -target[f, rows, None]
-                open_ = torch.gt(source[f, None], mine, out=source.new_empty(len(mine), *source.shape[1:]))
-                part = slopes[f, rows]
-                to_target[f, rows] = (part[:, None] @ open_)[:, 0]
-                to_source[f] += (part.T[:, None] @ open_.transpose(0, 1))[:, 0]
-        first = not (piece.rows.start or piece.clips.start or piece.frames.start)
+        source, target, a = piece.sources(inputs[0]), piece.targets(inputs[1]), inputs[2][piece.head]
+        to_target = _passed(slopes, source, -target).mul_(1 - self.slope)
+        to_source = _passed(slopes.mT, target, -source).mul_(1 - self.slope)
+        to_source.add_(slopes.sum(1)[..., None], alpha=self.slope)
         to_a = (to_source * source).sum((0, 1)) + (to_target * target).sum((0, 1))
-        grads[3][piece.head] = to_a if first else grads[3][piece.head] + to_a
-        piece.add(grads[0], slopes.sum(1))
-        piece.add(grads[1], to_source * a)
-        piece.put(grads[2], to_target * a)
+        grads[2][piece.head] = to_a if piece.first else grads[2][piece.head] + to_a
+        piece.add(grads[0], to_source.mul_(a))
+        piece.put(grads[1], to_target.mul_(a))
 
 
-def _rows(source: Tensor, target: Tensor) -> Iterator[tuple[int, slice]]:
-    step = max(_AT_ONCE // source[0].numel(), 1)
-    for frame in range(len(source)):
-        for start in range(0, target.shape[1], step):
-            yield frame, slice(start, start + step)
+def _passed(slopes: Tensor, x: Tensor, least: Tensor) -> Tensor:
+    """Sums the slopes where ``x > least``. **Shapes:** slopes (F, R, P), x (F, P, D), least (F, R, D) -> (F, R, D)"""
+    if torch.compiler.is_compiling():
+        return (slopes[..., None] * (x[:, None] > least[:, :, None])).sum(2)
+    out = torch.empty_like(least)
+    for frames, rows, passes in _rooms(least, x):
+        # Strictly: relu has the slope 0 at 0. Numbers, not truth values, can be multiplied with.
+        torch.gt(x[frames, None], least[frames, rows, None], out=passes)
+        part = slopes[frames, rows].reshape(-1, 1, x.shape[1])
+        out[frames, rows] = (part @ passes.flatten(0, 1)).view(out[frames, rows].shape)
+    return out
+
+
+def _rooms(rows: Tensor, columns: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Cuts pairs into what a cache holds: frames, rows, and room to write to, the same each time.
+
+    **Shapes:** rows (F, R, D), columns (F, P, D) or (F, D, P) -> room (f, r, *columns of a frame) with f <= F, r <= R.
+    """
+    each = columns[0].numel()
+    count = min(rows.shape[1], max(_AT_ONCE // each, 1))
+    together = min(len(rows), max(_AT_ONCE // (count * each), 1))
+    room = columns.new_empty(together * count * each)
+    for frame in range(0, len(rows), together):
+        frames = slice(frame, min(frame + together, len(rows)))
+        for row in range(0, rows.shape[1], count):
+            part = slice(row, min(row + count, rows.shape[1]))
+            shape = (frames.stop - frame, part.stop - row, *columns.shape[1:])
+            yield frames, part, room[: prod(shape)].view(shape)

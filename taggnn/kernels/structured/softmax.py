@@ -10,8 +10,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-# Weights of a frame that exist at a time: 32 MB in float32.
-_AT_ONCE = 2**23
+# Weights made at a time, which caches still hold, and those kept for the backward pass: 32 MB in float32.
+_AT_ONCE = 2**20
+_KEPT = 2**23
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,11 @@ class Piece:
     frames: slice
     rows: slice
     head: int
+
+    @property
+    def first(self) -> bool:
+        """No other piece of its head comes before it."""
+        return not (self.clips.start or self.frames.start or self.rows.start)
 
     def sources(self, x: Tensor) -> Tensor:
         """Everybody who may be heard. **Shapes:** (B, T, P, A, ...) -> (F, P, ...)"""
@@ -67,7 +73,7 @@ def attend(
 
     Source: ours. A node leaves itself out, so its own place on the diagonal of a frame's scores is free: the log-sum-exp of
     its scores in time is put there, and one softmax over the row weighs the frame's nodes and all of its time together.
-    The weights are made again in the backward pass, so that only a piece of them exists at a time in training too.
+    In the backward pass weights are made again, all but the first 32 MB, so that memory stays bounded in training too.
 
     Formula: ``out_i = sum_{j != i} w_ij v_j + w_ii u_i``, ``w_i = softmax(s_i1, .., level_i, .., s_iP)``.
 
@@ -100,6 +106,7 @@ def nobody(*parts: Tensor) -> Tensor:
 class _Attend(torch.autograd.Function):
     @staticmethod
     def forward(
+        ctx: Any,
         scorer: Scorer,
         keep: Tensor | None,
         dropout: float,
@@ -108,46 +115,49 @@ class _Attend(torch.autograd.Function):
         around: Tensor | None,
         *inputs: Tensor,
     ) -> Tensor:
-        out = torch.empty_like(values)
+        out, kept = torch.empty_like(values), []
+        # A compiler decides by itself what it makes again.
+        room = 0 if torch.compiler.is_compiling() or not any(ctx.needs_input_grad) else _KEPT
         for piece in _pieces(values):
             weights, rest = _weights(scorer.scores(piece, inputs), piece, level)
-            if keep is not None:
-                weights = weights * piece.targets(keep) / (1 - dropout)
-            heard = weights @ piece.sources(values)
+            room -= weights.numel()
+            if room >= 0:
+                kept += [weights, rest]
+            used = weights if keep is None else weights * piece.targets(keep) / (1 - dropout)
+            heard = used @ piece.sources(values)
             if around is not None:
                 heard.addcmul_(rest[..., None], piece.targets(around))
             piece.put(out, heard)
+        ctx.scorer, ctx.dropout, ctx.count = scorer, dropout, len(inputs)
+        ctx.save_for_backward(keep, out, values, level, around, *inputs, *kept)
         return out
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        ctx.scorer, keep, ctx.dropout, *tensors = inputs
-        ctx.save_for_backward(keep, output, *tensors)
-
-    @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        keep, out, values, level, around, *inputs = ctx.saved_tensors
+        keep, out, values, level, around, *others = ctx.saved_tensors
+        inputs, kept = others[: ctx.count], others[ctx.count :]
         to_values = torch.empty_like(values)
         to_level, to_around = (None if part is None else torch.empty_like(part) for part in (level, around))
         to_inputs = tuple(torch.empty_like(part) for part in inputs)
         with torch.autocast(grad.device.type, enabled=False):
             # What a weight is worth is measured from the mean over the row.
             mean = (grad * out).sum(-1)
-            for piece in _pieces(values):
-                weights, rest = _weights(ctx.scorer.scores(piece, inputs), piece, level)
-                mine = piece.targets(grad)
-                worth = mine @ piece.sources(values).mT
-                used = weights
-                if keep is not None:
+            for i, piece in enumerate(_pieces(values)):
+                if 2 * i < len(kept):
+                    weights, rest = kept[2 * i : 2 * i + 2]
+                else:
+                    weights, rest = _weights(ctx.scorer.scores(piece, inputs), piece, level)
+                mine, common = piece.targets(grad), piece.targets(mean)[..., None]
+                if keep is None:
+                    used, worth = weights, torch.baddbmm(common, mine, piece.sources(values).mT, beta=-1)
+                else:
                     scale = piece.targets(keep) / (1 - ctx.dropout)
-                    used, worth = weights * scale, worth * scale
+                    used, worth = weights * scale, scale * (mine @ piece.sources(values).mT) - common
                 piece.add(to_values, used.mT @ mine)
-                slopes = worth.sub_(piece.targets(mean)[..., None]).mul_(weights)
                 if around is not None:
-                    beside = piece.targets(around)
                     piece.put(to_around, rest[..., None] * mine)
-                    piece.put(to_level, rest * ((mine * beside).sum(-1) - piece.targets(mean)))
-                ctx.scorer.backward(piece, slopes, inputs, to_inputs)
+                    piece.put(to_level, rest * ((mine * piece.targets(around)).sum(-1) - common[..., 0]))
+                ctx.scorer.backward(piece, worth.mul_(weights), inputs, to_inputs)
         return None, None, None, to_values, to_level, to_around, *to_inputs
 
 
@@ -171,7 +181,7 @@ def _pieces(values: Tensor) -> Iterator[Piece]:
     together = max(_AT_ONCE // (rows * places), 1)
     if torch.compiler.is_compiling():
         # The number of clips may be a symbol: all of them in one piece.
-        at_once, step = None, min(frames, max(together // 8, 1))
+        at_once, step = None, min(frames, together)
     else:
         at_once, step = max(together // frames, 1), min(frames, together)
     for clip in (slice(None),) if at_once is None else _slices(clips, at_once):
