@@ -55,18 +55,21 @@ def measure(
         projection = case.projection()
         if projection and calls:
             calls[PROJECTION] = case.call(projection, which == BOTH)
+        work = {}
+        known = {}
+        if details:
+            tell(f"memory of {which}")
+            for name, call in calls.items():
+                start = time.perf_counter()
+                work[name] = {"peak_bytes": memory.peak(call, case.device)}
+                known[name] = time.perf_counter() - start
+                work[name]["macs_counted"] = None if name.endswith(COMPILED) else cost.counted_macs(call)
         tell(f"time of {which}")
-        measured = timing.in_turn(calls, timing.clock(case.device), budget, rounds)
-        tell(f"memory of {which}")
-        for name, call in calls.items():
-            row = {**about, "impl": name, "pass": which, **measured[name].row()}
-            row |= _work(case, which, measured[name].median)
+        measured = timing.in_turn(calls, timing.clock(case.device), budget, rounds, known)
+        for name, times in measured.items():
             verdict = verdicts.get(name)
-            row["equal"] = verdict and verdict.row()
-            if details:
-                row["peak_bytes"] = memory.peak(call, case.device)
-                row["macs_counted"] = None if name.endswith(COMPILED) else cost.counted_macs(call)
-            rows.append(row)
+            row = {**about, "impl": name, "pass": which, **times.row(), "equal": verdict and verdict.row()}
+            rows.append({**row, **_work(case, which, times.median), **work.get(name, {})})
     add_ratios(rows)
     return rows, [{**about, **entry} for entry in left]
 

@@ -18,7 +18,7 @@ def peak(call: Callable[[], object], device: torch.device) -> int:
     """Bytes of tensors that live at once during a call, its result included, those before it not.
 
     On CUDA the allocator's own maximum; on the CPU the running sum of the allocations and releases that the profiler
-    sees. What libraries take outside PyTorch's allocator is in neither.
+    sees, which are those of tensors made within the call. What libraries take outside PyTorch's allocator is in neither.
     """
     if device.type == "cuda":
         torch.cuda.synchronize()

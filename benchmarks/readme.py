@@ -139,7 +139,7 @@ def latency(result: Results) -> list[str]:
     topology = result["settings"]["topology"]
     parts = [
         f"**Convolutions by `{SHOWN}` on {_where(result)}**: medians, {' / '.join(passes)}, on `{topology}`.{named_sizes} "
-        f"*Its projection* is the convolution's own linear layers alone, *peak memory* what a call takes on top of "
+        "*Its projection* is the convolution's own linear layers alone, *peak memory* what a call takes on top of "
         "what was there. No row has a time before its output and gradients were compared with PyG's: the largest error here is "
         f"{off:.0e} of a tensor's largest entry.",
         layout.markdown(["convolution", "grid", *columns], table),

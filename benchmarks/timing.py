@@ -51,6 +51,7 @@ def in_turn(
     measure: Callable[[Callable[[], object], int], list[float]],
     budget: float,
     rounds: int | None = None,
+    known: Mapping[str, float] | None = None,
 ) -> dict[str, Times]:
     """Measures calls in rounds: one slice of each, then the next round.
 
@@ -59,9 +60,10 @@ def in_turn(
         measure: see ``clock``.
         budget: seconds for each of them; a call that takes longer than a third of it is made 3 times all the same.
         rounds: exactly so many calls of each instead, one in each round.
+        known: seconds of a call that was made already, for those that are warm.
     """
-    # The first call warms up; a short one has not told its time yet.
-    once = {name: measure(call, 1)[0] for name, call in calls.items()}
+    once = {name: (known or {}).get(name) or measure(call, 1)[0] for name, call in calls.items()}
+    # A short call has not told its time yet.
     once = {name: min(measure(calls[name], 2)) if seconds < 1 else seconds for name, seconds in once.items()}
     number, slices = plan(once, budget, rounds)
     seconds: dict[str, list[float]] = {name: [] for name in calls}
