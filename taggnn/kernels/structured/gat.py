@@ -3,12 +3,17 @@
 Axes: B clips, T frames, P places of a frame, N = T*P nodes, A attention heads, D channels of a head, O offsets in frames.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from taggnn.kernels.operators import Additive
-from taggnn.kernels.structured import gat_explicit, temporal
+from taggnn.kernels.structured import gat_blocks, gat_explicit, gat_sorted, temporal
+
+# Places of a frame from which on sorted sums are faster than blocks.
+_SORTED_FROM = 128
 
 
 class StructuredGAT(nn.Module):
@@ -33,14 +38,20 @@ class StructuredGAT(nn.Module):
         self.frames, self.places = frames, places
         self.clique = clique and (places > 1 or family.self_loops)
         self.steps = temporal.offsets(frames, reach, itself=family.self_loops and not self.clique)
+        self.sorts = places >= _SORTED_FROM
 
     def forward(self, v: Tensor, s: Tensor, d: Tensor, dropout: float) -> Tensor:
+        kind = torch.promote_types(v.dtype, s.dtype)
         # Scores stay in full precision.
         with torch.autocast(v.device.type, enabled=False):
-            wide = torch.promote_types(s.dtype, torch.float32)
-            v, s, d = (part.unflatten(1, (self.frames, self.places)) for part in (v, s.to(wide), d.to(wide)))
-            out = self._written_out(v, s, d, dropout)
-        return out.flatten(1, 2)
+            wide = torch.promote_types(kind, torch.float32)
+            v, s, d = (part.to(wide).unflatten(1, (self.frames, self.places)) for part in (v, s, d))
+            if self.clique and self.self_loops and not dropout:
+                train = torch.is_grad_enabled() and any(part.requires_grad for part in (v, s, d))
+                out = _Attend.apply(v, s, d, self.slope, self.steps, self.sorts, train)
+            else:
+                out = self._written_out(v, s, d, dropout)
+        return out.flatten(1, 2).to(kind)
 
     def _written_out(self, v: Tensor, s: Tensor, d: Tensor, dropout: float) -> Tensor:
         if not self.clique and not self.steps:
@@ -72,3 +83,74 @@ class StructuredGAT(nn.Module):
                 first = torch.where(here, top.values[:, :, 1:], top.values[:, :, :1])
             around.append(first)
         return around[0] if len(around) == 1 else torch.maximum(*around)
+
+
+class _Attend(torch.autograd.Function):
+    """The frame, the node itself included, and the chain, without a weight of two nodes that outlives its use.
+
+    With m_i the largest score that a node meets, ``exp(LeakyReLU(s_j + d_i) - m_i)`` is the larger one of
+    ``exp(s_j + d_i - m_i)`` and ``exp(slope (s_j + d_i) - m_i)``. Both factor, into ``a_i e_j`` and ``b_i f_j``, with no exponent
+    above 0.
+
+    **Shapes:** v (B, T, P, A, D), s, d (B, T, P, A) -> (B, T, P, A, D).
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, v: Tensor, s: Tensor, d: Tensor, slope: float, steps: tuple[int, ...], sorts: bool, train: bool
+    ) -> Tensor:
+        clips, frames = v.shape[:2]
+        s, d = (part.transpose(2, 3).contiguous() for part in (s, d))  # (B, T, A, P)
+        first = largest = s.amax(-1, keepdim=True)
+        spans = [(o, here, there) for o, here, there in temporal.spans(frames, steps)]
+        if spans:
+            largest = first.expand_as(s).clone()
+            for _, here, there in spans:
+                largest[:, here] = torch.maximum(largest[:, here], s[:, there])
+        reference = F.leaky_relu(largest + d, slope)
+        top = first + d
+        a, b = (top - reference).exp_(), (top * slope - reference).exp_()
+        e = (s - first).exp_()
+        f = ((s - first) * slope).exp_()
+        around = [
+            (F.leaky_relu(s[:, there] + d[:, here], slope) - reference[:, here]).exp_() for _, here, there in spans
+        ]
+        rest = torch.zeros_like(s)
+        for (_, here, _), weights in zip(spans, around, strict=True):
+            rest[:, here] += weights
+        flat = [part.flatten(0, 1) for part in (s, d, a, b, e, f, rest)]
+        if sorts:
+            out, total, kept = gat_sorted.forward(v.flatten(0, 1), *flat, train)
+        else:
+            out, total = gat_blocks.forward(v.flatten(0, 1), *flat[2:])
+            kept = ()
+        out, total = (part.unflatten(0, (clips, frames)) for part in (out, total))
+        a, b = a.div_(total), b.div_(total)
+        for (_, here, there), weights in zip(spans, around, strict=True):
+            weights.div_(total[:, here])
+            out[:, here].addcmul_(weights.transpose(2, 3)[..., None], v[:, there])
+        ctx.save_for_backward(v, s, d, out, a, b, e, f, *around, *kept)
+        ctx.slope, ctx.steps, ctx.sorts = slope, steps, sorts
+        return out
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        v, s, d, out, a, b, e, f, *more = ctx.saved_tensors
+        around, kept = more[: len(ctx.steps)], tuple(more[len(ctx.steps) :])
+        mean = (grad * out).sum(-1).transpose(2, 3).contiguous()
+        g, c, u, scores, target, *flat = (part.flatten(0, 1) for part in (grad, mean, v, s, d, a, b, e, f))
+        if ctx.sorts:
+            found = gat_sorted.backward(g, c, u, *flat, ctx.slope, kept)
+        else:
+            found = gat_blocks.backward(g, c, u, scores, target, *flat, ctx.slope)
+        to_v, to_s, to_d = (part.unflatten(0, v.shape[:2]) for part in found)
+        for (_, here, there), weights in zip(temporal.spans(v.shape[1], ctx.steps), around, strict=True):
+            to_v[:, there].addcmul_(weights.transpose(2, 3)[..., None], grad[:, here])
+            worth = (grad[:, here] * v[:, there]).sum(-1).transpose(2, 3)
+            worth = (worth - mean[:, here]).mul_(weights)
+            high = worth * (s[:, there] > -d[:, here])
+            to_d[:, here] += high
+            to_s[:, there] += torch.lerp(high, worth, ctx.slope)
+        to_d.mul_(1 - ctx.slope)
+        return to_v, to_s.transpose(2, 3), to_d.transpose(2, 3), None, None, None, None

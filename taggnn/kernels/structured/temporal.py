@@ -46,7 +46,7 @@ def dots(query: Tensor, key: Tensor, steps: Sequence[int]) -> Tensor:
     return _Dots.apply(query, key, tuple(steps))
 
 
-def _spans(frames: int, steps: Sequence[int]) -> Iterator[tuple[int, slice, slice]]:
+def spans(frames: int, steps: Sequence[int]) -> Iterator[tuple[int, slice, slice]]:
     for i, step in enumerate(steps):
         yield i, slice(max(-step, 0), frames - max(step, 0)), slice(max(step, 0), frames + min(step, 0))
 
@@ -56,7 +56,7 @@ class _Weighted(torch.autograd.Function):
     @staticmethod
     def forward(weights: Tensor, values: Tensor, steps: tuple[int, ...]) -> Tensor:
         out = torch.zeros_like(values, dtype=torch.promote_types(weights.dtype, values.dtype))
-        for i, here, there in _spans(values.shape[1], steps):
+        for i, here, there in spans(values.shape[1], steps):
             out[:, here].addcmul_(weights[:, here, ..., i, None], values[:, there])
         return out
 
@@ -69,7 +69,7 @@ class _Weighted(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         weights, values = ctx.saved_tensors
         back, slopes = torch.zeros_like(values), torch.zeros_like(weights)
-        for i, here, there in _spans(values.shape[1], ctx.steps):
+        for i, here, there in spans(values.shape[1], ctx.steps):
             back[:, there].addcmul_(weights[:, here, ..., i, None], grad[:, here])
             slopes[:, here, ..., i] = (grad[:, here] * values[:, there]).sum(-1)
         return slopes, back, None
@@ -79,7 +79,7 @@ class _Dots(torch.autograd.Function):
     @staticmethod
     def forward(query: Tensor, key: Tensor, steps: tuple[int, ...]) -> Tensor:
         out = query.new_full((*query.shape[:-1], len(steps)), float("-inf"))
-        for i, here, there in _spans(query.shape[1], steps):
+        for i, here, there in spans(query.shape[1], steps):
             out[:, here, ..., i] = (query[:, here] * key[:, there]).sum(-1)
         return out
 
@@ -92,7 +92,7 @@ class _Dots(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         query, key = ctx.saved_tensors
         to_query, to_key = torch.zeros_like(query), torch.zeros_like(key)
-        for i, here, there in _spans(query.shape[1], ctx.steps):
+        for i, here, there in spans(query.shape[1], ctx.steps):
             slope = grad[:, here, ..., i, None]
             to_query[:, here].addcmul_(slope, key[:, there])
             to_key[:, there].addcmul_(slope, query[:, here])

@@ -8,7 +8,7 @@ from graphs import parse
 from taggnn.kernels import operators
 from taggnn.kernels.kernel import Kernel
 from taggnn.kernels.pyg import EdgeList
-from taggnn.kernels.structured.gat import StructuredGAT
+from taggnn.kernels.structured import gat
 
 TOPOLOGIES = {
     "clique": (True, 0),
@@ -21,11 +21,17 @@ TOPOLOGIES = {
 GRIDS = [(3, 2, 4), (1, 3, 3), (4, 1, 1), (1, 1, 1), (2, 1, 2), (2, 5, 7)]
 
 
+@pytest.fixture(params=[True, False], ids=["sorted", "blocks"])
+def sorts(request, monkeypatch):
+    """Both forms at every size."""
+    monkeypatch.setattr(gat, "_SORTED_FROM", 1 if request.param else 10**9)
+
+
 def build(conv, topology, grid):
     operator = operators.read(conv)
     clique, reach = TOPOLOGIES[topology]
     frames, height, width = grid
-    return Kernel("structured", operator, StructuredGAT(operator.family, clique, reach, frames, height * width))
+    return Kernel("structured", operator, gat.StructuredGAT(operator.family, clique, reach, frames, height * width))
 
 
 def gradients(kernel, conv, x, back):
@@ -45,7 +51,7 @@ def check(conv, topology, grid, x, **tolerance):
 @pytest.mark.parametrize("loops", [True, False], ids=["loops", "no-loops"])
 @pytest.mark.parametrize("topology", TOPOLOGIES)
 @pytest.mark.parametrize("grid", GRIDS, ids=str)
-def test_outputs_and_gradients_equal_pyg(grid, topology, loops):
+def test_outputs_and_gradients_equal_pyg(grid, topology, loops, sorts):
     torch.manual_seed(0)
     conv = GATConv(6, 5, heads=3, add_self_loops=loops).double()
     nodes = grid[0] * grid[1] * grid[2]
@@ -54,7 +60,7 @@ def test_outputs_and_gradients_equal_pyg(grid, topology, loops):
 
 @pytest.mark.parametrize("slope", [0.0, 0.2, 1.0])
 @pytest.mark.parametrize("loops", [True, False], ids=["loops", "no-loops"])
-def test_any_slope_and_scores_of_exactly_zero(slope, loops):
+def test_any_slope_and_scores_of_exactly_zero(slope, loops, sorts):
     torch.manual_seed(0)
     grid = (3, 2, 4)
     conv = GATConv(6, 5, heads=2, negative_slope=slope, add_self_loops=loops).double()

@@ -1,0 +1,82 @@
+"""GAT inside a frame with all weights of a few frames at a time, in both directions, and no exponential of a pair of nodes.
+
+Axes: F frames of all clips, P places of a frame, A attention heads, D channels of a head.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+# Weights of a frame that exist at a time: 4 MB in float32.
+_AT_ONCE = 2**20
+
+
+def forward(v: Tensor, a: Tensor, b: Tensor, e: Tensor, f: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
+    """Computes ``sum_j w_ij v_j / (rest_i + sum_j w_ij)``, ``w_ij = max(a_i e_j, b_i f_j)``.
+
+    Returns:
+        the sum; its denominator.
+
+    **Shapes:** v (F, P, A, D); a, b, e, f, rest (F, A, P) -> (F, P, A, D), (F, A, P).
+    """
+    out, total = torch.empty_like(v), torch.empty_like(rest)
+    for part in _groups(rest):
+        weights = _weights(a[part], b[part], e[part], f[part])
+        total[part] = weights.sum(-1).add_(rest[part])
+        weights.div_(total[part][..., None])
+        out[part] = (weights @ v[part].transpose(1, 2)).transpose(1, 2)
+    return out, total
+
+
+def backward(
+    grad: Tensor,
+    mean: Tensor,
+    v: Tensor,
+    s: Tensor,
+    d: Tensor,
+    a: Tensor,
+    b: Tensor,
+    e: Tensor,
+    f: Tensor,
+    slope: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns the gradients of v, of s, and that part of the gradient of d that comes from scores above 0, before its factor.
+
+    Args:
+        grad: of the sum.
+        mean: ``grad_i . out_i``, over all neighbours of a node.
+        v: values.
+        s: score of the source.
+        d: score of the target.
+        a: over the denominator.
+        b: over the denominator.
+        e: as in ``forward``.
+        f: as in ``forward``.
+        slope: of the LeakyReLU.
+
+    **Shapes:** as in ``forward``; mean, s, d (F, A, P).
+    """
+    to_v, to_s, to_d = torch.empty_like(v), torch.empty_like(s), torch.empty_like(d)
+    for part in _groups(s):
+        weights = _weights(a[part], b[part], e[part], f[part])
+        g, u = (x[part].transpose(1, 2) for x in (grad, v))
+        to_v[part] = (weights.mT @ g).transpose(1, 2)
+        worth = (g @ u.mT).sub_(mean[part][..., None]).mul_(weights)
+        flat = worth.sum(-2)
+        high = worth.mul_(s[part][..., None, :] > -d[part][..., None])
+        to_s[part] = torch.lerp(high.sum(-2), flat, slope)
+        to_d[part] = high.sum(-1)
+    return to_v, to_s, to_d
+
+
+def _groups(s: Tensor) -> Iterator[slice]:
+    frames, heads, places = s.shape
+    step = max(_AT_ONCE // (heads * places * places), 1)
+    return (slice(start, start + step) for start in range(0, frames, step))
+
+
+def _weights(a: Tensor, b: Tensor, e: Tensor, f: Tensor) -> Tensor:
+    """**Shapes:** (F, A, P) each -> (F, A, P, P), target by source."""
+    high = a[..., None] * e[..., None, :]
+    return torch.maximum(high, b[..., None] * f[..., None, :], out=high)

@@ -1,0 +1,137 @@
+"""GAT inside a frame in O(P log P): with scores in order, prefix sums are all that a node needs, in both directions.
+
+Axes: F frames of all clips, P places of a frame, A attention heads, D channels of a head.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+# Numbers in the table of prefix sums of a few frames: 1 MB in float32 stays in the cache.
+_AT_ONCE = 2**18
+
+Kept = tuple[Tensor, ...]
+
+
+def forward(
+    v: Tensor, s: Tensor, d: Tensor, a: Tensor, b: Tensor, e: Tensor, f: Tensor, rest: Tensor, train: bool
+) -> tuple[Tensor, Tensor, Kept]:
+    """Computes ``sum_j w_ij v_j / (rest_i + sum_j w_ij)``, where ``w_ij = a_i e_j`` if ``s_j + d_i > 0`` else ``b_i f_j``.
+
+    Source: ours. With the sources of a frame in the order of s, those with the second form come first and those with the first
+    form last, so that a target needs one prefix sum of ``f_j v_j`` and one suffix sum of ``e_j v_j``. Only sums of weights that
+    are not negative are made and nothing is subtracted: they are as exact as the sum over pairs. The gradient of v is the same
+    sum with sources and targets exchanged.
+
+    Returns:
+        the sum; its denominator; what ``backward`` needs, nothing unless ``train``.
+
+    **Shapes:** v (F, P, A, D); s, d, a, b, e, f, rest (F, A, P) -> (F, P, A, D), (F, A, P).
+    """
+    sources, targets, low, before = _orders(s, d)
+    split = _Split(sources, low, f, e, b, a)
+    first, last = split.totals()
+    total = rest + first + last
+    out = torch.empty_like(v)
+    high_part = torch.empty_like(v) if train else None
+    for part, (low_sum, high_sum) in split.sums(v, 1 / total):
+        torch.add(low_sum, high_sum, out=out[part])
+        if train:
+            high_part[part] = high_sum
+    return out, total, (targets, before, high_part, last / total) if train else ()
+
+
+def backward(
+    grad: Tensor, mean: Tensor, v: Tensor, a: Tensor, b: Tensor, e: Tensor, f: Tensor, slope: float, kept: Kept
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns the gradients of v, of s, and that part of the gradient of d that comes from scores above 0, before its factor.
+
+    Args:
+        grad: of the sum.
+        mean: ``grad_i . out_i``, over all neighbours of a node.
+        v: values.
+        a: over the denominator.
+        b: over the denominator.
+        e: as in ``forward``.
+        f: as in ``forward``.
+        slope: of the LeakyReLU.
+        kept: from ``forward``.
+
+    **Shapes:** as in ``forward``; mean (F, A, P).
+    """
+    targets, before, high_part, high_share = kept
+    high, low = _Split(targets, before, a * mean, b * mean, e, f).totals()
+    to_s = high.add_(low, alpha=slope).neg_()
+    to_d = mean * -high_share
+    to_v = torch.empty_like(v)
+    for part, (high, low) in _Split(targets, before, a, b, e, f).sums(grad):
+        torch.add(high, low, out=to_v[part])
+        worth = (high * v[part]).sum(-1).add_((low * v[part]).sum(-1), alpha=slope)
+        to_s[part] += worth.transpose(1, 2)
+        to_d[part] += (grad[part] * high_part[part]).sum(-1).transpose(1, 2)
+    return to_v, to_s, to_d
+
+
+class _Split:
+    """Sums over the nodes in an order, up to a count of them under one weight, and from there on under another.
+
+    Formula: ``by_first_i sum_{rank_j < count_i} first_j x_j`` and ``by_last_i sum_{rank_j >= count_i} last_j x_j``.
+
+    **Shapes:** all (F, A, P).
+    """
+
+    def __init__(
+        self, order: Tensor, count: Tensor, first: Tensor, last: Tensor, by_first: Tensor, by_last: Tensor
+    ) -> None:
+        places = order.shape[-1]
+        # Sums of the last ones are prefix sums from the other end: no sum is taken from another.
+        self.order = torch.stack([order, order.flip(-1)], 1)
+        self.weights = torch.stack([first, last], 1).gather(-1, self.order)
+        sums = torch.stack([count, places - count], 1)
+        self.at = (sums - 1).clamp_(min=0)
+        self.by = torch.stack([by_first, by_last], 1).mul_(sums > 0)
+
+    def totals(self) -> tuple[Tensor, ...]:
+        """The sums of the weights alone. **Shapes:** two (F, A, P)"""
+        return self.weights.cumsum(-1).gather(-1, self.at).mul_(self.by).unbind(1)
+
+    def sums(self, x: Tensor, scale: Tensor | None = None) -> Iterator[tuple[slice, tuple[Tensor, ...]]]:
+        """The sums of x, some frames at a time. **Shapes:** (F, P, A, D) -> two (frames, P, A, D)"""
+        frames, places, heads, width = x.shape
+        step = max(_AT_ONCE // (2 * places * heads * width), 1)
+        # Rows of a group of frames, and of its sums.
+        frame = torch.arange(frames, device=x.device).remainder_(step)[:, None, None, None]
+        head = torch.arange(heads, device=x.device)[:, None]
+        rows = (self.order * heads).add_(frame * (heads * places) + head)
+        side = torch.arange(2, device=x.device)[:, None, None]
+        at = (self.at + ((frame * 2 + side) * heads + head) * places).transpose(2, 3).contiguous()
+        by = (self.by if scale is None else self.by * scale[:, None]).transpose(2, 3)[..., None].contiguous()
+        weights = self.weights[..., None]
+        for start in range(0, frames, step):
+            part = slice(start, start + step)
+            table = x[part].reshape(-1, width).index_select(0, rows[part].flatten())
+            table = table.view(-1, places, width).mul_(weights[part].flatten(0, 2)).cumsum_(1)
+            found = table.view(-1, width).index_select(0, at[part].flatten())
+            yield part, found.view(-1, 2, places, heads, width).mul_(by[part]).unbind(1)
+
+
+def _orders(s: Tensor, d: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Sources in the order of s, targets in that of -d, and how many of the others stand before each.
+
+    For a target those are the sources with ``s_j <= -d_i``, for a source the targets with ``-d_i < s_j``.
+    One stable sort of both together says it all: a source stands before the targets that its score equals.
+    """
+    places = s.shape[-1]
+    # Minus zero may be sorted before zero: adding 0 makes one of the other.
+    both = torch.cat([s, -d], -1).add_(0.0).sort(dim=-1, stable=True).indices
+    sources_so_far = (both < places).cumsum(-1)
+    numbers = torch.arange(2 * places, device=s.device).expand_as(both)
+    place = torch.empty_like(both).scatter_(-1, both, numbers)
+    count = sources_so_far.gather(-1, place)
+    rank, low = count[..., :places] - 1, count[..., places:]
+    before = place[..., :places] - rank
+    number = numbers[..., :places]
+    sources = torch.empty_like(rank).scatter_(-1, rank, number)
+    targets = torch.empty_like(rank).scatter_(-1, place[..., places:] - low, number)
+    return sources, targets, low, before
