@@ -13,8 +13,10 @@ from torch.utils.checkpoint import checkpoint
 from graphs import Graph, Topology, graph
 from taggnn.kernels.operators import Additive, Dot, Dynamic, Family, Max, Sum
 
-# Numbers in the largest tensor that compares targets with sources channel by channel.
-_AT_ONCE = 2**22
+# Numbers in a tensor that compares targets with sources channel by channel: what a CPU's cache holds (measured), and enough to
+# keep another device busy (not measured).
+_AT_ONCE = {"cpu": 2**20}
+_AT_ONCE_ELSEWHERE = 2**26
 
 
 def propagation(family: Family, topology: Topology, grid: Sequence[int]) -> nn.Module:
@@ -251,7 +253,8 @@ def _by_targets(
     compute: Callable[..., Tensor], targets: Tensor, source: Tensor, rest: tuple[Tensor, ...], width: int
 ) -> Iterator[Tensor]:
     """Computes a few targets (rows) against all sources at a time; ``width`` numbers are needed for each."""
-    parts = targets.split(max(_AT_ONCE // max(width, 1), 1))
+    at_once = _AT_ONCE.get(targets.device.type, _AT_ONCE_ELSEWHERE)
+    parts = targets.split(max(at_once // max(width, 1), 1))
     for part in parts:
         if len(parts) > 1 and torch.is_grad_enabled():
             yield checkpoint(compute, part, source, *rest, use_reentrant=False, preserve_rng_state=False)

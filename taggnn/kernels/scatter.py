@@ -66,6 +66,7 @@ class _Segments(nn.Module):
         """What each edge finds at its target. **Shapes:** (B, N, ...) -> (B, E, ...)"""
         from torch_scatter import gather_csr
 
+        # Of no edges at all it would give a gradient that nobody wrote.
         if not self.source.numel():
             return x[:, :0]
         # Without room made for it, it would ask the device for the number of edges and wait.
@@ -76,9 +77,6 @@ class _Segments(nn.Module):
         """What arrives at each node, 0 where nothing does. **Shapes:** (B, E, ...) -> (B, N, ...)"""
         from torch_scatter import segment_csr
 
-        # Of no edges at all it returns memory nobody wrote.
-        if not self.source.numel():
-            return messages.sum(1, keepdim=True).expand(-1, len(self.degree), *messages.shape[2:])
         return segment_csr(messages, self.ptr[None], reduce=reduce)
 
     def _mean(self, scores: Tensor, values: Tensor, dropout: float) -> Tensor:

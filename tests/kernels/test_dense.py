@@ -91,7 +91,7 @@ def test_equals_message_passing_on_the_edge_list(case, topology, grid, clips):
 @pytest.mark.parametrize("case", ["sage-max", "gatv2", "gatv2-without-loops"])
 @pytest.mark.parametrize("at_once", [1, 500], ids=["one-target", "some-targets"])
 def test_equals_it_when_a_few_targets_are_worked_out_at_a_time(case, at_once, monkeypatch):
-    monkeypatch.setattr(dense, "_AT_ONCE", at_once)
+    monkeypatch.setitem(dense._AT_ONCE, "cpu", at_once)
     check_equal(build(case), tokens(2, (3, 2, 3)), Before(), (3, 2, 3))
 
 
@@ -109,14 +109,22 @@ class Largest(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("case", ["sage-max", "gatv2"])
-def test_nothing_as_large_as_nodes_by_nodes_by_channels_exists(case, monkeypatch):
+def test_nothing_as_large_as_nodes_by_nodes_by_channels_is_made_or_kept(case, monkeypatch):
     nodes = 36
-    monkeypatch.setattr(dense, "_AT_ONCE", 4 * nodes * 12)
+    monkeypatch.setitem(dense._AT_ONCE, "cpu", 4 * nodes * 12)
     conv, x = build(case), tokens(1, (4, 3, 3))
     kernel = kernels.find(conv, parse("clique+chain"), (4, 3, 3), "dense")
-    with Largest() as largest:
+    kept = {}
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with Largest() as largest, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         results(kernel, conv, x)
     assert largest.numbers <= max(4 * nodes * 12, nodes * nodes * 2)
+    assert sum(kept.values()) < 8 * nodes * nodes * 12
 
 
 @pytest.mark.parametrize("case", ["gat", "gatv2", "transformer"])

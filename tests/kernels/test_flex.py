@@ -178,3 +178,16 @@ def test_a_used_kernel_owns_and_saves_nothing(topology, monkeypatch):
     restored = pickle.loads(pickle.dumps(kernel.propagate))
     assert restored._mask is None
     assert torch.equal(copy.deepcopy(kernel)(conv, tokens(1, grid)).isfinite(), out.isfinite())
+
+
+def test_kernels_do_not_use_up_each_others_compilations(monkeypatch):
+    # Without CUDA: compiled, but by a backend that runs the same operations.
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda function, **options: compile_(function, backend="eager", **options))
+    monkeypatch.setattr(flex._Flex, "_check", lambda *_: None)
+    conv = build("gat")
+    with torch._dynamo.config.patch(recompile_limit=1), torch.no_grad():
+        for grid in ((2, 2, 2), (3, 1, 2)):
+            x = tokens(1, grid).detach()
+            got, expected = (kernels.find(conv, parse("chain"), grid, impl)(conv, x) for impl in ("flex", "pyg"))
+            torch.testing.assert_close(got, expected, rtol=0, atol=1e-10)

@@ -44,6 +44,14 @@ TOPOLOGIES = {name: parse(name) for name in ("clique+chain", "clique", "chain(re
 GRIDS = [((1, 2, 3), 3), ((4, 1, 1), 1), ((2, 1, 2), 3), ((4, 3, 2), 1)]
 
 
+@pytest.fixture(autouse=True)
+def _unwritten_memory_is_nan():
+    """Memory that nobody wrote holds NaN instead of what may be zeros by chance."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
 def build(case, dtype=torch.float64):
     torch.manual_seed(0)
     name, options = CASES[case]
