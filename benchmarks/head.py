@@ -7,6 +7,7 @@ import argparse
 import copy
 import sys
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -115,9 +116,10 @@ def measure(
     ours = TagHead.released(channels, grid, preset.classes, ffn=preset.ffn).to(device, dtype)
     theirs = AuthorsHead(ours).to(device)
     tokens = torch.randn(clips, *grid, channels).to(device, dtype)
-    verdict = compare(ours, tokens, backward)
-    if not verdict.equal:
-        return [], [{"preset": name, "why": "unequal", "reason": str(verdict)}]
+    verdicts = compare(ours, tokens, backward)
+    wrong = [f"{part}: {verdict}" for part, verdict in verdicts.items() if not verdict.equal]
+    if wrong:
+        return [], [{"preset": name, "why": "unequal", "reason": "; ".join(wrong)}]
 
     ours.train()
     theirs.train()
@@ -143,27 +145,39 @@ def measure(
         for (stage, by), call in calls.items():
             row = {"preset": name, "clips": clips, "stage": stage, "by": by, "pass": which, **measured[stage, by].row()}
             row["peak_bytes"] = memory.peak(call, device)
-            row["equal"] = verdict.row()
+            row["equal"] = verdicts["graph" if stage == "graph" else "head"].row()
             rows.append(row)
     add_ratios(rows)
     return rows, []
 
 
-def compare(ours: TagHead, tokens: Tensor, backward: bool) -> gate.Verdict:
-    """Our head in the tokens' precision against the authors' in float64, in eval mode, with the same weights."""
+def compare(ours: TagHead, tokens: Tensor, backward: bool) -> dict[str, gate.Verdict]:
+    """Our head and its graph stage in the tokens' precision against the authors' in float64, in eval mode, same weights.
+
+    The graph stage by itself as well, because the mean behind it hides nearly all of what it does from the logits.
+    """
     from authors import AuthorsHead
 
     ours.eval()
     finer = copy.deepcopy(ours).double()
+    theirs, exact = (AuthorsHead(head).to(tokens.device).eval() for head in (ours, finer))
     x = tokens[:_COMPARED]
-    upstream = torch.randn(len(x), ours.classifier.out_features).to(x) if backward else None
+    nodes = torch.randn(len(x), prod(ours.grid), ours.classifier.in_features).to(x)
+    upstreams = {"head": torch.randn(len(x), ours.classifier.out_features), "graph": torch.randn(nodes.shape)}
+    ways = {
+        "head": (exact, theirs, lambda x: ours(x)[0], x),
+        "graph": (exact.propagate, theirs.propagate, lambda x: _propagate(ours, x), nodes),
+    }
+    verdicts = {}
+    for part, (reference, same, way, x) in ways.items():
 
-    def answers(head: TagHead, call: nn.Module, x: Tensor) -> dict[str, Tensor]:
-        return gate.answers(call, x, dict(head.named_parameters()), None if upstream is None else upstream.to(x.dtype))
+        def answers(way: passes.Way, head: TagHead, x: Tensor, upstream: Tensor = upstreams[part]) -> dict[str, Tensor]:
+            return gate.answers(way, x, dict(head.named_parameters()), upstream.to(x) if backward else None)
 
-    reference = answers(finer, AuthorsHead(finer).to(x.device).eval(), x.double())
-    own, _ = gate.distance(reference, answers(ours, AuthorsHead(ours).to(x.device).eval(), x))
-    return gate.judge(reference, answers(ours, lambda x: ours(x)[0], x), x.dtype, own)
+        expected = answers(reference, finer, x.double())
+        own, _ = gate.distance(expected, answers(same, ours, x))
+        verdicts[part] = gate.judge(expected, answers(way, ours, x), x.dtype, own)
+    return verdicts
 
 
 def add_ratios(rows: list[Row]) -> None:

@@ -1,0 +1,98 @@
+"""The whole head: equal first, then ratios and shares that can be computed again."""
+
+import head
+import pytest
+import torch
+from authors import AuthorsHead
+from head import AUTHORS, COMMON, OURS, PRESETS, Preset
+from measure import BOTH, FORWARD
+
+from taggnn.heads import TagHead
+
+SMALL = Preset(frames=2, ffn=16, classes=5)
+
+
+@pytest.fixture(scope="module")
+def measured():
+    rows, left = head.measure(
+        "small", SMALL, 2, torch.device("cpu"), torch.float32, backward=True, rounds=2, places=2, channels=16
+    )
+    assert left == []
+    return {(row["stage"], row["by"], row["pass"]): row for row in rows}
+
+
+def test_presets_are_the_released_ones():
+    assert {name: (p.frames, p.ffn, p.classes) for name, p in PRESETS.items()} == {
+        "haa500": (4, 512, 500),
+        "gym99": (8, 1024, 99),
+        "gym288": (8, 2048, 288),
+    }
+
+
+def test_every_stage_is_there_for_both(measured):
+    stages = [("head", OURS), ("head", AUTHORS), ("encoder", COMMON), ("graph", OURS), ("graph", AUTHORS)]
+    stages += [("classifier", OURS), ("classifier", AUTHORS)]
+    assert set(measured) == {(*stage, which) for stage in stages for which in (FORWARD, BOTH)}
+
+
+def test_rows_say_that_they_are_equal(measured):
+    for row in measured.values():
+        assert row["equal"]["equal"]
+        assert row["equal"]["against"] == "float64"
+
+
+def test_ratios_and_shares_follow_from_the_rows(measured):
+    ours, theirs, common = (
+        measured[stage, by, BOTH] for stage, by in (("graph", OURS), ("graph", AUTHORS), ("encoder", COMMON))
+    )
+    assert ours["faster_than_authors"] == pytest.approx(theirs["median_ms"] / ours["median_ms"])
+    assert ours["memory_of_authors"] == pytest.approx(ours["peak_bytes"] / theirs["peak_bytes"])
+    assert theirs["faster_than_authors"] is None
+    for by in (OURS, AUTHORS):
+        whole = measured["head", by, BOTH]
+        assert common[f"share_of_{by}"] == pytest.approx(common["median_ms"] / whole["median_ms"])
+    assert theirs["share_of_ours"] is None
+    assert ours["share_of_authors"] is None
+
+
+def test_stages_make_up_the_head():
+    torch.manual_seed(0)
+    ours = TagHead.released(16, (2, 2, 2), 5, ffn=16).eval()
+    theirs = AuthorsHead(ours).eval()
+    tokens = torch.randn(2, 2, 2, 2, 16)
+    with torch.no_grad():
+        x = head._propagate(ours, theirs.encode(tokens))
+        torch.testing.assert_close(head._classify(ours, x), ours(tokens)[0])
+
+
+@pytest.mark.parametrize(
+    ("stage", "wrong", "found"),
+    [
+        ("encode", lambda x: x.roll(1, -1), "head: "),
+        ("classify", lambda x: x * 1.01, "head: "),
+        # A mean over nodes follows, which hides from the logits what the graph does.
+        ("propagate", lambda x: x + (x - x.mean(1, keepdim=True)) * 1e-2, "graph: "),
+    ],
+)
+def test_a_head_that_is_not_equal_has_no_rows(stage, wrong, found, monkeypatch):
+    right = getattr(AuthorsHead, stage)
+    monkeypatch.setattr(AuthorsHead, stage, lambda self, x: wrong(right(self, x)))
+    rows, left = head.measure("small", SMALL, 2, torch.device("cpu"), torch.float32, rounds=1, places=2, channels=16)
+    assert rows == []
+    assert left[0]["why"] == "unequal"
+    assert left[0]["reason"].startswith(found)
+    assert "small: no row (unequal" in head.block("small", 2, rows, left)
+
+
+def test_the_command_line(bench, tmp_path, monkeypatch):
+    import latency
+
+    monkeypatch.setitem(PRESETS, "haa500", SMALL)
+    monkeypatch.setattr(head, "PLACES", 2)
+    path = tmp_path / "head.json"
+    ended = bench(latency, "--head", "--presets", "haa500", "--batch", 2, "--iters", 1, "--threads", 1, "--out", path)
+    assert ended.code == 0, ended.err
+    assert path.is_file()
+    table = [line for line in ended.out.splitlines() if line.startswith(("head", "graph", "encoder", "classifier"))]
+    assert len(table) == 7
+    assert max(map(len, table)) <= 120

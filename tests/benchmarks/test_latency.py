@@ -1,0 +1,187 @@
+"""python benchmarks/latency.py from its command line to its table, JSON and picture."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import latency
+import measure
+import pytest
+import torch
+
+from taggnn import kernels
+
+ROOT = Path(__file__).parents[2]
+TINY = ("--grids", "B2-T2-2x3-C8-A2", "B1-T3-2x2-C8-A2", "--iters", 1, "--threads", 1)
+
+
+@pytest.fixture(scope="module")
+def measured(bench, tmp_path_factory):
+    path = tmp_path_factory.mktemp("results") / "tiny.json"
+    return bench(latency, *TINY, "--convs", "gat", "gcn,appnp", "--backward", "--out", path), path
+
+
+def test_it_ends_well(measured):
+    ended, path = measured
+    assert ended.code == 0, ended.err
+    assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_table_tells_every_row(measured):
+    ended, path = measured
+    for row in json.loads(path.read_text())["rows"]:
+        assert f"{row['conv']} on {row['size']}: " in ended.out
+    lines = [line for line in ended.out.splitlines() if line.startswith("structured")]
+    assert len(lines) == 3 * 2 * 2
+    assert "gcn on" in ended.out
+    assert "flex: no row (refused: " in ended.out
+
+
+def test_the_table_fits_the_screen(measured):
+    ended, _ = measured
+    rows = [line for line in ended.out.splitlines() if "fwd" in line or line.startswith(("impl", "----"))]
+    assert rows
+    assert max(map(len, rows)) <= 120
+
+
+def test_the_file_holds_everything(measured):
+    _, path = measured
+    results = json.loads(path.read_text())
+    assert results["kind"] == "latency"
+    assert results["machine"]["threads"] == 1
+    assert results["machine"]["command"].startswith("python benchmarks/latency.py --grids B2-T2-2x3-C8-A2")
+    assert results["settings"]["dtype"] == "float32"
+    assert results["settings"]["topology"] == "clique+chain"
+    impls = {row["impl"] for row in results["rows"]}
+    assert {"pyg", "dense", "structured", "projection"} <= impls
+    keys = {
+        "conv", "grid", "size", "impl", "pass", "nodes", "edges", "equal", "median_ms", "q20_ms", "q80_ms", "samples",
+        "peak_bytes", "macs_projection", "macs_graph", "macs_counted", "floor_bytes", "floor_share",
+        "faster_than_pyg", "faster_than_dense", "times_projection", "memory_of_pyg",
+    }  # fmt: skip
+    for row in results["rows"]:
+        assert row.keys() == keys
+        assert row["impl"] == "projection" or row["equal"]["error"] <= row["equal"]["allowed"]
+    for entry in results["left_out"]:
+        assert entry.keys() == {"conv", "grid", "size", "impl", "why", "reason"}
+
+
+def test_a_row_that_is_not_equal_fails_the_run(bench, tmp_path, monkeypatch):
+    find = kernels.find
+
+    class Wrong(torch.nn.Module):
+        def __init__(self, kernel):
+            super().__init__()
+            self.kernel = kernel
+
+        def forward(self, conv, x):
+            return 1.01 * self.kernel(conv, x)
+
+    def wrong(conv, topology, grid, impl):
+        kernel = find(conv, topology, grid, impl)
+        return Wrong(kernel) if impl == "dense" else kernel
+
+    monkeypatch.setattr(kernels, "find", wrong)
+    ended = bench(latency, *TINY, "--convs", "gcn", "--impls", "pyg", "dense", "--out", tmp_path / "a.json")
+    assert ended.code == 1
+    assert "dense: no row (unequal: output off by" in ended.out
+    assert not [line for line in ended.out.splitlines() if line.startswith("dense ")]
+
+
+def test_half_precision_batch_and_topology(bench, tmp_path):
+    path = tmp_path / "a.json"
+    words = (
+        "--dtype",
+        "bfloat16",
+        "--batch",
+        3,
+        "--topology",
+        "chain",
+        "--reach",
+        2,
+        "--impls",
+        "dense",
+        "--convs",
+        "sage",
+    )
+    ended = bench(latency, *TINY, *words, "--out", path)
+    assert ended.code == 0, ended.err
+    results = json.loads(path.read_text())
+    assert results["settings"]["topology"] == "chain(reach=2)"
+    assert {row["size"] for row in results["rows"]} == {"B3-T2-2x3-C8-A2", "B3-T3-2x2-C8-A2"}
+    assert all(row["equal"]["against"] == "float64" for row in results["rows"] if row["impl"] == "dense")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--convs", "gatt"], "did you mean 'gat'"),
+        (["--impls", "densee"], "unknown implementation 'densee'; did you mean 'dense'?"),
+        (["--grids", "G7"], "unknown grid 'G7'"),
+        (["--grids", "B1-T2-2x2-C9-A2"], "9 channels cannot be shared by heads=2"),
+        (["--dtype", "float12"], "unknown dtype 'float12'"),
+        (["--device", "gpu"], "unknown device 'gpu'"),
+        (["--topology", "circle"], "unknown topology 'circle'"),
+        (["--threads", "0"], "argument --threads: a whole number of 1 or more, given 0"),
+        (["--budget", "-1"], "a positive number of seconds, given -1"),
+        (["--budgets", "1"], "unrecognized arguments: --budgets 1"),
+        (["--out", "a.csv"], "end the name in .json"),
+        (["--backbone"], "--backbone has no effect without --head"),
+        (["--head", "--convs", "gat"], "--convs has no effect with --head"),
+        (["--head", "--presets", "gym98"], "unknown preset 'gym98'; did you mean 'gym99'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line(words, said, bench, tmp_path):
+    ended = bench(latency, *words)
+    assert ended.code == 2
+    assert said in ended.err
+    assert ended.err.startswith("benchmarks/latency.py: ")
+    assert ended.err.count("\n") == 1
+    assert ended.out == ""
+
+
+def test_the_share_of_the_floor_has_a_column_where_it_is_known():
+    row = {
+        "impl": "dense", "pass": measure.FORWARD, "median_ms": 1.0, "q20_ms": 1.0, "q80_ms": 1.0, "faster_than_pyg": None,
+        "faster_than_dense": 1.0, "times_projection": 2.0, "peak_bytes": 2**20, "memory_of_pyg": None, "macs_counted": None,
+        "equal": None, "floor_share": 0.5,
+    }  # fmt: skip
+    assert latency._cells(row, floor=True)[-1] == "50%"
+    assert "50%" not in latency._cells(row, floor=False)
+
+
+BLOCK = """
+import runpy, sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("lightning", "jsonargparse", "av", "torchvision", "torch_scatter", "torchmetrics"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Block())
+sys.argv = sys.argv[1:]
+sys.path[0] = "benchmarks"
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_the_script_needs_little_more_than_pytorch_and_pyg(tmp_path):
+    words = ["benchmarks/latency.py", *map(str, TINY), "--convs", "gcn", "--out", str(tmp_path / "a.json")]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", BLOCK, *words],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "structured" in done.stdout
+    assert "scatter: no row (refused: impl scatter needs the package torch-scatter" in done.stdout
+
+
+def test_help_tells_sizes_and_names(bench):
+    ended = bench(latency, "--help")
+    assert ended.code == 0
+    assert "G1 = B4-T8-7x7-C512-A4" in ended.out.replace("\n", " ").replace("  ", "")
+    assert "structured" in ended.out
