@@ -1,6 +1,9 @@
-"""How much of a frame one program holds. By reasoning alone: registers and shared memory of Hopper, read from compiled kernels.
+"""How much of a frame one program holds.
 
-Axes: P places of a frame, D channels of a head.
+Nothing here was timed. The sizes follow from compiled kernels alone: for Hopper (sm_90) none spills more than a few registers to
+memory, which the tests look at.
+
+Axes: P places of a frame, A attention heads, D channels of a head, M rows.
 """
 
 from typing import Any, NamedTuple
@@ -10,46 +13,49 @@ from torch import Tensor
 
 
 class Blocks(NamedTuple):
-    """Sizes of a program's tiles, powers of two of at least 16, which is the least that a dot takes.
+    """Sizes of a program's tiles: powers of two of at least 16, the least that a dot takes.
 
     Args:
-        targets: nodes that hear.
-        sources: nodes that are heard.
+        own: places of the program: the targets, or in the backward pass of sources the sources.
+        met: places of the other side that are met at a time.
         channels: of a head's result; a larger head takes several programs.
         warps: of a program.
-        stages: how many blocks are loaded ahead.
-        bent: channels of a tile of targets, sources and channels, which GATv2 has.
+        few: channels of a tile of targets, sources and channels, which GATv2 has.
     """
 
-    targets: int
-    sources: int
+    own: int
+    met: int
     channels: int
     warps: int
-    stages: int
-    bent: int | None = None
+    few: int | None = None
 
-    def constants(self) -> dict[str, Any]:
-        """Returns what a launch takes."""
-        return {
-            "BLOCK_I": self.targets,
-            "BLOCK_J": self.sources,
+    def constants(self, sources: bool = False) -> dict[str, Any]:
+        """Returns what a launch takes, the program's own places being targets (default) or sources."""
+        targets, others = (self.met, self.own) if sources else (self.own, self.met)
+        found = {
+            "BLOCK_I": targets,
+            "BLOCK_J": others,
             "BLOCK_D": self.channels,
             "num_warps": self.warps,
-            "num_stages": self.stages,
-            **({"BLOCK_C": self.bent} if self.bent else {}),
+            "num_stages": 2,
         }
+        return found if self.few is None else {**found, "BLOCK_C": self.few}
 
 
 def blocks(places: int, x: Tensor) -> Blocks:
-    """Returns the tiles for frames of P places and values x (M, A, D)."""
-    # Tensor cores take 16-bit values; wider ones are multiplied in registers, of which there are fewer than tiles could use.
-    largest, channels = {2: (64, 128), 4: (32, 64), 8: (16, 32)}[x.element_size()]
-    side = min(largest, max(16, triton.next_power_of_2(places)))
-    return Blocks(side, side, min(channels, max(16, triton.next_power_of_2(x.shape[2]))), 4, 2)
+    """Returns the tiles of GAT and TransformerConv for frames of P places and values x (M, A, D)."""
+    # Tensor cores take 16 bits from shared memory; float32 without TF32 is multiplied in registers.
+    side, most = {2: (64, 128), 4: (32, 64), 8: (16, 32)}[x.element_size()]
+    side, channels = min(side, _fitting(places)), min(most, _fitting(x.shape[2]))
+    return Blocks(side, side, channels, 8 if side * channels >= 4096 else 4)
 
 
 def bending(places: int, x: Tensor) -> Blocks:
     """Returns the tiles of GATv2 for frames of P places and sources x (M, A, D)."""
-    side = 16 if x.element_size() == 8 or places <= 16 else 32
-    channels = min(64 if x.element_size() < 8 else 32, max(16, triton.next_power_of_2(x.shape[2])))
-    return Blocks(side, side, channels, 4, 2, 16)
+    own, most = (16, 32) if x.element_size() == 8 else (32, 64)
+    own, channels = min(own, _fitting(places)), min(most, _fitting(x.shape[2]))
+    return Blocks(own, 16, channels, 8 if channels >= 64 else 4, 16)
+
+
+def _fitting(size: int) -> int:
+    return max(16, triton.next_power_of_2(size))

@@ -20,13 +20,13 @@ def stand(FRAMES: tl.constexpr, PLACES: tl.constexpr, BLOCK: tl.constexpr):
 def around(
     n, start, frame, place, FRAMES: tl.constexpr, PLACES: tl.constexpr, REACH: tl.constexpr, ITSELF: tl.constexpr
 ):
-    """Returns the rows of the n-th temporal neighbours, and which of them are there; the node itself is one where ``ITSELF``."""
+    """Returns the first row of the n-th frame around, and which places are there; the own frame is one where ``ITSELF``."""
     offset = n - REACH
     if not ITSELF:
-        # The second half begins behind the node itself.
+        # The second half begins behind the own frame.
         offset += n // max(REACH, 1)
     node = (frame + offset) * PLACES + place
-    return start + offset * PLACES + place, (place < PLACES) & (node >= 0) & (node < FRAMES * PLACES)
+    return start + offset * PLACES, (place < PLACES) & (node >= 0) & (node < FRAMES * PLACES)
 
 
 @triton.jit
@@ -39,10 +39,39 @@ def hears(target, source, PLACES: tl.constexpr, LOOPS: tl.constexpr):
 
 
 @triton.jit
-def tile(x, stride, row, valid, head, c, CHANNELS: tl.constexpr):
-    """Loads (rows, channels), 0 outside."""
-    at = x + row[:, None] * stride + head * CHANNELS + c[None, :]
-    return tl.load(at, mask=valid[:, None] & (c < CHANNELS)[None, :], other=0.0)
+def within(valid, c, CHANNELS: tl.constexpr):
+    """Returns the mask of a tile (rows, channels)."""
+    inside = valid[:, None]
+    if tl.constexpr(CHANNELS) % c.shape[0] != 0:
+        inside = inside & (c < CHANNELS)[None, :]
+    return inside
+
+
+@triton.jit
+def tile(x, stride, start, place, valid, head, c, CHANNELS: tl.constexpr):
+    """Loads the places of a frame as (rows, channels), 0 outside."""
+    # The far step is one number, so that the many are short ones.
+    at = x + (start * stride + head * CHANNELS) + (place[:, None] * stride + c[None, :])
+    return tl.load(at, mask=within(valid, c, CHANNELS), other=0.0)
+
+
+@triton.jit
+def store_tile(x, start, place, valid, head, c, value, HEADS: tl.constexpr, CHANNELS: tl.constexpr):
+    """Stores (rows, channels) to the places of a frame in a tensor without gaps."""
+    at = x + (start * HEADS + head) * CHANNELS + (place[:, None] * (HEADS * CHANNELS) + c[None, :])
+    tl.store(at, value, mask=within(valid, c, CHANNELS))
+
+
+@triton.jit
+def numbers(x, stride, start, place, valid, head, outside, FLOAT: tl.constexpr):
+    """Loads one number for each of the places of a frame."""
+    return tl.load(x + (start * stride + head) + place * stride, mask=valid, other=outside).to(FLOAT)
+
+
+@triton.jit
+def store_numbers(x, start, place, valid, head, value, HEADS: tl.constexpr):
+    """Stores one number for each of the places of a frame in a tensor without gaps."""
+    tl.store(x + (start * HEADS + head) + place * HEADS, value, mask=valid)
 
 
 @triton.jit
@@ -75,13 +104,16 @@ def products(
     first,
     x,
     x_row,
-    x_at,
+    x_start,
+    x_place,
     x_valid,
     y,
     y_row,
-    y_at,
+    y_start,
+    y_place,
     y_valid,
     head,
+    TYPE: tl.constexpr,
     CHANNELS: tl.constexpr,
     BLOCK_D: tl.constexpr,
     FLOAT: tl.constexpr,
@@ -89,12 +121,12 @@ def products(
 ):
     """Multiplies rows of x with rows of y over all channels: (X, Y). ``first`` is the tile of x with its first channels."""
     c = tl.arange(0, BLOCK_D)
-    other = tile(y, y_row, y_at, y_valid, head, c, CHANNELS)
-    total = tl.dot(first.to(other.dtype), tl.trans(other), input_precision=PRECISION, out_dtype=FLOAT)
-    for start in range(BLOCK_D, CHANNELS, BLOCK_D):
-        one = tile(x, x_row, x_at, x_valid, head, start + c, CHANNELS)
-        other = tile(y, y_row, y_at, y_valid, head, start + c, CHANNELS)
-        total = tl.dot(one.to(other.dtype), tl.trans(other), total, input_precision=PRECISION, out_dtype=FLOAT)
+    other = tile(y, y_row, y_start, y_place, y_valid, head, c, CHANNELS).to(TYPE)
+    total = tl.dot(first.to(TYPE), tl.trans(other), input_precision=PRECISION, out_dtype=FLOAT)
+    for more in range(BLOCK_D, CHANNELS, BLOCK_D):
+        one = tile(x, x_row, x_start, x_place, x_valid, head, more + c, CHANNELS).to(TYPE)
+        other = tile(y, y_row, y_start, y_place, y_valid, head, more + c, CHANNELS).to(TYPE)
+        total = tl.dot(one, tl.trans(other), total, input_precision=PRECISION, out_dtype=FLOAT)
     return total
 
 
@@ -102,22 +134,22 @@ def products(
 def pairs(
     x,
     x_row,
-    x_at,
-    x_valid,
+    x_start,
     y,
     y_row,
-    y_at,
-    y_valid,
+    y_start,
+    place,
+    valid,
     head,
     CHANNELS: tl.constexpr,
     BLOCK: tl.constexpr,
     BLOCK_D: tl.constexpr,
     FLOAT: tl.constexpr,
 ):
-    """Multiplies each row of x with its row of y over all channels: (X,)."""
+    """Multiplies the same places of two frames over all channels: (places,)."""
     total = tl.zeros((BLOCK,), FLOAT)
-    for start in range(0, CHANNELS, BLOCK_D):
-        c = start + tl.arange(0, BLOCK_D)
-        one = tile(x, x_row, x_at, x_valid, head, c, CHANNELS).to(FLOAT)
-        total += tl.sum(one * tile(y, y_row, y_at, y_valid, head, c, CHANNELS).to(FLOAT), 1)
+    for first in range(0, CHANNELS, BLOCK_D):
+        c = first + tl.arange(0, BLOCK_D)
+        one = tile(x, x_row, x_start, place, valid, head, c, CHANNELS).to(FLOAT)
+        total += tl.sum(one * tile(y, y_row, y_start, place, valid, head, c, CHANNELS).to(FLOAT), 1)
     return total

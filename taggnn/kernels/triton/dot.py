@@ -13,7 +13,19 @@ from torch import Tensor, nn
 
 from taggnn.kernels.operators import Dot
 from taggnn.kernels.triton.blocks import blocks
-from taggnn.kernels.triton.device import around, hears, logarithm, pairs, products, raised, stand, tile
+from taggnn.kernels.triton.device import (
+    around,
+    hears,
+    logarithm,
+    numbers,
+    pairs,
+    products,
+    raised,
+    stand,
+    store_numbers,
+    store_tile,
+    tile,
+)
 from taggnn.kernels.triton.neighbours import Neighbours, check, launch, rows
 
 
@@ -56,7 +68,7 @@ def attend(
     launch(
         dot_forward,
         Neighbours(frames, places, clique, reach),
-        size.targets,
+        size.own,
         v,
         *(q, k, v, out, lse, q.stride(0), k.stride(0), v.stride(0)),
         loops=False,
@@ -91,9 +103,25 @@ def attend_backward(
     to_q, to_k, to_v = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v))
     delta = torch.empty_like(lse)
     strides = g.stride(0), q.stride(0), k.stride(0), v.stride(0)
-    options = {"loops": False, "SCALE": v.shape[2] ** -0.5, **size.constants()}
-    launch(dot_targets, near, size.targets, v, g, q, k, v, out, lse, delta, to_q, *strides, **options)
-    launch(dot_sources, near, size.sources, v, g, q, k, v, lse, delta, to_k, to_v, *strides, **options)
+    options = {"loops": False, "SCALE": v.shape[2] ** -0.5}
+    launch(dot_targets, near, size.own, v, g, q, k, v, out, lse, delta, to_q, *strides, **options, **size.constants())
+    launch(
+        dot_sources,
+        near,
+        size.own,
+        v,
+        g,
+        q,
+        k,
+        v,
+        lse,
+        delta,
+        to_k,
+        to_v,
+        *strides,
+        **options,
+        **size.constants(sources=True),
+    )
     return to_q, to_k, to_v
 
 
@@ -142,39 +170,38 @@ def dot_forward(
     head = tl.program_id(1)
     c = tl.program_id(2) * BLOCK_D + tl.arange(0, BLOCK_D)
     here = i < PLACES
-    query = tile(q, q_row, start + i, here, head, tl.arange(0, BLOCK_D), CHANNELS)
+    query = tile(q, q_row, start, i, here, head, tl.arange(0, BLOCK_D), CHANNELS)
     top = tl.full((BLOCK_I,), float("-inf"), FLOAT)
     total = tl.zeros((BLOCK_I,), FLOAT)
     heard = tl.zeros((BLOCK_I, BLOCK_D), FLOAT)
     if CLIQUE:
         for first in range(0, PLACES, BLOCK_J):
             j = first + tl.arange(0, BLOCK_J)
-            near = start + j
             score = SCALE * products(
-                *(query, q, q_row, start + i, here, k, k_row, near, j < PLACES, head),
-                *(CHANNELS, BLOCK_D, FLOAT, PRECISION),
+                *(query, q, q_row, start, i, here, k, k_row, start, j, j < PLACES, head),
+                *(v.dtype.element_ty, CHANNELS, BLOCK_D, FLOAT, PRECISION),
             )
             score = tl.where(hears(i[:, None], j[None, :], PLACES, LOOPS), score, float("-inf"))
             top, base, fade = raised(top, tl.max(score, 1))
             weight = tl.exp(score - base[:, None])
             total = total * fade + tl.sum(weight, 1)
-            value = tile(v, v_row, near, j < PLACES, head, c, CHANNELS)
+            value = tile(v, v_row, start, j, j < PLACES, head, c, CHANNELS)
             heard = tl.dot(
                 weight.to(value.dtype), value, heard * fade[:, None], input_precision=PRECISION, out_dtype=FLOAT
             )
     for n in range(2 * REACH):
         near, there = around(n, start, frame, i, FRAMES, PLACES, REACH, False)
-        score = SCALE * pairs(q, q_row, start + i, here, k, k_row, near, there, head, CHANNELS, BLOCK_I, BLOCK_D, FLOAT)
+        score = SCALE * pairs(q, q_row, start, k, k_row, near, i, there, head, CHANNELS, BLOCK_I, BLOCK_D, FLOAT)
         score = tl.where(there, score, float("-inf"))
         top, base, fade = raised(top, score)
         weight = tl.exp(score - base)
         total = total * fade + weight
-        heard = heard * fade[:, None] + weight[:, None] * tile(v, v_row, near, there, head, c, CHANNELS).to(FLOAT)
+        value = tile(v, v_row, near, i, there, head, c, CHANNELS).to(FLOAT)
+        heard = heard * fade[:, None] + weight[:, None] * value
     heard = heard / tl.where(total > 0, total, 1.0)[:, None]
-    at = (start + i) * HEADS + head
-    tl.store(out + at[:, None] * CHANNELS + c[None, :], heard, mask=here[:, None] & (c < CHANNELS)[None, :])
+    store_tile(out, start, i, here, head, c, heard, HEADS, CHANNELS)
     if tl.program_id(2) == 0:
-        tl.store(lse + at, logarithm(top, total), mask=here)
+        store_numbers(lse, start, i, here, head, logarithm(top, total), HEADS)
 
 
 @triton.jit
@@ -209,41 +236,39 @@ def dot_targets(
     head = tl.program_id(1)
     c = tl.program_id(2) * BLOCK_D + tl.arange(0, BLOCK_D)
     here = i < PLACES
-    at = (start + i) * HEADS + head
-    level = tl.load(lse + at, mask=here, other=float("inf"))
-    query = tile(q, q_row, start + i, here, head, tl.arange(0, BLOCK_D), CHANNELS)
-    slope = tile(g, g_row, start + i, here, head, tl.arange(0, BLOCK_D), CHANNELS)
+    level = numbers(lse, HEADS, start, i, here, head, float("inf"), FLOAT)
+    query = tile(q, q_row, start, i, here, head, tl.arange(0, BLOCK_D), CHANNELS)
+    slope = tile(g, g_row, start, i, here, head, tl.arange(0, BLOCK_D), CHANNELS)
     share = pairs(
-        *(g, g_row, start + i, here, out, HEADS * CHANNELS, start + i, here, head, CHANNELS, BLOCK_I, BLOCK_D, FLOAT)
+        *(g, g_row, start, out, HEADS * CHANNELS, start, i, here, head, CHANNELS, BLOCK_I, BLOCK_D, FLOAT),
     )
     total = tl.zeros((BLOCK_I, BLOCK_D), FLOAT)
     if CLIQUE:
         for first in range(0, PLACES, BLOCK_J):
             j = first + tl.arange(0, BLOCK_J)
-            near = start + j
             score = SCALE * products(
-                *(query, q, q_row, start + i, here, k, k_row, near, j < PLACES, head),
-                *(CHANNELS, BLOCK_D, FLOAT, PRECISION),
+                *(query, q, q_row, start, i, here, k, k_row, start, j, j < PLACES, head),
+                *(v.dtype.element_ty, CHANNELS, BLOCK_D, FLOAT, PRECISION),
             )
             heard = hears(i[:, None], j[None, :], PLACES, LOOPS)
             weight = tl.where(heard, tl.exp(score - level[:, None]), 0.0)
             gain = products(
-                *(slope, g, g_row, start + i, here, v, v_row, near, j < PLACES, head),
-                *(CHANNELS, BLOCK_D, FLOAT, PRECISION),
+                *(slope, g, g_row, start, i, here, v, v_row, start, j, j < PLACES, head),
+                *(v.dtype.element_ty, CHANNELS, BLOCK_D, FLOAT, PRECISION),
             )
-            key = tile(k, k_row, near, j < PLACES, head, c, CHANNELS)
+            key = tile(k, k_row, start, j, j < PLACES, head, c, CHANNELS)
             change = (weight * (gain - share[:, None])).to(key.dtype)
             total = tl.dot(change, key, total, input_precision=PRECISION, out_dtype=FLOAT)
     for n in range(2 * REACH):
         near, there = around(n, start, frame, i, FRAMES, PLACES, REACH, False)
-        score = SCALE * pairs(q, q_row, start + i, here, k, k_row, near, there, head, CHANNELS, BLOCK_I, BLOCK_D, FLOAT)
+        score = SCALE * pairs(q, q_row, start, k, k_row, near, i, there, head, CHANNELS, BLOCK_I, BLOCK_D, FLOAT)
         weight = tl.where(there, tl.exp(score - level), 0.0)
-        gain = pairs(g, g_row, start + i, here, v, v_row, near, there, head, CHANNELS, BLOCK_I, BLOCK_D, FLOAT)
-        key = tile(k, k_row, near, there, head, c, CHANNELS).to(FLOAT)
+        gain = pairs(g, g_row, start, v, v_row, near, i, there, head, CHANNELS, BLOCK_I, BLOCK_D, FLOAT)
+        key = tile(k, k_row, near, i, there, head, c, CHANNELS).to(FLOAT)
         total += (weight * (gain - share))[:, None] * key
-    tl.store(to_q + at[:, None] * CHANNELS + c[None, :], SCALE * total, mask=here[:, None] & (c < CHANNELS)[None, :])
+    store_tile(to_q, start, i, here, head, c, SCALE * total, HEADS, CHANNELS)
     if tl.program_id(2) == 0:
-        tl.store(delta + at, share, mask=here)
+        store_numbers(delta, start, i, here, head, share, HEADS)
 
 
 @triton.jit
@@ -278,41 +303,38 @@ def dot_sources(
     head = tl.program_id(1)
     c = tl.program_id(2) * BLOCK_D + tl.arange(0, BLOCK_D)
     here = j < PLACES
-    key = tile(k, k_row, start + j, here, head, tl.arange(0, BLOCK_D), CHANNELS)
-    value = tile(v, v_row, start + j, here, head, tl.arange(0, BLOCK_D), CHANNELS)
+    key = tile(k, k_row, start, j, here, head, tl.arange(0, BLOCK_D), CHANNELS)
+    value = tile(v, v_row, start, j, here, head, tl.arange(0, BLOCK_D), CHANNELS)
     spread = tl.zeros((BLOCK_J, BLOCK_D), FLOAT)
     total = tl.zeros((BLOCK_J, BLOCK_D), FLOAT)
     if CLIQUE:
         for first in range(0, PLACES, BLOCK_I):
             i = first + tl.arange(0, BLOCK_I)
-            near = start + i
-            level = tl.load(lse + near * HEADS + head, mask=i < PLACES, other=float("inf"))
-            share = tl.load(delta + near * HEADS + head, mask=i < PLACES, other=0.0)
+            level = numbers(lse, HEADS, start, i, i < PLACES, head, float("inf"), FLOAT)
+            share = numbers(delta, HEADS, start, i, i < PLACES, head, 0.0, FLOAT)
             score = SCALE * products(
-                *(key, k, k_row, start + j, here, q, q_row, near, i < PLACES, head),
-                *(CHANNELS, BLOCK_D, FLOAT, PRECISION),
+                *(key, k, k_row, start, j, here, q, q_row, start, i, i < PLACES, head),
+                *(v.dtype.element_ty, CHANNELS, BLOCK_D, FLOAT, PRECISION),
             )
             heard = hears(i[None, :], j[:, None], PLACES, LOOPS)
             weight = tl.where(heard, tl.exp(score - level[None, :]), 0.0)
             gain = products(
-                *(value, v, v_row, start + j, here, g, g_row, near, i < PLACES, head),
-                *(CHANNELS, BLOCK_D, FLOAT, PRECISION),
+                *(value, v, v_row, start, j, here, g, g_row, start, i, i < PLACES, head),
+                *(v.dtype.element_ty, CHANNELS, BLOCK_D, FLOAT, PRECISION),
             )
-            slope = tile(g, g_row, near, i < PLACES, head, c, CHANNELS)
-            spread = tl.dot(weight.to(slope.dtype), slope, spread, input_precision=PRECISION, out_dtype=FLOAT)
-            query = tile(q, q_row, near, i < PLACES, head, c, CHANNELS)
+            slope = tile(g, g_row, start, i, i < PLACES, head, c, CHANNELS).to(value.dtype)
+            spread = tl.dot(weight.to(value.dtype), slope, spread, input_precision=PRECISION, out_dtype=FLOAT)
+            query = tile(q, q_row, start, i, i < PLACES, head, c, CHANNELS)
             change = (weight * (gain - share[None, :])).to(query.dtype)
             total = tl.dot(change, query, total, input_precision=PRECISION, out_dtype=FLOAT)
     for n in range(2 * REACH):
         near, there = around(n, start, frame, j, FRAMES, PLACES, REACH, False)
-        level = tl.load(lse + near * HEADS + head, mask=there, other=float("inf"))
-        share = tl.load(delta + near * HEADS + head, mask=there, other=0.0)
-        score = SCALE * pairs(k, k_row, start + j, here, q, q_row, near, there, head, CHANNELS, BLOCK_J, BLOCK_D, FLOAT)
+        level = numbers(lse, HEADS, near, j, there, head, float("inf"), FLOAT)
+        share = numbers(delta, HEADS, near, j, there, head, 0.0, FLOAT)
+        score = SCALE * pairs(k, k_row, start, q, q_row, near, j, there, head, CHANNELS, BLOCK_J, BLOCK_D, FLOAT)
         weight = tl.where(there, tl.exp(score - level), 0.0)
-        gain = pairs(v, v_row, start + j, here, g, g_row, near, there, head, CHANNELS, BLOCK_J, BLOCK_D, FLOAT)
-        spread += weight[:, None] * tile(g, g_row, near, there, head, c, CHANNELS).to(FLOAT)
-        total += (weight * (gain - share))[:, None] * tile(q, q_row, near, there, head, c, CHANNELS).to(FLOAT)
-    at = ((start + j) * HEADS + head)[:, None] * CHANNELS + c[None, :]
-    inside = here[:, None] & (c < CHANNELS)[None, :]
-    tl.store(to_v + at, spread, mask=inside)
-    tl.store(to_k + at, SCALE * total, mask=inside)
+        gain = pairs(v, v_row, start, g, g_row, near, j, there, head, CHANNELS, BLOCK_J, BLOCK_D, FLOAT)
+        spread += weight[:, None] * tile(g, g_row, near, j, there, head, c, CHANNELS).to(FLOAT)
+        total += (weight * (gain - share))[:, None] * tile(q, q_row, near, j, there, head, c, CHANNELS).to(FLOAT)
+    store_tile(to_v, start, j, here, head, c, spread, HEADS, CHANNELS)
+    store_tile(to_k, start, j, here, head, c, SCALE * total, HEADS, CHANNELS)

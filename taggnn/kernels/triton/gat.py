@@ -13,7 +13,18 @@ from torch import Tensor, nn
 
 from taggnn.kernels.operators import Additive
 from taggnn.kernels.triton.blocks import blocks
-from taggnn.kernels.triton.device import around, bent, hears, leaky, logarithm, raised, stand, tile
+from taggnn.kernels.triton.device import (
+    around,
+    bent,
+    hears,
+    leaky,
+    logarithm,
+    numbers,
+    stand,
+    store_numbers,
+    store_tile,
+    tile,
+)
 from taggnn.kernels.triton.neighbours import Neighbours, check, launch, rows
 
 
@@ -52,13 +63,12 @@ def attend(
     v: Tensor, s: Tensor, d: Tensor, slope: float, loops: bool, frames: int, places: int, clique: bool, reach: int
 ) -> tuple[Tensor, Tensor]:
     """Returns what each node hears (M, A, D), and the log-sum-exp of its scores (M, A)."""
-    out = torch.empty_like(v, dtype=torch.promote_types(v.dtype, s.dtype), memory_format=torch.contiguous_format)
-    lse = s.new_empty(s.shape, dtype=_kept(v))
+    out, lse = _results(v, s, d, slope, loops, frames, places, clique, reach)
     size = blocks(places, v)
     launch(
         gat_forward,
         Neighbours(frames, places, clique, reach),
-        size.targets,
+        size.own,
         v,
         *(v, s, d, out, lse, v.stride(0), s.stride(0), d.stride(0)),
         loops=loops,
@@ -69,9 +79,9 @@ def attend(
 
 
 @attend.register_fake
-def _(v, s, d, slope, loops, frames, places, clique, reach):
+def _results(v, s, d, slope, loops, frames, places, clique, reach):
     out = torch.empty_like(v, dtype=torch.promote_types(v.dtype, s.dtype), memory_format=torch.contiguous_format)
-    return out, s.new_empty(s.shape, dtype=_kept(v))
+    return out, s.new_empty(s.shape, dtype=torch.promote_types(v.dtype, torch.float32))
 
 
 @torch.library.custom_op("taggnn::triton_gat_backward", mutates_args=())
@@ -92,14 +102,30 @@ def attend_backward(
     """Returns the gradients of v, s and d."""
     near = Neighbours(frames, places, clique, reach)
     size = blocks(places, v)
-    # A block of channels adds its share to the gradients of the scores.
+    # Each block of channels has a share in the gradients of the scores.
     shares = triton.cdiv(v.shape[2], size.channels)
     to_v = torch.empty_like(v, memory_format=torch.contiguous_format)
     to_s, to_d, delta = lse.new_empty(3, shares, *lse.shape)
     strides = g.stride(0), v.stride(0), s.stride(0), d.stride(0)
-    options = {"loops": loops, "SLOPE": slope, **size.constants()}
-    launch(gat_targets, near, size.targets, v, g, v, s, d, out, lse, delta, to_d, *strides, **options)
-    launch(gat_sources, near, size.sources, v, g, v, s, d, lse, delta, to_v, to_s, *strides, **options)
+    options = {"loops": loops, "SLOPE": slope}
+    launch(gat_targets, near, size.own, v, g, v, s, d, out, lse, delta, to_d, *strides, **options, **size.constants())
+    launch(
+        gat_sources,
+        near,
+        size.own,
+        v,
+        g,
+        v,
+        s,
+        d,
+        lse,
+        delta,
+        to_v,
+        to_s,
+        *strides,
+        **options,
+        **size.constants(sources=True),
+    )
     return to_v, to_s.sum(0).to(s.dtype), to_d.sum(0).to(d.dtype)
 
 
@@ -124,8 +150,21 @@ def _backward(ctx: Any, g: Tensor, _: Tensor) -> tuple:
 attend.register_autograd(_backward, setup_context=_keep)
 
 
-def _kept(v: Tensor) -> torch.dtype:
-    return torch.promote_types(v.dtype, torch.float32)
+@triton.jit
+def highest(s, s_row, start, head, PLACES: tl.constexpr, BLOCK_J: tl.constexpr, FLOAT: tl.constexpr):
+    """Returns the largest number of a frame, its place, and the largest of the others."""
+    j = tl.arange(0, BLOCK_J)
+    best = tl.full((BLOCK_J,), float("-inf"), FLOAT)
+    next_best = tl.full((BLOCK_J,), float("-inf"), FLOAT)
+    place = j
+    for first in range(0, PLACES, BLOCK_J):
+        number = numbers(s, s_row, start, first + j, first + j < PLACES, head, float("-inf"), FLOAT)
+        next_best = tl.maximum(next_best, tl.minimum(best, number))
+        place = tl.where(number > best, first + j, place)
+        best = tl.maximum(best, number)
+    largest = tl.max(best, 0)
+    index = tl.min(tl.where(best == largest, place, PLACES), 0)
+    return largest, index, tl.max(tl.where(place == index, next_best, best), 0)
 
 
 @triton.jit
@@ -156,37 +195,43 @@ def gat_forward(
     head = tl.program_id(1)
     c = tl.program_id(2) * BLOCK_D + tl.arange(0, BLOCK_D)
     here = i < PLACES
-    own = tl.load(d + (start + i) * d_row + head, mask=here, other=0.0).to(FLOAT)
+    own = numbers(d, d_row, start, i, here, head, 0.0, FLOAT)
+    # Every score rises with the source's number, so that the largest number tells the largest score before any weight is taken:
+    # no sum has to be scaled down later.
     top = tl.full((BLOCK_I,), float("-inf"), FLOAT)
-    total = tl.zeros((BLOCK_I,), FLOAT)
+    if CLIQUE:
+        largest, index, second = highest(s, s_row, start, head, PLACES, BLOCK_J, FLOAT)
+        peak = tl.where(i == index, second, largest) if not LOOPS else tl.zeros((BLOCK_I,), FLOAT) + largest
+        # A frame of one place has no other.
+        top = tl.where(peak > float("-inf"), leaky(own + peak, SLOPE), top)
+    ITSELF: tl.constexpr = LOOPS and not CLIQUE
+    for n in range(2 * REACH + ITSELF):
+        near, there = around(n, start, frame, i, FRAMES, PLACES, REACH, ITSELF)
+        score = leaky(own + numbers(s, s_row, near, i, there, head, 0.0, FLOAT), SLOPE)
+        top = tl.maximum(top, tl.where(there, score, float("-inf")))
+    base = tl.where(top > float("-inf"), top, 0.0)
+    weights = tl.zeros((BLOCK_I, BLOCK_J), FLOAT)
     heard = tl.zeros((BLOCK_I, BLOCK_D), FLOAT)
     if CLIQUE:
         for first in range(0, PLACES, BLOCK_J):
             j = first + tl.arange(0, BLOCK_J)
-            other = tl.load(s + (start + j) * s_row + head, mask=j < PLACES, other=0.0).to(FLOAT)
-            score = leaky(own[:, None] + other[None, :], SLOPE)
-            score = tl.where(hears(i[:, None], j[None, :], PLACES, LOOPS), score, float("-inf"))
-            top, base, fade = raised(top, tl.max(score, 1))
-            weight = tl.exp(score - base[:, None])
-            total = total * fade + tl.sum(weight, 1)
-            value = tile(v, v_row, start + j, j < PLACES, head, c, CHANNELS)
-            heard = tl.dot(
-                weight.to(value.dtype), value, heard * fade[:, None], input_precision=PRECISION, out_dtype=FLOAT
-            )
-    ITSELF: tl.constexpr = LOOPS and not CLIQUE
+            other = numbers(s, s_row, start, j, j < PLACES, head, 0.0, FLOAT)
+            weight = tl.exp(leaky(own[:, None] + other[None, :], SLOPE) - base[:, None])
+            weight = tl.where(hears(i[:, None], j[None, :], PLACES, LOOPS), weight, 0.0)
+            weights += weight
+            value = tile(v, v_row, start, j, j < PLACES, head, c, CHANNELS)
+            heard = tl.dot(weight.to(value.dtype), value, heard, input_precision=PRECISION, out_dtype=FLOAT)
+    total = tl.sum(weights, 1)
     for n in range(2 * REACH + ITSELF):
-        at, there = around(n, start, frame, i, FRAMES, PLACES, REACH, ITSELF)
-        score = leaky(own + tl.load(s + at * s_row + head, mask=there, other=0.0).to(FLOAT), SLOPE)
-        score = tl.where(there, score, float("-inf"))
-        top, base, fade = raised(top, score)
-        weight = tl.exp(score - base)
-        total = total * fade + weight
-        heard = heard * fade[:, None] + weight[:, None] * tile(v, v_row, at, there, head, c, CHANNELS).to(FLOAT)
+        near, there = around(n, start, frame, i, FRAMES, PLACES, REACH, ITSELF)
+        score = leaky(own + numbers(s, s_row, near, i, there, head, 0.0, FLOAT), SLOPE)
+        weight = tl.where(there, tl.exp(score - base), 0.0)
+        total += weight
+        heard += weight[:, None] * tile(v, v_row, near, i, there, head, c, CHANNELS).to(FLOAT)
     heard = heard / tl.where(total > 0, total, 1.0)[:, None]
-    at = (start + i) * HEADS + head
-    tl.store(out + at[:, None] * CHANNELS + c[None, :], heard, mask=here[:, None] & (c < CHANNELS)[None, :])
+    store_tile(out, start, i, here, head, c, heard, HEADS, CHANNELS)
     if tl.program_id(2) == 0:
-        tl.store(lse + at, logarithm(top, total), mask=here)
+        store_numbers(lse, start, i, here, head, logarithm(top, total), HEADS)
 
 
 @triton.jit
@@ -221,34 +266,33 @@ def gat_targets(
     head = tl.program_id(1)
     c = tl.program_id(2) * BLOCK_D + tl.arange(0, BLOCK_D)
     here = i < PLACES
-    at = (start + i) * HEADS + head
-    own = tl.load(d + (start + i) * d_row + head, mask=here, other=0.0).to(FLOAT)
-    level = tl.load(lse + at, mask=here, other=float("inf"))
-    slope = tile(g, g_row, start + i, here, head, c, CHANNELS)
-    # The share of these channels in g . out.
-    result = tile(out, HEADS * CHANNELS, start + i, here, head, c, CHANNELS)
+    own = numbers(d, d_row, start, i, here, head, 0.0, FLOAT)
+    level = numbers(lse, HEADS, start, i, here, head, float("inf"), FLOAT)
+    slope = tile(g, g_row, start, i, here, head, c, CHANNELS)
+    result = tile(out, HEADS * CHANNELS, start, i, here, head, c, CHANNELS)
+    # What these channels have in g . out: the gradients of the scores are linear in it.
     share = tl.sum(slope.to(FLOAT) * result.to(FLOAT), 1)
     total = tl.zeros((BLOCK_I,), FLOAT)
     if CLIQUE:
         for first in range(0, PLACES, BLOCK_J):
             j = first + tl.arange(0, BLOCK_J)
-            z = own[:, None] + tl.load(s + (start + j) * s_row + head, mask=j < PLACES, other=0.0).to(FLOAT)[None, :]
+            z = own[:, None] + numbers(s, s_row, start, j, j < PLACES, head, 0.0, FLOAT)[None, :]
             heard = hears(i[:, None], j[None, :], PLACES, LOOPS)
             weight = tl.where(heard, tl.exp(leaky(z, SLOPE) - level[:, None]), 0.0)
-            value = tile(v, v_row, start + j, j < PLACES, head, c, CHANNELS)
+            value = tile(v, v_row, start, j, j < PLACES, head, c, CHANNELS)
             gain = tl.dot(slope.to(value.dtype), tl.trans(value), input_precision=PRECISION, out_dtype=FLOAT)
             total += tl.sum(bent(weight * (gain - share[:, None]), z, SLOPE), 1)
     ITSELF: tl.constexpr = LOOPS and not CLIQUE
     for n in range(2 * REACH + ITSELF):
         near, there = around(n, start, frame, i, FRAMES, PLACES, REACH, ITSELF)
-        z = own + tl.load(s + near * s_row + head, mask=there, other=0.0).to(FLOAT)
+        z = own + numbers(s, s_row, near, i, there, head, 0.0, FLOAT)
         weight = tl.where(there, tl.exp(leaky(z, SLOPE) - level), 0.0)
-        value = tile(v, v_row, near, there, head, c, CHANNELS).to(FLOAT)
-        gain = tl.sum(slope.to(FLOAT) * value, 1)
+        gain = tl.sum(slope.to(FLOAT) * tile(v, v_row, near, i, there, head, c, CHANNELS).to(FLOAT), 1)
         total += bent(weight * (gain - share), z, SLOPE)
-    part = tl.program_id(2) * (tl.num_programs(0) // tl.cdiv(PLACES, BLOCK_I)).to(tl.int64) * PLACES * HEADS
-    tl.store(delta + part + at, share, mask=here)
-    tl.store(to_d + part + at, total, mask=here)
+    # Rows of the shares before this program's.
+    start += tl.program_id(2) * (tl.num_programs(0) // tl.cdiv(PLACES, BLOCK_I)).to(tl.int64) * PLACES
+    store_numbers(delta, start, i, here, head, share, HEADS)
+    store_numbers(to_d, start, i, here, head, total, HEADS)
 
 
 @triton.jit
@@ -283,35 +327,34 @@ def gat_sources(
     head = tl.program_id(1)
     c = tl.program_id(2) * BLOCK_D + tl.arange(0, BLOCK_D)
     here = j < PLACES
-    part = tl.program_id(2) * (tl.num_programs(0) // tl.cdiv(PLACES, BLOCK_J)).to(tl.int64) * PLACES * HEADS
-    own = tl.load(s + (start + j) * s_row + head, mask=here, other=0.0).to(FLOAT)
-    value = tile(v, v_row, start + j, here, head, c, CHANNELS)
+    # Rows of the shares before this program's.
+    part = tl.program_id(2) * (tl.num_programs(0) // tl.cdiv(PLACES, BLOCK_J)).to(tl.int64) * PLACES
+    own = numbers(s, s_row, start, j, here, head, 0.0, FLOAT)
+    value = tile(v, v_row, start, j, here, head, c, CHANNELS)
     spread = tl.zeros((BLOCK_J, BLOCK_D), FLOAT)
     total = tl.zeros((BLOCK_J,), FLOAT)
     if CLIQUE:
         for first in range(0, PLACES, BLOCK_I):
             i = first + tl.arange(0, BLOCK_I)
-            at = (start + i) * HEADS + head
-            level = tl.load(lse + at, mask=i < PLACES, other=float("inf"))
-            share = tl.load(delta + part + at, mask=i < PLACES, other=0.0)
-            z = own[:, None] + tl.load(d + (start + i) * d_row + head, mask=i < PLACES, other=0.0).to(FLOAT)[None, :]
+            level = numbers(lse, HEADS, start, i, i < PLACES, head, float("inf"), FLOAT)
+            share = numbers(delta, HEADS, part + start, i, i < PLACES, head, 0.0, FLOAT)
+            z = own[:, None] + numbers(d, d_row, start, i, i < PLACES, head, 0.0, FLOAT)[None, :]
             heard = hears(i[None, :], j[:, None], PLACES, LOOPS)
             weight = tl.where(heard, tl.exp(leaky(z, SLOPE) - level[None, :]), 0.0)
-            slope = tile(g, g_row, start + i, i < PLACES, head, c, CHANNELS).to(value.dtype)
+            slope = tile(g, g_row, start, i, i < PLACES, head, c, CHANNELS).to(value.dtype)
             spread = tl.dot(weight.to(value.dtype), slope, spread, input_precision=PRECISION, out_dtype=FLOAT)
             gain = tl.dot(value, tl.trans(slope), input_precision=PRECISION, out_dtype=FLOAT)
             total += tl.sum(bent(weight * (gain - share[None, :]), z, SLOPE), 1)
     ITSELF: tl.constexpr = LOOPS and not CLIQUE
     for n in range(2 * REACH + ITSELF):
         near, there = around(n, start, frame, j, FRAMES, PLACES, REACH, ITSELF)
-        level = tl.load(lse + near * HEADS + head, mask=there, other=float("inf"))
-        share = tl.load(delta + part + near * HEADS + head, mask=there, other=0.0)
-        z = own + tl.load(d + near * d_row + head, mask=there, other=0.0).to(FLOAT)
+        level = numbers(lse, HEADS, near, j, there, head, float("inf"), FLOAT)
+        share = numbers(delta, HEADS, part + near, j, there, head, 0.0, FLOAT)
+        z = own + numbers(d, d_row, near, j, there, head, 0.0, FLOAT)
         weight = tl.where(there, tl.exp(leaky(z, SLOPE) - level), 0.0)
-        slope = tile(g, g_row, near, there, head, c, CHANNELS).to(FLOAT)
+        slope = tile(g, g_row, near, j, there, head, c, CHANNELS).to(FLOAT)
         spread += weight[:, None] * slope
         gain = tl.sum(value.to(FLOAT) * slope, 1)
         total += bent(weight * (gain - share), z, SLOPE)
-    at = (start + j) * HEADS + head
-    tl.store(to_v + at[:, None] * CHANNELS + c[None, :], spread, mask=here[:, None] & (c < CHANNELS)[None, :])
-    tl.store(to_s + part + at, total, mask=here)
+    store_tile(to_v, start, j, here, head, c, spread, HEADS, CHANNELS)
+    store_numbers(to_s, part + start, j, here, head, total, HEADS)

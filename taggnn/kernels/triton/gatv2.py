@@ -16,7 +16,21 @@ from torch import Tensor, nn
 
 from taggnn.kernels.operators import Dynamic
 from taggnn.kernels.triton.blocks import bending
-from taggnn.kernels.triton.device import around, bent, hears, leaky, logarithm, pairs, products, raised, stand, tile
+from taggnn.kernels.triton.device import (
+    around,
+    bent,
+    hears,
+    leaky,
+    logarithm,
+    numbers,
+    pairs,
+    products,
+    raised,
+    stand,
+    store_numbers,
+    store_tile,
+    tile,
+)
 from taggnn.kernels.triton.neighbours import Neighbours, check, launch, rows
 
 
@@ -69,7 +83,7 @@ def attend(
     launch(
         gatv2_forward,
         Neighbours(frames, places, clique, reach),
-        size.targets,
+        size.own,
         left,
         *(left, right, a, out, lse, left.stride(0), right.stride(0)),
         loops=loops,
@@ -105,17 +119,40 @@ def attend_backward(
     size = bending(places, left)
     to_left, to_right = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (left, right))
     delta = torch.empty_like(lse)
-    of_targets, of_sources = (
-        lse.new_empty(len(left) // places * triton.cdiv(places, block), *a.shape)
-        for block in (size.targets, size.sources)
-    )
+    # Each program has a share in the gradient of a: nothing is added up in an order that changes.
+    of_targets, of_sources = lse.new_empty(2, len(left) // places * triton.cdiv(places, size.own), *a.shape)
     strides = g.stride(0), left.stride(0), right.stride(0)
-    options = {"loops": loops, "SLOPE": slope, **size.constants()}
+    options = {"loops": loops, "SLOPE": slope}
     tensors = g, left, right, a
     launch(
-        gatv2_targets, near, size.targets, left, *tensors, out, lse, delta, to_right, of_targets, *strides, **options
+        gatv2_targets,
+        near,
+        size.own,
+        left,
+        *tensors,
+        out,
+        lse,
+        delta,
+        to_right,
+        of_targets,
+        *strides,
+        **options,
+        **size.constants(),
     )
-    launch(gatv2_sources, near, size.sources, left, *tensors, lse, delta, to_left, of_sources, *strides, **options)
+    launch(
+        gatv2_sources,
+        near,
+        size.own,
+        left,
+        *tensors,
+        lse,
+        delta,
+        to_left,
+        of_sources,
+        *strides,
+        **options,
+        **size.constants(sources=True),
+    )
     return to_left, to_right, (of_targets.sum(0) + of_sources.sum(0)).to(a.dtype)
 
 
@@ -142,36 +179,36 @@ def coefficients(a, head, c, CHANNELS: tl.constexpr, FLOAT: tl.constexpr):
 
 
 @triton.jit
-def turned(x, stride, row, valid, head, c, CHANNELS: tl.constexpr, FLOAT: tl.constexpr):
+def turned(x, stride, start, place, valid, head, c, CHANNELS: tl.constexpr, FLOAT: tl.constexpr):
     """Loads (channels, rows)."""
-    return tl.trans(tile(x, stride, row, valid, head, c, CHANNELS).to(FLOAT))
+    return tl.trans(tile(x, stride, start, place, valid, head, c, CHANNELS).to(FLOAT))
 
 
 @triton.jit
-def bent_scores(
+def scores(
     x,
     x_row,
-    x_at,
-    x_valid,
+    x_place,
     y,
     y_row,
-    y_at,
-    y_valid,
+    y_place,
     a,
+    start,
     head,
     SLOPE: tl.constexpr,
+    PLACES: tl.constexpr,
     CHANNELS: tl.constexpr,
     BLOCK_X: tl.constexpr,
     BLOCK_Y: tl.constexpr,
     BLOCK_C: tl.constexpr,
     FLOAT: tl.constexpr,
 ):
-    """Scores rows of x with rows of y: (X, Y)."""
+    """Scores places of x with places of y in the same frame: (X, Y)."""
     score = tl.zeros((BLOCK_X, BLOCK_Y), FLOAT)
-    for start in range(0, CHANNELS, BLOCK_C):
-        c = start + tl.arange(0, BLOCK_C)
-        one = turned(x, x_row, x_at, x_valid, head, c, CHANNELS, FLOAT)
-        other = turned(y, y_row, y_at, y_valid, head, c, CHANNELS, FLOAT)
+    for first in range(0, CHANNELS, BLOCK_C):
+        c = first + tl.arange(0, BLOCK_C)
+        one = turned(x, x_row, start, x_place, x_place < PLACES, head, c, CHANNELS, FLOAT)
+        other = turned(y, y_row, start, y_place, y_place < PLACES, head, c, CHANNELS, FLOAT)
         # Channels come first, because a thread holds the slowest axis whole and sums it without another's help.
         bend = leaky(one[:, :, None] + other[:, None, :], SLOPE)
         score += tl.sum(coefficients(a, head, c, CHANNELS, FLOAT)[:, None, None] * bend, 0)
@@ -179,16 +216,16 @@ def bent_scores(
 
 
 @triton.jit
-def bent_pairs(
+def pair_scores(
     x,
     x_row,
-    x_at,
-    x_valid,
+    x_start,
     y,
     y_row,
-    y_at,
-    y_valid,
+    y_start,
     a,
+    place,
+    valid,
     head,
     SLOPE: tl.constexpr,
     CHANNELS: tl.constexpr,
@@ -196,12 +233,12 @@ def bent_pairs(
     BLOCK_D: tl.constexpr,
     FLOAT: tl.constexpr,
 ):
-    """Scores each row of x with its row of y: (X,)."""
+    """Scores the same places of two frames: (places,)."""
     score = tl.zeros((BLOCK,), FLOAT)
-    for start in range(0, CHANNELS, BLOCK_D):
-        c = start + tl.arange(0, BLOCK_D)
-        z = tile(x, x_row, x_at, x_valid, head, c, CHANNELS).to(FLOAT)
-        z += tile(y, y_row, y_at, y_valid, head, c, CHANNELS).to(FLOAT)
+    for first in range(0, CHANNELS, BLOCK_D):
+        c = first + tl.arange(0, BLOCK_D)
+        z = tile(x, x_row, x_start, place, valid, head, c, CHANNELS).to(FLOAT)
+        z += tile(y, y_row, y_start, place, valid, head, c, CHANNELS).to(FLOAT)
         score += tl.sum(coefficients(a, head, c, CHANNELS, FLOAT)[None, :] * leaky(z, SLOPE), 1)
     return score
 
@@ -240,36 +277,35 @@ def gatv2_forward(
     if CLIQUE:
         for first in range(0, PLACES, BLOCK_J):
             j = first + tl.arange(0, BLOCK_J)
-            score = bent_scores(
-                *(right, right_row, start + i, here, left, left_row, start + j, j < PLACES),
-                *(a, head, SLOPE, CHANNELS, BLOCK_I, BLOCK_J, BLOCK_C, FLOAT),
+            score = scores(
+                *(right, right_row, i, left, left_row, j, a, start, head),
+                *(SLOPE, PLACES, CHANNELS, BLOCK_I, BLOCK_J, BLOCK_C, FLOAT),
             )
             score = tl.where(hears(i[:, None], j[None, :], PLACES, LOOPS), score, float("-inf"))
             top, base, fade = raised(top, tl.max(score, 1))
             weight = tl.exp(score - base[:, None])
             total = total * fade + tl.sum(weight, 1)
-            value = tile(left, left_row, start + j, j < PLACES, head, c, CHANNELS)
+            value = tile(left, left_row, start, j, j < PLACES, head, c, CHANNELS)
             heard = tl.dot(
                 weight.to(value.dtype), value, heard * fade[:, None], input_precision=PRECISION, out_dtype=FLOAT
             )
     ITSELF: tl.constexpr = LOOPS and not CLIQUE
     for n in range(2 * REACH + ITSELF):
         near, there = around(n, start, frame, i, FRAMES, PLACES, REACH, ITSELF)
-        score = bent_pairs(
-            *(right, right_row, start + i, here, left, left_row, near, there),
-            *(a, head, SLOPE, CHANNELS, BLOCK_I, BLOCK_D, FLOAT),
+        score = pair_scores(
+            *(right, right_row, start, left, left_row, near, a, i, there, head),
+            *(SLOPE, CHANNELS, BLOCK_I, BLOCK_D, FLOAT),
         )
         score = tl.where(there, score, float("-inf"))
         top, base, fade = raised(top, score)
         weight = tl.exp(score - base)
         total = total * fade + weight
-        value = tile(left, left_row, near, there, head, c, CHANNELS).to(FLOAT)
+        value = tile(left, left_row, near, i, there, head, c, CHANNELS).to(FLOAT)
         heard = heard * fade[:, None] + weight[:, None] * value
     heard = heard / tl.where(total > 0, total, 1.0)[:, None]
-    at = (start + i) * HEADS + head
-    tl.store(out + at[:, None] * CHANNELS + c[None, :], heard, mask=here[:, None] & (c < CHANNELS)[None, :])
+    store_tile(out, start, i, here, head, c, heard, HEADS, CHANNELS)
     if tl.program_id(2) == 0:
-        tl.store(lse + at, logarithm(top, total), mask=here)
+        store_numbers(lse, start, i, here, head, logarithm(top, total), HEADS)
 
 
 @triton.jit
@@ -305,63 +341,63 @@ def gatv2_targets(
     head = tl.program_id(1)
     c = tl.program_id(2) * BLOCK_D + tl.arange(0, BLOCK_C)
     here = i < PLACES
-    at = (start + i) * HEADS + head
-    level = tl.load(lse + at, mask=here, other=float("inf"))
-    slope = tile(g, g_row, start + i, here, head, tl.arange(0, BLOCK_D), CHANNELS)
+    level = numbers(lse, HEADS, start, i, here, head, float("inf"), FLOAT)
+    slope = tile(g, g_row, start, i, here, head, tl.arange(0, BLOCK_C), CHANNELS)
     share = pairs(
-        *(g, g_row, start + i, here, out, HEADS * CHANNELS, start + i, here, head, CHANNELS, BLOCK_I, BLOCK_D, FLOAT)
+        *(g, g_row, start, out, HEADS * CHANNELS, start, i, here, head, CHANNELS, BLOCK_I, BLOCK_D, FLOAT),
     )
-    # Sums of a block of channels each: registers cannot be counted off while the program runs.
+    # A tile for each few channels: the parts of one tile cannot be counted off.
     sums = ()
-    for _ in tl.static_range(0, BLOCK_D, BLOCK_C):
+    for _ in tl.static_range(BLOCK_D // BLOCK_C):
         sums = sums + (tl.zeros((BLOCK_C, BLOCK_I), FLOAT),)
     if CLIQUE:
         for first in range(0, PLACES, BLOCK_J):
             j = first + tl.arange(0, BLOCK_J)
-            near = start + j
-            score = bent_scores(
-                *(left, left_row, near, j < PLACES, right, right_row, start + i, here),
-                *(a, head, SLOPE, CHANNELS, BLOCK_J, BLOCK_I, BLOCK_C, FLOAT),
+            score = scores(
+                *(left, left_row, j, right, right_row, i, a, start, head),
+                *(SLOPE, PLACES, CHANNELS, BLOCK_J, BLOCK_I, BLOCK_C, FLOAT),
             )
             heard = hears(i[None, :], j[:, None], PLACES, LOOPS)
             weight = tl.where(heard, tl.exp(score - level[None, :]), 0.0)
             gain = products(
-                *(slope, g, g_row, start + i, here, left, left_row, near, j < PLACES, head),
-                *(CHANNELS, BLOCK_D, FLOAT, PRECISION),
+                *(slope, g, g_row, start, i, here, left, left_row, start, j, j < PLACES, head),
+                *(left.dtype.element_ty, CHANNELS, BLOCK_C, FLOAT, PRECISION),
             )
-            change = (weight * (tl.trans(gain) - share[None, :]))[:, None, :]
+            change = weight * (tl.trans(gain) - share[None, :])
             more = ()
             for n in tl.static_range(BLOCK_D // BLOCK_C):
-                own = turned(right, right_row, start + i, here, head, c + n * BLOCK_C, CHANNELS, FLOAT)
-                other = tile(left, left_row, near, j < PLACES, head, c + n * BLOCK_C, CHANNELS).to(FLOAT)
-                more = more + (sums[n] + tl.sum(bent(change, own[None, :, :] + other[:, :, None], SLOPE), 0),)
+                b = c + n * BLOCK_C
+                own = turned(right, right_row, start, i, here, head, b, CHANNELS, FLOAT)
+                other = tile(left, left_row, start, j, j < PLACES, head, b, CHANNELS).to(FLOAT)
+                bend = bent(change[:, None, :], other[:, :, None] + own[None, :, :], SLOPE)
+                more = more + (sums[n] + tl.sum(bend, 0),)
             sums = more
     ITSELF: tl.constexpr = LOOPS and not CLIQUE
     for m in range(2 * REACH + ITSELF):
         near, there = around(m, start, frame, i, FRAMES, PLACES, REACH, ITSELF)
-        score = bent_pairs(
-            *(right, right_row, start + i, here, left, left_row, near, there),
-            *(a, head, SLOPE, CHANNELS, BLOCK_I, BLOCK_D, FLOAT),
+        score = pair_scores(
+            *(right, right_row, start, left, left_row, near, a, i, there, head),
+            *(SLOPE, CHANNELS, BLOCK_I, BLOCK_D, FLOAT),
         )
         weight = tl.where(there, tl.exp(score - level), 0.0)
-        gain = pairs(g, g_row, start + i, here, left, left_row, near, there, head, CHANNELS, BLOCK_I, BLOCK_D, FLOAT)
-        change = (weight * (gain - share))[None, :]
+        gain = pairs(g, g_row, start, left, left_row, near, i, there, head, CHANNELS, BLOCK_I, BLOCK_D, FLOAT)
+        change = weight * (gain - share)
         more = ()
         for n in tl.static_range(BLOCK_D // BLOCK_C):
-            z = turned(right, right_row, start + i, here, head, c + n * BLOCK_C, CHANNELS, FLOAT)
-            z += turned(left, left_row, near, there, head, c + n * BLOCK_C, CHANNELS, FLOAT)
-            more = more + (sums[n] + bent(change, z, SLOPE),)
+            b = c + n * BLOCK_C
+            z = turned(right, right_row, start, i, here, head, b, CHANNELS, FLOAT)
+            z += turned(left, left_row, near, i, there, head, b, CHANNELS, FLOAT)
+            more = more + (sums[n] + bent(change[None, :], z, SLOPE),)
         sums = more
     part = (tl.program_id(0) * HEADS + head).to(tl.int64) * CHANNELS
     for n in tl.static_range(BLOCK_D // BLOCK_C):
         b = c + n * BLOCK_C
-        own = turned(right, right_row, start + i, here, head, b, CHANNELS, FLOAT)
+        own = turned(right, right_row, start, i, here, head, b, CHANNELS, FLOAT)
         tl.store(to_a + part + b, tl.sum(own * sums[n], 1), mask=b < CHANNELS)
         result = coefficients(a, head, b, CHANNELS, FLOAT)[:, None] * sums[n]
-        inside = (b < CHANNELS)[:, None] & here[None, :]
-        tl.store(to_right + at[None, :] * CHANNELS + b[:, None], result, mask=inside)
+        store_tile(to_right, start, i, here, head, b, tl.trans(result), HEADS, CHANNELS)
     if tl.program_id(2) == 0:
-        tl.store(delta + at, share, mask=here)
+        store_numbers(delta, start, i, here, head, share, HEADS)
 
 
 @triton.jit
@@ -396,69 +432,68 @@ def gatv2_sources(
     head = tl.program_id(1)
     c = tl.program_id(2) * BLOCK_D + tl.arange(0, BLOCK_C)
     here = j < PLACES
-    value = tile(left, left_row, start + j, here, head, tl.arange(0, BLOCK_D), CHANNELS)
+    value = tile(left, left_row, start, j, here, head, tl.arange(0, BLOCK_C), CHANNELS)
     spreads = ()
     sums = ()
-    for _ in tl.static_range(0, BLOCK_D, BLOCK_C):
+    for _ in tl.static_range(BLOCK_D // BLOCK_C):
         spreads = spreads + (tl.zeros((BLOCK_J, BLOCK_C), FLOAT),)
         sums = sums + (tl.zeros((BLOCK_C, BLOCK_J), FLOAT),)
     if CLIQUE:
         for first in range(0, PLACES, BLOCK_I):
             i = first + tl.arange(0, BLOCK_I)
-            near = start + i
-            level = tl.load(lse + near * HEADS + head, mask=i < PLACES, other=float("inf"))
-            share = tl.load(delta + near * HEADS + head, mask=i < PLACES, other=0.0)
-            score = bent_scores(
-                *(right, right_row, near, i < PLACES, left, left_row, start + j, here),
-                *(a, head, SLOPE, CHANNELS, BLOCK_I, BLOCK_J, BLOCK_C, FLOAT),
+            level = numbers(lse, HEADS, start, i, i < PLACES, head, float("inf"), FLOAT)
+            share = numbers(delta, HEADS, start, i, i < PLACES, head, 0.0, FLOAT)
+            score = scores(
+                *(right, right_row, i, left, left_row, j, a, start, head),
+                *(SLOPE, PLACES, CHANNELS, BLOCK_I, BLOCK_J, BLOCK_C, FLOAT),
             )
             heard = hears(i[:, None], j[None, :], PLACES, LOOPS)
             weight = tl.where(heard, tl.exp(score - level[:, None]), 0.0)
             gain = products(
-                *(value, left, left_row, start + j, here, g, g_row, near, i < PLACES, head),
-                *(CHANNELS, BLOCK_D, FLOAT, PRECISION),
+                *(value, left, left_row, start, j, here, g, g_row, start, i, i < PLACES, head),
+                *(value.dtype, CHANNELS, BLOCK_C, FLOAT, PRECISION),
             )
-            change = (weight * (tl.trans(gain) - share[:, None]))[:, None, :]
-            turn = tl.trans(weight)
+            change = weight * (tl.trans(gain) - share[:, None])
+            turn = tl.trans(weight).to(value.dtype)
             further = ()
             more = ()
             for n in tl.static_range(BLOCK_D // BLOCK_C):
-                slope = tile(g, g_row, near, i < PLACES, head, c + n * BLOCK_C, CHANNELS)
-                spread = tl.dot(turn.to(slope.dtype), slope, spreads[n], input_precision=PRECISION, out_dtype=FLOAT)
-                further = further + (spread,)
-                own = turned(left, left_row, start + j, here, head, c + n * BLOCK_C, CHANNELS, FLOAT)
-                other = tile(right, right_row, near, i < PLACES, head, c + n * BLOCK_C, CHANNELS).to(FLOAT)
-                more = more + (sums[n] + tl.sum(bent(change, own[None, :, :] + other[:, :, None], SLOPE), 0),)
+                b = c + n * BLOCK_C
+                slope = tile(g, g_row, start, i, i < PLACES, head, b, CHANNELS).to(value.dtype)
+                further = further + (tl.dot(turn, slope, spreads[n], input_precision=PRECISION, out_dtype=FLOAT),)
+                own = turned(left, left_row, start, j, here, head, b, CHANNELS, FLOAT)
+                other = tile(right, right_row, start, i, i < PLACES, head, b, CHANNELS).to(FLOAT)
+                bend = bent(change[:, None, :], other[:, :, None] + own[None, :, :], SLOPE)
+                more = more + (sums[n] + tl.sum(bend, 0),)
             spreads = further
             sums = more
     ITSELF: tl.constexpr = LOOPS and not CLIQUE
     for m in range(2 * REACH + ITSELF):
         near, there = around(m, start, frame, j, FRAMES, PLACES, REACH, ITSELF)
-        level = tl.load(lse + near * HEADS + head, mask=there, other=float("inf"))
-        share = tl.load(delta + near * HEADS + head, mask=there, other=0.0)
-        score = bent_pairs(
-            *(left, left_row, start + j, here, right, right_row, near, there),
-            *(a, head, SLOPE, CHANNELS, BLOCK_J, BLOCK_D, FLOAT),
+        level = numbers(lse, HEADS, near, j, there, head, float("inf"), FLOAT)
+        share = numbers(delta, HEADS, near, j, there, head, 0.0, FLOAT)
+        score = pair_scores(
+            *(left, left_row, start, right, right_row, near, a, j, there, head),
+            *(SLOPE, CHANNELS, BLOCK_J, BLOCK_D, FLOAT),
         )
         weight = tl.where(there, tl.exp(score - level), 0.0)
-        gain = pairs(left, left_row, start + j, here, g, g_row, near, there, head, CHANNELS, BLOCK_J, BLOCK_D, FLOAT)
-        change = (weight * (gain - share))[None, :]
+        gain = pairs(left, left_row, start, g, g_row, near, j, there, head, CHANNELS, BLOCK_J, BLOCK_D, FLOAT)
+        change = weight * (gain - share)
         further = ()
         more = ()
         for n in tl.static_range(BLOCK_D // BLOCK_C):
-            slope = tile(g, g_row, near, there, head, c + n * BLOCK_C, CHANNELS).to(FLOAT)
+            b = c + n * BLOCK_C
+            slope = tile(g, g_row, near, j, there, head, b, CHANNELS).to(FLOAT)
             further = further + (spreads[n] + weight[:, None] * slope,)
-            z = turned(left, left_row, start + j, here, head, c + n * BLOCK_C, CHANNELS, FLOAT)
-            z += turned(right, right_row, near, there, head, c + n * BLOCK_C, CHANNELS, FLOAT)
-            more = more + (sums[n] + bent(change, z, SLOPE),)
+            z = turned(left, left_row, start, j, here, head, b, CHANNELS, FLOAT)
+            z += turned(right, right_row, near, j, there, head, b, CHANNELS, FLOAT)
+            more = more + (sums[n] + bent(change[None, :], z, SLOPE),)
         spreads = further
         sums = more
-    at = (start + j) * HEADS + head
     part = (tl.program_id(0) * HEADS + head).to(tl.int64) * CHANNELS
     for n in tl.static_range(BLOCK_D // BLOCK_C):
         b = c + n * BLOCK_C
-        own = turned(left, left_row, start + j, here, head, b, CHANNELS, FLOAT)
+        own = turned(left, left_row, start, j, here, head, b, CHANNELS, FLOAT)
         tl.store(to_a + part + b, tl.sum(own * sums[n], 1), mask=b < CHANNELS)
         result = spreads[n] + tl.trans(coefficients(a, head, b, CHANNELS, FLOAT)[:, None] * sums[n])
-        inside = here[:, None] & (b < CHANNELS)[None, :]
-        tl.store(to_left + at[:, None] * CHANNELS + b[None, :], result, mask=inside)
+        store_tile(to_left, start, j, here, head, b, result, HEADS, CHANNELS)
