@@ -63,9 +63,17 @@ CASES = {
     "gatv2-without-loops": ("gatv2", {"heads": 1, "add_self_loops": False, "negative_slope": 0.0}),
     "transformer": ("transformer", {"heads": 2, "beta": True}),
 }
-TOPOLOGIES = ("clique+chain", "clique", "chain(reach=2)", "none")
-# One frame, one place, H != W; reach 2 of more frames, and of fewer.
-GRIDS = (((1, 2, 3), 2), ((4, 1, 1), 1), ((2, 1, 3), 1))
+# One frame, one place, H != W; two clips; reach 2 of more frames, and of fewer.
+PLACES = {
+    "frame": ("clique+chain", (1, 2, 3), 1),
+    "place": ("clique+chain", (3, 1, 1), 1),
+    "clips": ("clique+chain", (2, 1, 2), 2),
+    "clique": ("clique", (2, 2, 1), 1),
+    "clique-place": ("clique", (2, 1, 1), 1),
+    "chain": ("chain(reach=2)", (4, 1, 1), 1),
+    "chain-short": ("chain(reach=2)", (2, 1, 2), 1),
+    "none": ("none", (2, 1, 2), 1),
+}
 
 
 def build(case, channels, dtype=torch.float64, scale=0.4):
@@ -99,8 +107,7 @@ def assert_equal(conv, topology, grid, clips, channels, tolerance=1e-10):
         torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance * max(scale, 1.0))
 
 
-@pytest.mark.parametrize(("grid", "clips"), GRIDS, ids=str)
-@pytest.mark.parametrize("topology", TOPOLOGIES)
+@pytest.mark.parametrize(("topology", "grid", "clips"), PLACES.values(), ids=PLACES)
 @pytest.mark.parametrize("case", CASES)
 @interpreted
 def test_values_and_gradients_equal_those_of_the_edge_list(case, topology, grid, clips):
@@ -110,8 +117,8 @@ def test_values_and_gradients_equal_those_of_the_edge_list(case, topology, grid,
 @pytest.mark.parametrize("case", CASES)
 @interpreted
 def test_a_frame_of_several_blocks(case):
-    # 35 places in blocks of 16.
-    assert_equal(build(case, 6), "clique+chain", (2, 7, 5), 1, 6)
+    # 18 places in blocks of 16.
+    assert_equal(build(case, 6), "clique+chain", (2, 3, 6), 1, 6)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -136,7 +143,7 @@ def test_large_scores(case):
 @interpreted
 def test_lower_precision(case, dtype):
     conv = build(case, 8, dtype)
-    tolerance = {torch.float32: 1e-5, torch.bfloat16: 4e-2, torch.float16: 4e-3}[dtype]
+    tolerance = {torch.float32: 1e-5, torch.bfloat16: 4e-2, torch.float16: 1e-2}[dtype]
     assert_equal(conv, "clique+chain", (2, 2, 3), 1, 8, tolerance)
 
 

@@ -100,6 +100,12 @@ def logarithm(top, total):
 
 
 @triton.jit
+def dot(x, y, TYPE: tl.constexpr, FLOAT: tl.constexpr, PRECISION: tl.constexpr):
+    """Multiplies two matrices, rounded to ``TYPE`` first, with sums in ``FLOAT``."""
+    return tl.dot(x.to(TYPE), y.to(TYPE), input_precision=PRECISION, out_dtype=FLOAT)
+
+
+@triton.jit
 def products(
     first,
     x,
@@ -113,20 +119,20 @@ def products(
     y_place,
     y_valid,
     head,
-    TYPE: tl.constexpr,
     CHANNELS: tl.constexpr,
     BLOCK_D: tl.constexpr,
+    TYPE: tl.constexpr,
     FLOAT: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     """Multiplies rows of x with rows of y over all channels: (X, Y). ``first`` is the tile of x with its first channels."""
     c = tl.arange(0, BLOCK_D)
-    other = tile(y, y_row, y_start, y_place, y_valid, head, c, CHANNELS).to(TYPE)
-    total = tl.dot(first.to(TYPE), tl.trans(other), input_precision=PRECISION, out_dtype=FLOAT)
+    other = tile(y, y_row, y_start, y_place, y_valid, head, c, CHANNELS)
+    total = dot(first, tl.trans(other), TYPE, FLOAT, PRECISION)
     for more in range(BLOCK_D, CHANNELS, BLOCK_D):
-        one = tile(x, x_row, x_start, x_place, x_valid, head, more + c, CHANNELS).to(TYPE)
-        other = tile(y, y_row, y_start, y_place, y_valid, head, more + c, CHANNELS).to(TYPE)
-        total = tl.dot(one, tl.trans(other), total, input_precision=PRECISION, out_dtype=FLOAT)
+        one = tile(x, x_row, x_start, x_place, x_valid, head, more + c, CHANNELS)
+        other = tile(y, y_row, y_start, y_place, y_valid, head, more + c, CHANNELS)
+        total += dot(one, tl.trans(other), TYPE, FLOAT, PRECISION)
     return total
 
 

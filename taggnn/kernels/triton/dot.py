@@ -15,6 +15,7 @@ from taggnn.kernels.operators import Dot
 from taggnn.kernels.triton.blocks import blocks
 from taggnn.kernels.triton.device import (
     around,
+    dot,
     hears,
     logarithm,
     numbers,
@@ -163,6 +164,7 @@ def dot_forward(
     BLOCK_I: tl.constexpr,
     BLOCK_J: tl.constexpr,
     BLOCK_D: tl.constexpr,
+    TYPE: tl.constexpr,
     FLOAT: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
@@ -179,16 +181,14 @@ def dot_forward(
             j = first + tl.arange(0, BLOCK_J)
             score = SCALE * products(
                 *(query, q, q_row, start, i, here, k, k_row, start, j, j < PLACES, head),
-                *(v.dtype.element_ty, CHANNELS, BLOCK_D, FLOAT, PRECISION),
+                *(CHANNELS, BLOCK_D, TYPE, FLOAT, PRECISION),
             )
             score = tl.where(hears(i[:, None], j[None, :], PLACES, LOOPS), score, float("-inf"))
             top, base, fade = raised(top, tl.max(score, 1))
             weight = tl.exp(score - base[:, None])
             total = total * fade + tl.sum(weight, 1)
             value = tile(v, v_row, start, j, j < PLACES, head, c, CHANNELS)
-            heard = tl.dot(
-                weight.to(value.dtype), value, heard * fade[:, None], input_precision=PRECISION, out_dtype=FLOAT
-            )
+            heard = heard * fade[:, None] + dot(weight, value, TYPE, FLOAT, PRECISION)
     for n in range(2 * REACH):
         near, there = around(n, start, frame, i, FRAMES, PLACES, REACH, False)
         score = SCALE * pairs(q, q_row, start, k, k_row, near, i, there, head, CHANNELS, BLOCK_I, BLOCK_D, FLOAT)
@@ -229,6 +229,7 @@ def dot_targets(
     BLOCK_I: tl.constexpr,
     BLOCK_J: tl.constexpr,
     BLOCK_D: tl.constexpr,
+    TYPE: tl.constexpr,
     FLOAT: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
@@ -248,17 +249,17 @@ def dot_targets(
             j = first + tl.arange(0, BLOCK_J)
             score = SCALE * products(
                 *(query, q, q_row, start, i, here, k, k_row, start, j, j < PLACES, head),
-                *(v.dtype.element_ty, CHANNELS, BLOCK_D, FLOAT, PRECISION),
+                *(CHANNELS, BLOCK_D, TYPE, FLOAT, PRECISION),
             )
             heard = hears(i[:, None], j[None, :], PLACES, LOOPS)
             weight = tl.where(heard, tl.exp(score - level[:, None]), 0.0)
             gain = products(
                 *(slope, g, g_row, start, i, here, v, v_row, start, j, j < PLACES, head),
-                *(v.dtype.element_ty, CHANNELS, BLOCK_D, FLOAT, PRECISION),
+                *(CHANNELS, BLOCK_D, TYPE, FLOAT, PRECISION),
             )
             key = tile(k, k_row, start, j, j < PLACES, head, c, CHANNELS)
-            change = (weight * (gain - share[:, None])).to(key.dtype)
-            total = tl.dot(change, key, total, input_precision=PRECISION, out_dtype=FLOAT)
+            change = weight * (gain - share[:, None])
+            total += dot(change, key, TYPE, FLOAT, PRECISION)
     for n in range(2 * REACH):
         near, there = around(n, start, frame, i, FRAMES, PLACES, REACH, False)
         score = SCALE * pairs(q, q_row, start, k, k_row, near, i, there, head, CHANNELS, BLOCK_I, BLOCK_D, FLOAT)
@@ -296,6 +297,7 @@ def dot_sources(
     BLOCK_I: tl.constexpr,
     BLOCK_J: tl.constexpr,
     BLOCK_D: tl.constexpr,
+    TYPE: tl.constexpr,
     FLOAT: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
@@ -314,19 +316,19 @@ def dot_sources(
             share = numbers(delta, HEADS, start, i, i < PLACES, head, 0.0, FLOAT)
             score = SCALE * products(
                 *(key, k, k_row, start, j, here, q, q_row, start, i, i < PLACES, head),
-                *(v.dtype.element_ty, CHANNELS, BLOCK_D, FLOAT, PRECISION),
+                *(CHANNELS, BLOCK_D, TYPE, FLOAT, PRECISION),
             )
             heard = hears(i[None, :], j[:, None], PLACES, LOOPS)
             weight = tl.where(heard, tl.exp(score - level[None, :]), 0.0)
             gain = products(
                 *(value, v, v_row, start, j, here, g, g_row, start, i, i < PLACES, head),
-                *(v.dtype.element_ty, CHANNELS, BLOCK_D, FLOAT, PRECISION),
+                *(CHANNELS, BLOCK_D, TYPE, FLOAT, PRECISION),
             )
-            slope = tile(g, g_row, start, i, i < PLACES, head, c, CHANNELS).to(value.dtype)
-            spread = tl.dot(weight.to(value.dtype), slope, spread, input_precision=PRECISION, out_dtype=FLOAT)
+            slope = tile(g, g_row, start, i, i < PLACES, head, c, CHANNELS)
+            spread += dot(weight, slope, TYPE, FLOAT, PRECISION)
             query = tile(q, q_row, start, i, i < PLACES, head, c, CHANNELS)
-            change = (weight * (gain - share[None, :])).to(query.dtype)
-            total = tl.dot(change, query, total, input_precision=PRECISION, out_dtype=FLOAT)
+            change = weight * (gain - share[None, :])
+            total += dot(change, query, TYPE, FLOAT, PRECISION)
     for n in range(2 * REACH):
         near, there = around(n, start, frame, j, FRAMES, PLACES, REACH, False)
         level = numbers(lse, HEADS, near, j, there, head, float("inf"), FLOAT)

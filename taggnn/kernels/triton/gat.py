@@ -16,6 +16,7 @@ from taggnn.kernels.triton.blocks import blocks
 from taggnn.kernels.triton.device import (
     around,
     bent,
+    dot,
     hears,
     leaky,
     logarithm,
@@ -188,6 +189,7 @@ def gat_forward(
     BLOCK_I: tl.constexpr,
     BLOCK_J: tl.constexpr,
     BLOCK_D: tl.constexpr,
+    TYPE: tl.constexpr,
     FLOAT: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
@@ -220,7 +222,7 @@ def gat_forward(
             weight = tl.where(hears(i[:, None], j[None, :], PLACES, LOOPS), weight, 0.0)
             weights += weight
             value = tile(v, v_row, start, j, j < PLACES, head, c, CHANNELS)
-            heard = tl.dot(weight.to(value.dtype), value, heard, input_precision=PRECISION, out_dtype=FLOAT)
+            heard += dot(weight, value, TYPE, FLOAT, PRECISION)
     total = tl.sum(weights, 1)
     for n in range(2 * REACH + ITSELF):
         near, there = around(n, start, frame, i, FRAMES, PLACES, REACH, ITSELF)
@@ -259,6 +261,7 @@ def gat_targets(
     BLOCK_I: tl.constexpr,
     BLOCK_J: tl.constexpr,
     BLOCK_D: tl.constexpr,
+    TYPE: tl.constexpr,
     FLOAT: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
@@ -280,7 +283,7 @@ def gat_targets(
             heard = hears(i[:, None], j[None, :], PLACES, LOOPS)
             weight = tl.where(heard, tl.exp(leaky(z, SLOPE) - level[:, None]), 0.0)
             value = tile(v, v_row, start, j, j < PLACES, head, c, CHANNELS)
-            gain = tl.dot(slope.to(value.dtype), tl.trans(value), input_precision=PRECISION, out_dtype=FLOAT)
+            gain = dot(slope, tl.trans(value), TYPE, FLOAT, PRECISION)
             total += tl.sum(bent(weight * (gain - share[:, None]), z, SLOPE), 1)
     ITSELF: tl.constexpr = LOOPS and not CLIQUE
     for n in range(2 * REACH + ITSELF):
@@ -320,6 +323,7 @@ def gat_sources(
     BLOCK_I: tl.constexpr,
     BLOCK_J: tl.constexpr,
     BLOCK_D: tl.constexpr,
+    TYPE: tl.constexpr,
     FLOAT: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
@@ -341,9 +345,9 @@ def gat_sources(
             z = own[:, None] + numbers(d, d_row, start, i, i < PLACES, head, 0.0, FLOAT)[None, :]
             heard = hears(i[None, :], j[:, None], PLACES, LOOPS)
             weight = tl.where(heard, tl.exp(leaky(z, SLOPE) - level[None, :]), 0.0)
-            slope = tile(g, g_row, start, i, i < PLACES, head, c, CHANNELS).to(value.dtype)
-            spread = tl.dot(weight.to(value.dtype), slope, spread, input_precision=PRECISION, out_dtype=FLOAT)
-            gain = tl.dot(value, tl.trans(slope), input_precision=PRECISION, out_dtype=FLOAT)
+            slope = tile(g, g_row, start, i, i < PLACES, head, c, CHANNELS)
+            spread += dot(weight, slope, TYPE, FLOAT, PRECISION)
+            gain = dot(value, tl.trans(slope), TYPE, FLOAT, PRECISION)
             total += tl.sum(bent(weight * (gain - share[None, :]), z, SLOPE), 1)
     ITSELF: tl.constexpr = LOOPS and not CLIQUE
     for n in range(2 * REACH + ITSELF):

@@ -19,6 +19,7 @@ from taggnn.kernels.triton.blocks import bending
 from taggnn.kernels.triton.device import (
     around,
     bent,
+    dot,
     hears,
     leaky,
     logarithm,
@@ -264,6 +265,7 @@ def gatv2_forward(
     BLOCK_J: tl.constexpr,
     BLOCK_D: tl.constexpr,
     BLOCK_C: tl.constexpr,
+    TYPE: tl.constexpr,
     FLOAT: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
@@ -286,9 +288,7 @@ def gatv2_forward(
             weight = tl.exp(score - base[:, None])
             total = total * fade + tl.sum(weight, 1)
             value = tile(left, left_row, start, j, j < PLACES, head, c, CHANNELS)
-            heard = tl.dot(
-                weight.to(value.dtype), value, heard * fade[:, None], input_precision=PRECISION, out_dtype=FLOAT
-            )
+            heard = heard * fade[:, None] + dot(weight, value, TYPE, FLOAT, PRECISION)
     ITSELF: tl.constexpr = LOOPS and not CLIQUE
     for n in range(2 * REACH + ITSELF):
         near, there = around(n, start, frame, i, FRAMES, PLACES, REACH, ITSELF)
@@ -334,6 +334,7 @@ def gatv2_targets(
     BLOCK_J: tl.constexpr,
     BLOCK_D: tl.constexpr,
     BLOCK_C: tl.constexpr,
+    TYPE: tl.constexpr,
     FLOAT: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
@@ -361,7 +362,7 @@ def gatv2_targets(
             weight = tl.where(heard, tl.exp(score - level[None, :]), 0.0)
             gain = products(
                 *(slope, g, g_row, start, i, here, left, left_row, start, j, j < PLACES, head),
-                *(left.dtype.element_ty, CHANNELS, BLOCK_C, FLOAT, PRECISION),
+                *(CHANNELS, BLOCK_C, TYPE, FLOAT, PRECISION),
             )
             change = weight * (tl.trans(gain) - share[None, :])
             more = ()
@@ -425,6 +426,7 @@ def gatv2_sources(
     BLOCK_J: tl.constexpr,
     BLOCK_D: tl.constexpr,
     BLOCK_C: tl.constexpr,
+    TYPE: tl.constexpr,
     FLOAT: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
@@ -451,16 +453,16 @@ def gatv2_sources(
             weight = tl.where(heard, tl.exp(score - level[:, None]), 0.0)
             gain = products(
                 *(value, left, left_row, start, j, here, g, g_row, start, i, i < PLACES, head),
-                *(value.dtype, CHANNELS, BLOCK_C, FLOAT, PRECISION),
+                *(CHANNELS, BLOCK_C, TYPE, FLOAT, PRECISION),
             )
             change = weight * (tl.trans(gain) - share[:, None])
-            turn = tl.trans(weight).to(value.dtype)
+            turn = tl.trans(weight)
             further = ()
             more = ()
             for n in tl.static_range(BLOCK_D // BLOCK_C):
                 b = c + n * BLOCK_C
-                slope = tile(g, g_row, start, i, i < PLACES, head, b, CHANNELS).to(value.dtype)
-                further = further + (tl.dot(turn, slope, spreads[n], input_precision=PRECISION, out_dtype=FLOAT),)
+                slope = tile(g, g_row, start, i, i < PLACES, head, b, CHANNELS)
+                further = further + (spreads[n] + dot(turn, slope, TYPE, FLOAT, PRECISION),)
                 own = turned(left, left_row, start, j, here, head, b, CHANNELS, FLOAT)
                 other = tile(right, right_row, start, i, i < PLACES, head, b, CHANNELS).to(FLOAT)
                 bend = bent(change[:, None, :], other[:, :, None] + own[None, :, :], SLOPE)

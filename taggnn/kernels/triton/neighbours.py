@@ -55,7 +55,7 @@ def launch(
         kernel: the kernel.
         near: who hears whom.
         block: places of a program.
-        like: (M, A, D); its type decides in which one sums are kept.
+        like: (M, A, D); its type is that of the dots, and decides in which one sums are kept.
         arguments: what the kernel takes before the constants.
         loops: a node hears itself.
         constants: constants of this kernel alone, and ``num_warps``, ``num_stages``.
@@ -66,6 +66,9 @@ def launch(
         heads,
         triton.cdiv(channels, constants["BLOCK_D"]),
     )
+    floating = tl.float64 if like.dtype == torch.float64 else tl.float32
+    # The interpreter's dot takes the bits of bfloat16 for whole numbers.
+    narrow = getattr(tl, str(like.dtype).removeprefix("torch.")) if isinstance(kernel, JITFunction) else floating
     kernel[programs](
         *arguments,
         FRAMES=near.frames,
@@ -75,7 +78,8 @@ def launch(
         CLIQUE=near.clique,
         LOOPS=loops,
         REACH=near.reach,
-        FLOAT=tl.float64 if like.dtype == torch.float64 else tl.float32,
+        TYPE=narrow,
+        FLOAT=floating,
         PRECISION="tf32" if torch.backends.cuda.matmul.allow_tf32 else "ieee",
         **constants,
     )
