@@ -45,7 +45,9 @@ def highest(changes: list[int]) -> int:
 def available(device: torch.device) -> int:
     """Bytes that may be taken on a device now."""
     if device.type == "cuda":
-        return int(_SHARE * torch.cuda.mem_get_info(device)[0])
+        # What the allocator keeps for later is free as well.
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(_SHARE * (torch.cuda.mem_get_info(device)[0] + kept))
     with suppress(OSError), open("/proc/meminfo") as lines:
         for line in lines:
             if line.startswith("MemAvailable"):

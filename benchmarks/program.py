@@ -69,6 +69,9 @@ def device_of(given: str) -> torch.device:
     try:
         device = torch.device(given)
         torch.empty(1, device=device)
+        if device.index is not None:
+            # The clock's events are those of the current device.
+            torch.cuda.set_device(device)
     except (RuntimeError, AssertionError) as error:
         here = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
         raise unknown("device", given, here) from error

@@ -65,6 +65,23 @@ def test_stages_make_up_the_head():
         torch.testing.assert_close(head._classify(ours, x), ours(tokens)[0])
 
 
+def test_the_backbone_is_a_stage_of_its_own(monkeypatch):
+    module = torch.nn.Linear(4, 4)
+    monkeypatch.setattr(head, "_backbone", lambda *_: (module, torch.ones(1, 4), module))
+    cpu, small = torch.device("cpu"), {"rounds": 1, "backbone": True, "places": 2, "channels": 16}
+    rows, left = head.measure("small", SMALL, 2, cpu, torch.float32, backward=True, **small)
+    assert [row["stage"] for row in rows].count("backbone, one clip") == 2
+    assert left == []
+
+    def shortage(x):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(head, "_backbone", lambda *_: (shortage, torch.ones(1, 4), module))
+    rows, left = head.measure("small", SMALL, 2, cpu, torch.float32, **small)
+    assert len(rows) == 7
+    assert left[0]["why"] == "memory"
+
+
 @pytest.mark.parametrize(
     ("stage", "wrong", "found"),
     [

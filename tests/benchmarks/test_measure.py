@@ -109,6 +109,28 @@ def test_a_call_that_takes_too_long_is_not_repeated():
     assert [(entry["impl"], entry["why"]) for entry in left] == [("pyg", "time"), ("dense", "time")]
 
 
+def test_compiled_ones_have_rows_of_their_own(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda kernel, **options: kernel)
+    rows, left = run(case(), ["pyg", "dense"], compiled=True)
+    assert [row["impl"] for row in rows] == ["pyg", "pyg+compile", "dense", "dense+compile", PROJECTION]
+    assert [row["macs_counted"] is None for row in rows] == [False, True, False, True, False]
+    assert left == []
+
+
+def test_a_compiler_that_gives_up_is_told(monkeypatch):
+    def compiled(kernel, **options):
+        def fails(*_):
+            raise RuntimeError("no compiler\nhere")
+
+        return fails
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    rows, left = run(case(), ["dense"], compiled=True)
+    assert [row["impl"] for row in rows] == ["dense", PROJECTION]
+    assert left[0]["impl"] == "dense+compile"
+    assert left[0]["reason"] == "RuntimeError: no compiler"
+
+
 def shortage(*_, **__):
     raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
 

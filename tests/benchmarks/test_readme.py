@@ -4,6 +4,7 @@ import copy
 import re
 from pathlib import Path
 
+import head
 import latency
 import program
 import pytest
@@ -27,6 +28,12 @@ def results(bench, tmp_path_factory):
         (scaling, ("--places", 1, 4, 9, "--sweeps", "places", "--convs", "gcn"), "cpu-float32-scaling"),
     ):
         ended = bench(module, *words, *common, "--out", folder / f"{name}.json")
+        assert ended.code == 0, ended.err
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(head.PRESETS, "haa500", head.Preset(2, 16, 5))
+        patch.setattr(head, "CHANNELS", 16)
+        words = ("--head", "--presets", "haa500", "--batch", 2)
+        ended = bench(latency, *words, *common, "--out", folder / "cpu-float32-head.json")
         assert ended.code == 0, ended.err
     return folder
 
@@ -87,10 +94,25 @@ def test_every_number_is_one_of_the_results(page, results):
     assert readme.layout.times(1 / both["memory_of_pyg"]) in cells
     slope = next(s for s in found["scaling"][0][1]["slopes"] if s["impl"] == "structured" and s["pass"] == "forward")
     assert readme.layout.digits(slope["slope"]) in text
-    for kind in ("latency", "scaling"):
+    stages = {(r["stage"], r["by"], r["pass"]): r for r in found["head"][0][1]["rows"]}
+    cells = next(line for line in text.splitlines() if line.startswith("| `haa500` |"))
+    for stage in ("head", "graph"):
+        pair = [stages[stage, "ours", which]["faster_than_authors"] for which in ("forward", "forward+backward")]
+        assert " / ".join(map(readme.layout.times, pair)) in cells
+    for kind in ("latency", "scaling", "head"):
         assert f"`{found[kind][0][1]['machine']['command']}`" in text
     assert "](results/cpu-float32.png)" in text
     assert "](results/cpu-float32-scaling.png)" in text
+
+
+def test_what_has_no_row_is_said(page, results):
+    found = readme.collected(results)
+    entry = {"conv": "gatv2", "grid": "G3", "impl": "dense", "why": "memory", "reason": "can't allocate"}
+    found["latency"][0][1]["left_out"] += [entry, entry | {"impl": "flex", "why": "refused"}]
+    found["scaling"][0][1]["left_out"] += [entry | {"sweep": "places", "value": 1600, "why": "time", "reason": "9 s"}]
+    text = readme.section(found, results, page)
+    assert "No row: `gatv2` by `dense` on G3 (more memory than there was)." in text
+    assert "No row: `gatv2` by `dense` from 1600 places on (9 s)." in text
 
 
 def test_a_gpu_that_was_not_used_is_said(page, results):
