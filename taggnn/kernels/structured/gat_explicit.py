@@ -1,6 +1,6 @@
 """GAT on cliques and chains with every weight of a frame written out, some frames at a time.
 
-Axes: F frames of all clips, P places of a frame, A attention heads, D channels of a head, O offsets in frames.
+Axes: B clips, T frames, F frames of a group, P places of a frame, A attention heads, D channels of a head, O offsets in frames.
 """
 
 import torch
@@ -19,13 +19,17 @@ def frames(
 
     A group of frames is worked out again for its gradient, so that no weight outlives the group.
 
-    **Shapes:** v (F, P, A, D), s, d and reference (F, P, A) -> (F, P, A, D), (F, P, A).
+    **Shapes:** v (B, T, P, A, D), s, d and reference (B, T, P, A) -> (B, T, P, A, D), (B, T, P, A).
     """
-    places, heads = s.shape[1:]
-    groups = zip(
-        *(part.split(max(_AT_ONCE // (places * places * heads), 1)) for part in (v, s, d, reference)), strict=True
-    )
-    again = torch.is_grad_enabled() and any(part.requires_grad for part in (v, s, d))
+    times, places, heads = s.shape[1:]
+    parts = (v, s, d, reference)
+    if torch.compiler.is_compiling():
+        # The number of clips may be a symbol: one frame of all clips at a time.
+        groups = [tuple(part[:, time] for part in parts) for time in range(times)]
+    else:
+        step = max(_AT_ONCE // (places * places * heads), 1)
+        groups = list(zip(*(part.flatten(0, 1).split(step) for part in parts), strict=True))
+    again = torch.is_grad_enabled() and any(part.requires_grad for part in parts) and not torch.compiler.is_exporting()
     sums, totals = [], []
     for group in groups:
         if again:
@@ -34,16 +38,20 @@ def frames(
             found = _group(*group, slope, self_loops, dropout)
         sums.append(found[0])
         totals.append(found[1])
-    return torch.cat(sums), torch.cat(totals)
+    if torch.compiler.is_compiling():
+        return torch.stack(sums, 1), torch.stack(totals, 1)
+    return torch.cat(sums).view_as(v), torch.cat(totals).view_as(s)
 
 
 def _group(
     v: Tensor, s: Tensor, d: Tensor, reference: Tensor, slope: float, self_loops: bool, dropout: float
 ) -> tuple[Tensor, Tensor]:
     s, d, reference = (part.transpose(1, 2) for part in (s, d, reference))
-    weights = (F.leaky_relu(s[:, :, None] + d[..., None], slope) - reference[..., None]).exp()  # (F, A, P, P), j last
+    scores = F.leaky_relu(s[:, :, None] + d[..., None], slope) - reference[..., None]  # (F, A, P, P), source last
     if not self_loops:
-        weights = weights.masked_fill(torch.eye(s.shape[2], dtype=torch.bool, device=s.device), 0)
+        # Before exp: a node's own score may be far above the reference, which is of the others.
+        scores = scores.masked_fill(torch.eye(s.shape[2], dtype=torch.bool, device=s.device), float("-inf"))
+    weights = scores.exp()
     total = weights.sum(-1).transpose(1, 2)
     if dropout:
         weights = F.dropout(weights, dropout)

@@ -36,9 +36,9 @@ def forward(
     out = torch.empty_like(v)
     high_part = torch.empty_like(v) if train else None
     for part, (low_sum, high_sum) in split.sums(v, 1 / total):
-        torch.add(low_sum, high_sum, out=out[part])
         if train:
             high_part[part] = high_sum
+        out[part] = low_sum.add_(high_sum)
     return out, total, (targets, before, high_part, last / total) if train else ()
 
 
@@ -66,8 +66,8 @@ def backward(
     to_d = mean * -high_share
     to_v = torch.empty_like(v)
     for part, (high, low) in _Split(targets, before, a, b, e, f).sums(grad):
-        torch.add(high, low, out=to_v[part])
         worth = (high * v[part]).sum(-1).add_((low * v[part]).sum(-1), alpha=slope)
+        to_v[part] = high.add_(low)
         to_s[part] += worth.transpose(1, 2)
         to_d[part] += (grad[part] * high_part[part]).sum(-1).transpose(1, 2)
     return to_v, to_s, to_d
@@ -94,12 +94,14 @@ class _Split:
 
     def totals(self) -> tuple[Tensor, ...]:
         """The sums of the weights alone. **Shapes:** two (F, A, P)"""
-        return self.weights.cumsum(-1).gather(-1, self.at).mul_(self.by).unbind(1)
+        found = self.weights.cumsum(-1).gather(-1, self.at).mul_(self.by)
+        return found[:, 0], found[:, 1]
 
     def sums(self, x: Tensor, scale: Tensor | None = None) -> Iterator[tuple[slice, tuple[Tensor, ...]]]:
         """The sums of x, some frames at a time. **Shapes:** (F, P, A, D) -> two (frames, P, A, D)"""
         frames, places, heads, width = x.shape
-        step = max(_AT_ONCE // (2 * places * heads * width), 1)
+        # Compiled, the number of clips may be a symbol: all frames at once.
+        step = frames if torch.compiler.is_compiling() else max(_AT_ONCE // (2 * places * heads * width), 1)
         # Rows of a group of frames, and of its sums.
         frame = torch.arange(frames, device=x.device).remainder_(step)[:, None, None, None]
         head = torch.arange(heads, device=x.device)[:, None]
@@ -108,12 +110,13 @@ class _Split:
         at = (self.at + ((frame * 2 + side) * heads + head) * places).transpose(2, 3).contiguous()
         by = (self.by if scale is None else self.by * scale[:, None]).transpose(2, 3)[..., None].contiguous()
         weights = self.weights[..., None]
-        for start in range(0, frames, step):
+        for start in (0,) if torch.compiler.is_compiling() else range(0, frames, step):
             part = slice(start, start + step)
             table = x[part].reshape(-1, width).index_select(0, rows[part].flatten())
             table = table.view(-1, places, width).mul_(weights[part].flatten(0, 2)).cumsum_(1)
             found = table.view(-1, width).index_select(0, at[part].flatten())
-            yield part, found.view(-1, 2, places, heads, width).mul_(by[part]).unbind(1)
+            found = found.view(-1, 2, places, heads, width).mul_(by[part])
+            yield part, (found[:, 0], found[:, 1])
 
 
 def _orders(s: Tensor, d: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -8,7 +8,7 @@ from graphs import parse
 from taggnn.kernels import operators
 from taggnn.kernels.kernel import Kernel
 from taggnn.kernels.pyg import EdgeList
-from taggnn.kernels.structured import gat
+from taggnn.kernels.structured import gat, gat_blocks, gat_explicit, gat_sorted
 
 TOPOLOGIES = {
     "clique": (True, 0),
@@ -24,7 +24,12 @@ GRIDS = [(3, 2, 4), (1, 3, 3), (4, 1, 1), (1, 1, 1), (2, 1, 2), (2, 5, 7)]
 @pytest.fixture(params=[True, False], ids=["sorted", "blocks"])
 def sorts(request, monkeypatch):
     """Both forms at every size."""
-    monkeypatch.setattr(gat, "_SORTED_FROM", 1 if request.param else 10**9)
+    for name in ("_SORTED_FROM", "_SORTED_FROM_IN_TRAINING"):
+        monkeypatch.setattr(gat, name, 1 if request.param else 10**9)
+    # More than one group of frames.
+    monkeypatch.setattr(gat_blocks, "_AT_ONCE", 300)
+    monkeypatch.setattr(gat_sorted, "_AT_ONCE", 300)
+    monkeypatch.setattr(gat_explicit, "_AT_ONCE", 300)
 
 
 def build(conv, topology, grid):
@@ -68,3 +73,101 @@ def test_any_slope_and_scores_of_exactly_zero(slope, loops, sorts):
     x[:, ::3] = 0
     check(conv, "clique+chain", grid, x)
     check(conv, "clique+chain", grid, torch.zeros_like(x))
+
+
+@pytest.mark.parametrize("loops", [True, False], ids=["loops", "no-loops"])
+@pytest.mark.parametrize("size", [1e2, 1e4])
+def test_scores_of_any_size(size, loops, sorts):
+    torch.manual_seed(0)
+    grid = (4, 2, 3)
+    conv = GATConv(6, 5, heads=2, add_self_loops=loops).double()
+    with torch.no_grad():
+        conv.att_src.mul_(size)
+        conv.att_dst.mul_(size)
+    x = torch.randn(2, 24, 6, dtype=torch.float64)
+    got = check(conv, "clique+chain", grid, x, rtol=1e-8, atol=1e-8 * size)
+    assert all(part.isfinite().all() for part in got)
+    # In float32 a score is known to 1e-7 of itself only; nothing may overflow.
+    single = conv.float()
+    got = gradients(build(single, "clique+chain", grid), single, x.float(), torch.ones(2, 24, 10))
+    assert all(part.isfinite().all() for part in got)
+
+
+def test_a_node_whose_own_score_is_far_above_the_rest_hears_the_rest_without_loops():
+    torch.manual_seed(0)
+    family = operators.Additive(0.2, self_loops=False)
+    v, d = torch.randn(1, 12, 1, 4), torch.zeros(1, 12, 1)
+    s = torch.zeros(1, 12, 1)
+    s[:, 5] = 1e4
+    out = gat.StructuredGAT(family, True, 0, 2, 6)(v, s, d, 0.0)
+    torch.testing.assert_close(out[:, 5], v[:, :5].mean(1))
+    torch.testing.assert_close(out[:, 4], v[:, 5])
+
+
+@pytest.mark.parametrize("loops", [True, False], ids=["loops", "no-loops"])
+@pytest.mark.parametrize(
+    ("values", "scores", "result"),
+    [
+        (torch.bfloat16, torch.float32, torch.float32),
+        (torch.float16, torch.float32, torch.float32),
+        (torch.float16, torch.float16, torch.float16),
+        (torch.float64, torch.float64, torch.float64),
+    ],
+    ids=str,
+)
+def test_precisions(values, scores, result, loops, sorts):
+    torch.manual_seed(0)
+    module = gat.StructuredGAT(operators.Additive(0.2, loops), True, 1, 3, 6)
+    v, s, d = torch.randn(2, 18, 2, 4).to(values), torch.randn(2, 18, 2).to(scores), torch.randn(2, 18, 2).to(scores)
+    exact = module(v.double(), s.double(), d.double(), 0.0)
+    inputs = [part.requires_grad_() for part in (v, s, d)]
+    out = module(*inputs, 0.0)
+    assert out.dtype == result
+    torch.testing.assert_close(out.double(), exact, rtol=4e-3, atol=4e-3)
+    grads = torch.autograd.grad(out.sum(), inputs)
+    assert [grad.dtype for grad in grads] == [values, scores, scores]
+
+
+@pytest.mark.parametrize("loops", [True, False], ids=["loops", "no-loops"])
+def test_dropout_drops_each_normalised_weight_by_itself(loops):
+    torch.manual_seed(0)
+    frames, places, p, draws = 3, 3, 0.3, 4000
+    nodes = frames * places
+    module = gat.StructuredGAT(operators.Additive(0.2, loops), True, 1, frames, places)
+    # Values that tell their node: the output is the matrix of weights.
+    v = torch.eye(nodes).view(1, nodes, 1, nodes)
+    s, d = torch.randn(1, nodes, 1), torch.randn(1, nodes, 1)
+    weights = module(v, s, d, 0.0)[0, :, 0]
+    drawn = module(*(part.expand(draws, *part.shape[1:]) for part in (v, s, d)), p)[:, :, 0]
+    edges = weights > 0
+    kept = drawn > 0
+    torch.testing.assert_close(drawn, torch.where(kept, weights / (1 - p), 0.0))
+    torch.testing.assert_close(kept.float().mean(0)[edges], torch.full_like(weights[edges], 1 - p), rtol=0, atol=0.04)
+    fates = kept[:, edges].float() - (1 - p)
+    together = fates.T @ fates / draws
+    torch.testing.assert_close(together, torch.eye(len(together)) * p * (1 - p), rtol=0, atol=0.03)
+
+
+def test_dropout_has_the_gradient_of_its_own_draw():
+    torch.manual_seed(0)
+    module = gat.StructuredGAT(operators.Additive(0.2, True), True, 1, 3, 4)
+    inputs = [torch.randn(2, 12, 2, 3), torch.randn(2, 12, 2), torch.randn(2, 12, 2)]
+    inputs = [part.double().requires_grad_() for part in inputs]
+
+    def drawn(*parts):
+        torch.manual_seed(7)
+        return module(*parts, 0.4)
+
+    assert torch.autograd.gradcheck(drawn, inputs)
+
+
+def test_compiled_in_one_graph_for_any_number_of_clips(sorts):
+    torch.manual_seed(0)
+    module = gat.StructuredGAT(operators.Additive(0.2, True), True, 1, 3, 6)
+    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
+    for clips in (2, 3, 5):
+        inputs = [torch.randn(clips, 18, 2, 4), torch.randn(clips, 18, 2), torch.randn(clips, 18, 2)]
+        inputs = [part.requires_grad_() for part in inputs]
+        got, expected = compiled(*inputs, 0.0), module(*inputs, 0.0)
+        torch.testing.assert_close(got, expected)
+        torch.testing.assert_close(*(torch.autograd.grad(out.square().sum(), inputs) for out in (got, expected)))
