@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from taggnn.kernels.operators import Dynamic
@@ -55,7 +56,9 @@ class StructuredGATv2(nn.Module):
                 scores = _InTime.apply(l, r, a, self.slope, self.steps)
                 level = scores.logsumexp(-1)
                 around = temporal.weighted(F.dropout(scores.softmax(-1), dropout), l, self.steps)
-            out = attend(_Pairs(self.slope), l, level, around, dropout, (l, r, a)) if self.clique else around
+            # A view of l, because Dynamo takes no tensor twice in one call.
+            inputs = l.view_as(l), r, a
+            out = attend(_Pairs(self.slope), l, level, around, dropout, inputs) if self.clique else around
         return out.to(dtype).flatten(1, 2)
 
 
@@ -74,6 +77,7 @@ class _InTime(torch.autograd.Function):
         return scores
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         source, target, a = ctx.saved_tensors
         to_source, to_target = torch.zeros_like(source), torch.zeros_like(target)
@@ -103,7 +107,7 @@ class _Pairs:
     def scores(self, piece: Piece, inputs: tuple[Tensor, ...]) -> Tensor:
         source, target, a = piece.sources(inputs[0]), -piece.targets(inputs[1]), inputs[2][piece.head]
         given = self.slope * (source @ a)[:, None]
-        a = (1 - self.slope) * a
+        a = (1 - self.slope) * a[None, None]
         if torch.compiler.is_compiling():
             # A compiler makes one loop of it.
             return given + (torch.maximum(source[:, None], target[:, :, None]) * a).sum(-1)
@@ -111,8 +115,8 @@ class _Pairs:
         scores = source.new_empty(*target.shape[:2], source.shape[1])
         for frames, rows, larger in _rooms(target, columns):
             torch.maximum(columns[frames, None], target[frames, rows, :, None], out=larger)
-            part = scores[frames, rows]
-            part.copy_((a.expand(part.shape[0] * part.shape[1], 1, -1) @ larger.flatten(0, 1)).view(part.shape))
+            larger, part = larger.flatten(0, 1), scores[frames, rows].view(-1, 1, source.shape[1])
+            torch.bmm(a.expand(len(part), -1, -1), larger, out=part)
         return scores.add_(given)
 
     def backward(self, piece: Piece, slopes: Tensor, inputs: tuple[Tensor, ...], grads: tuple[Tensor, ...]) -> None:
@@ -130,12 +134,12 @@ def _passed(slopes: Tensor, x: Tensor, least: Tensor) -> Tensor:
     """Sums the slopes where ``x > least``. **Shapes:** slopes (F, R, P), x (F, P, D), least (F, R, D) -> (F, R, D)"""
     if torch.compiler.is_compiling():
         return (slopes[..., None] * (x[:, None] > least[:, :, None])).sum(2)
-    out = torch.empty_like(least)
+    out, x, slopes = least.new_empty(least.shape), x.contiguous(), slopes.contiguous()
     for frames, rows, passes in _rooms(least, x):
         # Strictly: relu has the slope 0 at 0. Numbers, not truth values, can be multiplied with.
         torch.gt(x[frames, None], least[frames, rows, None], out=passes)
-        part = slopes[frames, rows].reshape(-1, 1, x.shape[1])
-        out[frames, rows] = (part @ passes.flatten(0, 1)).view(out[frames, rows].shape)
+        part = slopes[frames, rows].view(-1, 1, x.shape[1])
+        torch.bmm(part, passes.flatten(0, 1), out=out[frames, rows].view(-1, 1, x.shape[2]))
     return out
 
 

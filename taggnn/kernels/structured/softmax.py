@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 # Weights made at a time, which caches still hold, and those kept for the backward pass: 32 MB in float32.
 _AT_ONCE = 2**20
@@ -133,6 +134,7 @@ class _Attend(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         keep, out, values, level, around, *others = ctx.saved_tensors
         inputs, kept = others[: ctx.count], others[ctx.count :]
