@@ -48,6 +48,9 @@ def parser() -> program.Parser:
     parser.add_argument(
         "--presets", nargs="+", default=list(head.PRESETS), help="with --head: of " + ", ".join(head.PRESETS)
     )
+    parser.add_argument(
+        "--max-seconds", type=program.seconds, default=120.0, help="of one call; longer: no row (default 120)"
+    )
     program.add_common(parser)
     return parser
 
@@ -76,7 +79,9 @@ def main(arguments: list[str]) -> int:
             def tell(stage: str, about: str = f"{name} {sizes.name_of(size)}") -> None:
                 bar.set_description(f"{about}: {stage}")
 
-            found, without = measure.measure(case, impls, given.compile, given.budget, given.iters, tell)
+            found, without = measure.measure(
+                case, impls, given.compile, given.budget, given.iters, tell, longest=given.max_seconds
+            )
             rows += found
             left += without
             tqdm.write(block(found, without, case), file=sys.stdout)
@@ -90,6 +95,7 @@ def main(arguments: list[str]) -> int:
         "compile": given.compile,
         "budget_s": given.budget,
         "iters": given.iters,
+        "max_seconds": given.max_seconds,
         "caches": "warm, the same inputs in every call",
         "tf32": bool(torch.backends.cuda.matmul.allow_tf32) if device.type == "cuda" else None,
     }

@@ -117,6 +117,14 @@ def test_no_way_need_be_more_exact_than_the_reference(own, allowed):
     assert gate.judge(tensor, tensor, torch.float32, own).allowed == pytest.approx(allowed)
 
 
+@pytest.mark.parametrize(("share", "equal"), [(0.9, True), (1.1, False)], ids=["below", "above"])
+def test_the_allowance_is_where_it_ends(share, equal):
+    expected = {"output": torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64)}
+    allowed = gate.judge(expected, expected, torch.float64, 0.0).allowed
+    off = {"output": expected["output"] + torch.tensor([4 * share * allowed, 0.0, 0.0], dtype=torch.float64)}
+    assert gate.judge(expected, off, torch.float64, 0.0).equal == equal
+
+
 def test_a_tensor_that_is_missing_or_of_another_shape_is_no_comparison():
     ones = {"output": torch.ones(2, 3)}
     with pytest.raises(ValueError, match="compared"):
