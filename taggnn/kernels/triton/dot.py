@@ -65,17 +65,9 @@ def attend(
 ) -> tuple[Tensor, Tensor]:
     """Returns what each node hears (M, A, D), and the log-sum-exp of its scores (M, A)."""
     out, lse = _results(q, k, v, frames, places, clique, reach)
-    size = blocks(places, v)
-    launch(
-        dot_forward,
-        Neighbours(frames, places, clique, reach),
-        size.own,
-        v,
-        *(q, k, v, out, lse, q.stride(0), k.stride(0), v.stride(0)),
-        loops=False,
-        SCALE=v.shape[2] ** -0.5,
-        **size.constants(),
-    )
+    near, size = Neighbours(frames, places, clique, reach), blocks(places, v)
+    strides = q.stride(0), k.stride(0), v.stride(0)
+    launch(dot_forward, near, size, v, (q, k, v, out, lse, *strides), False, SCALE=v.shape[2] ** -0.5)
     return out, lse
 
 
@@ -99,30 +91,13 @@ def attend_backward(
     reach: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Returns the gradients of q, k and v."""
-    near = Neighbours(frames, places, clique, reach)
-    size = blocks(places, v)
+    near, size = Neighbours(frames, places, clique, reach), blocks(places, v)
     to_q, to_k, to_v = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v))
     delta = torch.empty_like(lse)
     strides = g.stride(0), q.stride(0), k.stride(0), v.stride(0)
-    options = {"loops": False, "SCALE": v.shape[2] ** -0.5}
-    launch(dot_targets, near, size.own, v, g, q, k, v, out, lse, delta, to_q, *strides, **options, **size.constants())
-    launch(
-        dot_sources,
-        near,
-        size.own,
-        v,
-        g,
-        q,
-        k,
-        v,
-        lse,
-        delta,
-        to_k,
-        to_v,
-        *strides,
-        **options,
-        **size.constants(sources=True),
-    )
+    scale = v.shape[2] ** -0.5
+    launch(dot_targets, near, size, v, (g, q, k, v, out, lse, delta, to_q, *strides), False, SCALE=scale)
+    launch(dot_sources, near, size, v, (g, q, k, v, lse, delta, to_k, to_v, *strides), False, True, SCALE=scale)
     return to_q, to_k, to_v
 
 

@@ -65,17 +65,9 @@ def attend(
 ) -> tuple[Tensor, Tensor]:
     """Returns what each node hears (M, A, D), and the log-sum-exp of its scores (M, A)."""
     out, lse = _results(v, s, d, slope, loops, frames, places, clique, reach)
-    size = blocks(places, v)
-    launch(
-        gat_forward,
-        Neighbours(frames, places, clique, reach),
-        size.own,
-        v,
-        *(v, s, d, out, lse, v.stride(0), s.stride(0), d.stride(0)),
-        loops=loops,
-        SLOPE=slope,
-        **size.constants(),
-    )
+    near, size = Neighbours(frames, places, clique, reach), blocks(places, v)
+    strides = v.stride(0), s.stride(0), d.stride(0)
+    launch(gat_forward, near, size, v, (v, s, d, out, lse, *strides), loops, SLOPE=slope)
     return out, lse
 
 
@@ -101,32 +93,14 @@ def attend_backward(
     reach: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Returns the gradients of v, s and d."""
-    near = Neighbours(frames, places, clique, reach)
-    size = blocks(places, v)
+    near, size = Neighbours(frames, places, clique, reach), blocks(places, v)
     # Each block of channels has a share in the gradients of the scores.
     shares = triton.cdiv(v.shape[2], size.channels)
     to_v = torch.empty_like(v, memory_format=torch.contiguous_format)
     to_s, to_d, delta = lse.new_empty(3, shares, *lse.shape)
     strides = g.stride(0), v.stride(0), s.stride(0), d.stride(0)
-    options = {"loops": loops, "SLOPE": slope}
-    launch(gat_targets, near, size.own, v, g, v, s, d, out, lse, delta, to_d, *strides, **options, **size.constants())
-    launch(
-        gat_sources,
-        near,
-        size.own,
-        v,
-        g,
-        v,
-        s,
-        d,
-        lse,
-        delta,
-        to_v,
-        to_s,
-        *strides,
-        **options,
-        **size.constants(sources=True),
-    )
+    launch(gat_targets, near, size, v, (g, v, s, d, out, lse, delta, to_d, *strides), loops, SLOPE=slope)
+    launch(gat_sources, near, size, v, (g, v, s, d, lse, delta, to_v, to_s, *strides), loops, True, SLOPE=slope)
     return to_v, to_s.sum(0).to(s.dtype), to_d.sum(0).to(d.dtype)
 
 

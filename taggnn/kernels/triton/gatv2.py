@@ -80,17 +80,9 @@ def attend(
 ) -> tuple[Tensor, Tensor]:
     """Returns what each node hears (M, A, D), and the log-sum-exp of its scores (M, A)."""
     out, lse = _results(left, right, a, slope, loops, frames, places, clique, reach)
-    size = bending(places, left)
-    launch(
-        gatv2_forward,
-        Neighbours(frames, places, clique, reach),
-        size.own,
-        left,
-        *(left, right, a, out, lse, left.stride(0), right.stride(0)),
-        loops=loops,
-        SLOPE=slope,
-        **size.constants(),
-    )
+    near, size = Neighbours(frames, places, clique, reach), bending(places, left)
+    strides = left.stride(0), right.stride(0)
+    launch(gatv2_forward, near, size, left, (left, right, a, out, lse, *strides), loops, SLOPE=slope)
     return out, lse
 
 
@@ -116,44 +108,16 @@ def attend_backward(
     reach: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Returns the gradients of l, r and a."""
-    near = Neighbours(frames, places, clique, reach)
-    size = bending(places, left)
+    near, size = Neighbours(frames, places, clique, reach), bending(places, left)
     to_left, to_right = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (left, right))
     delta = torch.empty_like(lse)
     # Each program has a share in the gradient of a: nothing is added up in an order that changes.
     of_targets, of_sources = lse.new_empty(2, len(left) // places * triton.cdiv(places, size.own), *a.shape)
     strides = g.stride(0), left.stride(0), right.stride(0)
-    options = {"loops": loops, "SLOPE": slope}
-    tensors = g, left, right, a
-    launch(
-        gatv2_targets,
-        near,
-        size.own,
-        left,
-        *tensors,
-        out,
-        lse,
-        delta,
-        to_right,
-        of_targets,
-        *strides,
-        **options,
-        **size.constants(),
-    )
-    launch(
-        gatv2_sources,
-        near,
-        size.own,
-        left,
-        *tensors,
-        lse,
-        delta,
-        to_left,
-        of_sources,
-        *strides,
-        **options,
-        **size.constants(sources=True),
-    )
+    operands, options = (g, left, right, a), {"loops": loops, "SLOPE": slope}
+    launch(gatv2_targets, near, size, left, (*operands, out, lse, delta, to_right, of_targets, *strides), **options)
+    outputs = to_left, of_sources
+    launch(gatv2_sources, near, size, left, (*operands, lse, delta, *outputs, *strides), sources=True, **options)
     return to_left, to_right, (of_targets.sum(0) + of_sources.sum(0)).to(a.dtype)
 
 

@@ -3,6 +3,7 @@
 Axes: B clips, T frames, P places of a frame, N nodes, M = B*N rows, A attention heads, D channels of a head.
 """
 
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -10,6 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 from triton.runtime import JITFunction
+
+from taggnn.kernels.triton.blocks import Blocks
 
 
 class Neighbours(NamedTuple):
@@ -47,39 +50,46 @@ def check(x: Tensor, dropout: float, kernel: Any) -> None:
 
 
 def launch(
-    kernel: Any, near: Neighbours, block: int, like: Tensor, *arguments: Any, loops: bool, **constants: Any
+    kernel: Any,
+    near: Neighbours,
+    size: Blocks,
+    like: Tensor,
+    arguments: tuple[Any, ...],
+    loops: bool,
+    sources: bool = False,
+    **constants: Any,
 ) -> None:
     """Starts a kernel with one program for each frame and block of its places, head, and block of a head's channels.
 
     Args:
         kernel: the kernel.
         near: who hears whom.
-        block: places of a program.
-        like: (M, A, D); its type is that of the dots, and decides in which one sums are kept.
-        arguments: what the kernel takes before the constants.
+        size: of the tiles.
+        like: (M, A, D); dots take its type, which also decides in which one sums are kept.
+        arguments: what the kernel takes before its constants.
         loops: a node hears itself.
-        constants: constants of this kernel alone, and ``num_warps``, ``num_stages``.
+        sources: the program's own places are sources and not targets.
+        constants: constants of this kernel alone.
     """
     count, heads, channels = like.shape
-    programs = (
-        count // near.places * triton.cdiv(near.places, block),
-        heads,
-        triton.cdiv(channels, constants["BLOCK_D"]),
-    )
-    floating = tl.float64 if like.dtype == torch.float64 else tl.float32
+    places = count // near.places * triton.cdiv(near.places, size.own)
+    sums = tl.float64 if like.dtype == torch.float64 else tl.float32
     # The interpreter's dot takes the bits of bfloat16 for whole numbers.
-    narrow = getattr(tl, str(like.dtype).removeprefix("torch.")) if isinstance(kernel, JITFunction) else floating
-    kernel[programs](
-        *arguments,
-        FRAMES=near.frames,
-        PLACES=near.places,
-        HEADS=heads,
-        CHANNELS=channels,
-        CLIQUE=near.clique,
-        LOOPS=loops,
-        REACH=near.reach,
-        TYPE=narrow,
-        FLOAT=floating,
-        PRECISION="tf32" if torch.backends.cuda.matmul.allow_tf32 else "ieee",
-        **constants,
-    )
+    dots = getattr(tl, str(like.dtype).removeprefix("torch.")) if isinstance(kernel, JITFunction) else sums
+    # Triton starts kernels on the current device, whatever device the tensors are on.
+    with torch.cuda.device(like.device) if like.is_cuda else nullcontext():
+        kernel[places, heads, triton.cdiv(channels, size.channels)](
+            *arguments,
+            FRAMES=near.frames,
+            PLACES=near.places,
+            HEADS=heads,
+            CHANNELS=channels,
+            CLIQUE=near.clique,
+            LOOPS=loops,
+            REACH=near.reach,
+            TYPE=dots,
+            FLOAT=sums,
+            PRECISION="tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "ieee",
+            **constants,
+            **size.constants(sources),
+        )
