@@ -276,11 +276,38 @@ def _gat(conv: nn.Module) -> Operator:
 
 def _gat_before(conv: nn.Module, x: Tensor) -> Inputs:
     v = conv.lin(x).unflatten(-1, (conv.heads, conv.out_channels))
-    # One matrix with a block for each head: one pass over v gives both scores. Scores stay in full precision.
+    # Scores stay in full precision.
     with torch.autocast(v.device.type, enabled=False):
-        source, target = (torch.block_diag(*att[0, :, :, None]) for att in (conv.att_src, conv.att_dst))
-        scores = v.flatten(1).to(source.dtype) @ torch.cat([source, target], 1)
-    return (v, scores[:, : conv.heads], scores[:, conv.heads :]), (_dropout(conv),)
+        if torch.compiler.is_compiling():
+            source, target = ((v * att).sum(-1) for att in (conv.att_src, conv.att_dst))
+        else:
+            v, source, target = _Scores.apply(v, conv.att_src, conv.att_dst)
+    return (v, source, target), (_dropout(conv),)
+
+
+class _Scores(torch.autograd.Function):
+    """Both scores of GAT, ``v . a`` head by head, with v handed through, so that its gradients are added up in one pass.
+
+    **Shapes:** v (M, A, D), two vectors (1, A, D) -> v, two scores (M, A).
+    """
+
+    @staticmethod
+    def forward(v: Tensor, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return v.view_as(v), (v * source).sum(-1), (v * target).sum(-1)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, of_source: Tensor, of_target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        v, source, target = ctx.saved_tensors
+        to_v = torch.addcmul(grad, of_source[..., None].to(grad.dtype), source.to(grad.dtype))
+        to_v = to_v.addcmul_(of_target[..., None].to(grad.dtype), target.to(grad.dtype))
+        # (A, 2, M) @ (A, M, D): one pass over v for both vectors.
+        rows = torch.stack([of_source.T, of_target.T], 1)
+        to_both = rows @ v.transpose(0, 1).to(rows.dtype)
+        return to_v, to_both[:, 0].to(source.dtype)[None], to_both[:, 1].to(target.dtype)[None]
 
 
 def _gatv2(conv: nn.Module) -> Operator:

@@ -21,11 +21,12 @@ def forward(v: Tensor, a: Tensor, b: Tensor, e: Tensor, f: Tensor, rest: Tensor)
     **Shapes:** v (F, P, A, D); a, b, e, f, rest (F, A, P) -> (F, P, A, D), (F, A, P).
     """
     out, total = torch.empty_like(v), torch.empty_like(rest)
-    for part in _groups(rest):
-        weights = _weights(a[part], b[part], e[part], f[part])
-        total[part] = weights.sum(-1).add_(rest[part])
-        weights.div_(total[part][..., None])
-        out[part] = (weights @ v[part].transpose(1, 2)).transpose(1, 2)
+    for part, head in _pieces(rest):
+        piece = part, head
+        weights = _weights(a[piece], b[piece], e[piece], f[piece])
+        total[piece] = weights.sum(-1).add_(rest[piece])
+        weights.div_(total[piece][..., None])
+        out[part, :, head] = torch.bmm(weights, v[part, :, head])
     return out, total
 
 
@@ -58,27 +59,28 @@ def backward(
     **Shapes:** as in ``forward``; mean, s, d (F, A, P).
     """
     to_v, to_s, to_d = torch.empty_like(v), torch.empty_like(s), torch.empty_like(d)
-    for part in _groups(s):
-        weights = _weights(a[part], b[part], e[part], f[part])
-        g, u = (x[part].transpose(1, 2) for x in (grad, v))
-        to_v[part] = (weights.mT @ g).transpose(1, 2)
-        worth = (g @ u.mT).sub_(mean[part][..., None]).mul_(weights)
+    for part, head in _pieces(s):
+        piece = part, head
+        weights = _weights(a[piece], b[piece], e[piece], f[piece])
+        g, u = grad[part, :, head], v[part, :, head]
+        to_v[part, :, head] = torch.bmm(weights.mT, g)
+        worth = torch.bmm(g, u.mT).sub_(mean[piece][..., None]).mul_(weights)
         flat = worth.sum(-2)
-        high = worth.mul_(s[part][..., None, :] > -d[part][..., None])
-        to_s[part] = torch.lerp(high.sum(-2), flat, slope)
-        to_d[part] = high.sum(-1)
+        high = worth.mul_(s[piece][..., None, :] > -d[piece][..., None])
+        to_s[piece] = torch.lerp(high.sum(-2), flat, slope)
+        to_d[piece] = high.sum(-1)
     return to_v, to_s, to_d
 
 
-def _groups(s: Tensor) -> Iterator[slice]:
+def _pieces(s: Tensor) -> Iterator[tuple[slice, int]]:
+    """Some frames and one head at a time: a head's values are matrices as they lie, and nothing is copied for a product."""
     frames, heads, places = s.shape
-    if torch.compiler.is_compiling():
-        # The number of clips may be a symbol: all frames at once.
-        return iter([slice(None)])
-    step = max(_AT_ONCE // (heads * places * places), 1)
-    return (slice(start, start + step) for start in range(0, frames, step))
+    # Compiled, the number of clips may be a symbol: all frames at once.
+    step = frames if torch.compiler.is_compiling() else max(_AT_ONCE // (places * places), 1)
+    starts = (0,) if torch.compiler.is_compiling() else range(0, frames, step)
+    return ((slice(start, start + step), head) for start in starts for head in range(heads))
 
 
 def _weights(a: Tensor, b: Tensor, e: Tensor, f: Tensor) -> Tensor:
-    """**Shapes:** (F, A, P) each -> (F, A, P, P), target by source."""
+    """**Shapes:** (F, P) each -> (F, P, P), target by source."""
     return (a[..., None] * e[..., None, :]).clamp_(min=b[..., None] * f[..., None, :])
