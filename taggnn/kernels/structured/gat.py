@@ -13,7 +13,7 @@ from taggnn.kernels.operators import Additive
 from taggnn.kernels.structured import gat_blocks, gat_explicit, gat_sorted, temporal
 
 # Places of a frame from which on sorted sums are as fast as blocks, without and with the way back: 49 to 784 places with 64 to
-# 512 channels in 4 heads, B = 2, T = 8, float32 on 2 cores, medians of 15. At 49 places blocks win by 1.7, at 784 sorted sums by 3.
+# 512 channels in 4 heads, B = 2, T = 8, float32 on 2 cores, medians of 15. At 49 places blocks win by 1.7, at 784 sums by 3.
 _SORTED_FROM, _SORTED_FROM_IN_TRAINING = 200, 100
 
 
