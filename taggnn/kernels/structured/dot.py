@@ -5,7 +5,6 @@ Axes: B clips, T frames, P places of a frame, N = T*P nodes, A attention heads, 
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from taggnn.kernels.operators import Dot
 from taggnn.kernels.structured import temporal
@@ -39,23 +38,27 @@ class StructuredDot(nn.Module):
         dtype, wide = v.dtype, torch.promote_types(v.dtype, torch.float32)
         with torch.autocast(v.device.type, enabled=False):
             q, k, v = (part.to(wide).unflatten(1, (self.frames, self.places)) for part in (q, k, v))
-            level = around = None
-            if self.steps:
-                scores = temporal.dots(q, k, self.steps) * v.shape[-1] ** -0.5
-                level = scores.logsumexp(-1)
-                weights = F.dropout(scores.softmax(-1), dropout)
-                around = temporal.weighted(weights, v, self.steps)
-            out = attend(_Dots(), v, level, around, dropout, (q, k)) if self.clique else around
+            # Once, and not pair by pair.
+            q = q * q.shape[-1] ** -0.5
+            out = attend(_Dots(), self.clique, self.steps, dropout, v, (q, k))
         return out.to(dtype).flatten(1, 2)
 
 
 class _Dots:
     def scores(self, piece: Piece, inputs: tuple[Tensor, ...]) -> Tensor:
-        q, k = piece.targets(inputs[0]), piece.sources(inputs[1])
-        return torch.baddbmm(q.new_zeros(()), q, k.mT, beta=0, alpha=q.shape[-1] ** -0.5)
+        return torch.bmm(piece.targets(inputs[0]), piece.sources(inputs[1]).mT)
 
     def backward(self, piece: Piece, slopes: Tensor, inputs: tuple[Tensor, ...], grads: tuple[Tensor, ...]) -> None:
-        q, k = piece.targets(inputs[0]), piece.sources(inputs[1])
-        nothing, scale = q.new_zeros(()), q.shape[-1] ** -0.5
-        piece.put(grads[0], torch.baddbmm(nothing, slopes, k, beta=0, alpha=scale))
-        piece.add(grads[1], torch.baddbmm(nothing, slopes.mT, q, beta=0, alpha=scale))
+        piece.put(grads[0], torch.bmm(slopes, piece.sources(inputs[1])))
+        piece.add(grads[1], torch.bmm(slopes.mT, piece.targets(inputs[0])))
+
+    def in_time(self, step: temporal.Span, inputs: tuple[Tensor, ...]) -> Tensor:
+        here, there = step
+        return (inputs[0][:, here] * inputs[1][:, there]).sum(-1)
+
+    def in_time_backward(
+        self, step: temporal.Span, slopes: Tensor, inputs: tuple[Tensor, ...], grads: tuple[Tensor, ...]
+    ) -> None:
+        here, there = step
+        grads[0][:, here].addcmul_(slopes[..., None], inputs[1][:, there])
+        grads[1][:, there].addcmul_(slopes[..., None], inputs[0][:, here])

@@ -25,8 +25,7 @@ def forward(v: Tensor, a: Tensor, b: Tensor, e: Tensor, f: Tensor, rest: Tensor)
         piece = part, head
         weights = _weights(a[piece], b[piece], e[piece], f[piece])
         total[piece] = weights.sum(-1).add_(rest[piece])
-        weights.div_(total[piece][..., None])
-        out[part, :, head] = torch.bmm(weights, v[part, :, head])
+        out[part, :, head] = torch.bmm(weights, v[part, :, head]).div_(total[piece][..., None])
     return out, total
 
 

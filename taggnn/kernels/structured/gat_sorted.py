@@ -29,8 +29,9 @@ def forward(
 
     **Shapes:** v (F, P, A, D); s, d, a, b, e, f, rest (F, A, P) -> (F, P, A, D), (F, A, P).
     """
-    sources, targets, low, before = _orders(s, d)
-    split = _Split(sources, low, f, e, b, a)
+    # A target's first ones are the sources with s_j <= -d_i, a source's last ones the targets with -d_i < s_j.
+    ends = -d
+    split = _Split(*_standing(s, ends, right=True), f, e, b, a)
     first, last = split.totals()
     total = rest + first + last
     out = torch.empty_like(v)
@@ -39,7 +40,7 @@ def forward(
         if train:
             high_part[part] = high_sum
         out[part] = low_sum.add_(high_sum)
-    return out, total, (targets, before, high_part, last / total) if train else ()
+    return out, total, (*_standing(ends, s, right=False), high_part, last / total) if train else ()
 
 
 def backward(
@@ -119,22 +120,10 @@ class _Split:
             yield part, (found[:, 0], found[:, 1])
 
 
-def _orders(s: Tensor, d: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Sources in the order of s, targets in that of -d, and how many of the others stand before each.
+def _standing(sources: Tensor, targets: Tensor, right: bool) -> tuple[Tensor, Tensor]:
+    """The order of the sources, and how many of them stand before each target; with ``right``, those equal to it too.
 
-    For a target those are the sources with ``s_j <= -d_i``, for a source the targets with ``-d_i < s_j``.
-    One stable sort of both together says it all: a source stands before the targets that its score equals.
+    **Shapes:** (F, A, P) -> two (F, A, P), long.
     """
-    places = s.shape[-1]
-    # Minus zero may be sorted before zero: adding 0 makes one of the other.
-    both = torch.cat([s, -d], -1).add_(0.0).sort(dim=-1, stable=True).indices
-    sources_so_far = (both < places).cumsum(-1)
-    numbers = torch.arange(2 * places, device=s.device).expand_as(both)
-    place = torch.empty_like(both).scatter_(-1, both, numbers)
-    count = sources_so_far.gather(-1, place)
-    rank, low = count[..., :places] - 1, count[..., places:]
-    before = place[..., :places] - rank
-    number = numbers[..., :places]
-    sources = torch.empty_like(rank).scatter_(-1, rank, number)
-    targets = torch.empty_like(rank).scatter_(-1, place[..., places:] - low, number)
-    return sources, targets, low, before
+    keys, order = sources.sort(dim=-1)
+    return order, torch.searchsorted(keys, targets, right=right)

@@ -6,12 +6,9 @@ a piece.
 
 from collections.abc import Iterator
 from math import prod
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
 from taggnn.kernels.operators import Dynamic
 from taggnn.kernels.structured import temporal
@@ -51,51 +48,9 @@ class StructuredGATv2(nn.Module):
         with torch.autocast(l.device.type, enabled=False):
             l, r = (part.to(wide).unflatten(1, (self.frames, self.places)) for part in (l, r))  # noqa: E741
             a = a.to(wide)
-            level = around = None
-            if self.steps:
-                scores = _InTime.apply(l, r, a, self.slope, self.steps)
-                level = scores.logsumexp(-1)
-                around = temporal.weighted(F.dropout(scores.softmax(-1), dropout), l, self.steps)
             # A view of l, because Dynamo takes no tensor twice in one call.
-            inputs = l.view_as(l), r, a
-            out = attend(_Pairs(self.slope), l, level, around, dropout, inputs) if self.clique else around
+            out = attend(_Pairs(self.slope), self.clique, self.steps, dropout, l, (l.view_as(l), r, a))
         return out.to(dtype).flatten(1, 2)
-
-
-class _InTime(torch.autograd.Function):
-    """The scores of the same place in other frames. **Shapes:** (B, T, P, A, D) -> (B, T, P, A, O)"""
-
-    @staticmethod
-    def forward(ctx: Any, source: Tensor, target: Tensor, a: Tensor, slope: float, steps: tuple[int, ...]) -> Tensor:
-        ctx.slope, ctx.steps = slope, steps
-        ctx.save_for_backward(source, target, a)
-        scores = source.new_full((*source.shape[:-1], len(steps)), float("-inf"))
-        given = slope * _by_head(source, a)
-        for i, here, there in temporal.spans(source.shape[1], steps):
-            larger = torch.maximum(source[:, there], -target[:, here])
-            scores[:, here, ..., i] = given[:, there] + (1 - slope) * _by_head(larger, a)
-        return scores
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        source, target, a = ctx.saved_tensors
-        to_source, to_target = torch.zeros_like(source), torch.zeros_like(target)
-        with torch.autocast(grad.device.type, enabled=False):
-            for i, here, there in temporal.spans(source.shape[1], ctx.steps):
-                slopes = grad[:, here, ..., i, None]
-                # relu has the slope 0 at 0.
-                passed = ((source[:, there] > -target[:, here]).to(slopes.dtype)).mul_(slopes * (1 - ctx.slope))
-                to_target[:, here] += passed
-                to_source[:, there] += passed.add_(slopes, alpha=ctx.slope)
-            to_a = (to_source * source).sum((0, 1, 2)) + (to_target * target).sum((0, 1, 2))
-        return to_source.mul_(a), to_target.mul_(a), to_a, None, None
-
-
-def _by_head(x: Tensor, a: Tensor) -> Tensor:
-    """The product with each head's vector. **Shapes:** x (B, T, P, A, D), a (A, D) -> (B, T, P, A)"""
-    products = x.flatten(0, 2).transpose(0, 1) @ a[..., None]
-    return products[..., 0].T.unflatten(0, x.shape[:3])
 
 
 class _Pairs:
@@ -128,6 +83,25 @@ class _Pairs:
         grads[2][piece.head] = to_a if piece.first else grads[2][piece.head] + to_a
         piece.add(grads[0], to_source.mul_(a))
         piece.put(grads[1], to_target.mul_(a))
+
+    def in_time(self, step: temporal.Span, inputs: tuple[Tensor, ...]) -> Tensor:
+        source, target, a = inputs[0][:, step[1]], inputs[1][:, step[0]], inputs[2]
+        scores = torch.maximum(source, -target).mul_(1 - self.slope).add_(source, alpha=self.slope)
+        return scores.mul_(a).sum(-1)
+
+    def in_time_backward(
+        self, step: temporal.Span, slopes: Tensor, inputs: tuple[Tensor, ...], grads: tuple[Tensor, ...]
+    ) -> None:
+        here, there = step
+        source, target, a = inputs[0][:, there], inputs[1][:, here], inputs[2]
+        slopes = slopes[..., None]
+        # Strictly: relu has the slope 0 at 0.
+        passed = (source > -target).to(slopes.dtype).mul_(slopes * (1 - self.slope))
+        grads[1][:, here].addcmul_(passed, a)
+        to_a = (passed * target).sum((0, 1, 2))
+        passed.add_(slopes, alpha=self.slope)
+        grads[0][:, there].addcmul_(passed, a)
+        grads[2].add_(to_a).add_((passed * source).sum((0, 1, 2)))
 
 
 def _passed(slopes: Tensor, x: Tensor, least: Tensor) -> Tensor:

@@ -1,15 +1,18 @@
 """One softmax over a node's frame and over time, a piece of the frames at a time, in both directions.
 
-Axes: B clips, T frames, P places of a frame, A attention heads, D channels of a head, F frames and R targets of a piece.
+Axes: B clips, T frames, P places of a frame, A attention heads, D channels of a head, O offsets in
+frames, F frames and R targets of a piece.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from taggnn.kernels.structured import temporal
 
 # Weights made at a time, which caches still hold, and those kept for the backward pass: 32 MB in float32.
 _AT_ONCE = 2**20
@@ -61,38 +64,48 @@ class Scorer(Protocol):
     def backward(self, piece: Piece, slopes: Tensor, inputs: tuple[Tensor, ...], grads: tuple[Tensor, ...]) -> None:
         """Writes the part of a piece into the gradients of the inputs, which are empty at first."""
 
+    def in_time(self, step: temporal.Span, inputs: tuple[Tensor, ...]) -> Tensor:
+        """Scores of one distance in time. **Shapes:** (B, t, P, A), t the frames that find another so far on"""
+
+    def in_time_backward(
+        self, step: temporal.Span, slopes: Tensor, inputs: tuple[Tensor, ...], grads: tuple[Tensor, ...]
+    ) -> None:
+        """Adds the part of one distance in time to the gradients of the inputs."""
+
 
 def attend(
     scorer: Scorer,
-    values: Tensor,
-    level: Tensor | None,
-    around: Tensor | None,
+    clique: bool,
+    steps: Sequence[int],
     dropout: float,
+    values: Tensor,
     inputs: tuple[Tensor, ...],
 ) -> Tensor:
-    """Averages the values of a node's frame, itself left out, and what it hears in time, under one softmax.
+    """Averages the values of a node's frame, itself left out, and of its own place in time, under one softmax.
 
     Source: ours. A node leaves itself out, so its own place on the diagonal of a frame's scores is free: the log-sum-exp of
     its scores in time is put there, and one softmax over the row weighs the frame's nodes and all of its time together.
     In the backward pass weights are made again, all but the first 32 MB, so that memory stays bounded in training too.
 
-    Formula: ``out_i = sum_{j != i} w_ij v_j + w_ii u_i``, ``w_i = softmax(s_i1, .., level_i, .., s_iP)``.
+    Formula: ``out_i = sum_{j != i} w_ij v_j + w_ii sum_o u_io v_i+o``, ``w_i = softmax(s_i1, .., logsumexp_o t_io, .., s_iP)``,
+    ``u_i = softmax_o(t_io)``.
 
     Args:
-        scorer: makes the scores s.
+        scorer: makes the scores s in the frame and t in time.
+        clique: the nodes of a frame hear each other; where they do not, only time is heard.
+        steps: the distances in time, in frames; 0 is the node itself.
+        dropout: probability that a weight is dropped.
         values: v.
-        level: log-sum-exp of the scores in time; None where nothing is heard in time.
-        around: u, the average in time.
-        dropout: probability that a weight of the frame is dropped.
         inputs: what the scores are made of.
 
-    **Shapes:** values, around (B, T, P, A, D), level (B, T, P, A) -> (B, T, P, A, D).
+    **Shapes:** values (B, T, P, A, D) -> the same.
     """
     keep = None
     if dropout:
         clips, frames, places, heads, _ = values.shape
-        keep = torch.rand((clips, frames, places, heads, places), device=values.device) >= dropout
-    return _Attend.apply(scorer, keep, dropout, values, level, around, *inputs)
+        shape = (clips, frames, places, heads, places + len(steps))
+        keep = (torch.rand(shape, device=values.device) >= dropout).to(values.dtype) / (1 - dropout)
+    return _Attend.apply(scorer, clique, tuple(steps), keep, values, *inputs)
 
 
 def nobody(*parts: Tensor) -> Tensor:
@@ -109,58 +122,84 @@ class _Attend(torch.autograd.Function):
     def forward(
         ctx: Any,
         scorer: Scorer,
+        clique: bool,
+        steps: tuple[int, ...],
         keep: Tensor | None,
-        dropout: float,
         values: Tensor,
-        level: Tensor | None,
-        around: Tensor | None,
         *inputs: Tensor,
     ) -> Tensor:
-        out, kept = torch.empty_like(values), []
-        # A compiler decides by itself what it makes again.
-        room = 0 if torch.compiler.is_compiling() or not any(ctx.needs_input_grad) else _KEPT
-        for piece in _pieces(values):
-            weights, rest = _weights(scorer.scores(piece, inputs), piece, level)
-            room -= weights.numel()
-            if room >= 0:
-                kept += [weights, rest]
-            used = weights if keep is None else weights * piece.targets(keep) / (1 - dropout)
-            heard = used @ piece.sources(values)
-            if around is not None:
-                heard.addcmul_(rest[..., None], piece.targets(around))
-            piece.put(out, heard)
-        ctx.scorer, ctx.dropout, ctx.count = scorer, dropout, len(inputs)
-        ctx.save_for_backward(keep, out, values, level, around, *inputs, *kept)
+        places = values.shape[2]
+        level = _in_time(scorer, steps, values, inputs) if steps else None
+        kept, times = [], level
+        if clique:
+            out = torch.empty_like(values)
+            share = None if level is None else values.new_empty(values.shape[:-1])
+            total = None if level is None else level.logsumexp(-1)
+            # A compiler decides by itself what it makes again.
+            room = 0 if torch.compiler.is_compiling() or not any(ctx.needs_input_grad) else _KEPT
+            for piece in _pieces(values):
+                weights, rest = _weights(scorer.scores(piece, inputs), piece, total)
+                room -= weights.numel()
+                if room >= 0:
+                    kept.append(weights)
+                if share is not None:
+                    piece.put(share, rest)
+                used = weights if keep is None else weights * piece.targets(keep)[..., :places]
+                piece.put(out, torch.bmm(used, piece.sources(values)))
+            if level is not None:
+                times = level.softmax(-1).mul_(share[..., None])
+        else:
+            out, times = torch.zeros_like(values), level.softmax(-1)
+        for i, here, there in temporal.spans(values.shape[1], steps):
+            used = times[:, here, ..., i] if keep is None else (times * keep[..., places:])[:, here, ..., i]
+            out[:, here].addcmul_(used[..., None], values[:, there])
+        ctx.scorer, ctx.clique, ctx.steps, ctx.count = scorer, clique, steps, len(inputs)
+        ctx.save_for_backward(keep, out, level, times, values, *inputs, *kept)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        keep, out, values, level, around, *others = ctx.saved_tensors
-        inputs, kept = others[: ctx.count], others[ctx.count :]
-        to_values = torch.empty_like(values)
-        to_level, to_around = (None if part is None else torch.empty_like(part) for part in (level, around))
-        to_inputs = tuple(torch.empty_like(part) for part in inputs)
+        keep, out, level, times, values, *others = ctx.saved_tensors
+        inputs, kept = tuple(others[: ctx.count]), others[ctx.count :]
+        places = values.shape[2]
+        empty = torch.empty_like if ctx.clique else torch.zeros_like
+        to_values, to_inputs = empty(values), tuple(empty(part) for part in inputs)
         with torch.autocast(grad.device.type, enabled=False):
             # What a weight is worth is measured from the mean over the row.
             mean = (grad * out).sum(-1)
-            for i, piece in enumerate(_pieces(values)):
-                if 2 * i < len(kept):
-                    weights, rest = kept[2 * i : 2 * i + 2]
+            total = level.logsumexp(-1) if ctx.clique and level is not None else None
+            for i, piece in enumerate(_pieces(values) if ctx.clique else ()):
+                if i < len(kept):
+                    weights = kept[i]
                 else:
-                    weights, rest = _weights(ctx.scorer.scores(piece, inputs), piece, level)
-                mine, common = piece.targets(grad), piece.targets(mean)[..., None]
-                if keep is None:
-                    used, worth = weights, torch.baddbmm(common, mine, piece.sources(values).mT, beta=-1)
-                else:
-                    scale = piece.targets(keep) / (1 - ctx.dropout)
-                    used, worth = weights * scale, scale * (mine @ piece.sources(values).mT) - common
-                piece.add(to_values, used.mT @ mine)
-                if around is not None:
-                    piece.put(to_around, rest[..., None] * mine)
-                    piece.put(to_level, rest * ((mine * piece.targets(around)).sum(-1) - common[..., 0]))
-                ctx.scorer.backward(piece, worth.mul_(weights), inputs, to_inputs)
-        return None, None, None, to_values, to_level, to_around, *to_inputs
+                    weights, _ = _weights(ctx.scorer.scores(piece, inputs), piece, total)
+                mine = piece.targets(grad)
+                used, worth = weights, torch.bmm(mine, piece.sources(values).mT)
+                if keep is not None:
+                    scale = piece.targets(keep)[..., :places]
+                    used, worth = weights * scale, worth.mul_(scale)
+                piece.add(to_values, torch.bmm(used.mT, mine))
+                slopes = worth.sub_(piece.targets(mean)[..., None]).mul_(weights)
+                ctx.scorer.backward(piece, slopes, inputs, to_inputs)
+            for i, here, there in temporal.spans(values.shape[1], ctx.steps):
+                used, worth = times[:, here, ..., i], (grad[:, here] * values[:, there]).sum(-1)
+                slopes = used
+                if keep is not None:
+                    scale = keep[:, here, ..., places + i]
+                    used, worth = used * scale, worth.mul_(scale)
+                to_values[:, there].addcmul_(used[..., None], grad[:, here])
+                slopes = worth.sub_(mean[:, here]).mul_(slopes)
+                ctx.scorer.in_time_backward((here, there), slopes, inputs, to_inputs)
+        return None, None, None, None, to_values, *to_inputs
+
+
+def _in_time(scorer: Scorer, steps: tuple[int, ...], values: Tensor, inputs: tuple[Tensor, ...]) -> Tensor:
+    """The scores in time, -inf outside of the clip. **Shapes:** values (B, T, P, A, D) -> (B, T, P, A, O)"""
+    scores = values.new_full((*values.shape[:-1], len(steps)), float("-inf"))
+    for i, here, there in temporal.spans(values.shape[1], steps):
+        scores[:, here, ..., i] = scorer.in_time((here, there), inputs)
+    return scores
 
 
 def _weights(scores: Tensor, piece: Piece, level: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+# The frames that find another one so far on, and those that they find.
+Span = tuple[slice, slice]
+
 
 def offsets(frames: int, reach: int, itself: bool = False) -> tuple[int, ...]:
     """Returns the distances in frames at which a node hears its own place: -reach..reach, 0 only where ``itself``."""
@@ -38,15 +41,8 @@ def weighted(weights: Tensor, values: Tensor, steps: Sequence[int]) -> Tensor:
     return _Weighted.apply(weights, values, tuple(steps))
 
 
-def dots(query: Tensor, key: Tensor, steps: Sequence[int]) -> Tensor:
-    """Multiplies each query with the keys around: ``out[t, o] = query[t] . key[t + o]``, -inf outside of the clip.
-
-    **Shapes:** query, key (B, T, P, A, D) -> (B, T, P, A, O).
-    """
-    return _Dots.apply(query, key, tuple(steps))
-
-
 def spans(frames: int, steps: Sequence[int]) -> Iterator[tuple[int, slice, slice]]:
+    """Yields for each distance its number, the frames that find another one so far on, and those that they find."""
     for i, step in enumerate(steps):
         yield i, slice(max(-step, 0), frames - max(step, 0)), slice(max(step, 0), frames + min(step, 0))
 
@@ -73,27 +69,3 @@ class _Weighted(torch.autograd.Function):
             back[:, there].addcmul_(weights[:, here, ..., i, None], grad[:, here])
             slopes[:, here, ..., i] = (grad[:, here] * values[:, there]).sum(-1)
         return slopes, back, None
-
-
-class _Dots(torch.autograd.Function):
-    @staticmethod
-    def forward(query: Tensor, key: Tensor, steps: tuple[int, ...]) -> Tensor:
-        out = query.new_full((*query.shape[:-1], len(steps)), float("-inf"))
-        for i, here, there in spans(query.shape[1], steps):
-            out[:, here, ..., i] = (query[:, here] * key[:, there]).sum(-1)
-        return out
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        query, key, ctx.steps = inputs
-        ctx.save_for_backward(query, key)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        query, key = ctx.saved_tensors
-        to_query, to_key = torch.zeros_like(query), torch.zeros_like(key)
-        for i, here, there in spans(query.shape[1], ctx.steps):
-            slope = grad[:, here, ..., i, None]
-            to_query[:, here].addcmul_(slope, key[:, there])
-            to_key[:, there].addcmul_(slope, query[:, here])
-        return to_query, to_key, None

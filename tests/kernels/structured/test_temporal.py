@@ -48,14 +48,3 @@ def test_weighted_equals_a_loop(case):
         expected[:, here] += weights[:, here, ..., i, None] * x[:, there]
     torch.testing.assert_close(temporal.weighted(weights, x, steps), expected)
     assert torch.autograd.gradcheck(lambda *parts: temporal.weighted(*parts, steps), (weights, x))
-
-
-def test_dots_equal_a_loop(case):
-    steps, pairs, weights, x, y = case
-    got = temporal.dots(x, y, steps)
-    expected = torch.full_like(weights, float("-inf"))
-    for i, here, there in pairs:
-        expected[:, here, ..., i] = (x[:, here] * y[:, there]).sum(-1)
-    torch.testing.assert_close(got, expected)
-    # exp makes numbers of the -inf outside of the clip.
-    assert torch.autograd.gradcheck(lambda *parts: temporal.dots(*parts, steps).exp(), (x, y))
