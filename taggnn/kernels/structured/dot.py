@@ -38,27 +38,34 @@ class StructuredDot(nn.Module):
         dtype, wide = v.dtype, torch.promote_types(v.dtype, torch.float32)
         with torch.autocast(v.device.type, enabled=False):
             q, k, v = (part.to(wide).unflatten(1, (self.frames, self.places)) for part in (q, k, v))
-            # Once, and not pair by pair.
-            q = q * q.shape[-1] ** -0.5
-            out = attend(_Dots(), self.clique, self.steps, dropout, v, (q, k))
+            out = attend(_Dots(v.shape[-1] ** -0.5), self.clique, self.steps, dropout, v, (q, k))
         return out.to(dtype).flatten(1, 2)
 
 
 class _Dots:
+    """Scores ``scale q_i . k_j``; the products are scaled while they are made, which costs nothing."""
+
+    def __init__(self, scale: float) -> None:
+        self.scale = scale
+
     def scores(self, piece: Piece, inputs: tuple[Tensor, ...]) -> Tensor:
-        return torch.bmm(piece.targets(inputs[0]), piece.sources(inputs[1]).mT)
+        return self._product(piece.targets(inputs[0]), piece.sources(inputs[1]).mT)
 
     def backward(self, piece: Piece, slopes: Tensor, inputs: tuple[Tensor, ...], grads: tuple[Tensor, ...]) -> None:
-        piece.put(grads[0], torch.bmm(slopes, piece.sources(inputs[1])))
-        piece.add(grads[1], torch.bmm(slopes.mT, piece.targets(inputs[0])))
+        piece.put(grads[0], self._product(slopes, piece.sources(inputs[1])))
+        piece.add(grads[1], self._product(slopes.mT, piece.targets(inputs[0])))
 
     def in_time(self, step: temporal.Span, inputs: tuple[Tensor, ...]) -> Tensor:
         here, there = step
-        return (inputs[0][:, here] * inputs[1][:, there]).sum(-1)
+        return (inputs[0][:, here] * inputs[1][:, there]).sum(-1).mul_(self.scale)
 
     def in_time_backward(
         self, step: temporal.Span, slopes: Tensor, inputs: tuple[Tensor, ...], grads: tuple[Tensor, ...]
     ) -> None:
         here, there = step
-        grads[0][:, here].addcmul_(slopes[..., None], inputs[1][:, there])
-        grads[1][:, there].addcmul_(slopes[..., None], inputs[0][:, here])
+        slopes = slopes[..., None]
+        grads[0][:, here].addcmul_(slopes, inputs[1][:, there], value=self.scale)
+        grads[1][:, there].addcmul_(slopes, inputs[0][:, here], value=self.scale)
+
+    def _product(self, left: Tensor, right: Tensor) -> Tensor:
+        return torch.baddbmm(left.new_zeros(()), left, right, beta=0, alpha=self.scale)
