@@ -101,9 +101,16 @@ def distance(reference: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> tu
 
 
 def judge(
-    reference: Mapping[str, Tensor], found: Mapping[str, Tensor], dtype: torch.dtype, own: float | None
+    reference: Mapping[str, Tensor],
+    found: Mapping[str, Tensor],
+    dtype: torch.dtype,
+    own: float | None,
+    peer: Mapping[str, Tensor] | None = None,
 ) -> Verdict:
-    """Compares with the reference.
+    """Compares with the reference; where that strays too far from itself in this precision, with it in this precision.
+
+    At a kink one rounding of a sum of two numbers decides which way a gradient goes: GATv2 has a hundred million of such sums
+    in a batch, and float32 takes some of them to the other side of 0 than float64, whoever computes them.
 
     Args:
         reference: its answers.
@@ -111,7 +118,10 @@ def judge(
         dtype: that they were computed in.
         own: the error of the reference itself in that precision; None where it could not be computed in a finer one, and for
             itself.
+        peer: answers of the reference in that precision, or None.
     """
+    if peer is not None and own is not None and own > MOST * TOLERANCE[dtype]:
+        reference, own = peer, None
     output = reference["output"]
     error, worst = distance(reference, found)
     most = MOST * TOLERANCE[dtype]

@@ -109,11 +109,12 @@ def _judged(
     case: Case, ways: dict[str, passes.Way], longest: float | None, unchecked: bool
 ) -> tuple[dict[str, gate.Verdict | None], list[Row]]:
     """What may be timed, each with its verdict, and what may not."""
-    reference, clips, own = None, 1, None
+    reference, clips, own, peer = None, 1, None, None
     try:
         reference, clips = case.reference()
         if reference["output"].dtype != case.dtype:
-            own, _ = gate.distance(reference, case.answers(case.way("pyg"), clips))
+            peer = case.answers(case.way("pyg"), clips)
+            own, _ = gate.distance(reference, peer)
     except Exception as error:
         if not memory.is_shortage(error):
             raise
@@ -132,7 +133,7 @@ def _judged(
             left.append({"impl": name, "why": why, "reason": _line(error)})
             continue
         spent = time.perf_counter() - start
-        verdict = reference and gate.judge(reference, found, case.dtype, own)
+        verdict = reference and gate.judge(reference, found, case.dtype, own, peer if name != "pyg" else None)
         # The reference is the yardstick: it is timed however far its precision takes it from itself.
         if verdict and not verdict.equal and name != "pyg":
             left.append({"impl": name, "why": "unequal", "reason": str(verdict)})

@@ -136,3 +136,22 @@ def test_a_tensor_that_is_missing_or_of_another_shape_is_no_comparison():
 def test_anything_against_nothing_is_infinitely_far():
     assert gate.distance({"output": torch.zeros(2)}, {"output": torch.full((2,), 1e-30)}) == (float("inf"), "output")
     assert gate.distance({"output": torch.zeros(2)}, {"output": torch.zeros(2)})[0] == 0
+
+
+def test_where_the_reference_strays_in_its_precision_it_is_asked_in_that_precision():
+    one = case("gatv2", dtype=torch.float32)
+    reference, _ = one.reference()
+    peer, found = one.answers(one.way("pyg"), 2), one.answers(one.way("dense"), 2)
+    # As if rounding had taken a kink to its other side, for PyG in float32 and for everybody else.
+    flipped = {name: tensor + 0.01 * tensor.abs().max() for name, tensor in peer.items()}
+    alike = {name: tensor + 0.01 * tensor.abs().max() for name, tensor in found.items()}
+    own, _ = gate.distance(reference, flipped)
+    assert own > gate.MOST * gate.TOLERANCE[torch.float32]
+    assert not gate.judge(reference, alike, torch.float32, own).equal
+    verdict = gate.judge(reference, alike, torch.float32, own, flipped)
+    assert verdict.equal, str(verdict)
+    assert verdict.against == "float32"
+    # Whoever did not stray with it, or further, fails.
+    assert not gate.judge(reference, found, torch.float32, own, flipped).equal
+    further = {name: tensor * 1.02 for name, tensor in alike.items()}
+    assert not gate.judge(reference, further, torch.float32, own, flipped).equal
