@@ -157,7 +157,9 @@ def measure(
         for (stage, by), call in calls.items():
             row = {"preset": name, "clips": clips, "stage": stage, "by": by, "pass": which, **measured[stage, by].row()}
             row["peak_bytes"] = memory.peak(call, device)
-            row["equal"] = verdicts["graph" if stage == "graph" else "head"].row()
+            # The backbone is nobody's to compare with.
+            part = None if stage.startswith("backbone") else "graph" if stage == "graph" else "head"
+            row["equal"] = part and verdicts[part].row()
             rows.append(row)
     add_ratios(rows)
     return rows, left
