@@ -52,7 +52,7 @@ def parser() -> program.Parser:
         "--max-seconds",
         type=program.seconds,
         default=120.0,
-        help="of one call; longer: no row (default 120; --head has no limit)",
+        help="of one call, beyond: no row (default 120; none for --head)",
     )
     program.add_common(parser)
     return parser

@@ -23,8 +23,8 @@ class EdgeList(nn.Module):
     **Shapes:** ``kernel(conv, x)``: x (B, N, C) -> (B, N, C').
 
     Raises:
-        ValueError: in ``forward``, x has another number of nodes; when built, ``conv.forward`` cannot be called as ``(x, edge_index)`` or ``(x, edge_index, edge_type=...)``, or ``conv``
-            keeps the edges of its first call.
+        ValueError: ``conv.forward`` cannot be called as ``(x, edge_index)`` or ``(x, edge_index, edge_type=...)``, or ``conv``
+            keeps the edges of its first call; in ``forward``, x has another number of nodes.
     """
 
     impl = "pyg"

@@ -22,8 +22,8 @@ class StructuredGATv2(nn.Module):
     """Computes ``Dynamic`` on clique and chain, at least in float32.
 
     Source: https://arxiv.org/abs/2105.14491, equation 7; the split is ours: ``LeakyReLU(z) = slope z + (1 - slope) relu(z)``, and
-    of the first part what the target gives is the same for all of its neighbours and falls out of the softmax. A compiler is given
-    all pairs of a piece by all channels, and makes one loop of it; an exported program that no compiler sees allocates them.
+    of the first part what the target gives is the same for all of its neighbours and falls out of the softmax. A compiler is
+    given all pairs of a piece by all channels and makes one loop of it; an exported program that no compiler sees allocates them.
 
     Args:
         family: slope and self-loops.
