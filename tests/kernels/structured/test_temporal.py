@@ -1,4 +1,4 @@
-"""Values, weights and dot products shifted in time equal plain loops over frames, gradients included."""
+"""Values and scores shifted in time equal plain loops over frames, gradients included."""
 
 import pytest
 import torch
