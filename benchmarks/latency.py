@@ -49,7 +49,10 @@ def parser() -> program.Parser:
         "--presets", nargs="+", default=list(head.PRESETS), help="with --head: of " + ", ".join(head.PRESETS)
     )
     parser.add_argument(
-        "--max-seconds", type=program.seconds, default=120.0, help="of one call; longer: no row (default 120)"
+        "--max-seconds",
+        type=program.seconds,
+        default=120.0,
+        help="of one call, beyond: no row (default 120; none for --head)",
     )
     program.add_common(parser)
     return parser

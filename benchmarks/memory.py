@@ -61,15 +61,17 @@ def limited(device: torch.device) -> Iterator[None]:
 
     On the CPU by the system's own limit of a process's data, where the system has one; CUDA needs none.
     """
+    limit = None
     try:
         import resource
 
-        soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        most = available(device) + _in_use()
-        limit = most if hard < 0 else min(most, hard)
+        if device.type == "cpu":
+            soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+            most = available(device) + _in_use()
+            limit = most if hard < 0 else min(most, hard)
     except (ImportError, OSError):
-        device = torch.device("meta")
-    if device.type != "cpu":
+        pass
+    if limit is None:
         yield
         return
     resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))

@@ -178,7 +178,8 @@ class GraphLayer(nn.Module):
     def resize(self, grid: Sequence[int]) -> None:
         """Draws the graph on another token grid."""
         kernel = kernels.find(self.conv, self.topology, grid, self.impl)
-        place = next((tensor.device for tensor in self.parameters()), None)
+        # APPNP without a norm has no parameter: then the old kernel says where the layer is.
+        place = next((tensor.device for tensor in (*self.parameters(), *self.buffers())), None)
         self.grid = tuple(grid)
         self.kernel = kernel if place is None else kernel.to(place)
 
@@ -189,7 +190,7 @@ class GraphLayer(nn.Module):
         x = torch.zeros(1, 4, channels)
         try:
             with torch.no_grad():
-                out = kernel(self.conv.eval(), x)
+                out = kernel.to(x.device)(self.conv.eval(), x)
         except Exception as error:
             raise ValueError(
                 f"convolution {name} does not run on (x, edge_index): {type(error).__name__}: {error}"

@@ -10,6 +10,7 @@ To add an implementation: a file with ``propagation(family, topology, grid) -> n
 import importlib
 import logging
 from collections.abc import Sequence
+from math import prod
 
 from torch import nn
 
@@ -63,7 +64,7 @@ def find(conv: nn.Module, topology: Topology, grid: Sequence[int], impl: str = "
     try:
         operator = operators.read(conv)
         module = importlib.import_module(f"taggnn.kernels.{impl}")
-        return Kernel(impl, operator, module.propagation(operator.family, topology, grid))
+        return Kernel(impl, operator, module.propagation(operator.family, topology, grid), prod(grid))
     except ValueError as error:
         raise ValueError(f"impl {impl}: {error}") from error
     except ImportError as error:

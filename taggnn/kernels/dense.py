@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from graphs import Graph, Topology, graph
 from taggnn.kernels.operators import Additive, Dot, Dynamic, Family, Max, Sum
 
-# Numbers in a tensor that compares targets with sources channel by channel: what a CPU's cache holds (measured), and enough to
+# The size of a tensor that compares targets with sources channel by channel: what a CPU's cache holds (measured), and enough to
 # keep another device busy (not measured).
 _AT_ONCE = {"cpu": 2**20}
 _AT_ONCE_ELSEWHERE = 2**26

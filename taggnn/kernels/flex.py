@@ -39,7 +39,9 @@ def propagation(family: Family, topology: Topology, grid: Sequence[int]) -> nn.M
         return FlexDot(topology, grid)
     if isinstance(family, Dynamic):
         raise ValueError("score_mod cannot reach the channels of l_j + r_i; possible: pyg, scatter, dense, structured")
-    raise ValueError("no softmax: nothing for FlexAttention to compute; possible: pyg, dense, structured")
+    raise ValueError(
+        "no softmax: nothing for FlexAttention to compute; possible: pyg, dense, structured, and scatter for sums"
+    )
 
 
 class _Flex(nn.Module):
@@ -72,11 +74,15 @@ class _Flex(nn.Module):
 
     def _check(self, v: Tensor, dropout: float) -> None:
         if dropout:
-            raise ValueError(f"impl flex cannot drop weights, dropout is {dropout}; possible: pyg, scatter, dense")
+            raise ValueError(
+                f"impl flex cannot drop weights, dropout is {dropout}; possible: pyg, scatter, dense, structured"
+            )
         if self.compiled and v.device.type != "cuda":
             raise ValueError(f"impl flex needs a CUDA device, x is on {v.device.type}")
         if self.compiled and v.dtype == torch.float64:
-            raise ValueError("impl flex sums in float32 and cannot give float64; possible: pyg, scatter, dense")
+            raise ValueError(
+                "impl flex sums in float32 and cannot give float64; possible: pyg, scatter, dense, structured"
+            )
 
     def _kernel(self) -> Callable[..., Tensor]:
         if not self.compiled:

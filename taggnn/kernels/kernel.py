@@ -19,25 +19,30 @@ class Kernel(nn.Module):
         impl: name of the implementation, for the log.
         operator: the convolution taken apart.
         propagate: the implementation's module for the operator's family, built for one topology and grid.
+        nodes: N of that grid.
 
     **Shapes:** ``kernel(conv, x)``: x (B, N, C) -> (B, N, C').
 
     Raises:
-        ValueError: in ``forward``, a hook or an explainer was attached to the convolution since the kernel was built.
+        ValueError: in ``forward``, x has another number of nodes; or a hook or an explainer was attached to the convolution since
+            the kernel was built (not noticed while compiling).
     """
 
-    def __init__(self, impl: str, operator: Operator, propagate: nn.Module) -> None:
+    def __init__(self, impl: str, operator: Operator, propagate: nn.Module, nodes: int) -> None:
         super().__init__()
         self.impl = impl
         self.operator = operator
         self.propagate = propagate
+        self.nodes = nodes
 
     def forward(self, conv: nn.Module, x: Tensor) -> Tensor:
         if not torch.compiler.is_compiling():
             check_unwatched(conv)
-        clips = x.shape[0]
+        if x.shape[1] != self.nodes:
+            raise ValueError(f"a kernel built for {self.nodes} nodes of a clip is given {x.shape[1]}")
+        size = x.shape[:2]
         # The convolution's own layers see nodes as rows, as PyG gives them: a BatchNorm1d among them depends on it.
         flat = x.flatten(0, 1)
         nodes, rest = self.operator.before(conv, flat)
-        out = self.propagate(*(part.unflatten(0, (clips, -1)) for part in nodes), *rest)
-        return self.operator.after(conv, flat, out.flatten(0, 1)).unflatten(0, (clips, -1))
+        out = self.propagate(*(part.unflatten(0, size) for part in nodes), *rest)
+        return self.operator.after(conv, flat, out.flatten(0, 1)).unflatten(0, size)

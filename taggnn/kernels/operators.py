@@ -159,10 +159,10 @@ def check_unwatched(conv: nn.Module) -> None:
 
 
 def _refused(conv: nn.Module, what: str) -> ValueError:
-    return ValueError(f"{type(conv).__name__} with {what} runs on edge lists only: impl pyg")
+    return ValueError(f"{type(conv).__name__} with {what} runs on edge lists only: impl pyg, or leave that out")
 
 
-def _summed(conv: nn.Module, *possible: str) -> str:
+def _aggregation(conv: nn.Module, *possible: str) -> str:
     """The aggregation's name, where it is one of ``possible``, exactly PyG's own and without options."""
     from torch_geometric.nn import aggr
 
@@ -188,7 +188,7 @@ def _as_it_is(conv: nn.Module, x: Tensor, out: Tensor) -> Tensor:
 
 
 def _gcn(conv: nn.Module) -> Operator:
-    _summed(conv, "sum")
+    _aggregation(conv, "sum")
     if conv.improved:
         # PyG 2.8 gives it no effect without edge weights; what another version does is not known here.
         raise _refused(conv, "improved=True")
@@ -203,7 +203,7 @@ def _gcn_before(conv: nn.Module, x: Tensor) -> Inputs:
 
 
 def _appnp(conv: nn.Module) -> Operator:
-    _summed(conv, "sum")
+    _aggregation(conv, "sum")
     if conv.cached:
         raise _refused(conv, "cached=True")
     if conv.dropout:
@@ -214,7 +214,7 @@ def _appnp(conv: nn.Module) -> Operator:
 
 def _neighbours(conv: nn.Module) -> tuple[Family, tuple[None, ...]]:
     """The family of SAGE, GraphConv and GIN, and what it takes beside the nodes."""
-    aggr = _summed(conv, "sum", "mean", "max")
+    aggr = _aggregation(conv, "sum", "mean", "max")
     return (Max(), ()) if aggr == "max" else (Sum("mean" if aggr == "mean" else "none"), (None,))
 
 
@@ -269,7 +269,7 @@ def _join_heads(conv: nn.Module, x: Tensor, out: Tensor) -> Tensor:
 
 
 def _gat(conv: nn.Module) -> Operator:
-    _summed(conv, "sum")
+    _aggregation(conv, "sum")
     _one_input(conv)
     return Operator(Additive(_slope(conv), bool(conv.add_self_loops)), _gat_before, _join_heads)
 
@@ -302,16 +302,17 @@ class _Scores(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor, of_source: Tensor, of_target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         v, source, target = ctx.saved_tensors
-        to_v = torch.addcmul(grad, of_source[..., None].to(grad.dtype), source.to(grad.dtype))
-        to_v = to_v.addcmul_(of_target[..., None].to(grad.dtype), target.to(grad.dtype))
-        # (A, 2, M) @ (A, M, D): one pass over v for both vectors.
-        rows = torch.stack([of_source.T, of_target.T], 1)
-        to_both = rows @ v.transpose(0, 1).to(rows.dtype)
+        with torch.autocast(grad.device.type, enabled=False):
+            to_v = torch.addcmul(grad, of_source[..., None].to(grad.dtype), source.to(grad.dtype))
+            to_v = to_v.addcmul_(of_target[..., None].to(grad.dtype), target.to(grad.dtype))
+            # (A, 2, M) @ (A, M, D): one pass over v for both vectors.
+            rows = torch.stack([of_source.T, of_target.T], 1)
+            to_both = rows @ v.transpose(0, 1).to(rows.dtype)
         return to_v, to_both[:, 0].to(source.dtype)[None], to_both[:, 1].to(target.dtype)[None]
 
 
 def _gatv2(conv: nn.Module) -> Operator:
-    _summed(conv, "sum")
+    _aggregation(conv, "sum")
     _one_input(conv)
     return Operator(Dynamic(_slope(conv), bool(conv.add_self_loops)), _gatv2_before, _join_heads)
 
@@ -324,7 +325,7 @@ def _gatv2_before(conv: nn.Module, x: Tensor) -> Inputs:
 
 
 def _transformer(conv: nn.Module) -> Operator:
-    _summed(conv, "sum")
+    _aggregation(conv, "sum")
     _one_input(conv)
     if conv.edge_dim is not None:
         raise _refused(conv, f"edge_dim={conv.edge_dim}")

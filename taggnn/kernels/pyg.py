@@ -24,7 +24,7 @@ class EdgeList(nn.Module):
 
     Raises:
         ValueError: ``conv.forward`` cannot be called as ``(x, edge_index)`` or ``(x, edge_index, edge_type=...)``, or ``conv``
-            keeps the edges of its first call.
+            keeps the edges of its first call; in ``forward``, x has another number of nodes.
     """
 
     impl = "pyg"
@@ -40,6 +40,8 @@ class EdgeList(nn.Module):
         self._batch: tuple[int, Tensor, Tensor | None] | None = None
 
     def forward(self, conv: nn.Module, x: Tensor) -> Tensor:
+        if x.shape[1] != self.nodes:
+            raise ValueError(f"a kernel built for {self.nodes} nodes of a clip is given {x.shape[1]}")
         edge_index, edge_type = self._batched(x.shape[0])
         types = {"edge_type": edge_type} if self._typed else {}
         return conv(x.flatten(0, 1), edge_index, **types).unflatten(0, x.shape[:2])

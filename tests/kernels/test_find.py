@@ -104,3 +104,35 @@ def test_no_edge_list_is_made_unless_it_is_run(monkeypatch):
         layer(torch.randn(1, 6, 5, 7, 8)).sum().backward()
     with pytest.raises(AssertionError, match="an edge list was made"):
         GraphLayer(8, topology, (6, 5, 7), "gcn", impl="pyg")
+
+
+@pytest.mark.parametrize("impl", ["pyg", "dense", "structured"])
+@pytest.mark.parametrize("name", convs.CONVS)
+def test_a_batch_without_clips_gives_nothing(name, impl):
+    conv = convs.build(name, 8)
+    x = torch.zeros(0, 6, 8, requires_grad=True)
+    out = kernels.find(conv, parse("clique+chain"), GRID, impl)(conv, x)
+    assert out.shape == (0, 6, 8)
+    out.sum().backward()
+    for part, parameter in conv.named_parameters():
+        assert parameter.grad is None or not parameter.grad.any(), part
+
+
+@pytest.mark.parametrize("impl", ["pyg", "dense", "structured"])
+def test_another_number_of_nodes_is_refused(impl):
+    conv = convs.build("gcn", 8)
+    kernel = kernels.find(conv, parse("clique+chain"), GRID, impl)
+    with pytest.raises(ValueError, match=r"a kernel built for 6 nodes of a clip is given 7"):
+        kernel(conv, torch.zeros(2, 7, 8))
+
+
+@pytest.mark.parametrize("name", convs.CONVS)
+def test_a_layer_made_on_the_meta_device_computes_when_it_leaves_it(name):
+    torch.manual_seed(0)
+    real = GraphLayer(8, parse("clique+chain"), GRID, name)
+    with torch.device("meta"):
+        layer = GraphLayer(8, parse("clique+chain"), GRID, name)
+    layer = layer.to_empty(device="cpu")
+    layer.load_state_dict(real.state_dict())
+    x = torch.randn(1, *GRID, 8)
+    torch.testing.assert_close(layer(x), real(x))

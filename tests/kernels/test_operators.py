@@ -127,9 +127,41 @@ def test_an_option_is_equal_or_refused(name, option, value, fate, impl):
     for parameter in conv.parameters():
         if parameter.ndim == 1:
             nn.init.normal_(parameter)
-    x = torch.randn(2, 6, 8, dtype=torch.float64)
-    expected = kernels.find(conv, topology, GRID, "pyg")(conv, x)
-    torch.testing.assert_close(kernels.find(conv, topology, GRID, impl)(conv, x), expected, rtol=1e-9, atol=1e-9)
+    x = torch.randn(2, 6, 8, dtype=torch.float64, requires_grad=True)
+    answers = []
+    for asked in ("pyg", impl):
+        x.grad = None
+        conv.zero_grad()
+        out = kernels.find(conv, topology, GRID, asked)(conv, x)
+        (out * torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view_as(out)).sum().backward()
+        slopes = {part: parameter.grad for part, parameter in conv.named_parameters()}
+        answers.append(
+            {"output": out, "input": x.grad, **{part: slope for part, slope in slopes.items() if slope is not None}}
+        )
+    torch.testing.assert_close(answers[1], answers[0], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("impl", ["structured", "dense", "scatter"])
+@pytest.mark.parametrize("name", ["gat", "gatv2", "transformer"])
+def test_dropout_drops_in_training_and_only_there(name, impl):
+    if impl == "scatter":
+        pytest.importorskip("torch_scatter")
+    torch.manual_seed(0)
+    conv = convs.build(name, 8, dropout=0.5)
+    kernel, x = kernels.find(conv, parse("clique+chain"), GRID, impl), torch.randn(2, 6, 8)
+    assert not torch.equal(kernel(conv, x), kernel(conv, x))
+    conv.eval()
+    assert torch.equal(kernel(conv, x), kernel(conv, x))
+
+
+@pytest.mark.parametrize("name", ["gat", "gatv2", "transformer"])
+def test_dropout_of_everything_leaves_what_pyg_leaves(name):
+    torch.manual_seed(0)
+    conv, x = convs.build(name, 8, dropout=1.0), torch.randn(2, 6, 8, requires_grad=True)
+    got = kernels.find(conv, parse("clique+chain"), GRID, "structured")(conv, x)
+    torch.testing.assert_close(got, kernels.find(conv, parse("clique+chain"), GRID, "pyg")(conv, x))
+    got.sum().backward()
+    assert bool(x.grad.isfinite().all())
 
 
 @pytest.mark.parametrize("name", ["gat", "gatv2"])

@@ -1,4 +1,4 @@
-"""GATv2 over frame cliques and chains: no tensor of all pairs by all channels, in either direction.
+"""GATv2 over frame cliques and chains, comparing some pairs at a time: no tensor of all pairs by all channels outlives that.
 
 Axes: B clips, T frames, P places of a frame, N = T*P nodes, A attention heads, D channels of a head, F frames and R targets of
 a piece.
@@ -22,7 +22,8 @@ class StructuredGATv2(nn.Module):
     """Computes ``Dynamic`` on clique and chain, at least in float32.
 
     Source: https://arxiv.org/abs/2105.14491, equation 7; the split is ours: ``LeakyReLU(z) = slope z + (1 - slope) relu(z)``, and
-    of the first part what the target gives is the same for all of its neighbours and falls out of the softmax.
+    of the first part what the target gives is the same for all of its neighbours and falls out of the softmax. A compiler is
+    given all pairs of a piece by all channels and makes one loop of it; an exported program that no compiler sees allocates them.
 
     Args:
         family: slope and self-loops.
@@ -80,7 +81,7 @@ class _Pairs:
         to_source = _passed(slopes.mT, target, -source).mul_(1 - self.slope)
         to_source.add_(slopes.sum(1)[..., None], alpha=self.slope)
         to_a = (to_source * source).sum((0, 1)) + (to_target * target).sum((0, 1))
-        grads[2][piece.head] = to_a if piece.first else grads[2][piece.head] + to_a
+        grads[2][piece.head] += to_a
         piece.add(grads[0], to_source.mul_(a))
         piece.put(grads[1], to_target.mul_(a))
 

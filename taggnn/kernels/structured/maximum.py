@@ -16,7 +16,8 @@ class StructuredMax(nn.Module):
     """Computes ``Max`` on clique and chain from the two largest values of each frame.
 
     Source: ours. What a node hears in its frame is the frame's largest value, or, for the one node that alone has it, the
-    second largest. As PyG's ``scatter_reduce``, the gradient is shared by all neighbours that have the largest value.
+    second largest. As in PyG's ``scatter_reduce``, the gradient is shared by all neighbours that have the largest value (PyG
+    gives it to one of them where it uses torch-scatter: on CUDA, where that is installed).
 
     Args:
         family: the maximum.

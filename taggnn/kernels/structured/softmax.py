@@ -28,11 +28,6 @@ class Piece:
     rows: slice
     head: int
 
-    @property
-    def first(self) -> bool:
-        """No other piece of its head comes before it."""
-        return not (self.clips.start or self.frames.start or self.rows.start)
-
     def sources(self, x: Tensor) -> Tensor:
         """Everybody who may be heard. **Shapes:** (B, T, P, A, ...) -> (F, P, ...)"""
         return x[self.clips, self.frames, :, self.head].flatten(0, 1)
@@ -62,7 +57,7 @@ class Scorer(Protocol):
         """**Shapes:** (F, R, P), target by source; may be overwritten."""
 
     def backward(self, piece: Piece, slopes: Tensor, inputs: tuple[Tensor, ...], grads: tuple[Tensor, ...]) -> None:
-        """Writes the part of a piece into the gradients of the inputs, which are empty at first."""
+        """Writes the part of a piece into the gradients of the inputs, and adds it to those that all nodes share."""
 
     def in_time(self, step: temporal.Span, inputs: tuple[Tensor, ...]) -> Tensor:
         """Scores of one distance in time. **Shapes:** (B, t, P, A), t the frames that find another so far on"""
@@ -85,7 +80,8 @@ def attend(
 
     Source: ours. A node leaves itself out, so its own place on the diagonal of a frame's scores is free: the log-sum-exp of
     its scores in time is put there, and one softmax over the row weighs the frame's nodes and all of its time together.
-    In the backward pass weights are made again, all but the first 32 MB, so that memory stays bounded in training too.
+    In the backward pass weights are made again, all but the first 32 MB of a call (in float32), so that memory stays bounded in
+    training too. Dropout keeps one truth value for every pair of nodes of a frame.
 
     Formula: ``out_i = sum_{j != i} w_ij v_j + w_ii sum_o u_io v_i+o``, ``w_i = softmax(s_i1, .., logsumexp_o t_io, .., s_iP)``,
     ``u_i = softmax_o(t_io)``.
@@ -104,8 +100,8 @@ def attend(
     if dropout:
         clips, frames, places, heads, _ = values.shape
         shape = (clips, frames, places, heads, places + len(steps))
-        keep = (torch.rand(shape, device=values.device) >= dropout).to(values.dtype) / (1 - dropout)
-    return _Attend.apply(scorer, clique, tuple(steps), keep, values, *inputs)
+        keep = torch.rand(shape, device=values.device) >= dropout
+    return _Attend.apply(scorer, clique, tuple(steps), keep, dropout, values, *inputs)
 
 
 def nobody(*parts: Tensor) -> Tensor:
@@ -125,6 +121,7 @@ class _Attend(torch.autograd.Function):
         clique: bool,
         steps: tuple[int, ...],
         keep: Tensor | None,
+        dropout: float,
         values: Tensor,
         *inputs: Tensor,
     ) -> Tensor:
@@ -144,16 +141,18 @@ class _Attend(torch.autograd.Function):
                     kept.append(weights)
                 if share is not None:
                     piece.put(share, rest)
-                used = weights if keep is None else weights * piece.targets(keep)[..., :places]
+                used = weights if keep is None else _dropped(weights, piece.targets(keep)[..., :places], dropout)
                 piece.put(out, torch.bmm(used, piece.sources(values)))
             if level is not None:
                 times = level.softmax(-1).mul_(share[..., None])
         else:
             out, times = torch.zeros_like(values), level.softmax(-1)
         for i, here, there in temporal.spans(values.shape[1], steps):
-            used = times[:, here, ..., i] if keep is None else (times * keep[..., places:])[:, here, ..., i]
+            used = times[:, here, ..., i]
+            if keep is not None:
+                used = _dropped(used, keep[:, here, ..., places + i], dropout)
             out[:, here].addcmul_(used[..., None], values[:, there])
-        ctx.scorer, ctx.clique, ctx.steps, ctx.count = scorer, clique, steps, len(inputs)
+        ctx.scorer, ctx.clique, ctx.steps, ctx.dropout, ctx.count = scorer, clique, steps, dropout, len(inputs)
         ctx.save_for_backward(keep, out, level, times, values, *inputs, *kept)
         return out
 
@@ -164,7 +163,9 @@ class _Attend(torch.autograd.Function):
         inputs, kept = tuple(others[: ctx.count]), others[ctx.count :]
         places = values.shape[2]
         empty = torch.empty_like if ctx.clique else torch.zeros_like
-        to_values, to_inputs = empty(values), tuple(empty(part) for part in inputs)
+        # Node by node everything is written; what all nodes share is added up.
+        to_values = empty(values)
+        to_inputs = tuple(empty(part) if part.shape == values.shape else torch.zeros_like(part) for part in inputs)
         with torch.autocast(grad.device.type, enabled=False):
             # What a weight is worth is measured from the mean over the row.
             mean = (grad * out).sum(-1)
@@ -177,8 +178,9 @@ class _Attend(torch.autograd.Function):
                 mine = piece.targets(grad)
                 used, worth = weights, torch.bmm(mine, piece.sources(values).mT)
                 if keep is not None:
-                    scale = piece.targets(keep)[..., :places]
-                    used, worth = weights * scale, worth.mul_(scale)
+                    used, worth = (
+                        _dropped(part, piece.targets(keep)[..., :places], ctx.dropout) for part in (weights, worth)
+                    )
                 piece.add(to_values, torch.bmm(used.mT, mine))
                 slopes = worth.sub_(piece.targets(mean)[..., None]).mul_(weights)
                 ctx.scorer.backward(piece, slopes, inputs, to_inputs)
@@ -186,12 +188,18 @@ class _Attend(torch.autograd.Function):
                 used, worth = times[:, here, ..., i], (grad[:, here] * values[:, there]).sum(-1)
                 slopes = used
                 if keep is not None:
-                    scale = keep[:, here, ..., places + i]
-                    used, worth = used * scale, worth.mul_(scale)
+                    used, worth = (
+                        _dropped(part, keep[:, here, ..., places + i], ctx.dropout) for part in (used, worth)
+                    )
                 to_values[:, there].addcmul_(used[..., None], grad[:, here])
                 slopes = worth.sub_(mean[:, here]).mul_(slopes)
                 ctx.scorer.in_time_backward((here, there), slopes, inputs, to_inputs)
-        return None, None, None, None, to_values, *to_inputs
+        return None, None, None, None, None, to_values, *to_inputs
+
+
+def _dropped(part: Tensor, keep: Tensor, dropout: float) -> Tensor:
+    # Of probability 1 nothing is left to scale up.
+    return part * keep / (1 - dropout) if dropout < 1 else torch.zeros_like(part)
 
 
 def _in_time(scorer: Scorer, steps: tuple[int, ...], values: Tensor, inputs: tuple[Tensor, ...]) -> Tensor:

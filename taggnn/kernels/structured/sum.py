@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from taggnn.kernels.operators import Sum
 
-# Frames that one time matrix spans at most; beyond, only its band that is not zero is multiplied: the cost stays linear.
+# Frames that L spans at most; beyond, only its band that is not zero is multiplied, so that the cost for each node does not grow.
+# (G, where it is more than a diagonal, meets one sum for each frame and not each node.)
 _SPAN = 64
 
 
@@ -40,7 +41,9 @@ class StructuredSum(nn.Module):
         self._reads_frames, self._reads_places = bool(whole.any()), bool(local.any())
         self._same_frame = _is_diagonal(whole)
         # A number where every frame has the same weight and no other frame is heard.
-        self._scale = float(local[0, 0]) if torch.equal(local, torch.eye(frames).double() * local[0, 0]) else None
+        self._scale = (
+            float(local[0, 0]) if _is_diagonal(local) and bool((local.diagonal() == local[0, 0]).all()) else None
+        )
         self.band, self._step = _band(local)
         if self.band is not None:
             local = _windows(local, self.band, self._step)
@@ -62,8 +65,14 @@ class StructuredSum(nn.Module):
             wide = torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
             total, whole = frames.sum(2, dtype=wide), self._matrix("whole", wide)
             shared = whole.diagonal()[:, None] * total if self._same_frame else whole @ total
-            shared = (shared if bias is None else shared + bias).to(x.dtype)[:, :, None]
-            return (shared.expand_as(frames) if out is None else out.add_(shared)).flatten(1, 2)
+            shared = (shared if bias is None else shared + bias)[:, :, None]
+            kind = x.dtype if bias is None else torch.promote_types(x.dtype, bias.dtype)
+            if out is None:
+                out = shared.to(kind).expand_as(frames)
+            else:
+                # Rounded to 16 bits once: a node's own value, taken off the sum of its frame, may be most of it.
+                out = out.add_(shared) if wide == x.dtype else (out + shared).to(kind)
+            return out.flatten(1, 2)
         if out is None:
             # Nobody is heard; zeros that depend on x, so that a gradient of zeros arrives and not none.
             out = frames.masked_fill(frames.new_ones((), dtype=torch.bool), 0)
@@ -86,8 +95,8 @@ class StructuredSum(nn.Module):
 
     def _matrix(self, name: str, dtype: torch.dtype) -> Tensor:
         buffer = getattr(self, name)
-        if dtype == torch.float64 and buffer.dtype != dtype:
-            return self._exact[name].to(buffer.device)
+        if torch.finfo(dtype).bits > torch.finfo(buffer.dtype).bits:
+            return self._exact[name].to(buffer.device, dtype)
         return buffer.to(dtype)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
@@ -101,8 +110,9 @@ class StructuredSum(nn.Module):
 
 def _closed_form(family: Sum, clique: bool, reach: int, frames: int, places: int) -> tuple[Tensor, Tensor]:
     """The pair (L, G) of a family. **Shapes:** two (T, T), float64."""
-    one = torch.eye(frames, dtype=torch.float64)
-    apart = (torch.arange(frames)[:, None] - torch.arange(frames)).abs()
+    one = torch.eye(frames, dtype=torch.float64, device="cpu")
+    number = torch.arange(frames, device="cpu")
+    apart = (number[:, None] - number).abs()
     local = ((apart > 0) & (apart <= reach)).double()
     # The clique is everybody less oneself; a self-loop takes the loss back.
     local = local + one * (int(family.self_loops) - int(clique))

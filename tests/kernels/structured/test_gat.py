@@ -36,7 +36,12 @@ def build(conv, topology, grid):
     operator = operators.read(conv)
     clique, reach = TOPOLOGIES[topology]
     frames, height, width = grid
-    return Kernel("structured", operator, gat.StructuredGAT(operator.family, clique, reach, frames, height * width))
+    return Kernel(
+        "structured",
+        operator,
+        gat.StructuredGAT(operator.family, clique, reach, frames, height * width),
+        frames * height * width,
+    )
 
 
 def gradients(kernel, conv, x, back):
@@ -171,3 +176,44 @@ def test_compiled_in_one_graph_for_any_number_of_clips(sorts):
         got, expected = compiled(*inputs, 0.0), module(*inputs, 0.0)
         torch.testing.assert_close(got, expected)
         torch.testing.assert_close(*(torch.autograd.grad(out.square().sum(), inputs) for out in (got, expected)))
+
+
+@pytest.mark.usefixtures("sorts")
+def test_autocast_rounds_nothing_in_between():
+    # The whole step inside: also the way back is computed in full precision.
+    torch.manual_seed(0)
+    module = gat.StructuredGAT(operators.Additive(0.2, True), True, 1, 3, 8)
+    v, s, d = torch.randn(2, 24, 2, 8), torch.randn(2, 24, 2), torch.randn(2, 24, 2)
+    inputs = tuple(part.requires_grad_() for part in (v, s, d))
+    plain = torch.autograd.grad(module(*inputs, 0.0).square().sum(), inputs)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = torch.autograd.grad(module(*inputs, 0.0).square().sum(), inputs)
+    torch.testing.assert_close(mixed, plain, rtol=0, atol=0)
+
+
+def test_autocast_rounds_no_gradient_of_the_scores():
+    torch.manual_seed(0)
+    parts = tuple(torch.randn(*shape, requires_grad=True) for shape in ((6, 2, 4), (1, 2, 4), (1, 2, 4)))
+
+    def gradients():
+        v, source, target = operators._Scores.apply(*parts)
+        return torch.autograd.grad((v.sum(-1) * source + target).square().sum(), parts)
+
+    plain = gradients()
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(gradients(), plain, rtol=0, atol=0)
+
+
+def test_the_scores_by_gradcheck():
+    torch.manual_seed(0)
+    parts = [torch.randn(*s, dtype=torch.float64, requires_grad=True) for s in ((6, 2, 4), (1, 2, 4), (1, 2, 4))]
+    assert torch.autograd.gradcheck(operators._Scores.apply, parts)
+
+
+@pytest.mark.usefixtures("sorts")
+def test_a_second_derivative_is_refused():
+    module = gat.StructuredGAT(operators.Additive(0.2, True), True, 1, 2, 3)
+    v, s, d = (torch.randn(1, 6, 1, *size, requires_grad=True) for size in ((2,), (), ()))
+    (slope,) = torch.autograd.grad(module(v, s, d, 0.0).square().sum(), v, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.sum().backward()

@@ -29,7 +29,8 @@ GRIDS = [((3, 2, 4), 2), ((1, 3, 2), 1), ((4, 1, 1), 2), ((1, 1, 1), 1), ((2, 1,
 def build(conv, topology, grid):
     operator = operators.read(conv)
     frames, *plane = grid
-    return Kernel("structured", operator, StructuredGATv2(operator.family, *TOPOLOGIES[topology], frames, prod(plane)))
+    propagate = StructuredGATv2(operator.family, *TOPOLOGIES[topology], frames, prod(plane))
+    return Kernel("structured", operator, propagate, frames * prod(plane))
 
 
 def gradients(kernel, conv, x, back):

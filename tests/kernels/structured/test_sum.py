@@ -101,9 +101,17 @@ def test_steps_cost_no_more_than_one(monkeypatch):
     assert len(products) <= one + 1
 
 
-def test_the_released_propagation_is_one_pass():
+def test_the_released_propagation_equals_pyg():
     torch.manual_seed(0)
     conv, grid = convs.build("appnp", 4), (4, 2, 2)
     x = torch.randn(2, 16, 4, dtype=torch.float64)
     kernel = kernels.find(conv, parse("clique+chain"), grid, "structured")
     torch.testing.assert_close(kernel(conv, x), kernels.find(conv, parse("clique+chain"), grid, "pyg")(conv, x))
+
+
+def test_a_frame_with_one_large_value_is_rounded_once():
+    # What it hears is the frame's sum without itself: 48 ones, not the rounding of 1048.
+    x = torch.ones(1, 49, 1, dtype=torch.bfloat16)
+    x[0, 0] = 1000
+    got = StructuredSum(FAMILIES["sum"], True, 0, 1, 49)(x, None)
+    assert got[0, 0].item() == 48

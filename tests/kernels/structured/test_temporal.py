@@ -1,4 +1,4 @@
-"""Values, weights and dot products shifted in time equal plain loops over frames, gradients included."""
+"""Values and scores shifted in time equal plain loops over frames, gradients included."""
 
 import pytest
 import torch
@@ -26,14 +26,14 @@ def case(request):
     torch.manual_seed(0)
     frames, reach, itself = request.param
     steps = temporal.offsets(frames, reach, itself)
-    x, y = (torch.randn(2, frames, 3, 2, 4, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    x = torch.randn(2, frames, 3, 2, 4, dtype=torch.float64, requires_grad=True)
     weights = torch.randn(2, frames, 3, 2, len(steps), dtype=torch.float64, requires_grad=True)
     pairs = [(i, t, t + o) for i, o in enumerate(steps) for t in range(frames) if 0 <= t + o < frames]
-    return steps, pairs, weights, x, y
+    return steps, pairs, weights, x
 
 
 def test_shifted_finds_the_frames_around_and_fills_the_rest(case):
-    steps, pairs, _, x, _ = case
+    steps, pairs, _, x = case
     got = temporal.shifted(x, steps, -7.0)
     expected = torch.full_like(got, -7.0)
     for i, here, there in pairs:
@@ -42,7 +42,7 @@ def test_shifted_finds_the_frames_around_and_fills_the_rest(case):
 
 
 def test_weighted_equals_a_loop(case):
-    steps, pairs, weights, x, _ = case
+    steps, pairs, weights, x = case
     expected = torch.zeros_like(x)
     for i, here, there in pairs:
         expected[:, here] += weights[:, here, ..., i, None] * x[:, there]
