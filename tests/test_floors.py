@@ -30,7 +30,7 @@ FLOORS = [
 PLACES = {name: (floor, step) for floor, names in enumerate(FLOORS) for step, name in enumerate(names)}
 IN_STEPS = (2, 4)
 # What implementations share; only the package's own __init__ knows implementations.
-SHARED_BY_KERNELS = ("taggnn.kernels.operators", "taggnn.kernels.kernel")
+SHARED_BY_KERNELS = ("taggnn.kernels.operators", "taggnn.kernels.kernel", "taggnn.kernels.precision")
 
 
 def files():

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from graphs import Graph, Topology, graph
 from taggnn.kernels.operators import Additive, Dot, Dynamic, Family, Max, Sum
+from taggnn.kernels.precision import unrounded
 
 # The size of a tensor that compares targets with sources channel by channel: what a CPU's cache holds (measured), and enough to
 # keep another device busy (not measured).
@@ -59,7 +60,7 @@ class DenseSum(nn.Module):
     def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
         matrix = self._in(x.dtype).expand(x.shape[0], -1, -1)
         # Autocast would round float32 features that no layer rounded.
-        with torch.autocast(x.device.type, enabled=False):
+        with unrounded(x):
             if self._family.teleport is None:
                 out = matrix @ x
             else:
@@ -169,7 +170,7 @@ class DenseAdditive(_Scored):
     """
 
     def forward(self, v: Tensor, s: Tensor, d: Tensor, dropout: float) -> Tensor:
-        with torch.autocast(v.device.type, enabled=False):
+        with unrounded(v):
             source, target = (_wide(part).transpose(1, 2) for part in (s, d))
             scores = F.leaky_relu(target[..., None] + source[:, :, None], self.slope)
             return self._mean(scores, v, dropout)
@@ -187,7 +188,7 @@ class DenseDynamic(_Scored):
     """
 
     def forward(self, l: Tensor, r: Tensor, a: Tensor, dropout: float) -> Tensor:  # noqa: E741
-        with torch.autocast(l.device.type, enabled=False):
+        with unrounded(l):
             source, target = (_wide(part).transpose(1, 2) for part in (l, r))
             parts = _by_targets(self._scores, target.movedim(2, 0), source, (_wide(a),), l.numel())
             return self._mean(torch.cat(list(parts), 2), l, dropout)
@@ -218,7 +219,7 @@ class DenseDot(_Attention):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
         q, k, v = (part.transpose(1, 2) for part in (q, k, v))
-        with torch.autocast(v.device.type, enabled=False):
+        with unrounded(v):
             return self._cleared(F.scaled_dot_product_attention(q, k, v, self.hears, dropout))
 
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from graphs import Chain, Clique, NoEdges, Topology, Union, graph
 from taggnn.kernels.operators import Additive, Dot, Dynamic, Family
+from taggnn.kernels.precision import unrounded
 
 # The narrowest head that the tensor cores' products take.
 _NARROWEST = 16
@@ -68,7 +69,7 @@ class _Flex(nn.Module):
         """**Shapes:** q, k, v (B, N, A, any) -> (B, N, A, D)"""
         self._check(v, dropout)
         q, k, v, width = *(_widened(part) for part in (q, k, v)), v.shape[-1]
-        with torch.autocast(v.device.type, enabled=False):
+        with unrounded(v):
             out = self._kernel()(q, k, v, score, self._mask_on(v.device), scale)
         return out[..., :width].transpose(1, 2)
 

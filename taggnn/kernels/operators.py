@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from taggnn.kernels.precision import unrounded
+
 
 @dataclass(frozen=True)
 class Sum:
@@ -277,7 +279,7 @@ def _gat(conv: nn.Module) -> Operator:
 def _gat_before(conv: nn.Module, x: Tensor) -> Inputs:
     v = conv.lin(x).unflatten(-1, (conv.heads, conv.out_channels))
     # Scores stay in full precision.
-    with torch.autocast(v.device.type, enabled=False):
+    with unrounded(v):
         if torch.compiler.is_compiling():
             source, target = ((v * att).sum(-1) for att in (conv.att_src, conv.att_dst))
         else:
@@ -302,7 +304,7 @@ class _Scores(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor, of_source: Tensor, of_target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         v, source, target = ctx.saved_tensors
-        with torch.autocast(grad.device.type, enabled=False):
+        with unrounded(grad):
             to_v = torch.addcmul(grad, of_source[..., None].to(grad.dtype), source.to(grad.dtype))
             to_v = to_v.addcmul_(of_target[..., None].to(grad.dtype), target.to(grad.dtype))
             # (A, 2, M) @ (A, M, D): one pass over v for both vectors.

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from graphs import Graph, Topology, graph
 from taggnn.kernels.operators import Additive, Dot, Dynamic, Family, Max, Sum
+from taggnn.kernels.precision import unrounded
 
 
 def propagation(family: Family, topology: Topology, grid: Sequence[int]) -> nn.Module:
@@ -111,7 +112,7 @@ class ScatterSum(_Segments):
     def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
         start = out = _wide(x)
         # Autocast would round float32 features that no layer rounded.
-        with torch.autocast(x.device.type, enabled=False):
+        with unrounded(x):
             if self._family.teleport is None:
                 out = self._step(out)
             else:
@@ -147,7 +148,7 @@ class ScatterAdditive(_Segments):
         self.slope = family.slope
 
     def forward(self, v: Tensor, s: Tensor, d: Tensor, dropout: float) -> Tensor:
-        with torch.autocast(v.device.type, enabled=False):
+        with unrounded(v):
             scores = F.leaky_relu(self._heard(_wide(s)) + self._spread(_wide(d)), self.slope)
             return self._mean(scores, self._heard(v), dropout).to(v.dtype)
 
@@ -169,7 +170,7 @@ class ScatterDynamic(_Segments):
         self.slope = family.slope
 
     def forward(self, l: Tensor, r: Tensor, a: Tensor, dropout: float) -> Tensor:  # noqa: E741
-        with torch.autocast(l.device.type, enabled=False):
+        with unrounded(l):
             heard = self._heard(_wide(l))
             scores = (F.leaky_relu(heard + self._spread(_wide(r)), self.slope) * _wide(a)).sum(-1)
             return self._mean(scores, heard, dropout).to(l.dtype)
@@ -191,7 +192,7 @@ class ScatterDot(_Segments):
         super().__init__(one, self_loops=False)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
-        with torch.autocast(v.device.type, enabled=False):
+        with unrounded(v):
             scores = (self._spread(_wide(q) / q.shape[-1] ** 0.5) * self._heard(k)).sum(-1)
             return self._mean(scores, self._heard(v), dropout).to(v.dtype)
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from taggnn.kernels.operators import Dot
+from taggnn.kernels.precision import unrounded
 from taggnn.kernels.structured import temporal
 from taggnn.kernels.structured.softmax import Piece, attend, nobody
 
@@ -36,7 +37,7 @@ class StructuredDot(nn.Module):
         if not self.clique and not self.steps:
             return nobody(q, k, v)
         dtype, wide = v.dtype, torch.promote_types(v.dtype, torch.float32)
-        with torch.autocast(v.device.type, enabled=False):
+        with unrounded(v):
             q, k, v = (part.to(wide).unflatten(1, (self.frames, self.places)) for part in (q, k, v))
             out = attend(_Dots(v.shape[-1] ** -0.5), self.clique, self.steps, dropout, v, (q, k))
         return out.to(dtype).flatten(1, 2)

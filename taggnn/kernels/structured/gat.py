@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from taggnn.kernels.operators import Additive
+from taggnn.kernels.precision import unrounded
 from taggnn.kernels.structured import gat_blocks, gat_explicit, gat_sorted, temporal
 from taggnn.kernels.structured.softmax import nobody
 
@@ -44,7 +45,7 @@ class StructuredGAT(nn.Module):
     def forward(self, v: Tensor, s: Tensor, d: Tensor, dropout: float) -> Tensor:
         kind = torch.promote_types(v.dtype, s.dtype)
         # Scores stay in full precision.
-        with torch.autocast(v.device.type, enabled=False):
+        with unrounded(v):
             wide = torch.promote_types(kind, torch.float32)
             v, s, d = (part.to(wide).unflatten(1, (self.frames, self.places)) for part in (v, s, d))
             if self.clique and self.self_loops and not dropout:
@@ -137,7 +138,7 @@ class _Attend(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         v, s, d, out, a, b, e, f, *more = ctx.saved_tensors
         around, kept = more[: len(ctx.steps)], tuple(more[len(ctx.steps) :])
-        with torch.autocast(grad.device.type, enabled=False):
+        with unrounded(grad):
             mean = (grad * out).sum(-1).transpose(2, 3).contiguous()
             g, c, u, scores, target, *flat = (part.flatten(0, 1) for part in (grad, mean, v, s, d, a, b, e, f))
             if ctx.sorts:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from taggnn.kernels.operators import Dynamic
+from taggnn.kernels.precision import unrounded
 from taggnn.kernels.structured import temporal
 from taggnn.kernels.structured.softmax import Piece, attend, nobody
 
@@ -46,7 +47,7 @@ class StructuredGATv2(nn.Module):
         if not self.clique and not self.steps:
             return nobody(l, r, a)
         dtype, wide = l.dtype, torch.promote_types(l.dtype, torch.float32)
-        with torch.autocast(l.device.type, enabled=False):
+        with unrounded(l):
             l, r = (part.to(wide).unflatten(1, (self.frames, self.places)) for part in (l, r))  # noqa: E741
             a = a.to(wide)
             # A view of l, because Dynamo takes no tensor twice in one call.

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from taggnn.kernels.precision import unrounded
 from taggnn.kernels.structured import temporal
 
 # Weights made at a time, which caches still hold, and those kept for the backward pass: 32 MB in float32.
@@ -166,7 +167,7 @@ class _Attend(torch.autograd.Function):
         # Node by node everything is written; what all nodes share is added up.
         to_values = empty(values)
         to_inputs = tuple(empty(part) if part.shape == values.shape else torch.zeros_like(part) for part in inputs)
-        with torch.autocast(grad.device.type, enabled=False):
+        with unrounded(grad):
             # What a weight is worth is measured from the mean over the row.
             mean = (grad * out).sum(-1)
             total = level.logsumexp(-1) if ctx.clique and level is not None else None

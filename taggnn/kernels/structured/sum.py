@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from taggnn.kernels.operators import Sum
+from taggnn.kernels.precision import unrounded
 
 # Frames that L spans at most; beyond, only its band that is not zero is multiplied, so that the cost for each node does not grow.
 # (G, where it is more than a diagonal, meets one sum for each frame and not each node.)
@@ -54,7 +55,7 @@ class StructuredSum(nn.Module):
 
     def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
         # Autocast would round float32 features that no layer rounded.
-        with torch.autocast(x.device.type, enabled=False):
+        with unrounded(x):
             return self._summed(x, bias)
 
     def _summed(self, x: Tensor, bias: Tensor | None) -> Tensor:
