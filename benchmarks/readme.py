@@ -77,7 +77,7 @@ def collected(folder: Path) -> dict[str, list[tuple[Path, Results]]]:
         ValueError: a file is no result of this version, or there is none.
     """
     found: dict[str, list[tuple[Path, Results]]] = {"latency": [], "head": [], "scaling": []}
-    for path in sorted(folder.glob("*.json"), key=lambda path: (not path.name.startswith("cpu"), path.name)):
+    for path in sorted(folder.glob("*.json"), key=lambda path: (not path.name.startswith("cpu"), path.stem)):
         results = program.read(path)
         if results.get("kind") not in found:
             raise ValueError(f"{path} has kind {results.get('kind')!r}, possible: {', '.join(found)}")
@@ -109,7 +109,7 @@ def section(found: dict[str, list[tuple[Path, Results]]], results: Path, readme:
                 )
     everything = [result for files in found.values() for _, result in files]
     if all(result["settings"]["device"] == "cpu" for result in everything):
-        parts.append("Not yet measured on a GPU.")
+        parts.append("Not yet measured on GPU.")
     return "\n\n".join([*parts, *support()])
 
 
