@@ -78,6 +78,11 @@ def test_any_slope_and_scores_of_exactly_zero(slope, loops, sorts):
     x[:, ::3] = 0
     check(conv, "clique+chain", grid, x)
     check(conv, "clique+chain", grid, torch.zeros_like(x))
+    # Every score at the kink, in the frame and along the chain, and all values apart.
+    with torch.no_grad():
+        conv.att_src.zero_()
+        conv.att_dst.zero_()
+    check(conv, "clique+chain", grid, torch.randn_like(x))
 
 
 @pytest.mark.parametrize("loops", [True, False], ids=["loops", "no-loops"])
