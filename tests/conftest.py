@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import re
 import wave
 from dataclasses import dataclass
@@ -32,6 +33,21 @@ def loops(grid, spatial=True, reach=1):
                 edges.append((i, j))
                 kinds.append(1)
     return torch.tensor(edges, dtype=torch.long).reshape(-1, 2).T, torch.tensor(kinds, dtype=torch.long)
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """A folder of real data by its name, below the folder that the variable TAGGNN_REAL_DATA names; skips where it is not there."""
+
+    def find(name):
+        root = os.environ.get("TAGGNN_REAL_DATA")
+        if not root:
+            pytest.skip("needs real data: set TAGGNN_REAL_DATA to the folder that holds them")
+        if not (Path(root) / name).is_dir():
+            pytest.skip(f"needs real data: no folder {name} in TAGGNN_REAL_DATA {root}")
+        return Path(root) / name
+
+    return find
 
 
 class Composition(nn.Module):
