@@ -37,7 +37,7 @@ def loops(grid, spatial=True, reach=1):
 
 @pytest.fixture(scope="session")
 def real_data():
-    """A folder of real data by its name, below the folder that the variable TAGGNN_REAL_DATA names; skips where it is not there."""
+    """A folder of real data by its name, inside the folder that TAGGNN_REAL_DATA names; skips where there is none."""
 
     def find(name):
         root = os.environ.get("TAGGNN_REAL_DATA")
