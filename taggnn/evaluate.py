@@ -31,6 +31,7 @@ def main(arguments: Sequence[str]) -> None:
     _check_source(given)
     device = terminal.device(given.device)
     loaded = checkpoint.load(given.checkpoint, given.dataset)
+    loaded.recogniser.check_device(device)
     print(loaded.recogniser.describe())
     data, remark = _data(given, loaded)
     clips = getattr(data, f"{given.split}_clips")

@@ -3,6 +3,7 @@
 Axes: B clips, C channels, T frames, H W token grid or, for clips, pixels; K classes.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from graphs import Topology
 from taggnn import backbones, heads
 from taggnn.backbones.tokens import checked_size
+from taggnn.kernels import CUDA_ONLY, IMPLS
 from taggnn.layers import GraphLayer
 
 Grid = tuple[int, int, int]
@@ -73,6 +75,19 @@ class Recogniser(nn.Module):
         self.head.resize(grid)
         self.clip, self.grid = clip, grid
         self.found["resized"] = f"clip {_by(clip)} -> grid {_by(grid)}"
+
+    def check_device(self, device: torch.device | str) -> None:
+        """Refuses a device that an implementation of its graph layers cannot compute on, before any clip is read.
+
+        Raises:
+            ValueError: the implementation is for CUDA, and the device is another.
+        """
+        impls = {layer.kernel.impl for layer in self.head.modules() if isinstance(layer, GraphLayer)}
+        # Triton's interpreter computes on the CPU, for tests.
+        stuck = sorted(impls & set(CUDA_ONLY)) if not os.environ.get("TRITON_INTERPRET") else []
+        if torch.device(device).type != "cuda" and stuck:
+            possible = ", ".join(["auto", *(impl for impl in IMPLS if impl not in CUDA_ONLY)])
+            raise ValueError(f"impl {stuck[0]} computes on CUDA, and this runs on {device}; possible here: {possible}")
 
     def describe(self) -> str:
         """What was found when the model was built, one line a fact."""

@@ -25,6 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     files = list(_files(given.files))
     device = terminal.device(given.device)
     loaded = checkpoint.load(given.checkpoint, given.dataset)
+    loaded.recogniser.check_device(device)
     loaded.recogniser.to(device)
     bad = 0
     for path in files:

@@ -42,13 +42,14 @@ def main(arguments: Sequence[str]) -> None:
     data.setup()
     # Every model is built once before any of them is trained: a wrong option of the last one is told now.
     heads = list(dict.fromkeys((settings.head, *settings.compare)))
+    # Likewise a device that is not there, a precision that it has not, or an implementation that it cannot compute.
+    device = _trainer(settings).strategy.root_device
     for head in heads:
         # A run that goes on has its weights in its checkpoint.
         weights = settings.backbone.weights if folder is None and head == settings.head else None
         built = _task(settings, data, head, weights).model
+        built.check_device(device)
         print(built.describe() if head == settings.head else f"beside    {built.found['head']}")
-    # Likewise a device that is not there, or a precision that it has not.
-    _trainer(settings)
 
     folder = folder or new_folder(Path(settings.runs) / (settings.recipe or "run"))
     print(f"run       {folder}", flush=True)

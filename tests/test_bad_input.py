@@ -108,6 +108,7 @@ def test_class_folder_in_val_that_train_lacks(train_refused, videos, tmp_path):
         (["--tag.topology", "cliqe"], "unknown topology 'cliqe'; did you mean 'clique'?"),
         (["--tag.graph_activation", "gelo"], "unknown activation 'gelo'; did you mean 'gelu'"),
         (["--tag.impl", "fast"], "unknown implementation 'fast'"),
+        pytest.param(["--tag.impl", "flex"], "impl flex computes on CUDA, and this runs on cpu", marks=NO_CUDA),
         (["--tag.encoder_heads", "5"], "an encoder of 64 channels cannot have 5 attention heads"),
         (["--backbone.name", "smal"], "unknown backbone 'smal'; did you mean 'small'?"),
         (["--backbone.options", "{widht: 2}"], "unknown option of backbone small 'widht'; did you mean 'width'?"),

@@ -30,6 +30,7 @@ IMPLS: dict[str, str] = {
     "flex": "FlexAttention with a block mask; CUDA",
     "triton": "fused attention over frames and their neighbours; CUDA",
 }
+CUDA_ONLY = ("flex", "triton")
 
 
 def find(conv: nn.Module, topology: Topology, grid: Sequence[int], impl: str = "auto") -> nn.Module:
