@@ -42,12 +42,17 @@ class ClipList:
         classes: class names; the position is the label.
         source: the list file or folder that the rows come from, for messages.
         missing: names of the rows that were left out because their file does not exist.
+        missing_labels: their labels, so that a class whose every clip is missing can be named.
     """
 
     clips: tuple[Clip, ...]
     classes: tuple[str, ...]
     source: str
     missing: tuple[str, ...] = ()
+    missing_labels: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        assert len(self.missing) == len(self.missing_labels), "each missing row has a label"
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -60,6 +65,17 @@ class ClipList:
         """Number of clips of each class, in the order of ``classes``."""
         tally = Counter(clip.label for clip in self.clips)
         return [tally[label] for label in range(len(self.classes))]
+
+    @property
+    def listed(self) -> int:
+        """Number of clips that the source lists, the missing ones with them."""
+        return len(self.clips) + len(self.missing)
+
+    @property
+    def listed_counts(self) -> list[int]:
+        """Number of listed clips of each class, the missing ones with them, in the order of ``classes``."""
+        absent = Counter(self.missing_labels)
+        return [here + absent[label] for label, here in enumerate(self.counts)]
 
 
 @dataclass(frozen=True)
@@ -170,7 +186,13 @@ def _locate(root: Path, source: Path, rows: Sequence[Row], classes: tuple[str, .
         )
     if not clips:
         raise FileNotFoundError(f"{source}: none of the {len(rows)} listed files exists under {root}")
-    return ClipList(tuple(clips), classes, str(source), tuple(row.given for row in absent))
+    return ClipList(
+        tuple(clips),
+        classes,
+        str(source),
+        tuple(row.given for row in absent),
+        tuple(row.label for row in absent),
+    )
 
 
 def _name(path: Path, root: Path) -> str:

@@ -129,7 +129,7 @@ def hold_out(clips: ClipList, fraction: float, seed: int) -> tuple[ClipList, Cli
     if not held:
         raise ValueError(f"{clips.source}: too few clips to hold some out: every class has one; give another list")
     stay = replace(clips, clips=tuple(clip for clip in clips if clip not in held))
-    return stay, replace(clips, clips=tuple(clip for clip in clips if clip in held), missing=())
+    return stay, replace(clips, clips=tuple(clip for clip in clips if clip in held), missing=(), missing_labels=())
 
 
 def _needed(only: str, given: Sequence[str], classes_unknown: bool) -> list[str]:

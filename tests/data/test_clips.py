@@ -69,6 +69,9 @@ def test_all_missing_files_are_gathered(tmp_path):
     found = read_clips(tmp_path, tmp_path / "list.txt", missing="skip")
     assert [clip.name for clip in found] == ["there.mp4"]
     assert found.missing == tuple(f"gone{number}.mp4" for number in range(7))
+    assert found.missing_labels == (0,) * 7
+    assert (len(found), found.listed) == (1, 8)
+    assert (found.counts, found.listed_counts) == ([0, 1], [7, 1])
     assert found.classes == ("0", "1")
 
 

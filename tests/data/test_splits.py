@@ -1,5 +1,7 @@
 """Where the three splits come from, and what is done when one is absent."""
 
+from dataclasses import replace
+
 import pytest
 
 from taggnn.data.clips import Clip, ClipList
@@ -201,6 +203,13 @@ def test_holding_out_leaves_one_and_takes_one_where_it_can():
     assert (stay.counts, held.counts) == ([1], [1])
     with pytest.raises(ValueError, match="list: too few clips"):
         hold_out(clip_list([1, 1]), 0.5, seed=0)
+
+
+def test_what_is_held_out_of_a_partial_list_lacks_nothing():
+    whole = replace(clip_list([4]), missing=("gone",), missing_labels=(0,))
+    stay, held = hold_out(whole, 0.5, seed=0)
+    assert (len(stay), stay.listed) == (2, 3)
+    assert (len(held), held.listed) == (2, 2)
 
 
 def test_holding_out_changes_little_when_a_clip_is_lost():
