@@ -55,6 +55,12 @@ class Backbone:
         source: where the code or the structure comes from.
         paper: link.
         weights: what ``weights=`` accepts and where it comes from.
+        sampling: how the weights' clips were taken from a video: "8 x 8 at 30 fps" is 8 frames, every 8th of 30 a second;
+            empty where that is not published.
+        parameters: millions of parameters as published, classifier included; ``None``: not published.
+        gmacs: thousands of millions of multiply-adds for one clip as published, likewise.
+        figures: where the two come from.
+        figures_clip: (T, H, W) of the clip that ``gmacs`` counts; ``None``: ``clip``.
     """
 
     name: str
@@ -68,29 +74,38 @@ class Backbone:
     source: str
     paper: str
     weights: str
+    sampling: str = ""
+    parameters: float | None = None
+    gmacs: float | None = None
+    figures: str = ""
+    figures_clip: Grid | None = None
 
 
-# Frames of a training clip, C, and the grid at that clip; height, width, mean and std come with torchvision's weights.
+# Frames of a training clip, their rate, C, and the grid at that clip; the other figures come with torchvision's weights.
 _R2PLUS1D, _S3D = "https://arxiv.org/abs/1711.11248", "https://arxiv.org/abs/1712.04851"
 _SWIN, _MVIT = "https://arxiv.org/abs/2106.13230", "https://arxiv.org/abs/2104.11227"
 _TORCHVISION = {
-    "r3d_18": (16, 512, (2, 7, 7), _R2PLUS1D),
-    "mc3_18": (16, 512, (16, 7, 7), _R2PLUS1D),
-    "r2plus1d_18": (16, 512, (2, 7, 7), _R2PLUS1D),
-    "s3d": (64, 1024, (8, 7, 7), _S3D),
-    "mvit_v1_b": (16, 768, (8, 7, 7), _MVIT),
-    "mvit_v2_s": (16, 768, (8, 7, 7), "https://arxiv.org/abs/2112.01526"),
-    "swin3d_t": (32, 768, (16, 7, 7), _SWIN),
-    "swin3d_s": (32, 768, (16, 7, 7), _SWIN),
-    "swin3d_b": (32, 1024, (16, 7, 7), _SWIN),
+    "r3d_18": (16, 15, 512, (2, 7, 7), _R2PLUS1D),
+    "mc3_18": (16, 15, 512, (16, 7, 7), _R2PLUS1D),
+    "r2plus1d_18": (16, 15, 512, (2, 7, 7), _R2PLUS1D),
+    "s3d": (64, 15, 1024, (8, 7, 7), _S3D),
+    "mvit_v1_b": (16, 7.5, 768, (8, 7, 7), _MVIT),
+    "mvit_v2_s": (16, 7.5, 768, (8, 7, 7), "https://arxiv.org/abs/2112.01526"),
+    "swin3d_t": (32, 15, 768, (16, 7, 7), _SWIN),
+    "swin3d_s": (32, 15, 768, (16, 7, 7), _SWIN),
+    "swin3d_b": (32, 15, 1024, (16, 7, 7), _SWIN),
 }
+# torchvision counts these two families for clips of 16 frames, half and a quarter of what they were trained with.
+_COUNTED_FOR_16 = ("s3d", "swin3d_t", "swin3d_s", "swin3d_b")
 
 
 def _torchvision(name: str) -> Backbone:
     """A row for one of torchvision's builders; of one that is newer than the table, C and the grid stay unstated."""
     official = models.get_model_weights(name)
     preset = official.DEFAULT.transforms()
-    frames, channels, grid, paper = _TORCHVISION.get(name, (16, None, None, "see torchvision's documentation"))
+    unstated = (16, None, None, None, "see torchvision's documentation")
+    frames, rate, channels, grid, paper = _TORCHVISION.get(name, unstated)
+    meta = official.DEFAULT.meta
     return Backbone(
         name=name,
         builder=partial(torchvision3d.features, name),
@@ -103,6 +118,11 @@ def _torchvision(name: str) -> Backbone:
         source=f"torchvision.models.video.{name}",
         paper=paper,
         weights=f"default, {', '.join(official.__members__)} (download.pytorch.org), or a local state dict",
+        sampling=f"{frames} x 1 at {rate} fps" if rate else "",
+        parameters=meta["num_params"] / 1e6,
+        gmacs=meta["_ops"],
+        figures=f"torchvision's documentation of {official.DEFAULT}",
+        figures_clip=(16, *preset.crop_size) if name in _COUNTED_FOR_16 else None,
     )
 
 
@@ -121,6 +141,7 @@ def _r2plus1d34(name: str, frames: int, file: str) -> Backbone:
         source="https://github.com/moabitcoin/ig65m-pytorch",
         paper="https://arxiv.org/abs/1905.00561",
         weights=f"a local file: {file} of {r2plus1d34.RELEASES}, or a TAG-Head checkpoint",
+        sampling=f"{frames} x 1 at the video's own rate",
     )
 
 
