@@ -17,10 +17,10 @@ from taggnn.data.clips import existing_root
 from taggnn.data.datamodule import ClipData
 from taggnn.data.folders import read as read_folders
 from taggnn.data.folders import subfolders
-from taggnn.predictions import Predictions, Skipped, write_predictions, write_skipped
+from taggnn.predictions import write_predictions, write_skipped
 from taggnn.report import write_report, write_results
 from taggnn.run_folder import new_folder
-from taggnn.scoring import graph_effect, score
+from taggnn.scoring import Scored, score
 
 # Rows of the per-class table on the screen; the report has all of them.
 TABLE = 20
@@ -37,14 +37,17 @@ def main(arguments: Sequence[str]) -> None:
     clips = getattr(data, f"{given.split}_clips")
     loader = data.eval_dataloader(given.split)
     started = time.perf_counter()
-    predictions, loss, skipped = score(loaded.recogniser, loader, clips, given.split, device)
+    scored = score(loaded.recogniser, loader, clips, given.split, device, given.graph_effect)
     seconds = time.perf_counter() - started
     folder = Path(given.out) if given.out else new_folder(Path("runs") / "evaluate")
-    write_skipped(folder / "skipped.csv", skipped)
+    predictions = scored.predictions
+    write_skipped(folder / "skipped.csv", scored.skipped)
     if predictions is None:
         raise ValueError(f"none of the {len(clips)} clips could be read; see {folder / 'skipped.csv'}")
     write_predictions(folder / "predictions.csv", predictions)
-    scores = metrics.summarise(predictions.probabilities, predictions.labels, skipped=len(skipped), loss=loss)
+    scores = metrics.summarise(
+        predictions.probabilities, predictions.labels, skipped=len(scored.skipped), loss=scored.loss
+    )
     results = {
         "title": f"evaluation of {Path(given.checkpoint).name}",
         "subtitle": f"{clips.source}, {len(clips)} clips, {given.split}",
@@ -54,12 +57,11 @@ def main(arguments: Sequence[str]) -> None:
         "durations": {given.split: seconds},
         "notes": [*remark, *data.splits.notes],
     }
-    effect = graph_effect(loaded.recogniser, loader, device) if given.graph_effect else None
-    if effect is not None:
-        results["graph_effect"] = effect
+    if scored.graph_effect is not None:
+        results["graph_effect"] = scored.graph_effect
     write_results(folder, results)
     report = write_report(folder)
-    _print(scores, predictions, skipped, effect, folder, report)
+    _print(scores, scored, folder, report)
 
 
 def parser() -> Parser:
@@ -148,16 +150,10 @@ def _numbered_folders(given: Namespace, count: int) -> tuple[str, list[str], str
     return folder, names, said
 
 
-def _print(
-    scores: metrics.Scores,
-    predictions: Predictions,
-    skipped: list[Skipped],
-    effect: dict | None,
-    folder: Path,
-    report: Path,
-) -> None:
+def _print(scores: metrics.Scores, scored: Scored, folder: Path, report: Path) -> None:
+    predictions, effect = scored.predictions, scored.graph_effect
     low, high = metrics.wilson(scores.top1, scores.clips)
-    print(f"\nclips     {scores.clips} measured" + (f", {len(skipped)} could not be read" if skipped else ""))
+    print(f"\nclips     {scores.clips} measured" + (f", {scores.skipped} could not be read" if scores.skipped else ""))
     print(f"top-1     {scores.top1:.4f}   (95 % interval {low:.3f} to {high:.3f})")
     print(f"top-5     {scores.top5:.4f}" if scores.top5 is not None else "top-5     not stated: five classes or fewer")
     print(f"mca       {scores.mca:.4f}   mean over the {scores.classes_counted} of {scores.classes} classes that occur")

@@ -25,7 +25,7 @@ from taggnn.history import History
 from taggnn.predictions import read_skipped, write_predictions, write_skipped
 from taggnn.report import read_results, write_report, write_results
 from taggnn.run_folder import new_folder
-from taggnn.scoring import graph_effect, score
+from taggnn.scoring import score
 from taggnn.task import RecognitionTask
 
 
@@ -149,16 +149,16 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path) -> dict
     best = checkpoint.load(folder / "best.ckpt")
     device = task.device if task.device.type != "meta" else torch.device("cpu")
     started = time.perf_counter()
-    predictions, loss, skipped = score(best.recogniser, data.test_dataloader(), data.test_clips, "test", device)
-    effect = graph_effect(best.recogniser, data.test_dataloader(), device)
+    scored = score(best.recogniser, data.test_dataloader(), data.test_clips, "test", device, graph_effect=True)
     tested = time.perf_counter() - started
-    skipped = [*task.skipped.values(), *skipped]
-    write_skipped(folder / "skipped.csv", skipped)
+    predictions = scored.predictions
+    write_skipped(folder / "skipped.csv", [*task.skipped.values(), *scored.skipped])
     if predictions is None:
         raise ValueError(f"none of the test clips could be used; see {folder / 'skipped.csv'}")
     write_predictions(folder / "predictions.csv", predictions)
-    left_out = sum(clip.split == "test" for clip in skipped)
-    scores = metrics.summarise(predictions.probabilities, predictions.labels, skipped=left_out, loss=loss)
+    scores = metrics.summarise(
+        predictions.probabilities, predictions.labels, skipped=len(scored.skipped), loss=scored.loss
+    )
     trained = sum(row["seconds"] for row in history.rows)
     parameters = sum(parameter.numel() for parameter in best.recogniser.head.parameters())
     results = {
@@ -182,8 +182,8 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path) -> dict
         "durations": {"train": trained, "test": tested},
         "notes": [*data.splits.notes],
     }
-    if effect is not None:
-        results["graph_effect"] = effect
+    if scored.graph_effect is not None:
+        results["graph_effect"] = scored.graph_effect
     write_results(folder, results)
     return results
 

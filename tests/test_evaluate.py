@@ -6,6 +6,7 @@ import torch
 
 import taggnn.evaluate
 from taggnn import checkpoint, metrics
+from taggnn.data.dataset import ClipDataset
 from taggnn.predictions import read_predictions, read_skipped
 
 
@@ -80,6 +81,18 @@ def test_predictions_alone_give_the_same_figures(evaluated):
     again = metrics.summarise(predictions.probabilities, predictions.labels, skipped=5)
     stated = json.loads((folder / "results.json").read_text())["scores"]["test"]
     assert {**again.as_dict(), "loss": None} == pytest.approx({**stated, "loss": None})
+
+
+def test_each_clip_is_loaded_once_for_scores_and_graph(trained, videos, program, tmp_path, monkeypatch):
+    loaded, load = [], ClipDataset.__getitem__
+    monkeypatch.setattr(
+        ClipDataset, "__getitem__", lambda self, key: loaded.append(self.clips[key[0]].name) or load(self, key)
+    )
+    words = ["--checkpoint", trained[0] / "best.ckpt", "--data.root", videos, "--data.workers", "0"]
+    ended = program(taggnn.evaluate, *words, "--out", tmp_path)
+    assert ended.code == 0, ended.err
+    assert "graph     without its edges" in ended.out
+    assert len(loaded) == len(set(loaded)) == 13
 
 
 def test_another_split(evaluate):

@@ -9,7 +9,7 @@ from taggnn.data.clips import Clip, ClipList
 from taggnn.heads import PoolHead, TagHead
 from taggnn.model import Recogniser
 from taggnn.predictions import Skipped
-from taggnn.scoring import graph_effect, score
+from taggnn.scoring import score
 
 GRID = (4, 7, 7)
 
@@ -41,6 +41,10 @@ def clip_list(count, classes=5):
     return ClipList(clips, tuple(f"class {k}" for k in range(classes)), "list")
 
 
+def effect_of(built, given):
+    return score(built, given, clip_list(20), "test", graph_effect=True).graph_effect
+
+
 def test_score_keeps_the_lists_order_and_names_what_was_left_out():
     built = recogniser(PoolHead(16, GRID, 5)).train()
     given = batches((2, 1))
@@ -54,28 +58,31 @@ def test_score_keeps_the_lists_order_and_names_what_was_left_out():
     given[0]["skipped"] = [("clip 1", "/videos/1.mp4", "truncated")]
     nothing = {"clip": torch.empty(0), "label": torch.empty(0, dtype=torch.long), "index": torch.empty(0)}
     given.append({**nothing, "skipped": [("clip 4", "/videos/4.mp4", "no video in it")]})
-    predictions, loss, skipped = score(built, given, clip_list(5), "test")
+    found = score(built, given, clip_list(5), "test")
+    predictions = found.predictions
     assert not built.training
     assert predictions.names == ["clip 2", "clip 3"]
     assert predictions.paths == ["/videos/2.mp4", "/videos/3.mp4"]
     assert predictions.labels.tolist() == [2, 3]
-    assert skipped == [
+    assert found.graph_effect is None
+    assert found.skipped == [
         Skipped("clip 1", "/videos/1.mp4", "test", "truncated"),
         Skipped("clip 4", "/videos/4.mp4", "test", "no video in it"),
     ]
     with torch.no_grad():
         logits = torch.cat([built(batch["clip"])[0] for batch in given[:2]])
     torch.testing.assert_close(predictions.probabilities, logits.softmax(-1))
-    assert loss == pytest.approx(float(F.cross_entropy(logits, torch.tensor([2, 3]))))
+    assert found.loss == pytest.approx(float(F.cross_entropy(logits, torch.tensor([2, 3]))))
 
 
 def test_score_without_a_readable_clip():
     given = batches((1,))
     given[0].update(label=torch.empty(0, dtype=torch.long), skipped=[("clip 0", "/videos/0.mp4", "empty")])
-    predictions, loss, skipped = score(recogniser(PoolHead(16, GRID, 5)), given, clip_list(1), "val")
-    assert predictions is None
-    assert loss != loss
-    assert [clip.reason for clip in skipped] == ["empty"]
+    found = score(learned(), given, clip_list(1), "val", graph_effect=True)
+    assert found.predictions is None
+    assert found.loss != found.loss
+    assert [clip.reason for clip in found.skipped] == ["empty"]
+    assert found.graph_effect is None
 
 
 @pytest.mark.parametrize(
@@ -89,11 +96,7 @@ def test_score_without_a_readable_clip():
     ids=["pool", "no-edges", "appnp-no-edges", "no-layers"],
 )
 def test_a_head_without_a_graph_has_no_effect_to_measure(head):
-    assert graph_effect(recogniser(head), batches()) is None
-
-
-def test_no_clip_no_effect():
-    assert graph_effect(recogniser(TagHead(16, GRID, 5, encoder_layers=0)), []) is None
+    assert effect_of(recogniser(head), batches()) is None
 
 
 def released():
@@ -107,7 +110,7 @@ def learned():
 
 
 def test_the_released_head_hardly_listens_to_its_graph_and_a_learned_one_does():
-    faithful, modern = graph_effect(released(), batches()), graph_effect(learned(), batches())
+    faithful, modern = effect_of(released(), batches()), effect_of(learned(), batches())
     assert 0 < faithful["relative_logits"] < 1e-3
     assert modern["relative_logits"] > 1e-2
 
@@ -118,7 +121,7 @@ def test_the_effect_is_the_difference_to_the_same_weights_without_edges():
     bare = recogniser(TagHead(16, GRID, 5, encoder_layers=1, encoder_heads=4, conv="gat", topology="none"))
     bare.load_state_dict(built.state_dict())
     given = batches((3, 2, 3))
-    effect = graph_effect(built, given)
+    effect = effect_of(built, given)
     with torch.no_grad():
         kept = torch.cat([built.eval()(batch["clip"])[0] for batch in given])
         without = torch.cat([bare.eval()(batch["clip"])[0] for batch in given])
@@ -132,12 +135,27 @@ def test_the_effect_is_the_difference_to_the_same_weights_without_edges():
     }
 
 
+def test_one_pass_equals_the_two_separate_ones():
+    built, given, asked = learned(), batches((3, 2, 3)), []
+    ask = built.backbone.register_forward_hook(lambda *_: asked.append(1))
+    # A generator can be gone through but once.
+    both = score(built, (batch for batch in given), clip_list(8), "test", graph_effect=True)
+    assert len(asked) == len(given)
+    ask.remove()
+    alone = score(built, given, clip_list(8), "test")
+    assert torch.equal(both.predictions.probabilities, alone.predictions.probabilities)
+    assert both.predictions.names == alone.predictions.names
+    assert (both.loss, both.skipped) == (alone.loss, alone.skipped)
+    kept = both.predictions.probabilities.argmax(1)
+    assert both.graph_effect["top1_with"] == float((kept == both.predictions.labels).double().mean())
+
+
 def test_measuring_leaves_the_model_as_it_was():
     built = learned().eval()
     before = {key: value.clone() for key, value in built.state_dict().items()}
     with torch.no_grad():
         logits = built(batches()[0]["clip"])[0]
-        graph_effect(built, batches())
+        effect_of(built, batches())
         assert torch.equal(built(batches()[0]["clip"])[0], logits)
     assert str(built.head.topology) == "clique+chain"
     assert all(torch.equal(built.state_dict()[key], value) for key, value in before.items())

@@ -14,6 +14,7 @@ import torch
 
 import taggnn.train
 from taggnn import config
+from taggnn.data.dataset import ClipDataset
 from taggnn.predictions import read_predictions, read_skipped
 
 FILES = "config.yaml metrics.csv best.ckpt last.ckpt predictions.csv skipped.csv results.json report.html confusion.png"
@@ -212,7 +213,7 @@ def test_interrupt_while_the_baseline_trains(tiny, trained, program, tmp_path):
 
 
 def test_interrupt_before_the_test_clips_forgets_no_bad_clip(tiny, trained, program, tmp_path, monkeypatch):
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
@@ -220,8 +221,16 @@ def test_interrupt_before_the_test_clips_forgets_no_bad_clip(tiny, trained, prog
         ended = program(taggnn.train, "--config", tiny, "--runs", tmp_path, "--compare", "[]")
     assert ended.code == 1
     folder = Path(re.search(r"--resume (.+)$", ended.err)[1])
+    loaded, load = [], ClipDataset.__getitem__
+    monkeypatch.setattr(
+        ClipDataset, "__getitem__", lambda self, key: loaded.append(self.clips[key[0]].name) or load(self, key)
+    )
     assert program(taggnn.train, "--resume", folder).code == 0
     _same(folder, trained[0])
+    # Scores and the graph's effect come from one pass.
+    assert "graph_effect" in json.loads((folder / "results.json").read_text())
+    assert len(loaded) == len(set(loaded)) == 13
+    assert all(name.startswith("test/") for name in loaded)
 
 
 def test_disk_full_while_saving(tiny, trained, program, tmp_path, monkeypatch):
