@@ -1,5 +1,6 @@
 """An open video file: its one video stream, when each of its frames is shown, and all its frames in that order."""
 
+import hashlib
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ MAX_SIDE = 16384
 MAX_PIXELS = 2**27
 # Packets up to this many bytes stay in memory between finding the times and decoding; above it the file is read twice.
 MAX_KEPT_BYTES = 2**26
+NO_FRAME = "no frame in its video stream"
 
 
 class VideoError(ValueError):
@@ -56,20 +58,23 @@ class Container:
     Args:
         path: the file.
         threads: decoder threads.
+        fingerprint: keep a hash of the packets while they are first gone through, see ``fingerprint()``.
 
     Raises:
         VideoError: on entering, when the file is missing, empty, no video or too large; later, when it is damaged.
         ImportError: PyAV is not installed.
     """
 
-    def __init__(self, path: str | os.PathLike[str], threads: int = 1):
+    def __init__(self, path: str | os.PathLike[str], threads: int = 1, fingerprint: bool = False):
         self.path = os.fspath(path)
         self.threads = threads
+        self._hash = hashlib.blake2b(digest_size=16) if fingerprint else None
         self._av = import_av()
         self._container: Any = None
         self._stream: Any = None
         self._kept: list[Any] | None = None
         self._fresh = True
+        self._hashed = False
         self._broken = ""
 
     def __enter__(self) -> "Container":
@@ -86,6 +91,18 @@ class Container:
 
     def error(self, reason: str) -> VideoError:
         return VideoError(self.path, reason)
+
+    def codec(self) -> tuple[str, int, int]:
+        """Name of the codec, and width and height of the pictures as they are stored."""
+        context = self._stream.codec_context
+        return context.name, context.width, context.height
+
+    def fingerprint(self) -> str:
+        """A hash of all coded pictures, known after ``timeline``: equal for equal video in whatever container.
+
+        Titles, dates, sound and the kind of container do not change it; coding the video anew does.
+        """
+        return self._hash.hexdigest()
 
     def timeline(self) -> Timeline:
         """Finds when the frames are shown from the packets alone, without decoding a picture.
@@ -106,7 +123,7 @@ class Container:
                 lengths.append(packet.duration or 0)
         damage = self._damage(len(pts))
         if not pts:
-            raise self.error(damage or "no frame in its video stream")
+            raise self.error(damage or NO_FRAME)
 
         stamps = pts if None not in pts else dts
         times = self._seconds(stamps)
@@ -232,6 +249,8 @@ class Container:
             self._close()
             self._open()
         self._fresh = False
+        # Only the first time: a second reading would add the same packets again.
+        hashed, self._hashed = None if self._hashed else self._hash, True
         kept: list[Any] | None = []
         size = 0
         try:
@@ -248,6 +267,8 @@ class Container:
                     kept = None
                 if kept is not None:
                     kept.append(packet)
+                if hashed is not None:
+                    hashed.update(packet)
                 yield packet
         except self._av.FFmpegError as error:
             self._broken = f"reading stopped ({error.strerror})"
