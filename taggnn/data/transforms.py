@@ -16,6 +16,8 @@ from torchvision.transforms.v2 import functional
 
 RELEASED_MEAN = (0.45, 0.45, 0.45)
 RELEASED_STD = (0.225, 0.225, 0.225)
+# RandAugment counts strength in this many steps.
+STRONGEST = 30
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class Transform:
     Source: the released TAG-Head recipe (https://arxiv.org/abs/2604.11498): in training a flip with probability 0.5
     and a random square crop of 0.5 to 1 of the area resized to 112, at test the central 112 x 112, on frames whose short
     side the decoder has made 128; (x / 255 - 0.45) / 0.225. RandAugment (https://arxiv.org/abs/1909.13719), colour jitter
-    and random erasing (https://arxiv.org/abs/1708.04896) are options and off by default.
+    and random erasing (https://arxiv.org/abs/1708.04896) are options and off by default. None of RandAugment's operations
+    mirrors a picture; what it moves in from outside the frame has the mean colour.
 
     In training, in this order: crop and resize, flip, RandAugment, colour jitter, grey, normalise, erase. At test:
     central crop, grey, normalise; frames smaller than the crop are first enlarged to cover it. Cropping and resizing
@@ -36,12 +39,13 @@ class Transform:
     Args:
         size: side of the output in pixels, or (height, width).
         train: whether to draw at random; False is the fixed transform of evaluation.
-        flip: probability of a horizontal flip; 0 where left and right matter.
+        flip: probability of a horizontal flip; ``draw`` tells whether it happened, for labels that know left from right.
         scale: smallest and largest part of the frame's area that a training crop covers.
         ratio: smallest and largest distortion of a training crop's aspect (width over height) against the output's; (1,
             1) distorts nothing.
         randaugment: number of RandAugment operations on a training clip; 0 for none.
         magnitude: strength of the RandAugment operations, 0 to 30.
+        magnitude_std: deviation of that strength, drawn anew for each operation and cut to 0 .. 30; 0 for none.
         jitter: largest relative change of brightness, contrast and saturation, from 0 (none) to 1; hue changes by a
             tenth of it.
         erase: probability that one rectangle of a training clip (2 to 33 % of the area, all frames alike) is set to the
@@ -66,6 +70,7 @@ class Transform:
     ratio: Sequence[float] = (1.0, 1.0)
     randaugment: int = 0
     magnitude: int = 9
+    magnitude_std: float = 0.0
     jitter: float = 0.0
     erase: float = 0.0
     grey: bool = False
@@ -91,10 +96,11 @@ class Transform:
             raise ValueError(f"transform option scale={self.scale}: expected 0 < smallest <= largest <= 1")
         if not 0 < self.ratio[0] <= self.ratio[1]:
             raise ValueError(f"transform option ratio={self.ratio}: expected 0 < smallest <= largest")
-        if self.randaugment < 0 or not 0 <= self.magnitude <= 30:
+        if self.randaugment < 0 or not 0 <= self.magnitude <= STRONGEST or not self.magnitude_std >= 0:
             raise ValueError(
-                f"transform options randaugment={self.randaugment}, magnitude={self.magnitude}: "
-                "expected a number of operations from 0 and a magnitude from 0 to 30"
+                f"transform options randaugment={self.randaugment}, magnitude={self.magnitude}, magnitude_std="
+                f"{self.magnitude_std}: expected a number of operations from 0, a magnitude from 0 to {STRONGEST} and a "
+                "deviation from 0"
             )
         if min(self.std) <= 0:
             raise ValueError(f"transform option std={self.std}: must be above 0")
@@ -111,6 +117,17 @@ class Transform:
             frames: the decoded frames.
             seed: integer from 0 that all random draws follow from; the global random streams stay untouched.
         """
+        return self.draw(frames, seed)[0]
+
+    def draw(self, frames: np.ndarray | Tensor, seed: int = 0) -> tuple[Tensor, bool]:
+        """Transforms one clip and tells whether it was flipped, so that the label can follow.
+
+        Args:
+            frames: the decoded frames.
+            seed: as in a call.
+
+        **Shapes:** uint8 (T, H, W, 3) -> float32 (3, T, h, w), and a bool
+        """
         frames = torch.as_tensor(frames)
         if frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or 0 in frames.shape:
             raise ValueError(f"frames {frames.dtype} {tuple(frames.shape)}: expected uint8 (T, H, W, 3)")
@@ -119,14 +136,17 @@ class Transform:
         if self.stretch:
             frames = stretched(frames, self.size, keep=self.train)
         if not self.train:
-            return self._normalised(central(frames, self.size))
-        before, after = _steps(self)
+            return self._normalised(central(frames, self.size)), False
+        crop, colour, erase = _steps(self)
         with torch.random.fork_rng(devices=[]):
             # Not torch.manual_seed: that would reseed every accelerator too.
             torch.default_generator.manual_seed(seed)
-            clip = self._normalised(before(frames))
+            frames = crop(frames)
+            # Nothing is drawn for a flip that cannot be.
+            flipped = self.flip > 0 and bool(torch.rand(1) < self.flip)
+            clip = self._normalised(colour(functional.horizontal_flip(frames) if flipped else frames))
             # (3, T, h, w): the rectangle is the same in all channels, and so may the leading axes be.
-            return after(clip)
+            return erase(clip), flipped
 
     def _normalised(self, frames: Tensor) -> Tensor:
         clip = _normalise(_grey(frames, self.grey), self.mean, self.std)
@@ -166,24 +186,41 @@ def stretched(frames: Tensor, size: Sequence[int], keep: bool) -> Tensor:
     return functional.resize(frames, [round(h * k), round(w * k)], antialias=True)
 
 
+class _RandAugment(v2.Transform):
+    """RandAugment with a strength of its own for each operation."""
+
+    def __init__(self, operations: int, magnitude: int, deviation: float, fill: Sequence[float]) -> None:
+        super().__init__()
+        self.operations, self.magnitude, self.deviation = operations, magnitude, deviation
+        bilinear = v2.InterpolationMode.BILINEAR
+        self.of_strength = [
+            v2.RandAugment(1, strength, STRONGEST + 1, interpolation=bilinear, fill=list(fill))
+            for strength in range(STRONGEST + 1)
+        ]
+
+    def forward(self, frames: Tensor) -> Tensor:
+        for _ in range(self.operations):
+            strength = self.magnitude
+            if self.deviation:
+                strength += round(float(torch.randn(())) * self.deviation)
+            frames = self.of_strength[min(max(strength, 0), STRONGEST)](frames)
+        return frames
+
+
 @lru_cache(maxsize=16)
-def _steps(transform: Transform) -> tuple[v2.Compose, v2.Transform]:
-    """The random steps on uint8 pictures, and the one on normalised ones."""
+def _steps(transform: Transform) -> tuple[v2.Transform, v2.Transform, v2.Transform]:
+    """The random steps before and behind the flip on uint8 pictures, and the one on normalised ones."""
     (h, w), (low, high) = transform.size, transform.ratio
-    before: list[v2.Transform] = [
-        v2.RandomResizedCrop((h, w), scale=transform.scale, ratio=(low * w / h, high * w / h), antialias=True)
-    ]
-    if transform.flip:
-        before.append(v2.RandomHorizontalFlip(transform.flip))
+    crop = v2.RandomResizedCrop((h, w), scale=transform.scale, ratio=(low * w / h, high * w / h), antialias=True)
+    colour: list[v2.Transform] = [v2.Identity()]
     if transform.randaugment:
-        before.append(
-            v2.RandAugment(transform.randaugment, transform.magnitude, interpolation=v2.InterpolationMode.BILINEAR)
-        )
+        mean = [round(255 * min(max(m, 0), 1)) for m in transform.mean]
+        colour.append(_RandAugment(transform.randaugment, transform.magnitude, transform.magnitude_std, mean))
     if transform.jitter:
         strength = transform.jitter
-        before.append(v2.ColorJitter(strength, strength, strength, hue=strength / 10))
-    after = v2.RandomErasing(transform.erase, value=0.0) if transform.erase else v2.Identity()
-    return v2.Compose(before), after
+        colour.append(v2.ColorJitter(strength, strength, strength, hue=strength / 10))
+    erase = v2.RandomErasing(transform.erase, value=0.0) if transform.erase else v2.Identity()
+    return crop, v2.Compose(colour), erase
 
 
 def _grey(frames: Tensor, grey: bool) -> Tensor:

@@ -4,10 +4,11 @@ import json
 
 import pytest
 import torch
+from torchvision.transforms import v2
 
 from taggnn.data.transforms import Transform, stretched
 
-EVERYTHING = {"randaugment": 2, "jitter": 0.4, "erase": 1.0, "grey": True}
+EVERYTHING = {"randaugment": 2, "magnitude_std": 0.5, "jitter": 0.4, "erase": 1.0, "grey": True}
 
 
 def frames(count=3, height=40, width=56, seed=0):
@@ -91,6 +92,49 @@ def test_half_of_the_clips_are_flipped():
     assert 15 < flipped < 45
 
 
+def test_a_draw_tells_of_its_flip():
+    transform = Transform(size=20, train=True, flip=0.5)
+    told = []
+    for seed in range(40):
+        clip, flipped = transform.draw(ramps(), seed)
+        assert flipped == bool(clip[0, 0].diff(dim=1).mean() < 0)
+        assert torch.equal(clip, transform(ramps(), seed))
+        told.append(flipped)
+    assert len(set(told)) == 2
+    assert transform.draw(ramps(), 0)[1] is told[0]
+
+
+def test_what_is_never_flipped_says_so():
+    assert not any(Transform(size=8, train=True, flip=0.0).draw(ramps(), seed)[1] for seed in range(9))
+    assert Transform(size=8, flip=1.0).draw(ramps())[1] is False
+
+
+@pytest.mark.parametrize("deviation", [0.0, 6.0])
+def test_randaugment_draws_a_strength_for_each_operation_where_asked(deviation, monkeypatch):
+    used = []
+    forward = v2.RandAugment.forward
+    monkeypatch.setattr(v2.RandAugment, "forward", lambda self, x: used.append(self.magnitude) or forward(self, x))
+    transform = Transform(size=12, train=True, randaugment=3, magnitude=28, magnitude_std=deviation)
+    for seed in range(20):
+        transform(frames(), seed)
+    assert len(used) == 60
+    assert max(used) == (30 if deviation else 28)
+    assert min(used) < 22 if deviation else min(used) == 28
+    assert len(set(used[:3])) > 1 if deviation else True
+
+
+def test_randaugment_fills_with_the_mean():
+    white = torch.full((1, 24, 24, 3), 255, dtype=torch.uint8)
+    least = {
+        round(
+            float(Transform(size=24, train=True, randaugment=1, magnitude=30, mean=0.45, std=1.0)(white, seed).min()), 3
+        )
+        for seed in range(60)
+    }
+    # Moved pictures show 115 / 255 at the border; solarised ones are black, and others stay bright.
+    assert round(115 / 255 - 0.45, 3) in least
+
+
 @pytest.mark.parametrize("size", [(20, 20), (10, 30), (30, 10)])
 def test_a_crop_of_ratio_one_distorts_nothing(size):
     for seed in range(5):
@@ -148,6 +192,7 @@ def test_frames_may_be_numpy():
         ({"ratio": (2.0, 1.0)}, "ratio="),
         ({"randaugment": -1}, "randaugment=-1"),
         ({"magnitude": 31}, "magnitude=31"),
+        ({"magnitude_std": -1.0}, "magnitude_std=-1.0"),
         ({"std": 0.0}, "std="),
     ],
 )
