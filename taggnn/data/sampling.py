@@ -1,10 +1,11 @@
 """Which frames of a clip a model sees: callables ``(n, generator) -> indices (T,)``.
 
-With a ``torch.Generator`` a sampler draws as in training; without one it is the fixed choice of evaluation. Every
-sampler returns exactly ``frames`` indices in ascending order, whatever the length of the clip, and refuses a clip
-without frames.
+With a ``torch.Generator`` a sampler draws as in training; without one it is the fixed choice of evaluation, made from the
+whole clip whatever ``jitter`` and ``scale`` say. Every sampler returns exactly ``frames`` indices in ascending order,
+whatever the length of the clip, and refuses a clip without frames.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -24,7 +25,7 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True)
 class Uniform:
-    """Spreads the frames evenly from the first to the last, the same in training and evaluation.
+    """Spreads the frames evenly from the first to the last; without options the same in training and evaluation.
 
     Source: the released code of TAG-Head (https://arxiv.org/abs/2604.11498), which samples so in training too.
 
@@ -33,23 +34,45 @@ class Uniform:
     computed as ``numpy.linspace(0, n - 1, T)`` in float64 and cut to integers. A clip with fewer than T frames repeats
     frames, each about equally often.
 
+    In training ``jitter`` J moves every index by itself [ours], and the indices are sorted:
+
+    .. math:: i_t' = \\lfloor i_t + 1/2 + J s u_t \\rfloor, \\quad s = (n - 1) / (T - 1), \\quad u_t \\sim U[-1/2, 1/2)
+
+    cut to 0 .. n - 1. A clip with at most T frames stays as it is.
+
     Args:
         frames: T, how many indices to return.
+        jitter: J, the part of the distance s between neighbours within which an index moves, 0 (default) to 1.
+        scale: smallest and largest part of the clip's length that is looked at in training, at a random place; never
+            fewer than T frames where the clip has them. (1, 1) (default) for the whole clip.
 
     **Shapes**: n -> (T,)
 
     Raises:
-        ValueError: ``frames`` below 1, or a clip without frames.
+        ValueError: an option out of range, or a clip without frames.
     """
 
     frames: int
+    jitter: float = 0.0
+    scale: tuple[float, float] = (1.0, 1.0)
 
     def __post_init__(self):
         _at_least_one("frames", self.frames)
+        _check_scale(self)
+        if not 0 <= self.jitter <= 1:
+            raise ValueError(f"jitter {self.jitter}: possible are 0 to 1, a part of the distance between frames")
 
     def __call__(self, n: int, generator: torch.Generator | None = None) -> list[int]:
         _at_least_one("n", n)
-        return np.linspace(0, n - 1, self.frames).astype(np.int64).tolist()
+        first, n = _piece(n, self, generator)
+        place = np.linspace(0, n - 1, self.frames).astype(np.int64)
+        if generator is not None and self.jitter and n > self.frames > 1:
+            distance = (n - 1) / (self.frames - 1)
+            moved = torch.rand(self.frames, generator=generator, dtype=torch.float64, device=generator.device)
+            # From the middle of each frame's time, so that no direction is favoured.
+            moved = place + 0.5 + self.jitter * distance * (moved.cpu().numpy() - 0.5)
+            place = np.sort(np.floor(moved).clip(0, n - 1).astype(np.int64))
+        return (first + place).tolist()
 
 
 @dataclass(frozen=True)
@@ -66,26 +89,30 @@ class RandomInSegment:
 
     Args:
         frames: T, how many segments.
+        scale: smallest and largest part of the clip's length that is looked at in training, as of ``Uniform``.
 
     **Shapes**: n -> (T,)
 
     Raises:
-        ValueError: ``frames`` below 1, or a clip without frames.
+        ValueError: an option out of range, or a clip without frames.
     """
 
     frames: int
+    scale: tuple[float, float] = (1.0, 1.0)
 
     def __post_init__(self):
         _at_least_one("frames", self.frames)
+        _check_scale(self)
 
     def __call__(self, n: int, generator: torch.Generator | None = None) -> list[int]:
         _at_least_one("n", n)
+        first, n = _piece(n, self, generator)
         if generator is None:
             # Integer arithmetic: floor(n (t + 1/2) / T) without a rounding error.
             return [n * (2 * t + 1) // (2 * self.frames) for t in range(self.frames)]
         place = torch.rand(self.frames, generator=generator, dtype=torch.float64, device=generator.device).tolist()
         # n (t + u) may round up to n (t + 1): the last index of the clip is the bound.
-        return [min(int(n * (t + u) / self.frames), n - 1) for t, u in enumerate(place)]
+        return [first + min(int(n * (t + u) / self.frames), n - 1) for t, u in enumerate(place)]
 
 
 @dataclass(frozen=True)
@@ -148,6 +175,47 @@ def build(name: str, frames: int, **options: Any) -> Sampler:
         if option not in fields:
             raise unknown("option", option, fields, where=f"sampler {name!r}")
     return SAMPLERS[name](frames, **options)
+
+
+def training(name: str, frames: int, jitter: float, scale: Sequence[float], **options: Any) -> Sampler:
+    """Makes the sampler of training: as ``build``, with jitter and crops in time where the sampler has them.
+
+    Args:
+        name: a key of ``SAMPLERS``.
+        frames: T.
+        jitter: ``data.temporal_jitter``, see ``Uniform``.
+        scale: ``data.temporal_scale``, see ``Uniform``.
+        **options: further fields of that sampler.
+
+    Raises:
+        ValueError: as ``build``, and where the sampler draws at random already what is asked for.
+    """
+    if jitter and name != "uniform":
+        raise ValueError(
+            f"temporal_jitter {jitter}: possible with sampling uniform; {name!r} draws its frames at random already"
+        )
+    if tuple(scale) != (1, 1) and name == "dense":
+        raise ValueError(
+            f"temporal_scale {list(scale)}: possible with sampling uniform or segment; 'dense' draws its window at random already"
+        )
+    asked = {"jitter": jitter} if name == "uniform" else {}
+    asked |= {"scale": tuple(scale)} if name != "dense" else {}
+    return build(name, frames, **asked, **options)
+
+
+def _piece(n: int, sampler: Uniform | RandomInSegment, generator: torch.Generator | None) -> tuple[int, int]:
+    """First frame and length of the piece of a clip to look at."""
+    low, high = sampler.scale
+    if generator is None or low == 1:
+        return 0, n
+    part, place = torch.rand(2, generator=generator, dtype=torch.float64, device=generator.device).tolist()
+    length = max(round(n * (low + (high - low) * part)), min(n, sampler.frames))
+    return min(int(place * (n - length + 1)), n - length), length
+
+
+def _check_scale(sampler: Uniform | RandomInSegment) -> None:
+    if len(sampler.scale) != 2 or not 0 < sampler.scale[0] <= sampler.scale[1] <= 1:
+        raise ValueError(f"scale {sampler.scale}: expected 0 < smallest <= largest <= 1, parts of the clip's length")
 
 
 def _at_least_one(what: str, value: int) -> None:

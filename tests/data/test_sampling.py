@@ -6,12 +6,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taggnn.data.sampling import SAMPLERS, Dense, RandomInSegment, Uniform, build
+from taggnn.data.sampling import SAMPLERS, Dense, RandomInSegment, Uniform, build, training
 
 quick = settings(derandomize=True, max_examples=150, deadline=None, database=None)
 lengths = st.integers(1, 3000)
 counts = st.integers(1, 70)
-samplers = st.one_of(counts.map(Uniform), counts.map(RandomInSegment), st.builds(Dense, counts, st.integers(1, 9)))
+scales = st.tuples(st.floats(0.01, 1), st.floats(0.01, 1)).map(lambda pair: tuple(sorted(pair)))
+samplers = st.one_of(
+    st.builds(Uniform, counts, st.floats(0, 1), scales),
+    st.builds(RandomInSegment, counts, scales),
+    st.builds(Dense, counts, st.integers(1, 9)),
+)
 generators = st.one_of(st.none(), st.integers(0, 2**31).map(lambda seed: torch.Generator().manual_seed(seed)))
 
 
@@ -33,6 +38,82 @@ def test_uniform_is_the_released_rule_with_and_without_generator(frames, n, gene
     assert indices == [int(place) for place in np.linspace(0, n - 1, frames)]
     assert indices[0] == 0
     assert frames == 1 or indices[-1] == n - 1
+
+
+@quick
+@given(counts, lengths, st.floats(0, 1), scales)
+def test_evaluation_knows_neither_jitter_nor_crops(frames, n, jitter, scale):
+    assert Uniform(frames, jitter, scale)(n) == Uniform(frames)(n)
+    assert RandomInSegment(frames, scale)(n) == RandomInSegment(frames)(n)
+
+
+@quick
+@given(counts, lengths, st.floats(0, 1), st.integers(0, 2**31))
+def test_jitter_moves_no_index_further_than_asked(frames, n, jitter, seed):
+    plain = Uniform(frames)(n)
+    moved = Uniform(frames, jitter)(n, torch.Generator().manual_seed(seed))
+    # Half a distance to each side, one frame for the rounding, one where sorting swapped neighbours.
+    most = jitter * (n - 1) / max(frames - 1, 1) / 2 + 1
+    assert all(abs(a - b) <= most for a, b in zip(plain, moved, strict=True))
+    if n <= frames:
+        assert moved == plain
+
+
+def test_jitter_reaches_every_frame_and_favours_no_side():
+    generator = torch.Generator().manual_seed(0)
+    drawn = np.array([Uniform(5, jitter=1.0)(41, generator) for _ in range(2000)])
+    assert set(drawn.ravel()) == set(range(41))
+    assert abs(drawn[:, 1:-1].mean(0) - [10, 20, 30]).max() < 0.3
+    assert np.all(np.diff(drawn) >= 0)
+
+
+def test_jitter_leaves_no_trace_where_it_is_off():
+    generator = torch.Generator().manual_seed(0)
+    assert Uniform(5)(41, generator) == Uniform(5)(41)
+    assert torch.equal(generator.get_state(), torch.Generator().manual_seed(0).get_state())
+
+
+@quick
+@given(counts, lengths, scales, st.integers(0, 2**31))
+def test_a_crop_in_time_is_as_long_as_asked(frames, n, scale, seed):
+    indices = Uniform(max(frames, 2), scale=scale)(n, torch.Generator().manual_seed(seed))
+    length = indices[-1] - indices[0] + 1
+    least, most = (max(round(n * part), min(n, max(frames, 2))) for part in scale)
+    assert least <= length <= most
+
+
+@pytest.mark.parametrize("kind", [Uniform, RandomInSegment])
+def test_crops_in_time_lie_anywhere(kind):
+    generator = torch.Generator().manual_seed(0)
+    drawn = [kind(4, scale=(0.5, 0.5))(20, generator) for _ in range(500)]
+    assert {index for indices in drawn for index in indices} == set(range(20))
+    assert all(indices[-1] - indices[0] < 10 for indices in drawn)
+    assert {indices[0] for indices in drawn} >= set(range(11))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"jitter": 1.5}, r"jitter 1\.5: possible are 0 to 1"),
+        ({"jitter": -0.1}, "jitter -0.1"),
+        ({"scale": (0.0, 1.0)}, "scale"),
+        ({"scale": (0.9, 0.5)}, "expected 0 < smallest <= largest <= 1"),
+        ({"scale": (0.5, 1.5)}, "scale"),
+    ],
+)
+def test_impossible_jitter_and_crops_are_refused(words, message):
+    with pytest.raises(ValueError, match=message):
+        build("uniform", 4, **words)
+
+
+def test_what_is_random_already_is_not_jittered():
+    assert training("uniform", 4, 0.5, [0.8, 1]) == Uniform(4, 0.5, (0.8, 1))
+    assert training("segment", 4, 0.0, [0.8, 1]) == RandomInSegment(4, (0.8, 1))
+    assert training("dense", 4, 0.0, [1.0, 1.0], stride=3) == Dense(4, 3)
+    with pytest.raises(ValueError, match=r"temporal_jitter 0\.5: possible with sampling uniform; 'segment' draws"):
+        training("segment", 4, 0.5, (1, 1))
+    with pytest.raises(ValueError, match=r"temporal_scale \[0\.5, 1\]: possible with sampling uniform or segment"):
+        training("dense", 4, 0, (0.5, 1))
 
 
 def test_uniform_repeats_frames_of_a_short_clip_evenly():
@@ -77,7 +158,11 @@ def test_dense_is_centred_in_evaluation_and_moves_in_training():
     assert {Dense(4)(10, generator)[0] for _ in range(200)} == set(range(7))
 
 
-@pytest.mark.parametrize("sampler", [RandomInSegment(6), Dense(6, 2)], ids=["segment", "dense"])
+@pytest.mark.parametrize(
+    "sampler",
+    [RandomInSegment(6), Dense(6, 2), Uniform(6, 1.0), Uniform(6, scale=(0.5, 1.0))],
+    ids=["segment", "dense", "jitter", "scale"],
+)
 def test_chance_comes_from_the_given_generator_only(sampler):
     before = torch.random.get_rng_state()
     first, again = (sampler(500, torch.Generator().manual_seed(3)) for _ in range(2))
@@ -109,7 +194,7 @@ def test_build_finds_samplers_by_name():
 def test_build_refuses_what_it_does_not_know():
     with pytest.raises(ValueError, match="unknown sampler 'unifrom'; did you mean 'uniform'"):
         build("unifrom", 8)
-    with pytest.raises(ValueError, match=r"sampler 'uniform': unknown option 'stride'.*Possible: none"):
+    with pytest.raises(ValueError, match=r"sampler 'uniform': unknown option 'stride'.*Possible: jitter, scale"):
         build("uniform", 8, stride=2)
     with pytest.raises(ValueError, match="stride must be 1 or more, not 0"):
         build("dense", 8, stride=0)
