@@ -1,24 +1,55 @@
 """In which order, and with which random draws, an epoch goes through the clips; and how to go on in the middle of one."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler
 
+from taggnn.names import unknown
 
-def seed_of(seed: int, epoch: int, index: int) -> int:
-    """The seed of everything random about one clip in one epoch: a hash of the three numbers, below 2**63.
+Balance = Literal["none", "sqrt", "class"]
+# A class of n clips is drawn in proportion to n to this power.
+_POWERS = {"none": 1.0, "sqrt": 0.5, "class": 0.0}
+_GOLDEN = (5**0.5 - 1) / 2
+
+
+def seed_of(seed: int, epoch: int, index: int, occurrence: int = 0) -> int:
+    """The seed of everything random about one clip in one epoch: a hash of the numbers, below 2**63.
 
     Args:
         seed: the run's seed, from 0.
         epoch: from 0.
         index: the clip's place in its list; -1 stands for the order of the epoch.
+        occurrence: how often the clip came before in this epoch, where clips are drawn more than once.
     """
     # index + 1: SeedSequence wants numbers from 0.
-    state = np.random.SeedSequence([seed, epoch, index + 1]).generate_state(1, np.uint64)
+    numbers = [seed, epoch, index + 1, *([occurrence] if occurrence else [])]
+    state = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
     return int(state[0]) >> 1
+
+
+def class_shares(labels: Sequence[int], balance: Balance) -> dict[int, float]:
+    """The part of an epoch that each class has, for the classes that have clips.
+
+    Source: Kang et al., Decoupling representation and classifier, https://arxiv.org/abs/1910.09217, equation 1; square
+    root: Mahajan et al., https://arxiv.org/abs/1805.00932. Formula: ``p_c = n_c ** q / sum_i n_i ** q`` with n_c clips of
+    class c, and q = 1 ("none"), 1/2 ("sqrt") or 0 ("class": every class equally likely).
+
+    Args:
+        labels: the class of every clip.
+        balance: how.
+
+    Raises:
+        ValueError: an unknown balance.
+    """
+    if balance not in _POWERS:
+        raise unknown("balance", balance, _POWERS)
+    weights = {label: count ** _POWERS[balance] for label, count in sorted(Counter(labels).items())}
+    total = sum(weights.values())
+    return {label: weight / total for label, weight in weights.items()}
 
 
 class SeededSampler(Sampler[tuple[int, int]]):
@@ -27,17 +58,40 @@ class SeededSampler(Sampler[tuple[int, int]]):
     Since the seed travels with the index, what a clip looks like does not depend on the number of loader workers or on
     what ran before, and an epoch can be entered in the middle.
 
+    With ``balance`` an epoch is as long as before, but rare classes are drawn more often than they occur
+    (``class_shares``) [ours]: each class gets its share of every epoch to within one clip, and exactly over many epochs; and
+    its clips are gone through in passes, each in an order of its own and carried on in the next epoch, so that no clip of a
+    class comes again before all of them have come. A clip that comes twice in an epoch has another seed each time.
+
     Args:
         length: number of clips.
         seed: the run's seed, from 0.
         shuffle: whether each epoch has an order of its own; False keeps the list's order.
+        labels: the class of every clip; needed to balance.
+        balance: how classes share an epoch; "none" shows every clip once.
+
+    Raises:
+        ValueError: a negative seed, an unknown balance, or one without labels or shuffling.
     """
 
-    def __init__(self, length: int, seed: int = 0, shuffle: bool = False):
+    def __init__(
+        self,
+        length: int,
+        seed: int = 0,
+        shuffle: bool = False,
+        labels: Sequence[int] | None = None,
+        balance: Balance = "none",
+    ):
         if seed < 0:
             raise ValueError(f"seed {seed}: must be 0 or more")
         self.length, self.seed, self.shuffle = length, seed, shuffle
         self.epoch, self.position = 0, 0
+        self.shares: dict[int, float] | None = None
+        if balance != "none":
+            if labels is None or len(labels) != length or not shuffle:
+                raise ValueError(f"balance {balance!r}: needs shuffling and the label of each of the {length} clips")
+            self.shares = class_shares(labels, balance)
+            self.clips_of = {label: np.flatnonzero(np.equal(labels, label)).tolist() for label in self.shares}
 
     def set_epoch(self, epoch: int) -> None:
         """Moves to the beginning of an epoch; leaves the position alone where that epoch is the present one."""
@@ -53,13 +107,46 @@ class SeededSampler(Sampler[tuple[int, int]]):
         return self.length
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        epoch = self.epoch
-        order = range(self.length)
+        epoch, position = self.epoch, self.position
+        order: Sequence[int] = range(self.length) if self.shares is None else self._drawn(epoch)
         if self.shuffle:
-            generator = torch.Generator().manual_seed(seed_of(self.seed, epoch, -1))
-            order = torch.randperm(self.length, generator=generator).tolist()
-        for index in order[self.position :]:
-            yield index, seed_of(self.seed, epoch, index)
+            mixed = torch.randperm(self.length, generator=_generator(seed_of(self.seed, epoch, -1))).tolist()
+            order = [order[place] for place in mixed]
+        came = Counter(order[:position])
+        for index in order[position:]:
+            yield index, seed_of(self.seed, epoch, index, came[index])
+            came[index] += 1
+
+    def _drawn(self, epoch: int) -> list[int]:
+        """The clips of an epoch, class by class."""
+        drawn: list[int] = []
+        counts, before = self._counts(epoch)
+        for label, count, first in zip(self.clips_of, counts, before, strict=True):
+            clips = self.clips_of[label]
+            for number in range(first // len(clips), -(-(first + count) // len(clips))):
+                # One pass over the class; the seeds of clips have an index from 0 where this has -1.
+                generator = _generator(seed_of(self.seed, number, -1, label + 1))
+                order = torch.randperm(len(clips), generator=generator).tolist()
+                start = number * len(clips)
+                drawn += [clips[place] for place in order[max(first - start, 0) : first + count - start]]
+        return drawn
+
+    def _counts(self, epoch: int) -> tuple[list[int], list[int]]:
+        """How many clips of each class an epoch draws, and how many all epochs before it drew.
+
+        Systematic sampling: the classes lie one behind the other on a line as long as the epoch, and a clip is drawn at
+        every whole number from an offset on. The offset walks by the golden ratio, which fills [0, 1) most evenly.
+        """
+        ends = np.cumsum([0.0, *self.shares.values()]) * self.length
+        ends[-1] = self.length
+        start = seed_of(self.seed, 0, -1) / 2**63
+        offsets = (start + _GOLDEN * np.arange(epoch + 1)) % 1
+        counts = np.diff(np.floor(ends + offsets[:, None]).astype(np.int64), axis=1)
+        return counts[-1].tolist(), counts[:-1].sum(0).tolist()
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 class ResumableLoader(DataLoader):
