@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
 from taggnn import metrics, model
+from taggnn.mixing import CLIP_PLACES, Mixing
 from taggnn.predictions import Skipped
 
 
@@ -29,8 +30,10 @@ class Optimisation:
         schedule_step: change the rate after each "step" (default) or "epoch" (released).
         warmup_epochs: epochs in which the rate rises linearly from zero (default 0).
         label_smoothing: share of the target spread over all classes (default 0).
-        mixup: alpha of MixUp (https://arxiv.org/abs/1710.09412), two clips blended with a share from Beta(alpha, alpha); 0
-            (default) for none.
+        mixup: alpha of MixUp, two clips blended with a share from Beta(alpha, alpha); 0 (default) for none (mixing.py).
+        cutmix: alpha of CutMix, a box through all frames taken from another clip; 0 (default) for none.
+        mix_prob: probability that a batch is mixed at all (default 1).
+        mix_switch: where both are on, the probability that a mixed batch is cut and not blended (default 0.5).
         gradient_clip: largest norm of the gradient; 0 (default) leaves it alone.
     """
 
@@ -44,7 +47,15 @@ class Optimisation:
     warmup_epochs: float = 0.0
     label_smoothing: float = 0.0
     mixup: float = 0.0
+    cutmix: float = 0.0
+    mix_prob: float = 1.0
+    mix_switch: float = 0.5
     gradient_clip: float = 0.0
+
+    @property
+    def mixing(self) -> Mixing:
+        """How batches are mixed."""
+        return Mixing(self.mixup, self.cutmix, self.mix_prob, self.mix_switch)
 
 
 class RecognitionTask(pl.LightningModule):
@@ -108,13 +119,11 @@ class RecognitionTask(pl.LightningModule):
         if not len(batch["label"]):
             return None
         clip, labels, smoothing = batch["clip"], batch["label"], self.optimisation.label_smoothing
-        if self.optimisation.mixup:
-            clip, target = mixed(clip, labels, self.optimisation.mixup, len(self.hparams["spec"]["classes"]))
-            logits = self(clip)
-            loss = F.cross_entropy(logits, target, label_smoothing=smoothing)
-        else:
-            logits = self(clip)
-            loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        if mixing := self.optimisation.mixing:
+            clip, labels = mixing(clip, labels, len(self.hparams["spec"]["classes"]), CLIP_PLACES)
+        logits = self(clip)
+        # Mixed labels are smoothed as single ones are: (1 - e) y + e / K.
+        loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
         self._seen += len(logits)
         self._losses.append(float(loss.detach()) * len(logits))
         self.log("loss", loss, prog_bar=True, logger=False, batch_size=len(logits))
@@ -178,29 +187,6 @@ class RecognitionTask(pl.LightningModule):
     def _note_skipped(self, batch: dict, split: str) -> None:
         for name, path, reason in batch["skipped"]:
             self.skipped.setdefault(f"{split}/{name}", Skipped(name, path, split, reason))
-
-
-def mixed(clip: Tensor, labels: Tensor, alpha: float, classes: int) -> tuple[Tensor, Tensor]:
-    """Blends each clip with another of the batch, and their labels alike.
-
-    Source: MixUp, https://arxiv.org/abs/1710.09412. Formula: ``x = l x_i + (1 - l) x_j``, ``l`` from Beta(alpha, alpha), one
-    for each clip.
-
-    Args:
-        clip: the batch.
-        labels: its classes.
-        alpha: the larger, the more even the blends.
-        classes: K.
-
-    **Shapes:** clip (B, 3, T, H, W) -> the same; labels (B,) -> target (B, K)
-    """
-    share = torch.distributions.Beta(alpha, alpha).sample(labels.shape).to(clip)
-    partner = torch.randperm(len(labels), device=clip.device)
-    target = F.one_hot(labels, classes).to(clip)
-    weight = share.view(-1, 1, 1, 1, 1)
-    return weight * clip + (1 - weight) * clip[partner], share[:, None] * target + (1 - share[:, None]) * target[
-        partner
-    ]
 
 
 def rate(epoch: float, epochs: int, settings: Optimisation) -> float:

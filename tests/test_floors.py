@@ -23,7 +23,7 @@ FLOORS = [
     [
         *("arguments", "environment", "run_folder", "terminal"),
         *("metrics", "pictures", "page", "predictions", "history", "report"),
-        *("model", "task", "checkpoint", "scoring", "config"),
+        *("model", "mixing", "task", "checkpoint", "scoring", "config"),
     ],
     ["train", "evaluate", "predict"],
 ]

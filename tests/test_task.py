@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from taggnn.mixing import CLIP_PLACES
 from taggnn.model import Recogniser
-from taggnn.task import Optimisation, RecognitionTask, mixed, rate
+from taggnn.task import Optimisation, RecognitionTask, rate
 
 SPEC = {
     "backbone": {"name": "small", "width": 4},
@@ -239,18 +240,14 @@ def test_gradient_clip(limit, expected):
     assert float(built.model.head.classifier.bias.grad[0]) == pytest.approx(expected, rel=1e-4)
 
 
-def test_mixed_blends_clips_and_labels_with_the_same_share():
-    torch.manual_seed(0)
-    clip = torch.eye(4).view(4, 1, 1, 2, 2).expand(4, 3, 1, 2, 2).clone()
-    blended, target = mixed(clip, torch.arange(4), alpha=0.5, classes=4)
-    # Clip i is the i-th unit vector, and so is its label: blended alike they stay equal.
-    torch.testing.assert_close(blended[:, 0].flatten(1), target)
-    torch.testing.assert_close(target.sum(1), torch.ones(4))
-    assert (target.count_nonzero(1) > 1).any()
-
-
-def test_mixed_of_one_clip_is_that_clip():
-    clip = torch.rand(1, 3, 2, 3, 4)
-    blended, target = mixed(clip, torch.tensor([2]), alpha=0.3, classes=5)
-    torch.testing.assert_close(blended, clip)
-    torch.testing.assert_close(target, torch.eye(5)[[2]])
+@pytest.mark.parametrize("settings", [{"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0, "mix_prob": 0.8}])
+def test_a_mixed_step_is_the_smoothed_cross_entropy_of_the_mixed_labels(settings, monkeypatch):
+    built = task(label_smoothing=0.2, **settings).eval()
+    monkeypatch.setattr(built, "log", lambda *_, **__: None)
+    built.on_train_epoch_start()
+    for seed in range(6):
+        torch.manual_seed(seed)
+        clip, target = built.optimisation.mixing(batch(5)["clip"], batch(5)["label"], 3, CLIP_PLACES)
+        expected = -((0.8 * target + 0.2 / 3) * built(clip).log_softmax(-1)).sum(1).mean()
+        torch.manual_seed(seed)
+        assert float(built.training_step(batch(5), 0).detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
