@@ -10,10 +10,11 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch.utils.data import DataLoader
 
 from taggnn.data.clips import NAMED, ClipList
-from taggnn.data.dataset import EVAL_OPTIONS, ClipDataset, collate, eval_sampler, eval_transform
-from taggnn.data.order import ResumableLoader, SeededSampler
+from taggnn.data.dataset import EVAL_OPTIONS, ClipDataset, collate, eval_sampler, eval_transform, train_sampler
+from taggnn.data.mirror import mirrored_labels
+from taggnn.data.order import Balance, ResumableLoader, SeededSampler, class_shares
 from taggnn.data.splits import SPLITS, Splits, read_splits
-from taggnn.data.synthetic import make_synthetic
+from taggnn.data.synthetic import MIRRORED, MOTIONS, make_synthetic
 from taggnn.data.transforms import RELEASED_MEAN, RELEASED_STD, Transform
 
 
@@ -40,18 +41,25 @@ class ClipData(LightningDataModule):
         missing: what to do with listed files that do not exist: stop, or leave them out and say so.
         val_fraction: part of the clips to hold out where there is no validation split.
         test_fraction: part of the clips to hold out as test where root is not split at all.
-        synthetic: make the synthetic set in root first, if it is not there (synthetic.py); its clips must not be
-            flipped.
+        synthetic: make the synthetic set in root first, if it is not there (synthetic.py); its clips may be flipped only
+            with its classes named in ``mirrored``.
         frames: T, frames of a clip that the model sees.
         sampling: how they are chosen: spread evenly, one at random of each of T segments, or a window of neighbours.
         stride: distance of neighbours in frames with dense sampling.
+        temporal_jitter: part of the distance between frames by which training moves each of them, 0 to 1; with uniform
+            sampling.
+        temporal_scale: smallest and largest part of a clip's length that training looks at, at a random place; with
+            uniform and segment sampling.
         short_side: pixels the shorter side is scaled to while decoding; None keeps the video's size.
         size: side of the model's input in pixels, or [height, width].
-        flip: probability of a horizontal flip in training; 0 where left and right matter.
+        flip: probability of a horizontal flip in training; where left and right matter 0, or see ``mirrored``.
+        mirrored: classes that a flip turns into one another, such as {left turn: right turn}, named from either side; a
+            flipped clip gets the other label.
         scale: smallest and largest part of the area that a training crop covers.
         ratio: smallest and largest distortion of a training crop's aspect; [1, 1] for none.
         randaugment: number of RandAugment operations on a training clip.
         magnitude: their strength, 0 to 30.
+        magnitude_std: deviation of that strength, drawn for each operation.
         jitter: largest relative change of brightness, contrast and saturation in training.
         erase: probability that a rectangle of a training clip is erased.
         grey: turn colours to grey.
@@ -61,6 +69,8 @@ class ClipData(LightningDataModule):
         mean: mean to subtract from each channel, of pixels in [0, 1]; one number or three. None: what the backbone's weights
             expect, where taggnn.train knows it, else the released 0.45.
         std: deviation to divide each channel by; one number or three. None: likewise, else the released 0.225.
+        balance: how classes share a training epoch, whose length stays: as the list has them, in proportion to the square
+            root of their clips, or all alike (order.py).
         batch_size: clips in a batch.
         workers: loader processes; None takes one less than there are cores and at most 8, and none on one or two cores.
         seed: what the order, the augmentation and the held-out clips follow from.
@@ -88,13 +98,17 @@ class ClipData(LightningDataModule):
         frames: int = 16,
         sampling: Literal["uniform", "segment", "dense"] = "uniform",
         stride: int = 1,
+        temporal_jitter: float = 0.0,
+        temporal_scale: tuple[float, float] = (1.0, 1.0),
         short_side: int | None = 128,
         size: int | list[int] = 112,
         flip: float = 0.5,
+        mirrored: dict[str, str] | None = None,
         scale: tuple[float, float] = (0.5, 1.0),
         ratio: tuple[float, float] = (1.0, 1.0),
         randaugment: int = 0,
         magnitude: int = 9,
+        magnitude_std: float = 0.0,
         jitter: float = 0.0,
         erase: float = 0.0,
         grey: bool = False,
@@ -102,6 +116,7 @@ class ClipData(LightningDataModule):
         standardise: bool = False,
         mean: float | tuple[float, float, float] | None = None,
         std: float | tuple[float, float, float] | None = None,
+        balance: Balance = "none",
         batch_size: int = 8,
         workers: int | None = None,
         seed: int = 0,
@@ -112,14 +127,22 @@ class ClipData(LightningDataModule):
             raise ValueError(f"batch_size {batch_size}: must be 1 or more")
         if workers is not None and workers < 0:
             raise ValueError(f"workers {workers}: must be 0 or more")
-        if synthetic and flip:
-            raise ValueError(f"flip {flip}: must be 0 for the synthetic set, where left and right are the label")
+        if (
+            synthetic
+            and flip
+            and mirrored_labels(mirrored or {}, list(MOTIONS)) != mirrored_labels(MIRRORED, list(MOTIONS))
+        ):
+            raise ValueError(
+                f"flip {flip}: must be 0 for the synthetic set, where left and right are the label, or its classes be named: "
+                f"mirrored: {MIRRORED}"
+            )
         self.root = root
         self.lists = dict(zip(SPLITS, (train_list, val_list, test_list), strict=True))
         self.folders = dict(zip(SPLITS, (train_folder, val_folder, test_folder), strict=True))
         self.given_classes, self.missing = classes, missing
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
         self.synthetic, self.seed = synthetic, seed
+        self.mirrored, self.balance = mirrored or {}, balance
         self.batch_size, self.drop_last = batch_size, drop_last
         self.workers = default_workers() if workers is None else workers
         self.train_transform = Transform(
@@ -130,6 +153,7 @@ class ClipData(LightningDataModule):
             ratio=ratio,
             randaugment=randaugment,
             magnitude=magnitude,
+            magnitude_std=magnitude_std,
             jitter=jitter,
             erase=erase,
             grey=grey,
@@ -148,6 +172,7 @@ class ClipData(LightningDataModule):
             **{option: options[option] for option in EVAL_OPTIONS},
         }
         self.sampler = eval_sampler(self.preprocess)
+        self.train_sampler = train_sampler(self.preprocess, temporal_jitter, temporal_scale)
         self._splits: Splits | None = None
 
     def prepare_data(self) -> None:
@@ -176,6 +201,8 @@ class ClipData(LightningDataModule):
                 self.seed,
                 only,
             )
+            # A wrong name is told before any long work.
+            mirrored_labels(self.mirrored, self._splits.classes)
             rank_zero_only(print)(self.summary())
 
     @property
@@ -215,13 +242,19 @@ class ClipData(LightningDataModule):
                 named = ", ".join(clips.missing[:NAMED]) + (", ..." if len(clips.missing) > NAMED else "")
                 share = f"{len(clips.missing)} of {len(clips) + len(clips.missing)}"
                 lines.append(f"{split}: {share} listed files do not exist and are left out: {named}")
+        if splits.train is not None and self.balance != "none":
+            lines.append(_balanced(splits.train, self.balance))
         return "\n".join(lines)
 
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled, augmented; its place in the epoch is part of Lightning's checkpoints."""
         clips = self._given("train")
-        dataset = ClipDataset(clips, self.sampler, self.train_transform, self.preprocess["short_side"])
-        sampler = SeededSampler(len(clips), self.seed, shuffle=True)
+        mirrored = mirrored_labels(self.mirrored, clips.classes) if self.mirrored else None
+        dataset = ClipDataset(
+            clips, self.train_sampler, self.train_transform, self.preprocess["short_side"], mirrored=mirrored
+        )
+        labels = [clip.label for clip in clips.clips]
+        sampler = SeededSampler(len(clips), self.seed, shuffle=True, labels=labels, balance=self.balance)
         return ResumableLoader(dataset, sampler=sampler, drop_last=self.drop_last, **self._loader_options())
 
     def val_dataloader(self) -> DataLoader:
@@ -263,6 +296,21 @@ def default_workers() -> int:
     """Loader processes that suit this machine: cores less one, at most 8; none where that would starve the training."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return 0 if cores <= 2 else min(8, cores - 1)
+
+
+def _balanced(clips: ClipList, balance: Balance) -> str:
+    """How often an epoch shows a clip of the rarest and of the most frequent class."""
+    shares = class_shares([clip.label for clip in clips.clips], balance)
+    label = {
+        "rarest": min(shares, key=lambda k: clips.counts[k]),
+        "largest": max(shares, key=lambda k: clips.counts[k]),
+    }
+    told = [
+        f"a clip of the {which} class {clips.classes[k]!r} ({clips.counts[k]} clips) comes "
+        f"{shares[k] * len(clips) / clips.counts[k]:.3g} times an epoch"
+        for which, k in label.items()
+    ]
+    return f"train: balance {balance}: {', '.join(told)}"
 
 
 def _names(classes: list[str] | str | None) -> list[str] | None:

@@ -41,12 +41,22 @@ class ClipDataset(Dataset):
         sampler: which frames to take, see sampling.py.
         transform: what to do with them, see transforms.py.
         short_side: pixels the shorter side is scaled to while decoding; None keeps the size.
+        mirrored: for each label the one that a clip has after a horizontal flip, see mirror.py; None where a flip
+            changes no label.
 
-    **Shapes:** item {"clip": float32 (3, T, h, w), "label": int, "index": int}, or a ``BadClip``
+    **Shapes:** item {"clip": float32 (3, T, h, w), "label": int, "index": int, "flipped": bool}, or a ``BadClip``
     """
 
-    def __init__(self, clips: ClipList, sampler: sampling.Sampler, transform: Transform, short_side: int | None = None):
+    def __init__(
+        self,
+        clips: ClipList,
+        sampler: sampling.Sampler,
+        transform: Transform,
+        short_side: int | None = None,
+        mirrored: Sequence[int] | None = None,
+    ):
         self.clips, self.sampler, self.transform, self.short_side = clips, sampler, transform, short_side
+        self.mirrored = mirrored
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -60,7 +70,9 @@ class ClipDataset(Dataset):
             frames = _frames(clip, self.sampler, self.short_side, generator)
         except VideoError as error:
             return BadClip(clip.name, clip.path, error.reason)
-        return {"clip": self.transform(frames, seed), "label": clip.label, "index": index}
+        tensor, flipped = self.transform.draw(frames, seed)
+        label = self.mirrored[clip.label] if flipped and self.mirrored else clip.label
+        return {"clip": tensor, "label": label, "index": index, "flipped": flipped}
 
 
 def collate(items: Sequence[dict[str, Any] | BadClip]) -> dict[str, Any]:
@@ -81,8 +93,13 @@ def collate(items: Sequence[dict[str, Any] | BadClip]) -> dict[str, Any]:
 
 def eval_sampler(preprocess: dict[str, Any]) -> sampling.Sampler:
     """The frame sampler that a checkpoint's ``preprocess`` describes."""
+    return train_sampler(preprocess, 0.0, (1.0, 1.0))
+
+
+def train_sampler(preprocess: dict[str, Any], jitter: float, scale: Sequence[float]) -> sampling.Sampler:
+    """The same with what training adds to it, see ``sampling.training``."""
     stride = {"stride": preprocess["stride"]} if preprocess["sampling"] == "dense" else {}
-    return sampling.build(preprocess["sampling"], preprocess["frames"], **stride)
+    return sampling.training(preprocess["sampling"], preprocess["frames"], jitter, scale, **stride)
 
 
 def eval_transform(preprocess: dict[str, Any]) -> Transform:

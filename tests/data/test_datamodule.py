@@ -117,7 +117,10 @@ def test_a_split_that_is_not_there_is_named_when_asked_for(root):
         ({"workers": -1}, "workers -1"),
         ({"sampling": "best"}, "unknown sampler 'best'"),
         ({"frames": 0}, "frames"),
-        ({"synthetic": True}, r"flip 0\.5: must be 0 for the synthetic set"),
+        ({"synthetic": True}, r"flip 0\.5: must be 0 for the synthetic set.*mirrored: {'left': 'right'"),
+        ({"synthetic": True, "mirrored": {"left": "right"}}, r"flip 0\.5: must be 0 for the synthetic set"),
+        ({"temporal_jitter": 0.5, "sampling": "dense"}, r"temporal_jitter 0\.5: possible with sampling uniform"),
+        ({"temporal_scale": (0.0, 1.0)}, "scale"),
         ({"scale": (0.0, 1.0)}, "scale="),
     ],
 )
@@ -133,6 +136,45 @@ def test_the_synthetic_set_is_made_where_asked_for(tmp_path, monkeypatch):
     assert made == []
     ClipData(str(tmp_path), synthetic=True, flip=0.0).prepare_data()
     assert made == [(str(tmp_path), 0)]
+    both_sides = {"right": "left", "left": "right", "counter_clockwise": "clockwise"}
+    ClipData(str(tmp_path), synthetic=True, mirrored=both_sides).prepare_data()
+    assert len(made) == 2
+
+
+def test_a_flipped_training_clip_has_its_partners_label(root):
+    data = ClipData(str(root), **SMALL, flip=1.0, mirrored={"left": "right"})
+    for batch in data.train_dataloader():
+        own = torch.tensor([data.train_clips[index].label for index in batch["index"].tolist()])
+        assert torch.equal(batch["label"], 1 - own)
+    (batch,) = data.val_dataloader()
+    assert batch["label"].tolist() == [0, 1], "evaluation is not flipped"
+
+
+def test_a_mirrored_class_that_is_none_is_refused_before_training(root):
+    data = ClipData(str(root), **SMALL, mirrored={"left": "rigth"})
+    with pytest.raises(ValueError, match=r"data\.mirrored: unknown class 'rigth'; did you mean 'right'"):
+        data.setup()
+
+
+def test_training_jitters_and_evaluation_does_not(root):
+    still = {"scale": (1.0, 1.0), "flip": 0.0}
+    data = ClipData(str(root), **SMALL | {"short_side": None, "size": 16}, **still, temporal_jitter=1.0)
+    loader = data.train_dataloader()
+    assert len({loader.dataset[0, seed]["clip"].sum().item() for seed in range(8)}) > 1
+    plain = ClipData(str(root), **SMALL | {"short_side": None, "size": 16})
+    assert torch.equal(next(iter(data.val_dataloader()))["clip"], next(iter(plain.val_dataloader()))["clip"])
+
+
+def test_balanced_training_draws_the_rare_class_as_often(root):
+    (root / "rare.txt").write_text("train/left/0.mp4 0\n" + "".join(f"train/right/{k}.mp4 1\n" for k in range(3)))
+    options = SMALL | {"train_list": "rare.txt", "val_list": "rare.txt", "classes": ["left", "right"]}
+    data = ClipData(str(root), **options, balance="class")
+    batches = list(data.train_dataloader())
+    assert sorted(label for batch in batches for label in batch["label"].tolist()) == [0, 0, 1, 1]
+    first, second = (batch["clip"][k] for batch in batches for k, i in enumerate(batch["index"].tolist()) if i == 0)
+    assert not torch.equal(first, second), "the same clip twice, augmented anew"
+    assert "the rarest class 'left' (1 clips) comes 2 times an epoch" in data.summary()
+    assert keys(data.val_dataloader()) == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(("cores", "workers"), [(1, 0), (2, 0), (4, 3), (64, 8)])
