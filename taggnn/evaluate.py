@@ -46,12 +46,18 @@ def main(arguments: Sequence[str]) -> None:
         raise ValueError(f"none of the {len(clips)} clips could be read; see {folder / 'skipped.csv'}")
     write_predictions(folder / "predictions.csv", predictions)
     scores = metrics.summarise(
-        predictions.probabilities, predictions.labels, skipped=len(scored.skipped), loss=scored.loss
+        predictions.probabilities,
+        predictions.labels,
+        missing=len(clips.missing),
+        unreadable=len(scored.skipped),
+        loss=scored.loss,
     )
+    unmeasured = [clips.classes[label] for label in metrics.unmeasured(predictions.labels, clips.listed_counts)]
     results = {
         "title": f"evaluation of {Path(given.checkpoint).name}",
-        "subtitle": f"{clips.source}, {len(clips)} clips, {given.split}",
+        "subtitle": f"{clips.source}, {clips.listed:,} clips listed, {given.split}",
         "scores": {given.split: scores.as_dict()},
+        "unmeasured": {given.split: unmeasured},
         "model": loaded.recogniser.found,
         "environment": environment.describe(device, seed=loaded.split_options["seed"]),
         "durations": {given.split: seconds},
@@ -61,7 +67,7 @@ def main(arguments: Sequence[str]) -> None:
         results["graph_effect"] = scored.graph_effect
     write_results(folder, results)
     report = write_report(folder)
-    _print(scores, scored, folder, report)
+    _print(scores, unmeasured, scored, folder, report)
 
 
 def parser() -> Parser:
@@ -150,13 +156,15 @@ def _numbered_folders(given: Namespace, count: int) -> tuple[str, list[str], str
     return folder, names, said
 
 
-def _print(scores: metrics.Scores, scored: Scored, folder: Path, report: Path) -> None:
+def _print(scores: metrics.Scores, unmeasured: list[str], scored: Scored, folder: Path, report: Path) -> None:
     predictions, effect = scored.predictions, scored.graph_effect
-    low, high = metrics.wilson(scores.top1, scores.clips)
-    print(f"\nclips     {scores.clips} measured" + (f", {scores.skipped} could not be read" if scores.skipped else ""))
+    low, high = metrics.wilson(scores.top1, scores.measured)
+    print(f"\nmeasured  {scores.seen()}")
     print(f"top-1     {scores.top1:.4f}   (95 % interval {low:.3f} to {high:.3f})")
     print(f"top-5     {scores.top5:.4f}" if scores.top5 is not None else "top-5     not stated: five classes or fewer")
     print(f"mca       {scores.mca:.4f}   mean over the {scores.classes_counted} of {scores.classes} classes that occur")
+    if unmeasured:
+        print(f"          {metrics.said_unmeasured(unmeasured)}")
     print(f"loss      {scores.loss:.4f}")
     if effect is not None:
         print(

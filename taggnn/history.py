@@ -12,7 +12,7 @@ import lightning.pytorch as pl
 from taggnn.atomic import write_text
 from taggnn.predictions import Skipped, write_skipped
 
-COLUMNS = ("epoch", "train/loss", "val/loss", "val/top1", "val/mca", "lr", "seconds")
+COLUMNS = ("epoch", "train/loss", "train/clips", "val/loss", "val/top1", "val/mca", "val/clips", "lr", "seconds")
 
 
 class History(pl.Callback):
@@ -20,10 +20,11 @@ class History(pl.Callback):
 
     Args:
         folder: the run folder.
+        listed: how many clips the validation list names; None (default) where that is not known.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, listed: int | None = None) -> None:
+        self.folder, self.listed = folder, listed
         self.rows: list[dict[str, float]] = []
         self._skipped: dict[str, Skipped] = {}
         self._started = 0.0
@@ -47,6 +48,7 @@ class History(pl.Callback):
             **{key: measured[key] for key in COLUMNS if key in measured},
             "epoch": trainer.current_epoch + 1,
             "train/loss": loss,
+            "train/clips": pl_module.train_clips,
             "lr": trainer.optimizers[0].param_groups[-1]["lr"],
             "seconds": time.perf_counter() - self._started,
         }
@@ -67,10 +69,12 @@ class History(pl.Callback):
 
     def _line(self, row: dict[str, float], epochs: int, skipped: int) -> str:
         left = (epochs - row["epoch"]) * sum(past["seconds"] for past in self.rows) / len(self.rows)
+        measured = int(row["val/clips"])
+        on = f" on {measured:,} of {self.listed:,} clips" if self.listed not in (None, measured) else ""
         return (
             f"epoch {row['epoch']:3.0f}/{epochs}   loss {row['train/loss']:.4f}   val loss {row['val/loss']:.4f}   "
-            f"top-1 {row['val/top1']:.4f}   class mean {row['val/mca']:.4f}   {row['seconds']:.1f} s, {left / 60:.1f} min left"
-            + (f"   {skipped} clips skipped" if skipped else "")
+            f"top-1 {row['val/top1']:.4f}   class mean {row['val/mca']:.4f}{on}   "
+            f"{row['seconds']:.1f} s, {left / 60:.1f} min left" + (f"   {skipped} clips skipped" if skipped else "")
         )
 
     def _table(self) -> str:

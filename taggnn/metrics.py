@@ -6,6 +6,7 @@ logits to equal probabilities; figures that must agree with a ``predictions.csv`
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -23,9 +24,14 @@ class Scores:
         mca: mean class accuracy over the classes that occur in the ground truth.
         classes_counted: how many classes those are.
         classes: how many classes the model tells apart.
-        clips: how many clips were scored.
-        skipped: how many more were on the list and could not be read.
-        loss: mean loss over the clips, where the caller has one.
+        listed: how many clips the list names: missing, unreadable and measured ones together.
+        missing: how many of them have no file.
+        unreadable: how many more have one that could not be read.
+        measured: how many the figures are computed from.
+        loss: mean loss over the clips measured, where the caller has one.
+
+    Raises:
+        ValueError: counts that do not add up.
     """
 
     top1: float
@@ -33,9 +39,33 @@ class Scores:
     mca: float
     classes_counted: int
     classes: int
-    clips: int
-    skipped: int = 0
+    listed: int
+    missing: int
+    unreadable: int
+    measured: int
     loss: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.listed != self.missing + self.unreadable + self.measured:
+            raise ValueError(
+                f"{self.missing} missing, {self.unreadable} unreadable and {self.measured} measured clips do not add up to "
+                f"the {self.listed} listed"
+            )
+
+    @property
+    def complete(self) -> bool:
+        """Whether every listed clip was measured."""
+        return self.measured == self.listed
+
+    def seen(self) -> str:
+        """The clips behind the figures: "160 clips", or "4,180 of 8,521 listed clips (49 %): 4,300 missing, 41 unreadable"."""
+        if self.complete:
+            return f"{self.measured:,} clips" if self.measured != 1 else "1 clip"
+        share = 100 * self.measured / self.listed
+        # Rounding must not turn "nearly all" into "all", nor "hardly any" into "none".
+        shown = f"{share:.0f}" if 1 <= share <= 99 else f"{min(max(share, 0.1), 99.9):.1f}"
+        left_out = [f"{n:,} {why}" for n, why in ((self.missing, "missing"), (self.unreadable, "unreadable")) if n]
+        return f"{self.measured:,} of {self.listed:,} listed clips ({shown} %): {', '.join(left_out)}"
 
     def as_dict(self) -> dict[str, float | int | None]:
         """The same as plain types, for JSON."""
@@ -89,13 +119,16 @@ class Pair:
     share: float
 
 
-def summarise(scores: Tensor, labels: Tensor, skipped: int = 0, loss: float | None = None) -> Scores:
+def summarise(
+    scores: Tensor, labels: Tensor, missing: int = 0, unreadable: int = 0, loss: float | None = None
+) -> Scores:
     """Computes all figures of one evaluation.
 
     Args:
         scores: probabilities or logits.
         labels: true classes, 0..K-1.
-        skipped: clips of the list that could not be read; they count in no figure.
+        missing: clips of the list without a file; they count in no figure.
+        unreadable: clips of the list that could not be read; they count in no figure.
         loss: mean loss, carried along.
 
     Shapes:
@@ -114,10 +147,38 @@ def summarise(scores: Tensor, labels: Tensor, skipped: int = 0, loss: float | No
         mca=mca,
         classes_counted=counted,
         classes=classes,
-        clips=len(labels),
-        skipped=int(skipped),
+        listed=len(labels) + missing + unreadable,
+        missing=missing,
+        unreadable=unreadable,
+        measured=len(labels),
         loss=None if loss is None else float(loss),
     )
+
+
+def unmeasured(labels: Tensor, listed: Sequence[int]) -> list[int]:
+    """The classes that the list has clips of, none of which was measured: no figure says anything about them.
+
+    Args:
+        labels: true classes of the clips measured.
+        listed: how many clips the list has of each class, K of them.
+
+    **Shapes:** labels (M,)
+    """
+    measured = set(labels.tolist())
+    return [label for label, clips in enumerate(listed) if clips and label not in measured]
+
+
+def said_unmeasured(names: Sequence[str], most: int | None = 5) -> str:
+    """A sentence that names the classes of which nothing was measured.
+
+    Args:
+        names: one class or more.
+        most: how many to name before the rest is only counted; None for all.
+    """
+    named = names[:most]
+    more = f" and {len(names) - len(named):,} more" if len(names) > len(named) else ""
+    what = "1 class" if len(names) == 1 else f"{len(names):,} classes"
+    return f"not measured: {what} whose every listed clip is missing or unreadable: {', '.join(named)}{more}"
 
 
 def topk_accuracy(scores: Tensor, labels: Tensor, k: int = 1) -> float:

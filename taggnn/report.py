@@ -24,7 +24,16 @@ from pathlib import Path
 
 from taggnn import page
 from taggnn.atomic import write_bytes, write_text
-from taggnn.metrics import Scores, confusion_matrix, per_class, summarise, wilson, worst_confusions, worst_pairs
+from taggnn.metrics import (
+    Scores,
+    confusion_matrix,
+    per_class,
+    said_unmeasured,
+    summarise,
+    wilson,
+    worst_confusions,
+    worst_pairs,
+)
 from taggnn.names import unknown
 from taggnn.pictures import DARK, LIGHT, confusion, curves
 from taggnn.predictions import Predictions, Skipped, read_predictions, read_skipped
@@ -33,9 +42,11 @@ RESULTS = {
     "title": "heading; the folder's name when absent",
     "subtitle": "one sentence below it",
     "scores": "split name -> Scores.as_dict(), e.g. {'val': {...}, 'test': {...}}",
+    "unmeasured": "split name -> names of the classes that the list has clips of, all of them missing or unreadable",
     "headline": "the split shown large, whose clips predictions.csv holds; when absent 'test', else the last of scores",
     "best_epoch": "epoch of the kept weights; that of the highest val/top1 (else lowest val/loss) when absent",
-    "comparison": "rows {'name', 'chosen': bool, 'top1', 'top5', 'mca', 'parameters', 'seconds', any other column}",
+    "comparison": "rows {'name', 'chosen': bool, 'top1', 'top5', 'mca', 'measured', 'listed', 'parameters', 'seconds', any "
+    "other column}",
     "graph_effect": "{'top1_with', 'top1_without', 'changed', 'relative_logits', 'clips'}: the same weights with and "
     "without edges; share of changed predictions; |logits - logits without| / |logits|",
     "model": "facts about the model: backbone, head, tokens, edges, parameters, ...",
@@ -50,6 +61,7 @@ TITLES = {
     "top5": "Top-5",
     "mca": "Class mean",
     "name": "",
+    "measured": "Clips",
     "seconds": "Time",
     "parameters": "Parameters",
 }
@@ -140,7 +152,7 @@ def write_report(run_dir: str | os.PathLike) -> Path:
         _comparison(results.get("comparison")),
         _graph(results.get("graph_effect")),
         _curves(folder, history, results.get("best_epoch")),
-        *(_classes(folder, predictions) if predictions is not None else ()),
+        *(_classes(folder, predictions, _unmeasured(results)) if predictions is not None else ()),
         _skipped(skipped),
         _setup(results, config.read_text(encoding="utf-8", errors="replace") if config.is_file() else ""),
     ]
@@ -149,22 +161,22 @@ def write_report(run_dir: str | os.PathLike) -> Path:
 
 def _headline(results: dict, predictions: Predictions | None, skipped: Sequence[Skipped]) -> str:
     scores = {split: _scores(split, figures) for split, figures in results.get("scores", {}).items()}
-    split = results.get("headline") or ("test" if "test" in scores else next(reversed(scores), None))
+    split = _split(results)
     if scores and split not in scores:
         raise unknown("split", split, scores, where="results.json, headline")
     notes = list(results.get("notes") or ())
     if predictions is not None:
         # Without a stated split, rows of several splits cannot be told to belong to these clips.
         ours = [row for row in skipped if split in (None, row.split)]
-        missing = len(ours) if len({row.split for row in ours}) == 1 else 0
-        again = summarise(predictions.probabilities, predictions.labels, skipped=missing)
+        unreadable = len(ours) if len({row.split for row in ours}) == 1 else 0
+        again = summarise(predictions.probabilities, predictions.labels, unreadable=unreadable)
         split, stated = split or "predictions.csv", scores.get(split)
         if stated is None:
             scores[split] = again
-        elif stated.clips != again.clips or abs(stated.top1 - again.top1) > 1e-6:
+        elif stated.measured != again.measured or abs(stated.top1 - again.top1) > 1e-6:
             notes.append(
-                f"results.json and predictions.csv disagree: top-1 {page.percent(stated.top1, 2)} of {stated.clips} "
-                f"clips against {page.percent(again.top1, 2)} of {again.clips}. One of the two is of another run or split."
+                f"results.json and predictions.csv disagree: top-1 {page.percent(stated.top1, 2)} of {stated.measured} "
+                f"clips against {page.percent(again.top1, 2)} of {again.measured}. One of the two is of another run or split."
             )
     if not scores:
         return page.section("Notes", *(_note(text) for text in notes))
@@ -177,18 +189,44 @@ def _headline(results: dict, predictions: Predictions | None, skipped: Sequence[
                 page.cell(page.percent(s.top5), "n"),
                 page.cell(page.percent(s.mca), "n"),
                 page.cell(f"{s.classes_counted} of {s.classes}", "n"),
-                page.cell(f"{page.number(s.clips)} of {page.number(s.clips + s.skipped)}", "n"),
+                page.cell(_clips(s.measured, s.listed), "n"),
+                page.cell(page.number(s.missing), "n"),
+                page.cell(page.number(s.unreadable), "n"),
                 page.cell(page.number(s.loss), "n"),
             ],
         )
         for name, s in scores.items()
     ]
-    titles = ["Split", "Top-1", "Top-5", "Class mean", "Classes counted", "Clips seen", "Loss"]
+    titles = ["Split", "Top-1", "Top-5", "Class mean", "Classes counted", "Clips", "Missing", "Unreadable", "Loss"]
     splits = page.table([(title, "n" if place else "") for place, title in enumerate(titles)], rows)
+    shown = scores[split]
     heading = f"Accuracy on {split}"
-    return page.section(
-        heading, _tiles(scores[split]), *(_note(text) for text in notes), splits if len(scores) > 1 else ""
-    )
+    if not shown.complete:
+        heading += f": {_clips(shown.measured, shown.listed)} clips"
+        notes.insert(0, _partial(split, shown, _unmeasured(results)))
+    return page.section(heading, _tiles(shown), *(_note(text) for text in notes), splits if len(scores) > 1 else "")
+
+
+def _split(results: Mapping) -> str | None:
+    """The split shown large."""
+    scores = results.get("scores", {})
+    return results.get("headline") or ("test" if "test" in scores else next(reversed(scores), None))
+
+
+def _unmeasured(results: Mapping) -> list[str]:
+    return list(results.get("unmeasured", {}).get(_split(results)) or ())
+
+
+def _partial(split: str, scores: Scores, unmeasured: Sequence[str]) -> str:
+    """Says what the figures of a partial set are about."""
+    said = f"The figures of {split} are about {scores.seen()}."
+    return f"{said} Also {said_unmeasured(unmeasured, most=None)}." if unmeasured else said
+
+
+def _clips(measured: int | None, listed: int | None) -> str:
+    if listed is None or measured == listed:
+        return page.number(measured)
+    return f"{page.number(measured)} of {page.number(listed)}"
 
 
 def _scores(split: str, figures: Mapping) -> Scores:
@@ -197,13 +235,14 @@ def _scores(split: str, figures: Mapping) -> Scores:
     except TypeError as error:
         wanted = ", ".join(field.name for field in fields(Scores))
         raise ValueError(f"results.json, scores.{split}: must hold {wanted}; {error}") from error
+    except ValueError as error:
+        raise ValueError(f"results.json, scores.{split}: {error}") from error
 
 
 def _tiles(scores: Scores) -> str:
-    low, high = wilson(scores.top1, scores.clips)
-    right = round(scores.top1 * scores.clips)
+    low, high = wilson(scores.top1, scores.measured)
+    right = round(scores.top1 * scores.measured)
     interval = f"{100 * low:.1f}\u00a0to\u00a0{page.percent(high)}"
-    listed = scores.clips + scores.skipped
     of_classes = f"over {scores.classes_counted} of {scores.classes} classes"
     found = [
         page.tile(
@@ -213,16 +252,23 @@ def _tiles(scores: Scores) -> str:
     if scores.top5 is not None:
         found.append(page.tile(page.percent(scores.top5), "Top-5", "true class among the best five"))
     found.append(page.tile(page.percent(scores.mca), "Mean class accuracy", of_classes))
-    seen = "every clip of the list" if not scores.skipped else f"{page.number(scores.skipped)} skipped, counted nowhere"
-    found.append(page.tile(page.number(scores.clips), f"Clips seen of {page.number(listed)} listed", seen))
+    left_out = [
+        f"{page.number(clips)} {why}"
+        for clips, why in ((scores.missing, "missing"), (scores.unreadable, "unreadable"))
+        if clips
+    ]
+    below = f"{', '.join(left_out)}; counted nowhere" if left_out else "every clip of the list"
+    label = "Clips measured" if scores.complete else f"Clips measured of {page.number(scores.listed)} listed"
+    found.append(page.tile(page.number(scores.measured), label, below))
     return page.tiles(found)
 
 
 def _comparison(rows: Sequence[Mapping] | None) -> str:
     if not rows:
         return ""
-    first = ["name", *(key for key in PERCENT_COLUMNS if any(key in row for row in rows)), "parameters", "seconds"]
-    keys = list(dict.fromkeys([*first, *(key for row in rows for key in row if key != "chosen")]))
+    first = ["name", *(key for key in PERCENT_COLUMNS if any(key in row for row in rows))]
+    first += ["measured", "parameters", "seconds"]
+    keys = list(dict.fromkeys([*first, *(key for row in rows for key in row if key not in ("chosen", "listed"))]))
     keys = [key for key in keys if any(row.get(key) is not None for row in rows)]
     header = [
         (
@@ -240,6 +286,8 @@ def _comparison(rows: Sequence[Mapping] | None) -> str:
                 cells.append(page.bar(value))
             elif key in PERCENT_COLUMNS:
                 cells.append(page.cell(page.percent(value), "n"))
+            elif key == "measured":
+                cells.append(page.cell(_clips(value, row.get("listed")), "n"))
             elif key == "seconds":
                 cells.append(page.cell(page.duration(value), "n"))
             else:
@@ -311,7 +359,7 @@ def _best_epoch(history: list[dict[str, float]]) -> int | None:
     return None
 
 
-def _classes(folder: Path, predictions: Predictions) -> list[str]:
+def _classes(folder: Path, predictions: Predictions, unmeasured: Sequence[str]) -> list[str]:
     names = predictions.classes
     matrix = confusion_matrix(predictions.probabilities, predictions.labels)
     light = confusion(matrix, names, LIGHT)
@@ -325,7 +373,7 @@ def _classes(folder: Path, predictions: Predictions) -> list[str]:
     if absent:
         caption += f" Hatched rows: {absent} {'class' if absent == 1 else 'classes'} without a clip."
     drawing = page.picture(light, confusion(matrix, names, DARK), f"Confusion matrix of {len(names)} classes", caption)
-    return [page.section("Confusion", drawing), _mistakes(matrix, names), _per_class(matrix, names)]
+    return [page.section("Confusion", drawing), _mistakes(matrix, names), _per_class(matrix, names, unmeasured)]
 
 
 def _mistakes(matrix, names: Sequence[str]) -> str:
@@ -363,12 +411,14 @@ def _mistakes(matrix, names: Sequence[str]) -> str:
     return page.section("Worst confusions", *parts)
 
 
-def _per_class(matrix, names: Sequence[str]) -> str:
+def _per_class(matrix, names: Sequence[str], unmeasured: Sequence[str]) -> str:
     rows = []
     # Worst first; classes without clips, which have no recall, at the end.
     table = sorted(per_class(matrix), key=lambda row: (row.recall is None, row.recall or 0.0, -row.support, row.label))
     for row in table:
         other = "" if row.confused_with is None else f"{row.confused} × {names[row.confused_with]}"
+        if names[row.label] in unmeasured:
+            other = "not measured: every clip of it is missing or unreadable"
         cells = [
             _name(row.label, names),
             page.cell(page.number(row.support), "n"),

@@ -134,6 +134,11 @@ class RecognitionTask(pl.LightningModule):
             raise ValueError(f"none of the training clips could be used; {_reasons(self.skipped.values())}")
 
     @property
+    def train_clips(self) -> int:
+        """How many clips the running epoch has trained on."""
+        return self._seen
+
+    @property
     def train_loss(self) -> float:
         """Mean loss over the clips of the running epoch."""
         return math.fsum(self._losses) / self._seen
@@ -155,6 +160,7 @@ class RecognitionTask(pl.LightningModule):
         self.log("val/loss", F.cross_entropy(logits, labels))
         self.log("val/top1", scores.top1, prog_bar=True)
         self.log("val/mca", scores.mca)
+        self.log("val/clips", float(scores.measured))
 
     def configure_optimizers(self) -> dict[str, Any]:
         settings = self.optimisation

@@ -117,7 +117,7 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path) -> dict
     task = _task(settings, data, head, None if last.is_file() else settings.backbone.weights)
     if last.is_file():
         _check_continued(last, task)
-    history = History(folder)
+    history = History(folder, data.val_clips.listed)
     trainer = _trainer(
         settings,
         default_root_dir=folder,
@@ -157,14 +157,20 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path) -> dict
         raise ValueError(f"none of the test clips could be used; see {folder / 'skipped.csv'}")
     write_predictions(folder / "predictions.csv", predictions)
     scores = metrics.summarise(
-        predictions.probabilities, predictions.labels, skipped=len(scored.skipped), loss=scored.loss
+        predictions.probabilities,
+        predictions.labels,
+        missing=len(data.test_clips.missing),
+        unreadable=len(scored.skipped),
+        loss=scored.loss,
     )
+    unmeasured = metrics.unmeasured(predictions.labels, data.test_clips.listed_counts)
     trained = sum(row["seconds"] for row in history.rows)
     parameters = sum(parameter.numel() for parameter in best.recogniser.head.parameters())
     results = {
         "title": f"{settings.recipe or 'run'}: {head}",
-        "subtitle": f"{len(data.classes)} classes, {len(data.train_clips)} training clips, {settings.backbone.name} backbone",
+        "subtitle": f"{len(data.classes)} classes, {_trained_on(data)}, {settings.backbone.name} backbone",
         "scores": {"test": scores.as_dict()},
+        "unmeasured": {"test": [data.classes[label] for label in unmeasured]},
         "best_epoch": int(best.epoch),
         "comparison": [
             {
@@ -173,6 +179,8 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path) -> dict
                 "top1": scores.top1,
                 "top5": scores.top5,
                 "mca": scores.mca,
+                "measured": scores.measured,
+                "listed": scores.listed,
                 "parameters": parameters,
                 "seconds": trained,
             }
@@ -223,15 +231,24 @@ def _named(head: str, settings: Namespace) -> str:
     return f"tag ({settings.tag.conv}, {settings.tag.topology}, {settings.tag.readout})"
 
 
+def _trained_on(data: ClipData) -> str:
+    found, listed = len(data.train_clips), data.train_clips.listed
+    return f"{found:,} training clips" if found == listed else f"{found:,} of {listed:,} listed training clips"
+
+
 def _print_summary(results: dict[str, Any], folder: Path, report: Path) -> None:
-    scores = results["scores"]["test"]
-    top5 = "" if scores["top5"] is None else f", top-5 {scores['top5']:.3f}"
+    scores, unmeasured = metrics.Scores(**results["scores"]["test"]), results["unmeasured"]["test"]
+    top5 = "" if scores.top5 is None else f", top-5 {scores.top5:.3f}"
+    of = "" if scores.classes_counted == scores.classes else f" of {scores.classes}"
     print(
-        f"\ntest      top-1 {scores['top1']:.3f}{top5}, class mean {scores['mca']:.3f} over {scores['classes_counted']} classes, "
-        f"{scores['clips']} clips" + (f" ({scores['skipped']} more could not be read)" if scores["skipped"] else "")
+        f"\ntest      top-1 {scores.top1:.3f}{top5}, class mean {scores.mca:.3f} over {scores.classes_counted}{of} classes, "
+        f"{scores.seen()}"
     )
+    if unmeasured:
+        print(f"          {metrics.said_unmeasured(unmeasured)}")
     for row in results["comparison"]:
-        print(f"          {row['name']:40} top-1 {row['top1']:.3f}   {row['seconds'] / 60:.1f} min")
+        on = "" if row["measured"] == row["listed"] else f" on {row['measured']:,} of {row['listed']:,} clips"
+        print(f"          {row['name']:40} top-1 {row['top1']:.3f}{on}   {row['seconds'] / 60:.1f} min")
     skipped = len({clip.path for clip in read_skipped(folder / "skipped.csv")})
     if skipped:
         print(f"skipped   {skipped} clips could not be read: {folder / 'skipped.csv'}")

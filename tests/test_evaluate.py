@@ -54,7 +54,7 @@ def test_prints_what_it_measured(evaluated):
     folder, ended = evaluated
     scores = json.loads((folder / "results.json").read_text())["scores"]["test"]
     for line in (
-        "clips     8 measured, 5 could not be read",
+        "measured  8 of 13 listed clips (62 %): 5 unreadable",
         f"top-1     {scores['top1']:.4f}",
         f"top-5     {scores['top5']:.4f}",
         f"mca       {scores['mca']:.4f}   mean over the 8 of 8 classes that occur",
@@ -78,7 +78,7 @@ def test_writes_report_and_picture(evaluated):
 def test_predictions_alone_give_the_same_figures(evaluated):
     folder, _ = evaluated
     predictions = read_predictions(folder / "predictions.csv")
-    again = metrics.summarise(predictions.probabilities, predictions.labels, skipped=5)
+    again = metrics.summarise(predictions.probabilities, predictions.labels, unreadable=5)
     stated = json.loads((folder / "results.json").read_text())["scores"]["test"]
     assert {**again.as_dict(), "loss": None} == pytest.approx({**stated, "loss": None})
 
@@ -99,23 +99,48 @@ def test_another_split(evaluate):
     ended, scores, predictions = evaluate("--split", "val")
     assert list(scores) == ["val"]
     assert all(name.startswith("val/") for name in predictions.names)
-    assert "8 measured" in ended.out
+    assert "measured  8 of 13 listed clips" in ended.out
 
 
 def test_a_list(evaluate, tmp_path):
     path = tmp_path / "some.txt"
     path.write_text("test/left/left_000.mp4 left\ntest/up/up_000.mp4 up\n")
     ended, scores, predictions = evaluate("--data.list", path)
-    assert scores["test"]["clips"] == 2
+    assert scores["test"]["measured"] == 2
     assert scores["test"]["classes_counted"] == 2
     assert [predictions.classes[label] for label in predictions.labels.tolist()] == ["left", "up"]
     assert "mean over the 2 of 8 classes that occur" in ended.out
 
 
+def test_a_partial_list_states_what_it_measured(evaluate, tmp_path):
+    path = tmp_path / "some.txt"
+    there = ["test/left/left_000.mp4 left", "test/up/up_000.mp4 up", "test/clockwise/a_text.mp4 clockwise"]
+    path.write_text("\n".join([*there, "test/up/gone.mp4 up", *(f"test/down/gone_{n}.mp4 down" for n in range(1200))]))
+    ended, scores, _ = evaluate("--data.list", path, "--data.missing", "skip")
+    counts = {key: scores["test"][key] for key in ("listed", "missing", "unreadable", "measured")}
+    assert counts == {"listed": 1204, "missing": 1201, "unreadable": 1, "measured": 2}
+    for line in (
+        "measured  2 of 1,204 listed clips (0.2 %): 1,201 missing, 1 unreadable",
+        "mean over the 2 of 8 classes that occur",
+        "not measured: 2 classes whose every listed clip is missing or unreadable: clockwise, down",
+    ):
+        assert line in ended.out
+    assert json.loads((tmp_path / "results.json").read_text())["unmeasured"] == {"test": ["clockwise", "down"]}
+    assert "Accuracy on test: 2 of 1\u202f204 clips" in (tmp_path / "report.html").read_text()
+
+
+def test_a_complete_list_has_a_plain_line(evaluate, tmp_path):
+    path = tmp_path / "some.txt"
+    path.write_text("test/left/left_000.mp4 left\ntest/up/up_000.mp4 up\n")
+    ended, _, _ = evaluate("--data.list", path)
+    assert "\nmeasured  2 clips\n" in ended.out
+    assert "not measured" not in ended.out
+
+
 def test_a_folder_of_class_folders(evaluate, videos, evaluated):
     _, scores, predictions = evaluate("--data.folder", ".", root=videos / "test")
     there = read_predictions(evaluated[0] / "predictions.csv")
-    assert scores["test"]["clips"] == 8
+    assert scores["test"]["measured"] == 8
     torch.testing.assert_close(predictions.probabilities, there.probabilities)
     # A folder by its name, too.
     assert evaluate("--data.folder", "val")[2].names[0].startswith("val/")
@@ -149,7 +174,7 @@ def test_other_splits_are_not_read(trained, videos, program, tmp_path):
     words = ["--checkpoint", trained[0] / "best.ckpt", "--data.root", root, "--data.workers", "0"]
     ended = program(taggnn.evaluate, *words, "--graph_effect", "false", "--out", tmp_path / "out")
     assert ended.code == 0, ended.err
-    assert "8 measured" in ended.out
+    assert "measured  8 of 13 listed clips" in ended.out
 
 
 @pytest.fixture
@@ -217,7 +242,7 @@ def test_a_published_file_and_as_many_class_folders(released, videos, tmp_path, 
     ended = released(root=videos if place == "test" else videos / "test")
     assert ended.code == 0, ended.err
     assert "taken in sorted order as labels 0 (clockwise) to 7 (up)" in ended.out
-    assert json.loads((tmp_path / "out" / "results.json").read_text())["scores"]["test"]["clips"] == 8
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["scores"]["test"]["measured"] == 8
 
 
 def test_a_published_file_and_too_few_class_folders(released, videos, tmp_path):

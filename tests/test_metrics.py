@@ -10,8 +10,10 @@ from taggnn.metrics import (
     mean_class_accuracy,
     per_class,
     predicted_classes,
+    said_unmeasured,
     summarise,
     topk_accuracy,
+    unmeasured,
     wilson,
     worst_confusions,
     worst_pairs,
@@ -94,15 +96,17 @@ def test_confusions_are_sorted_by_count_then_share_then_number():
 
 def test_summary_holds_the_single_figures_as_plain_types():
     scores, labels = random_case(90, 11, seed=3, occurring=7)
-    found = summarise(scores, labels, skipped=4, loss=torch.tensor(0.5))
+    found = summarise(scores, labels, missing=6, unreadable=4, loss=torch.tensor(0.5))
     assert found.as_dict() == {
         "top1": topk_accuracy(scores, labels, 1),
         "top5": topk_accuracy(scores, labels, 5),
         "mca": mean_class_accuracy(confusion_matrix(scores, labels))[0],
         "classes_counted": 7,
         "classes": 11,
-        "clips": 90,
-        "skipped": 4,
+        "listed": 100,
+        "missing": 6,
+        "unreadable": 4,
+        "measured": 90,
         "loss": 0.5,
     }
     assert {type(value) for value in found.as_dict().values()} == {float, int}
@@ -114,7 +118,40 @@ def test_top5_is_left_out_where_it_is_always_one(classes, has):
 
 
 def test_one_class_is_always_right():
-    assert summarise(torch.zeros(3, 1), torch.zeros(3, dtype=torch.long)) == Scores(1.0, None, 1.0, 1, 1, 3)
+    assert summarise(torch.zeros(3, 1), torch.zeros(3, dtype=torch.long)) == Scores(1.0, None, 1.0, 1, 1, 3, 0, 0, 3)
+
+
+@pytest.mark.parametrize(
+    ("missing", "unreadable", "measured", "said"),
+    [
+        (0, 0, 8521, "8,521 clips"),
+        (0, 0, 1, "1 clip"),
+        (4300, 41, 4180, "4,180 of 8,521 listed clips (49 %): 4,300 missing, 41 unreadable"),
+        (0, 5, 8, "8 of 13 listed clips (62 %): 5 unreadable"),
+        (1, 0, 8520, "8,520 of 8,521 listed clips (99.9 %): 1 missing"),
+        (8520, 0, 1, "1 of 8,521 listed clips (0.1 %): 8,520 missing"),
+    ],
+    ids=["complete", "one", "partial", "unreadable", "nearly-all", "hardly-any"],
+)
+def test_scores_say_which_clips_they_are_about(missing, unreadable, measured, said):
+    found = Scores(0.5, None, 0.5, 2, 2, missing + unreadable + measured, missing, unreadable, measured)
+    assert found.seen() == said
+    assert found.complete == (missing + unreadable == 0)
+
+
+def test_counts_that_do_not_add_up_are_refused():
+    with pytest.raises(ValueError, match="2 missing, 3 unreadable and 5 measured clips do not add up to the 11 listed"):
+        Scores(0.5, None, 0.5, 2, 2, 11, 2, 3, 5)
+
+
+def test_a_class_of_which_nothing_was_measured_is_named():
+    # Class 2 is in no list, of class 3 every clip is lost.
+    assert unmeasured(torch.tensor([0, 1, 1]), [4, 2, 0, 7]) == [3]
+    assert unmeasured(torch.tensor([0, 1]), [1, 1]) == []
+    start = "whose every listed clip is missing or unreadable"
+    assert said_unmeasured(["b"]) == f"not measured: 1 class {start}: b"
+    assert said_unmeasured(list("abcdefg")) == f"not measured: 7 classes {start}: a, b, c, d, e and 2 more"
+    assert said_unmeasured(list("abcdefg"), most=None).endswith(": a, b, c, d, e, f, g")
 
 
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float64])

@@ -73,7 +73,7 @@ def full(tmp_path):
     write_skipped(
         run / "skipped.csv", [Skipped("b<1>", "x/b<1>.mp4", "test", "no video stream"), Skipped("t", "t", "train", "0")]
     )
-    test = summarise(said.probabilities, said.labels, skipped=1, loss=0.25)
+    test = summarise(said.probabilities, said.labels, missing=1200, unreadable=1, loss=0.25)
     (run / "config.yaml").write_text("seed: 42\nname: <mine>\n")
     (run / "metrics.csv").write_text(
         "epoch,train/loss,val/loss,val/top1,val/mca,lr\n0,1.5,1.6,0.3,0.2,0.01\n1,1.0,1.2,0.7,0.6,0.005\n2,0.8,1.3,0.65,0.6,0.001\n"
@@ -83,8 +83,18 @@ def full(tmp_path):
         {
             "title": "demo <1>",
             "scores": {"val": test, "test": test},
+            "unmeasured": {"test": [CLASSES[5]]},
             "comparison": [
-                {"name": "tag", "chosen": True, "top1": 0.91, "mca": 0.9, "parameters": 1234567, "seconds": 75.0},
+                {
+                    "name": "tag",
+                    "chosen": True,
+                    "top1": 0.91,
+                    "mca": 0.9,
+                    "measured": 60,
+                    "listed": 1261,
+                    "parameters": 1234567,
+                    "seconds": 75.0,
+                },
                 {"name": "pool", "top1": 0.625, "mca": None, "parameters": 4617, "seconds": 61, "seed": 3},
             ],
             "graph_effect": {
@@ -111,8 +121,13 @@ def test_the_full_page_says_everything_and_asks_for_nothing_from_outside(full):
         page.percent(test["top5"]),
         page.percent(test["mca"]),
         "over 5 of 6 classes",
-        "Clips seen of 61 listed",
-        "1 skipped, counted nowhere",
+        "Accuracy on test: 60 of 1\u202f261 clips",
+        "Clips measured of 1\u202f261 listed",
+        "60 of 1\u202f261",
+        "1\u202f200 missing, 1 unreadable; counted nowhere",
+        "The figures of test are about 60 of 1,261 listed clips (5 %): 1,200 missing, 1 unreadable.",
+        f"not measured: 1 class whose every listed clip is missing or unreadable: {CLASSES[5]}",
+        "not measured: every clip of it is missing or unreadable",
         "demo <1>",
         "two <classes> of val",
         "1\u202f234\u202f567",
@@ -198,13 +213,27 @@ def test_predictions_alone_give_scores_and_a_matrix(tmp_path, said):
     assert ("nothing can be mistaken" in text) == (len(said.classes) == 1)
 
 
+def test_a_complete_set_has_a_plain_line(tmp_path):
+    said = predictions(10, ["a", "b"])
+    write_results(
+        tmp_path, {"scores": {"test": summarise(said.probabilities, said.labels)}, "unmeasured": {"test": []}}
+    )
+    write_predictions(tmp_path / "predictions.csv", said)
+    found = Page(write_report(tmp_path).read_text(encoding="utf-8"))
+    assert "every clip of the list" in found.text
+    for word in ("listed", "missing", "not measured", "of 10"):
+        assert word not in found.text
+
+
 def test_without_results_the_skipped_clips_of_one_split_count_as_listed(tmp_path):
     write_predictions(tmp_path / "predictions.csv", predictions(10, ["a", "b"]))
     rows = [Skipped(name, name, "test", "empty") for name in "xyz"]
     write_skipped(tmp_path / "skipped.csv", rows)
-    assert "Clips seen of 13 listed" in Page(write_report(tmp_path).read_text(encoding="utf-8")).text
+    assert "Clips measured of 13 listed" in Page(write_report(tmp_path).read_text(encoding="utf-8")).text
     write_skipped(tmp_path / "skipped.csv", [*rows, Skipped("t", "t", "train", "empty")])
-    assert "Clips seen of 10 listed" in Page(write_report(tmp_path).read_text(encoding="utf-8")).text
+    text = Page(write_report(tmp_path).read_text(encoding="utf-8")).text
+    assert "every clip of the list" in text
+    assert "listed" not in text
 
 
 @pytest.mark.parametrize("other", [predictions(59), predictions(60)], ids=["other clips", "as many clips"])
@@ -249,6 +278,12 @@ def test_results_hold_plain_types_and_no_unknown_key(tmp_path):
         ("results.json", "{", "not readable as JSON"),
         ("results.json", "[1]", "must hold a JSON object, holds a list"),
         ("results.json", '{"scores": {"test": {"top1": 1}}}', r"scores\.test: must hold top1, top5, mca"),
+        (
+            "results.json",
+            '{"scores": {"test": {"top1": 1, "top5": 1, "mca": 1, "classes_counted": 2, "classes": 2, "listed": 9, '
+            '"missing": 1, "unreadable": 1, "measured": 6}}}',
+            r"scores\.test: 1 missing, 1 unreadable and 6 measured clips do not add up to the 9 listed",
+        ),
         ("results.json", '{"headline": "x", "scores": {}, "oops": 1}', "unknown key 'oops'"),
         ("predictions.csv", "a,b\n", "must begin with the columns"),
     ],

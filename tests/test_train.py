@@ -75,7 +75,9 @@ def test_run_folder_holds_everything(trained):
 def test_metrics_have_a_row_an_epoch(trained):
     rows = _metrics(trained[0])
     assert [row["epoch"] for row in rows] == ["1", "2"]
-    assert set(rows[0]) == {"epoch", "train/loss", "val/loss", "val/top1", "val/mca", "lr"}
+    columns = {"epoch", "train/loss", "train/clips", "val/loss", "val/top1", "val/mca", "val/clips", "lr"}
+    assert set(rows[0]) == columns
+    assert [(row["train/clips"], row["val/clips"]) for row in rows] == [("16", "8")] * 2
     assert all(float(value) >= 0 for row in rows for value in row.values())
 
 
@@ -108,10 +110,42 @@ def test_bad_clips_are_named_once_and_counted_nowhere(trained):
     assert all(clip.reason and Path(clip.path).is_file() for clip in skipped)
     # A whole batch of the test clips, the first four, is bad.
     scores = json.loads((folder / "results.json").read_text())["scores"]["test"]
-    assert (scores["clips"], scores["skipped"]) == (8, 5)
-    assert "8 clips (5 more could not be read)" in ended.out
+    assert {key: scores[key] for key in ("listed", "missing", "unreadable", "measured")} == {
+        "listed": 13,
+        "missing": 0,
+        "unreadable": 5,
+        "measured": 8,
+    }
+    assert "over 8 classes, 8 of 13 listed clips (62 %): 5 unreadable" in ended.out
+    assert re.search(r"^epoch   1/2 .* on 8 of 13 clips ", ended.out, re.MULTILINE)
     assert "skipped   15 clips could not be read" in ended.out
     assert "10 clips skipped" in ended.out
+
+
+def test_a_partial_set_states_what_it_measured(tiny, videos, program, tmp_path):
+    for split in ("train", "val"):
+        names = [path.relative_to(videos).as_posix() for path in sorted((videos / split).glob("*/[!a]*.mp4"))]
+        rows = [f"{name} {label // (len(names) // 8)}" for label, name in enumerate(names)]
+        # Of class 8 nothing lies on the disk, of class 0 a part.
+        rows += [f"{split}/gone_{label}.mp4 {label}" for label in (0, 8)]
+        (tmp_path / f"{split}.txt").write_text("\n".join(rows))
+    lists = [f"--data.{key}_list={tmp_path / key.replace('test', 'val')}.txt" for key in ("train", "val", "test")]
+    words = ["--data.missing", "skip", "--compare", "[]", "--trainer.max_epochs", "1", "--runs", tmp_path / "runs"]
+    ended = program(taggnn.train, "--config", tiny, *lists, *words)
+    assert ended.code == 0, ended.err
+    folder = Path(re.search(r"^run +(.+)$", ended.out, re.MULTILINE)[1])
+    results = json.loads((folder / "results.json").read_text())
+    scores = results["scores"]["test"]
+    assert (scores["listed"], scores["missing"], scores["measured"]) == (10, 2, 8)
+    assert results["unmeasured"] == {"test": ["8"]}
+    assert (results["comparison"][0]["measured"], results["comparison"][0]["listed"]) == (8, 10)
+    for said in (
+        "over 8 of 9 classes, 8 of 10 listed clips (80 %): 2 missing",
+        "not measured: 1 class whose every listed clip is missing or unreadable: 8",
+        " on 8 of 10 clips ",
+    ):
+        assert said in ended.out
+    assert "16 of 18 listed training clips" in (folder / "report.html").read_text()
 
 
 def test_configuration_of_the_run_is_complete(trained, tiny):
