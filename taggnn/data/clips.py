@@ -24,6 +24,8 @@ class Clip:
         name: what users see in predictions and reports: unique in its list, relative to the root, with forward slashes.
         start: first second of the piece; None for the file's beginning.
         stop: second at which the piece ends; None for the file's end.
+        origin: second of the original video at which this file was cut out of it; ``start`` and ``stop`` then count in the
+            original's seconds. None: the file is the original.
     """
 
     path: str
@@ -31,6 +33,7 @@ class Clip:
     name: str
     start: float | None = None
     stop: float | None = None
+    origin: float | None = None
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,16 @@
 import hashlib
 import math
 import os
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
+from taggnn.data.timeline import Timeline, constant_rate, seconds
 from taggnn.data.truncation import announced_bytes
+
+# Wall seconds. A clip of the field decodes in one or two; what takes this long is no clip, or a disk that hangs.
+GIVE_UP = 60.0
 
 MAX_SIDE = 16384
 MAX_PIXELS = 2**27
@@ -33,41 +38,31 @@ class VideoError(ValueError):
         return VideoError, (self.path, self.reason)
 
 
-@dataclass(frozen=True)
-class Timeline:
-    """When each frame of a video is shown.
-
-    Args:
-        times: seconds from the first frame, ascending, one for each frame in the order of presentation.
-        duration: seconds from the first frame to the end of the last one.
-        stamps: the same times in ticks of the stream, for recognising decoded frames; None where the file has none.
-        damage: what is wrong with the file, empty when nothing is.
-        sound_until: no frame before this time (in seconds) is missing; infinite for an undamaged file.
-    """
-
-    times: tuple[float, ...]
-    duration: float
-    stamps: tuple[int, ...] | None = None
-    damage: str = ""
-    sound_until: float = math.inf
-
-
 class Container:
     """A context manager around an open file, whose packets can be gone through more than once.
 
     Args:
         path: the file.
         threads: decoder threads.
+        give_up: wall seconds, counted from here, after which the file is left alone.
         fingerprint: keep a hash of the packets while they are first gone through, see ``fingerprint()``.
 
     Raises:
-        VideoError: on entering, when the file is missing, empty, no video or too large; later, when it is damaged.
+        VideoError: on entering, when the file is missing, empty, no video or too large; later, when it is damaged; when
+            the time is up.
+        ValueError: ``give_up`` is not above 0.
         ImportError: PyAV is not installed.
     """
 
-    def __init__(self, path: str | os.PathLike[str], threads: int = 1, fingerprint: bool = False):
+    def __init__(
+        self, path: str | os.PathLike[str], threads: int = 1, give_up: float = GIVE_UP, fingerprint: bool = False
+    ):
+        if not give_up > 0:
+            raise ValueError(f"give_up {give_up}: must be above 0 seconds")
         self.path = os.fspath(path)
         self.threads = threads
+        self.give_up = give_up
+        self._deadline = time.monotonic() + give_up
         self._hash = hashlib.blake2b(digest_size=16) if fingerprint else None
         self._av = import_av()
         self._container: Any = None
@@ -126,16 +121,16 @@ class Container:
             raise self.error(damage or NO_FRAME)
 
         stamps = pts if None not in pts else dts
-        times = self._seconds(stamps)
+        times, rate = self._times(stamps)
         if None in stamps:
-            return Timeline(times, times[-1] + self._spacing(times), None, damage, 0.0 if damage else math.inf)
+            return Timeline(times, times[-1] + self._spacing(times), None, damage, 0.0 if damage else math.inf, rate)
         tick = float(self._stream.time_base)
         duration = times[-1] + (lengths[stamps.index(max(stamps))] * tick or self._spacing(times))
         # Every packet still to come would be shown after it is decoded, hence after the last decoding time seen.
         sound_until = math.inf if not damage else 0.0 if last_dts is None else (last_dts - min(stamps)) * tick
         # AVI has no presentation times: FFmpeg passes the order of decoding off as such, B-frames or not.
         trusted = None not in pts and not (self._stream.codec_context.has_b_frames and pts == sorted(pts))
-        return Timeline(times, duration, tuple(sorted(stamps)) if trusted else None, damage, sound_until)
+        return Timeline(times, duration, tuple(sorted(stamps)) if trusted else None, damage, sound_until, rate)
 
     def timeline_by_decoding(self, promised: Timeline) -> Timeline:
         """Finds when the frames are shown that the decoder really gives, where packets and frames do not go one to one.
@@ -150,9 +145,9 @@ class Container:
         # Two packets a frame is the most that a sound stream has (interlaced fields, hidden reference pictures).
         if 2 * len(stamps) < len(promised.times):
             raise self.error(f"damaged: {len(stamps)} of {len(promised.times)} frames can be decoded")
-        times = self._seconds(stamps)
+        times, rate = self._times(stamps)
         duration = times[-1] + promised.duration - promised.times[-1]
-        return Timeline(times, duration, None, promised.damage, 0.0 if promised.damage else math.inf)
+        return Timeline(times, duration, None, promised.damage, 0.0 if promised.damage else math.inf, rate)
 
     def frames(self, promised: int) -> Iterator[Any]:
         """Decodes all frames in the order of presentation, from the beginning on every call.
@@ -172,6 +167,7 @@ class Container:
                 for frame in context.decode(packet):
                     yield frame
                     count += 1
+                self._in_time()
             for frame in context.decode(None):
                 yield frame
                 count += 1
@@ -185,8 +181,13 @@ class Container:
             # "file:" keeps a colon in a name from being read as a protocol; the whitelist keeps a playlist in disguise
             # from opening other addresses. A title need not be UTF-8.
             options = {"protocol_whitelist": "file"}
-            self._container = self._av.open("file:" + self.path, container_options=options, metadata_errors="replace")
+            # Opening reads some pictures already, and one call of the demuxer may go through the whole file.
+            timeout = None if math.isinf(self.give_up) else max(0.001, self._deadline - time.monotonic())
+            self._container = self._av.open(
+                "file:" + self.path, container_options=options, metadata_errors="replace", timeout=timeout
+            )
         except self._av.FFmpegError as error:
+            self._in_time()
             if head[4:8] in (b"ftyp", b"moov", b"mdat") or head[:4] in (b"RIFF", b"GIF8", b"\x1a\x45\xdf\xa3"):
                 reason = f"damaged or truncated: its headers cannot be read ({error.strerror})"
             else:
@@ -269,8 +270,10 @@ class Container:
                     kept.append(packet)
                 if hashed is not None:
                     hashed.update(packet)
+                self._in_time()
                 yield packet
         except self._av.FFmpegError as error:
+            self._in_time()
             self._broken = f"reading stopped ({error.strerror})"
         self._kept = kept
 
@@ -283,20 +286,31 @@ class Container:
             return f"damaged: {self._broken}, {found}{promised} frames are there"
         return ""
 
-    def _seconds(self, stamps: Sequence[int | None]) -> tuple[float, ...]:
-        """Ascending seconds from the first stamp; evenly spaced where stamps are missing."""
+    def _in_time(self) -> None:
+        if time.monotonic() > self._deadline:
+            raise self.error(f"given up after {self.give_up:g} s; data.give_up sets the limit")
+
+    def _times(self, stamps: Sequence[int | None]) -> tuple[tuple[float, ...], Fraction | None]:
+        """Ascending seconds from the first stamp, and the rate where it is constant.
+
+        With a constant rate the times are those of its grid: what lies between is the rounding of the container's
+        clock, and a frame must not count as before a boundary in one container and behind it in another.
+        """
         if None in stamps:
-            return tuple(k / self._rate() for k in range(len(stamps)))
+            return tuple(seconds(k, self._rate()) for k in range(len(stamps))), self._rate()
         ordered = sorted(stamps)
-        base = self._stream.time_base
+        tick = self._stream.time_base
+        rate = constant_rate(ordered, tick, (self._stream.guessed_rate, self._stream.average_rate))
+        if rate is not None:
+            return tuple(seconds(k, rate) for k in range(len(ordered))), rate
         # Integers first, one division last: 5120 ticks of 1/12800 s are exactly the 0.4 that a list says.
-        return tuple((stamp - ordered[0]) * base.numerator / base.denominator for stamp in ordered)
+        return tuple((stamp - ordered[0]) * tick.numerator / tick.denominator for stamp in ordered), None
 
     def _spacing(self, times: Sequence[float]) -> float:
-        return times[-1] / (len(times) - 1) if len(times) > 1 else 1 / self._rate()
+        return times[-1] / (len(times) - 1) if len(times) > 1 else float(1 / self._rate())
 
-    def _rate(self) -> float:
-        return float(self._stream.average_rate or self._stream.guessed_rate or 25)
+    def _rate(self) -> Fraction:
+        return self._stream.average_rate or self._stream.guessed_rate or Fraction(25)
 
 
 def import_av() -> Any:

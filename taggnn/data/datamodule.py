@@ -16,6 +16,7 @@ from taggnn.data.order import Balance, ResumableLoader, SeededSampler, class_sha
 from taggnn.data.splits import SPLITS, Splits, read_splits
 from taggnn.data.synthetic import MIRRORED, MOTIONS, make_synthetic
 from taggnn.data.transforms import RELEASED_MEAN, RELEASED_STD, Transform
+from taggnn.data.video import GIVE_UP
 
 
 class ClipData(LightningDataModule):
@@ -75,6 +76,7 @@ class ClipData(LightningDataModule):
         workers: loader processes; None takes one less than there are cores and at most 8, and none on one or two cores.
         seed: what the order, the augmentation and the held-out clips follow from.
         drop_last: leave out the last training batch of an epoch where it is not full.
+        give_up: wall seconds after which the decoding of a clip is given up; the clip is then left out and named.
 
     Raises:
         FileNotFoundError: in ``setup``, if the root, a list or a listed file does not exist.
@@ -121,12 +123,15 @@ class ClipData(LightningDataModule):
         workers: int | None = None,
         seed: int = 0,
         drop_last: bool = False,
+        give_up: float = GIVE_UP,
     ):
         super().__init__()
         if batch_size < 1:
             raise ValueError(f"batch_size {batch_size}: must be 1 or more")
         if workers is not None and workers < 0:
             raise ValueError(f"workers {workers}: must be 0 or more")
+        if not give_up > 0:
+            raise ValueError(f"give_up {give_up}: must be above 0 seconds")
         if (
             synthetic
             and flip
@@ -144,6 +149,7 @@ class ClipData(LightningDataModule):
         self.synthetic, self.seed = synthetic, seed
         self.mirrored, self.balance = mirrored or {}, balance
         self.batch_size, self.drop_last = batch_size, drop_last
+        self.give_up = give_up
         self.workers = default_workers() if workers is None else workers
         self.train_transform = Transform(
             size=size,
@@ -251,7 +257,12 @@ class ClipData(LightningDataModule):
         clips = self._given("train")
         mirrored = mirrored_labels(self.mirrored, clips.classes) if self.mirrored else None
         dataset = ClipDataset(
-            clips, self.train_sampler, self.train_transform, self.preprocess["short_side"], mirrored=mirrored
+            clips,
+            self.train_sampler,
+            self.train_transform,
+            self.preprocess["short_side"],
+            mirrored=mirrored,
+            give_up=self.give_up,
         )
         labels = [clip.label for clip in clips.clips]
         sampler = SeededSampler(len(clips), self.seed, shuffle=True, labels=labels, balance=self.balance)
@@ -268,7 +279,8 @@ class ClipData(LightningDataModule):
     def eval_dataloader(self, split: str) -> DataLoader:
         """Any split, "train" too, as evaluation sees it: in the order of the list, without augmentation."""
         clips = self._given(split)
-        dataset = ClipDataset(clips, self.sampler, eval_transform(self.preprocess), self.preprocess["short_side"])
+        transform = eval_transform(self.preprocess)
+        dataset = ClipDataset(clips, self.sampler, transform, self.preprocess["short_side"], give_up=self.give_up)
         return DataLoader(dataset, sampler=SeededSampler(len(clips), self.seed), **self._loader_options())
 
     def _given(self, split: str) -> ClipList:

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from taggnn.data import sampling
 from taggnn.data.clips import Clip, ClipList
 from taggnn.data.transforms import Transform
-from taggnn.data.video import VideoError, read_frames
+from taggnn.data.video import GIVE_UP, VideoError, read_frames
 
 # Options of the transform that evaluation needs too.
 EVAL_OPTIONS = ("size", "mean", "std", "grey", "stretch", "standardise")
@@ -43,6 +43,7 @@ class ClipDataset(Dataset):
         short_side: pixels the shorter side is scaled to while decoding; None keeps the size.
         mirrored: for each label the one that a clip has after a horizontal flip, see mirror.py; None where a flip
             changes no label.
+        give_up: wall seconds after which the decoding of a clip is given up.
 
     **Shapes:** item {"clip": float32 (3, T, h, w), "label": int, "index": int, "flipped": bool}, or a ``BadClip``
     """
@@ -54,9 +55,10 @@ class ClipDataset(Dataset):
         transform: Transform,
         short_side: int | None = None,
         mirrored: Sequence[int] | None = None,
+        give_up: float = GIVE_UP,
     ):
         self.clips, self.sampler, self.transform, self.short_side = clips, sampler, transform, short_side
-        self.mirrored = mirrored
+        self.mirrored, self.give_up = mirrored, give_up
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -67,7 +69,7 @@ class ClipDataset(Dataset):
         # Two streams: drawing one frame more or less must not change the augmentation.
         generator = torch.Generator().manual_seed(seed + 1) if self.transform.train else None
         try:
-            frames = _frames(clip, self.sampler, self.short_side, generator)
+            frames = _frames(clip, self.sampler, self.short_side, generator, self.give_up)
         except VideoError as error:
             return BadClip(clip.name, clip.path, error.reason)
         tensor, flipped = self.transform.draw(frames, seed)
@@ -126,6 +128,13 @@ def load_clip(path: str, preprocess: dict[str, Any], start: float | None = None,
     return eval_transform(preprocess)(frames)
 
 
-def _frames(clip: Clip, sampler: sampling.Sampler, short_side: int | None, generator: torch.Generator | None):
+def _frames(
+    clip: Clip,
+    sampler: sampling.Sampler,
+    short_side: int | None,
+    generator: torch.Generator | None,
+    give_up: float = GIVE_UP,
+) -> Tensor:
     """**Shapes:** -> uint8 (T, H, W, 3)"""
-    return read_frames(clip.path, partial(sampler, generator=generator), short_side, clip.start, clip.stop)
+    sample = partial(sampler, generator=generator)
+    return read_frames(clip.path, sample, short_side, clip.start, clip.stop, origin=clip.origin, give_up=give_up)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from taggnn.data.container import Container, Timeline, VideoError, import_av
+from taggnn.data.container import GIVE_UP, Container, VideoError, import_av
+from taggnn.data.timeline import Timeline
 
-__all__ = ["VideoError", "Timeline", "read_frames", "frame_times", "scaled_size"]
+__all__ = ["GIVE_UP", "VideoError", "Timeline", "read_frames", "read_views", "frame_times", "scaled_size"]
 
 
 def read_frames(
@@ -20,6 +21,8 @@ def read_frames(
     start: float | None = None,
     stop: float | None = None,
     threads: int = 1,
+    origin: float | None = None,
+    give_up: float = GIVE_UP,
 ) -> torch.Tensor:
     """Reads the frames of a video, or of a cut from it, that a sampler asks for, upright and in RGB.
 
@@ -37,24 +40,57 @@ def read_frames(
             It is asked a second time where decoding shows that n was wrong.
         short_side: pixels of the shorter side of the upright picture, the other side keeping the aspect ratio;
             default: the size of the video.
-        start: beginning of the cut in seconds from the first frame, included; default: the first frame.
+        start: beginning of the cut in seconds from the first frame, included; default: the first frame. A frame less
+            than a microsecond before it counts as on it: lists are written with rounded decimals.
         stop: end of the cut in seconds from the first frame, not included; default: behind the last frame.
         threads: decoder threads. More than one helps a single large video and harms loader workers.
+        origin: the second of a longer original at which this file was cut out of it; ``start`` and ``stop`` then count
+            from the first frame of the original, so that they choose the same frames in the file as in the original.
+            The file's first frame is the original's first one at or after ``origin``. Default: the file is no cut.
+        give_up: wall seconds after which the file is given up; default: 60.
 
     **Shapes**: uint8 (T, H, W, 3), T as many as ``sample`` returned
 
     Raises:
-        VideoError: the file is missing, empty, no video, damaged or too large, or the cut holds no frame.
-        ValueError: ``sample`` returned no index or one out of range; ``short_side`` below 1.
+        VideoError: the file is missing, empty, no video, damaged or too large, the cut holds no frame, or the time is
+            up.
+        ValueError: ``sample`` returned no index or one out of range; ``short_side`` below 1; ``give_up`` not above 0.
         ImportError: PyAV is not installed.
     """
-    with Container(path, threads) as container:
+    return read_views(path, [sample], short_side, start, stop, threads, origin, give_up)[0]
+
+
+def read_views(
+    path: str | os.PathLike[str],
+    samples: Sequence[Callable[[int], Sequence[int] | torch.Tensor]],
+    short_side: int | None = None,
+    start: float | None = None,
+    stop: float | None = None,
+    threads: int = 1,
+    origin: float | None = None,
+    give_up: float = GIVE_UP,
+) -> list[torch.Tensor]:
+    """Reads several views of a video, or of a cut from it, with one decode: a frame in many of them is converted once.
+
+    Args:
+        path: the file.
+        samples: one sampler a view.
+        short_side, start, stop, threads, origin, give_up: as for ``read_frames``.
+
+    **Shapes**: a uint8 (T, H, W, 3) for each sampler; equal frames share no memory
+
+    Raises:
+        VideoError, ValueError, ImportError: as ``read_frames``; no sampler is a ValueError.
+    """
+    if not samples:
+        raise ValueError(f"{os.fspath(path)}: no sampler given; read_views needs one a view")
+    with Container(path, threads, give_up) as container:
         timeline = container.timeline()
         try:
-            return _read(container, timeline, sample, short_side, start, stop, final=False)
+            return _read(container, timeline, samples, short_side, start, stop, origin, final=False)
         except _Miscounted:
             timeline = container.timeline_by_decoding(timeline)
-            return _read(container, timeline, sample, short_side, start, stop, final=True)
+            return _read(container, timeline, samples, short_side, start, stop, origin, final=True)
 
 
 def frame_times(path: str | os.PathLike[str]) -> Timeline:
@@ -103,43 +139,50 @@ class _Miscounted(Exception):
 def _read(
     container: Container,
     timeline: Timeline,
-    sample: Callable[[int], Sequence[int] | torch.Tensor],
+    samples: Sequence[Callable[[int], Sequence[int] | torch.Tensor]],
     short_side: int | None,
     start: float | None,
     stop: float | None,
+    origin: float | None,
     final: bool,
-) -> torch.Tensor:
-    first, n = _cut(container, timeline, start, stop)
+) -> list[torch.Tensor]:
+    cut = _cut(container, timeline if origin is None else timeline.since(origin), start, stop)
+    views = [_indices(container, sample, len(cut)) for sample in samples]
+    different = sorted({index for view in views for index in view})
+    scale = _Scaler(short_side)
+    pictures = None
+    for row, frame in enumerate(_frames_at(container, timeline, [cut[index] for index in different], final)):
+        picture = scale(frame)
+        if pictures is None:
+            pictures = np.empty((len(different), *picture.shape), dtype=np.uint8)
+        pictures[row] = picture
+    frames = torch.from_numpy(pictures)
+    if views == [different]:
+        return [frames]
+    return [frames[torch.tensor([bisect_left(different, index) for index in view])] for view in views]
+
+
+def _indices(container: Container, sample: Callable[[int], Sequence[int] | torch.Tensor], n: int) -> list[int]:
     wanted = [int(index) for index in sample(n)]
     if not wanted:
         raise ValueError(f"{container.path}: the sampler returned no index for {n} frames")
     for index in wanted:
         if not 0 <= index < n:
             raise ValueError(f"{container.path}: the sampler returned index {index}; possible are 0 to {n - 1}")
-    different = sorted(set(wanted))
-    scale = _Scaler(short_side)
-    pictures = None
-    for row, frame in enumerate(_frames_at(container, timeline, [first + index for index in different], final)):
-        picture = scale(frame)
-        if pictures is None:
-            pictures = np.empty((len(different), *picture.shape), dtype=np.uint8)
-        pictures[row] = picture
-    frames = torch.from_numpy(pictures)
-    if wanted == different:
-        return frames
-    return frames[torch.tensor([bisect_left(different, index) for index in wanted])]
+    return wanted
 
 
-def _cut(container: Container, timeline: Timeline, start: float | None, stop: float | None) -> tuple[int, int]:
-    """Position of the first frame of the half-open cut [start, stop), and how many frames it has."""
+def _cut(container: Container, timeline: Timeline, start: float | None, stop: float | None) -> range:
+    """Positions of the frames in the half-open cut [start, stop)."""
     if timeline.damage and (stop is None or stop > timeline.sound_until):
         raise container.error(timeline.damage)
-    first = 0 if start is None else bisect_left(timeline.times, start)
-    behind = len(timeline.times) if stop is None else bisect_left(timeline.times, stop)
-    if behind <= first:
-        cut = f"{0.0 if start is None else start:g} to {timeline.duration if stop is None else stop:g} s"
-        raise container.error(f"no frame in the cut from {cut}; the video lasts {timeline.duration:g} s")
-    return first, behind - first
+    cut = timeline.between(start, stop)
+    if not cut:
+        end = timeline.begin + timeline.duration
+        asked = f"{timeline.begin if start is None else start:g} to {end if stop is None else stop:g} s"
+        lasts = f"lasts {end:g} s" if not timeline.begin else f"holds {timeline.begin:g} to {end:g} s of its original"
+        raise container.error(f"no frame in the cut from {asked}; the video {lasts}")
+    return cut
 
 
 def _frames_at(container: Container, timeline: Timeline, positions: Sequence[int], final: bool) -> Iterator[Any]:

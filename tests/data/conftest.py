@@ -17,7 +17,10 @@ def _picture(t, height, width):
 
 @pytest.fixture(scope="session")
 def write_video():
-    """``write_video(path, codec, ...)`` writes a video and returns its path; ``stamps`` are ticks of 1/``rate`` s."""
+    """``write_video(path, codec, ...)`` writes a video and returns its path.
+
+    ``stamps`` are ticks of 1/``rate`` s; ``first`` is the number of the first picture.
+    """
     av = pytest.importorskip("av")
 
     def write(
@@ -32,6 +35,7 @@ def write_video():
         b_frames=0,
         container_options=None,
         options=None,
+        first=0,
     ):
         with av.open(str(path), "w", options=container_options or {}) as out:
             stream = out.add_stream(codec, rate=rate, options=options or {})
@@ -44,9 +48,9 @@ def write_video():
                 forced = {"libx264": {"x264-params": "b-adapt=0:scenecut=0"}, "libx265": {"x265-params": _X265}}
                 stream.options = {**(options or {}), **forced.get(codec, {})}
             for t in range(frames):
-                frame = av.VideoFrame.from_ndarray(_picture(t, height, width), format="rgb24")
+                frame = av.VideoFrame.from_ndarray(_picture(first + t, height, width), format="rgb24")
                 frame.pts = t if stamps is None else stamps[t]
-                frame.time_base = Fraction(1, rate)
+                frame.time_base = 1 / Fraction(rate)
                 out.mux(stream.encode(frame))
             out.mux(stream.encode())
         return path

@@ -70,6 +70,20 @@ def test_a_file_that_is_no_video_is_a_bad_clip_with_a_reason(clips):
     assert bad.path not in bad.reason
 
 
+def test_a_decode_given_up_is_a_bad_clip_with_a_reason(clips):
+    bad = ClipDataset(clips, Uniform(4), Transform(size=16), give_up=1e-6)[0, 0]
+    assert isinstance(bad, BadClip)
+    assert "given up after 1e-06 s" in bad.reason
+
+
+def test_a_clip_cut_out_of_an_original_counts_in_its_seconds(clips):
+    whole = clips[0]
+    cut = Clip(whole.path, 0, "cut", start=10.0 + 2 / 25, stop=10.0 + 6 / 25, origin=10.0)
+    same = Clip(whole.path, 0, "same", start=2 / 25, stop=6 / 25)
+    dataset = ClipDataset(ClipList((cut, same), ("a",), ""), Uniform(4), Transform(size=16))
+    assert torch.equal(dataset[0, 0]["clip"], dataset[1, 0]["clip"])
+
+
 def test_a_batch_leaves_bad_clips_out_and_names_them(clips):
     dataset = ClipDataset(clips, Uniform(4), Transform(size=(16, 12)), short_side=20)
     batch = collate([dataset[index, 0] for index in (1, 2, 0)])

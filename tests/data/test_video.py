@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from taggnn.data import container, video
-from taggnn.data.video import VideoError, frame_times, read_frames, scaled_size
+from taggnn.data.video import VideoError, frame_times, read_frames, read_views, scaled_size
 
 av = pytest.importorskip("av")
 
@@ -193,6 +193,76 @@ def test_times_count_from_the_first_frame(make, decode_all):
     path = make("late-start.mkv")
     assert frame_times(path).times[:2] == (0.0, 0.1)
     assert torch.equal(read_frames(path, range, start=0.2, stop=0.4), decode_all(path)[2:4])
+
+
+@pytest.mark.parametrize("kind", ["mp4", "mkv", "avi"])
+def test_an_original_and_files_cut_from_it_give_the_same_frames(kind, write_video, decode_all, tmp_path):
+    rate, whole = Fraction(30000, 1001), write_video(tmp_path / f"whole.{kind}", frames=24, rate=Fraction(30000, 1001))
+    pictures = decode_all(whole)
+    for origin, start, stop in [(0.1, 0.1 + 0.2, 0.5), (5 / rate, 9 / rate, 14 / rate), (0.2, 0.2, 0.2 + 1 / 30)]:
+        origin, start, stop = float(origin), float(start), float(stop)
+        held = [k for k in range(24) if k / rate >= origin]
+        cut = write_video(tmp_path / f"cut.{kind}", frames=24 - held[0], rate=rate, first=held[0])
+        expected = read_frames(whole, range, start=start, stop=stop)
+        wanted = [k for k in held if Fraction(start) - Fraction(1, 10**9) <= k / rate < Fraction(stop)]
+        assert torch.equal(expected, pictures[wanted])
+        found = read_frames(cut, range, start=start, stop=stop, origin=origin)
+        # Encoded anew, the pictures are close and not equal; neighbours differ by 8 or more.
+        assert found.shape == expected.shape
+        assert (found.float() - expected.float()).abs().mean() < 3
+
+
+def test_an_empty_cut_of_a_cut_tells_what_the_file_holds(make):
+    with pytest.raises(
+        VideoError, match=r"no frame in the cut from 1 to 2 s; the video holds 30 to 31\.2 s of its original"
+    ):
+        read_frames(make("h264-b-frames.mp4"), range, start=1.0, stop=2.0, origin=30.0)
+
+
+def test_times_of_a_constant_rate_are_not_those_of_a_coarse_clock(write_video, tmp_path):
+    rate = Fraction(30000, 1001)
+    times = [frame_times(write_video(tmp_path / f"a.{kind}", rate=rate)).times for kind in ("mp4", "mkv")]
+    assert times[0] == times[1] == tuple(k * 1001 / 30000 for k in range(12))
+
+
+def test_views_share_one_decode(make, decode_all, monkeypatch):
+    whole, converted = decode_all(make("h264-b-frames.mp4")), []
+    scale = video._Scaler.__call__
+    monkeypatch.setattr(video._Scaler, "__call__", lambda *a: converted.append(1) or scale(*a))
+    first, second, third = read_views(
+        make("h264-b-frames.mp4"), [lambda n: [0, 3, 7], lambda n: [7, 3, 3], lambda n: [2]]
+    )
+    assert torch.equal(first, whole[[0, 3, 7]])
+    assert torch.equal(second, whole[[7, 3, 3]])
+    assert torch.equal(third, whole[[2]])
+    assert len(converted) == 4
+    first.zero_()
+    assert torch.equal(second, whole[[7, 3, 3]])
+
+
+def test_views_without_a_sampler_are_refused(make):
+    with pytest.raises(ValueError, match="no sampler given"):
+        read_views(make("h264-b-frames.mp4"), [])
+
+
+def test_a_decode_that_takes_too_long_is_given_up(make, monkeypatch):
+    clock = iter(range(0, 10**6, 7))
+    monkeypatch.setattr(container.time, "monotonic", lambda: next(clock))
+    with pytest.raises(VideoError, match="given up after 30 s"):
+        read_frames(make("h264-b-frames.mp4"), range, give_up=30.0)
+    assert len(read_frames(make("h264-b-frames.mp4"), range, give_up=10**5)) == 12
+    assert len(read_frames(make("h264-b-frames.mp4"), range, give_up=float("inf"))) == 12
+
+
+def test_opening_that_takes_too_long_is_given_up(make):
+    with pytest.raises(VideoError, match="given up after 1e-06 s"):
+        read_frames(make("h264-b-frames.mp4"), range, give_up=1e-6)
+
+
+@pytest.mark.parametrize("give_up", [0, -1, float("nan")])
+def test_a_time_limit_must_be_above_zero(give_up, make):
+    with pytest.raises(ValueError, match="must be above 0 seconds"):
+        read_frames(make("h264-b-frames.mp4"), range, give_up=give_up)
 
 
 def test_a_stream_without_times_is_spaced_by_its_rate(make):
