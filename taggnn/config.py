@@ -85,6 +85,7 @@ class BackboneChoice:
     Args:
         name: a name of ``taggnn.backbones.BACKBONES`` (default "small").
         weights: "default", an official name, or the path of a file; none (default) for random ones.
+        frozen: only the head is trained: the backbone stays in evaluation mode and gets no gradients (default false).
         frozen_bn: BatchNorm keeps its stored statistics, also in training (default false).
         bn_momentum: momentum of every BatchNorm; none (default) keeps the backbone's own.
         options: further arguments of the backbone's builder, by name.
@@ -92,6 +93,7 @@ class BackboneChoice:
 
     name: str = "small"
     weights: str | None = None
+    frozen: bool = False
     frozen_bn: bool = False
     bn_momentum: float | None = None
     options: dict[str, Any] = field(default_factory=dict)

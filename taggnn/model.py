@@ -51,13 +51,46 @@ class Recogniser(nn.Module):
         self.grid = tuple(grid)
         self.stated_grid = stated_grid
         self.found = dict(found or {})
+        self.frozen = False
+
+    def freeze(self) -> None:
+        """Fixes the backbone for good: evaluation mode also in training, no gradients, and none of the memory they take."""
+        self.frozen = True
+        self.backbone.requires_grad_(False).eval()
+        self.found["backbone"] = f"{self.found['backbone']}; frozen" if "backbone" in self.found else "frozen"
+
+    def train(self, mode: bool = True) -> "Recogniser":
+        super().train(mode)
+        if self.frozen:
+            self.backbone.eval()
+        return self
 
     def tokens(self, clip: Tensor) -> Tensor:
         """Runs the backbone alone. **Shapes:** (B, 3, T, H, W) -> (B, T', H', W', C)."""
-        return backbones.tokens_of(self.backbone(clip), self.stated_grid)
+        if not self.frozen:
+            return backbones.tokens_of(self.backbone(clip), self.stated_grid)
+        # On a CPU the size of a batch decides how a convolution is summed up. In pairs, the last clip twice where it has no
+        # partner, a clip has the same tokens to the last bit whatever its batch, and pairs are no slower.
+        pairs = clip.split(2) if clip.device.type == "cpu" else [clip]
+        with torch.no_grad():
+            return torch.cat([self._tokens_of_pair(pair) for pair in pairs])
+
+    def tokens_in(self, batch: Mapping[str, Any], device: torch.device | str) -> Tensor:
+        """The tokens of a batch as the loaders make it: those that it brings, or those of its clips.
+
+        **Shapes:** "tokens" (B, T', H', W', C) or "clip" (B, 3, T, H, W) -> (B, T', H', W', C)
+        """
+        if "tokens" in batch:
+            return batch["tokens"].to(device).float()
+        return self.tokens(batch["clip"].to(device))
 
     def forward(self, clip: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         return self.head(self.tokens(clip))
+
+    def _tokens_of_pair(self, clip: Tensor) -> Tensor:
+        alone = len(clip) == 1 and clip.device.type == "cpu"
+        tokens = backbones.tokens_of(self.backbone(torch.cat([clip, clip]) if alone else clip), self.stated_grid)
+        return tokens[: len(clip)].contiguous()
 
     @torch.no_grad()
     def resize(self, clip: Sequence[int]) -> None:
@@ -165,15 +198,16 @@ def build(spec: Mapping[str, Any], weights: str | None = None) -> Recogniser:
     """Builds the recogniser that a specification of plain types describes, as checkpoints hold it.
 
     Args:
-        spec: ``backbone`` {"name", further options of ``backbones.build``}, ``head`` {"name", its options}, ``clip`` [T, H, W],
-            ``classes`` [names].
+        spec: ``backbone`` {"name", "frozen" (see ``Recogniser.freeze``), further options of ``backbones.build``}, ``head``
+            {"name", its options}, ``clip`` [T, H, W], ``classes`` [names].
         weights: of the backbone, where training starts; None (default) leaves them random, to be loaded from a checkpoint.
 
     Raises:
         ValueError: as ``attach``.
     """
     backbone, head = dict(spec["backbone"]), dict(spec["head"])
-    return attach(
+    frozen = backbone.pop("frozen", False)
+    recogniser = attach(
         backbone.pop("name"),
         head.pop("name"),
         len(spec["classes"]),
@@ -182,6 +216,9 @@ def build(spec: Mapping[str, Any], weights: str | None = None) -> Recogniser:
         backbone_options=backbone,
         **head,
     )
+    if frozen:
+        recogniser.freeze()
+    return recogniser
 
 
 def _classes_of(backbone: nn.Module | str) -> int:

@@ -65,7 +65,7 @@ def score(
         skipped += [Skipped(name, path, split, reason) for name, path, reason in batch["skipped"]]
         if not len(batch["label"]):
             continue
-        tokens = recogniser.tokens(batch["clip"].to(device))
+        tokens = recogniser.tokens_in(batch, device)
         logits = recogniser.head(tokens)[0].float().cpu()
         labels = batch["label"].cpu()
         if effect is not None:

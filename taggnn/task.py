@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
 from taggnn import metrics, model
-from taggnn.mixing import CLIP_PLACES, Mixing
+from taggnn.mixing import CLIP_PLACES, TOKEN_PLACES, Mixing
 from taggnn.predictions import Skipped
 
 
@@ -118,12 +118,14 @@ class RecognitionTask(pl.LightningModule):
         self._note_skipped(batch, "train")
         if not len(batch["label"]):
             return None
-        clip, labels, smoothing = batch["clip"], batch["label"], self.optimisation.label_smoothing
+        # Clips, or the tokens that a frozen backbone made of them before.
+        kind, places = ("tokens", TOKEN_PLACES) if "tokens" in batch else ("clip", CLIP_PLACES)
+        fed, labels = batch[kind].float(), batch["label"]
         if mixing := self.optimisation.mixing:
-            clip, labels = mixing(clip, labels, len(self.hparams["spec"]["classes"]), CLIP_PLACES)
-        logits = self(clip)
+            fed, labels = mixing(fed, labels, len(self.hparams["spec"]["classes"]), places)
+        logits = self.model.head(self.model.tokens_in({kind: fed}, self.device))[0]
         # Mixed labels are smoothed as single ones are: (1 - e) y + e / K.
-        loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.optimisation.label_smoothing)
         self._seen += len(logits)
         self._losses.append(float(loss.detach()) * len(logits))
         self.log("loss", loss, prog_bar=True, logger=False, batch_size=len(logits))
@@ -150,7 +152,8 @@ class RecognitionTask(pl.LightningModule):
         if not self.trainer.sanity_checking:
             self._note_skipped(batch, "val")
         if len(batch["label"]):
-            self._collected.append((self(batch["clip"]).float().cpu(), batch["label"].cpu()))
+            logits = self.model.head(self.model.tokens_in(batch, self.device))[0]
+            self._collected.append((logits.float().cpu(), batch["label"].cpu()))
 
     def on_validation_epoch_end(self) -> None:
         if not self._collected:

@@ -98,6 +98,7 @@ def _task(settings: Namespace, data: ClipData, head: str, weights: str | None) -
     spec = {
         "backbone": {
             "name": backbone.name,
+            "frozen": backbone.frozen,
             "frozen_bn": backbone.frozen_bn,
             "bn_momentum": backbone.bn_momentum,
             **backbone.options,

@@ -232,3 +232,58 @@ def test_resize_moves_the_whole_model_to_another_clip():
 def test_a_topology_of_ones_own_reaches_the_head():
     built = taggnn.attach("small", classes=2, clip=(2, 32, 32), backbone_options={"width": 8}, topology=Chain(reach=2))
     assert built.head.topology == Chain(reach=2)
+
+
+def frozen(**options):
+    spec = {
+        "backbone": {"name": "small", "width": 4, "frozen": True, **options},
+        "head": {"name": "tag", "dim": 16, "encoder_heads": 4},
+        "clip": (4, 16, 32),
+        "classes": ("a", "b"),
+    }
+    return model.build(spec)
+
+
+def test_a_frozen_backbone_is_never_in_training_and_gets_no_gradient():
+    built = frozen(drop=0.9).train()
+    assert built.head.training
+    before = {key: value.clone() for key, value in built.backbone.state_dict().items()}
+    clip = torch.randn(3, 3, 4, 16, 32)
+    tokens = built.tokens(clip)
+    assert not tokens.requires_grad
+    built(clip)[0].sum().backward()
+    assert all(parameter.grad is None for parameter in built.backbone.parameters())
+    assert all(parameter.grad is not None for parameter in built.head.parameters() if parameter.requires_grad)
+    # Neither dropout nor a statistic that moves.
+    assert torch.equal(built.tokens(clip), tokens)
+    assert all(torch.equal(value, before[key]) for key, value in built.backbone.state_dict().items())
+
+
+def test_tokens_of_a_frozen_backbone_do_not_depend_on_the_batch():
+    built = frozen(width=24)
+    clips = torch.randn(16, 3, 4, 16, 32)
+    whole = built.tokens(clips)
+    for rows in ([5], [3, 9], [1, 2, 15], list(range(15, -1, -1))):
+        assert torch.equal(built.tokens(clips[rows]), whole[rows])
+
+
+def test_a_frozen_backbone_answers_as_it_would_in_evaluation():
+    spec = {
+        "backbone": {"name": "small", "width": 4},
+        "head": {"name": "pool"},
+        "clip": (4, 16, 32),
+        "classes": ("a", "b"),
+    }
+    built, clip = model.build(spec).eval(), torch.randn(5, 3, 4, 16, 32)
+    plain = built.tokens(clip)
+    built.freeze()
+    assert "frozen" in built.describe()
+    torch.testing.assert_close(built.tokens(clip), plain)
+
+
+def test_a_batch_brings_its_clips_or_their_tokens():
+    built = frozen()
+    clip = torch.randn(3, 3, 4, 16, 32)
+    tokens = built.tokens_in({"clip": clip}, "cpu")
+    assert torch.equal(tokens, built.tokens(clip))
+    assert torch.equal(built.tokens_in({"tokens": tokens.half()}, "cpu"), tokens.half().float())

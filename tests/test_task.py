@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from taggnn.mixing import CLIP_PLACES
+from taggnn.mixing import CLIP_PLACES, TOKEN_PLACES
 from taggnn.model import Recogniser
 from taggnn.task import Optimisation, RecognitionTask, rate
 
@@ -251,3 +251,21 @@ def test_a_mixed_step_is_the_smoothed_cross_entropy_of_the_mixed_labels(settings
         expected = -((0.8 * target + 0.2 / 3) * built(clip).log_softmax(-1)).sum(1).mean()
         torch.manual_seed(seed)
         assert float(built.training_step(batch(5), 0).detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
+
+
+@pytest.mark.parametrize("settings", [{}, {"mixup": 0.4}, {"cutmix": 1.0}])
+def test_a_step_on_tokens_runs_the_head_alone(monkeypatch, settings):
+    built = task({"backbone": {"name": "small", "width": 4, "frozen": True}}, **settings)
+    monkeypatch.setattr(built, "log", lambda *args, **options: None)
+    clip, label = torch.randn(4, 3, 2, 16, 32), torch.tensor([0, 1, 2, 1])
+    tokens = built.model.tokens(clip).half()
+    batch = {"tokens": tokens, "label": label, "skipped": []}
+    monkeypatch.setattr(built.model.backbone, "forward", None)
+    torch.manual_seed(3)
+    loss = built.training_step(batch, 0)
+    torch.manual_seed(3)
+    fed, target, mixing = tokens.float(), label, built.optimisation.mixing
+    if mixing:
+        fed, target = mixing(fed, target, 3, TOKEN_PLACES)
+    assert torch.equal(loss, nn.functional.cross_entropy(built.model.head(fed)[0], target))
+    loss.backward()
