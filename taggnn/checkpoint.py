@@ -33,7 +33,8 @@ class Loaded:
         recogniser: the model with its weights, in evaluation mode.
         classes: class names in label order.
         preprocess: how a video becomes a clip, see ``taggnn.data.datamodule``.
-        split_options: seed and fractions by which clips were held out where the data came without splits.
+        split_options: the published data set and its version, if one was used; seed and fractions by which clips were held
+            out where the data came without splits.
         source: the file it came from.
         epoch: epochs it was trained for; None where the file does not say.
     """

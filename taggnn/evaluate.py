@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from jsonargparse import Namespace
 
@@ -17,6 +17,7 @@ from taggnn.data.clips import existing_root
 from taggnn.data.datamodule import ClipData
 from taggnn.data.folders import read as read_folders
 from taggnn.data.folders import subfolders
+from taggnn.data.published import PUBLISHED
 from taggnn.predictions import write_predictions, write_skipped
 from taggnn.report import write_report, write_results
 from taggnn.run_folder import new_folder
@@ -84,7 +85,20 @@ def parser() -> Parser:
         help="list of the clips to measure on (CSV, or 'path label' lines)",
     )
     add("--data.folder", type=str | None, default=None, help="or their folder inside the root; '.' is the whole root")
-    add("--data.missing", type=Literal["error", "skip"], default="error", help="listed files that do not exist")
+    add(
+        "--data.dataset",
+        type=str | None,
+        default=None,
+        help=f"or a published data set: {', '.join(PUBLISHED)}; null: the one that the checkpoint was trained on, if any",
+    )
+    add("--data.version", type=str | None, default=None, help="its version; null: the default one, or the checkpoint's")
+    add("--data.annotations", type=str | None, default=None, help="folder of its lists, where they are not in the root")
+    add(
+        "--data.missing",
+        type=Literal["error", "skip"] | None,
+        default=None,
+        help="listed files that do not exist; null: stop, but leave out what a published data set lacks",
+    )
     add("--data.batch_size", type=int, default=8, help="clips in a batch")
     add("--data.workers", type=int | None, default=None, help="loader processes; null: what suits the machine")
     add(
@@ -102,6 +116,9 @@ def parser() -> Parser:
 def _check_source(given: Namespace) -> None:
     """Refuses clips that are not there, where the rule for absent splits would quietly take other ones."""
     root = existing_root(given.data.root)
+    if given.data.dataset is not None and (given.data.folder is not None or given.data.list is not None):
+        own = "--data.list" if given.data.folder is None else "--data.folder"
+        raise ValueError(f"--data.dataset and {own} both say which clips to measure on: give one of them")
     if given.data.folder is None:
         return
     if given.data.list is not None:
@@ -121,13 +138,26 @@ def _data(given: Namespace, loaded: checkpoint.Loaded) -> tuple[ClipData, list[s
     options = {f"{given.split}_list": given.data.list, "missing": given.data.missing, "workers": given.data.workers}
     if given.data.folder is not None:
         options[f"{given.split}_folder"] = given.data.folder
-    if given.dataset is not None and given.data.list is None:
+    named |= _published(given, named)
+    if given.dataset is not None and named["dataset"] is not None:
+        remark = [f"the labels of {given.checkpoint} are taken to be the numbers that {named['dataset']} publishes"]
+        print(remark[0])
+    elif given.dataset is not None and given.data.list is None:
         folder, classes, said = _numbered_folders(given, len(classes))
         options[f"{given.split}_folder"], remark = folder, [said]
         print(said)
     data = ClipData(given.data.root, classes=classes, batch_size=given.data.batch_size, **named, **options)
     data.setup_only(given.split)
     return data, remark
+
+
+def _published(given: Namespace, named: dict[str, Any]) -> dict[str, str | None]:
+    """The published data set to measure on: the one given, else the checkpoint's where no other clips are given."""
+    own = given.data.list is not None or given.data.folder is not None
+    dataset = given.data.dataset or (None if own else named.get("dataset"))
+    same = dataset is not None and dataset == named.get("dataset")
+    version = given.data.version or (named.get("version") if same else None)
+    return {"dataset": dataset, "version": version, "annotations": given.data.annotations}
 
 
 def _numbered_folders(given: Namespace, count: int) -> tuple[str, list[str], str]:

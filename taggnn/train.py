@@ -107,7 +107,8 @@ def _task(settings: Namespace, data: ClipData, head: str, weights: str | None) -
         "clip": [data.preprocess["frames"], *data.preprocess["size"]],
         "classes": list(data.classes),
     }
-    split_options = {"seed": data.seed, "val_fraction": data.val_fraction, "test_fraction": data.test_fraction}
+    options = ("seed", "val_fraction", "test_fraction", "dataset", "version")
+    split_options = {option: getattr(data, option) for option in options}
     return RecognitionTask(spec, data.preprocess, split_options, settings.optim.as_dict(), settings.seed, weights)
 
 

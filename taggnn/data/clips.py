@@ -2,10 +2,11 @@
 
 import csv
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from taggnn.data.problems import Problem, RowError, each_row
 from taggnn.names import unknown
 
 # How many offenders an error message names before it only counts them.
@@ -83,12 +84,29 @@ class ClipList:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a list file before its video is looked for: where it stands, what it says, where the file may be."""
+    """One row of a list before its video is looked for.
+
+    Args:
+        line: where it stands, from 1; 0 where its source has no lines.
+        given: what it says, as messages name it.
+        label: class number.
+        places: where its file may be, the best first.
+        start: first second, as ``Clip`` has it.
+        stop: second at which the piece ends.
+        origin: second of the original at which the file was cut out of it.
+        name: name of the clip; None makes it from the path and the cut.
+        lacks: why no file can be used where ``places`` is empty, as the end of a sentence; empty: the file is not there.
+    """
 
     line: int
     given: str
     label: int
     places: tuple[Path, ...]
+    start: float | None = None
+    stop: float | None = None
+    origin: float | None = None
+    name: str | None = None
+    lacks: str = ""
 
 
 def read_clips(
@@ -96,11 +114,13 @@ def read_clips(
     list: str | Path | None = None,
     classes: Sequence[str] | None = None,
     missing: str = "error",
+    problems: list[Problem] | None = None,
 ) -> ClipList:
     """Reads labelled clips; the reader follows from what is given.
 
-    No list: ``root/<class>/<video>`` (folders.py). A list whose name ends in ``.csv``: the columns of the TAG-Head
-    authors' lists (csv_list.py). Any other list: text lines ``path label`` (path_label.py).
+    No list: ``root/<class>/<video>`` (folders.py). A list whose name ends in ``.csv``: by its header our own format
+    (table.py) or the columns of the TAG-Head authors' lists (csv_list.py). Any other list: text lines ``path label``
+    (path_label.py).
 
     Args:
         root: folder that holds the videos.
@@ -109,32 +129,36 @@ def read_clips(
             found.
         missing: what to do with a row whose file does not exist: ``"error"``, or ``"skip"`` to leave it out and name it
             in ``ClipList.missing``.
+        problems: a list that takes what is wrong with single rows, which are then left out; None raises at the first. A
+            missing file is added to it whatever ``missing`` says.
 
     Raises:
-        FileNotFoundError: if the root, the list or (with ``missing="error"``) a listed file does not exist.
+        FileNotFoundError: if the root, the list or (with ``missing="error"`` and no ``problems``) a listed file does not
+            exist.
         ValueError: if the list says something impossible; the message names the file and the line.
     """
-    from taggnn.data import csv_list, folders, path_label
+    from taggnn.data import csv_list, folders, path_label, table
 
     root = existing_root(root)
     if missing not in ("error", "skip"):
         raise ValueError(f"missing {missing!r}: possible are 'error' and 'skip'")
     if list is None:
-        return folders.read(root, classes)
+        return folders.read(root, classes, problems)
     list = Path(list)
     if not list.is_file():
         what = "is a folder; give the list file itself" if list.is_dir() else "no such list file"
         raise FileNotFoundError(f"{list}: {what}")
-    reader = csv_list if list.suffix.lower() == ".csv" else path_label
     try:
-        rows, names = reader.read(root, list, classes)
+        tabular = list.suffix.lower() == ".csv"
+        reader = path_label if not tabular else table if table.is_table(list) else csv_list
+        rows, names = reader.read(root, list, classes, problems)
     except UnicodeDecodeError as error:
         raise ValueError(f"{list}: not a text file ({error})") from None
     except csv.Error as error:
         raise ValueError(f"{list}: not a CSV table ({error})") from None
-    if not rows:
+    if not rows and not problems:
         raise ValueError(f"{list}: the list is empty")
-    return _locate(root, list, rows, tuple(names), missing)
+    return locate(root, list, rows, tuple(names), missing, problems)
 
 
 def existing_root(root: str | Path) -> Path:
@@ -154,40 +178,76 @@ def class_number(text: str, where: str) -> int:
     """Reads a class number.
 
     Raises:
-        ValueError: if it is not a whole number from 0.
+        RowError: if it is not a whole number from 0.
     """
     if not (text.isascii() and text.isdecimal()) or int(text) >= MOST_CLASSES:
-        raise ValueError(f"{where}: {text!r} is not a class number; possible are 0, 1, 2, ... below {MOST_CLASSES}")
+        said = f"{text!r} is not a class number; possible are 0, 1, 2, ... below {MOST_CLASSES}"
+        raise RowError("malformed", where, said)
     return int(text)
 
 
-def lacking(source: str, found: str, classes: Sequence[str]) -> ValueError:
+def lacking(source: str, found: str, classes: Sequence[str]) -> RowError:
     """Builds the error for a class that the train list does not have."""
-    return ValueError(f"{unknown('class', found, classes, source)} (the classes that train has)")
+    return RowError("mislabelled", source, f"{unknown('class', found, classes)} (the classes that train has)")
 
 
-def _locate(root: Path, source: Path, rows: Sequence[Row], classes: tuple[str, ...], missing: str) -> ClipList:
-    """Finds each row's file, refusing what is listed twice; all missing files are gathered into one message."""
-    clips, absent, seen = [], [], {}
+def shown_name(path: Path, root: Path) -> str:
+    """The path relative to the root, or as it is where the file lies elsewhere; with forward slashes."""
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+
+
+def locate(
+    root: Path,
+    source: Path | str,
+    rows: Sequence[Row],
+    classes: tuple[str, ...],
+    missing: str,
+    problems: list[Problem] | None,
+    there: Callable[[Path], bool] = Path.is_file,
+) -> ClipList:
+    """Finds each row's file, refusing what is listed twice; all missing files are gathered into one message.
+
+    Args:
+        root: folder that names are relative to.
+        source: what the rows come from.
+        rows: the rows.
+        classes: class names in label order.
+        missing: see ``read_clips``.
+        problems: see ``read_clips``.
+        there: whether a place holds a file.
+
+    Raises:
+        FileNotFoundError: if a file is missing and that is an error, or all are.
+        RowError: if a clip or a name is listed twice and problems are not collected.
+    """
+    clips, absent, seen, names = [], [], {}, {}
     for row in rows:
-        path = next((place for place in row.places if place.is_file()), None)
-        if path is None:
-            absent.append(row)
-        key = path or row.places[0]
-        if key in seen:
-            raise ValueError(f"{source}, line {row.line}: {row.given} is listed before, on line {seen[key]}")
-        seen[key] = row.line
-        if path is not None:
-            clips.append(Clip(str(path), row.label, _name(path, root)))
-    if absent and missing == "error":
+        path = next((place for place in row.places if there(place)), None)
+        with each_row(problems, source, row.line, row.given):
+            key = (path or row.places[:1] or row.given, row.start, row.stop)
+            if key in seen:
+                said = f"{row.given} is listed before, on line {seen[key]}"
+                raise RowError("repeated", f"{source}, line {row.line}", said)
+            seen[key] = row.line
+            if path is None:
+                absent.append(row)
+                continue
+            name = row.name or _name(path, root, row)
+            if name in names:
+                said = f"the name {name!r} is given before, on line {names[name]}"
+                raise RowError("repeated", f"{source}, line {row.line}", said)
+            names[name] = row.line
+            clips.append(Clip(str(path), row.label, name, row.start, row.stop, row.origin))
+    if problems is not None:
+        problems += [Problem("missing", str(source), row.line, row.given, _lacks(row, root)) for row in absent]
+    elif absent and missing == "error":
         shown = ", ".join(f"{row.given} (line {row.line})" for row in absent[:NAMED])
         more = f" and {len(absent) - NAMED} more" if len(absent) > NAMED else ""
-        tried = " or ".join(str(place) for place in absent[0].places)
         raise FileNotFoundError(
             f"{source}: {len(absent)} of {len(rows)} listed files do not exist: {shown}{more}. "
-            f"The first was looked for at {tried}. Check the root, or leave missing files out with --data.missing skip"
+            f"The first {_lacks(absent[0], root)}. Check the root, or leave missing files out with --data.missing skip"
         )
-    if not clips:
+    elif not clips:
         raise FileNotFoundError(f"{source}: none of the {len(rows)} listed files exists under {root}")
     return ClipList(
         tuple(clips),
@@ -198,6 +258,13 @@ def _locate(root: Path, source: Path, rows: Sequence[Row], classes: tuple[str, .
     )
 
 
-def _name(path: Path, root: Path) -> str:
-    """The path relative to the root, or as it is where the file lies elsewhere."""
-    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+def _lacks(row: Row, root: Path) -> str:
+    tried = " or ".join(str(place) for place in row.places)
+    return row.lacks or (f"was looked for at {tried}" if tried else f"is not below {root}")
+
+
+def _name(path: Path, root: Path, row: Row) -> str:
+    name = shown_name(path, root)
+    if row.start is None and row.stop is None:
+        return name
+    return f"{name} [{row.start or 0.0!r}, {'end' if row.stop is None else repr(row.stop)})"

@@ -39,7 +39,11 @@ class ClipData(LightningDataModule):
         test_folder: the same for test; "." makes the whole root the test split.
         classes: class names in label order, or a text file with one name a line; None takes them from the training
             clips.
-        missing: what to do with listed files that do not exist: stop, or leave them out and say so.
+        dataset: a published data set by its name (published/): gym99, gym288. Its lists and videos are found below root.
+        version: version of the published data set, or its numbered split; None: the default one, which is printed.
+        annotations: folder of the published lists, where they do not lie below root.
+        missing: what to do with listed files that do not exist: stop, or leave them out and say so. None: leave out what a
+            published data set lacks, stop at what lists of one's own lack.
         val_fraction: part of the clips to hold out where there is no validation split.
         test_fraction: part of the clips to hold out as test where root is not split at all.
         synthetic: make the synthetic set in root first, if it is not there (synthetic.py); its clips may be flipped only
@@ -93,7 +97,10 @@ class ClipData(LightningDataModule):
         val_folder: str = "val",
         test_folder: str = "test",
         classes: list[str] | str | None = None,
-        missing: Literal["error", "skip"] = "error",
+        dataset: str | None = None,
+        version: str | None = None,
+        annotations: str | None = None,
+        missing: Literal["error", "skip"] | None = None,
         val_fraction: float = 0.1,
         test_fraction: float = 0.2,
         synthetic: bool = False,
@@ -144,6 +151,7 @@ class ClipData(LightningDataModule):
         self.root = root
         self.lists = dict(zip(SPLITS, (train_list, val_list, test_list), strict=True))
         self.folders = dict(zip(SPLITS, (train_folder, val_folder, test_folder), strict=True))
+        self.dataset, self.version, self.annotations = dataset, version, annotations
         self.given_classes, self.missing = classes, missing
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
         self.synthetic, self.seed = synthetic, seed
@@ -206,6 +214,9 @@ class ClipData(LightningDataModule):
                 self.test_fraction,
                 self.seed,
                 only,
+                dataset=self.dataset,
+                version=self.version,
+                annotations=self.annotations,
             )
             # A wrong name is told before any long work.
             mirrored_labels(self.mirrored, self._splits.classes)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from taggnn.data.clips import Clip, ClipList, lacking
+from taggnn.data.problems import Problem, each_row
 
 VIDEO_ENDINGS = frozenset(
     {".3gp", ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv"}
@@ -28,24 +29,24 @@ def subfolders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def read(root: Path, classes: Sequence[str] | None) -> ClipList:
+def read(root: Path, classes: Sequence[str] | None, problems: list[Problem] | None = None) -> ClipList:
     """Reads ``root/<class>/<video>``; see ``clips.read_clips`` for the arguments.
 
     Raises:
-        ValueError: if there are no class folders with videos, or one that ``classes`` lacks.
+        ValueError: if there are no class folders with videos, or (unless problems are collected) one that ``classes`` lacks.
     """
     held = {folder.name: found for folder in subfolders(root) if (found := videos_in(folder))}
     if not held:
         raise ValueError(_nothing(root))
     names = tuple(held) if classes is None else tuple(classes)
     label_of = {name: label for label, name in enumerate(names)}
-    for name in held:
-        if name not in label_of:
-            raise lacking(f"{root / name}", name, names)
-    clips = tuple(
-        Clip(str(path), label_of[name], f"{name}/{path.name}") for name, found in held.items() for path in found
-    )
-    return ClipList(clips, names, str(root))
+    clips: list[Clip] = []
+    for name, found in held.items():
+        with each_row(problems, root / name, 0, name):
+            if name not in label_of:
+                raise lacking(f"{root / name}", name, names)
+            clips += [Clip(str(path), label_of[name], f"{name}/{path.name}") for path in found]
+    return ClipList(tuple(clips), names, str(root))
 
 
 def _nothing(root: Path) -> str:

@@ -11,15 +11,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from taggnn.data.clips import Row, class_number, lacking
+from taggnn.data.problems import Problem, RowError, each_row
 
 LINE = re.compile(r"(?P<path>.*?\S)(?:\s*,\s*|\s+)(?P<label>[^\s,]+)$")
 
 
-def read(root: Path, source: Path, classes: Sequence[str] | None) -> tuple[list[Row], tuple[str, ...]]:
+def read(
+    root: Path, source: Path, classes: Sequence[str] | None, problems: list[Problem] | None = None
+) -> tuple[list[Row], tuple[str, ...]]:
     """Reads the rows and the class names; see ``clips.read_clips`` for the arguments.
 
     Raises:
-        ValueError: if a line has no label, or a label is not a number, negative, out of range or an unknown name.
+        ValueError: unless problems are collected, if a line has no label, or a label is not a number, negative, out of
+            range or an unknown name.
     """
     rows: list[Row] = []
     for line, text in enumerate(source.read_text(encoding="utf-8-sig").splitlines(), start=1):
@@ -27,8 +31,9 @@ def read(root: Path, source: Path, classes: Sequence[str] | None) -> tuple[list[
         if not text or text.startswith("#"):
             continue
         where = f"{source}, line {line}"
-        path, label = _split(text, classes, where)
-        rows.append(Row(line, path, label, (root / path,)))
+        with each_row(problems, source, line, text):
+            path, label = _split(text, classes, where)
+            rows.append(Row(line, path, label, (root / path,)))
     if classes is not None:
         return rows, tuple(classes)
     return rows, tuple(str(number) for number in range(max((row.label for row in rows), default=-1) + 1))
@@ -38,16 +43,18 @@ def _split(text: str, classes: Sequence[str] | None, where: str) -> tuple[str, i
     """Parts a line into path and class number."""
     match = LINE.match(text)
     if match is None:
-        raise ValueError(f"{where}: {text!r} is not 'path label'")
+        raise RowError("malformed", where, f"{text!r} is not 'path label'")
     path, given = match["path"], match["label"]
     # Names may not look like numbers, so that -1 and 2.5 are slips and never names.
     if re.fullmatch(r"[+-]?[\d.]+", given):
         number = class_number(given, f"{where}, label")
         if classes is not None and number >= len(classes):
-            raise ValueError(f"{where}: label {number} is out of range; the classes are 0 to {len(classes) - 1}")
+            said = f"label {number} is out of range; the classes are 0 to {len(classes) - 1}"
+            raise RowError("malformed", where, said)
         return path, number
     if classes is None:
-        raise ValueError(f"{where}: label {given!r} is not a number; names work only where the classes are known")
+        said = f"label {given!r} is not a number; names work only where the classes are known"
+        raise RowError("malformed", where, said)
     # Longest first: of the names "jump" and "long jump" the line's end means the second.
     for name in sorted(classes, key=len, reverse=True):
         head = text[: -len(name)]

@@ -7,6 +7,10 @@ from pathlib import Path
 
 from taggnn.data.clips import NAMED, Clip, ClipList, existing_root, read_clips
 from taggnn.data.folders import subfolders
+from taggnn.data.overlap import shared
+from taggnn.data.problems import Problem
+from taggnn.data.published import PUBLISHED, read_published
+from taggnn.names import unknown
 
 SPLITS = ("train", "val", "test")
 
@@ -35,16 +39,20 @@ def read_splits(
     lists: dict[str, str | None],
     folders: dict[str, str],
     classes: Sequence[str] | None = None,
-    missing: str = "error",
+    missing: str | None = None,
     val_fraction: float = 0.1,
     test_fraction: float = 0.2,
     seed: int = 0,
     only: str | None = None,
+    problems: list[Problem] | None = None,
+    dataset: str | None = None,
+    version: str | None = None,
+    annotations: str | None = None,
 ) -> Splits:
     """Reads the splits of a data set.
 
-    Each split comes from the first of: its list; its folder ``root/<folder>`` that holds class folders. Then what is
-    absent:
+    With ``dataset`` the splits are the published ones (published/). Else each comes from the first of: its list; its
+    folder ``root/<folder>`` that holds class folders. Then what is absent:
 
     - no list and no folder at all: ``root`` itself holds the class folders and is parted into train, val and test;
     - no val: a part of train is held out;
@@ -60,28 +68,50 @@ def read_splits(
             root.
         folders: folder name of "train", "val" and "test" inside the root; "." is the root itself.
         classes: class names in label order; None takes them from train.
-        missing: see ``clips.read_clips``.
+        missing: what to do with clips whose file is not there: "error", or "skip" to leave them out and name them. None:
+            "skip" for a published data set, of which parts are the normal case, "error" for own lists.
         val_fraction: part of the clips to hold out as val where there is none, between 0 and 1.
         test_fraction: part to hold out as test when an unsplit root is parted; 0 for none.
         seed: what the parting follows from.
         only: the one split that is asked for; what it does not need is not read. None reads all.
+        problems: a list that takes what is wrong with single rows, which are then left out, with the clips that two splits
+            share; None raises at the first, and says the second in a note.
+        dataset: name of a published data set, see ``published.PUBLISHED``; None: own lists or folders.
+        version: its version; None: the default one.
+        annotations: folder of its lists; None: they are found below the root.
 
     Raises:
         FileNotFoundError: if the root, a list or a listed file does not exist.
-        ValueError: if a list is wrong, val or test has a class that train does not know, or there are too few clips to hold
-            any out. A class that train knows, by its number or from ``classes``, and has no clip of, is a note.
+        ValueError: if the data set is unknown, or given beside lists; if a list is wrong, val or test has a class that train
+            does not know, or there are too few clips to hold any out. A class that train knows, by its number or from
+            ``classes``, and has no clip of, is a note.
     """
     root = existing_root(root)
     if not 0 < val_fraction < 1 or not 0 <= test_fraction < 1 or val_fraction + test_fraction >= 1:
         raise ValueError(
             f"val_fraction {val_fraction}, test_fraction {test_fraction}: expected parts between 0 and 1 that leave some clips"
         )
-    sources = {split: _source(root, lists.get(split), folders[split]) for split in SPLITS}
-    given = [split for split in SPLITS if sources[split] is not None]
+    missing = missing or ("error" if dataset is None else "skip")
     found: dict[str, ClipList] = {}
     notes: list[str] = []
+    if dataset is not None:
+        given, found, notes = _published(root, lists, classes, missing, only, problems, dataset, version, annotations)
+        classes = next(iter(found.values())).classes
+    elif version is not None or annotations is not None:
+        key, value = ("version", version) if version is not None else ("annotations", annotations)
+        raise ValueError(f"data.{key} {value} is for a published data set: give data.dataset, {' | '.join(PUBLISHED)}")
+    else:
+        sources = {split: _source(root, lists.get(split), folders[split]) for split in SPLITS}
+        given = [split for split in SPLITS if sources[split] is not None]
+        if given and classes is None and "train" not in given:
+            raise ValueError(f"{root}: no train list and no folder {folders['train']!r}, so the classes are not known")
+        # Train first: its classes are what the other two are read against.
+        for split in given if only is None else _needed(only, given, classes is None):
+            found[split] = _read(root, sources[split], folders[split], classes, missing, problems)
+            # A list of val may name a class that has but a number so far.
+            classes = found[split].classes
     if not given:
-        whole = read_clips(root, classes=classes)
+        whole = read_clips(root, classes=classes, problems=problems)
         found["train"], classes = whole, whole.classes
         if test_fraction:
             found["train"], found["test"] = hold_out(whole, test_fraction, seed)
@@ -90,13 +120,6 @@ def read_splits(
         rest = found["train"]
         found["train"], found["val"] = hold_out(rest, val_fraction / (1 - test_fraction), seed)
         notes.append(_said("val", whole, found["val"], val_fraction, seed))
-    elif classes is None and "train" not in given:
-        raise ValueError(f"{root}: no train list and no folder {folders['train']!r}, so the classes are not known")
-    # Train first: its classes are what the other two are read against.
-    for split in given if only is None else _needed(only, given, classes is None):
-        found[split] = _read(root, sources[split], folders[split], classes, missing)
-        # A list of val may name a class that has but a number so far.
-        classes = found[split].classes
     if "val" not in given and "train" in found and given:
         whole = found["train"]
         found["train"], found["val"] = hold_out(whole, val_fraction, seed)
@@ -104,6 +127,7 @@ def read_splits(
     found = {split: replace(clips, classes=tuple(classes)) for split, clips in found.items()}
     if "train" in found:
         notes += [_unlearned(split, found[split], found["train"]) for split in ("val", "test") if split in found]
+    notes.append(_shared(found, problems))
     if "test" not in given and "test" not in found and "val" in found:
         found["test"] = found["val"]
         notes.append("no test split was given: the val clips are reported as test too")
@@ -163,10 +187,67 @@ def _source(root: Path, list_file: str | None, folder: str) -> Path | None:
     return place if place.is_dir() and subfolders(place) else None
 
 
-def _read(root: Path, source: Path, folder: str, classes: Sequence[str] | None, missing: str) -> ClipList:
+def _published(
+    root: Path,
+    lists: dict[str, str | None],
+    classes: Sequence[str] | None,
+    missing: str,
+    only: str | None,
+    problems: list[Problem] | None,
+    dataset: str,
+    version: str | None,
+    annotations: str | None,
+) -> tuple[list[str], dict[str, ClipList], list[str]]:
+    """The splits that a published data set has, those of them that are needed, and its notes."""
+    own = next((f"{split}_list" for split in SPLITS if lists.get(split) is not None), None)
+    if own is not None:
+        raise ValueError(
+            f"data.dataset {dataset} and data.{own} both say which clips to use; for lists of your own give "
+            "--data.dataset null --data.version null"
+        )
+    if dataset not in PUBLISHED:
+        raise unknown("data set", dataset, PUBLISHED, "data.dataset")
+    given = [split for split in SPLITS if split in PUBLISHED[dataset].splits]
+    while True:
+        asked = given if only is None else _needed(only, given, classes_unknown=False)
+        found, notes = read_published(dataset, root, version, annotations, asked, classes, missing, problems)
+        # A split that need not be there stands back for what serves in its place.
+        absent = set(asked) - set(found)
+        given = [split for split in given if split not in absent]
+        if found or not absent:
+            return given, found, list(notes)
+
+
+def _shared(found: dict[str, ClipList], problems: list[Problem] | None) -> str:
+    """Collects the clips that two splits share, or says how many they are; empty where there are none."""
+    pairs = shared(found)
+    if problems is not None:
+        problems += [
+            Problem(
+                "two splits", found[split].source, 0, clip.name, f"{other} has the same piece of the file as {its.name}"
+            )
+            for split, clip, other, its in pairs
+        ]
+        return ""
+    if not pairs:
+        return ""
+    shown = ", ".join(f"{clip.name} ({other} and {split})" for split, clip, other, _ in pairs[:NAMED])
+    more = f" and {len(pairs) - NAMED} more" if len(pairs) > NAMED else ""
+    what = "clip is" if len(pairs) == 1 else "clips are"
+    return f"{len(pairs)} {what} in two splits, so scores are too good: {shown}{more}"
+
+
+def _read(
+    root: Path,
+    source: Path,
+    folder: str,
+    classes: Sequence[str] | None,
+    missing: str,
+    problems: list[Problem] | None,
+) -> ClipList:
     if source != root / folder or not source.is_dir():
-        return read_clips(root, source, classes, missing)
-    found = read_clips(source, None, classes)
+        return read_clips(root, source, classes, missing, problems)
+    found = read_clips(source, None, classes, problems=problems)
     prefix = "" if folder == "." else f"{folder}/"
     return replace(found, clips=tuple(replace(clip, name=prefix + clip.name) for clip in found))
 

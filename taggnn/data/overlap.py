@@ -1,0 +1,36 @@
+"""The same clip in two splits: what is trained on and measured on must be apart."""
+
+from collections.abc import Mapping
+from math import inf
+
+from taggnn.data.clips import Clip, ClipList
+
+# Neighbouring actions of one video may touch by a few frames; as a part of the shorter of the two.
+TOLERATED = 0.1
+
+
+def shared(splits: Mapping[str, ClipList]) -> list[tuple[str, Clip, str, Clip]]:
+    """Finds clips of different splits that show the same piece of the same file.
+
+    Source: ours. Formula: two cuts of one file are the same clip where they share more than a tenth of the shorter one.
+
+    Returns:
+        (split, clip, earlier split, its clip) for each clip that an earlier split of the mapping has, in their order.
+    """
+    taken: dict[str, list[tuple[str, Clip]]] = {}
+    found = []
+    for split, clips in splits.items():
+        for clip in clips:
+            other = next((held for held in taken.get(clip.path, ()) if _overlap(clip, held[1])), None)
+            if other is not None:
+                found.append((split, clip, *other))
+        for clip in clips:
+            taken.setdefault(clip.path, []).append((split, clip))
+    return found
+
+
+def _overlap(one: Clip, other: Clip) -> bool:
+    cuts = [(clip.start or 0.0, inf if clip.stop is None else clip.stop) for clip in (one, other)]
+    common = min(stop for _, stop in cuts) - max(start for start, _ in cuts)
+    # Of two cuts that are open at the end the length is not known, but they share it.
+    return common > 0 and (common == inf or common > TOLERATED * min(stop - start for start, stop in cuts))

@@ -1,0 +1,119 @@
+"""Published data sets by name, read from the files that their publishers ship; one file of this package for each.
+
+A reader turns files into rows, and nothing else. What is common to all is here: the version, the files that are missing, the
+numbers that were published. A new one is a small file with a ``Published`` and a line in ``PUBLISHED``.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from taggnn.data.clips import NAMED, ClipList, existing_root, locate
+from taggnn.data.problems import KINDS, Problem
+from taggnn.data.published.disk import Disk
+from taggnn.data.published.finegym import GYM99, GYM288
+from taggnn.data.published.listing import Asked, Published
+from taggnn.names import unknown
+
+PUBLISHED: dict[str, Published] = {
+    "gym99": GYM99,
+    "gym288": GYM288,
+}
+
+
+def read_published(
+    name: str,
+    root: str | Path,
+    version: str | None = None,
+    annotations: str | Path | None = None,
+    splits: Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
+    missing: str = "skip",
+    problems: list[Problem] | None = None,
+) -> tuple[dict[str, ClipList], tuple[str, ...]]:
+    """Reads a published data set.
+
+    Args:
+        name: one of ``PUBLISHED``.
+        root: folder of the videos, at any depth.
+        version: one of the data set's, with or without its v; None: the first.
+        annotations: folder of the publisher's lists; None: they are found below the root.
+        splits: the splits to read; None: all that there are.
+        classes: class names in label order, as a model was trained with them; None: the publisher's.
+        missing: "skip" leaves clips out that are not there, and names them; "error" stops.
+        problems: takes what is wrong with single rows, which are then left out. None with ``missing="skip"``: such rows are
+            left out and named in the notes; with ``missing="error"`` the first raises.
+
+    Returns:
+        Split -> its clips, and sentences for the screen: version, coverage, and what was found wrong.
+
+    Raises:
+        FileNotFoundError: if the root or a list is not there, or no clip of a split; with "error" if any clip is missing.
+        ValueError: if the name or the version is unknown, or a list is wrong.
+    """
+    if name not in PUBLISHED:
+        raise unknown("data set", name, PUBLISHED)
+    known = PUBLISHED[name]
+    version = _version(name, known, version)
+    root = existing_root(root)
+    if annotations is not None and not Path(annotations).is_dir():
+        raise FileNotFoundError(f"data annotations {annotations}: no such folder")
+    disk = Disk(root, None if annotations is None else Path(annotations))
+    collected: list[Problem] | None = [] if problems is None and missing == "skip" else problems
+    asked = tuple(known.splits if splits is None else splits)
+    lists = known.read(Asked(disk, version, asked, None if classes is None else tuple(classes), collected))
+
+    found: dict[str, ClipList] = {}
+    parts, notes = [], list(lists.notes)
+    for split, listing in lists.splits.items():
+        # The walk has seen each file: asking the disk again would take as long.
+        clips = locate(root, listing.source, listing.rows, lists.classes, missing, collected, there=lambda path: True)
+        if not len(clips) and problems is None:
+            raise FileNotFoundError(
+                f"{name} {version}, {split}: none of the {clips.listed:,} clips of {listing.source} is there. "
+                f"Looked for such as {listing.rows[0].given if listing.rows else 'nothing: the list is empty'}; {disk.said()}"
+            )
+        found[split] = clips
+        parts.append(_coverage(split, clips, known.counts.get(version, {}).get(split)))
+        published = known.counts.get(version, {}).get(split)
+        if published not in (None, clips.listed):
+            notes.append(
+                f"{listing.source} lists {clips.listed:,} clips; {name} {version} has {published:,} in {split}"
+            )
+    published = known.classes.get(version)
+    if published not in (None, len(lists.classes)):
+        notes.append(f"{len(lists.classes)} classes were found; {name} {version} has {published}")
+    if disk.closed:
+        notes.append(f"{len(disk.closed)} folders may not be read: {', '.join(disk.closed[:NAMED])}")
+    if problems is None:
+        notes += _wrong(collected or [])
+    return found, (f"{name} {version}: {'; '.join(parts)}", *notes)
+
+
+def _version(name: str, known: Published, given: str | None) -> str:
+    if given is None:
+        return known.versions[0]
+    for version in known.versions:
+        if given.removeprefix("v") == version.removeprefix("v"):
+            return version
+    raise unknown(f"version of {name}", given, known.versions)
+
+
+def _coverage(split: str, clips: ClipList, published: int | None) -> str:
+    whole = "" if published in (None, clips.listed) else f" of {published:,} published"
+    share = len(clips) / max(clips.listed, 1)
+    # 99.99 % is not all of it.
+    shown = f"{share:.0%}" if share in (0, 1) or 0.01 <= share < 0.99 else f"{share:.2%}"
+    return f"{split} {clips.listed:,} listed{whole}, {len(clips):,} found ({shown.replace('%', ' %')})"
+
+
+def _wrong(problems: list[Problem]) -> list[str]:
+    """Rows that were left out for other reasons than a missing file, a sentence for each list and kind."""
+    notes = []
+    for source in dict.fromkeys(problem.source for problem in problems):
+        for kind in KINDS[1:]:
+            some = [problem for problem in problems if (problem.source, problem.kind) == (source, kind)]
+            if some:
+                shown = "; ".join(f"line {problem.line}: {problem.said}" for problem in some[:NAMED])
+                more = f" and {len(some) - NAMED} more" if len(some) > NAMED else ""
+                notes.append(f"{source}: {len(some)} {kind} rows are left out ({shown}{more})")
+    return notes

@@ -1,0 +1,190 @@
+"""FineGym: Gym99 and Gym288.
+
+Paper: https://arxiv.org/abs/2004.06704. Files, anywhere below the folder of annotations (by default the root):
+
+    gym99_train_element_v1.1.txt (or v1.0), gym99_val_element.txt   lines ``<id> <label>``; gym288 likewise
+    gym99_categories.txt                                            class names; without it classes are numbers
+    finegym_annotation_info_v1.1.json (or v1.0)                     seconds; needed where videos are to be cut
+
+An id such as ``A0xAXXysHUo_E_002184_002237_A_0035_0036`` names the video, the event and the action in whole seconds. A row
+is looked for below the root, at any depth and with any video ending, in this order, each row by itself:
+
+    <id>               the cut action                      shown whole
+    <video>_E_<event>  the event, cut at its first second  the action is cut out by the JSON's seconds
+    <video>            the whole video                     the action is cut out by the JSON's seconds
+
+Cuts follow the JSON's fractions, never the id: 1,873 ids of Gym99 v1.1 begin and end in the same second. A vault has three
+stages and is cut from the first one's start to the last one's end. All three give the same frames where the files were cut
+frame by frame (re-encoded), not where they were copied from key frame to key frame.
+"""
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from taggnn.data.clips import NAMED, Row, class_number
+from taggnn.data.problems import RowError, each_row
+from taggnn.data.published.listing import Asked, Listing, Lists, Published, agreed
+
+ID = re.compile(r"(?P<event>(?P<video>.+)_(?P<E>E_\d+_\d+))_(?P<A>A_\d+_\d+)")
+CATEGORY = re.compile(r"Clabel:\s*(\d+);\s*set:\s*(\d+);\s*Glabel:\s*\d+;\s*(.+)")
+
+
+def read(asked: Asked, name: str, classes: int) -> Lists:
+    """Reads the rows of gym99 or gym288.
+
+    Raises:
+        FileNotFoundError: if a list is not there.
+        ValueError: if a file is not what its name says.
+    """
+    disk, version = asked.disk, asked.version
+    lists = {"train": f"{name}_train_element_{version}.txt", "val": f"{name}_val_element.txt"}
+    files = {split: disk.needed(f"{name} {version}", lists[split]) for split in asked.splits}
+    notes: list[str] = []
+    names = agreed(asked.classes, _names(asked, name, classes, notes), f"{name} {version}")
+    seconds = _Seconds(asked, notes)
+    splits = {split: Listing(file, _rows(asked, file, len(names), seconds)) for split, file in files.items()}
+    for split, listing in splits.items():
+        notes += _layouts(split, listing.rows)
+    return Lists(names, splits, tuple(notes))
+
+
+def _names(asked: Asked, name: str, classes: int, notes: list[str]) -> list[str]:
+    file = asked.disk.file(f"{name}_categories.txt")
+    if file is None:
+        notes.append(f"no {name}_categories.txt below {asked.disk.annotations}: the classes are named by their numbers")
+        return [str(number) for number in range(classes)]
+    rows = []
+    for line, text in enumerate(file.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
+        match = CATEGORY.fullmatch(text.strip())
+        if match is None or int(match[1]) != len(rows):
+            expected = f"'Clabel: {len(rows)}; set: ..; Glabel: ..; <name>'"
+            raise ValueError(f"{file}, line {line}: expected {expected}, found {text!r}")
+        rows.append((match[3].strip(), match[2]))
+    if len(rows) != classes:
+        raise ValueError(f"{file}: {len(rows)} classes; {name} has {classes}")
+    # Elements of two sets may be called alike (a salto in flight and one as the dismount).
+    often = Counter(text for text, _ in rows)
+    return [f"{text} (set {group})" if often[text] > 1 else text for text, group in rows]
+
+
+def _rows(asked: Asked, file: Path, classes: int, seconds: "_Seconds") -> list[Row]:
+    rows: list[Row] = []
+    for line, text in enumerate(file.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
+        if not text.strip():
+            continue
+        where = f"{file}, line {line}"
+        given, _, label = text.strip().rpartition(" ")
+        with each_row(asked.problems, file, line, given or text.strip()):
+            match = ID.fullmatch(given.strip())
+            if match is None:
+                raise RowError("malformed", where, f"{text!r} is not '<video>_E_<from>_<to>_A_<from>_<to> <label>'")
+            number = class_number(label, where)
+            if number >= classes:
+                raise RowError(
+                    "malformed", where, f"label {number} is out of range; the classes are 0 to {classes - 1}"
+                )
+            rows.append(_row(asked, line, match, number, seconds))
+    return rows
+
+
+def _row(asked: Asked, line: int, match: re.Match, label: int, seconds: "_Seconds") -> Row:
+    given, disk = match[0], asked.disk
+    if (path := disk.video(given)) is not None:
+        return Row(line, given, label, (path,), name=given)
+    for stem, cut in ((match["event"], True), (match["video"], False)):
+        if (path := disk.video(stem)) is not None:
+            times = seconds.of(match)
+            if isinstance(times, str):
+                return Row(line, given, label, (), lacks=f"cannot be cut out of {path}: {times}")
+            event, start, stop = times
+            return Row(line, given, label, (path,), start, stop, event if cut else None, given)
+    tried = f"{given}, {match['event']} nor {match['video']}"
+    return Row(line, given, label, (), lacks=f"is not there: neither {tried} below {disk.root}")
+
+
+class _Seconds:
+    """When each action begins and ends, from the annotation JSON, which is read on first use."""
+
+    def __init__(self, asked: Asked, notes: list[str]):
+        self.asked, self.notes = asked, notes
+        self._read: dict[str, Any] | None = None
+        self._file = ""
+
+    def of(self, match: re.Match) -> tuple[float, float, float] | str:
+        """Seconds of the video at which the event begins, the action begins and ends; or why that is not known."""
+        videos = self._videos()
+        if not self._file:
+            return f"there is no {self._wanted()[0]} below {self.asked.disk.annotations}"
+        events = videos.get(match["video"])
+        event = events.get(match["E"]) if isinstance(events, dict) else None
+        if event is None:
+            return f"its event is not in {self._file}"
+        segment = (event.get("segments") or {}).get(match["A"])
+        if segment is None:
+            return f"its action is not in {self._file}"
+        stages = segment["timestamps"]
+        origin = float(event["timestamps"][0][0])
+        # A sum of two decimals is rounded to what the decimals mean: 2407.32 + 3.45 is 2410.77.
+        start, stop = round(origin + stages[0][0], 6), round(origin + stages[-1][1], 6)
+        if not start < stop:
+            return f"nothing lies between its seconds {start:g} and {stop:g} in {self._file}"
+        return origin, start, stop
+
+    def _videos(self) -> dict[str, Any]:
+        if self._read is None:
+            wanted = self._wanted()
+            file = self.asked.disk.file(*wanted)
+            self._read = {}
+            if file is not None:
+                self._file = file.name
+                if file.name != wanted[0]:
+                    self.notes.append(f"there is no {wanted[0]}: clips are cut by {file}")
+                try:
+                    self._read = json.loads(file.read_text(encoding="utf-8"))
+                except ValueError as error:
+                    raise ValueError(f"{file}: not a JSON file ({error})") from None
+                if not isinstance(self._read, dict):
+                    raise ValueError(f"{file}: expected a table of videos, found a {type(self._read).__name__}")
+        return self._read
+
+    def _wanted(self) -> list[str]:
+        versions = [self.asked.version, *(other for other in ("v1.1", "v1.0") if other != self.asked.version)]
+        return [f"finegym_annotation_info_{version}.json" for version in versions]
+
+
+def _layouts(split: str, rows: list[Row]) -> list[str]:
+    """Says from what the clips of a split come, and which cannot be cut out of what is there."""
+    found = [row for row in rows if row.places]
+    whole = sum(row.start is None for row in found)
+    event = sum(row.origin is not None for row in found)
+    kinds = ((whole, "cut actions"), (event, "event clips"), (len(found) - whole - event, "uncut videos"))
+    notes = []
+    if found:
+        notes.append(f"{split}: clips come from " + ", ".join(f"{what} ({n:,})" for n, what in kinds if n))
+    uncut = [row for row in rows if row.lacks.startswith("cannot")]
+    if uncut:
+        shown = ", ".join(row.given for row in uncut[:NAMED]) + (", ..." if len(uncut) > NAMED else "")
+        notes.append(
+            f"{split}: {len(uncut):,} clips whose video is there cannot be cut out of it: {shown}. "
+            f"The first {uncut[0].lacks}"
+        )
+    return notes
+
+
+def _published(name: str, classes: int, train: tuple[int, int], val: int) -> Published:
+    return Published(
+        title=f"FineGym {name.capitalize()}",
+        paper="https://arxiv.org/abs/2004.06704",
+        versions=("v1.1", "v1.0"),
+        splits=("train", "val"),
+        read=lambda asked: read(asked, name, classes),
+        counts={version: {"train": n, "val": val} for version, n in zip(("v1.0", "v1.1"), train, strict=True)},
+        classes={"v1.1": classes, "v1.0": classes},
+    )
+
+
+GYM99 = _published("gym99", 99, (20_484, 26_320), 8_521)
+GYM288 = _published("gym288", 288, (22_671, 29_334), 9_646)

@@ -1,0 +1,239 @@
+"""Gym99 and Gym288: the published lists and their counts, and the best of what lies on the disk for each row."""
+
+import json
+import re
+
+import pytest
+
+from taggnn.data.problems import Problem
+from taggnn.data.published import read_published
+from taggnn.data.splits import read_splits
+
+FOLDERS = {"train": "train", "val": "val", "test": "test"}
+VIDEO = "-_LtLS9wROr"
+EVENT = f"{VIDEO}_E_002407_002435"
+# Action of the JSON -> its stages, in seconds of the event.
+STAGES = {
+    "A_0003_0005": [[3.45, 5.64]],
+    "A_0007_0007": [[7.1, 7.9]],
+    "A_0010_0015": [[10.2, 11.0], [11.0, 12.5], [12.5, 15.4]],
+}
+TRAIN = [f"{EVENT}_{action}" for action in STAGES]
+
+
+@pytest.fixture
+def gym(tmp_path):
+    """Lists of a Gym99 of 4 training clips and one of val, and the JSON; no video yet."""
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    (lists / "gym99_train_element_v1.1.txt").write_text("".join(f"{name} {k}\n" for k, name in enumerate(TRAIN)))
+    (lists / "gym99_val_element.txt").write_text("0LtLS9wROrk_E_000001_000009_A_0001_0002 98\n")
+    (lists / "gym99_categories.txt").write_text(
+        "".join(f"Clabel: {k:3}; set:  {k % 2}; Glabel: {k}; (VT) element {k // 2 * 2}\n" for k in range(99))
+    )
+    segments = {action: {"stages": len(stages), "timestamps": stages} for action, stages in STAGES.items()}
+    info = {
+        VIDEO: {
+            "E_002407_002435": {"event": 4, "segments": segments, "timestamps": [[2407.32, 2435.28]]},
+            "E_000100_000120": {"event": 1, "segments": None, "timestamps": [[100.5, 120.25]]},
+        }
+    }
+    (lists / "finegym_annotation_info_v1.1.json").write_text(json.dumps(info))
+    touch(tmp_path, "val/0LtLS9wROrk_E_000001_000009_A_0001_0002.mp4")
+    return tmp_path
+
+
+def touch(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def cuts(clips):
+    return [(clip.name[len(EVENT) + 1 :], clip.start, clip.stop, clip.origin) for clip in clips]
+
+
+def test_each_row_takes_the_best_of_a_mixed_disk(gym):
+    touch(gym, f"deep/er/{VIDEO}.webm", f"{TRAIN[0]}.MKV")
+    found, notes = read_published("gym99", gym)
+    assert cuts(found["train"]) == [
+        ("A_0003_0005", None, None, None),
+        ("A_0007_0007", 2414.42, 2415.22, None),
+        # A vault from the start of its first stage to the end of its last.
+        ("A_0010_0015", 2417.52, 2422.72, None),
+    ]
+    assert "train: clips come from cut actions (1), uncut videos (2)" in notes
+    touch(gym, f"events/{EVENT}.mp4")
+    found, notes = read_published("gym99", gym)
+    assert cuts(found["train"])[1:] == [
+        ("A_0007_0007", 2414.42, 2415.22, 2407.32),
+        ("A_0010_0015", 2417.52, 2422.72, 2407.32),
+    ]
+    assert [clip.label for clip in found["train"]] == [0, 1, 2]
+    assert "train: clips come from cut actions (1), event clips (2)" in notes
+
+
+def test_version_and_coverage_are_stated_and_another_number_of_rows_is_said(gym):
+    touch(gym, f"{TRAIN[1]}.mp4")
+    found, notes = read_published("gym99", gym, version="1.1")
+    assert notes[0] == (
+        "gym99 v1.1: train 3 listed of 26,320 published, 1 found (33 %); val 1 listed of 8,521 published, 1 found (100 %)"
+    )
+    assert found["train"].missing == (TRAIN[0], TRAIN[2])
+    lists = gym / "lists"
+    assert f"{lists / 'gym99_train_element_v1.1.txt'} lists 3 clips; gym99 v1.1 has 26,320 in train" in notes
+
+
+def test_elements_of_two_sets_that_are_called_alike_stay_apart(gym):
+    touch(gym, f"{VIDEO}.mp4")
+    names = read_published("gym99", gym)[0]["val"].classes
+    assert names[:2] == ("(VT) element 0 (set 0)", "(VT) element 0 (set 1)")
+    assert names[98] == "(VT) element 98"
+    assert len(set(names)) == 99
+
+
+@pytest.mark.parametrize(
+    ("line", "lacks"),
+    [
+        (f"{VIDEO}_E_000200_000220_A_0001_0002 5", "its event is not in finegym_annotation_info_v1.1.json"),
+        (f"{VIDEO}_E_002407_002435_A_0001_0002 5", "its action is not in finegym_annotation_info_v1.1.json"),
+        (f"{VIDEO}_E_000100_000120_A_0001_0002 5", "its action is not in finegym_annotation_info_v1.1.json"),
+    ],
+    ids=["no-event", "no-action", "segments-null"],
+)
+def test_a_row_that_the_json_does_not_know_is_named(gym, line, lacks):
+    touch(gym, f"{VIDEO}.mp4")
+    (gym / "lists" / "gym99_train_element_v1.1.txt").open("a").write(line + "\n")
+    found, notes = read_published("gym99", gym)
+    name = line.split()[0]
+    assert (len(found["train"]), found["train"].missing) == (3, (name,))
+    (note,) = [note for note in notes if "cannot be cut" in note]
+    assert note.startswith(f"train: 1 clips whose video is there cannot be cut out of it: {name}. ")
+    assert note.endswith(lacks)
+    problems = []
+    read_published("gym99", gym, problems=problems)
+    assert [(problem.kind, problem.line, problem.name) for problem in problems] == [("missing", 4, name)]
+    assert problems[0].said.endswith(lacks)
+    with pytest.raises(FileNotFoundError, match="1 of 4 listed files do not exist"):
+        read_published("gym99", gym, missing="error")
+
+
+def test_without_the_json_a_video_is_not_cut(gym):
+    (gym / "lists" / "finegym_annotation_info_v1.1.json").unlink()
+    touch(gym, f"{VIDEO}.mp4", f"{TRAIN[0]}.mp4")
+    found, notes = read_published("gym99", gym)
+    assert cuts(found["train"]) == [("A_0003_0005", None, None, None)]
+    assert any("there is no finegym_annotation_info_v1.1.json below" in note for note in notes)
+
+
+def test_the_json_of_the_other_version_is_used_and_said(gym):
+    lists = gym / "lists"
+    (lists / "finegym_annotation_info_v1.1.json").rename(lists / "finegym_annotation_info_v1.0.json")
+    touch(gym, f"{VIDEO}.mp4")
+    found, notes = read_published("gym99", gym)
+    assert len(found["train"]) == 3
+    assert any(note.startswith("there is no finegym_annotation_info_v1.1.json: clips are cut by ") for note in notes)
+
+
+def test_wrong_rows_are_left_out_and_said_or_collected(gym):
+    touch(gym, f"{VIDEO}.mp4")
+    (gym / "lists" / "gym99_train_element_v1.1.txt").open("a").write(f"nonsense 3\n{TRAIN[0]} 99\n{TRAIN[1]} 1\n")
+    found, notes = read_published("gym99", gym)
+    assert len(found["train"]) == 3
+    assert any("1 repeated rows are left out (line 6: " in note for note in notes)
+    assert any("2 malformed rows are left out (line 4: 'nonsense 3' is not '<video>_E_" in note for note in notes)
+    problems = []
+    read_published("gym99", gym, problems=problems)
+    assert sorted((problem.kind, problem.line) for problem in problems) == [
+        ("malformed", 4),
+        ("malformed", 5),
+        ("repeated", 6),
+    ]
+    with pytest.raises(ValueError, match=r"train_element_v1\.1\.txt, line 4: 'nonsense 3' is not"):
+        read_published("gym99", gym, missing="error")
+
+
+def test_a_missing_list_is_named_with_what_lies_there(gym):
+    touch(gym, f"{VIDEO}.mp4")
+    with pytest.raises(FileNotFoundError, match=r"gym99 v1\.0: no gym99_train_element_v1\.0\.txt below ") as error:
+        read_published("gym99", gym, version="v1.0")
+    assert "there are the lists finegym_annotation_info_v1.1.json, gym99_categories.txt" in str(error.value)
+    assert "2 videos below" in str(error.value)
+    assert "--data.annotations" in str(error.value)
+
+
+def test_no_clip_at_all_is_an_error(gym):
+    with pytest.raises(FileNotFoundError, match=r"train: none of the 3 clips of .*Looked for such as -_LtLS9wROr_E_"):
+        read_published("gym99", gym)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"), [("v2", "unknown version of gym99 'v2'"), ("1.2", "Possible: v1.1, v1.0|v1.1")]
+)
+def test_an_unknown_version(gym, given, message):
+    with pytest.raises(ValueError, match=message):
+        read_published("gym99", gym, version=given)
+
+
+def test_labels_are_held_against_a_models_classes(gym):
+    touch(gym, f"{VIDEO}.mp4")
+    numbers = [str(number) for number in range(99)]
+    names = read_published("gym99", gym, splits=["val"], classes=numbers)[0]["val"].classes
+    assert names[98] == "(VT) element 98"
+    assert read_published("gym99", gym, splits=["val"], classes=names)[0]["val"].classes == names
+    with pytest.raises(ValueError, match="99 classes, and the model"):
+        read_published("gym99", gym, splits=["val"], classes=numbers[:98])
+    with pytest.raises(ValueError, match=r"class 3 is '\(VT\) element 2 \(set 1\)', and the model .* has 'jump'"):
+        read_published("gym99", gym, splits=["val"], classes=[*names[:3], "jump", *names[4:]])
+
+
+def listed(official, name, version):
+    problems: list[Problem] = []
+    splits = read_splits(
+        official, {}, FOLDERS, dataset=name, version=version, annotations=str(official), problems=problems
+    )
+    assert {problem.kind for problem in problems} == {"missing"}
+    return splits
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "train", "val"),
+    [
+        ("gym99", "v1.0", 20_484, 8_521),
+        ("gym99", "v1.1", 26_320, 8_521),
+        ("gym288", "v1.0", 22_671, 9_646),
+        ("gym288", "v1.1", 29_334, 9_646),
+    ],
+)
+def test_the_official_lists_hold_the_published_counts(real_data, name, version, train, val):
+    splits = listed(real_data("finegym"), name, version)
+    assert (splits.train.listed, splits.val.listed) == (train, val)
+    assert len(set(splits.classes)) == len(splits.classes) == int(name.removeprefix("gym"))
+    assert not set(splits.train.missing) & set(splits.val.missing)
+    assert not [note for note in splits.notes if "lists" in note and "clips;" in note]
+    empty = [label for label, count in enumerate(splits.train.listed_counts) if not count]
+    assert empty == ([138] if (name, version) == ("gym288", "v1.0") else [])
+
+
+def test_the_class_without_training_clips_is_reported(real_data, tmp_path):
+    official = real_data("finegym")
+    lines = {
+        split: (official / f"gym288_{split}.txt").read_text().splitlines()
+        for split in ("train_element_v1.0", "val_element")
+    }
+    # A training clip of every class, and every val clip of class 138.
+    one = {line.split()[1]: line.split()[0] for line in lines["train_element_v1.0"]}
+    none = [line.split()[0] for line in lines["val_element"] if line.endswith(" 138")]
+    assert len(one) == 287
+    assert none
+    touch(tmp_path, *(f"{name}.mp4" for name in (*one.values(), *none)))
+    splits = read_splits(tmp_path, {}, FOLDERS, dataset="gym288", version="v1.0", annotations=str(official))
+    (note,) = [note for note in splits.notes if "without a training clip" in note]
+    assert "has clips of a class without a training clip in" in note
+    assert note.endswith(": (BB) straddle pike jump with 0.5 turn")
+
+
+def test_many_ids_begin_and_end_in_the_same_second(real_data):
+    ids = (real_data("finegym") / "gym99_train_element_v1.1.txt").read_text().split("\n")
+    times = [re.search(r"_A_(\d+)_(\d+) ", line).groups() for line in ids if line]
+    assert sum(start == stop for start, stop in times) == 1_873
