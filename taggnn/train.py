@@ -33,21 +33,15 @@ def main(arguments: Sequence[str]) -> None:
     settings, folder = _settings(arguments)
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    row = BACKBONES.get(settings.backbone.name)
-    for part in ("mean", "std"):
-        if settings.data[part] is None and row is not None:
-            settings.data[part] = list(getattr(row, part))
-    data = ClipData(**settings.data.as_dict(), seed=settings.seed)
-    data.prepare_data()
-    data.setup()
+    data = data_of(settings)
     # Every model is built once before any of them is trained: a wrong option of the last one is told now.
     heads = list(dict.fromkeys((settings.head, *settings.compare)))
     # Likewise a device that is not there, a precision that it has not, or an implementation that it cannot compute.
-    device = _trainer(settings).strategy.root_device
+    device = trainer_of(settings).strategy.root_device
     for head in heads:
         # A run that goes on has its weights in its checkpoint.
         weights = settings.backbone.weights if folder is None and head == settings.head else None
-        built = _task(settings, data, head, weights).model
+        built = task_of(settings, data, head, weights).model
         built.check_device(device)
         print(built.describe() if head == settings.head else f"beside    {built.found['head']}")
 
@@ -90,7 +84,19 @@ def _finished(folder: Path) -> dict[str, Any] | None:
     return read_results(folder) if (folder / "results.json").is_file() else None
 
 
-def _task(settings: Namespace, data: ClipData, head: str, weights: str | None) -> RecognitionTask:
+def data_of(settings: Namespace) -> ClipData:
+    """The clips of a configuration, read; what its backbone's weights expect of pixels is written into it."""
+    row = BACKBONES.get(settings.backbone.name)
+    for part in ("mean", "std"):
+        if settings.data[part] is None and row is not None:
+            settings.data[part] = list(getattr(row, part))
+    data = ClipData(**settings.data.as_dict(), seed=settings.seed)
+    data.prepare_data()
+    data.setup()
+    return data
+
+
+def task_of(settings: Namespace, data: ClipData, head: str, weights: str | None) -> RecognitionTask:
     """Builds model and task; the same seed gives the same backbone whatever the head."""
     pl.seed_everything(settings.seed, verbose=False)
     backbone = settings.backbone
@@ -116,11 +122,11 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path) -> dict
     """Trains one head, keeps its best epoch, scores the test clips, and writes all but the report into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     last = folder / "last.ckpt"
-    task = _task(settings, data, head, None if last.is_file() else settings.backbone.weights)
+    task = task_of(settings, data, head, None if last.is_file() else settings.backbone.weights)
     if last.is_file():
         _check_continued(last, task)
     history = History(folder, data.val_clips.listed)
-    trainer = _trainer(
+    trainer = trainer_of(
         settings,
         default_root_dir=folder,
         plugins=[checkpoint.AtomicCheckpointIO()],
@@ -208,7 +214,8 @@ def _check_continued(last: Path, task: RecognitionTask) -> None:
         )
 
 
-def _trainer(settings: Namespace, **parts: Any) -> pl.Trainer:
+def trainer_of(settings: Namespace, **parts: Any) -> pl.Trainer:
+    """Lightning's trainer of a configuration, quiet; ``parts`` are further arguments of it."""
     return pl.Trainer(
         **settings.trainer.as_dict(),
         **parts,
