@@ -134,13 +134,17 @@ def parser() -> Parser:
     return built
 
 
-def parse(arguments: Sequence[str]) -> Namespace:
+def parse(arguments: Sequence[str], built: Parser | None = None) -> Namespace:
     """Reads the command line of ``taggnn.train``; a refusal ends the program with exit code 2.
 
     ``--config`` takes a recipe's name as well as a file. Without it the recipe is "demo", or "folder" where ``--data.root`` names
     videos of the user's own.
+
+    Args:
+        arguments: the words of the command line.
+        built: ``parser()`` with further options, for a program that takes those of training too.
     """
-    built = parser()
+    built = built or parser()
     given, rest, shown = _sorted(arguments, built)
     if not given and not {"-h", "--help"} & set(rest):
         own = any(word.startswith("--data.root") for word in rest)

@@ -22,10 +22,10 @@ FLOORS = [
     # report is a program too, but train and evaluate write reports by its functions.
     [
         *("arguments", "environment", "run_folder", "terminal"),
-        *("metrics", "pictures", "page", "predictions", "history", "report"),
+        *("metrics", "pictures", "page", "bars", "check_page", "predictions", "history", "report"),
         *("model", "mixing", "task", "checkpoint", "scoring", "config"),
     ],
-    ["train", "evaluate", "predict"],
+    ["train", "evaluate", "predict", "check"],
 ]
 PLACES = {name: (floor, step) for floor, names in enumerate(FLOORS) for step, name in enumerate(names)}
 IN_STEPS = (2, 4)

@@ -225,10 +225,13 @@ def locate(
         path = next((place for place in row.places if there(place)), None)
         with each_row(problems, source, row.line, row.given):
             key = (path or row.places[:1] or row.given, row.start, row.stop)
-            if key in seen:
-                said = f"{row.given} is listed before, on line {seen[key]}"
-                raise RowError("repeated", f"{source}, line {row.line}", said)
-            seen[key] = row.line
+            before = seen.setdefault(key, row)
+            if before is not row:
+                said = f"{row.given} is listed before, on line {before.line}"
+                where = f"{source}, line {row.line}"
+                if before.label != row.label:
+                    raise RowError("mislabelled", where, f"{said}, as a clip of {classes[before.label]}")
+                raise RowError("repeated", where, said)
             if path is None:
                 absent.append(row)
                 continue

@@ -13,6 +13,7 @@ from taggnn.data.clips import NAMED, ClipList
 from taggnn.data.dataset import EVAL_OPTIONS, ClipDataset, collate, eval_sampler, eval_transform, train_sampler
 from taggnn.data.mirror import mirrored_labels
 from taggnn.data.order import Balance, ResumableLoader, SeededSampler, class_shares
+from taggnn.data.problems import Problem
 from taggnn.data.splits import SPLITS, Splits, read_splits
 from taggnn.data.synthetic import MIRRORED, MOTIONS, make_synthetic
 from taggnn.data.transforms import RELEASED_MEAN, RELEASED_STD, Transform
@@ -202,7 +203,13 @@ class ClipData(LightningDataModule):
         """As ``setup``, but reads no more than one split needs: the others stay None."""
         self._read(split)
 
-    def _read(self, only: str | None = None) -> None:
+    def setup_for_check(self) -> list[Problem]:
+        """As ``setup``, but goes on where single rows are wrong: leaves them out, and returns what is wrong with them."""
+        problems: list[Problem] = []
+        self._read(problems=problems)
+        return problems
+
+    def _read(self, only: str | None = None, problems: list[Problem] | None = None) -> None:
         if self._splits is None:
             self._splits = read_splits(
                 self.root,
@@ -214,6 +221,7 @@ class ClipData(LightningDataModule):
                 self.test_fraction,
                 self.seed,
                 only,
+                problems,
                 dataset=self.dataset,
                 version=self.version,
                 annotations=self.annotations,

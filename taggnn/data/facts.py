@@ -81,7 +81,8 @@ def examine(path: str, cuts: Sequence[tuple[float | None, float | None]] = (), d
         return Facts("missing" if isinstance(error, FileNotFoundError) else "unreadable", _why(error), depth=depth)
     seen = {"size": state.st_size, "changed": state.st_mtime_ns, "depth": depth}
     try:
-        with Container(path, fingerprint=True) as container:
+        # The scan itself gives up a file that takes too long.
+        with Container(path, give_up=math.inf, fingerprint=True) as container:
             timeline = container.timeline()
             corrupt: list[float] = []
             if depth == "decode":
