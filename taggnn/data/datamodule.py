@@ -40,7 +40,8 @@ class ClipData(LightningDataModule):
         test_folder: the same for test; "." makes the whole root the test split.
         classes: class names in label order, or a text file with one name a line; None takes them from the training
             clips.
-        dataset: a published data set by its name (published/): gym99, gym288. Its lists and videos are found below root.
+        dataset: a published data set by its name (published/): gym99, gym288, haa500, diving48, ssv2, kinetics, ucf101 or
+            hmdb51. Its lists and videos are found below root. None: lists of one's own, or folders.
         version: version of the published data set, or its numbered split; None: the default one, which is printed.
         annotations: folder of the published lists, where they do not lie below root.
         missing: what to do with listed files that do not exist: stop, or leave them out and say so. None: leave out what a

@@ -99,7 +99,9 @@ def read_splits(
         classes = next(iter(found.values())).classes
     elif version is not None or annotations is not None:
         key, value = ("version", version) if version is not None else ("annotations", annotations)
-        raise ValueError(f"data.{key} {value} is for a published data set: give data.dataset, {' | '.join(PUBLISHED)}")
+        raise ValueError(
+            f"data.{key} {value} is for a published data set: give data.dataset ({', '.join(PUBLISHED)}), or --data.{key} null"
+        )
     else:
         sources = {split: _source(root, lists.get(split), folders[split]) for split in SPLITS}
         given = [split for split in SPLITS if sources[split] is not None]

@@ -10,13 +10,25 @@ from pathlib import Path
 from taggnn.data.clips import NAMED, ClipList, existing_root, locate
 from taggnn.data.problems import KINDS, Problem
 from taggnn.data.published.disk import Disk
+from taggnn.data.published.diving48 import DIVING48
 from taggnn.data.published.finegym import GYM99, GYM288
+from taggnn.data.published.haa500 import HAA500
+from taggnn.data.published.hmdb51 import HMDB51
+from taggnn.data.published.kinetics import KINETICS
 from taggnn.data.published.listing import Asked, Published
+from taggnn.data.published.ssv2 import SSV2
+from taggnn.data.published.ucf101 import UCF101
 from taggnn.names import unknown
 
 PUBLISHED: dict[str, Published] = {
     "gym99": GYM99,
     "gym288": GYM288,
+    "haa500": HAA500,
+    "diving48": DIVING48,
+    "ssv2": SSV2,
+    "kinetics": KINETICS,
+    "ucf101": UCF101,
+    "hmdb51": HMDB51,
 }
 
 
@@ -35,7 +47,7 @@ def read_published(
     Args:
         name: one of ``PUBLISHED``.
         root: folder of the videos, at any depth.
-        version: one of the data set's, with or without its v; None: the first.
+        version: one of the data set's, or the number in it ("1.1" for v1.1, "2" for split2); None: the first.
         annotations: folder of the publisher's lists; None: they are found below the root.
         splits: the splits to read; None: all that there are.
         classes: class names in label order, as a model was trained with them; None: the publisher's.
@@ -83,7 +95,7 @@ def read_published(
     if published not in (None, len(lists.classes)):
         notes.append(f"{len(lists.classes)} classes were found; {name} {version} has {published}")
     if disk.closed:
-        notes.append(f"{len(disk.closed)} folders may not be read: {', '.join(disk.closed[:NAMED])}")
+        notes.append(f"folders that may not be read: {len(disk.closed)} ({', '.join(disk.closed[:NAMED])})")
     if problems is None:
         notes += _wrong(collected or [])
     return found, (f"{name} {version}: {'; '.join(parts)}", *notes)
@@ -93,7 +105,8 @@ def _version(name: str, known: Published, given: str | None) -> str:
     if given is None:
         return known.versions[0]
     for version in known.versions:
-        if given.removeprefix("v") == version.removeprefix("v"):
+        # "1.1" is v1.1, "2" is V2 or split2.
+        if given == version or given == version.lstrip("vVsplit"):
             return version
     raise unknown(f"version of {name}", given, known.versions)
 
@@ -115,5 +128,5 @@ def _wrong(problems: list[Problem]) -> list[str]:
             if some:
                 shown = "; ".join(f"line {problem.line}: {problem.said}" for problem in some[:NAMED])
                 more = f" and {len(some) - NAMED} more" if len(some) > NAMED else ""
-                notes.append(f"{source}: {len(some)} {kind} rows are left out ({shown}{more})")
+                notes.append(f"{source}: rows left out as {kind}: {len(some)} ({shown}{more})")
     return notes

@@ -74,7 +74,7 @@ class Disk:
         """
         found = self.file(*names)
         if found is None:
-            wanted = " or ".join(names)
+            wanted = " or ".join(names[:NAMED])
             raise FileNotFoundError(f"{what}: no {wanted} below {self.annotations}; {self.said()}")
         return found
 

@@ -18,7 +18,6 @@ stages and is cut from the first one's start to the last one's end. All three gi
 frame by frame (re-encoded), not where they were copied from key frame to key frame.
 """
 
-import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import Any
 from taggnn.data.clips import NAMED, Row, class_number
 from taggnn.data.problems import RowError, each_row
 from taggnn.data.published.listing import Asked, Listing, Lists, Published, agreed
+from taggnn.data.published.text import json_in, lines
 
 ID = re.compile(r"(?P<event>(?P<video>.+)_(?P<E>E_\d+_\d+))_(?P<A>A_\d+_\d+)")
 CATEGORY = re.compile(r"Clabel:\s*(\d+);\s*set:\s*(\d+);\s*Glabel:\s*\d+;\s*(.+)")
@@ -57,8 +57,8 @@ def _names(asked: Asked, name: str, classes: int, notes: list[str]) -> list[str]
         notes.append(f"no {name}_categories.txt below {asked.disk.annotations}: the classes are named by their numbers")
         return [str(number) for number in range(classes)]
     rows = []
-    for line, text in enumerate(file.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
-        match = CATEGORY.fullmatch(text.strip())
+    for line, text in lines(file):
+        match = CATEGORY.fullmatch(text)
         if match is None or int(match[1]) != len(rows):
             expected = f"'Clabel: {len(rows)}; set: ..; Glabel: ..; <name>'"
             raise ValueError(f"{file}, line {line}: expected {expected}, found {text!r}")
@@ -72,12 +72,10 @@ def _names(asked: Asked, name: str, classes: int, notes: list[str]) -> list[str]
 
 def _rows(asked: Asked, file: Path, classes: int, seconds: "_Seconds") -> list[Row]:
     rows: list[Row] = []
-    for line, text in enumerate(file.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
-        if not text.strip():
-            continue
+    for line, text in lines(file):
         where = f"{file}, line {line}"
-        given, _, label = text.strip().rpartition(" ")
-        with each_row(asked.problems, file, line, given or text.strip()):
+        given, _, label = text.rpartition(" ")
+        with each_row(asked.problems, file, line, given or text):
             match = ID.fullmatch(given.strip())
             if match is None:
                 raise RowError("malformed", where, f"{text!r} is not '<video>_E_<from>_<to>_A_<from>_<to> <label>'")
@@ -142,12 +140,7 @@ class _Seconds:
                 self._file = file.name
                 if file.name != wanted[0]:
                     self.notes.append(f"there is no {wanted[0]}: clips are cut by {file}")
-                try:
-                    self._read = json.loads(file.read_text(encoding="utf-8"))
-                except ValueError as error:
-                    raise ValueError(f"{file}: not a JSON file ({error})") from None
-                if not isinstance(self._read, dict):
-                    raise ValueError(f"{file}: expected a table of videos, found a {type(self._read).__name__}")
+                self._read = json_in(file, dict)
         return self._read
 
     def _wanted(self) -> list[str]:
@@ -168,7 +161,7 @@ def _layouts(split: str, rows: list[Row]) -> list[str]:
     if uncut:
         shown = ", ".join(row.given for row in uncut[:NAMED]) + (", ..." if len(uncut) > NAMED else "")
         notes.append(
-            f"{split}: {len(uncut):,} clips whose video is there cannot be cut out of it: {shown}. "
+            f"{split}: clips that cannot be cut out of the video that is there: {len(uncut):,} ({shown}). "
             f"The first {uncut[0].lacks}"
         )
     return notes

@@ -1,6 +1,6 @@
 """What the reader of a published data set hands back, and what is known about the set without reading it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,7 +28,7 @@ class Lists:
 
     Args:
         classes: class names in label order.
-        splits: "train", "val", "test" -> their rows.
+        splits: "train", "val", "test" -> their rows; one that was asked for and need not be there may be absent.
         notes: sentences for the screen.
     """
 
@@ -68,7 +68,6 @@ class Published:
         read: turns the files into rows.
         counts: version -> split -> rows as published; a version or a split may be absent.
         classes: version -> number of classes as published.
-        optional: splits that need not lie there.
     """
 
     title: str
@@ -78,7 +77,6 @@ class Published:
     read: Callable[[Asked], Lists]
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     classes: Mapping[str, int] = field(default_factory=dict)
-    optional: tuple[str, ...] = ()
 
 
 def agreed(classes: Sequence[str] | None, published: Sequence[str], source: object) -> tuple[str, ...]:
@@ -97,3 +95,16 @@ def agreed(classes: Sequence[str] | None, published: Sequence[str], source: obje
             raise ValueError(f"{source}: class {number} is {theirs!r}, and the model (or data.classes) has {ours!r}")
         names.append(ours if theirs == str(number) else theirs)
     return tuple(names)
+
+
+def named(classes: Sequence[str] | None, found: Collection[str], source: object) -> tuple[str, ...]:
+    """Class names of a set whose labels are its names, sorted: those that were found, or those a model was trained with.
+
+    Raises:
+        ValueError: if the model knows numbers only, and they are not as many as the names.
+    """
+    if classes is None:
+        return tuple(sorted(found))
+    if all(name == str(number) for number, name in enumerate(classes)):
+        return agreed(classes, sorted(found), source)
+    return tuple(classes)

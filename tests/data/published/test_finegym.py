@@ -108,7 +108,7 @@ def test_a_row_that_the_json_does_not_know_is_named(gym, line, lacks):
     name = line.split()[0]
     assert (len(found["train"]), found["train"].missing) == (3, (name,))
     (note,) = [note for note in notes if "cannot be cut" in note]
-    assert note.startswith(f"train: 1 clips whose video is there cannot be cut out of it: {name}. ")
+    assert note.startswith(f"train: clips that cannot be cut out of the video that is there: 1 ({name}). ")
     assert note.endswith(lacks)
     problems = []
     read_published("gym99", gym, problems=problems)
@@ -140,8 +140,8 @@ def test_wrong_rows_are_left_out_and_said_or_collected(gym):
     (gym / "lists" / "gym99_train_element_v1.1.txt").open("a").write(f"nonsense 3\n{TRAIN[0]} 99\n{TRAIN[1]} 1\n")
     found, notes = read_published("gym99", gym)
     assert len(found["train"]) == 3
-    assert any("1 repeated rows are left out (line 6: " in note for note in notes)
-    assert any("2 malformed rows are left out (line 4: 'nonsense 3' is not '<video>_E_" in note for note in notes)
+    assert any("rows left out as repeated: 1 (line 6: " in note for note in notes)
+    assert any("rows left out as malformed: 2 (line 4: 'nonsense 3' is not '<video>_E_" in note for note in notes)
     problems = []
     read_published("gym99", gym, problems=problems)
     assert sorted((problem.kind, problem.line) for problem in problems) == [

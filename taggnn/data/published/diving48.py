@@ -1,0 +1,65 @@
+"""Diving48, the corrected labels of version 2; those of version 1 are wrong and are not read.
+
+Paper: https://doi.org/10.1007/978-3-030-01231-1_32 (RESOUND). Files, anywhere below the folder of annotations (by default
+the root):
+
+    Diving48_V2_train.json, Diving48_V2_test.json   rows {"vid_name": .., "label": 0, "start_frame": 0, "end_frame": 48}
+    Diving48_vocab.json                             rows ["Back", "15som", "05Twis", "FREE"]; without it classes are numbers
+
+and the clips ``<vid_name>.mp4`` (published as ``rgb/``) at any depth below the root, each shown whole. 15,027 / 1,970 clips.
+"""
+
+from pathlib import Path
+
+from taggnn.data.clips import Row
+from taggnn.data.problems import RowError, each_row
+from taggnn.data.published.listing import Asked, Listing, Lists, Published, agreed
+from taggnn.data.published.text import json_in
+
+CLASSES = 48
+
+
+def read(asked: Asked) -> Lists:
+    """Reads the rows.
+
+    Raises:
+        FileNotFoundError: if a list is not there.
+        ValueError: if a file is not what its name says.
+    """
+    disk, notes = asked.disk, []
+    files = {split: disk.needed("diving48 V2", f"Diving48_V2_{split}.json") for split in asked.splits}
+    vocabulary = disk.file("Diving48_vocab.json")
+    if vocabulary is None:
+        names = [str(number) for number in range(CLASSES)]
+        notes.append(f"no Diving48_vocab.json below {disk.annotations}: the classes are named by their numbers")
+    else:
+        names = [" ".join(map(str, words)) for words in json_in(vocabulary, list)]
+        if len(names) != CLASSES or len(set(names)) != CLASSES:
+            raise ValueError(f"{vocabulary}: {len(set(names))} different classes; diving48 has {CLASSES}")
+    splits = {split: Listing(file, _rows(asked, file)) for split, file in files.items()}
+    return Lists(agreed(asked.classes, names, "diving48 V2"), splits, tuple(notes))
+
+
+def _rows(asked: Asked, file: Path) -> list[Row]:
+    rows = []
+    for line, entry in enumerate(json_in(file, list), start=1):
+        given = str(entry.get("vid_name")) if isinstance(entry, dict) else str(entry)
+        with each_row(asked.problems, file, line, given):
+            label = entry.get("label") if isinstance(entry, dict) else None
+            if type(label) is not int or not 0 <= label < CLASSES or "vid_name" not in entry:
+                said = f"expected a vid_name and a label from 0 to {CLASSES - 1}, found {entry!r}"
+                raise RowError("malformed", f"{file}, row {line}", said)
+            path = asked.disk.video(given)
+            rows.append(Row(line, given, label, () if path is None else (path,), name=given))
+    return rows
+
+
+DIVING48 = Published(
+    title="Diving48",
+    paper="https://doi.org/10.1007/978-3-030-01231-1_32",
+    versions=("V2",),
+    splits=("train", "test"),
+    read=read,
+    counts={"V2": {"train": 15_027, "test": 1_970}},
+    classes={"V2": CLASSES},
+)

@@ -1,0 +1,111 @@
+"""Kinetics-400, -600, -700 and -700-2020.
+
+Paper: https://arxiv.org/abs/1705.06950, 1808.01340, 1907.06987, 2010.10864. Files, anywhere below the folder of annotations
+(by default the root), of which the version cannot be told, so that it is what the user says:
+
+    train.csv, val.csv | validate.csv, test.csv    columns label,youtube_id,time_start,time_end,split (in whole seconds)
+    kinetics_train.csv, kinetics-400_train.csv ..  the same under names that are in use too
+
+and the clips ``<youtube_id>_<start>_<end>`` with six digits each, as ``-3B32lodo2M_000059_000069.mp4``, at any depth below
+the root and with any video ending, each shown whole. Classes are the labels sorted by name. The lists have been revised more
+than once, so their lengths are not held against a published number. A test list without labels is left out, and said.
+"""
+
+import csv
+from pathlib import Path
+
+from taggnn.data.clips import Row
+from taggnn.data.problems import RowError, each_row
+from taggnn.data.published.listing import Asked, Listing, Lists, Published, named
+
+NEEDED = ("youtube_id", "time_start", "time_end")
+WORDS = {"train": ("train",), "val": ("val", "validate"), "test": ("test",)}
+
+
+def read(asked: Asked) -> Lists:
+    """Reads the rows.
+
+    Raises:
+        FileNotFoundError: if the train or the val list is not there.
+        ValueError: if a list has not the columns, or train or val has no labels.
+    """
+    title = f"kinetics {asked.version}"
+    entries: dict[str, list[tuple[int, dict[str, str]]]] = {}
+    files, notes = {}, []
+    for split in asked.splits:
+        wanted = _wanted(split, asked.version)
+        file = asked.disk.file(*wanted) if split == "test" else asked.disk.needed(title, *wanted)
+        if file is None:
+            continue
+        found = _entries(file)
+        if found and "label" not in found[0][1]:
+            if split != "test":
+                raise ValueError(f"{file}, line 1: no column label")
+            notes.append(f"{file} holds no labels and is left out")
+            continue
+        files[split], entries[split] = file, found
+    labels = {_text(fields, "label") for found in entries.values() for _, fields in found} - {""}
+    names = named(asked.classes, labels, title)
+    label_of = {name: number for number, name in enumerate(names)}
+    splits = {
+        split: Listing(files[split], _rows(asked, files[split], found, label_of)) for split, found in entries.items()
+    }
+    return Lists(names, splits, tuple(notes))
+
+
+def _wanted(split: str, version: str) -> list[str]:
+    begins = (f"kinetics-{version}_", f"kinetics_{version}_", f"kinetics{version}_", f"k{version}_", "", "kinetics_")
+    # A name with another version in it is none of these, and is not taken.
+    return [f"{begin}{word}.csv" for begin in begins for word in WORDS[split]]
+
+
+def _entries(file: Path) -> list[tuple[int, dict[str, str]]]:
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as text:
+            table = csv.DictReader(text, skipinitialspace=True)
+            absent = [column for column in NEEDED if column not in (table.fieldnames or [])]
+            if absent:
+                found = ",".join(table.fieldnames or ["nothing"])
+                raise ValueError(f"{file}, line 1: no column {', '.join(absent)}; found {found}")
+            return [(table.line_num, fields) for fields in table]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{file}: not a CSV table ({error})") from None
+
+
+def _rows(asked: Asked, file: Path, entries: list[tuple[int, dict[str, str]]], label_of: dict[str, int]) -> list[Row]:
+    rows = []
+    for line, fields in entries:
+        video, label = _text(fields, "youtube_id"), _text(fields, "label")
+        where = f"{file}, line {line}"
+        with each_row(asked.problems, file, line, video):
+            start, stop = (_seconds(_text(fields, column), f"{where}, {column}") for column in NEEDED[1:])
+            if label not in label_of:
+                raise RowError("mislabelled", where, f"{label!r} is no class of the model's")
+            given = f"{video}_{start:06d}_{stop:06d}"
+            path = asked.disk.video(given)
+            rows.append(Row(line, given, label_of[label], () if path is None else (path,), name=given))
+    return rows
+
+
+def _text(fields: dict[str, str], column: str) -> str:
+    return (fields.get(column) or "").strip()
+
+
+def _seconds(text: str, where: str) -> int:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not (value >= 0 and value.is_integer()):
+        raise RowError("malformed", where, f"{text!r} is not a number of whole seconds")
+    return int(value)
+
+
+KINETICS = Published(
+    title="Kinetics",
+    paper="https://arxiv.org/abs/1705.06950",
+    versions=("400", "600", "700", "700-2020"),
+    splits=("train", "val", "test"),
+    read=read,
+    classes={"400": 400, "600": 600, "700": 700, "700-2020": 700},
+)

@@ -1,0 +1,36 @@
+"""Reading a publisher's text and JSON files, with refusals that name the file."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+def lines(file: Path) -> Iterator[tuple[int, str]]:
+    """The lines that are not empty, with their numbers from 1, without the space around them.
+
+    Raises:
+        ValueError: if the file is no text.
+    """
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: not a text file ({error})") from None
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip():
+            yield number, line.strip()
+
+
+def json_in(file: Path, expected: type) -> Any:
+    """The content of a JSON file, which is a ``dict`` or a ``list``.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    try:
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise ValueError(f"{file}: not a JSON file ({error})") from None
+    if not isinstance(content, expected):
+        raise ValueError(f"{file}: expected a JSON {expected.__name__}, found a {type(content).__name__}")
+    return content

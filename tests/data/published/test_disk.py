@@ -1,0 +1,87 @@
+"""One walk over a disk."""
+
+import os
+
+import pytest
+
+from taggnn.data.clips import existing_root
+from taggnn.data.published import PUBLISHED, read_published
+from taggnn.data.published.disk import Disk
+
+
+def test_stems_endings_and_depth(touch):
+    root = touch("-a_1.MP4", "_b.webm", "deep/er/c.d.avi", ".hidden.mp4", ".trash/e.mp4", "list.txt")
+    disk = Disk(root)
+    assert disk.videos == 3
+    assert disk.video("-a_1") == root / "-a_1.MP4"
+    assert disk.video("c.d") == root / "deep/er/c.d.avi"
+    assert disk.video("e") is None
+    assert disk.file("no.txt", "list.txt") == root / "list.txt"
+    assert list(disk.videos_by_folder()) == ["er", root.name]
+
+
+def test_of_two_videos_of_one_name_always_the_same_one(touch):
+    disk = Disk(touch("z/1.mp4", "b/c/1.mp4", "a/c/1.webm", "a/1.mp4"))
+    assert disk.video("1") == disk.root / "a/1.mp4"
+    assert disk.video("1", "c") == disk.root / "a/c/1.webm"
+    assert disk.video("1", "none") == disk.root / "a/1.mp4"
+
+
+def test_links_are_followed_once(touch, tmp_path_factory):
+    root, other = touch("a/1.mp4"), tmp_path_factory.mktemp("other")
+    (other / "2.mp4").touch()
+    os.symlink(other, root / "there")
+    os.symlink(other, root / "again")
+    os.symlink(root, root / "a" / "loop")
+    os.symlink("nowhere", root / "broken")
+    disk = Disk(root)
+    assert disk.videos == 2
+    assert disk.video("1") == root / "a/1.mp4"
+
+
+def test_lists_in_a_folder_of_their_own_win(touch, tmp_path_factory):
+    lists = tmp_path_factory.mktemp("lists")
+    (lists / "list.txt").touch()
+    (lists / "1.mp4").touch()
+    disk = Disk(touch("list.txt", "old.txt"), lists)
+    assert disk.file("list.txt") == lists / "list.txt"
+    assert disk.file("old.txt") is None
+    assert disk.videos == 0
+
+
+def test_a_folder_that_may_not_be_read_is_passed_by_and_said(touch, monkeypatch):
+    root = touch("lost+found/1.mp4", **{f"video/run/run_{k:03d}.mp4": "" for k in range(20)})
+    real = os.scandir
+
+    def scandir(folder):
+        if folder.endswith("lost+found"):
+            raise PermissionError
+        return real(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert f"folders that may not be read: 1 ({root / 'lost+found'})" in read_published("haa500", root)[1]
+
+
+def test_unknown_names_and_folders(touch):
+    root = touch()
+    with pytest.raises(ValueError, match="unknown data set 'gym98'; did you mean 'gym99'"):
+        read_published("gym98", root)
+    with pytest.raises(FileNotFoundError, match=r"data annotations .*none: no such folder"):
+        read_published("gym99", root, annotations=root / "none")
+    with pytest.raises(FileNotFoundError, match="data root"):
+        read_published("gym99", root / "none")
+    assert existing_root(root) == root
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_an_empty_root_is_refused_with_what_is_looked_for(touch, name):
+    with pytest.raises(FileNotFoundError, match=r"below .*there is no list \(\.txt \.csv \.json\), and 0 videos below"):
+        read_published(name, touch())
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_what_is_published_is_stated_for_known_versions_and_splits(name):
+    known = PUBLISHED[name]
+    assert known.paper.startswith("https://")
+    assert set(known.counts) <= set(known.versions)
+    assert all(set(counts) <= set(known.splits) for counts in known.counts.values())
