@@ -125,12 +125,7 @@ def load(path: str | Path, dataset: str | None = None) -> Loaded:
     if dataset is not None:
         return load_released(path, dataset)
     content = read(path)
-    hyper = content.get("hyper_parameters") if isinstance(content, dict) else None
-    if not isinstance(hyper, Mapping) or not {"spec", "preprocess", "split_options"} <= set(hyper):
-        hint = ""
-        if any(str(key).startswith(tuple(_LAYOUTS)) for key in _flat(content)):
-            hint = f"; it looks like one of TAG-Head's authors: name its data set ({', '.join(RELEASED)})"
-        raise ValueError(f"checkpoint {path}: not written by taggnn.train{hint}")
+    hyper = _hyper_parameters(content, path)
     if not isinstance(content.get("state_dict"), Mapping):
         raise ValueError(f"checkpoint {path}: no weights in it (no state_dict)")
     recogniser = model.build(hyper["spec"])
@@ -144,6 +139,21 @@ def load(path: str | Path, dataset: str | None = None) -> Loaded:
         str(path),
         content["epoch"] + 1 if "epoch" in content else None,
     )
+
+
+def hyper_parameters(path: str | Path) -> dict[str, Any]:
+    """What a checkpoint of ours says of its model and its clips, without building it; raises as ``load`` does."""
+    return _hyper_parameters(read(path), path)
+
+
+def _hyper_parameters(content: Any, path: str | Path) -> dict[str, Any]:
+    hyper = content.get("hyper_parameters") if isinstance(content, dict) else None
+    if not isinstance(hyper, Mapping) or not {"spec", "preprocess", "split_options"} <= set(hyper):
+        hint = ""
+        if any(str(key).startswith(tuple(_LAYOUTS)) for key in _flat(content)):
+            hint = f"; it looks like one of TAG-Head's authors: name its data set ({', '.join(RELEASED)})"
+        raise ValueError(f"checkpoint {path}: not written by taggnn.train{hint}")
+    return dict(hyper)
 
 
 def load_released(path: str | Path, dataset: str, classes: tuple[str, ...] | None = None) -> Loaded:

@@ -1,7 +1,8 @@
 """The configuration of a run: one tree of typed values, from recipes, files and the command line."""
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -10,8 +11,12 @@ from typing import Any, Literal
 import lightning.pytorch as pl
 from jsonargparse import Namespace
 
+from taggnn import backbones
 from taggnn.arguments import Parser
+from taggnn.backbones import BACKBONES
 from taggnn.data.datamodule import ClipData
+from taggnn.data.shards import digest
+from taggnn.data.tokens import CONFIG, TokenCache, differences
 from taggnn.heads import HEADS, PoolHead, TagHead
 from taggnn.names import unknown
 from taggnn.task import Optimisation
@@ -75,6 +80,8 @@ _LIMITS = {
     "trainer.max_epochs": (1, math.inf),
     "trainer.accumulate_grad_batches": (1, math.inf),
 }
+# Keys of data that say where the clips lie and how they are fed, and change nothing about a stored token.
+_FEEDING = {"root", "tokens", "store", "batch_size", "workers", "drop_last", "balance", "give_up"}
 _BUILT_PER_MODEL = {"channels", "grid", "classes"}
 
 
@@ -99,15 +106,20 @@ class BackboneChoice:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-def parser() -> Parser:
-    """Builds the parser of ``taggnn.train``: every key with its type and default, read off the signatures it is for."""
-    built = Parser(
-        prog="taggnn.train",
-        description="Trains a recogniser on labelled videos and writes a report. Alone, it runs the recipe 'demo'. "
-        "--resume RUN, without further options, continues an interrupted run.",
-        default_env=False,
-        exit_on_error=True,
-    )
+_TRAINS = (
+    "Trains a recogniser on labelled videos and writes a report. Alone, it runs the recipe 'demo'. "
+    "--resume RUN, without further options, continues an interrupted run."
+)
+
+
+def parser(program: str = "taggnn.train", description: str = _TRAINS) -> Parser:
+    """Builds the parser of ``taggnn.train``: every key with its type and default, read off the signatures it is for.
+
+    Args:
+        program: the program that takes these keys, for messages.
+        description: what it does.
+    """
+    built = Parser(prog=program, description=description, default_env=False, exit_on_error=True)
     add = built.add_argument
     add("--config", action="config", help=f"a recipe ({', '.join(recipes())}) or a YAML file; may be repeated")
     add("--seed", type=int, default=42, help="every random draw follows from it")
@@ -134,18 +146,29 @@ def parser() -> Parser:
     return built
 
 
-def parse(arguments: Sequence[str], built: Parser | None = None) -> Namespace:
+def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mapping[str, Any] | None = None) -> Namespace:
     """Reads the command line of ``taggnn.train``; a refusal ends the program with exit code 2.
 
     ``--config`` takes a recipe's name as well as a file. Without it the recipe is "demo", or "folder" where ``--data.root`` names
-    videos of the user's own.
+    videos of the user's own. With ``--data.tokens`` the keys that the tokens follow from have the values of the extraction
+    wherever nothing else is given, and without ``--config`` all its other keys have too.
 
     Args:
-        arguments: the words of the command line.
-        built: ``parser()`` with further options, for a program that takes those of training too.
+        arguments: the words.
+        built: the parser of another program that takes these keys and more; None for that of ``taggnn.train``.
+        settled: keys, as a tree, that count more than recipes and less than words.
     """
     built = built or parser()
     given, rest, shown = _sorted(arguments, built)
+    below = []
+    tokens = word("data.tokens", rest)
+    if tokens is not None:
+        try:
+            cache = TokenCache(tokens)
+        except (ValueError, FileNotFoundError) as error:
+            built.error(str(error))
+        below = [_layer({"data": {"root": tokens}}), _layer(_tree(cache.settings))]
+        given = given or [str(cache.folder / CONFIG)]
     if not given and not {"-h", "--help"} & set(rest):
         own = any(word.startswith("--data.root") for word in rest)
         given = ["folder" if own else "demo"]
@@ -158,7 +181,8 @@ def parse(arguments: Sequence[str], built: Parser | None = None) -> Namespace:
         built.check_file(path)
         files.append(f"--config={path}")
         recipe = path.stem
-    config = built.parse_args([*files, *rest, *shown])
+    above = [] if settled is None else [_layer(settled)]
+    config = built.parse_args([*below, *files, *above, *rest, *shown])
     if config.recipe is None:
         config.recipe = recipe
     for head in (config.head, *config.compare):
@@ -195,6 +219,69 @@ def _sorted(arguments: Sequence[str], built: Parser) -> tuple[list[str], list[st
         else:
             rest.append(word)
     return given, rest, shown
+
+
+def word(key: str, arguments: Sequence[str]) -> str | None:
+    """The value that a command line gives a key last; None where it gives none."""
+    value = None
+    for number, one in enumerate(arguments):
+        if one.startswith(f"--{key}="):
+            value = one.split("=", 1)[1]
+        elif one == f"--{key}":
+            value = next(iter(arguments[number + 1 :]), None)
+    return value
+
+
+def _tree(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """{"data.size": 112} -> {"data": {"size": 112}}; only the first dot parts, below it values may be mappings."""
+    tree: dict[str, Any] = {}
+    for key, value in flat.items():
+        part, _, name = key.partition(".")
+        tree.setdefault(part, {})[name] = value
+    return tree
+
+
+def _layer(tree: Mapping[str, Any]) -> str:
+    return f"--config={json.dumps(tree)}"
+
+
+def fill(settings: Namespace) -> None:
+    """Puts in what follows from other keys: the mean and the deviation that the backbone's weights expect."""
+    row = BACKBONES.get(settings.backbone.name)
+    for part in ("mean", "std"):
+        if settings.data[part] is None and row is not None:
+            settings.data[part] = list(getattr(row, part))
+
+
+def of_tokens(settings: Namespace) -> dict[str, Any]:
+    """The keys that stored tokens follow from, with their values as plain types: of the backbone and of the data."""
+    keys = {f"backbone.{key}": value for key, value in settings.backbone.as_dict().items()}
+    keys |= {f"data.{key}": value for key, value in settings.data.as_dict().items() if key not in _FEEDING}
+    return json.loads(json.dumps(keys))
+
+
+def check_tokens(settings: Namespace) -> None:
+    """Refuses stored tokens that were made with other settings than those of a training on them.
+
+    Weights that are a file here are compared by their content, others by their name.
+
+    Raises:
+        ValueError: they differ; the message names every key with both values.
+    """
+    cache = TokenCache(settings.data.tokens)
+    there, given, choice = dict(cache.settings), of_tokens(settings), settings.backbone
+    others = [key for key in there if key.startswith("backbone.") and key != "backbone.weights"]
+    weights = choice.weights
+    if weights is not None and Path(weights).is_file() and all(there[key] == given.get(key) for key in others):
+        clip = (cache.preprocess["frames"], *cache.preprocess["size"])
+        built = backbones.build(choice.name, weights, choice.frozen_bn, choice.bn_momentum, clip, **choice.options)
+        there["backbone.weights"], given["backbone.weights"] = cache.weights["digest"], digest(built.state_dict())
+    changed = differences(there, {key: value for key, value in given.items() if key in there})
+    if changed:
+        raise ValueError(
+            f"--data.tokens {cache.folder}: made with other settings than those given here: {'; '.join(changed)}. Leave "
+            "these keys out to have what the tokens have, or extract tokens with them"
+        )
 
 
 def dump(settings: Namespace) -> str:

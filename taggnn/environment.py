@@ -19,9 +19,13 @@ def describe(device: torch.device, seed: int) -> dict[str, str | int]:
         "seed": seed,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-        **{package: _version(package) for package in _PACKAGES},
+        **versions(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that a result depends on."""
+    return {"python": platform.python_version(), **{package: _version(package) for package in _PACKAGES}}
 
 
 def _program() -> list[str]:

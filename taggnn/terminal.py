@@ -108,5 +108,6 @@ def _quiet() -> None:
         ".*number of training batches.*logging interval.*",
         ".*exists and is not empty.*",
         ".*epoch_end.*",
+        ".*in eval mode at the start of training.*",
     ):
         warnings.filterwarnings("ignore", message=noise)

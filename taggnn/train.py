@@ -19,7 +19,6 @@ from lightning.pytorch.callbacks.progress import TQDMProgressBar
 
 from taggnn import checkpoint, config, environment, metrics, terminal
 from taggnn.atomic import write_text
-from taggnn.backbones import BACKBONES
 from taggnn.data.datamodule import ClipData
 from taggnn.history import History
 from taggnn.predictions import read_skipped, write_predictions, write_skipped
@@ -86,10 +85,9 @@ def _finished(folder: Path) -> dict[str, Any] | None:
 
 def data_of(settings: Namespace) -> ClipData:
     """The clips of a configuration, read; what its backbone's weights expect of pixels is written into it."""
-    row = BACKBONES.get(settings.backbone.name)
-    for part in ("mean", "std"):
-        if settings.data[part] is None and row is not None:
-            settings.data[part] = list(getattr(row, part))
+    config.fill(settings)
+    if settings.data.tokens is not None:
+        config.check_tokens(settings)
     data = ClipData(**settings.data.as_dict(), seed=settings.seed)
     data.prepare_data()
     data.setup()
@@ -113,9 +111,14 @@ def task_of(settings: Namespace, data: ClipData, head: str, weights: str | None)
         "clip": [data.preprocess["frames"], *data.preprocess["size"]],
         "classes": list(data.classes),
     }
-    options = ("seed", "val_fraction", "test_fraction", "dataset", "version")
-    split_options = {option: getattr(data, option) for option in options}
-    return RecognitionTask(spec, data.preprocess, split_options, settings.optim.as_dict(), settings.seed, weights)
+    stored = data.cache is not None
+    task = RecognitionTask(
+        spec, data.preprocess, data.split_options, settings.optim.as_dict(), settings.seed, None if stored else weights
+    )
+    if stored:
+        # Those that made the tokens: a checkpoint is to answer on videos too.
+        task.model.backbone.load_state_dict(data.cache.backbone_state())
+    return task
 
 
 def _train(settings: Namespace, data: ClipData, head: str, folder: Path) -> dict[str, Any]:

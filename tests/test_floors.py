@@ -23,9 +23,9 @@ FLOORS = [
     [
         *("arguments", "environment", "run_folder", "terminal"),
         *("metrics", "pictures", "page", "bars", "check_page", "predictions", "history", "report"),
-        *("model", "mixing", "task", "checkpoint", "scoring", "config"),
+        *("model", "mixing", "task", "checkpoint", "scoring", "config", "extraction"),
     ],
-    ["train", "evaluate", "predict", "check"],
+    ["train", "evaluate", "predict", "check", "extract"],
 ]
 PLACES = {name: (floor, step) for floor, names in enumerate(FLOORS) for step, name in enumerate(names)}
 IN_STEPS = (2, 4)

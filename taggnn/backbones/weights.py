@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file as load_file_of_tensors
 from torch import Tensor, nn
 
 log = logging.getLogger(__name__)
@@ -20,17 +21,17 @@ def is_path(weights: str | Path) -> bool:
     if isinstance(weights, Path) or "/" in weights or "\\" in weights:
         return True
     path = Path(weights).expanduser()
-    return path.suffix.lower() in {".pth", ".pt", ".ckpt", ".bin", ".tar"} or path.exists()
+    return path.suffix.lower() in {".pth", ".pt", ".ckpt", ".bin", ".tar", ".safetensors"} or path.exists()
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Reads the tensors of a PyTorch checkpoint file.
+    """Reads the tensors of a PyTorch checkpoint file, or of a safetensors file.
 
     A dict below the key ``state_dict``, ``model_state_dict`` or ``model`` is opened, and the prefix ``module.`` that
     DataParallel leaves on every key is taken off. Only tensors and plain types are unpickled.
 
     Args:
-        path: a ``.pth`` or ``.pt`` file.
+        path: a ``.pth``, ``.pt`` or ``.safetensors`` file.
 
     Returns:
         Parameter and buffer names with their tensors, on the CPU.
@@ -43,6 +44,8 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise FileNotFoundError(f"weights file {path} does not exist" if not path.exists() else f"{path} is not a file")
     try:
+        if path.suffix.lower() == ".safetensors":
+            return load_file_of_tensors(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     # A damaged file can fail anywhere in zip, pickle or storage code, with any exception.
     except Exception as error:

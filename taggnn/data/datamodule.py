@@ -1,6 +1,7 @@
 """What the programs know as ``data``: from a root and a few options to loaders of training, validation and test."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from taggnn.data.order import Balance, ResumableLoader, SeededSampler, class_sha
 from taggnn.data.problems import Problem
 from taggnn.data.splits import SPLITS, Splits, read_splits
 from taggnn.data.synthetic import MIRRORED, MOTIONS, make_synthetic
+from taggnn.data.tokens import TokenCache, TokenDataset
 from taggnn.data.transforms import RELEASED_MEAN, RELEASED_STD, Transform
 from taggnn.data.video import GIVE_UP
 
@@ -83,6 +85,8 @@ class ClipData(LightningDataModule):
         seed: what the order, the augmentation and the held-out clips follow from.
         drop_last: leave out the last training batch of an epoch where it is not full.
         give_up: wall seconds after which the decoding of a clip is given up; the clip is then left out and named.
+        tokens: folder that taggnn.extract wrote: its tokens are the data, and no video is read; root and workers are not used,
+            and the clips, the splits and how clips are shown are those of the extraction.
 
     Raises:
         FileNotFoundError: in ``setup``, if the root, a list or a listed file does not exist.
@@ -133,6 +137,7 @@ class ClipData(LightningDataModule):
         seed: int = 0,
         drop_last: bool = False,
         give_up: float = GIVE_UP,
+        tokens: str | None = None,
     ):
         super().__init__()
         if batch_size < 1:
@@ -151,6 +156,7 @@ class ClipData(LightningDataModule):
                 f"mirrored: {MIRRORED}"
             )
         self.root = root
+        self.cache = None if tokens is None else TokenCache(tokens)
         self.lists = dict(zip(SPLITS, (train_list, val_list, test_list), strict=True))
         self.folders = dict(zip(SPLITS, (train_folder, val_folder, test_folder), strict=True))
         self.dataset, self.version, self.annotations = dataset, version, annotations
@@ -160,7 +166,8 @@ class ClipData(LightningDataModule):
         self.mirrored, self.balance = mirrored or {}, balance
         self.batch_size, self.drop_last = batch_size, drop_last
         self.give_up = give_up
-        self.workers = default_workers() if workers is None else workers
+        # Stored tokens are read faster than a loader process hands them over.
+        self.workers = 0 if tokens is not None else default_workers() if workers is None else workers
         self.train_transform = Transform(
             size=size,
             train=True,
@@ -187,13 +194,15 @@ class ClipData(LightningDataModule):
             "short_side": short_side,
             **{option: options[option] for option in EVAL_OPTIONS},
         }
+        if self.cache is not None:
+            self.preprocess = self.cache.preprocess
         self.sampler = eval_sampler(self.preprocess)
         self.train_sampler = train_sampler(self.preprocess, temporal_jitter, temporal_scale)
         self._splits: Splits | None = None
 
     def prepare_data(self) -> None:
         """Makes the synthetic set where it is asked for."""
-        if self.synthetic:
+        if self.synthetic and self.cache is None:
             make_synthetic(self.root, seed=0)
 
     def setup(self, stage: str | None = None) -> None:
@@ -212,30 +221,42 @@ class ClipData(LightningDataModule):
 
     def _read(self, only: str | None = None, problems: list[Problem] | None = None) -> None:
         if self._splits is None:
-            self._splits = read_splits(
-                self.root,
-                self.lists,
-                self.folders,
-                _names(self.given_classes),
-                self.missing,
-                self.val_fraction,
-                self.test_fraction,
-                self.seed,
-                only,
-                problems,
-                dataset=self.dataset,
-                version=self.version,
-                annotations=self.annotations,
-            )
+            self._splits = self.cache.splits if self.cache is not None else self._listed(only, problems)
             # A wrong name is told before any long work.
             mirrored_labels(self.mirrored, self._splits.classes)
             rank_zero_only(print)(self.summary())
+
+    def _listed(self, only: str | None, problems: list[Problem] | None) -> Splits:
+        return read_splits(
+            self.root,
+            self.lists,
+            self.folders,
+            _names(self.given_classes),
+            self.missing,
+            self.val_fraction,
+            self.test_fraction,
+            self.seed,
+            only,
+            problems,
+            dataset=self.dataset,
+            version=self.version,
+            annotations=self.annotations,
+        )
 
     @property
     def splits(self) -> Splits:
         """The clip lists; read on first use."""
         self.setup()
         return self._splits
+
+    @property
+    def split_options(self) -> dict[str, Any]:
+        """What the splits follow from beside the files, as a checkpoint stores it."""
+        if self.cache is not None:
+            return self.cache.split_options
+        return {
+            option: getattr(self, option) for option in ("seed", "val_fraction", "test_fraction", "dataset", "version")
+        }
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -262,7 +283,10 @@ class ClipData(LightningDataModule):
         splits = self.splits
         lists = {split: getattr(splits, split) for split in SPLITS}
         counts = ", ".join(f"{split} {len(clips)}" for split, clips in lists.items() if clips is not None)
-        lines = [f"data {self.root}: {counts} clips, {len(splits.classes)} classes", *splits.notes]
+        lines = [
+            f"data {self.root if self.cache is None else self.cache.folder}: {counts} clips, {len(splits.classes)} classes",
+            *splits.notes,
+        ]
         for split, clips in lists.items():
             if clips is not None and clips.missing and not (split == "test" and clips is splits.val):
                 named = ", ".join(clips.missing[:NAMED]) + (", ..." if len(clips.missing) > NAMED else "")
@@ -274,16 +298,7 @@ class ClipData(LightningDataModule):
 
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled, augmented; its place in the epoch is part of Lightning's checkpoints."""
-        clips = self._given("train")
-        mirrored = mirrored_labels(self.mirrored, clips.classes) if self.mirrored else None
-        dataset = ClipDataset(
-            clips,
-            self.train_sampler,
-            self.train_transform,
-            self.preprocess["short_side"],
-            mirrored=mirrored,
-            give_up=self.give_up,
-        )
+        clips, dataset = self._given("train"), self.samples("train", train=True)
         labels = [clip.label for clip in clips.clips]
         sampler = SeededSampler(len(clips), self.seed, shuffle=True, labels=labels, balance=self.balance)
         return ResumableLoader(dataset, sampler=sampler, drop_last=self.drop_last, **self._loader_options())
@@ -298,10 +313,31 @@ class ClipData(LightningDataModule):
 
     def eval_dataloader(self, split: str) -> DataLoader:
         """Any split, "train" too, as evaluation sees it: in the order of the list, without augmentation."""
-        clips = self._given(split)
-        transform = eval_transform(self.preprocess)
-        dataset = ClipDataset(clips, self.sampler, transform, self.preprocess["short_side"], give_up=self.give_up)
-        return DataLoader(dataset, sampler=SeededSampler(len(clips), self.seed), **self._loader_options())
+        sampler = SeededSampler(len(self._given(split)), self.seed)
+        return DataLoader(self.samples(split), sampler=sampler, **self._loader_options())
+
+    def loader_of(self, split: str, batches: Sequence[Sequence[tuple[int, int]]], train: bool = False) -> DataLoader:
+        """Chosen clips in chosen batches.
+
+        Args:
+            split: name of the split.
+            batches: the keys (index, seed) of each batch, as ``SeededSampler`` yields them.
+            train: as training sees them.
+        """
+        options = {key: value for key, value in self._loader_options().items() if key != "batch_size"}
+        return DataLoader(self.samples(split, train), batch_sampler=batches, **options)
+
+    def samples(self, split: str, train: bool = False) -> ClipDataset | TokenDataset:
+        """The clips of a split, or their stored tokens, as evaluation sees them or as training does."""
+        clips, short_side = self._given(split), self.preprocess["short_side"]
+        if self.cache is not None:
+            return self.cache.dataset(split, train)
+        if not train:
+            return ClipDataset(clips, self.sampler, eval_transform(self.preprocess), short_side, give_up=self.give_up)
+        mirrored = mirrored_labels(self.mirrored, clips.classes) if self.mirrored else None
+        return ClipDataset(
+            clips, self.train_sampler, self.train_transform, short_side, mirrored=mirrored, give_up=self.give_up
+        )
 
     def _given(self, split: str) -> ClipList:
         clips = getattr(self.splits, split)

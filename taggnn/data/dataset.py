@@ -81,12 +81,14 @@ def collate(items: Sequence[dict[str, Any] | BadClip]) -> dict[str, Any]:
     """Stacks samples to a batch and leaves bad clips out, naming them.
 
     **Shapes:** {"clip": (B, 3, T, h, w), "label": (B,) long, "index": (B,) long, "skipped": [(name, path, reason),
-    ...]}; B is the number of good clips and may be 0, with "clip" (0, 3, 0, 0, 0)
+    ...]}; B is the number of good clips and may be 0, with "clip" (0, 3, 0, 0, 0). Stored tokens come as "tokens"
+    (B, T', H', W', C) instead.
     """
     good = [item for item in items if not isinstance(item, BadClip)]
     bad = [(item.name, item.path, item.reason) for item in items if isinstance(item, BadClip)]
+    kind = "tokens" if good and "tokens" in good[0] else "clip"
     return {
-        "clip": torch.stack([item["clip"] for item in good]) if good else torch.empty(0, 3, 0, 0, 0),
+        kind: torch.stack([item[kind] for item in good]) if good else torch.empty(0, 3, 0, 0, 0),
         "label": torch.tensor([item["label"] for item in good], dtype=torch.long),
         "index": torch.tensor([item["index"] for item in good], dtype=torch.long),
         "skipped": bad,

@@ -1,0 +1,191 @@
+"""Tensors in shards: safetensors files written all or nothing, and one readable index with their sizes and checksums."""
+
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from taggnn.atomic import write_bytes, write_text
+
+ENDING = ".safetensors"
+# One key: the order of several would differ from file to file, and equal content is to be equal bytes.
+_NOTE = "taggnn"
+_WIDTH = 120
+
+
+def write_shard(path: Path, tensors: Mapping[str, Tensor], note: Mapping[str, Any] | None = None) -> None:
+    """Writes tensors and a note into one file, all or nothing; the same content gives the same bytes.
+
+    Args:
+        path: the file.
+        tensors: by name; copied to the CPU.
+        note: plain types, read back by ``read_note``.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written.
+    """
+    tensors = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    write_bytes(path, safetensors.torch.save(tensors, {_NOTE: json.dumps(note or {}, sort_keys=True)}))
+
+
+def read_shard(path: Path) -> dict[str, Tensor]:
+    """All tensors of a shard, by name.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is damaged, or no safetensors file.
+    """
+    with _opened(path) as file:
+        return {key: file.get_tensor(key) for key in sorted(file.keys())}
+
+
+def read_note(path: Path) -> dict[str, Any]:
+    """The note of a shard; raises as ``read_shard`` does."""
+    with _opened(path) as file:
+        return json.loads((file.metadata() or {}).get(_NOTE, "{}"))
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal digits."""
+    total = sha256()
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            total.update(block)
+    return total.hexdigest()
+
+
+def facts(path: Path) -> dict[str, Any]:
+    """What an index notes of a file: {"bytes", "sha256"}."""
+    return {"bytes": path.stat().st_size, "sha256": checksum(path)}
+
+
+def digest(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 of a state dict: of each name, dtype, shape and content, in the order of the names."""
+    total = sha256()
+    for key in sorted(state):
+        value = state[key].detach().cpu().contiguous()
+        total.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
+        # Through uint8: NumPy has no bfloat16.
+        total.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()
+
+
+class Shards:
+    """The shards of a folder, open for reading row by row.
+
+    Sizes are checked at once. The checksum of a shard is checked when it is first read from: that reads it once, in one go, which
+    the first epoch would do anyway.
+
+    Args:
+        folder: where they lie.
+        table: file name -> {"bytes", "sha256"}, from the index.
+        again: what to do about a bad file, for messages.
+
+    Raises:
+        FileNotFoundError: a file of the table is missing.
+        ValueError: a file is shorter or longer than it was written.
+    """
+
+    def __init__(self, folder: Path, table: Mapping[str, Mapping[str, Any]], again: str):
+        self.folder, self.table, self.again = folder, dict(table), again
+        self._files: dict[str, Any] = {}
+        for name, row in self.table.items():
+            path = folder / name
+            if not path.is_file():
+                raise FileNotFoundError(f"shard {path}: no such file; {again}")
+            if path.stat().st_size != row["bytes"]:
+                size = path.stat().st_size
+                raise ValueError(f"shard {path}: {size:,} bytes, but {row['bytes']:,} were written; {again}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Open files do not travel to loader workers.
+        return self.__dict__ | {"_files": {}}
+
+    def verify(self, name: str) -> None:
+        """Compares a shard's content with its checksum.
+
+        Raises:
+            ValueError: it is not what was written.
+        """
+        found = checksum(self.folder / name)
+        if found != self.table[name]["sha256"]:
+            raise ValueError(
+                f"shard {self.folder / name}: damaged: its checksum begins with {found[:12]}, and "
+                f"{self.table[name]['sha256'][:12]} was written; {self.again}"
+            )
+
+    def row(self, name: str, key: str, row: int) -> Tensor:
+        """One row of a tensor, copied out of the file.
+
+        Args:
+            name: the shard's file name.
+            key: the tensor in it.
+            row: place along its first axis.
+        """
+        return self._file(name).get_slice(key)[row]
+
+    def tensor(self, name: str, key: str) -> Tensor:
+        """A whole tensor, copied out of the file."""
+        return self._file(name).get_tensor(key)
+
+    def _file(self, name: str) -> Any:
+        if name not in self._files:
+            self.verify(name)
+            self._files[name] = _opened(self.folder / name)
+        return self._files[name]
+
+
+def write_index(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes an index as JSON that people can read: what fits on a line stands on one."""
+    write_text(path, _readable(content, 0) + "\n")
+
+
+def read_index(path: Path, kind: str) -> dict[str, Any]:
+    """Reads an index.
+
+    Args:
+        path: the file.
+        kind: what must stand under its key "kind".
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is damaged, or of another kind.
+    """
+    if not path.is_file():
+        what = f"no {path.name} in it" if path.parent.is_dir() else "no such folder"
+        raise FileNotFoundError(f"{path.parent}: {what}; expected a folder of {kind}")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: cannot be read ({error})") from None
+    if not isinstance(content, dict) or content.get("kind") != kind:
+        found = content.get("kind") if isinstance(content, dict) else type(content).__name__
+        raise ValueError(f"{path}: expected an index of {kind}, found {found!r}")
+    return content
+
+
+def _readable(value: Any, depth: int) -> str:
+    line = json.dumps(value, ensure_ascii=False)
+    if len(line) + depth <= _WIDTH or not isinstance(value, Mapping | Sequence) or isinstance(value, str):
+        return line
+    inner = " " * (depth + 2)
+    if isinstance(value, Mapping):
+        parts = [f"{json.dumps(key, ensure_ascii=False)}: {_readable(one, depth + 2)}" for key, one in value.items()]
+        return "{\n" + ",\n".join(inner + part for part in parts) + "\n" + " " * depth + "}"
+    parts = [_readable(one, depth + 2) for one in value]
+    return "[\n" + ",\n".join(inner + part for part in parts) + "\n" + " " * depth + "]"
+
+
+def _opened(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f"shard {path}: no such file")
+    try:
+        return safe_open(path, framework="pt")
+    except SafetensorError as error:
+        raise ValueError(f"shard {path}: damaged, or no safetensors file ({error})") from None

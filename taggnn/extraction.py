@@ -1,0 +1,221 @@
+"""The tokens of a frozen backbone over lists of clips, in shards: planned, made, interrupted, gone on with, and indexed.
+
+Axes: B clips of a batch, T H W token grid, C channels.
+"""
+
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from taggnn.data import shards
+from taggnn.data.datamodule import ClipData
+from taggnn.data.order import seed_of
+from taggnn.data.splits import SPLITS
+from taggnn.data.tokens import BACKBONE, INDEX, differences
+from taggnn.model import Recogniser
+
+# What two calls must agree in to write into one folder, beside the settings and the clips.
+_SAME = ("preprocess", "tokens", "dtype", "views", "seed", "rows_a_shard", "classes")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One shard's share of the work.
+
+    Args:
+        split: name of the split.
+        view: number of a training view; None for the clips as evaluation sees them.
+        file: name of the shard.
+        clips: their places in the list of the split.
+    """
+
+    split: str
+    view: int | None
+    file: str
+    clips: range
+
+
+def plan(data: ClipData, views: int, rows: int) -> list[Piece]:
+    """What is to be done, in a fixed order: every split as evaluation sees it, then the training views.
+
+    Args:
+        data: the clips; a test split that is val once more is left out.
+        views: augmented views of a training clip.
+        rows: clips of a shard.
+    """
+    parts = [(split, None) for split in SPLITS if not (split == "test" and data.test_clips is data.val_clips)]
+    parts += [("train", view) for view in range(views)]
+    pieces = []
+    for split, view in parts:
+        count = len(getattr(data, f"{split}_clips") or ())
+        name = split if view is None else f"{split}-view{view}"
+        for number, first in enumerate(range(0, count, rows)):
+            file = f"{name}-{number:05}{shards.ENDING}"
+            pieces.append(Piece(split, view, file, range(first, min(first + rows, count))))
+    return pieces
+
+
+def identity(index: Mapping[str, Any]) -> dict[str, Any]:
+    """What tokens follow from, out of an index: equal for two calls that may share a folder."""
+    clips = {
+        f"the {split} clips": [
+            [row[key] for key in sorted(row) if key not in ("path", "tokens", "views")] for row in held.get("clips", ())
+        ]
+        for split, held in index["splits"].items()
+    }
+    return {
+        **index["settings"],
+        "weights": index["weights"]["digest"],
+        **{key.replace("_", " "): index[key] for key in _SAME},
+        **clips,
+    }
+
+
+def left_to_do(folder: Path, pieces: Sequence[Piece], index: Mapping[str, Any]) -> list[Piece]:
+    """The pieces whose shards are not in the folder yet, or are damaged.
+
+    Args:
+        folder: of the shards.
+        pieces: all of them.
+        index: what is to be made.
+
+    Raises:
+        ValueError: the folder holds the tokens of another extraction; the message says what differs.
+    """
+    if not (folder / INDEX).is_file():
+        return list(pieces)
+    earlier = shards.read_index(folder / INDEX, index["kind"])
+    changed = differences(identity(earlier), identity(index))
+    if changed:
+        raise ValueError(
+            f"{folder} holds the tokens of another extraction: {'; '.join(changed)}. Give another --out, or remove it"
+        )
+    known, mark = earlier.get("shards", {}), _mark(index)
+    return [piece for piece in pieces if not _whole(folder / piece.file, known.get(piece.file), mark)]
+
+
+def backbone_is_there(folder: Path, index: Mapping[str, Any]) -> bool:
+    """Whether the weights of the backbone lie in the folder, whole."""
+    try:
+        return shards.digest(shards.read_shard(folder / BACKBONE)) == index["weights"]["digest"]
+    except (FileNotFoundError, ValueError):
+        return False
+
+
+def check_space(folder: Path, pieces: Sequence[Piece], bytes_a_clip: int) -> tuple[int, int]:
+    """Bytes that the pieces will take, and bytes that are free.
+
+    Raises:
+        OSError: too few are free.
+    """
+    needed = bytes_a_clip * sum(len(piece.clips) for piece in pieces)
+    place = next(parent for parent in (folder, *folder.absolute().parents) if parent.is_dir())
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise OSError(
+            f"{folder}: {needed / 1e9:.1f} GB are still to be written, {free / 1e9:.1f} GB are free there; --dtype float16, "
+            "fewer --views or another --out need less"
+        )
+    return needed, free
+
+
+def extract(folder: Path, model: Recogniser, data: ClipData, pieces: Sequence[Piece], index: Mapping[str, Any]) -> None:
+    """Makes the shards of the pieces, with a progress bar in clips.
+
+    Raises:
+        ValueError: tokens that are not finite in the dtype.
+    """
+    device, dtype = next(model.backbone.parameters()).device, getattr(torch, index["dtype"])
+    count = sum(len(piece.clips) for piece in pieces)
+    with tqdm(total=count, desc="extract", unit="clip", file=sys.stderr, disable=None) as bar:
+        for (split, view), part in groupby(pieces, key=lambda piece: (piece.split, piece.view)):
+            part = list(part)
+            clips = getattr(data, f"{split}_clips")
+            places = {clip.name: place for place, clip in enumerate(clips)}
+            # No batch reaches over two shards: which of them are made now must not change what is in them.
+            keys = [
+                [
+                    (place, seed_of(data.seed, view or 0, place))
+                    for place in piece.clips[first : first + data.batch_size]
+                ]
+                for piece in part
+                for first in range(0, len(piece.clips), data.batch_size)
+            ]
+            batches = iter(data.loader_of(split, keys, train=view is not None))
+            for piece in part:
+                rows, good, labels, bad = [], [], [], {}
+                while len(good) + len(bad) < len(piece.clips):
+                    batch = next(batches)
+                    bad |= {places[name]: reason for name, _, reason in batch["skipped"]}
+                    if len(batch["label"]):
+                        rows.append(_stored(model, batch["clip"].to(device), dtype))
+                        good += batch["index"].tolist()
+                        labels += batch["label"].tolist()
+                    bar.update(len(batch["label"]) + len(batch["skipped"]))
+                stacked = torch.cat(rows) if rows else torch.empty(0, *index["tokens"], dtype=dtype)
+                held = {
+                    "tokens": stacked,
+                    "clip": torch.tensor(good, dtype=torch.long),
+                    # A flip in training may have given a clip another one.
+                    "label": torch.tensor(labels, dtype=torch.long),
+                }
+                shards.write_shard(folder / piece.file, held, {"of": _mark(index), "skipped": sorted(bad.items())})
+
+
+def completed(folder: Path, pieces: Sequence[Piece], index: Mapping[str, Any]) -> dict[str, Any]:
+    """The index with where the tokens of every clip lie, and every shard's size and checksum."""
+    places: dict[tuple[str, int | None], dict[int, Any]] = {}
+    table = {}
+    for piece in pieces:
+        path = folder / piece.file
+        found = places.setdefault((piece.split, piece.view), {})
+        found |= dict(shards.read_note(path)["skipped"])
+        found |= {place: [piece.file, row] for row, place in enumerate(shards.read_shard(path)["clip"].tolist())}
+        table[piece.file] = shards.facts(path)
+    splits = {}
+    for split, held in index["splits"].items():
+        splits[split] = dict(held)
+        if "clips" in held:
+            rows = [{**row, "tokens": places[split, None][place]} for place, row in enumerate(held["clips"])]
+            if split == "train" and index["views"]:
+                views = [places[split, view] for view in range(index["views"])]
+                rows = [{**row, "views": [view[place] for view in views]} for place, row in enumerate(rows)]
+            splits[split]["clips"] = rows
+    return {**index, "complete": True, "shards": table, "splits": splits}
+
+
+@torch.inference_mode()
+def _stored(model: Recogniser, clip: Tensor, dtype: torch.dtype) -> Tensor:
+    """**Shapes:** (B, 3, T, H, W) -> (B, T', H', W', C)"""
+    tokens = model.tokens(clip).to(dtype).cpu()
+    if not tokens.isfinite().all():
+        raise ValueError(
+            f"tokens that are not finite in {dtype}: the backbone's weights, or too large for it (--dtype float32)"
+        )
+    return tokens
+
+
+def _mark(index: Mapping[str, Any]) -> str:
+    """What a shard says of where it belongs."""
+    return sha256(json.dumps(identity(index), sort_keys=True).encode()).hexdigest()
+
+
+def _whole(path: Path, known: Mapping[str, Any] | None, mark: str) -> bool:
+    if not path.is_file():
+        return False
+    if known is not None:
+        return path.stat().st_size == known["bytes"] and shards.checksum(path) == known["sha256"]
+    try:
+        return shards.read_note(path).get("of") == mark
+    except ValueError:
+        return False

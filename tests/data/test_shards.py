@@ -1,0 +1,106 @@
+"""Shards: equal content in equal bytes, damage named, an index that reads back."""
+
+import pickle
+
+import pytest
+import torch
+
+from taggnn.data import shards
+
+
+def written(folder, name="a.safetensors"):
+    tensors = {"tokens": torch.arange(24.0).reshape(4, 2, 3), "clip": torch.tensor([3, 1, 4, 1])}
+    shards.write_shard(folder / name, tensors, {"skipped": [[2, "no reason"]], "of": "x"})
+    return tensors, {name: shards.facts(folder / name)}
+
+
+def test_rows_and_tensors_read_back(tmp_path):
+    tensors, table = written(tmp_path)
+    found = shards.Shards(tmp_path, table, "again")
+    for row in (3, 0, 2):
+        assert torch.equal(found.row("a.safetensors", "tokens", row), tensors["tokens"][row])
+    assert torch.equal(found.tensor("a.safetensors", "clip"), tensors["clip"])
+    assert shards.read_note(tmp_path / "a.safetensors") == {"skipped": [[2, "no reason"]], "of": "x"}
+
+
+def test_equal_content_gives_equal_bytes(tmp_path):
+    first, second = written(tmp_path, "a.safetensors")[1], written(tmp_path, "b.safetensors")[1]
+    assert first["a.safetensors"] == second["b.safetensors"]
+
+
+def test_a_row_is_a_copy_that_outlives_its_file(tmp_path):
+    tensors, table = written(tmp_path)
+    row = shards.Shards(tmp_path, table, "again").row("a.safetensors", "tokens", 1)
+    (tmp_path / "a.safetensors").unlink()
+    assert torch.equal(row + 0, tensors["tokens"][1])
+
+
+def test_open_shards_travel_to_a_loader_worker(tmp_path):
+    tensors, table = written(tmp_path)
+    found = shards.Shards(tmp_path, table, "again")
+    found.row("a.safetensors", "tokens", 0)
+    assert torch.equal(pickle.loads(pickle.dumps(found)).row("a.safetensors", "tokens", 2), tensors["tokens"][2])
+
+
+def test_a_changed_byte_is_found_on_first_use_and_named(tmp_path):
+    _, table = written(tmp_path)
+    path = tmp_path / "a.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 1
+    path.write_bytes(content)
+    found = shards.Shards(tmp_path, table, "make it anew")
+    with pytest.raises(ValueError, match=r"a\.safetensors: damaged: its checksum .*; make it anew"):
+        found.row("a.safetensors", "tokens", 0)
+
+
+def test_a_shorter_or_absent_file_is_found_at_once(tmp_path):
+    _, table = written(tmp_path)
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"a\.safetensors: \d+ bytes, but \d+ were written; make it anew"):
+        shards.Shards(tmp_path, table, "make it anew")
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"a\.safetensors: no such file; make it anew"):
+        shards.Shards(tmp_path, table, "make it anew")
+
+
+def test_what_is_no_shard_is_named(tmp_path):
+    (tmp_path / "text.safetensors").write_text("no tensors at all, only words")
+    with pytest.raises(ValueError, match=r"text\.safetensors: damaged, or no safetensors file"):
+        shards.read_shard(tmp_path / "text.safetensors")
+
+
+def test_a_digest_follows_from_names_dtypes_shapes_and_content():
+    state = {"b": torch.zeros(2, 3), "a": torch.ones(4, dtype=torch.bfloat16), "n": torch.tensor(3)}
+    same = {key: state[key].clone() for key in ("n", "a", "b")}
+    assert shards.digest(same) == shards.digest(state)
+    others = [
+        {**state, "b": torch.zeros(3, 2)},
+        {**state, "b": torch.zeros(2, 3, dtype=torch.int32)},
+        {**state, "n": torch.tensor(4)},
+        {("c" if key == "b" else key): value for key, value in state.items()},
+    ]
+    assert len({shards.digest(other) for other in [state, *others]}) == 5
+
+
+def test_an_index_is_text_that_reads_back(tmp_path):
+    content = {"kind": "k", "names": [f"clip {n}" for n in range(40)], "deep": {"é": [{"a": 1.5, "b": None}] * 20}}
+    shards.write_index(tmp_path / "index.json", content)
+    assert shards.read_index(tmp_path / "index.json", "k") == content
+    assert max(map(len, (tmp_path / "index.json").read_text().splitlines())) <= 130
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "cannot be read"),
+        ('{"kind": "other"}', "expected an index of k, found 'other'"),
+        ("[1]", "expected an index of k, found 'list'"),
+        (None, "no index.json in it; expected a folder of k"),
+    ],
+)
+def test_what_is_no_index_is_refused(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "index.json").write_text(content)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        shards.read_index(tmp_path / "index.json", "k")

@@ -1,0 +1,352 @@
+"""Stored tokens: made once, gone on with, checked, and as good as the backbone that made them."""
+
+import csv
+import hashlib
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import taggnn.evaluate
+import taggnn.extract
+import taggnn.train
+from taggnn import checkpoint, config, extraction
+from taggnn.data import shards
+from taggnn.data.order import seed_of
+from taggnn.data.tokens import TokenCache
+from taggnn.predictions import read_predictions, read_skipped
+
+# Ends the process with SIGKILL when it has written so many shards of tokens.
+KILLED = """
+import os, signal, sys
+from taggnn import extract, terminal
+from taggnn.data import shards
+write, left = shards.write_shard, [int(sys.argv[1]) + 1]
+def count(*given):
+    write(*given)
+    left[0] -= 1
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+shards.write_shard = count
+sys.exit(terminal.run(extract.main, "taggnn.extract", sys.argv[2:]))
+"""
+EPOCHS = 2
+
+
+@pytest.fixture(scope="module")
+def recipe(videos, tmp_path_factory):
+    """Videos as they are: what training sees of a clip is what evaluation sees."""
+    path = tmp_path_factory.mktemp("recipes") / "plain.yaml"
+    path.write_text(
+        f"""
+data: {{root: {videos}, frames: 4, short_side: 32, size: 32, batch_size: 4, workers: 0,
+  sampling: uniform, flip: 0, scale: [1, 1], ratio: [1, 1]}}
+backbone: {{options: {{width: 8, drop: 0.3}}}}
+tag: {{encoder_layers: 1, encoder_heads: 4, dim: 32}}
+trainer: {{max_epochs: {EPOCHS}, accelerator: cpu}}
+threads: 1
+"""
+    )
+    return path
+
+
+AUGMENTED = ["--data.sampling", "segment", "--data.flip", "0.5", "--data.scale", "[0.5,1]", "--data.erase", "0.5"]
+EXTRACT = ["--dtype", "float32", "--shard_size", "0.04", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def tokens(recipe, program, tmp_path_factory):
+    """Tokens in float32 of the plain recipe, in several shards."""
+    folder = tmp_path_factory.mktemp("tokens") / "plain"
+    ended = program(taggnn.extract, "--config", recipe, "--out", folder, *EXTRACT)
+    assert ended.code == 0, ended.err
+    return folder, ended
+
+
+def run(program, tmp_path, *words):
+    ended = program(taggnn.train, "--runs", tmp_path, *words)
+    assert ended.code == 0, ended.err
+    return Path(re.search(r"^run +(.+)$", ended.out, re.MULTILINE)[1])
+
+
+def hashes(folder):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+def losses(folder):
+    with (folder / "metrics.csv").open(newline="") as file:
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+
+
+def assert_same_run(run, reference):
+    assert losses(run) == losses(reference)
+    ours, theirs = (read_predictions(folder / "predictions.csv") for folder in (run, reference))
+    assert torch.equal(ours.probabilities, theirs.probabilities)
+    assert ours.names == theirs.names
+    assert {clip.name for clip in read_skipped(run / "skipped.csv")} == {
+        clip.name for clip in read_skipped(reference / "skipped.csv")
+    }
+    ours, theirs = (checkpoint.read(folder / "best.ckpt")["state_dict"] for folder in (run, reference))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_the_index_says_what_the_tokens_are(tokens):
+    folder, ended = tokens
+    index = json.loads((folder / "index.json").read_text())
+    assert index["complete"]
+    assert (index["dtype"], index["tokens"], index["views"]) == ("float32", [4, 2, 2, 64], 0)
+    assert index["settings"]["backbone.options"] == {"width": 8, "drop": 0.3}
+    assert index["weights"]["origin"] == "random, seed 42"
+    row = index["splits"]["train"]["clips"][5]
+    assert {"name", "label", "path", "tokens"} == set(row)
+    assert len(index["shards"]) > 4
+    bad = {clip["name"]: clip["tokens"] for clip in index["splits"]["val"]["clips"] if isinstance(clip["tokens"], str)}
+    assert len(bad) == 5
+    assert "empty" in bad["val/clockwise/a_empty.mp4"]
+    for said in (
+        "47 x 4.1 kB = 0.2 MB in 7 shards",
+        "GB free",
+        "clips/s",
+        "skipped   train/train/clockwise/a_audio.mp4",
+        "and 10 more",
+    ):
+        assert said in ended.out, said
+
+
+def test_tokens_are_those_of_the_backbone(tokens, recipe):
+    folder, _ = tokens
+    settings = config.parse(["--config", str(recipe)])
+    config.fill(settings)
+    data = taggnn.train.ClipData(**settings.data.as_dict(), seed=settings.seed)
+    cache = TokenCache(folder)
+    backbone = taggnn.extract.backbones.build("small", width=8)
+    backbone.load_state_dict(cache.backbone_state())
+    stored, clips = cache.dataset("val"), data.samples("val")
+    for place in (5, 9):
+        with torch.no_grad():
+            expected = backbone.eval()(clips[place, 0]["clip"][None])[0].permute(1, 2, 3, 0)
+        torch.testing.assert_close(stored[place, 0]["tokens"], expected)
+        assert stored[place, 0]["label"] == clips[place, 0]["label"]
+    assert stored[0, 0] == clips[0, 0]
+
+
+def test_a_head_trained_on_tokens_is_the_head_trained_behind_the_frozen_backbone(tokens, recipe, program, tmp_path):
+    frozen = run(program, tmp_path / "frozen", "--config", recipe, "--backbone.frozen", "true")
+    stored = run(program, tmp_path / "stored", "--data.tokens", tokens[0])
+    assert_same_run(stored, frozen)
+    assert len(losses(stored)) == EPOCHS
+
+
+def test_epochs_on_stored_views_are_those_on_augmented_videos(recipe, program, tmp_path, videos):
+    root = tmp_path / "videos"
+    shutil.copytree(videos, root)
+    given = ["--config", recipe, "--data.root", root, *AUGMENTED]
+    frozen = run(program, tmp_path / "frozen", *given, "--backbone.frozen", "true", "--head", "pool")
+    ended = program(taggnn.extract, *given, "--out", tmp_path / "tokens", "--views", EPOCHS, *EXTRACT)
+    assert ended.code == 0, ended.err
+    # Nothing of them is needed any more.
+    shutil.rmtree(root)
+    stored = run(program, tmp_path / "stored", "--data.tokens", tmp_path / "tokens", "--head", "pool")
+    assert_same_run(stored, frozen)
+
+
+def test_a_view_is_that_of_its_epoch_and_any_later_on(recipe, program, tmp_path):
+    ended = program(taggnn.extract, "--config", recipe, *AUGMENTED, "--out", tmp_path, "--views", 3, *EXTRACT)
+    assert ended.code == 0, ended.err
+    cache = TokenCache(tmp_path)
+    stored = cache.dataset("train", train=True)
+    views = [stored[7, seed_of(42, epoch, 7)]["tokens"] for epoch in range(3)]
+    assert not any(torch.equal(views[a], views[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
+    later = [stored[7, seed_of(42, epoch, 7)]["tokens"] for epoch in range(3, 40)]
+    drawn = [next(n for n, view in enumerate(views) if torch.equal(view, one)) for one in later]
+    assert set(drawn) == {0, 1, 2}
+    assert not torch.equal(cache.dataset("train")[7, 0]["tokens"], views[0])
+
+
+def test_a_killed_extraction_goes_on_to_the_same_bytes(tokens, recipe, program, tmp_path):
+    words = ["--config", recipe, "--out", tmp_path / "c", *EXTRACT]
+    command = [sys.executable, "-c", KILLED, "3", *map(str, words)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=Path(__file__).parents[1])
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert len(list((tmp_path / "c").glob("train-*"))) == 3
+    refused = program(taggnn.train, "--data.tokens", tmp_path / "c")
+    assert (refused.code, "not finished" in refused.err) == (2, True)
+    ended = program(taggnn.extract, *words)
+    assert ended.code == 0, ended.err
+    assert "3 of them are there already" in ended.out
+    assert hashes(tmp_path / "c") == hashes(tokens[0])
+
+
+def test_bytes_do_not_depend_on_loader_processes(tokens, recipe, program, tmp_path):
+    ended = program(taggnn.extract, "--config", recipe, "--data.workers", 2, "--out", tmp_path, *EXTRACT)
+    assert ended.code == 0, ended.err
+    ours, theirs = hashes(tmp_path), hashes(tokens[0])
+    # It has the number of processes in it.
+    assert ours.pop("config.yaml") != theirs.pop("config.yaml")
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("name", ["val-00001.safetensors", "backbone.safetensors"])
+def test_a_damaged_file_is_named_and_made_anew(tokens, recipe, program, tmp_path, name):
+    folder = tmp_path / "c"
+    shutil.copytree(tokens[0], folder)
+    content = bytearray((folder / name).read_bytes())
+    content[-5] ^= 4
+    (folder / name).write_bytes(content)
+    for refused in (
+        program(taggnn.extract, "--out", folder, "--verify", "true"),
+        program(taggnn.train, "--data.tokens", folder, "--runs", tmp_path / "runs"),
+    ):
+        assert refused.code == 2
+        assert f"{folder / name}: damaged" in refused.err
+    ended = program(taggnn.extract, "--config", recipe, "--out", folder, *EXTRACT)
+    assert ended.code == 0, ended.err
+    assert hashes(folder) == hashes(tokens[0])
+    assert program(taggnn.extract, "--out", folder, "--verify", "true").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--data.frames", "8"], "data.frames 4 there, 8 given"),
+        (
+            ["--data.sampling", "dense", "--data.stride", "2"],
+            "data.sampling 'uniform' there, 'dense' given; data.stride 1",
+        ),
+        (["--data.grey", "true"], "data.grey False there, True given"),
+        (["--data.flip", "0.5"], "data.flip 0.0 there, 0.5 given"),
+        (["--backbone.options.width", "16"], "backbone.options {'width': 8, 'drop': 0.3} there, {'width': 16,"),
+        (["--backbone.name", "r3d_18"], "backbone.name 'small' there, 'r3d_18' given"),
+        (["--backbone.frozen", "false"], "backbone.frozen True there, False given"),
+        (["--config", "miracl_words"], "data.train_list None there, 'train.csv' given; "),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_what_differs_from_the_tokens_is_refused_and_named(tokens, program, words, said):
+    ended = program(taggnn.train, "--data.tokens", tokens[0], *words)
+    assert ended.code == 2
+    assert said in ended.err
+    assert str(tokens[0]) in ended.err
+
+
+def checked(*words):
+    settings = config.parse([str(word) for word in words])
+    config.fill(settings)
+    config.check_tokens(settings)
+    return settings
+
+
+def test_weights_are_compared_by_what_is_in_the_file(tokens, tmp_path):
+    state = TokenCache(tokens[0]).backbone_state()
+    torch.save(state, tmp_path / "same.pth")
+    torch.save({key: value + 1 for key, value in state.items()}, tmp_path / "other.pth")
+    checked("--data.tokens", tokens[0], "--backbone.weights", tmp_path / "same.pth")
+    checked("--data.tokens", tokens[0], "--backbone.weights", tokens[0] / "backbone.safetensors")
+    with pytest.raises(ValueError, match=r"backbone.weights '\w{64}' there, '\w{64}' given"):
+        checked("--data.tokens", tokens[0], "--backbone.weights", tmp_path / "other.pth")
+
+
+def test_another_extraction_is_not_mixed_in(tokens, recipe, program, tmp_path):
+    shutil.copytree(tokens[0], tmp_path / "c")
+    before = hashes(tmp_path / "c")
+    words = ["--config", recipe, "--out", tmp_path / "c", *EXTRACT, "--seed", "1", "--data.stride", "3"]
+    ended = program(taggnn.extract, *words)
+    assert ended.code == 2
+    for said in (
+        "holds the tokens of another extraction",
+        "data.stride 1 there, 3 given",
+        "weights",
+        "seed 42 there, 1",
+    ):
+        assert said in ended.err
+    assert hashes(tmp_path / "c") == before
+
+
+def test_what_is_not_given_is_taken_from_the_extraction(tokens, recipe, tmp_path):
+    alone = checked("--data.tokens", tokens[0], "--data.batch_size", 8)
+    assert (alone.trainer.max_epochs, alone.tag.dim, alone.data.batch_size, alone.data.frames) == (EPOCHS, 32, 8, 4)
+    # A recipe of its own settles all that the tokens do not follow from.
+    own = tmp_path / "own.yaml"
+    own.write_text("tag: {dim: 48}\noptim: {lr: 0.01}\n")
+    beside = checked("--config", own, "--data.tokens", tokens[0])
+    assert (beside.trainer.max_epochs, beside.tag.dim, beside.data.frames) == (30, 48, 4)
+    assert beside.backbone.options == {"width": 8, "drop": 0.3}
+    assert checked("--config", recipe, f"--data.tokens={tokens[0]}").backbone.frozen
+
+
+def test_a_head_trained_on_tokens_answers_on_videos(tokens, videos, program, tmp_path):
+    folder = run(program, tmp_path, "--data.tokens", tokens[0], "--compare", "[pool]", "--optim.mixup", "0.3")
+    ended = program(
+        *(taggnn.evaluate, "--checkpoint", folder / "best.ckpt", "--data.root", videos, "--device", "cpu"),
+        *("--out", tmp_path / "evaluated", "--data.workers", 0, "--data.batch_size", 4),
+    )
+    assert ended.code == 0, ended.err
+    ours, theirs = (read_predictions(place / "predictions.csv") for place in (folder, tmp_path / "evaluated"))
+    assert torch.equal(ours.probabilities, theirs.probabilities)
+
+
+def test_a_trained_backbone_is_taken_from_its_checkpoint(trained, videos, program, tmp_path):
+    folder, _ = trained
+    words = ["--checkpoint", folder / "best.ckpt", "--data.root", videos, "--out", tmp_path / "c", "--data.workers", 0]
+    ended = program(taggnn.extract, *words, *EXTRACT)
+    assert ended.code == 0, ended.err
+    cache, state = TokenCache(tmp_path / "c"), checkpoint.load(folder / "best.ckpt").recogniser.backbone.state_dict()
+    assert cache.weights["digest"] == shards.digest(state)
+    assert cache.preprocess["frames"] == 4
+
+
+def test_half_precision_is_close_and_too_large_values_are_refused(tokens, recipe, program, tmp_path):
+    ended = program(taggnn.extract, "--config", recipe, "--out", tmp_path / "half", "--device", "cpu")
+    assert ended.code == 0, ended.err
+    half, full = (TokenCache(folder).dataset("val")[9, 0]["tokens"] for folder in (tmp_path / "half", tokens[0]))
+    assert half.dtype is torch.float16
+    torch.testing.assert_close(half.float(), full, rtol=2**-10, atol=1e-6)
+    state = TokenCache(tokens[0]).backbone_state()
+    name = next(key for key in state if key.endswith("shortcut.2.weight"))
+    torch.save({**state, name: state[name] * 1e7}, tmp_path / "large.pth")
+    words = ["--config", recipe, "--out", tmp_path / "large", "--device", "cpu"]
+    ended = program(taggnn.extract, *words, "--backbone.weights", tmp_path / "large.pth")
+    assert ended.code == 2
+    assert "not finite in torch.float16" in ended.err
+
+
+def test_a_full_disk_is_told_before_the_work(recipe, program, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(extraction.shutil, "disk_usage", lambda place: usage)
+    ended = program(taggnn.extract, "--config", recipe, "--out", tmp_path / "c", *EXTRACT)
+    assert ended.code == 2
+    assert "are still to be written" in ended.err
+    assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--views", "-1"], "--views -1: must be 0 or more"),
+        (["--shard_size", "0"], "--shard_size 0.0: must be above 0 MB"),
+        (["--dtype", "int8"], "unknown value 'int8'"),
+        (["--data.tokens", "x"], "tokens are made of videos"),
+        (["--checkpoint", "gone.ckpt"], "gone.ckpt: no such file"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_wrong_option_is_refused(recipe, program, tmp_path, words, said):
+    ended = program(taggnn.extract, "--config", recipe, "--out", tmp_path / "c", *words)
+    assert ended.code == 2
+    assert said in ended.err
+
+
+@pytest.mark.parametrize("what", ["nothing", "folder"])
+def test_what_holds_no_tokens_is_refused(program, tmp_path, what):
+    if what == "folder":
+        (tmp_path / "c").mkdir()
+    ended = program(taggnn.train, "--data.tokens", tmp_path / "c")
+    assert ended.code == 2
+    assert "expected a folder of taggnn tokens" in ended.err
