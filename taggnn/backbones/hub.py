@@ -1,0 +1,285 @@
+"""Files of the Hugging Face hub, or of a local folder that holds the same: configuration, preprocessing, weights."""
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from taggnn.backbones.weights import is_path, read_state_dict
+from taggnn.names import unknown
+
+log = logging.getLogger(__name__)
+
+CONFIG = "config.json"
+# Where processors of images and of videos note how pixels are scaled.
+PREPROCESSING = ("preprocessor_config.json", "video_preprocessor_config.json")
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+# What a configuration file notes beside the structure; a checkpoint of ours has no use for it.
+_NOTES = {"architectures", "auto_map", "id2label", "label2id", "problem_type", "torch_dtype", "dtype", "transformers_version"}
+# VideoMAE v2's files name the structure as their authors' code does.
+_V2_NAMES = {
+    "img_size": "image_size",
+    "patch_size": "patch_size",
+    "in_chans": "num_channels",
+    "embed_dim": "hidden_size",
+    "depth": "num_hidden_layers",
+    "num_heads": "num_attention_heads",
+    "qkv_bias": "qv_bias",
+    "layer_norm_eps": "layer_norm_eps",
+    "tubelet_size": "tubelet_size",
+    "num_frames": "num_frames",
+    "use_mean_pooling": "use_mean_pooling",
+}
+
+
+def transformers() -> ModuleType:
+    """The package, imported on first use.
+
+    Raises:
+        ImportError: it is not installed; says how to.
+    """
+    try:
+        import transformers
+    except ImportError as error:
+        raise ImportError(
+            f"Hugging Face backbones need the package transformers ({error}): pip install 'taggnn[huggingface]'"
+        ) from error
+    return transformers
+
+
+def fetch(place: str, file: str) -> Path:
+    """Finds a file in a local folder, or in the hub's cache, or downloads it there.
+
+    Args:
+        place: a folder, or a hub id such as "MCG-NJU/videomae-base".
+        file: its name there.
+
+    Raises:
+        FileNotFoundError: a local folder without it, or the hub has no such model or file or cannot be reached.
+    """
+    folder = Path(place).expanduser()
+    if folder.is_dir():
+        if not (folder / file).is_file():
+            raise FileNotFoundError(f"{folder / file} does not exist: the folder must hold {_needed()}")
+        return folder / file
+    if place.startswith((".", "/", "~")) or "\\" in place or place.count("/") != 1:
+        raise FileNotFoundError(
+            f"backbone hf:{place}: no such folder, and no hub id either: one reads owner/name, as in MCG-NJU/videomae-base"
+        )
+    transformers()
+    from transformers.utils import cached_file
+
+    try:
+        return Path(cached_file(place, file))
+    except OSError as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise FileNotFoundError(
+            f"{file} of {place} could not be had from the Hugging Face hub ({reason}). Download {_needed()} of "
+            f"https://huggingface.co/{place} elsewhere, put them into one folder and name that: hf:FOLDER"
+        ) from error
+
+
+def read_config(place: str) -> dict[str, Any]:
+    """Reads the structure of a model: plain types, enough to build it again without the hub.
+
+    VideoMAE v2's own file is told in the words of transformers' VideoMAE, which has the same structure.
+
+    Args:
+        place: as for ``fetch``.
+
+    Raises:
+        FileNotFoundError: as ``fetch``.
+        ValueError: the file is no configuration.
+    """
+    path = fetch(place, CONFIG)
+    content = _read_json(path)
+    theirs = content.get("model_config")
+    if isinstance(theirs, Mapping) and str(content.get("model_type", "")).lower().startswith("videomaev2"):
+        config = {ours: theirs[name] for name, ours in _V2_NAMES.items() if name in theirs}
+        config["intermediate_size"] = round(config["hidden_size"] * theirs.get("mlp_ratio", 4))
+        return {"model_type": "videomae", **config}
+    return {key: value for key, value in content.items() if not key.startswith("_") and key not in _NOTES}
+
+
+def read_statistics(place: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Reads how the weights expect pixels, as mean and standard deviation of values in [0, 1].
+
+    Formula: the file scales a pixel p of 0..255 to ``(p * rescale_factor - offset - image_mean) / image_std``, with offset 1
+    where it says ``offset`` and no mean and deviation where ``do_normalize`` is false.
+
+    Args:
+        place: as for ``fetch``.
+
+    Returns:
+        Mean and standard deviation per channel, or None where the model has no such file.
+    """
+    for file in PREPROCESSING:
+        try:
+            content = _read_json(fetch(place, file))
+        except FileNotFoundError:
+            continue
+        scale = 255 * (content.get("rescale_factor", 1 / 255) if content.get("do_rescale", True) else 1)
+        offset = float(bool(content.get("offset", False)))
+        normal = content.get("do_normalize", True)
+        mean = content.get("image_mean", [0.0] * 3) if normal else [0.0] * 3
+        std = content.get("image_std", [1.0] * 3) if normal else [1.0] * 3
+        return tuple((m + offset) / scale for m in mean), tuple(s / scale for s in std)
+    return None
+
+
+def read_weights(module: nn.Module, weights: str | Path, place: str | None) -> None:
+    """Loads published weights or a local file into a model of transformers, strictly.
+
+    Heads, decoders, predictors and poolers in the file are left out, and the log says so. transformers renames what its older
+    versions wrote; files of VideoMAE's and VideoMAE v2's authors are renamed here.
+
+    Args:
+        module: the model, without anything behind its last hidden state.
+        weights: "default" for those of ``place``, or the path of a ``.safetensors``, ``.bin`` or ``.pth`` file.
+        place: as for ``fetch``; None for a structure that nobody published weights for.
+
+    Raises:
+        FileNotFoundError: no such file, or as ``fetch``.
+        ValueError: unknown weights, a file that cannot be read, or names and shapes that do not fit, listed.
+    """
+    if str(weights) == "default":
+        if place is None:
+            raise ValueError(
+                "weights default: a family's name stands for no published weights; name a model of the hub, as in "
+                "hf:MCG-NJU/videomae-base, or give the path of a file"
+            )
+        # First, so that a hub that cannot be reached is told as that.
+        config = _read_json(fetch(place, CONFIG))
+        if "model_config" not in config:
+            _load(module, f"hf:{place}", str(Path(place).expanduser()) if Path(place).expanduser().is_dir() else place)
+            return
+        path = _weights_file(place)
+    elif is_path(weights) or Path(weights).suffix == ".safetensors":
+        path = Path(weights).expanduser()
+    else:
+        raise unknown("weights of a Hugging Face backbone", str(weights), ["default", "the path of a file"])
+    _load(module, str(path), None, state_dict=_renamed(_read_state(path)))
+
+
+def _load(module: nn.Module, source: str, place: str | None, **given: Any) -> None:
+    """Lets transformers read the weights, holds it to every entry of ``module``, and copies them."""
+    try:
+        loaded, info = type(module).from_pretrained(
+            place, config=module.config, ignore_mismatched_sizes=True, output_loading_info=True, **given
+        )
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        # Also where a shard is truncated or the connection broke off.
+        raise ValueError(f"weights of {source} cannot be loaded: {type(error).__name__}: {reason}") from error
+    own = module.state_dict()
+    roots = {key.split(".")[0] for key in own}
+    prefix = f"{module.base_model_prefix}."
+    unexpected = {key.removeprefix(prefix) for key in info["unexpected_keys"]}
+    wrong = [f"not in the file: {key} {tuple(own[key].shape)}" for key in sorted(info["missing_keys"]) if key in own]
+    wrong += [f"not in the model: {key}" for key in sorted(unexpected) if key.split(".")[0] in roots]
+    wrong += [
+        f"other shape: {key} file {tuple(theirs)}, model {tuple(ours)}"
+        for key, theirs, ours in sorted(info["mismatched_keys"])
+        if key in own
+    ]
+    if wrong:
+        listed = "\n  ".join(wrong[:10]) + (f"\n  and {len(wrong) - 10} more" if len(wrong) > 10 else "")
+        raise ValueError(
+            f"{source} does not fit {type(module).__name__} ({len(wrong)} of {len(own)} entries):\n  {listed}"
+        )
+    dropped = sorted({key.split(".")[0] for key in unexpected} | {key.split(".")[0] for key in loaded.state_dict()} - roots)
+    if dropped:
+        log.info("%s: left out, not of the backbone: %s", source, ", ".join(dropped))
+    module.load_state_dict({key: value for key, value in loaded.state_dict().items() if key in own})
+    log.info("%s: %d tensors loaded", source, len(own))
+
+
+def _weights_file(place: str) -> Path:
+    *first, last = WEIGHTS
+    for file in first:
+        try:
+            return fetch(place, file)
+        except FileNotFoundError:
+            continue
+    return fetch(place, last)
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    if path.suffix != ".safetensors":
+        return read_state_dict(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"weights file {path} does not exist")
+    transformers()
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(
+            f"{path} ({path.stat().st_size} bytes) cannot be read as safetensors (truncated, or another kind of file?): {error}"
+        ) from error
+
+
+# An entry of VideoMAE's authors -> transformers', inside a block.
+_BLOCK = {
+    "norm1.": "layernorm_before.",
+    "norm2.": "layernorm_after.",
+    "attn.proj.": "attention.output.dense.",
+    "mlp.fc1.": "intermediate.dense.",
+    "mlp.fc2.": "output.dense.",
+}
+_PATCHES = "patch_embed.proj."
+
+
+def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A file of VideoMAE's authors in the names of transformers; every other file as it is.
+
+    Source: https://github.com/MCG-NJU/VideoMAE, https://github.com/OpenGVLab/VideoMAEv2: ``blocks.N.attn.qkv.weight`` is query,
+    key and value in one, with ``q_bias`` and ``v_bias`` beside it; ``fc_norm`` normalises what was averaged, and is left out.
+    """
+    prefix = next((key.removesuffix(f"{_PATCHES}weight") for key in state if key.endswith(f"{_PATCHES}weight")), None)
+    if prefix is None or f"{prefix}blocks.0.attn.qkv.weight" not in state:
+        return state
+    renamed: dict[str, Tensor] = {}
+    for key, value in state.items():
+        name = key.removeprefix(prefix)
+        if not key.startswith(prefix):
+            renamed[key] = value
+        elif name.startswith(_PATCHES):
+            renamed[f"embeddings.patch_embeddings.projection.{name.removeprefix(_PATCHES)}"] = value
+        elif name.startswith("blocks."):
+            _, number, rest = name.split(".", 2)
+            layer = f"encoder.layer.{number}"
+            known = next((old for old in _BLOCK if rest.startswith(old)), None)
+            if rest == "attn.qkv.weight":
+                for part, weight in zip(("query", "key", "value"), value.chunk(3), strict=True):
+                    renamed[f"{layer}.attention.attention.{part}.weight"] = weight.clone()
+            elif known:
+                renamed[f"{layer}.{_BLOCK[known]}{rest.removeprefix(known)}"] = value
+            else:
+                renamed[f"{layer}.{rest.replace('attn.', 'attention.attention.')}"] = value
+        elif name.startswith("norm."):
+            renamed[f"layernorm.{name.removeprefix('norm.')}"] = value
+        else:
+            renamed[name] = value
+    return renamed
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: no JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: no configuration but a {type(content).__name__}")
+    return content
+
+
+def _needed() -> str:
+    return f"{CONFIG}, {PREPROCESSING[0]} (or {PREPROCESSING[1]}) and {WEIGHTS[0]} (or {WEIGHTS[1]})"
