@@ -13,7 +13,6 @@ from jsonargparse import Namespace
 
 from taggnn import backbones
 from taggnn.arguments import Parser
-from taggnn.backbones import BACKBONES
 from taggnn.data.datamodule import ClipData
 from taggnn.data.shards import digest
 from taggnn.data.tokens import CONFIG, TokenCache, differences
@@ -90,7 +89,8 @@ class BackboneChoice:
     """Which backbone, and how it is trained.
 
     Args:
-        name: a name of ``taggnn.backbones.BACKBONES`` (default "small").
+        name: see ``taggnn.backbones.find`` (default "small"): of the table of ``python -m taggnn.models``, or ``hf:`` and a model
+            of Hugging Face.
         weights: "default", an official name, or the path of a file; none (default) for random ones.
         frozen: only the head is trained: the backbone stays in evaluation mode and gets no gradients (default false).
         frozen_bn: BatchNorm keeps its stored statistics, also in training (default false).
@@ -246,10 +246,15 @@ def _layer(tree: Mapping[str, Any]) -> str:
 
 
 def fill(settings: Namespace) -> None:
-    """Puts in what follows from other keys: the mean and the deviation that the backbone's weights expect."""
-    row = BACKBONES.get(settings.backbone.name)
+    """Puts in what follows from other keys: the mean and the deviation that the backbone's weights expect.
+
+    What a hub says of a backbone goes in too, so that a run can be resumed, and its model be used, without the hub.
+    """
+    backbone, published = settings.backbone, settings.backbone.weights == "default"
+    backbone.options = backbones.settled(backbone.name, backbone.options, published)
+    row = backbones.find(backbone.name, backbone.options.get("config"), published)
     for part in ("mean", "std"):
-        if settings.data[part] is None and row is not None:
+        if settings.data[part] is None:
             settings.data[part] = list(getattr(row, part))
 
 

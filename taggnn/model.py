@@ -141,8 +141,8 @@ def attach(
     """Puts a head behind a video backbone: pool and classifier go, C and (T, H, W) are found by a dry run.
 
     Args:
-        backbone: a name of ``taggnn.backbones.BACKBONES``; or an instance of any torchvision video model; or any module that
-            yields (B, C, T, H, W), or (B, N, C) with a stated ``grid``.
+        backbone: a name, see ``taggnn.backbones.find``; or an instance of any video model of torchvision or of four families of
+            Hugging Face; or any module that yields (B, C, T, H, W), or (B, N, C) with a stated ``grid``.
         head: a name of ``taggnn.heads.HEADS`` (default "tag"), or a callable ``(channels, grid, classes) -> module`` of your own.
         classes: K; None (default) takes as many as the removed classifier told apart.
         clip: frames, height and width in pixels of the clips to come; None (default) takes the backbone's own.
@@ -170,7 +170,7 @@ def attach(
     grid = checked_size(tuple(grid), "grid") if grid is not None else None
     if isinstance(backbone, str):
         module = backbones.build(backbone, weights=weights, clip=clip, **(backbone_options or {}))
-        name, clip = backbone, clip or backbones.BACKBONES[backbone].clip
+        name, clip = backbone, clip or getattr(module, "clip", None) or backbones.find(backbone).clip
     else:
         if weights is not None or backbone_options:
             raise ValueError(

@@ -1,7 +1,7 @@
 """Backbones by name: (B, 3, T, H, W) -> (B, C, T', H', W'), without pool and classifier.
 
-``BACKBONES`` states for each one what its weights expect; ``build`` makes one; ``strip`` and ``tokens_of`` do the same
-service for a model that is not in the table.
+``BACKBONES`` states for each one what its weights expect, ``HUB`` the same for some of Hugging Face's; ``find`` knows both and
+every other model of the hub; ``build`` makes one; ``strip`` and ``tokens_of`` do the same service for a model of your own.
 """
 
 import inspect
@@ -10,22 +10,25 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from torch import nn
 from torchvision import models
 
-from taggnn.backbones import r2plus1d34, torchvision3d
+from taggnn.backbones import huggingface, r2plus1d34, torchvision3d
 from taggnn.backbones.batchnorm import FrozenBatchNorm, freeze_batchnorm, set_batchnorm
 from taggnn.backbones.r2plus1d34 import r2plus1d_34, sequential_to_named
 from taggnn.backbones.small import Small
 from taggnn.backbones.tokens import Grid, checked_size, dry_run, tokens_of
-from taggnn.backbones.torchvision3d import resize_positions, strip
 from taggnn.backbones.weights import load_file
 from taggnn.names import unknown
 
 __all__ = [
     "BACKBONES",
+    "HUB",
     "Backbone",
+    "find",
+    "settled",
     "build",
     "strip",
     "tokens_of",
@@ -170,6 +173,107 @@ _ROWS = [
 BACKBONES: Mapping[str, Backbone] = MappingProxyType({row.name: row for row in _ROWS})
 
 
+def _hub(place: str, config: Mapping[str, Any] | None = None, published: bool = False) -> Backbone:
+    """A row for a model of Hugging Face: a family's name, a hub id or a folder."""
+    complete = huggingface.configuration(place, config, published)
+    family, known = huggingface.FAMILIES[complete["model_type"]], huggingface.KNOWN.get(place)
+    clip, channels, grid = huggingface.sizes(complete)
+    mean, std = huggingface.statistics(place, complete["model_type"], published)
+
+    def builder(config: Mapping[str, Any] | None = None) -> nn.Module:
+        return huggingface.features({**complete, **(config or {})})
+
+    return Backbone(
+        name=f"{huggingface.PREFIX}{place}",
+        builder=builder,
+        loader=partial(huggingface.load_weights, place=place),
+        clip=clip,
+        channels=channels,
+        grid=grid,
+        mean=mean,
+        std=std,
+        source=f"transformers.{family.classes}Model",
+        paper=known.paper if known and known.paper else family.paper,
+        weights="a local file"
+        if place in huggingface.FAMILIES
+        else f"default (https://huggingface.co/{place}), or a local file",
+        sampling=known.sampling if known else "",
+        parameters=known.parameters if known else None,
+        gmacs=known.gmacs if known else None,
+        figures=known.figures if known else "",
+    )
+
+
+HUB: Mapping[str, Backbone] = MappingProxyType({row.name: row for row in map(_hub, huggingface.KNOWN)})
+
+
+def find(name: str, config: Mapping[str, Any] | None = None, published: bool = False) -> Backbone:
+    """The row of a backbone: of ``BACKBONES``, or one for any video transformer of Hugging Face.
+
+    Args:
+        name: a key of ``BACKBONES``; or ``hf:`` and a hub id, a folder with a model's files, or a family's name (videomae,
+            timesformer, vivit, vjepa2).
+        config: changes of a Hugging Face model's configuration.
+        published: whether published weights are wanted; only then is the hub asked for a model of ``HUB``.
+
+    Raises:
+        FileNotFoundError: a model's configuration cannot be had.
+        ValueError: an unknown name.
+    """
+    place = huggingface.split(name)
+    if place is not None:
+        return _hub(place, config, published)
+    if name not in BACKBONES:
+        raise unknown("backbone", name, [*BACKBONES, *HUB])
+    return BACKBONES[name]
+
+
+def settled(name: str, options: Mapping[str, Any], published: bool = False) -> dict[str, Any]:
+    """Options that build the same backbone anywhere: what had to be asked of the hub is written into them.
+
+    Args:
+        name: as for ``find``.
+        options: of its builder.
+        published: as for ``find``.
+    """
+    place = huggingface.split(name)
+    if place is None:
+        return dict(options)
+    return {**options, "config": huggingface.configuration(place, options.get("config"), published)}
+
+
+def strip(module: nn.Module) -> nn.Module:
+    """Removes pool and classifier of a torchvision or Hugging Face video model; any other module is returned as it is.
+
+    Args:
+        module: an instance, with its head. A subclass with a ``forward`` of its own counts as another module.
+
+    Returns:
+        A module ``(B, 3, T, H, W) -> (B, C, T', H', W')`` that shares its parameters with ``module``, or ``module``
+        itself. Either has a list of strings ``description``: what was removed, or that nothing was (a
+        ``description`` that the module already has is left to it).
+    """
+    if type(module).__module__.startswith("transformers.models."):
+        return huggingface.HubFeatures(module)
+    return torchvision3d.strip(module)
+
+
+def resize_positions(module: nn.Module, clip: Grid) -> None:
+    """Moves a feature module to clips of another size, in place; where positions do not depend on it, nothing changes.
+
+    Args:
+        module: a result of ``strip`` or ``build``.
+        clip: frames, height and width in pixels.
+
+    Raises:
+        ValueError: ``clip`` is not three positive integers, or the module cannot take it.
+    """
+    if isinstance(module, huggingface.HubFeatures):
+        module.resize(clip)
+    else:
+        torchvision3d.resize_positions(module, clip)
+
+
 def build(
     name: str,
     weights: str | Path | None = None,
@@ -181,12 +285,12 @@ def build(
     """Builds a backbone of the table.
 
     Args:
-        name: a key of ``BACKBONES``.
+        name: as for ``find``.
         weights: ``None`` for random ones; else what the row's ``weights`` says: "default", an official name, a path.
         frozen_bn: BatchNorm uses its stored statistics and never updates them, also after ``model.train()``; its
             scale and shift still learn.
         bn_momentum: momentum of every BatchNorm, in (0, 1]; ``None`` keeps the backbone's own.
-        clip: (T, H, W) of the clips to come, ``None`` for the row's. Only the positions of the MViT family depend on
+        clip: (T, H, W) of the clips to come, ``None`` for the row's. Only the positions of transformers depend on
             it; they are interpolated after the weights are loaded.
         **options: arguments of the row's builder.
 
@@ -198,9 +302,7 @@ def build(
         ValueError: unknown name, option or weights, an option's value that the builder refuses, weights that do not fit, or
             contradicting BatchNorm options.
     """
-    if name not in BACKBONES:
-        raise unknown("backbone", name, BACKBONES)
-    row = BACKBONES[name]
+    row = find(name, options.get("config"), published=str(weights) == "default")
     possible = list(inspect.signature(row.builder).parameters)
     for option in options:
         if option not in possible:

@@ -7,7 +7,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from taggnn.backbones.weights import is_path, read_state_dict
@@ -20,7 +19,16 @@ CONFIG = "config.json"
 PREPROCESSING = ("preprocessor_config.json", "video_preprocessor_config.json")
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 # What a configuration file notes beside the structure; a checkpoint of ours has no use for it.
-_NOTES = {"architectures", "auto_map", "id2label", "label2id", "problem_type", "torch_dtype", "dtype", "transformers_version"}
+_NOTES = {
+    "architectures",
+    "auto_map",
+    "id2label",
+    "label2id",
+    "problem_type",
+    "torch_dtype",
+    "dtype",
+    "transformers_version",
+}
 # VideoMAE v2's files name the structure as their authors' code does.
 _V2_NAMES = {
     "img_size": "image_size",
@@ -29,7 +37,6 @@ _V2_NAMES = {
     "embed_dim": "hidden_size",
     "depth": "num_hidden_layers",
     "num_heads": "num_attention_heads",
-    "qkv_bias": "qv_bias",
     "layer_norm_eps": "layer_norm_eps",
     "tubelet_size": "tubelet_size",
     "num_frames": "num_frames",
@@ -192,7 +199,9 @@ def _load(module: nn.Module, source: str, place: str | None, **given: Any) -> No
         raise ValueError(
             f"{source} does not fit {type(module).__name__} ({len(wrong)} of {len(own)} entries):\n  {listed}"
         )
-    dropped = sorted({key.split(".")[0] for key in unexpected} | {key.split(".")[0] for key in loaded.state_dict()} - roots)
+    dropped = sorted(
+        {key.split(".")[0] for key in unexpected} | {key.split(".")[0] for key in loaded.state_dict()} - roots
+    )
     if dropped:
         log.info("%s: left out, not of the backbone: %s", source, ", ".join(dropped))
     module.load_state_dict({key: value for key, value in loaded.state_dict().items() if key in own})

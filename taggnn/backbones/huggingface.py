@@ -33,6 +33,9 @@ class Family:
         class_tokens: how many tokens before those of the grid belong to no place.
         behind: parts behind the last hidden state, which are removed.
         paper: link.
+        clip: T, H, W of its configuration's defaults.
+        step: frames, rows and columns of pixels of a token, likewise.
+        channels: C, likewise.
         mean, std: of pixel values in [0, 1], where a model has no file that says it.
     """
 
@@ -42,19 +45,38 @@ class Family:
     class_tokens: int
     behind: tuple[str, ...]
     paper: str
+    clip: Grid
+    step: Grid
+    channels: int
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
 
+_B, _L = 768, 1024
 FAMILIES: dict[str, Family] = {
-    "videomae": Family("VideoMAE", "num_frames", "image_size", 0, (), "https://arxiv.org/abs/2203.12602"),
+    "videomae": Family(
+        "VideoMAE",
+        "num_frames",
+        "image_size",
+        0,
+        (),
+        "https://arxiv.org/abs/2203.12602",
+        (16, 224, 224),
+        (2, 16, 16),
+        _B,
+    ),
     "timesformer": Family(
-        "Timesformer", "num_frames", "image_size", 1, (), "https://arxiv.org/abs/2102.05095", (0.45,) * 3, (0.225,) * 3
+        *("Timesformer", "num_frames", "image_size", 1, (), "https://arxiv.org/abs/2102.05095"),
+        *((8, 224, 224), (1, 16, 16), _B, (0.45,) * 3, (0.225,) * 3),
     ),
     "vivit": Family(
-        "Vivit", "num_frames", "image_size", 1, ("pooler",), "https://arxiv.org/abs/2103.15691", (0.5,) * 3, (0.5,) * 3
+        *("Vivit", "num_frames", "image_size", 1, ("pooler",), "https://arxiv.org/abs/2103.15691"),
+        *((32, 224, 224), (2, 16, 16), _B, (0.5,) * 3, (0.5,) * 3),
     ),
-    "vjepa2": Family("VJEPA2", "frames_per_clip", "crop_size", 0, ("predictor",), "https://arxiv.org/abs/2506.09985"),
+    "vjepa2": Family(
+        *("VJEPA2", "frames_per_clip", "crop_size", 0, ("predictor",), "https://arxiv.org/abs/2506.09985"),
+        *((64, 256, 256), (2, 16, 16), _L),
+    ),
 }
 
 
@@ -106,7 +128,11 @@ KNOWN: dict[str, Known] = {
         "https://arxiv.org/abs/2303.16727",
     ),
     "facebook/timesformer-base-finetuned-k400": Known(
-        {"model_type": "timesformer"}, "8 x 32 at 30 fps", 121.4, 590 / 3, "TimeSformer, table 2: 0.59 T for three crops"
+        {"model_type": "timesformer"},
+        "8 x 32 at 30 fps",
+        121.4,
+        590 / 3,
+        "TimeSformer, table 2: 0.59 T for three crops",
     ),
     "google/vivit-b-16x2-kinetics400": Known(
         {"model_type": "vivit"}, "32 x 2 at 25 fps", 88.9, 455.2, "ViViT, table 2, model 1"
@@ -158,10 +184,7 @@ class HubFeatures(nn.Module):
     @property
     def step(self) -> Grid:
         """Frames, rows and columns of pixels of a token."""
-        config = self.model.config
-        if config.model_type == "vivit":
-            return tuple(config.tubelet_size)
-        return (getattr(config, "tubelet_size", 1), *_pair(config.patch_size))
+        return _step(self.model.config.to_dict(), self.family)
 
     @property
     def grid(self) -> Grid:
@@ -202,8 +225,10 @@ class HubFeatures(nn.Module):
         if any(n < step for n, step in zip(clip, self.step, strict=True)):
             raise ValueError(f"clip {clip} is smaller than one token of {self.family.classes}, {self.step}")
         kind, config, old = self.model.config.model_type, self.model.config, self.grid
-        if kind == "vjepa2" and clip[1] != clip[2]:
-            raise ValueError(f"clip {clip}: V-JEPA 2's rotary positions are made for square frames; given {clip[1:]}")
+        if clip[1] != clip[2] and not self._takes_any_shape():
+            raise ValueError(
+                f"{self.family.classes} of the installed transformers takes square frames; given {clip[1:]}"
+            )
         before, self.clip = self.clip, clip
         frames, height, width = self.grid
         if kind == "vjepa2":
@@ -213,15 +238,21 @@ class HubFeatures(nn.Module):
         else:
             self._move(old, self.grid)
             patches = self.model.embeddings.patch_embeddings
-            patches.image_size = clip[1:]
             patches.num_patches = height * width * (1 if kind == "timesformer" else frames)
-            if kind == "vivit":
-                self.model.embeddings.image_size = clip[1:]
+            for part in (patches, self.model.embeddings):
+                # One number in older versions of transformers, for ViViT.
+                if hasattr(part, "image_size"):
+                    part.image_size = clip[1] if isinstance(part.image_size, int) else clip[1:]
         # TimeSformer's layers read the width of the grid off a size that must be one number.
         size = clip[2] if kind in ("timesformer", "vjepa2") else list(clip[1:])
         setattr(config, self.family.size, size)
         setattr(config, self.family.frames, clip[0])
         log.info("%s positions: clips %s -> %s", self.family.classes, before, clip)
+
+    def _takes_any_shape(self) -> bool:
+        """Whether frames need not be square: V-JEPA 2 counts the places of a frame by its side, older ViViT likewise."""
+        parts = getattr(self.model, "embeddings", None)
+        return parts is not None and not isinstance(getattr(parts, "image_size", None), int)
 
     def _move(self, old: Grid, new: Grid) -> None:
         """Interpolates the tables of positions from one grid to another."""
@@ -261,15 +292,16 @@ def configuration(place: str, config: Mapping[str, Any] | None = None, published
     """
     config = dict(config or {})
     if "model_type" in config:
-        return config
-    if place in FAMILIES:
-        return {"model_type": place, **config}
-    if place in KNOWN and not published:
-        return {**KNOWN[place].config, **config}
-    found = {**hub.read_config(place), **config}
-    if found.get("model_type") not in FAMILIES:
-        raise unknown(f"model_type in {place}'s configuration", str(found.get("model_type")), FAMILIES)
-    return found
+        complete = config
+    elif place in FAMILIES:
+        complete = {"model_type": place, **config}
+    elif place in KNOWN and not published:
+        complete = {**KNOWN[place].config, **config}
+    else:
+        complete = {**hub.read_config(place), **config}
+    if complete.get("model_type") not in FAMILIES:
+        raise unknown(f"model_type in the configuration of hf:{place}", str(complete.get("model_type")), FAMILIES)
+    return complete
 
 
 def features(config: Mapping[str, Any]) -> HubFeatures:
@@ -277,13 +309,10 @@ def features(config: Mapping[str, Any]) -> HubFeatures:
 
     Raises:
         ImportError: transformers is not installed.
-        ValueError: an unknown family, or a configuration that transformers refuses.
+        ValueError: a configuration that transformers refuses.
     """
     package, values = hub.transformers(), dict(config)
-    kind = values.pop("model_type")
-    if kind not in FAMILIES:
-        raise unknown("family of Hugging Face video models", str(kind), FAMILIES)
-    family = FAMILIES[kind]
+    family = FAMILIES[values.pop("model_type")]
     known = getattr(package, f"{family.classes}Config")
     possible = known().to_dict()
     for name in values:
@@ -295,6 +324,15 @@ def features(config: Mapping[str, Any]) -> HubFeatures:
         # transformers 5 checks types with an exception class of its own.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"transformers refuses this configuration of {family.classes}: {reason}") from error
+
+
+def sizes(config: Mapping[str, Any]) -> tuple[Grid, int, Grid]:
+    """Clip, C and grid of a complete configuration, read without transformers."""
+    family = FAMILIES[config["model_type"]]
+    size = _pair(config.get(family.size, family.clip[1:]))
+    clip = (config.get(family.frames, family.clip[0]), *size)
+    grid = tuple(n // step for n, step in zip(clip, _step(config, family), strict=True))
+    return clip, config.get("hidden_size", family.channels), grid
 
 
 def load_weights(module: HubFeatures, weights: str | Path, place: str) -> None:
@@ -321,7 +359,16 @@ def _moved(table: Tensor, old: Grid, new: Grid) -> Tensor:
     if old == new:
         return table.detach()
     volume = table.transpose(1, 2).unflatten(2, old)
-    return F.interpolate(volume, size=new, mode="trilinear", align_corners=False).flatten(2).transpose(1, 2).contiguous()
+    return (
+        F.interpolate(volume, size=new, mode="trilinear", align_corners=False).flatten(2).transpose(1, 2).contiguous()
+    )
+
+
+def _step(config: Mapping[str, Any], family: Family) -> Grid:
+    tubelet = config.get("tubelet_size", family.step if family.classes == "Vivit" else family.step[0])
+    if isinstance(tubelet, list | tuple):
+        return tuple(tubelet)
+    return (tubelet, *_pair(config.get("patch_size", family.step[1:])))
 
 
 def _pair(size: Any) -> tuple[int, int]:
