@@ -78,6 +78,56 @@ def scaling(rows: Sequence[dict[str, Any]], slopes: Sequence[dict[str, Any]], pa
     return _save(figure, axes, path, legend=False)
 
 
+# Rows of the picture of the throughput: the kind of part, its colour and what the legend says.
+_PARTS = {
+    "decode": ("#6e7781", "bare decode"),
+    "load": ("#56b4e9", "loading"),
+    "model": ("#e69f00", "model, clips in memory"),
+    "whole": ("#0072b2", "loading and model"),
+}
+
+
+def throughput(result: dict[str, Any], path: Path) -> Path:
+    """Draws a bar for each part of training: milliseconds a clip, with its quantiles and the clips a second beside it."""
+    rows, settings = result["rows"], result["settings"]
+    figure, panel = plt.subplots(figsize=(7.6, 0.36 * len(rows) + 1.5), layout="constrained")
+    figure.patch.set_facecolor("white")
+    longest = max(row["q80_ms"] for row in rows)
+    for place, row in enumerate(rows):
+        colour, label = _PARTS[_kind(row["part"])]
+        ms = row["median_ms"]
+        spread = [[max(ms - row["q20_ms"], 0)], [max(row["q80_ms"] - ms, 0)]]
+        panel.barh(place, ms, 0.66, color=colour, label=label)
+        panel.errorbar(ms, place, xerr=spread, fmt="none", ecolor=_INK, elinewidth=0.9, capsize=2)
+        beside = max(row["q80_ms"], ms) + 0.015 * longest
+        panel.text(beside, place, f"{row['clips_per_s']:,.3g} clips/s", va="center", fontsize=8.5, color=_INK)
+    with_workers = f"training, {settings['workers']} worker{'s' if settings['workers'] != 1 else ''}"
+    names = [with_workers if row["part"] == "training" else row["part"] for row in rows]
+    panel.set_yticks(range(len(rows)), names, fontsize=9, color=_INK)
+    panel.invert_yaxis()
+    panel.set_xlim(0, 1.22 * longest)
+    panel.set_xlabel("ms a clip: median, whiskers from the 20 % to the 80 % quantile", fontsize=9, color=_INK)
+    size = "x".join(map(str, settings["size"]))
+    panel.set_title(
+        f"{settings['data']}: {settings['frames']} frames of {size}, backbone {settings['backbone']}",
+        fontsize=10, color=_INK, loc="left",
+    )  # fmt: skip
+    panel.tick_params(labelsize=8.5, colors=_INK)
+    panel.grid(axis="x", color="#d0d7de", lw=0.5)
+    panel.set_axisbelow(True)
+    panel.spines[["top", "right", "left"]].set_visible(False)
+    panel.tick_params(axis="y", length=0)
+    return _save(figure, [[panel]], path)
+
+
+def _kind(part: str) -> str:
+    if part == "bare decode":
+        return "decode"
+    if part.startswith(("reading", "loader")):
+        return "load"
+    return "whole" if part == "training" else "model"
+
+
 def _panels(lines: int, columns: int) -> tuple[plt.Figure, list[list[plt.Axes]]]:
     figure, axes = plt.subplots(
         lines,

@@ -33,7 +33,7 @@ def run(program: Callable[[Sequence[str]], int | None], name: str, arguments: Se
     Returns:
         0, 1 when disk or memory is full, a loader process was ended or the user interrupted, 2 after a user's mistake.
     """
-    _quiet()
+    quiet()
     try:
         return program(list(sys.argv[1:] if arguments is None else arguments)) or 0
     except KeyboardInterrupt as interrupt:
@@ -90,7 +90,8 @@ def _out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in known)
 
 
-def _quiet() -> None:
+def quiet() -> None:
+    """Keeps what libraries say of themselves off the screen."""
     for stream in (sys.stdout, sys.stderr):
         # A file's name need not be text in the terminal's encoding.
         if hasattr(stream, "reconfigure"):
