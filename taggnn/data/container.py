@@ -3,6 +3,7 @@
 import hashlib
 import math
 import os
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -184,7 +185,12 @@ class Container:
             # Opening reads some pictures already, and one call of the demuxer may go through the whole file.
             timeout = None if math.isinf(self.give_up) else max(0.001, self._deadline - time.monotonic())
             self._container = self._av.open(
-                "file:" + self.path, container_options=options, metadata_errors="replace", timeout=timeout
+                "file:" + self.path,
+                # What FFmpeg would find out as well, by asking hundreds of formats.
+                format="mp4" if head[4:8] == b"ftyp" else None,
+                container_options=options,
+                metadata_errors="replace",
+                timeout=timeout,
             )
         except self._av.FFmpegError as error:
             self._in_time()
@@ -218,9 +224,11 @@ class Container:
             self._container.close()
 
     def _head(self) -> bytes:
-        if not os.path.exists(self.path):
-            raise self.error("no such file")
-        if not os.path.isfile(self.path):
+        try:
+            kind = os.stat(self.path).st_mode
+        except OSError:
+            raise self.error("no such file") from None
+        if not stat.S_ISREG(kind):
             raise self.error("not a file")
         try:
             with open(self.path, "rb") as file:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from taggnn.data.container import GIVE_UP, Container, VideoError, import_av
+from taggnn.data.container import GIVE_UP, Container, VideoError
+from taggnn.data.scaling import Scaler, scaled_size
 from taggnn.data.timeline import Timeline
 
 __all__ = ["GIVE_UP", "VideoError", "Timeline", "read_frames", "read_views", "frame_times", "scaled_size"]
@@ -110,28 +111,6 @@ def frame_times(path: str | os.PathLike[str]) -> Timeline:
         return container.timeline()
 
 
-def scaled_size(width: int, height: int, short_side: int | None) -> tuple[int, int]:
-    """Computes the size of a picture whose shorter side is given.
-
-    Args:
-        width: pixels.
-        height: pixels.
-        short_side: pixels of the shorter side afterwards; None leaves the size as it is.
-
-    Returns:
-        (width, height), the longer side rounded to the nearest pixel.
-
-    Raises:
-        ValueError: ``short_side`` below 1.
-    """
-    if short_side is None:
-        return width, height
-    if short_side < 1:
-        raise ValueError(f"short_side must be 1 or more, not {short_side}")
-    short = min(width, height)
-    return tuple((2 * side * short_side + short) // (2 * short) for side in (width, height))
-
-
 class _Miscounted(Exception):
     """The decoder gives other frames than the packets promised."""
 
@@ -149,7 +128,7 @@ def _read(
     cut = _cut(container, timeline if origin is None else timeline.since(origin), start, stop)
     views = [_indices(container, sample, len(cut)) for sample in samples]
     different = sorted({index for view in views for index in view})
-    scale = _Scaler(short_side)
+    scale = Scaler(short_side)
     pictures = None
     for row, frame in enumerate(_frames_at(container, timeline, [cut[index] for index in different], final)):
         picture = scale(frame)
@@ -159,7 +138,8 @@ def _read(
     frames = torch.from_numpy(pictures)
     if views == [different]:
         return [frames]
-    return [frames[torch.tensor([bisect_left(different, index) for index in view])] for view in views]
+    # index_select copies whole pictures; frames[rows] would go byte by byte and take longer than the decoding.
+    return [frames.index_select(0, torch.tensor([bisect_left(different, i) for i in view])) for view in views]
 
 
 def _indices(container: Container, sample: Callable[[int], Sequence[int] | torch.Tensor], n: int) -> list[int]:
@@ -203,39 +183,3 @@ def _frames_at(container: Container, timeline: Timeline, positions: Sequence[int
     if final:
         raise container.error(f"damaged: frame {target} of {promised} cannot be decoded")
     raise _Miscounted
-
-
-class _Scaler:
-    """Turns decoded frames into upright RGB arrays, all of the size of the first."""
-
-    def __init__(self, short_side: int | None):
-        av = import_av()
-        # One object for all frames: a fresh one would build its filter tables anew for each.
-        self.reformat = av.video.reformatter.VideoReformatter().reformat
-        # Since version 17 PyAV scales with as many threads as there are cores unless told otherwise.
-        self.options = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
-        self.short_side = short_side
-        self.size: tuple[int, int] | None = None
-
-    def __call__(self, frame: Any) -> np.ndarray:
-        swap, flip_x, flip_y = _orientation(frame)
-        if self.size is None:
-            stored = (frame.width, frame.height)
-            self.size = scaled_size(*(stored[::-1] if swap else stored), self.short_side)
-        width, height = self.size[::-1] if swap else self.size
-        picture = self.reformat(frame, width=width, height=height, format="rgb24", **self.options).to_ndarray()
-        if swap:
-            picture = picture.transpose(1, 0, 2)
-        return picture[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
-
-
-def _orientation(frame: Any) -> tuple[bool, bool, bool]:
-    """What makes a frame upright: exchange x and y, then mirror x, then mirror y."""
-    matrix = frame.side_data.get("DISPLAYMATRIX")
-    if matrix is None:
-        return False, False, False
-    # x' = a x + c y, y' = b x + d y with y pointing down (ISO/IEC 14496-12, 8.3.2), taken to the nearest quarter turn.
-    a, b, _, c, d = np.frombuffer(bytes(matrix), dtype=np.int32)[:5].tolist()
-    if abs(a) >= abs(b):
-        return False, a < 0, d < 0
-    return True, c < 0, b < 0
