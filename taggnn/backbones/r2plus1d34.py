@@ -7,12 +7,13 @@ from torch import Tensor, nn
 from torchvision.models.video import VideoResNet
 from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D, R2Plus1dStem
 
+from taggnn.backbones.download import Published
 from taggnn.backbones.torchvision3d import Features, strip
-from taggnn.backbones.weights import is_path, load_strictly, read_state_dict
+from taggnn.backbones.weights import find_weights, load_strictly, read_state_dict
 
 log = logging.getLogger(__name__)
 
-RELEASES = "https://github.com/moabitcoin/ig65m-pytorch/releases"
+RELEASES = "https://github.com/moabitcoin/ig65m-pytorch/releases/download/v1.0.0"
 CHILDREN = ("stem", "layer1", "layer2", "layer3", "layer4")
 PREFIXES = ("", "csnmodel.", "backbone.")
 
@@ -54,27 +55,24 @@ def features() -> Features:
     return strip(r2plus1d_34())
 
 
-def load_weights(module: Features, weights: str | Path) -> None:
-    """Loads an IG-65M or TAG-Head checkpoint from a local file, strictly; the classifier is dropped, the log says so.
+def load_weights(module: Features, weights: str | Path, name: str, file: Published) -> None:
+    """Loads an IG-65M or TAG-Head checkpoint strictly; the classifier is dropped, the log says so.
 
-    The IG-65M files are assets of the releases of https://github.com/moabitcoin/ig65m-pytorch; nothing is downloaded
-    here. Accepted are their names (``stem.0.weight``), and the numbers of an nn.Sequential of the same children
+    Accepted are the IG-65M names (``stem.0.weight``), and the numbers of an nn.Sequential of the same children
     (``0.0.weight``), each also below one of the prefixes ``csnmodel.`` and ``backbone.``; with a prefix, everything
     outside of it belongs to a head and is left out.
 
     Args:
         module: what ``features()`` built.
-        weights: path of the file.
+        weights: "default", or the path of a file.
+        name: of the backbone, for messages.
+        file: what "default" means.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the name of weights instead of a path, a file that cannot be read, or one that does not fit.
+        ValueError: neither of the two, a download that failed, a file that cannot be read, or one that does not fit.
     """
-    if not is_path(weights):
-        raise ValueError(
-            f"R(2+1)D-34 takes weights from a local file, got {str(weights)!r}: download a .pth file of {RELEASES} and "
-            "give its path"
-        )
+    weights = find_weights(weights, name, file)
     state = read_state_dict(weights)
     prefix = next((p for p in PREFIXES if f"{p}0.0.weight" in state or f"{p}stem.0.weight" in state), "")
     if f"{prefix}0.0.weight" in state:

@@ -5,7 +5,6 @@ Axes: B clips, C channels, T frames, H W token grid or, for clips, pixels; N = T
 
 import logging
 from pathlib import Path
-from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +12,7 @@ from torch.nn import functional as F
 from torchvision import models
 from torchvision.models import video
 
+from taggnn.backbones.download import Published, fetch
 from taggnn.backbones.tokens import Grid, checked_size
 from taggnn.backbones.weights import is_path, load_strictly, read_state_dict
 from taggnn.names import unknown
@@ -197,8 +197,8 @@ def load_weights(module: Features, name: str, weights: str | Path) -> None:
     Args:
         module: what ``features(name)`` built; an MViT before its positions are resized.
         name: the model's name in torchvision.
-        weights: "default", a name such as "KINETICS400_V1" or "MViT_V2_S_Weights.KINETICS400_V1" (both downloaded and
-            cached by torchvision), or the path of a local state dict.
+        weights: "default", a name such as "KINETICS400_V1" or "MViT_V2_S_Weights.KINETICS400_V1" (both downloaded
+            into torchvision's cache), or the path of a local state dict.
 
     Raises:
         FileNotFoundError: ``weights`` is a path, and nothing is there.
@@ -216,15 +216,7 @@ def load_weights(module: Features, name: str, weights: str | Path) -> None:
         return
     else:
         raise unknown(f"weights of {name}", str(weights), ["default", *official.__members__, "the path of a .pth file"])
-    try:
-        state = entry.get_state_dict(progress=True, check_hash=True)
-    except (URLError, OSError, RuntimeError) as error:
-        file = Path(torch.hub.get_dir()) / "checkpoints" / entry.url.rsplit("/", 1)[-1]
-        raise ValueError(
-            f"{entry} could not be downloaded ({type(error).__name__}: {error}). Fetch {entry.url} elsewhere and "
-            f"put it at {file}, or give its path as weights"
-        ) from error
-    load_strictly(module, state, str(entry), classifier=module.removed[-1])
+    load_strictly(module, read_state_dict(fetch(Published(entry.url))), str(entry), classifier=module.removed[-1])
 
 
 @torch.no_grad()

@@ -8,6 +8,9 @@ import torch
 from safetensors.torch import load_file as load_file_of_tensors
 from torch import Tensor, nn
 
+from taggnn.backbones.download import Published, fetch
+from taggnn.names import unknown
+
 log = logging.getLogger(__name__)
 
 
@@ -21,14 +24,14 @@ def is_path(weights: str | Path) -> bool:
     if isinstance(weights, Path) or "/" in weights or "\\" in weights:
         return True
     path = Path(weights).expanduser()
-    return path.suffix.lower() in {".pth", ".pt", ".ckpt", ".bin", ".tar", ".safetensors"} or path.exists()
+    return path.suffix.lower() in {".pth", ".pyth", ".pt", ".ckpt", ".bin", ".tar", ".safetensors"} or path.exists()
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Reads the tensors of a PyTorch checkpoint file, or of a safetensors file.
 
-    A dict below the key ``state_dict``, ``model_state_dict`` or ``model`` is opened, and the prefix ``module.`` that
-    DataParallel leaves on every key is taken off. Only tensors and plain types are unpickled.
+    A dict below the key ``state_dict``, ``model_state_dict``, ``model_state`` or ``model`` is opened, and the prefix
+    ``module.`` that DataParallel leaves on every key is taken off. Only tensors and plain types are unpickled.
 
     Args:
         path: a ``.pth``, ``.pt`` or ``.safetensors`` file.
@@ -54,7 +57,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             f"{path} ({path.stat().st_size} bytes) cannot be read as PyTorch weights (truncated, or another kind of "
             f"file?): {type(error).__name__}: {reason}"
         ) from error
-    for key in ("state_dict", "model_state_dict", "model"):
+    for key in ("state_dict", "model_state_dict", "model_state", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
             break
@@ -68,7 +71,9 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     return content
 
 
-def load_strictly(module: nn.Module, state: dict[str, Tensor], source: str, classifier: str | None = None) -> None:
+def load_strictly(
+    module: nn.Module, state: dict[str, Tensor], source: str, classifier: str | tuple[str, ...] | None = None
+) -> None:
     """Loads a state dict into a backbone: every name and shape must fit, only the classifier may be left over.
 
     Files older than PyTorch 0.4.1 lack BatchNorm's ``num_batches_tracked``; that alone is not an error.
@@ -77,19 +82,21 @@ def load_strictly(module: nn.Module, state: dict[str, Tensor], source: str, clas
         module: the backbone, without classifier.
         state: names and tensors; not changed.
         source: the file or the name of the weights, for messages.
-        classifier: name of the classifier module in ``state``; it is dropped, and the log says so.
+        classifier: name of the classifier module in ``state``, or of several modules that only the classifier needs; they
+            are dropped, and the log says so.
 
     Raises:
         ValueError: names or shapes that do not fit; lists the first ten of them and how many there are. The module is
             left as it was.
     """
     if classifier is not None:
-        dropped = {key: value for key, value in state.items() if key.startswith(f"{classifier}.")}
+        names = (classifier,) if isinstance(classifier, str) else classifier
+        dropped = {key: value for key, value in state.items() if key.startswith(tuple(f"{name}." for name in names))}
         state = {key: value for key, value in state.items() if key not in dropped}
         if dropped:
             classes = {len(value) for key, value in dropped.items() if key.endswith("bias")}
             count = f" of {classes.pop()} classes" if len(classes) == 1 else ""
-            log.info("%s: classifier %s%s dropped", source, classifier, count)
+            log.info("%s: classifier %s%s dropped", source, ", ".join(names), count)
     own = module.state_dict()
     wrong = misfits(own, state)
     if wrong:
@@ -100,6 +107,50 @@ def load_strictly(module: nn.Module, state: dict[str, Tensor], source: str, clas
         )
     module.load_state_dict(state, strict=False)
     log.info("%s: %d tensors loaded", source, len(state))
+
+
+def load_published(
+    module: nn.Module,
+    weights: str | Path,
+    name: str,
+    file: Published | None,
+    classifier: str | tuple[str, ...] | None = None,
+) -> None:
+    """Loads published weights, downloading them where needed, or a local file, strictly.
+
+    Args:
+        module: the backbone.
+        weights: "default", or the path of a file.
+        name: of the backbone, for messages.
+        file: what "default" means; None: nothing is published.
+        classifier: as for ``load_strictly``.
+
+    Raises:
+        FileNotFoundError: ``weights`` is a path, and nothing is there.
+        ValueError: neither of the two, a download that failed, a file that cannot be read, or one that does not fit.
+    """
+    path = find_weights(weights, name, file)
+    load_strictly(module, read_state_dict(path), str(path), classifier)
+
+
+def find_weights(weights: str | Path, name: str, file: Published | None) -> Path:
+    """The file that a user's word for weights means, downloaded if it is the published one.
+
+    Args:
+        weights: "default", or the path of a file.
+        name: of the backbone, for messages.
+        file: what "default" means; None: nothing is published.
+
+    Raises:
+        ValueError: neither of the two, or a download that failed.
+    """
+    if is_path(weights):
+        return Path(weights)
+    if file is not None and str(weights).lower() == "default":
+        return fetch(file)
+    if file is None:
+        raise ValueError(f"{name} has no published weights {str(weights)!r}: give the path of a file")
+    raise unknown(f"weights of {name}", str(weights), ["default", "the path of a .pth file"])
 
 
 def misfits(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
@@ -138,6 +189,4 @@ def load_file(module: nn.Module, weights: str | Path) -> None:
         FileNotFoundError: no such file.
         ValueError: a name instead of a path, a file that cannot be read, or one that does not fit.
     """
-    if not is_path(weights):
-        raise ValueError(f"{type(module).__name__} has no published weights {str(weights)!r}: give the path of a file")
-    load_strictly(module, read_state_dict(weights), str(weights))
+    load_published(module, weights, type(module).__name__, None)

@@ -21,6 +21,24 @@ def test_rows_are_complete(name):
     assert row.weights
 
 
+@pytest.mark.parametrize("name", BACKBONES)
+def test_the_table_states_channels_and_grid(name):
+    with torch.device("meta"):
+        module = build(name)
+    assert dry_run(module, BACKBONES[name].clip) == (BACKBONES[name].channels, BACKBONES[name].grid)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_time_height_and_width_keep_their_order(name):
+    frames, side, _ = BACKBONES[name].clip
+    clip = (frames, side, side // 2 + 16)
+    with torch.device("meta"):
+        module = build(name, clip=clip)
+    time, height, width = dry_run(module, clip)[1]
+    assert (time, height) == BACKBONES[name].grid[:2]
+    assert width == -(-clip[2] * height // side)
+
+
 def test_an_unknown_name_is_refused_with_the_nearest():
     with pytest.raises(ValueError, match="unknown backbone 'swin3dt'; did you mean 'swin3d_t'"):
         build("swin3dt")

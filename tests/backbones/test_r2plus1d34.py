@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from taggnn.backbones import build, dry_run, r2plus1d_34, sequential_to_named, strip
+from taggnn.backbones import build, dry_run, r2plus1d_34, sequential_to_named, strip, weights
 
 CHILDREN = ["stem", "layer1", "layer2", "layer3", "layer4"]
 
@@ -134,6 +134,14 @@ def test_a_truncated_file_is_named(tmp_path, published):
         build("r2plus1d_34_32_ig65m", weights=path)
 
 
-def test_a_name_instead_of_a_file_says_where_files_are():
-    with pytest.raises(ValueError, match=r"'default'.*moabitcoin/ig65m-pytorch/releases"):
-        build("r2plus1d_34_32_ig65m", weights="default")
+def test_default_is_the_published_file(tmp_path, published, monkeypatch):
+    asked = []
+    monkeypatch.setattr(weights, "fetch", lambda file: asked.append(file) or save(tmp_path, published))
+    build("r2plus1d_34_32_ig65m", weights="default")
+    assert [file.name for file in asked] == ["r2plus1d_34_clip32_ig65m_from_scratch-449a7af9.pth"]
+    assert asked[0].sha256 == "449a7af9"
+
+
+def test_another_name_is_refused():
+    with pytest.raises(ValueError, match="unknown weights of r2plus1d_34_32_ig65m 'ig65m'"):
+        build("r2plus1d_34_32_ig65m", weights="ig65m")
