@@ -141,9 +141,20 @@ def load(path: str | Path, dataset: str | None = None) -> Loaded:
     )
 
 
-def hyper_parameters(path: str | Path) -> dict[str, Any]:
-    """What a checkpoint of ours says of its model and its clips, without building it; raises as ``load`` does."""
-    return _hyper_parameters(read(path), path)
+def backbone_of(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The backbone of a checkpoint of ours, whatever its head.
+
+    Returns:
+        The hyper-parameters (``spec``, ``preprocess``, ...), and the state dict of the backbone alone.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a checkpoint of ours.
+    """
+    content = read(path)
+    hyper, prefix = _hyper_parameters(content, path), "model.backbone."
+    state = {key.removeprefix(prefix): value for key, value in content["state_dict"].items() if key.startswith(prefix)}
+    return hyper, state
 
 
 def _hyper_parameters(content: Any, path: str | Path) -> dict[str, Any]:

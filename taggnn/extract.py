@@ -119,7 +119,7 @@ def _settings(arguments: Sequence[str]) -> tuple[Namespace, dict[str, Any]]:
 
 def _trained(path: str) -> dict[str, Any]:
     """The keys of a configuration that a trained run settles: its backbone, and how it saw clips."""
-    hyper = checkpoint.hyper_parameters(path)
+    hyper, _ = checkpoint.backbone_of(path)
     options = dict(hyper["spec"]["backbone"])
     own = {key: options.pop(key) for key in ("name", "frozen", "frozen_bn", "bn_momentum") if key in options}
     return {"backbone": {**own, "options": options, "weights": None}, "data": dict(hyper["preprocess"])}
@@ -134,7 +134,7 @@ def _backbone(settings: Namespace, data: ClipData, path: str | None) -> tuple[Re
     origin = f"of {path}" if path else given.weights or f"random, seed {settings.seed}"
     if path is not None:
         try:
-            built.load_state_dict(checkpoint.load(path).recogniser.backbone.state_dict())
+            built.load_state_dict(checkpoint.backbone_of(path)[1])
         except RuntimeError as error:
             raise ValueError(f"checkpoint {path}: its backbone is not the one given here: {error}") from None
     channels, grid = backbones.dry_run(built, clip)

@@ -59,6 +59,8 @@ def main(arguments: Sequence[str]) -> None:
     write_results(folder, results)
     report = write_report(folder)
     _print_summary(results, folder, report)
+    if data.store is not None:
+        print(f"store     {data.store.summary()}")
 
 
 def _settings(arguments: Sequence[str]) -> tuple[Namespace, Path | None]:

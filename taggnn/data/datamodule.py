@@ -16,6 +16,7 @@ from taggnn.data.mirror import mirrored_labels
 from taggnn.data.order import Balance, ResumableLoader, SeededSampler, class_shares
 from taggnn.data.problems import Problem
 from taggnn.data.splits import SPLITS, Splits, read_splits
+from taggnn.data.store import ClipStore
 from taggnn.data.synthetic import MIRRORED, MOTIONS, make_synthetic
 from taggnn.data.tokens import TokenCache, TokenDataset
 from taggnn.data.transforms import RELEASED_MEAN, RELEASED_STD, Transform
@@ -87,6 +88,8 @@ class ClipData(LightningDataModule):
         give_up: wall seconds after which the decoding of a clip is given up; the clip is then left out and named.
         tokens: folder that taggnn.extract wrote: its tokens are the data, and no video is read; root and workers are not used,
             and the clips, the splits and how clips are shown are those of the extraction.
+        store: folder that decoded clips are kept in, so that later epochs and runs do not decode them again; filled as clips are
+            first read, H x W x 3 bytes a frame, all frames of a clip where they are drawn at random.
 
     Raises:
         FileNotFoundError: in ``setup``, if the root, a list or a listed file does not exist.
@@ -138,6 +141,7 @@ class ClipData(LightningDataModule):
         drop_last: bool = False,
         give_up: float = GIVE_UP,
         tokens: str | None = None,
+        store: str | None = None,
     ):
         super().__init__()
         if batch_size < 1:
@@ -157,6 +161,7 @@ class ClipData(LightningDataModule):
             )
         self.root = root
         self.cache = None if tokens is None else TokenCache(tokens)
+        self.store = None if store is None or tokens is not None else ClipStore(store)
         self.lists = dict(zip(SPLITS, (train_list, val_list, test_list), strict=True))
         self.folders = dict(zip(SPLITS, (train_folder, val_folder, test_folder), strict=True))
         self.dataset, self.version, self.annotations = dataset, version, annotations
@@ -292,6 +297,8 @@ class ClipData(LightningDataModule):
                 named = ", ".join(clips.missing[:NAMED]) + (", ..." if len(clips.missing) > NAMED else "")
                 share = f"{len(clips.missing)} of {len(clips) + len(clips.missing)}"
                 lines.append(f"{split}: {share} listed files do not exist and are left out: {named}")
+        if self.store is not None:
+            lines.append(f"store: {self.store.summary()}")
         if splits.train is not None and self.balance != "none":
             lines.append(_balanced(splits.train, self.balance))
         return "\n".join(lines)
@@ -333,10 +340,11 @@ class ClipData(LightningDataModule):
         if self.cache is not None:
             return self.cache.dataset(split, train)
         if not train:
-            return ClipDataset(clips, self.sampler, eval_transform(self.preprocess), short_side, give_up=self.give_up)
+            transform = eval_transform(self.preprocess)
+            return ClipDataset(clips, self.sampler, transform, short_side, give_up=self.give_up, store=self.store)
         mirrored = mirrored_labels(self.mirrored, clips.classes) if self.mirrored else None
         return ClipDataset(
-            clips, self.train_sampler, self.train_transform, short_side, mirrored=mirrored, give_up=self.give_up
+            *(clips, self.train_sampler, self.train_transform, short_side, mirrored, self.give_up, self.store)
         )
 
     def _given(self, split: str) -> ClipList:

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from taggnn.data import sampling
 from taggnn.data.clips import Clip, ClipList
+from taggnn.data.store import ClipStore
 from taggnn.data.transforms import Transform
 from taggnn.data.video import GIVE_UP, VideoError, read_frames
 
@@ -44,6 +45,7 @@ class ClipDataset(Dataset):
         mirrored: for each label the one that a clip has after a horizontal flip, see mirror.py; None where a flip
             changes no label.
         give_up: wall seconds after which the decoding of a clip is given up.
+        store: decoded clips on disk, see store.py; None decodes each time.
 
     **Shapes:** item {"clip": float32 (3, T, h, w), "label": int, "index": int, "flipped": bool}, or a ``BadClip``
     """
@@ -56,9 +58,10 @@ class ClipDataset(Dataset):
         short_side: int | None = None,
         mirrored: Sequence[int] | None = None,
         give_up: float = GIVE_UP,
+        store: ClipStore | None = None,
     ):
         self.clips, self.sampler, self.transform, self.short_side = clips, sampler, transform, short_side
-        self.mirrored, self.give_up = mirrored, give_up
+        self.mirrored, self.give_up, self.store = mirrored, give_up, store
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -69,7 +72,8 @@ class ClipDataset(Dataset):
         # Two streams: drawing one frame more or less must not change the augmentation.
         generator = torch.Generator().manual_seed(seed + 1) if self.transform.train else None
         try:
-            frames = _frames(clip, self.sampler, self.short_side, generator, self.give_up)
+            read = _frames if self.store is None else self.store.frames
+            frames = read(clip, self.sampler, self.short_side, generator, self.give_up)
         except VideoError as error:
             return BadClip(clip.name, clip.path, error.reason)
         tensor, flipped = self.transform.draw(frames, seed)

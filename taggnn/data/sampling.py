@@ -203,6 +203,12 @@ def training(name: str, frames: int, jitter: float, scale: Sequence[float], **op
     return build(name, frames, **asked, **options)
 
 
+def draws(sampler: Sampler, generator: torch.Generator | None) -> bool:
+    """Whether a sampler's choice depends on the generator: ``Uniform`` without jitter and crops is the same in training."""
+    fixed = isinstance(sampler, Uniform) and not sampler.jitter and tuple(sampler.scale) == (1, 1)
+    return generator is not None and not fixed
+
+
 def _piece(n: int, sampler: Uniform | RandomInSegment, generator: torch.Generator | None) -> tuple[int, int]:
     """First frame and length of the piece of a clip to look at."""
     low, high = sampler.scale

@@ -34,21 +34,36 @@ def write_shard(path: Path, tensors: Mapping[str, Tensor], note: Mapping[str, An
     write_bytes(path, safetensors.torch.save(tensors, {_NOTE: json.dumps(note or {}, sort_keys=True)}))
 
 
-def read_shard(path: Path) -> dict[str, Tensor]:
-    """All tensors of a shard, by name.
+def opened(path: Path) -> Any:
+    """A shard as safetensors opens it, nothing of it read but its header.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: it is damaged, or no safetensors file.
     """
-    with _opened(path) as file:
+    if not path.is_file():
+        raise FileNotFoundError(f"shard {path}: no such file")
+    try:
+        return safe_open(path, framework="pt")
+    except SafetensorError as error:
+        raise ValueError(f"shard {path}: damaged, or no safetensors file ({error})") from None
+
+
+def note_of(file: Any) -> dict[str, Any]:
+    """The note of an open shard."""
+    return json.loads((file.metadata() or {}).get(_NOTE, "{}"))
+
+
+def read_shard(path: Path) -> dict[str, Tensor]:
+    """All tensors of a shard, by name; raises as ``opened`` does."""
+    with opened(path) as file:
         return {key: file.get_tensor(key) for key in sorted(file.keys())}
 
 
 def read_note(path: Path) -> dict[str, Any]:
-    """The note of a shard; raises as ``read_shard`` does."""
-    with _opened(path) as file:
-        return json.loads((file.metadata() or {}).get(_NOTE, "{}"))
+    """The note of a shard; raises as ``opened`` does."""
+    with opened(path) as file:
+        return note_of(file)
 
 
 def checksum(path: Path) -> str:
@@ -137,7 +152,7 @@ class Shards:
     def _file(self, name: str) -> Any:
         if name not in self._files:
             self.verify(name)
-            self._files[name] = _opened(self.folder / name)
+            self._files[name] = opened(self.folder / name)
         return self._files[name]
 
 
@@ -180,12 +195,3 @@ def _readable(value: Any, depth: int) -> str:
         return "{\n" + ",\n".join(inner + part for part in parts) + "\n" + " " * depth + "}"
     parts = [_readable(one, depth + 2) for one in value]
     return "[\n" + ",\n".join(inner + part for part in parts) + "\n" + " " * depth + "]"
-
-
-def _opened(path: Path) -> Any:
-    if not path.is_file():
-        raise FileNotFoundError(f"shard {path}: no such file")
-    try:
-        return safe_open(path, framework="pt")
-    except SafetensorError as error:
-        raise ValueError(f"shard {path}: damaged, or no safetensors file ({error})") from None
