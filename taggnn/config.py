@@ -58,6 +58,7 @@ _OWN_TRAINER = {
 _LIMITS = {
     "seed": (0, 2**32 - 1),
     "threads": (1, math.inf),
+    "preview": (1, 64),
     "tag.dim": (1, math.inf),
     "tag.encoder_layers": (0, math.inf),
     "tag.encoder_heads": (1, math.inf),
@@ -130,6 +131,12 @@ def parser(program: str = "taggnn.train", description: str = _TRAINS) -> Parser:
         help="name of the run's folder below runs; null: that of the configuration",
     )
     add("--runs", type=str, default="runs", help="folder of the run folders")
+    add(
+        "--preview",
+        type=int | None,
+        default=None,
+        help="draw so many training clips as the model is fed them, print the picture's path and stop",
+    )
     add("--precision", type=str, default="32-true", help="32-true, bf16-mixed or 16-mixed; auto: bf16-mixed on a GPU")
     add("--threads", type=int | None, default=None, help="CPU threads of PyTorch; null: its own choice")
     add("--monitor", type=Literal["val/top1", "val/mca", "val/loss"], default="val/top1", help="picks the best epoch")

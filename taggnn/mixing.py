@@ -35,6 +35,13 @@ class Mixing:
     def __bool__(self) -> bool:
         return bool((self.mixup or self.cutmix) and self.prob)
 
+    def describe(self) -> str:
+        """One phrase for people: ``MixUp (alpha 0.8) or CutMix (alpha 1, chosen with 0.5)``."""
+        parts = [f"MixUp (alpha {self.mixup:g})"] if self.mixup else []
+        if self.cutmix:
+            parts.append(f"CutMix (alpha {self.cutmix:g}" + (f", chosen with {self.switch:g})" if parts else ")"))
+        return " or ".join(parts) + (f" with probability {self.prob:g}" if self.prob < 1 else "")
+
     def __call__(self, clip: Tensor, labels: Tensor, classes: int, places: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Mixes a batch by one of the two methods, or leaves it alone.
 

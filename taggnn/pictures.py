@@ -171,7 +171,7 @@ def _class_axes(axes: Axes, classes: Sequence[str]) -> None:
         axes.set_xticks(range(0, number, step))
         axes.set_yticks(range(0, number, step))
         return
-    names = [" ".join(name.split()) if _drawable(name) else f"class {label}" for label, name in enumerate(classes)]
+    names = [" ".join(name.split()) if drawable(name) else f"class {label}" for label, name in enumerate(classes)]
     places = range(number)
     longest = max(map(len, names))
     if longest <= 18 and number <= NUMBERS_UP_TO:
@@ -241,14 +241,15 @@ def _plain(axes: Axes, theme: Theme) -> None:
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     # Only for the time of drawing, so that a program that also uses matplotlib keeps its own fonts.
-    with matplotlib.rc_context({"font.family": list(_families()), "hatch.linewidth": 0.6}):
+    with matplotlib.rc_context({"font.family": list(families()), "hatch.linewidth": 0.6}):
         # The software's version in the file would make equal pictures differ between machines.
         figure.savefig(buffer, format="png", bbox_inches="tight", pad_inches=0.08, metadata={"Software": None})
     return buffer.getvalue()
 
 
 @cache
-def _families() -> tuple[str, ...]:
+def families() -> tuple[str, ...]:
+    """Fonts to draw with: matplotlib's own, and those with Chinese, Japanese and Korean letters that are installed."""
     installed = set(font_manager.get_font_names())
     return ("DejaVu Sans", *(name for name in CJK_FONTS if name in installed))
 
@@ -256,13 +257,14 @@ def _families() -> tuple[str, ...]:
 @cache
 def _letters() -> frozenset[int]:
     found: set[int] = set()
-    for family in _families():
+    for family in families():
         font = font_manager.get_font(font_manager.findfont(family))
         found.update(font.get_charmap())
     return frozenset(found)
 
 
-def _drawable(name: str) -> bool:
+def drawable(name: str) -> bool:
+    """Whether the fonts at hand have every letter of a name."""
     return all(ord(letter) in _letters() for letter in " ".join(name.split()))
 
 

@@ -22,10 +22,11 @@ from taggnn.atomic import write_text
 from taggnn.data.datamodule import ClipData
 from taggnn.history import History
 from taggnn.predictions import read_skipped, write_predictions, write_skipped
+from taggnn.preview import write_preview
 from taggnn.report import read_results, write_report, write_results
 from taggnn.run_folder import new_folder
 from taggnn.scoring import score
-from taggnn.task import RecognitionTask
+from taggnn.task import Optimisation, RecognitionTask
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -33,6 +34,10 @@ def main(arguments: Sequence[str]) -> None:
     if settings.threads:
         torch.set_num_threads(settings.threads)
     data = data_of(settings)
+    if settings.preview:
+        place = Path(settings.runs) / (settings.recipe or "run") / "preview.png"
+        print(f"preview   {write_preview(place, data, settings.preview, _mixing_notes(settings))}")
+        return
     # Every model is built once before any of them is trained: a wrong option of the last one is told now.
     heads = list(dict.fromkeys((settings.head, *settings.compare)))
     # Likewise a device that is not there, a precision that it has not, or an implementation that it cannot compute.
@@ -79,6 +84,12 @@ def _settings(arguments: Sequence[str]) -> tuple[Namespace, Path | None]:
         what = "no config.yaml in it" if folder.is_dir() else "no such folder"
         raise FileNotFoundError(f"--resume {folder}: {what}; give the folder that the run printed as 'run'")
     return config.parser().parse_path(str(folder / "config.yaml")), folder
+
+
+def _mixing_notes(settings: Namespace) -> list[str]:
+    """What training does to a batch behind what a preview shows."""
+    mixing = Optimisation(**settings.optim.as_dict()).mixing
+    return [f"not shown: {mixing.describe()}, on whole batches"] if mixing else []
 
 
 def _finished(folder: Path) -> dict[str, Any] | None:

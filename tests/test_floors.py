@@ -22,7 +22,7 @@ FLOORS = [
     # report is a program too, but train and evaluate write reports by its functions.
     [
         *("arguments", "environment", "run_folder", "terminal"),
-        *("metrics", "pictures", "page", "bars", "check_page", "predictions", "history", "report"),
+        *("metrics", "pictures", "preview", "page", "bars", "check_page", "predictions", "history", "report"),
         *("model", "mixing", "task", "checkpoint", "scoring", "config", "extraction"),
     ],
     ["train", "evaluate", "predict", "check", "extract"],

@@ -73,7 +73,7 @@ def test_a_cut_is_decoded_from_its_key_frame_on(long):
         keys = [number for number, frame in enumerate(container.decode(video=0)) if frame.key_frame]
     # Frames 25 to 29 are wanted.
     before = max(number for number in keys if number <= 25)
-    assert 0 < before
+    assert before > 0
     assert loading.decode(depth) == 30 - before
 
 
