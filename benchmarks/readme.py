@@ -3,7 +3,7 @@
     python benchmarks/readme.py            # rewrites the text between the marker lines
     python benchmarks/readme.py --check    # changes nothing; exit code 1 where README is out of date
 
-The results are the JSON files in benchmarks/results that latency.py and scaling.py wrote.
+The results are the JSON files in benchmarks/results that latency.py, scaling.py and throughput.py wrote.
 """
 
 import sys
@@ -74,13 +74,15 @@ def collected(folder: Path) -> dict[str, list[tuple[Path, Results]]]:
     """The results of a folder by kind, CPU first.
 
     Raises:
-        ValueError: a file is no result of this version, or there is none.
+        ValueError: a file is no result of this version, or of an interrupted measurement, or there is none.
     """
-    found: dict[str, list[tuple[Path, Results]]] = {"latency": [], "head": [], "scaling": []}
+    found: dict[str, list[tuple[Path, Results]]] = {"latency": [], "head": [], "scaling": [], "throughput": []}
     for path in sorted(folder.glob("*.json"), key=lambda path: (not path.name.startswith("cpu"), path.stem)):
         results = program.read(path)
         if results.get("kind") not in found:
             raise ValueError(f"{path} has kind {results.get('kind')!r}, possible: {', '.join(found)}")
+        if not results.get("complete", True):
+            raise ValueError(f"{path} was interrupted: measure again by {results['machine']['command']}")
         found[results["kind"]].append((path, results))
     if not any(found.values()):
         raise ValueError(f"no results in {folder}: run python benchmarks/latency.py first")
@@ -89,7 +91,12 @@ def collected(folder: Path) -> dict[str, list[tuple[Path, Results]]]:
 
 def section(found: dict[str, list[tuple[Path, Results]]], results: Path, readme: Path) -> str:
     """The whole text between the markers."""
-    makers: dict[str, Callable[[Results], list[str]]] = {"latency": latency, "head": whole_head, "scaling": scaling}
+    makers: dict[str, Callable[[Results], list[str]]] = {
+        "latency": latency,
+        "head": whole_head,
+        "scaling": scaling,
+        "throughput": throughput,
+    }
     parts = ["*Written by `python benchmarks/readme.py` from the JSON files in `benchmarks/results`.*"]
     machines: list[str] = []
     for kind, files in found.items():
@@ -211,6 +218,37 @@ def scaling(result: Results) -> list[str]:
     ]
 
 
+def throughput(result: Results) -> list[str]:
+    """Clips a second of each part of training, and where the bottleneck is."""
+    settings = result["settings"]
+    size = "x".join(map(str, settings["size"]))
+    shown = {
+        "training step": "whole step, clips in memory",
+        "training": f"training with the loader, {settings['workers']} worker{'s' if settings['workers'] != 1 else ''}",
+    }
+    table = [
+        [
+            shown.get(row["part"], row["part"]),
+            layout.digits(row["clips_per_s"]),
+            f"{layout.digits(row['median_ms'])} ({layout.digits(row['q20_ms'])} to {layout.digits(row['q80_ms'])})",
+            _percent(row["of_step"]),
+            layout.times(row["of_decode"]),
+        ]
+        for row in result["rows"]
+    ]
+    return [
+        f"**Where the time of training goes: `{settings['data']}` on {_where(result)}**, recipe `{settings['recipe']}`, backbone "
+        f"`{settings['backbone']}`: medians over {settings['rounds']} passes through {settings['clips']} clips, "
+        f"{settings['frames']} frames of {size} each, batches of {settings['batch']}, files in the cache, PyAV {settings['av']}. "
+        "*Bare decode* is PyAV alone on one thread up to the last frame needed; *reading* gives the same frames, scaled; "
+        "backbone and head are timed forward and backward.",
+        layout.markdown(
+            ["part", "clips/s", "ms a clip (20 to 80 %)", "of a training step", "times the bare decode"], table
+        ),
+        result["bottleneck"],
+    ]
+
+
 def support() -> list[str]:
     """Which implementation computes which convolution, asked of each of them, and why not where not.
 
@@ -266,6 +304,8 @@ def _where(result: Results) -> str:
 
 
 def _alt(kind: str, result: Results) -> str:
+    if kind == "throughput":
+        return f"Milliseconds a clip of each part of training on {_where(result)}, {result['settings']['data']}"
     what = "Time against nodes of the batch" if kind == "latency" else "Time against size"
     return f"{what}, logarithmic, on {_where(result)}"
 

@@ -10,6 +10,7 @@ import program
 import pytest
 import readme
 import scaling
+import throughput
 
 from taggnn import convs, kernels
 
@@ -18,17 +19,20 @@ TEXT = f"before\n\n{readme.BEGIN}\nold\n{readme.END}\n\nafter\n"
 
 
 @pytest.fixture(scope="module")
-def results(bench, tmp_path_factory):
-    """A folder of small results of both programs."""
+def results(bench, tiny, tmp_path_factory):
+    """A folder of small results of all programs."""
     folder = tmp_path_factory.mktemp("repository") / "results"
     common = ("--iters", 1, "--threads", 1, "--backward")
-    tiny = ("--grids", "B1-T2-2x3-C8-A2", "--convs", "gat", "gcn")
+    small = ("--grids", "B1-T2-2x3-C8-A2", "--convs", "gat", "gcn")
     for module, words, name in (
-        (latency, tiny, "cpu-float32"),
+        (latency, small, "cpu-float32"),
         (scaling, ("--places", 1, 4, 9, "--sweeps", "places", "--convs", "gcn"), "cpu-float32-scaling"),
     ):
         ended = bench(module, *words, *common, "--out", folder / f"{name}.json")
         assert ended.code == 0, ended.err
+    words = ("--config", tiny, "--clips", 4, "--rounds", 1, "--loader-workers", 0)
+    ended = bench(throughput, *words, "--out", folder / "cpu-throughput-tiny.json")
+    assert ended.code == 0, ended.err
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(head.PRESETS, "haa500", head.Preset(2, 16, 5))
         patch.setattr(head, "CHANNELS", 16)
@@ -75,6 +79,7 @@ def test_a_changed_result_is_out_of_date(bench, page, results, tmp_path):
     program.write(tmp_path / "cpu-float32.json", changed)
     (tmp_path / "cpu-float32.png").unlink()
     (tmp_path / "cpu-float32-scaling.png").unlink()
+    (tmp_path / "cpu-throughput-tiny.png").unlink()
     ended = run(bench, page, tmp_path, "--check")
     assert ended.code == 1
     assert "is out of date: run python benchmarks/readme.py" in ended.err
@@ -99,7 +104,17 @@ def test_every_number_is_one_of_the_results(page, results):
     for stage in ("head", "graph"):
         pair = [stages[stage, "ours", which]["faster_than_authors"] for which in ("forward", "forward+backward")]
         assert " / ".join(map(readme.layout.times, pair)) in cells
-    for kind in ("latency", "scaling", "head"):
+    result = found["throughput"][0][1]
+    step = next(row for row in result["rows"] if row["part"] == "training step")
+    cells = next(line for line in text.splitlines() if line.startswith("| whole step, clips in memory |"))
+    assert f"| {readme.layout.digits(step['clips_per_s'])} | {readme.layout.digits(step['median_ms'])} (" in cells
+    assert "| 100% |" in cells
+    reading = next(row for row in result["rows"] if row["part"] == "reading")
+    cells = next(line for line in text.splitlines() if line.startswith("| reading |"))
+    assert f"| {readme.layout.times(reading['of_decode'])} |" in cells
+    assert result["bottleneck"] in text
+    assert "| training with the loader, 0 workers |" in text
+    for kind in ("latency", "scaling", "head", "throughput"):
         assert f"`{found[kind][0][1]['machine']['command']}`" in text
     assert "](results/cpu-float32.png)" in text
     assert "](results/cpu-float32-scaling.png)" in text
@@ -113,6 +128,15 @@ def test_what_has_no_row_is_said(page, results):
     text = readme.section(found, results, page)
     assert "No row: `gatv2` by `dense` on G3 (more memory than there was)." in text
     assert "No row: `gatv2` by `dense` from 1600 places on (9 s)." in text
+
+
+def test_an_interrupted_measurement_is_refused(bench, page, results, tmp_path):
+    result = program.read(results / "cpu-throughput-tiny.json")
+    result.pop("schema")
+    program.write(tmp_path / "cpu-throughput-tiny.json", result | {"complete": False})
+    ended = run(bench, page, tmp_path)
+    assert ended.code == 2
+    assert "was interrupted: measure again by python benchmarks/throughput.py --config tiny.yaml" in ended.err
 
 
 def test_a_gpu_that_was_not_used_is_said(page, results):
