@@ -4,12 +4,15 @@ Axes: K classes.
 """
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
 
 from taggnn.page import escape, number
 
 WIDTH, HEIGHT, LEFT, TOP = 980, 240, 46, 16
+# Bars of a histogram, at most.
+BINS = 40
 # Names below the bars; a larger number of classes has no room for them.
 NAMES_UP_TO = 40
 # From this ratio of the largest to the smallest on a plain axis hides the small ones.
@@ -19,7 +22,7 @@ HEAD_ABOVE, TAIL_BELOW = 100, 20
 
 
 def skyline(classes: Sequence[tuple[str, int, int]]) -> str:
-    """Draws the clips of each class, largest first: what is listed in grey, what is kept of it in front.
+    """Draws the clips of each class, largest first: what is listed, and what is kept of it in front.
 
     Args:
         classes: (name, kept, listed) of each class.
@@ -82,17 +85,16 @@ def histogram(values: Sequence[float], unit: str, mark: float | None = None, mar
     """
     if not values:
         return ""
-    low, high = min(values), max(values)
-    ratio = low > 0 and high >= LOG_FROM * low
-    edges = _edges(low, high, ratio)
+    whole = all(float(value).is_integer() for value in values)
+    edges = _edges(min(values), max(values), whole)
     counts = [0] * (len(edges) - 1)
     for value in values:
-        counts[_bin(value, edges, ratio)] += 1
+        counts[_bin(value, edges)] += 1
     most, base, step = max(counts), TOP + HEIGHT * 0.7, (WIDTH - LEFT) / len(counts)
     height = _plain_height(most, 0.7 * HEIGHT)
     parts = [*_grid(height, _ticks(most, False), base)]
     for place, (count, (begin, end)) in enumerate(zip(counts, pairwise(edges), strict=True)):
-        title = f"<title>{begin:.4g} to {end:.4g} {escape(unit)}: {number(count)}</title>"
+        title = f"<title>{_between(begin, end, whole)} {escape(unit)}: {number(count)}</title>"
         x = LEFT + place * step
         touch = _bar(x, base, step, HEIGHT * 0.7, "touch")
         parts.append(f"<g>{title}{touch}{_bar(x + 1, base, step - 2, height(count), 'front')}</g>")
@@ -100,40 +102,44 @@ def histogram(values: Sequence[float], unit: str, mark: float | None = None, mar
     for place in range(0, len(edges), every):
         x = LEFT + place * step
         anchor = "end" if place == len(edges) - 1 else "middle"
-        parts.append(f'<text x="{x:.1f}" y="{base + 15}" text-anchor="{anchor}">{edges[place]:.3g}</text>')
+        parts.append(f'<text x="{x:.1f}" y="{base + 15}" text-anchor="{anchor}">{_begin(edges[place], whole)}</text>')
     parts.append(f'<text x="{WIDTH}" y="{base + 32}" text-anchor="end">{escape(unit)}</text>')
-    if mark is not None and low <= mark <= high:
-        place = _position(mark, edges, ratio)
+    if mark is not None and edges[0] <= mark <= edges[-1]:
+        at = _bin(mark, edges)
+        place = at + (mark - edges[at]) / (edges[at + 1] - edges[at])
         x = LEFT + place * step
         anchor, shift = ("end", -5) if place > 0.7 * len(counts) else ("start", 5)
-        parts.append(f'<line class="cut" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 6}" y2="{base}"/>')
+        parts.append(f'<line class="cut" x1="{x:.1f}" x2="{x:.1f}" y1="4" y2="{base}"/>')
         parts.append(
-            f'<text class="mark" x="{x + shift:.1f}" y="{TOP + 2}" text-anchor="{anchor}">{escape(marked)}</text>'
+            f'<text class="mark" x="{x + shift:.1f}" y="{TOP - 5}" text-anchor="{anchor}">{escape(marked)}</text>'
         )
     return _svg(parts, base + 38, f"how often each number of {unit} occurs")
 
 
-def _edges(low: float, high: float, ratio: bool) -> list[float]:
-    if low == high:
-        return [low - 0.5, high + 0.5]
-    bins = 40
-    if ratio:
-        return [low * (high / low) ** (n / bins) for n in range(bins + 1)]
-    # Whole numbers must not fall into bins of different widths.
-    width = (high - low) / bins
-    if all(float(value).is_integer() for value in (low, high)):
-        width = max(1, math.ceil((high - low + 1) / bins))
-        return [low - 0.5 + n * width for n in range(math.ceil((high - low + 1) / width) + 1)]
-    return [low + n * width for n in range(bins + 1)]
+def _edges(low: float, high: float, whole: bool) -> list[float]:
+    """Where the bars of a histogram begin and end: whole numbers lie between two edges, never on one."""
+    if whole or low == high:
+        low, high = low - 0.5, high + 0.5
+    if low > 0 and high >= LOG_FROM * low:
+        edges = [low * (high / low) ** (n / BINS) for n in range(BINS + 1)]
+        return sorted({round(edge + 0.5) - 0.5 for edge in edges}) if whole else edges
+    step = max(1, math.ceil((high - low) / BINS)) if whole else (high - low) / BINS
+    return [low + n * step for n in range(math.ceil((high - low) / step - 1e-9) + 1)]
 
 
-def _position(value: float, edges: Sequence[float], ratio: bool) -> float:
-    first, last = (math.log(edge) if ratio else edge for edge in (edges[0], edges[-1]))
-    return ((math.log(value) if ratio else value) - first) / (last - first) * (len(edges) - 1)
+def _begin(edge: float, whole: bool) -> str:
+    return number(round(edge + 0.5)) if whole else f"{edge:.3g}"
 
 
-def _bin(value: float, edges: Sequence[float], ratio: bool) -> int:
-    return min(len(edges) - 2, max(0, int(_position(value, edges, ratio))))
+def _between(begin: float, end: float, whole: bool) -> str:
+    if not whole:
+        return f"{begin:.4g} to {end:.4g}"
+    first, last = round(begin + 0.5), round(end - 0.5)
+    return number(first) if first == last else f"{number(first)} to {number(last)}"
+
+
+def _bin(value: float, edges: Sequence[float]) -> int:
+    return min(len(edges) - 2, max(0, bisect_right(edges, value) - 1))
 
 
 def _plain_height(most: float, full: float = HEIGHT):

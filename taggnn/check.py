@@ -9,6 +9,7 @@ Exit code 0: nothing is wrong. 1: problems were found, or the check was interrup
 import argparse
 import csv
 import io
+import os
 import shlex
 import sys
 import time
@@ -30,15 +31,17 @@ from taggnn.data.datamodule import ClipData, default_workers
 from taggnn.data.facts import Facts, read_known, write_known
 from taggnn.data.findings import KINDS, Audit, audit, cuts_of
 from taggnn.data.scan import scan
+from taggnn.data.splits import SPLITS
 from taggnn.data.table import write_clips
 from taggnn.run_folder import new_folder
 
+PAGE = "check.html"
 OWN = ("depth", "workers", "limit", "out")
 # Seconds between two savings of what is known, so that an interrupted check loses little.
 SAVE_EVERY = 20.0
 # Options that say where clips come from: the cleaned lists stand in for them.
 _SOURCES = (
-    *(f"data.{split}_{kind}" for split in ("train", "val", "test") for kind in ("list", "folder")),
+    *(f"data.{split}_{kind}" for split in SPLITS for kind in ("list", "folder")),
     *("data.dataset", "data.version", "data.annotations", "data.classes", "data.missing"),
     *("data.val_fraction", "data.test_fraction"),
 )
@@ -52,6 +55,8 @@ def main(arguments: Sequence[str]) -> int:
     problems = data.setup_for_check()
     splits = _splits(data)
     place = Path(given.out) if given.out else Path(given.runs) / "check"
+    if given.out:
+        _refuse_lists_of_others(place, splits)
     started = time.perf_counter()
     files = cuts_of(clip for clips in splits.values() for clip in clips)
     facts, known = _scan(files, given, place / "scanned.json", decoder)
@@ -74,7 +79,7 @@ def main(arguments: Sequence[str]) -> int:
         files=[*_said(written), *_TABLES],
         decoder=decoder,
     )
-    write_text(folder / "check.html", check_page(found, facts, about))
+    write_text(folder / PAGE, check_page(found, facts, about))
     _print(found, about, len(files))
     return 1 if found.wrong else 0
 
@@ -125,18 +130,24 @@ def _splits(data: ClipData) -> dict[str, ClipList]:
 
 def _scan(files: Mapping[str, Sequence], given: Namespace, kept: Path, decoder: str) -> tuple[dict[str, Facts], int]:
     """The facts of all files, and how many were known; what is new is kept from time to time."""
-    before = read_known(kept, decoder)
+    stored = read_known(kept, decoder)
+    # A relative path means another file where the command is given in another folder.
+    whole = {path: os.path.abspath(path) for path in files}
+    before = {path: stored[whole[path]] for path in files if whole[path] in stored}
     facts: dict[str, Facts] = {}
     saved, new = time.monotonic(), 0
-    bar = tqdm(total=len(files), desc="files", unit="file", disable=None, smoothing=0.05)
+
+    def save() -> None:
+        write_known(kept, {**stored, **{whole[path]: one for path, one in facts.items()}}, decoder)
+
     try:
-        with bar:
+        with tqdm(total=len(files), desc="files", unit="file", disable=None, smoothing=0.05) as bar:
             for path, one in scan(files, given.depth, given.workers, given.limit, before):
                 facts[path] = one
                 new += one is not before.get(path)
                 bar.update()
                 if time.monotonic() - saved > SAVE_EVERY:
-                    write_known(kept, {**before, **facts}, decoder)
+                    save()
                     saved = time.monotonic()
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
@@ -144,8 +155,19 @@ def _scan(files: Mapping[str, Sequence], given: Namespace, kept: Path, decoder: 
         ) from None
     finally:
         if new:
-            write_known(kept, {**before, **facts}, decoder)
+            save()
     return facts, len(facts) - new
+
+
+def _refuse_lists_of_others(folder: Path, splits: Mapping[str, ClipList]) -> None:
+    """Stops before a list that is being checked, or one that no check wrote, would be written over."""
+    sources = {Path(clips.source).resolve() for clips in splits.values()}
+    for split in SPLITS:
+        path = folder / f"{split}.csv"
+        if path.resolve() in sources or (path.exists() and not (folder / PAGE).exists()):
+            raise ValueError(
+                f"--out {folder}: {path} is not of an earlier check and would be written over; give another folder"
+            )
 
 
 _TABLES = (
@@ -167,9 +189,15 @@ def _write_lists(folder: Path, found: Audit, classes: Sequence[str], root: Path)
     steps = ("label", "name", "split", "listed", "found", "readable", "kept")
     _write_csv(folder / "classes.csv", steps, [[getattr(row, step) for step in steps] for row in found.coverage])
     write_text(folder / "classes.txt", "".join(f"{name}\n" for name in classes))
-    return {
-        split: write_clips(folder / f"{split}.csv", clips, root) for split, clips in found.kept.items() if len(clips)
-    }
+    written = {}
+    for split in SPLITS:
+        path = folder / f"{split}.csv"
+        if len(found.kept.get(split, ())):
+            written[split] = write_clips(path, found.kept[split], root)
+        else:
+            # Of an earlier check into this folder.
+            path.unlink(missing_ok=True)
+    return written
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence]) -> None:
@@ -180,10 +208,10 @@ def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence]) -> N
     write_text(path, text.getvalue())
 
 
-def _command(arguments: Sequence[str], folder: Path, written: Mapping[str, Path], given: Namespace) -> str:
+def _command(arguments: Sequence[str], folder: Path, written: Mapping[str, Path], given: Namespace) -> list[str]:
     """The training that the user would have run, on the cleaned lists; empty without training clips."""
     if "train" not in written:
-        return ""
+        return []
     dropped = {*OWN, *_SOURCES, "print_config"}
     words, rest = iter(arguments), []
     for word in words:
@@ -195,8 +223,7 @@ def _command(arguments: Sequence[str], folder: Path, written: Mapping[str, Path]
             rest.append(word)
     lists = [f"--data.{split}_list={path}" for split, path in written.items()]
     published = [f"--data.{key}=null" for key in ("dataset", "version", "annotations") if given.data[key] is not None]
-    command = ["python", "-m", "taggnn.train", *rest, *published, *lists, f"--data.classes={folder / 'classes.txt'}"]
-    return shlex.join(command)
+    return ["python", "-m", "taggnn.train", *rest, *published, *lists, f"--data.classes={folder / 'classes.txt'}"]
 
 
 def _said(written: Mapping[str, Path]) -> list[tuple[str, str]]:
@@ -221,23 +248,23 @@ def _print(found: Audit, about: About, files: int) -> None:
             f"{'problem' if about_kind.wrong else 'remark':9} {tally[kind]:,} {kind} ({done}): {_example(found, kind)}"
         )
     if tally["two splits"]:
-        print(
-            f"leak      {tally['two splits']:,} clips are in two splits: figures measured on these lists are too good"
-        )
+        print(f"leak      clips in two splits: {tally['two splits']:,}; figures measured on these lists are too good")
     counts = balance(found)
     if counts is not None:
         print(
             f"balance   {counts['smallest']:,} to {counts['largest']:,} training clips a class; {counts['head']} classes of more "
             f"than 100, {counts['medium']} between, {counts['tail']} of fewer than 20"
         )
-    if empty := untrained(found):
-        more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
-        print(f"untrained {len(empty)} classes without a training clip: {', '.join(empty[:5])}{more}")
+    for empty, why in zip(untrained(found), ("all missing or left out", "none in the train list"), strict=True):
+        if empty:
+            more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
+            classes = "1 class" if len(empty) == 1 else f"{len(empty)} classes"
+            print(f"untrained {classes} without a training clip ({why}): {'; '.join(empty[:5])}{more}")
     listed, kept = totals(found)
-    verdict = "nothing is wrong" if not found.wrong else f"{found.wrong:,} problems"
+    verdict = "nothing is wrong" if not found.wrong else f"{found.wrong:,} problem{'s' * (found.wrong > 1)}"
     print(f"result    {verdict}; {kept:,} of {listed:,} clips kept")
-    print(f"page      {Path(about.folder) / 'check.html'}")
-    print(f"train     {about.command or 'nothing is left to train on'}")
+    print(f"page      {Path(about.folder) / PAGE}")
+    print(f"train     {shlex.join(about.command) or 'nothing is left to train on'}")
 
 
 def _example(found: Audit, kind: str) -> str:

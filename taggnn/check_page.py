@@ -1,5 +1,6 @@
 """The page of a check: what was found, what is kept, what to do next. One file that needs no network, light and dark."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ class About:
         seconds: how long the scan took.
         known: files whose facts came from an earlier scan.
         notes: choices that were made in reading the lists.
-        command: what trains on the cleaned lists; empty where nothing is left to train on.
+        command: the words of what trains on the cleaned lists; empty where nothing is left to train on.
         folder: where page and lists lie.
         files: names of the files beside the page, with what they are.
         decoder: PyAV's version.
@@ -42,7 +43,7 @@ class About:
     seconds: float
     known: int
     notes: Sequence[str]
-    command: str
+    command: Sequence[str]
     folder: str
     files: Sequence[tuple[str, str]]
     decoder: str
@@ -52,7 +53,11 @@ def check_page(audit: Audit, facts: Mapping[str, Facts], about: About) -> str:
     """Builds the whole document."""
     listed, kept = totals(audit)
     wrong = audit.wrong
-    verdict = "Nothing was found wrong." if not wrong else f"{page.number(wrong)} problems were found."
+    verdict = (
+        "Nothing was found wrong."
+        if not wrong
+        else f"{page.number(wrong)} problem{' was' if wrong == 1 else 's were'} found."
+    )
     return page.page(
         f"Check of {about.root}",
         "taggnn data check",
@@ -76,12 +81,18 @@ def totals(audit: Audit) -> tuple[int, int]:
     return sum(row.listed for row in audit.coverage), sum(row.kept for row in audit.coverage)
 
 
-def untrained(audit: Audit) -> list[str]:
-    """Names of the classes that val or test keep clips of and train keeps none; empty without a train split."""
-    train = {row.label: row.kept for row in audit.coverage if row.split == "train"}
-    asked = {row.label: row.name for row in audit.coverage if row.split != "train" and row.listed}
-    listed = {row.label: row.name for row in audit.coverage if row.split == "train" and row.listed}
-    return [name for label, name in sorted({**asked, **listed}.items()) if train.get(label, 1) == 0]
+def untrained(audit: Audit) -> tuple[list[str], list[str]]:
+    """Classes of the lists that train keeps no clip of: those whose clips were lost, and those that train does not list.
+
+    Both are empty without a train split.
+    """
+    train = {row.label: row for row in audit.coverage if row.split == "train"}
+    listed = dict(sorted((row.label, row.name) for row in audit.coverage if row.listed))
+    empty = [label for label in listed if label in train and not train[label].kept]
+    return (
+        [listed[label] for label in empty if train[label].listed],
+        [listed[label] for label in empty if not train[label].listed],
+    )
 
 
 def balance(audit: Audit) -> dict[str, int] | None:
@@ -105,7 +116,8 @@ def _summary(audit: Audit, facts: Mapping[str, Facts], about: About) -> str:
     tally = Counter(finding.kind for finding in audit.findings)
     remarks = len(audit.findings) - audit.wrong
     opened = sum(not one.kind for one in facts.values())
-    leaks, empty = tally["two splits"], untrained(audit)
+    leaks, (lost_classes, unlisted) = tally["two splits"], untrained(audit)
+    empty = len(lost_classes) + len(unlisted)
     lost = f"{page.number(listed - kept)} left out" if kept < listed else "none left out"
     per_split = ", ".join(f"{split} {page.number(len(clips))}" for split, clips in audit.kept.items())
     tiles = [
@@ -116,23 +128,30 @@ def _summary(audit: Audit, facts: Mapping[str, Facts], about: About) -> str:
         page.tile(
             page.number(len(next(iter(about.splits.values())).classes)),
             "Classes",
-            f"{len(empty)} without a training clip" if empty else per_split,
+            f"{empty} without a training clip" if empty else per_split,
         ),
     ]
     notes = []
     if leaks:
         notes.append(
-            f"<strong>Leak: {page.number(leaks)} clips are in two splits.</strong> Figures measured on these lists are too "
+            f"<strong>Leak, clips in two splits: {page.number(leaks)}.</strong> Figures measured on these lists are too "
             "good. The cleaned lists keep each of them once: in test before val, in val before train."
         )
-    if empty:
-        names = ", ".join(empty[:SHORT_LIST]) + (
-            f" and {len(empty) - SHORT_LIST} more" if len(empty) > SHORT_LIST else ""
-        )
+    if unlisted:
         notes.append(
-            f"<strong>Classes without a training clip: {page.escape(names)}.</strong> No model can learn them."
+            f"<strong>Classes that the train list has no clip of: {_named(unlisted)}.</strong> No model can learn them."
+        )
+    if lost_classes:
+        notes.append(
+            f"<strong>Classes whose training clips are all missing or left out: {_named(lost_classes)}.</strong> No model can "
+            "learn them from what is there."
         )
     return page.section("At a glance", page.tiles(tiles), *(f'<p class="note">{note}</p>' for note in notes))
+
+
+def _named(classes: Sequence[str]) -> str:
+    more = f" and {len(classes) - SHORT_LIST} more" if len(classes) > SHORT_LIST else ""
+    return page.escape("; ".join(classes[:SHORT_LIST]) + more)
 
 
 def _next(audit: Audit, about: About) -> str:
@@ -142,7 +161,7 @@ def _next(audit: Audit, about: About) -> str:
         body = [f"<p>{train}</p>"]
     else:
         what = "The lists are clean; this trains on them" if kept == listed else "Trains on what is sound"
-        body = [f"<p>{what}, from the folder in which the check ran:</p>", page.code(about.command)]
+        body = [f"<p>{what}, from the folder in which the check ran:</p>", page.code(_lines(about.command))]
     doubtful = Counter(finding.kind for finding in audit.findings)
     advice = []
     if doubtful["missing"]:
@@ -162,6 +181,11 @@ def _next(audit: Audit, about: About) -> str:
     rows = [("", [page.cell(name), page.cell(what, "t")]) for name, what in about.files]
     body.append(page.details("Files beside this page", page.table([("File", ""), ("What it is", "t")], rows)))
     return page.section("What to do next", *body)
+
+
+def _lines(command: Sequence[str]) -> str:
+    """A command with each option on a line of its own, as a shell takes it."""
+    return "".join((" \\\n    " if word.startswith("--") else " ") + shlex.quote(word) for word in command).strip()
 
 
 def _problems(findings: Sequence[Finding]) -> str:
@@ -230,14 +254,15 @@ def _classes(audit: Audit) -> str:
     facts = ""
     if parts is not None:
         ratio = parts["largest"] / parts["smallest"]
+        times = f"{ratio:.1f}" if ratio < 10 else page.number(round(ratio))
         facts = page.facts(
             [
                 ("largest class", f"{page.number(parts['largest'])} training clips"),
-                ("smallest class", f"{page.number(parts['smallest'])} training clips, {ratio:.1f} times fewer"),
-                (f"head, > {bars.HEAD_ABOVE}", f"{parts['head']} classes"),
-                ("medium", f"{parts['medium']} classes"),
-                (f"tail, < {bars.TAIL_BELOW}", f"{parts['tail']} classes"),
-                ("none", f"{len(untrained(audit))} classes without a training clip"),
+                ("smallest class", f"{page.number(parts['smallest'])} training clips, {times} times fewer"),
+                (f"classes > {bars.HEAD_ABOVE}", f"{parts['head']} (head)"),
+                ("classes between", f"{parts['medium']} (medium)"),
+                (f"classes < {bars.TAIL_BELOW}", f"{parts['tail']} (tail)"),
+                ("classes of none", sum(map(len, untrained(audit)))),
             ]
         )
     rows = []
@@ -257,7 +282,10 @@ def _classes(audit: Audit) -> str:
         f"All {len(of)} classes", f"<p>{more}classes.csv has every step.</p>" + page.table(header, rows, tall=True),
         opened=len(of) <= 2 * SHORT_LIST,
     )  # fmt: skip
-    lead = f"Clips of {main}: the bar is what is kept, grey is what was listed beyond it."
+    lead = (
+        f'Clips of {main}: <span class="swatch" style="background:var(--right)"></span> kept, '
+        '<span class="swatch lost"></span> listed and left out.'
+    )
     return page.section("Classes", bars.skyline(counts), facts, table, lead=lead)
 
 
@@ -334,7 +362,8 @@ _STYLE = """
 .bars text { font-size: 11px; fill: var(--muted); }
 .bars .mark { fill: var(--ink); }
 .bars .front { fill: var(--right); }
-.bars .back { fill: var(--line); }
+.bars .back { fill: var(--wrong); opacity: .6; }
+.lost { background: var(--wrong); opacity: .6; }
 .bars .none { fill: var(--wrong); }
 .bars .touch { fill: transparent; }
 .bars g:hover .front { fill: var(--third); }

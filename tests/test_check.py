@@ -230,7 +230,7 @@ def test_the_page_is_whole_in_itself(checked):
     assert not re.findall(r"(?:src|href|url\()\s*=?\s*[\"']?(?:https?:)?//", page)
     assert len(page) < 1e5
     assert "<svg" in page
-    assert "Leak: 2 clips are in two splits" in page
+    assert "Leak, clips in two splits: 2" in page
 
 
 def test_what_is_known_is_not_read_again(checked, root, program, tmp_path):
@@ -280,6 +280,33 @@ def test_a_file_that_ends_its_reader_is_named(root, program, tmp_path, monkeypat
     rows = {row["name"]: row for row in read(tmp_path / "out" / "problems.csv") if row["kind"] == "unreadable"}
     assert rows["run/val1.mp4"]["what"] == "the reader crashed at it (exit code 9)"
     assert set(rows) == EXPECTED["unreadable"] | {"run/val1.mp4"}
+
+
+def test_no_list_of_the_user_is_written_over(checked, root, program, tmp_path):
+    before = (root / "train.csv").read_text()
+    ended = program(check, *words(root, root))
+    assert ended.code == 2
+    assert "would be written over" in ended.err
+    assert (root / "train.csv").read_text() == before
+    (tmp_path / "test.csv").write_text("mine")
+    ended = program(check, *words(root, tmp_path))
+    assert ended.code == 2
+    assert (tmp_path / "test.csv").read_text() == "mine"
+    lists = [f"--data.{split}_list={checked[0] / split}.csv" for split in LISTS]
+    assert program(check, "--data.root", root, *lists, "--out", checked[0]).code == 2
+
+
+def test_a_second_check_into_a_folder_leaves_no_list_of_the_first(root, program, tmp_path):
+    program(check, *words(root, tmp_path))
+    assert (tmp_path / "train.csv").exists()
+    same = [f"--data.{split}_list={root / 'val.csv'}" for split in LISTS]
+    ended = program(check, "--data.root", root, *same, "--out", tmp_path)
+    # Every clip is in val as well.
+    assert "nothing is left to train on" in ended.out
+    assert not (tmp_path / "train.csv").exists()
+    assert {row["name"] for row in read(tmp_path / "val.csv")} == {
+        row[0] if len(row) < 6 else row[5] for row in LISTS["val"]
+    }
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import math
 import os
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from taggnn.atomic import write_text
@@ -127,7 +127,7 @@ def write_known(path: Path, known: Mapping[str, Facts], decoder: str) -> None:
     Raises:
         OSError: as ``atomic.replacing``.
     """
-    files = {name: asdict(facts) for name, facts in known.items() if not facts.kind}
+    files = {name: vars(facts) for name, facts in known.items() if not facts.kind}
     write_text(path, json.dumps({"form": FORM, "decoder": decoder, "files": files}))
 
 

@@ -55,7 +55,7 @@ KINDS = {
     "unreadable": Kind("Unreadable files", "They cannot be decoded as far as the clip needs; each with its reason."),
     "zero-frame": Kind("Videos without a picture", "Their headers can be read, and no picture follows."),
     "cut outside": Kind("Cuts outside the video", "No picture lies between start and stop."),
-    "malformed": Kind("Rows that cannot be understood", "Left out by their line."),
+    "malformed": Kind("Rows that cannot be understood", "A column is empty, or says something that is not possible."),
     "repeated": Kind("Rows listed twice", "The first one stays."),
     "duplicate": Kind(
         "The same video more than once",

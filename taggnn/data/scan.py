@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from taggnn.data.facts import Facts, examine, still_holds
@@ -103,7 +102,7 @@ def serve(look: Callable[..., Facts] = examine) -> None:
             facts = look(job["path"], job["cuts"], job["depth"])
         except Exception as error:
             facts = Facts("unreadable", f"reading it failed ({type(error).__name__}: {error})", depth=job["depth"])
-        print(json.dumps(asdict(facts)), file=answers, flush=True)
+        print(json.dumps(vars(facts)), file=answers, flush=True)
 
 
 class _Reader:
