@@ -96,6 +96,13 @@ class BackboneChoice:
         frozen: only the head is trained: the backbone stays in evaluation mode and gets no gradients (default false).
         frozen_bn: BatchNorm keeps its stored statistics, also in training (default false).
         bn_momentum: momentum of every BatchNorm; none (default) keeps the backbone's own.
+        freeze_stages: the first so many stages of the backbone, or some by name, are not trained (default 0).
+        layer_decay: factor by which learning rates fall from stage to stage towards the clip, such as 0.75; none (default) for
+            one rate.
+        checkpointing: stages are computed again in the backward pass instead of kept: less memory, more time, the same
+            gradients (default false).
+        drop_path: probability of leaving out the last block of a transformer, falling to 0 at the first; none (default) keeps
+            the backbone's own.
         options: further arguments of the backbone's builder, by name.
     """
 
@@ -104,6 +111,10 @@ class BackboneChoice:
     frozen: bool = False
     frozen_bn: bool = False
     bn_momentum: float | None = None
+    freeze_stages: int | list[str] = 0
+    layer_decay: float | None = None
+    checkpointing: bool = False
+    drop_path: float | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
 

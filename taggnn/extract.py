@@ -122,6 +122,9 @@ def _trained(path: str) -> dict[str, Any]:
     hyper, _ = checkpoint.backbone_of(path)
     options = dict(hyper["spec"]["backbone"])
     own = {key: options.pop(key) for key in ("name", "frozen", "frozen_bn", "bn_momentum") if key in options}
+    # How it was trained says nothing of what it does frozen.
+    for key in ("freeze_stages", "layer_decay", "checkpointing", "drop_path"):
+        options.pop(key, None)
     return {"backbone": {**own, "options": options, "weights": None}, "data": dict(hyper["preprocess"])}
 
 

@@ -3,6 +3,7 @@
 Axes: B clips, C channels, T frames, H W token grid or, for clips, pixels; K classes.
 """
 
+import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from taggnn import backbones, heads
 from taggnn.backbones.tokens import checked_size
 from taggnn.kernels import CUDA_ONLY, IMPLS
 from taggnn.layers import GraphLayer
+from taggnn.names import unknown
 
 Grid = tuple[int, int, int]
 # Asked of a module that says nothing about itself.
@@ -63,6 +65,9 @@ class Recogniser(nn.Module):
         super().train(mode)
         if self.frozen:
             self.backbone.eval()
+        else:
+            for part in backbones.tuning_of(self.backbone).frozen:
+                self.backbone.get_submodule(part).eval()
         return self
 
     def tokens(self, clip: Tensor) -> Tensor:
@@ -148,7 +153,8 @@ def attach(
         clip: frames, height and width in pixels of the clips to come; None (default) takes the backbone's own.
         grid: (T, H, W) of the tokens; needed only where the backbone yields (B, N, C).
         weights: of a backbone given by name: what its row in ``BACKBONES`` says, or None (default) for random ones.
-        backbone_options: further arguments of ``taggnn.backbones.build`` for a backbone given by name.
+        backbone_options: further arguments of ``taggnn.backbones.build`` for a backbone given by name; for another, those of
+            ``taggnn.backbones.tune``.
         head_options: arguments of the head, such as ``conv="gatv2"``.
 
     Returns:
@@ -172,11 +178,15 @@ def attach(
         module = backbones.build(backbone, weights=weights, clip=clip, **(backbone_options or {}))
         name, clip = backbone, clip or getattr(module, "clip", None) or backbones.find(backbone).clip
     else:
-        if weights is not None or backbone_options:
-            raise ValueError(
-                "weights and backbone_options are for a backbone given by name; load them into the module yourself"
-            )
+        if weights is not None:
+            raise ValueError("weights are for a backbone given by name; load them into the module yourself")
         module = backbones.strip(backbone)
+        possible = list(inspect.signature(backbones.tune).parameters)[1:]
+        for option in backbone_options or {}:
+            if option not in possible:
+                raise unknown(f"option of a backbone that is a {type(backbone).__name__}", option, possible)
+        if backbone_options:
+            backbones.tune(module, **backbone_options)
         name, clip = type(backbone).__name__, clip or getattr(module, "clip", None) or USUAL_CLIP
     channels, found_grid = backbones.dry_run(module, clip, grid)
     if isinstance(head, str):
@@ -191,6 +201,8 @@ def attach(
         "tokens": f"clip {_by(clip)} -> grid {_by(found_grid)} = {_count(found_grid)} tokens of {channels} channels",
         "head": f"{head_name}, {_million(built)} parameters, {classes} classes{_graph(built, found_grid)}",
     }
+    if backbones.tuning_of(module).told:
+        found["training"] = "; ".join(backbones.tuning_of(module).told)
     return Recogniser(module, built, clip, found_grid, grid, found)
 
 
@@ -216,6 +228,8 @@ def build(spec: Mapping[str, Any], weights: str | None = None) -> Recogniser:
         backbone_options=backbone,
         **head,
     )
+    if frozen and "training" in recogniser.found:
+        raise ValueError(f"backbone.frozen leaves nothing of the backbone to train: {recogniser.found['training']}")
     if frozen:
         recogniser.freeze()
     return recogniser

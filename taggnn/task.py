@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
-from taggnn import metrics, model
+from taggnn import backbones, metrics, model
 from taggnn.mixing import CLIP_PLACES, TOKEN_PLACES, Mixing
 from taggnn.predictions import Skipped
 
@@ -167,12 +167,15 @@ class RecognitionTask(pl.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         settings = self.optimisation
-        groups = []
-        for module, factor in ((self.model.backbone, settings.backbone_lr_scale), (self.model.head, 1.0)):
-            for decayed, parameters in _split(module):
-                decay = settings.weight_decay if decayed else 0.0
-                groups.append({"params": parameters, "lr": settings.lr * factor, "weight_decay": decay})
-        groups = [group for group in groups if group["params"]]
+        groups = [
+            {
+                "params": parameters,
+                "lr": settings.lr * factor,
+                "weight_decay": settings.weight_decay if decayed else 0.0,
+            }
+            for module, scale in ((self.model.backbone, settings.backbone_lr_scale), (self.model.head, 1.0))
+            for (factor, decayed), parameters in _groups(module, scale).items()
+        ]
         if settings.optimiser == "sgd":
             optimiser = torch.optim.SGD(
                 groups, lr=settings.lr, momentum=settings.momentum, nesterov=settings.momentum > 0
@@ -218,16 +221,18 @@ def rate(epoch: float, epochs: int, settings: Optimisation) -> float:
 
 
 # What position tables and class tokens are called in our heads and in torchvision's transformers.
-_POSITIONS = ("position", "pos_encoding", "rel_pos", "class_token")
+_POSITIONS = ("position", "pos_encoding", "rel_pos", "class_token", "cls_token", "time_embeddings")
 
 
-def _split(module: nn.Module) -> tuple[tuple[bool, list[nn.Parameter]], tuple[bool, list[nn.Parameter]]]:
-    decayed, plain = [], []
+def _groups(module: nn.Module, scale: float) -> dict[tuple[float, bool], list[nn.Parameter]]:
+    """Parameters by their learning rate, as a share of the head's, and whether they decay; the last stage first."""
+    scales = backbones.tuning_of(module).scales
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             spared = parameter.ndim < 2 or any(word in name for word in _POSITIONS)
-            (plain if spared else decayed).append(parameter)
-    return (True, decayed), (False, plain)
+            groups.setdefault((scale * scales.get(name, 1.0), not spared), []).append(parameter)
+    return dict(sorted(groups.items(), reverse=True))
 
 
 def _reasons(skipped) -> str:

@@ -114,10 +114,7 @@ def task_of(settings: Namespace, data: ClipData, head: str, weights: str | None)
     options = settings[head].as_dict()
     spec = {
         "backbone": {
-            "name": backbone.name,
-            "frozen": backbone.frozen,
-            "frozen_bn": backbone.frozen_bn,
-            "bn_momentum": backbone.bn_momentum,
+            **{key: value for key, value in backbone.as_dict().items() if key not in ("weights", "options")},
             **backbone.options,
         },
         "head": {"name": head, **options},

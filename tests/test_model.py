@@ -132,6 +132,23 @@ def test_own_modules_with_five_axes_and_with_three():
     assert "nothing removed" in plain.describe()
 
 
+def test_the_controls_of_fine_tuning_are_for_own_modules_too():
+    module = nn.Sequential(Five(), nn.Conv3d(6, 6, 1), nn.BatchNorm3d(6))
+    options = {"freeze_stages": 1, "layer_decay": 0.5, "checkpointing": True, "frozen_bn": True}
+    built = taggnn.attach(module, "pool", 2, clip=(2, 4, 6), backbone_options=options)
+    built(torch.randn(1, 3, 2, 4, 6))[0].sum().backward()
+    assert [name for name, p in built.backbone.named_parameters() if p.grad is None] == ["0.conv.weight", "0.conv.bias"]
+    assert built.found["training"] == (
+        "0 of 2 stages frozen; learning rate x 0.5 a stage, 0.25 (0) to 0.5 (1); 1 stages computed again in the backward pass"
+    )
+
+
+def test_a_frozen_backbone_has_no_other_controls():
+    spec = {"backbone": {"name": "small", "width": 4, "frozen": True, "layer_decay": 0.5}, "head": {"name": "pool"}}
+    with pytest.raises(ValueError, match=r"backbone.frozen leaves nothing .*: learning rate x 0.5 a stage"):
+        model.build({**spec, "clip": [4, 32, 48], "classes": ["a", "b"]})
+
+
 def test_a_head_of_ones_own():
     asked = []
 
@@ -157,7 +174,13 @@ def test_a_head_of_ones_own():
         (Five(), {"clip": (2, 4)}, r"clip must be three positive integers \(T, H, W\), got \(2, 4\)"),
         (Five(), {"clip": (0, 4, 6)}, r"clip must be three positive integers"),
         (Five(), {"grid": (2, 2.0, 3)}, r"grid must be three positive integers"),
-        (Five(), {"weights": "default"}, r"weights and backbone_options are for a backbone given by name"),
+        (Five(), {"weights": "default"}, r"weights are for a backbone given by name"),
+        (
+            Five(),
+            {"backbone_options": {"width": 3}},
+            r"unknown option of a backbone that is a Five 'width'.*freeze_stages",
+        ),
+        (Five(), {"backbone_options": {"freeze_stages": 1}}, r"freeze_stages: 1 of 1 stages"),
         (Five(), {"head": "tga"}, r"unknown head 'tga'; did you mean 'tag'"),
         (Five(), {"head": "tag", "cnov": "gcn"}, r"unknown option of head tag 'cnov'; did you mean .*'conv'"),
         (Five(), {"head": "tag", "dim": 8, "conv": "gcm"}, r"unknown convolution 'gcm'; did you mean 'gcn'"),

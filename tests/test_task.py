@@ -125,12 +125,41 @@ def test_every_parameter_is_in_one_group_and_only_weights_decay(head, optimiser)
             assert group["initial_lr"] == pytest.approx(0.001 if name.startswith("backbone.") else 0.01), name
 
 
+def test_layer_wise_rates_reach_the_optimiser():
+    spec = {"backbone": {"name": "small", "width": 4, "layer_decay": 0.5, "freeze_stages": 1}}
+    built = task(spec, weight_decay=0.3, lr=0.01, backbone_lr_scale=0.2)
+    groups = built.configure_optimizers()["optimizer"].param_groups
+    names = {id(parameter): name for name, parameter in built.model.named_parameters()}
+    listed = [names[id(parameter)] for group in groups for parameter in group["params"]]
+    assert sorted(listed) == sorted(name for name in names.values() if not name.startswith("backbone.stem"))
+    rates = {
+        "backbone.stages.0": 0.002 / 8,
+        "backbone.stages.1": 0.002 / 4,
+        "backbone.stages.2": 0.002 / 2,
+        "head": 0.01,
+    }
+    for group in groups:
+        for parameter in group["params"]:
+            name = names[id(parameter)]
+            expected = next(value for start, value in rates.items() if name.startswith(start))
+            assert group["initial_lr"] == pytest.approx(expected), name
+            # Weights of norms are vectors.
+            assert (group["weight_decay"] == 0.3) == (parameter.ndim > 1 and ".position.tables." not in name), name
+
+
 class Tables(nn.Module):
     """Names and shapes of the position tables of torchvision's transformers."""
 
     def __init__(self):
         super().__init__()
-        for name in ("relative_position_bias_table", "rel_pos_h", "class_token", "weight"):
+        for name in (
+            "relative_position_bias_table",
+            "rel_pos_h",
+            "class_token",
+            "cls_token",
+            "time_embeddings",
+            "weight",
+        ):
             self.register_parameter(name, nn.Parameter(torch.zeros(2, 3)))
 
 

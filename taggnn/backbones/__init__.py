@@ -5,7 +5,7 @@ every other model of the hub; ``build`` makes one; ``strip`` and ``tokens_of`` d
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,8 +19,10 @@ from taggnn.backbones import huggingface, pytorchvideo, r2plus1d34, torchvision3
 from taggnn.backbones.batchnorm import FrozenBatchNorm, freeze_batchnorm, set_batchnorm
 from taggnn.backbones.download import Published
 from taggnn.backbones.inception3d import InceptionI3D
+from taggnn.backbones.finetuning import Tuning, set_drop_path, tune, tuning_of
 from taggnn.backbones.r2plus1d34 import r2plus1d_34, sequential_to_named
 from taggnn.backbones.small import Small
+from taggnn.backbones.stages import Stage, stages
 from taggnn.backbones.tokens import Grid, checked_size, dry_run, tokens_of
 from taggnn.backbones.weights import load_file, load_published
 from taggnn.names import unknown
@@ -36,6 +38,12 @@ __all__ = [
     "tokens_of",
     "dry_run",
     "resize_positions",
+    "stages",
+    "Stage",
+    "tune",
+    "tuning_of",
+    "Tuning",
+    "set_drop_path",
     "set_batchnorm",
     "freeze_batchnorm",
     "FrozenBatchNorm",
@@ -334,6 +342,10 @@ def build(
     frozen_bn: bool = False,
     bn_momentum: float | None = None,
     clip: Grid | None = None,
+    freeze_stages: int | Sequence[str] = 0,
+    layer_decay: float | None = None,
+    checkpointing: bool = False,
+    drop_path: float | None = None,
     **options: object,
 ) -> nn.Module:
     """Builds a backbone of the table.
@@ -346,6 +358,7 @@ def build(
         bn_momentum: momentum of every BatchNorm, in (0, 1]; ``None`` keeps the backbone's own.
         clip: (T, H, W) of the clips to come, ``None`` for the row's. Only the positions of transformers depend on
             it; they are interpolated after the weights are loaded.
+        freeze_stages, layer_decay, checkpointing, drop_path: see ``tune``.
         **options: arguments of the row's builder.
 
     Returns:
@@ -372,5 +385,5 @@ def build(
         row.loader(module, weights=weights)
     if clip is not None:
         resize_positions(module, clip)
-    set_batchnorm(module, frozen_bn, bn_momentum)
+    tune(module, frozen_bn, bn_momentum, freeze_stages, layer_decay, checkpointing, drop_path)
     return module

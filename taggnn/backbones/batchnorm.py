@@ -1,6 +1,7 @@
 """BatchNorm under fine-tuning: statistics frozen for good, or another momentum."""
 
 import logging
+from collections.abc import Collection
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -45,19 +46,23 @@ class FrozenBatchNorm(nn.Module):
         return f"{len(self.running_mean)}, eps={self.eps}"
 
 
-def freeze_batchnorm(module: nn.Module) -> int:
+def freeze_batchnorm(module: nn.Module, within: Collection[str] = ("",)) -> int:
     """Replaces every BatchNorm inside a module, in place, by its frozen twin.
 
     Args:
         module: any module; a BatchNorm that *is* the module has no parent to be replaced in and is left alone.
+        within: dotted names of the submodules to look into; the default is the whole module.
 
     Returns:
         How many layers were replaced; a layer used in two places counts once and stays shared.
     """
     twins: dict[int, FrozenBatchNorm] = {}
-    for parent in list(module.modules()):
+    for path, parent in list(module.named_modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, _BatchNorm):
+            place = f"{path}.{name}" if path else name
+            if isinstance(child, _BatchNorm) and any(
+                part in ("", place) or place.startswith(f"{part}.") for part in within
+            ):
                 setattr(parent, name, twins.setdefault(id(child), FrozenBatchNorm(child)))
     return len(twins)
 

@@ -246,9 +246,9 @@ def resize_positions(module: Features, clip: Grid) -> None:
     if positions.spatial_pos is not None:
         table = positions.spatial_pos.T.unflatten(1, tuple(positions.spatial_size))[None]
         table = F.interpolate(table, size=tuple(place), mode="bilinear", align_corners=False)
-        positions.spatial_pos = nn.Parameter(table[0].flatten(1).T.contiguous())
+        positions.spatial_pos = nn.Parameter(table[0].flatten(1).T.contiguous(), positions.spatial_pos.requires_grad)
         table = F.interpolate(positions.temporal_pos.T[None], size=frames, mode="linear", align_corners=False)
-        positions.temporal_pos = nn.Parameter(table[0].T.contiguous())
+        positions.temporal_pos = nn.Parameter(table[0].T.contiguous(), positions.temporal_pos.requires_grad)
     log.info("MViT positions: %s -> %s", (positions.temporal_size, *positions.spatial_size), (frames, *place))
     positions.temporal_size, positions.spatial_size = frames, tuple(place)
 

@@ -1,0 +1,178 @@
+"""How a backbone is fine-tuned: stages frozen, slowed or recomputed, blocks dropped at random.
+
+Axes: S stages of a backbone, counted from the clip, i the number of one from 0.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils._pytree import tree_leaves
+from torch.utils.checkpoint import checkpoint
+from torchvision.ops import StochasticDepth
+
+from taggnn.backbones.batchnorm import freeze_batchnorm, set_batchnorm
+from taggnn.backbones.stages import chosen, stages
+
+log = logging.getLogger(__name__)
+
+# What a block calls the part that may drop it: torchvision's, timm's and Hugging Face's word.
+_DROPS = ("stochastic_depth", "drop_path", "drop_path1", "drop_path2")
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What ``tune`` did to a backbone.
+
+    Attributes:
+        frozen: names of the submodules that are frozen.
+        scales: parameter -> its learning rate as a share of the backbone's.
+        told: the same in sentences.
+    """
+
+    frozen: tuple[str, ...]
+    scales: dict[str, float]
+    told: tuple[str, ...]
+
+
+def tune(
+    module: nn.Module,
+    frozen_bn: bool = False,
+    bn_momentum: float | None = None,
+    freeze_stages: int | Sequence[str] = 0,
+    layer_decay: float | None = None,
+    checkpointing: bool = False,
+    drop_path: float | None = None,
+) -> None:
+    """Applies the controls of fine-tuning to a backbone of any kind, in place, and notes them as ``module.tuning``.
+
+    Args:
+        module: the backbone.
+        frozen_bn: BatchNorm uses its stored statistics and never updates them; its scale and shift still learn.
+        bn_momentum: momentum of every BatchNorm, in (0, 1]; ``None`` keeps the backbone's own.
+        freeze_stages: the first so many stages, or stages by name, get no gradients and their BatchNorm statistics stay. Behind a
+            head (``taggnn.attach``) their dropout is off too.
+        layer_decay: learning rates fall towards the clip: stage i has the backbone's rate times ``layer_decay ** (S - i)``, so
+            that the last stage has it once and the head not at all; in (0, 1], ``None`` for one rate. Source: BEiT,
+            https://arxiv.org/abs/2106.08254; stages instead of layers where a stage is more than one [ours].
+        checkpointing: stages keep no inner activations and are computed again in the backward pass, with the same dropout
+            and without a second update of BatchNorm: less memory, more time, the same gradients.
+        drop_path: probability that the last block is left out for a clip, in [0, 1); block j of n has
+            ``drop_path * j / (n - 1)``. ``None`` keeps the backbone's own. Source: https://arxiv.org/abs/1603.09382.
+
+    Raises:
+        ValueError: a value out of range, a stage that is not there, or ``drop_path`` on a backbone whose original has none.
+    """
+    set_batchnorm(module, frozen_bn, bn_momentum)
+    found = stages(module)
+    names, told = [stage.name for stage in found], []
+    if layer_decay is not None and not 0 < layer_decay <= 1:
+        raise ValueError(f"layer_decay must lie in (0, 1], got {layer_decay}")
+    frozen = chosen(found, freeze_stages, "freeze_stages")
+    if len(frozen) == len(found):
+        raise ValueError(f"freeze_stages names all stages ({', '.join(names)}): for all of them there is frozen")
+    parts = tuple(part for stage in frozen for part in stage.parts)
+    if frozen:
+        parameters = dict(module.named_parameters())
+        for name in (name for stage in frozen for name in stage.parameters):
+            parameters[name].requires_grad_(False)
+        freeze_batchnorm(module, parts)
+        for part in parts:
+            module.get_submodule(part).eval()
+        told.append(f"{_listed([stage.name for stage in frozen])} of {len(found)} stages frozen")
+    scales = {}
+    if layer_decay is not None:
+        rates = [layer_decay ** (len(found) - i) for i in range(len(found))]
+        scales = {name: rate for stage, rate in zip(found, rates, strict=True) for name in stage.parameters}
+        told.append(
+            f"learning rate x {layer_decay:g} a stage, {rates[0]:.3g} ({names[0]}) to {rates[-1]:.3g} ({names[-1]})"
+        )
+    if drop_path is not None:
+        told.append(f"drop path 0 to {drop_path:g} over {set_drop_path(module, drop_path)} blocks")
+    if checkpointing:
+        again = [stage for stage in found if stage not in frozen]
+        for name in (part for stage in again for part in stage.parts):
+            _recompute(module.get_submodule(name))
+        told.append(f"{len(again)} stages computed again in the backward pass")
+    module.tuning = Tuning(parts, scales, tuple(told))
+
+
+def tuning_of(module: nn.Module) -> Tuning:
+    """What was done to a backbone; nothing where ``tune`` never saw it."""
+    return getattr(module, "tuning", None) or Tuning((), {}, ())
+
+
+def set_drop_path(module: nn.Module, rate: float) -> int:
+    """Sets the probabilities with which a transformer's blocks are left out, rising linearly from 0 to ``rate``.
+
+    Args:
+        module: a backbone whose blocks have a part for it, also one that is switched off.
+        rate: of the last block, in [0, 1).
+
+    Returns:
+        How many blocks there are.
+
+    Raises:
+        ValueError: a rate out of range, or no block has such a part.
+    """
+    if not 0 <= rate < 1:
+        raise ValueError(f"drop_path must lie in [0, 1), got {rate}")
+    blocks = [
+        part for part in module.modules() if any(isinstance(getattr(part, name, None), nn.Module) for name in _DROPS)
+    ]
+    if not blocks:
+        raise ValueError(
+            f"drop_path={rate}: {type(module).__name__} has no drop path in its original, and gets none here"
+        )
+    for number, block in enumerate(blocks):
+        for name in _DROPS:
+            if name in block._modules:
+                setattr(block, name, StochasticDepth(rate * number / max(len(blocks) - 1, 1), "row"))
+    return len(blocks)
+
+
+def _recompute(part: nn.Module) -> None:
+    part.forward = partial(_checkpointed, type(part).forward, part)
+
+
+def _checkpointed(forward: Callable[..., Any], part: nn.Module, *inputs: Any, **options: Any) -> Any:
+    if not torch.is_grad_enabled():
+        return forward(part, *inputs, **options)
+    tensors = [value for value in tree_leaves((inputs, options)) if isinstance(value, Tensor)]
+    versions = [tensor._version for tensor in tensors]
+    out = checkpoint(forward, part, *inputs, use_reentrant=False, context_fn=partial(_contexts, part), **options)
+    if versions != [tensor._version for tensor in tensors]:
+        raise ValueError(
+            f"checkpointing: a {type(part).__name__} changes its own input and cannot be computed again from it; its first "
+            "operation must not be in place"
+        )
+    return out
+
+
+def _contexts(part: nn.Module) -> tuple[AbstractContextManager, AbstractContextManager]:
+    return nullcontext(), _statistics_kept(part)
+
+
+@contextmanager
+def _statistics_kept(part: nn.Module) -> Iterator[None]:
+    """BatchNorm normalises by its batch and takes no note of it: the first pass already has."""
+    norms = [norm for norm in part.modules() if isinstance(norm, _BatchNorm) and norm.running_mean is not None]
+    before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
+    try:
+        for norm in norms:
+            norm.momentum = 0.0
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(count)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 6 else f"{', '.join(names[:2])} ... {names[-1]}"
