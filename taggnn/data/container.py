@@ -5,10 +5,12 @@ import math
 import os
 import stat
 import time
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
+from taggnn.data.bitstream import Unproven
 from taggnn.data.timeline import Timeline, constant_rate, seconds
 from taggnn.data.truncation import announced_bytes
 
@@ -72,6 +74,7 @@ class Container:
         self._fresh = True
         self._hashed = False
         self._broken = ""
+        self.reorder = 0
 
     def __enter__(self) -> "Container":
         try:
@@ -129,6 +132,7 @@ class Container:
         duration = times[-1] + (lengths[stamps.index(max(stamps))] * tick or self._spacing(times))
         # Every packet still to come would be shown after it is decoded, hence after the last decoding time seen.
         sound_until = math.inf if not damage else 0.0 if last_dts is None else (last_dts - min(stamps)) * tick
+        self.reorder = _reorder(stamps)
         # AVI has no presentation times: FFmpeg passes the order of decoding off as such, B-frames or not.
         trusted = None not in pts and not (self._stream.codec_context.has_b_frames and pts == sorted(pts))
         return Timeline(times, duration, tuple(sorted(stamps)) if trusted else None, damage, sound_until, rate)
@@ -150,6 +154,34 @@ class Container:
         duration = times[-1] + promised.duration - promised.times[-1]
         return Timeline(times, duration, None, promised.damage, 0.0 if promised.damage else math.inf, rate)
 
+    def coding(self) -> tuple[str, bytes | None, str | None]:
+        """Name of the codec, its own header and the pixel format; no name where packets need not be whole pictures."""
+        context = self._stream.codec_context
+        whole = any(name in self._container.format.name.split(",") for name in ("mp4", "matroska"))
+        return context.name if whole else "", context.extradata, context.pix_fmt
+
+    def packets(self) -> Iterator[Any]:
+        """The stream's packets in the order of decoding, from the beginning on every call."""
+        return self._packets()
+
+    def restart_decoder(self) -> None:
+        """Makes the decoder forget all it has seen."""
+        context = self._stream.codec_context
+        if context.is_open:
+            context.flush_buffers()
+
+    def decode(self, packet: Any | None) -> list[Any]:
+        """The frames the decoder gives for one more packet; for None, those still inside.
+
+        Raises:
+            Unproven: the decoder fails.
+        """
+        self._in_time()
+        try:
+            return self._stream.codec_context.decode(packet)
+        except self._av.FFmpegError as error:
+            raise Unproven from error
+
     def frames(self, promised: int) -> Iterator[Any]:
         """Decodes all frames in the order of presentation, from the beginning on every call.
 
@@ -160,8 +192,7 @@ class Container:
             VideoError: the decoder fails.
         """
         context = self._stream.codec_context
-        if context.is_open:
-            context.flush_buffers()
+        self.restart_decoder()
         count = 0
         try:
             for packet in self._packets():
@@ -319,6 +350,18 @@ class Container:
 
     def _rate(self) -> Fraction:
         return self._stream.average_rate or self._stream.guessed_rate or Fraction(25)
+
+
+def _reorder(stamps: Sequence[int]) -> int:
+    """How many frames at most are decoded before one that is shown earlier."""
+    most, ahead = 0, []
+    for stamp in stamps:
+        place = bisect_left(ahead, stamp)
+        most = max(most, len(ahead) - place)
+        # Few frames are ahead at any time: the rest is behind all that follows, or the order would be longer.
+        ahead.insert(place, stamp)
+        del ahead[:-32]
+    return most
 
 
 def import_av() -> Any:

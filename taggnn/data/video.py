@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from taggnn.data.bitstream import Unproven
 from taggnn.data.container import GIVE_UP, Container, VideoError
 from taggnn.data.scaling import Scaler, scaled_size
+from taggnn.data.seeking import sparse_frames
 from taggnn.data.timeline import Timeline
 
 __all__ = ["GIVE_UP", "VideoError", "Timeline", "read_frames", "read_views", "frame_times", "scaled_size"]
@@ -128,18 +130,35 @@ def _read(
     cut = _cut(container, timeline if origin is None else timeline.since(origin), start, stop)
     views = [_indices(container, sample, len(cut)) for sample in samples]
     different = sorted({index for view in views for index in view})
-    scale = Scaler(short_side)
-    pictures = None
-    for row, frame in enumerate(_frames_at(container, timeline, [cut[index] for index in different], final)):
-        picture = scale(frame)
-        if pictures is None:
-            pictures = np.empty((len(different), *picture.shape), dtype=np.uint8)
-        pictures[row] = picture
-    frames = torch.from_numpy(pictures)
+    positions = [cut[index] for index in different]
+    frames = _pictures(container, timeline, positions, short_side, final)
     if views == [different]:
         return [frames]
     # index_select copies whole pictures; frames[rows] would go byte by byte and take longer than the decoding.
     return [frames.index_select(0, torch.tensor([bisect_left(different, i) for i in view])) for view in views]
+
+
+def _pictures(
+    container: Container, timeline: Timeline, positions: Sequence[int], short_side: int | None, final: bool
+) -> torch.Tensor:
+    """The frames at ascending positions; how they are reached is decided here and nowhere else."""
+    if timeline.stamps is not None and not timeline.damage and not final:
+        try:
+            return _converted(sparse_frames(container, timeline.stamps, positions), len(positions), short_side)
+        except Unproven:
+            pass
+    return _converted(_frames_in_turn(container, timeline, positions, final), len(positions), short_side)
+
+
+def _converted(frames: Iterator[Any], n: int, short_side: int | None) -> torch.Tensor:
+    scale = Scaler(short_side)
+    pictures = None
+    for row, frame in enumerate(frames):
+        picture = scale(frame)
+        if pictures is None:
+            pictures = np.empty((n, *picture.shape), dtype=np.uint8)
+        pictures[row] = picture
+    return torch.from_numpy(pictures)
 
 
 def _indices(container: Container, sample: Callable[[int], Sequence[int] | torch.Tensor], n: int) -> list[int]:
@@ -165,8 +184,8 @@ def _cut(container: Container, timeline: Timeline, start: float | None, stop: fl
     return cut
 
 
-def _frames_at(container: Container, timeline: Timeline, positions: Sequence[int], final: bool) -> Iterator[Any]:
-    """Yields the decoded frames at ascending positions; how they are reached is decided here and nowhere else."""
+def _frames_in_turn(container: Container, timeline: Timeline, positions: Sequence[int], final: bool) -> Iterator[Any]:
+    """Yields the decoded frames at ascending positions, decoding all frames up to the last of them."""
     promised = len(timeline.times)
     wanted = iter(positions)
     target = next(wanted)
