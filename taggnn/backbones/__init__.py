@@ -18,8 +18,8 @@ from torchvision import models
 from taggnn.backbones import huggingface, pytorchvideo, r2plus1d34, torchvision3d
 from taggnn.backbones.batchnorm import FrozenBatchNorm, freeze_batchnorm, set_batchnorm
 from taggnn.backbones.download import Published
-from taggnn.backbones.inception3d import InceptionI3D
 from taggnn.backbones.finetuning import Tuning, set_drop_path, tune, tuning_of
+from taggnn.backbones.inception3d import InceptionI3D
 from taggnn.backbones.r2plus1d34 import r2plus1d_34, sequential_to_named
 from taggnn.backbones.small import Small
 from taggnn.backbones.stages import Stage, stages

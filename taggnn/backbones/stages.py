@@ -88,11 +88,13 @@ def _below(stage: Stage, name: str) -> bool:
 
 def _groups(module: nn.Module) -> list[list[str]]:
     """Names of the submodules of each stage, by the rule."""
-    nodes = _children("", module)
-    while len(nodes) == 1 and _children(*nodes[0]):
+    nodes, listed = _children("", module), isinstance(module, nn.ModuleList)
+    while len(nodes) == 1 and not listed and _children(*nodes[0]):
+        listed = isinstance(nodes[0][1], nn.ModuleList)
         nodes = _children(*nodes[0])
     total = sum(parameter.numel() for parameter in module.parameters())
-    opened = [inner for node in nodes for inner in _opened(*node, total)]
+    # What is listed is a stage: two pathways inside of it run side by side.
+    opened = nodes if listed else [inner for node in nodes for inner in _opened(*node, total)]
     if not opened:
         return [[""]]
     groups: list[list[str]] = []

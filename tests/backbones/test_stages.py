@@ -26,10 +26,23 @@ def test_every_parameter_is_in_one_stage(name):
     assert set(parts) <= set(dict(module.named_modules()))
 
 
-@pytest.mark.parametrize("name", ["small", "r2plus1d_18", "mc3_18", "s3d", "swin3d_t", "mvit_v2_s"])
+ORDERED = [
+    "small",
+    "r2plus1d_18",
+    "mc3_18",
+    "s3d",
+    "swin3d_t",
+    "mvit_v2_s",
+    "slowfast_r50_8x8",
+    "x3d_s",
+    "i3d_inception",
+]
+
+
+@pytest.mark.parametrize("name", ORDERED)
 def test_the_stages_are_in_the_order_of_computation(name):
     """Each stage's first convolution or linear layer runs before the next one's."""
-    clip = (2, 32, 32) if name != "s3d" else (16, 32, 32)
+    clip = {"s3d": (16, 32, 32), "slowfast_r50_8x8": (32, 32, 32)}.get(name, (2, 32, 32))
     module = build(name, clip=clip).eval()
     ran = []
     found = stages(module)
@@ -44,6 +57,7 @@ def test_known_cuts():
     with torch.device("meta"):
         assert names(build("r2plus1d_18")) == ["stem", "layer1", "layer2", "layer3", "layer4"]
         swin, mvit = stages(build("swin3d_t")), stages(build("mvit_v1_b"))
+        assert names(build("slowfast_r101_8x8")) == [f"blocks.{number}" for number in range(5)]
     assert [stage.name for stage in swin[:5]] == [
         "patch_embed",
         "features.0.0",
