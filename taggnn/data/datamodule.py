@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from taggnn.data.clips import NAMED, ClipList
 from taggnn.data.dataset import EVAL_OPTIONS, ClipDataset, collate, eval_sampler, eval_transform, train_sampler
-from taggnn.data.mirror import mirrored_labels
+from taggnn.data.mirror import alike_but_for_side, mirrored_labels
 from taggnn.data.order import Balance, ResumableLoader, SeededSampler, class_shares
 from taggnn.data.problems import Problem
 from taggnn.data.splits import SPLITS, Splits, read_splits
@@ -301,6 +301,8 @@ class ClipData(LightningDataModule):
             lines.append(f"store: {self.store.summary()}")
         if splits.train is not None and self.balance != "none":
             lines.append(_balanced(splits.train, self.balance))
+        if splits.train is not None and self.cache is None and self.train_transform.flip:
+            lines += _unnamed(splits.classes, self.mirrored)
         return "\n".join(lines)
 
     def train_dataloader(self) -> ResumableLoader:
@@ -387,6 +389,19 @@ def _balanced(clips: ClipList, balance: Balance) -> str:
         for which, k in label.items()
     ]
     return f"train: balance {balance}: {', '.join(told)}"
+
+
+def _unnamed(classes: Sequence[str], mirrored: dict[str, str]) -> list[str]:
+    """A warning where flipped clips get a label that is wrong by the classes' names."""
+    named = {*mirrored, *mirrored.values()}
+    pairs = {one: other for one, other in alike_but_for_side(classes).items() if not {one, other} & named}
+    if not pairs:
+        return []
+    shown = ", ".join(f"{one!r}: {other!r}" for one, other in list(pairs.items())[:NAMED])
+    return [
+        "train: flips turn these classes into one another, not their labels; name them in data.mirrored, or set data.flip 0: "
+        f"{{{shown}{', ...' if len(pairs) > NAMED else ''}}}"
+    ]
 
 
 def _names(classes: list[str] | str | None) -> list[str] | None:

@@ -1,8 +1,13 @@
 """Classes that a mirror turns into one another: a left turn, flipped, is a right turn."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from taggnn.names import unknown
+
+_COUNTER = r"(?:counter|anti)[ _-]?clockwise"
+_SIDES = re.compile(rf"(?<![a-z])(left|right|clockwise|{_COUNTER}|cw|ccw)(?![a-z])", re.IGNORECASE)
+_OTHER = {"left": "right", "right": "left", "cw": "ccw", "ccw": "cw"}
 
 
 def mirrored_labels(pairs: Mapping[str, str], classes: Sequence[str]) -> list[int]:
@@ -33,3 +38,31 @@ def mirrored_labels(pairs: Mapping[str, str], classes: Sequence[str]) -> list[in
                     "a flip can give a clip only one label"
                 )
     return [labels[partner.get(name, name)] for name in classes]
+
+
+def alike_but_for_side(classes: Sequence[str]) -> dict[str, str]:
+    """Classes whose names differ in left and right only, or clockwise and counter-clockwise: pairs to name, most likely.
+
+    ``Pushing from left to right`` and ``Pushing from right to left`` are such a pair.
+
+    Args:
+        classes: class names.
+    """
+    named = {_key(name): name for name in classes}
+    pairs: dict[str, str] = {}
+    for name in classes:
+        other = named.get(_key(name, mirrored=True))
+        if other not in (None, name) and other not in pairs:
+            pairs[name] = other
+    return pairs
+
+
+def _key(name: str, mirrored: bool = False) -> str:
+    """A name in small letters with one spelling of each side, as it is or in a mirror."""
+
+    def side(found: re.Match) -> str:
+        word = found[0].lower()
+        word = word if word in _OTHER else "cw" if word == "clockwise" else "ccw"
+        return _OTHER[word] if mirrored else word
+
+    return _SIDES.sub(side, name).lower()

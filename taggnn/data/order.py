@@ -91,7 +91,10 @@ class SeededSampler(Sampler[tuple[int, int]]):
             if labels is None or len(labels) != length or not shuffle:
                 raise ValueError(f"balance {balance!r}: needs shuffling and the label of each of the {length} clips")
             self.shares = class_shares(labels, balance)
-            self.clips_of = {label: np.flatnonzero(np.equal(labels, label)).tolist() for label in self.shares}
+            order = np.argsort(labels, kind="stable")
+            sizes = Counter(labels)
+            ends = np.cumsum([sizes[label] for label in self.shares])[:-1]
+            self.clips_of = dict(zip(self.shares, (part.tolist() for part in np.split(order, ends)), strict=True))
 
     def set_epoch(self, epoch: int) -> None:
         """Moves to the beginning of an epoch; leaves the position alone where that epoch is the present one."""

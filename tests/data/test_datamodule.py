@@ -156,6 +156,14 @@ def test_a_mirrored_class_that_is_none_is_refused_before_training(root):
         data.setup()
 
 
+@pytest.mark.parametrize(
+    ("options", "told"), [({}, True), ({"flip": 0.0}, False), ({"mirrored": {"right": "left"}}, False)]
+)
+def test_flips_of_classes_that_know_left_from_right_are_warned_of(root, options, told):
+    summary = ClipData(str(root), **SMALL, **options).summary()
+    assert ("name them in data.mirrored, or set data.flip 0: {'left': 'right'}" in summary) == told
+
+
 def test_training_jitters_and_evaluation_does_not(root):
     still = {"scale": (1.0, 1.0), "flip": 0.0}
     data = ClipData(str(root), **SMALL | {"short_side": None, "size": 16}, **still, temporal_jitter=1.0)

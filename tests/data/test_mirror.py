@@ -6,7 +6,7 @@ import torch
 
 from taggnn.data.clips import Clip, ClipList
 from taggnn.data.dataset import ClipDataset, collate
-from taggnn.data.mirror import mirrored_labels
+from taggnn.data.mirror import alike_but_for_side, mirrored_labels
 from taggnn.data.sampling import Uniform
 from taggnn.data.synthetic import ATTRIBUTES, MIRRORED, MOTIONS, draw, states, write_video
 from taggnn.data.transforms import Transform
@@ -46,6 +46,26 @@ def test_without_pairs_nothing_changes():
 def test_pairs_that_cannot_be_are_refused(pairs, message):
     with pytest.raises(ValueError, match=message):
         mirrored_labels(pairs, CLASSES)
+
+
+def test_names_that_differ_in_their_side_only_are_found():
+    pairs = {
+        "Pushing [something] from left to right": "Pushing [something] from right to left",
+        "turn_left": "turn_right",
+        "LeftHook": None,
+        "Left Hook": "right hook",
+        "spin clockwise": "spin counter-clockwise",
+        "twist ccw": "twist cw",
+        "roll anticlockwise": "roll clockwise",
+        "left and right": None,
+        "kick left": None,
+        "bright light": None,
+        "copyright": None,
+    }
+    classes = [name for pair in pairs.items() for name in pair if name is not None]
+    assert alike_but_for_side(classes) == {one: other for one, other in pairs.items() if other}
+    assert alike_but_for_side([]) == {}
+    assert alike_but_for_side(list(MOTIONS)) == MIRRORED
 
 
 @pytest.fixture(scope="module")
