@@ -15,10 +15,11 @@ from typing import Any
 from torch import nn
 from torchvision import models
 
-from taggnn.backbones import huggingface, pytorchvideo, r2plus1d34, torchvision3d
+from taggnn.backbones import huggingface, imagenet, pytorchvideo, r2plus1d34, torchvision3d
 from taggnn.backbones.batchnorm import FrozenBatchNorm, freeze_batchnorm, set_batchnorm
 from taggnn.backbones.download import Published
 from taggnn.backbones.finetuning import Tuning, set_drop_path, tune, tuning_of
+from taggnn.backbones.first_layer import set_in_channels
 from taggnn.backbones.inception3d import InceptionI3D
 from taggnn.backbones.r2plus1d34 import r2plus1d_34, sequential_to_named
 from taggnn.backbones.small import Small
@@ -145,7 +146,12 @@ def _pytorchvideo(name: str) -> Backbone:
     return Backbone(
         name=name,
         builder=zoo.builder,
-        loader=partial(load_published, name=name, file=zoo.published, classifier=zoo.head),
+        loader=partial(
+            imagenet.load_weights if zoo.images else load_published,
+            name=name,
+            file=zoo.published,
+            classifier=zoo.head,
+        ),
         clip=(zoo.frames, zoo.side, zoo.side),
         channels=zoo.channels,
         grid=zoo.grid,
@@ -153,7 +159,7 @@ def _pytorchvideo(name: str) -> Backbone:
         std=(0.225, 0.225, 0.225),
         source="https://github.com/facebookresearch/pytorchvideo",
         paper=zoo.paper,
-        weights=f"default ({zoo.published.url}), or a local file" if zoo.published else "random, or a local file",
+        weights=zoo.weights,
         sampling=f"{zoo.frames} x {zoo.stride} at 30 fps",
         parameters=zoo.parameters,
         gmacs=zoo.gmacs,
@@ -346,6 +352,7 @@ def build(
     layer_decay: float | None = None,
     checkpointing: bool = False,
     drop_path: float | None = None,
+    in_channels: int = 3,
     **options: object,
 ) -> nn.Module:
     """Builds a backbone of the table.
@@ -359,10 +366,11 @@ def build(
         clip: (T, H, W) of the clips to come, ``None`` for the row's. Only the positions of transformers depend on
             it; they are interpolated after the weights are loaded.
         freeze_stages, layer_decay, checkpointing, drop_path: see ``tune``.
+        in_channels: 3 (default), or 1 for grey clips: the first layer's kernels are added up over red, green and blue.
         **options: arguments of the row's builder.
 
     Returns:
-        A module ``(B, 3, T, H, W) -> (B, C, T', H', W')`` in training mode.
+        A module ``(B, in_channels, T, H, W) -> (B, C, T', H', W')`` in training mode.
 
     Raises:
         FileNotFoundError: ``weights`` is a path, and nothing is there.
@@ -381,6 +389,9 @@ def build(
     except (TypeError, ValueError, AssertionError, RuntimeError, ZeroDivisionError) as error:
         given = ", ".join(f"{option}={value!r}" for option, value in options.items()) or "no options"
         raise ValueError(f"backbone {name} cannot be built with {given}: {error or type(error).__name__}") from error
+    if in_channels != 3 and isinstance(module, huggingface.HubFeatures):
+        raise ValueError(f"in_channels={in_channels}: {name} takes config={{'num_channels': {in_channels}}} instead")
+    set_in_channels(module, in_channels)
     if weights is not None:
         row.loader(module, weights=weights)
     if clip is not None:

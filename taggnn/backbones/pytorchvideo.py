@@ -7,6 +7,7 @@ from functools import partial
 from torch import nn
 
 from taggnn.backbones.download import Published
+from taggnn.backbones.imagenet import IMAGENET
 from taggnn.backbones.resnet3d import DESIGNS, resnet3d
 from taggnn.backbones.slowfast import SlowFast
 from taggnn.backbones.tokens import Grid
@@ -33,6 +34,7 @@ class Zoo:
         figures: where these come from.
         counted: side of the clip that ``gmacs`` counts.
         file: name of the weights below ``FILES``; empty: none are published.
+        images: whether weights of an image ResNet can be inflated to it.
     """
 
     builder: Callable[..., nn.Module]
@@ -48,18 +50,27 @@ class Zoo:
     file: str
     figures: str = ZOO
     counted: int = 256
+    images: bool = False
 
     @property
     def published(self) -> Published | None:
         """The file of the weights, if there is one."""
         return Published(f"{FILES}/{self.file}") if self.file else None
 
+    @property
+    def weights(self) -> str:
+        """What can be loaded, in words."""
+        images = f"imagenet ({IMAGENET.url}), " if self.images else ""
+        return f"default ({self.published.url}), {images}or a local file" if self.file else "random, or a local file"
+
 
 def _resnet(
     design: str, paper: str, frames: int, stride: int, grid: Grid, *figures: float | str, depth: int = 50
 ) -> Zoo:
     head = ("blocks.6" if DESIGNS[design].halved else "blocks.5",)
-    return Zoo(partial(resnet3d, design, depth=depth), paper, frames, stride, 224, 2048, grid, head, *figures)
+    images = DESIGNS[design].middle == "plane"
+    builder = partial(resnet3d, design, depth=depth)
+    return Zoo(builder, paper, frames, stride, 224, 2048, grid, head, *figures, images=images)
 
 
 def _slowfast(depth: int, alpha: int, kernel: int, frames: int, *figures: float | str | None, **options: int) -> Zoo:

@@ -62,7 +62,7 @@ def dry_run(module: nn.Module, clip: Grid, grid: Grid | None = None) -> tuple[in
     statistics do not move. The clip lies on the device and in the dtype of the module's first parameter.
 
     Args:
-        module: (1, 3, T, H, W) -> anything ``tokens_of`` accepts.
+        module: (1, 3, T, H, W) -> anything ``tokens_of`` accepts; its ``in_channels``, if it has that, stands for the 3.
         clip: frames, height and width in pixels of the clip to try.
         grid: the token grid, where the module yields (B, N, C).
 
@@ -74,7 +74,7 @@ def dry_run(module: nn.Module, clip: Grid, grid: Grid | None = None) -> tuple[in
     """
     clip = checked_size(clip, "clip")
     example = next((p for p in [*module.parameters(), *module.buffers()] if p.is_floating_point()), torch.zeros(()))
-    frames = torch.zeros((1, 3, *clip), device=example.device, dtype=example.dtype)
+    frames = torch.zeros((1, getattr(module, "in_channels", 3), *clip), device=example.device, dtype=example.dtype)
     modes = [(m, m.training) for m in module.modules()]
     try:
         # The flag itself, not eval(): a train() of the user's own might do more than that, and not undo it.

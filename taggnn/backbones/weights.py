@@ -9,6 +9,7 @@ from safetensors.torch import load_file as load_file_of_tensors
 from torch import Tensor, nn
 
 from taggnn.backbones.download import Published, fetch
+from taggnn.backbones.first_layer import first_layers, summed
 from taggnn.names import unknown
 
 log = logging.getLogger(__name__)
@@ -76,7 +77,8 @@ def load_strictly(
 ) -> None:
     """Loads a state dict into a backbone: every name and shape must fit, only the classifier may be left over.
 
-    Files older than PyTorch 0.4.1 lack BatchNorm's ``num_batches_tracked``; that alone is not an error.
+    Files older than PyTorch 0.4.1 lack BatchNorm's ``num_batches_tracked``; that alone is not an error. For a backbone of
+    grey clips, a first layer of colour is added up over its channels.
 
     Args:
         module: the backbone, without classifier.
@@ -98,6 +100,15 @@ def load_strictly(
             count = f" of {classes.pop()} classes" if len(classes) == 1 else ""
             log.info("%s: classifier %s%s dropped", source, ", ".join(names), count)
     own = module.state_dict()
+    for key in (f"{name}.weight" for name in first_layers(module)):
+        if (
+            getattr(module, "in_channels", 3) == 1
+            and key in state
+            and state[key].dim() == 5
+            and state[key].shape[1] == 3
+        ):
+            state = {**state, key: summed(state[key])}
+            log.info("%s: %s added up over red, green and blue", source, key)
     wrong = misfits(own, state)
     if wrong:
         listed = "\n  ".join(wrong[:10])
