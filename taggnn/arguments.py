@@ -47,6 +47,10 @@ class Parser(ArgumentParser):
         self._files[path] = {}
         self._check_keys(path, content, "")
 
+    def stated(self, key: str) -> Any:
+        """The value that the files checked so far give a key, the last one of them; None where none does."""
+        return next((given[key] for given in reversed(self._files.values()) if key in given), None)
+
     def _check_keys(self, path: Path, content: Mapping, prefix: str) -> None:
         known = self._keys()
         for name, value in content.items():

@@ -178,15 +178,9 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
     """
     built = built or parser()
     given, rest, shown = _sorted(arguments, built)
-    below = []
     tokens = word("data.tokens", rest)
-    if tokens is not None:
-        try:
-            cache = TokenCache(tokens)
-        except (ValueError, FileNotFoundError) as error:
-            built.error(str(error))
-        below = [_layer({"data": {"root": tokens}}), _layer(_tree(cache.settings))]
-        given = given or [str(cache.folder / CONFIG)]
+    if tokens is not None and not given:
+        given = [str(_cache(tokens, built).folder / CONFIG)]
     if not given and not {"-h", "--help"} & set(rest):
         own = any(word.startswith("--data.root") for word in rest)
         given = ["folder" if own else "demo"]
@@ -199,7 +193,10 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
         built.check_file(path)
         files.append(f"--config={path}")
         recipe = path.stem
-    above = [] if settled is None else [_layer(settled)]
+    below, above = [], [] if settled is None else [_layer(settled)]
+    tokens = tokens or built.stated("data.tokens")
+    if tokens is not None:
+        below = [_layer({"data": {"root": tokens}}), _layer(_tree(_cache(tokens, built).settings))]
     config = built.parse_args([*below, *files, *above, *rest, *shown])
     if config.recipe is None:
         config.recipe = recipe
@@ -237,6 +234,13 @@ def _sorted(arguments: Sequence[str], built: Parser) -> tuple[list[str], list[st
         else:
             rest.append(word)
     return given, rest, shown
+
+
+def _cache(folder: str, built: Parser) -> TokenCache:
+    try:
+        return TokenCache(folder)
+    except (ValueError, FileNotFoundError) as error:
+        built.error(str(error))
 
 
 def word(key: str, arguments: Sequence[str]) -> str | None:

@@ -56,6 +56,7 @@ threads: 1
     return path
 
 
+MIRRORED = ["--data.mirrored", '{"left": "right", "clockwise": "counter_clockwise"}']
 AUGMENTED = ["--data.sampling", "segment", "--data.flip", "0.5", "--data.scale", "[0.5,1]", "--data.erase", "0.5"]
 EXTRACT = ["--dtype", "float32", "--shard_size", "0.04", "--device", "cpu"]
 
@@ -147,7 +148,7 @@ def test_a_head_trained_on_tokens_is_the_head_trained_behind_the_frozen_backbone
 def test_epochs_on_stored_views_are_those_on_augmented_videos(recipe, program, tmp_path, videos):
     root = tmp_path / "videos"
     shutil.copytree(videos, root)
-    given = ["--config", recipe, "--data.root", root, *AUGMENTED]
+    given = ["--config", recipe, "--data.root", root, *AUGMENTED, *MIRRORED]
     frozen = run(program, tmp_path / "frozen", *given, "--backbone.frozen", "true", "--head", "pool")
     ended = program(taggnn.extract, *given, "--out", tmp_path / "tokens", "--views", EPOCHS, *EXTRACT)
     assert ended.code == 0, ended.err
@@ -191,6 +192,16 @@ def test_bytes_do_not_depend_on_loader_processes(tokens, recipe, program, tmp_pa
     # It has the number of processes in it.
     assert ours.pop("config.yaml") != theirs.pop("config.yaml")
     assert ours == theirs
+
+
+def test_a_test_split_that_is_val_again_is_stored_once(recipe, program, tmp_path):
+    words = ["--config", recipe, "--data.test_folder", "none", "--out", tmp_path, *EXTRACT]
+    ended = program(taggnn.extract, *words)
+    assert ended.code == 0, ended.err
+    cache = TokenCache(tmp_path)
+    assert cache.splits.test is cache.splits.val
+    assert not list(tmp_path.glob("test-*"))
+    assert torch.equal(cache.dataset("test")[9, 0]["tokens"], cache.dataset("val")[9, 0]["tokens"])
 
 
 @pytest.mark.parametrize("name", ["val-00001.safetensors", "backbone.safetensors"])
@@ -279,10 +290,16 @@ def test_what_is_not_given_is_taken_from_the_extraction(tokens, recipe, tmp_path
     assert (beside.trainer.max_epochs, beside.tag.dim, beside.data.frames) == (30, 48, 4)
     assert beside.backbone.options == {"width": 8, "drop": 0.3}
     assert checked("--config", recipe, f"--data.tokens={tokens[0]}").backbone.frozen
+    # A file may name the tokens, as the config.yaml of a run on them does.
+    own.write_text(f"data: {{tokens: {tokens[0]}}}\ntag: {{dim: 48}}\n")
+    named = checked("--config", own)
+    assert (named.tag.dim, named.data.frames, named.backbone.frozen) == (48, 4, True)
 
 
 def test_a_head_trained_on_tokens_answers_on_videos(tokens, videos, program, tmp_path):
-    folder = run(program, tmp_path, "--data.tokens", tokens[0], "--compare", "[pool]", "--optim.mixup", "0.3")
+    folder = run(program, tmp_path, "--data.tokens", tokens[0], "--optim.mixup", "0.3", "--seed", 7)
+    # Another seed would hold other clips out, and draw another backbone.
+    assert checkpoint.load(folder / "best.ckpt").split_options["seed"] == 42
     ended = program(
         *(taggnn.evaluate, "--checkpoint", folder / "best.ckpt", "--data.root", videos, "--device", "cpu"),
         *("--out", tmp_path / "evaluated", "--data.workers", 0, "--data.batch_size", 4),

@@ -151,6 +151,21 @@ def test_a_sample_of_a_clip_not_all_of_which_can_be_decoded(clip, tmp_path, monk
         assert torch.equal(kept.frames(clip, Dense(3), 32, drawn(4)), decoded(clip, Dense(3), 32, 4))
 
 
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=repr)
+def test_a_sampler_that_is_asked_twice_is_asked_twice(clip, tmp_path, monkeypatch, sampler):
+    def read(path, sample, **options):
+        # As where decoding shows that the container gave a wrong number of frames.
+        sample(10)
+        return read_frames(path, sample, **options)
+
+    monkeypatch.setattr(store, "read_frames", read)
+    for seed in (0, 1):
+        generator = drawn(seed)
+        sampler(10, generator=generator)
+        expected = read_frames(clip.path, lambda n: sampler(n, generator=generator), 32)  # noqa: B023
+        assert torch.equal(ClipStore(tmp_path / "store").frames(clip, sampler, 32, drawn(seed)), expected)
+
+
 def test_a_very_long_clip_is_decoded_each_time(clip, tmp_path, monkeypatch):
     monkeypatch.setattr(store, "MOST_BYTES", 12 * 6 * 32**2 - 1)
     kept = ClipStore(tmp_path / "store")
