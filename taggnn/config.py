@@ -82,6 +82,8 @@ _LIMITS = {
 }
 # Keys of data that say where the clips lie and how they are fed, and change nothing about a stored token.
 _FEEDING = {"root", "tokens", "store", "batch_size", "workers", "drop_last", "balance", "give_up"}
+# Keys of a backbone that say how it learns, and nothing of what it does when it does not.
+_LEARNING = {"frozen_bn", "bn_momentum", "freeze_stages", "layer_decay", "checkpointing", "drop_path"}
 _BUILT_PER_MODEL = {"channels", "grid", "classes"}
 
 
@@ -280,9 +282,17 @@ def fill(settings: Namespace) -> None:
             settings.data[part] = list(getattr(row, part))
 
 
+def freeze(settings: Namespace) -> None:
+    """Chooses a backbone that does not learn, whatever the other keys say of how it would."""
+    settings.backbone.frozen = True
+    for key in _LEARNING:
+        settings.backbone[key] = getattr(BackboneChoice(), key)
+
+
 def of_tokens(settings: Namespace) -> dict[str, Any]:
     """The keys that stored tokens follow from, with their values as plain types: of the backbone and of the data."""
-    keys = {f"backbone.{key}": value for key, value in settings.backbone.as_dict().items()}
+    backbone = settings.backbone.as_dict().items()
+    keys = {f"backbone.{key}": value for key, value in backbone if key not in _LEARNING}
     keys |= {f"data.{key}": value for key, value in settings.data.as_dict().items() if key not in _FEEDING}
     return json.loads(json.dumps(keys))
 
@@ -301,7 +311,7 @@ def check_tokens(settings: Namespace) -> None:
     weights = choice.weights
     if weights is not None and Path(weights).is_file() and all(there[key] == given.get(key) for key in others):
         clip = (cache.preprocess["frames"], *cache.preprocess["size"])
-        built = backbones.build(choice.name, weights, choice.frozen_bn, choice.bn_momentum, clip, **choice.options)
+        built = backbones.build(choice.name, weights, clip=clip, **choice.options)
         there["backbone.weights"], given["backbone.weights"] = cache.weights["digest"], digest(built.state_dict())
     changed = differences(there, {key: value for key, value in given.items() if key in there})
     if changed:

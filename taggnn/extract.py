@@ -112,7 +112,7 @@ def _settings(arguments: Sequence[str]) -> tuple[Namespace, dict[str, Any]]:
         raise ValueError(f"--views {own['views']}: must be 0 or more")
     if not own["shard_size"] > 0:
         raise ValueError(f"--shard_size {own['shard_size']}: must be above 0 MB")
-    settings.backbone.frozen = True
+    config.freeze(settings)
     config.fill(settings)
     return settings, own
 
@@ -121,10 +121,7 @@ def _trained(path: str) -> dict[str, Any]:
     """The keys of a configuration that a trained run settles: its backbone, and how it saw clips."""
     hyper, _ = checkpoint.backbone_of(path)
     options = dict(hyper["spec"]["backbone"])
-    own = {key: options.pop(key) for key in ("name", "frozen", "frozen_bn", "bn_momentum") if key in options}
-    # How it was trained says nothing of what it does frozen.
-    for key in ("freeze_stages", "layer_decay", "checkpointing", "drop_path"):
-        options.pop(key, None)
+    own = {key: options.pop(key) for key in vars(config.BackboneChoice()) if key in options}
     return {"backbone": {**own, "options": options, "weights": None}, "data": dict(hyper["preprocess"])}
 
 
@@ -133,7 +130,7 @@ def _backbone(settings: Namespace, data: ClipData, path: str | None) -> tuple[Re
     pl.seed_everything(settings.seed, verbose=False)
     given, clip = settings.backbone, (data.preprocess["frames"], *data.preprocess["size"])
     weights = None if path else given.weights
-    built = backbones.build(given.name, weights, given.frozen_bn, given.bn_momentum, clip, **given.options)
+    built = backbones.build(given.name, weights, clip=clip, **given.options)
     origin = f"of {path}" if path else given.weights or f"random, seed {settings.seed}"
     if path is not None:
         try:

@@ -153,18 +153,20 @@ def extract(folder: Path, model: Recogniser, data: ClipData, pieces: Sequence[Pi
             ]
             batches = iter(data.loader_of(split, keys, train=view is not None))
             for piece in part:
-                rows, good, labels, bad = [], [], [], {}
+                stacked = torch.empty(len(piece.clips), *index["tokens"], dtype=dtype)
+                good, labels, bad = [], [], {}
                 while len(good) + len(bad) < len(piece.clips):
                     batch = next(batches)
                     bad |= {places[name]: reason for name, _, reason in batch["skipped"]}
                     if len(batch["label"]):
-                        rows.append(_stored(model, batch["clip"].to(device), dtype))
+                        stacked[len(good) : len(good) + len(batch["label"])] = _stored(
+                            model, batch["clip"].to(device), dtype
+                        )
                         good += batch["index"].tolist()
                         labels += batch["label"].tolist()
                     bar.update(len(batch["label"]) + len(batch["skipped"]))
-                stacked = torch.cat(rows) if rows else torch.empty(0, *index["tokens"], dtype=dtype)
                 held = {
-                    "tokens": stacked,
+                    "tokens": stacked[: len(good)],
                     "clip": torch.tensor(good, dtype=torch.long),
                     # A flip in training may have given a clip another one.
                     "label": torch.tensor(labels, dtype=torch.long),

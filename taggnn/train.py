@@ -105,6 +105,7 @@ def data_of(settings: Namespace) -> ClipData:
     config.fill(settings)
     if settings.data.tokens is not None:
         config.check_tokens(settings)
+        config.freeze(settings)
     data = ClipData(**settings.data.as_dict(), seed=settings.seed)
     data.prepare_data()
     data.setup()

@@ -367,3 +367,14 @@ def test_what_holds_no_tokens_is_refused(program, tmp_path, what):
     ended = program(taggnn.train, "--data.tokens", tmp_path / "c")
     assert ended.code == 2
     assert "expected a folder of taggnn tokens" in ended.err
+
+
+def test_how_a_backbone_would_learn_is_no_matter(tokens, recipe, program, tmp_path):
+    learning = ["--backbone.layer_decay", "0.7", "--backbone.frozen_bn", "true", "--backbone.freeze_stages", "1"]
+    ended = program(taggnn.extract, "--config", recipe, *learning, "--out", tmp_path / "c", *EXTRACT)
+    assert ended.code == 0, ended.err
+    ours, theirs = hashes(tmp_path / "c"), hashes(tokens[0])
+    assert ours == theirs
+    settings = checked("--config", recipe, *learning, "--data.tokens", tokens[0])
+    data = taggnn.train.data_of(settings)
+    assert taggnn.train.task_of(settings, data, "pool", None).model.frozen
