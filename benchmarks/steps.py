@@ -135,5 +135,9 @@ def train(
     trainer.callbacks.append(clock)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*no `val_dataloader`.*")
-        trainer.fit(task, train_dataloaders=batches)
+        try:
+            trainer.fit(task, train_dataloaders=batches)
+        except SystemExit:
+            # Lightning's answer to Ctrl-C, which would leave without a word.
+            raise KeyboardInterrupt from None
     return clock.epochs[1:], clock.waited[1:]

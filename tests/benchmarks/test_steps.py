@@ -66,3 +66,13 @@ def test_every_epoch_but_the_first_is_timed(task, batch, tmp_path, monkeypatch):
     assert any(not torch.equal(before[key], value) for key, value in task.model.named_parameters())
     assert settings.trainer.max_epochs == 16
     assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupt_in_the_loop_is_one_of_ours(task, batch, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    settings = config.parse(["--config", "demo", "--trainer.accelerator", "cpu"])
+    monkeypatch.setattr(task, "training_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        steps.train(settings, task, steps.Repeated(batch, 1), 1)
