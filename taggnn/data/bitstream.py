@@ -41,7 +41,10 @@ def reader(name: str, extradata: bytes | None, pix_fmt: str | None, reorder: int
     if name == "h264":
         return _h264(extradata, pix_fmt or "", reorder)
     if name == "hevc":
-        return _hevc(extradata)
+        return _hevc(extradata, reorder)
+    # The others show their pictures in the order of decoding; times that say otherwise are wrong.
+    if reorder:
+        raise Unproven
     if name == "vp8":
         return _vp8
     if name == "vp9":
@@ -198,13 +201,16 @@ def _schedule(bits: _Bits) -> None:
     bits.take(20)
 
 
-def _hevc(extradata: bytes) -> Callable[[Any], Kind]:
-    if len(extradata) < 23 or extradata[0] != 1:
+def _hevc(extradata: bytes, reorder: int) -> Callable[[Any], Kind]:
+    # With several layers pictures of a lower one may be for the higher ones alone.
+    if len(extradata) < 23 or extradata[0] != 1 or extradata[21] >> 3 & 7 != 1:
         raise Unproven
-    prefix, layers = (extradata[21] & 3) + 1, extradata[21] >> 3 & 7
+    if _hevc_delay(_set_of_kind(extradata, 33)) < reorder:
+        raise Unproven
+    prefix = (extradata[21] & 3) + 1
 
     def kind(packet: Any) -> Kind:
-        start, apart, slices, sets = True, layers == 1, 0, b""
+        start, apart, slices, sets = True, True, 0, b""
         for unit in _units(memoryview(packet), prefix):
             # ITU-T H.265, 7.3.1.2 and table 7-1
             what = unit[0] >> 1 & 63
@@ -225,6 +231,43 @@ def _hevc(extradata: bytes) -> Callable[[Any], Kind]:
         return Kind(start, apart, sets)
 
     return kind
+
+
+def _set_of_kind(extradata: bytes, what: int) -> bytes:
+    """The one parameter set of a kind in the header of an HEVC track (ISO/IEC 14496-15, 8.3.3.1)."""
+    place, found = 23, []
+    for _ in range(extradata[22]):
+        kind, count = extradata[place] & 63, int.from_bytes(extradata[place + 1 : place + 3], "big")
+        place += 3
+        for _ in range(count):
+            size = int.from_bytes(extradata[place : place + 2], "big")
+            found += [extradata[place + 2 : place + 2 + size]] if kind == what else []
+            place += 2 + size
+        if place >= len(extradata):
+            break
+    if len(found) != 1:
+        raise Unproven
+    return found[0]
+
+
+def _hevc_delay(sps: bytes) -> int:
+    """sps_max_num_reorder_pics of a stream with one layer (ITU-T H.265, 7.3.2.2.1)."""
+    bits = _Bits(sps[2:])
+    bits.take(4)
+    if bits.take(3):
+        raise Unproven
+    bits.take(1 + 96)
+    bits.golomb()
+    if bits.golomb() == 3:
+        bits.take()
+    bits.golomb(), bits.golomb()
+    if bits.take():
+        for _ in range(4):
+            bits.golomb()
+    bits.golomb(), bits.golomb(), bits.golomb()
+    bits.take()
+    bits.golomb()
+    return bits.golomb()
 
 
 def _vp8(packet: Any) -> Kind:

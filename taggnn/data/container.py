@@ -191,8 +191,11 @@ class Container:
         Raises:
             VideoError: the decoder fails.
         """
+        # A decoder told to forget may still begin otherwise than a new one, where the stream is damaged.
+        if self._stream.codec_context.is_open:
+            self._close()
+            self._open()
         context = self._stream.codec_context
-        self.restart_decoder()
         count = 0
         try:
             for packet in self._packets():

@@ -39,8 +39,9 @@ VIDEOS = {
     "av1.mp4": ("libsvtav1", {"preset": "12", "svtav1-params": "keyint=24"}),
     "mpeg4.avi": ("mpeg4", {"g": "12", "bf": "2"}),
 }
-# No proof: packets that are no whole pictures, fields, coding that old versions got wrong, no presentation times.
-IN_TURN = ("stream.ts", "interlaced.mp4", "444.mp4", "mpeg4.avi")
+# No proof: packets that are no whole pictures, fields, coding that old versions got wrong, several temporal layers, no
+# presentation times.
+IN_TURN = ("stream.ts", "interlaced.mp4", "444.mp4", "hevc-layers.mp4", "mpeg4.avi")
 FRAMES = 90
 
 
