@@ -146,7 +146,7 @@ def _use(path, seed):
             stamps = container.timeline().stamps
         for index, frame in zip(asked[-1], frames, strict=True):
             # Counted by time; where that is damaged, by the order in which the decoder puts them out.
-            known = {digest for time, digest in plain if stamps is not None and time == stamps[index]}
+            known = {digest for time, digest in plain if time in (stamps or ())[index : index + 1]}
             known |= {digest for _, digest in plain[index : index + 1]}
             if _digest(frame.numpy()) not in known:
                 return f"frame {index} is not that of a plain decode", read
