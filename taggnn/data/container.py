@@ -176,7 +176,7 @@ class Container:
         Raises:
             Unproven: the decoder fails.
         """
-        self._in_time()
+        self.in_time()
         try:
             return self._stream.codec_context.decode(packet)
         except self._av.FFmpegError as error:
@@ -202,7 +202,7 @@ class Container:
                 for frame in context.decode(packet):
                     yield frame
                     count += 1
-                self._in_time()
+                self.in_time()
             for frame in context.decode(None):
                 yield frame
                 count += 1
@@ -227,7 +227,7 @@ class Container:
                 timeout=timeout,
             )
         except self._av.FFmpegError as error:
-            self._in_time()
+            self.in_time()
             if head[4:8] in (b"ftyp", b"moov", b"mdat") or head[:4] in (b"RIFF", b"GIF8", b"\x1a\x45\xdf\xa3"):
                 reason = f"damaged or truncated: its headers cannot be read ({error.strerror})"
             else:
@@ -312,10 +312,10 @@ class Container:
                     kept.append(packet)
                 if hashed is not None:
                     hashed.update(packet)
-                self._in_time()
+                self.in_time()
                 yield packet
         except self._av.FFmpegError as error:
-            self._in_time()
+            self.in_time()
             self._broken = f"reading stopped ({error.strerror})"
         self._kept = kept
 
@@ -328,7 +328,8 @@ class Container:
             return f"damaged: {self._broken}, {found}{promised} frames are there"
         return ""
 
-    def _in_time(self) -> None:
+    def in_time(self) -> None:
+        """Raises VideoError when the time is up."""
         if time.monotonic() > self._deadline:
             raise self.error(f"given up after {self.give_up:g} s; data.give_up sets the limit")
 

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from taggnn.data.clips import NAMED, ClipList
 from taggnn.data.dataset import EVAL_OPTIONS, ClipDataset, collate, eval_sampler, eval_transform, train_sampler
+from taggnn.data.decoders import Decoder, chosen
 from taggnn.data.mirror import alike_but_for_side, mirrored_labels
 from taggnn.data.order import Balance, ResumableLoader, SeededSampler, class_shares
 from taggnn.data.problems import Problem
@@ -86,6 +87,7 @@ class ClipData(LightningDataModule):
         seed: what the order, the augmentation and the held-out clips follow from.
         drop_last: leave out the last training batch of an epoch where it is not full.
         give_up: wall seconds after which the decoding of a clip is given up; the clip is then left out and named.
+        decoder: "pyav", "torchcodec", or "auto" for the faster one, which is PyAV; a store always takes PyAV.
         tokens: folder that taggnn.extract wrote: its tokens are the data, and no video is read; root and workers are not used,
             and the clips, the splits and how clips are shown are those of the extraction.
         store: folder that decoded clips are kept in, so that later epochs and runs do not decode them again; filled as clips are
@@ -140,6 +142,7 @@ class ClipData(LightningDataModule):
         seed: int = 0,
         drop_last: bool = False,
         give_up: float = GIVE_UP,
+        decoder: Decoder = "auto",
         tokens: str | None = None,
         store: str | None = None,
     ):
@@ -170,7 +173,7 @@ class ClipData(LightningDataModule):
         self.synthetic, self.seed = synthetic, seed
         self.mirrored, self.balance = mirrored or {}, balance
         self.batch_size, self.drop_last = batch_size, drop_last
-        self.give_up = give_up
+        self.give_up, self.decoder = give_up, chosen(decoder)
         # Stored tokens are read faster than a loader process hands them over.
         self.workers = 0 if tokens is not None else default_workers() if workers is None else workers
         self.train_transform = Transform(
@@ -343,10 +346,12 @@ class ClipData(LightningDataModule):
             return self.cache.dataset(split, train)
         if not train:
             transform = eval_transform(self.preprocess)
-            return ClipDataset(clips, self.sampler, transform, short_side, give_up=self.give_up, store=self.store)
+            feeding = {"give_up": self.give_up, "store": self.store, "decoder": self.decoder}
+            return ClipDataset(clips, self.sampler, transform, short_side, **feeding)
         mirrored = mirrored_labels(self.mirrored, clips.classes) if self.mirrored else None
         return ClipDataset(
-            *(clips, self.train_sampler, self.train_transform, short_side, mirrored, self.give_up, self.store)
+            *(clips, self.train_sampler, self.train_transform, short_side, mirrored, self.give_up, self.store),
+            decoder=self.decoder,
         )
 
     def _given(self, split: str) -> ClipList:

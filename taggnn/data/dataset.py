@@ -46,6 +46,7 @@ class ClipDataset(Dataset):
             changes no label.
         give_up: wall seconds after which the decoding of a clip is given up.
         store: decoded clips on disk, see store.py; None decodes each time.
+        decoder: see ``video.read_frames``; a store always takes PyAV.
 
     **Shapes:** item {"clip": float32 (3, T, h, w), "label": int, "index": int, "flipped": bool}, or a ``BadClip``
     """
@@ -59,9 +60,10 @@ class ClipDataset(Dataset):
         mirrored: Sequence[int] | None = None,
         give_up: float = GIVE_UP,
         store: ClipStore | None = None,
+        decoder: str = "auto",
     ):
         self.clips, self.sampler, self.transform, self.short_side = clips, sampler, transform, short_side
-        self.mirrored, self.give_up, self.store = mirrored, give_up, store
+        self.mirrored, self.give_up, self.store, self.decoder = mirrored, give_up, store, decoder
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -72,7 +74,7 @@ class ClipDataset(Dataset):
         # Two streams: drawing one frame more or less must not change the augmentation.
         generator = torch.Generator().manual_seed(seed + 1) if self.transform.train else None
         try:
-            read = _frames if self.store is None else self.store.frames
+            read = partial(_frames, decoder=self.decoder) if self.store is None else self.store.frames
             frames = read(clip, self.sampler, self.short_side, generator, self.give_up)
         except VideoError as error:
             return BadClip(clip.name, clip.path, error.reason)
@@ -140,7 +142,9 @@ def _frames(
     short_side: int | None,
     generator: torch.Generator | None,
     give_up: float = GIVE_UP,
+    decoder: str = "auto",
 ) -> Tensor:
     """**Shapes:** -> uint8 (T, H, W, 3)"""
     sample = partial(sampler, generator=generator)
-    return read_frames(clip.path, sample, short_side, clip.start, clip.stop, origin=clip.origin, give_up=give_up)
+    limits = {"give_up": give_up, "decoder": decoder}
+    return read_frames(clip.path, sample, short_side, clip.start, clip.stop, origin=clip.origin, **limits)

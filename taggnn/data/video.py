@@ -10,11 +10,15 @@ import torch
 
 from taggnn.data.bitstream import Unproven
 from taggnn.data.container import GIVE_UP, Container, VideoError
+from taggnn.data.decoders import chosen, torchcodec_frames
 from taggnn.data.scaling import Scaler, scaled_size
 from taggnn.data.seeking import sparse_frames
 from taggnn.data.timeline import Timeline
 
 __all__ = ["GIVE_UP", "VideoError", "Timeline", "read_frames", "read_views", "frame_times", "scaled_size"]
+
+# In place of a decoder: the frames have been counted by decoding, and no other way is open.
+IN_TURN = "in turn"
 
 
 def read_frames(
@@ -26,6 +30,7 @@ def read_frames(
     threads: int = 1,
     origin: float | None = None,
     give_up: float = GIVE_UP,
+    decoder: str = "auto",
 ) -> torch.Tensor:
     """Reads the frames of a video, or of a cut from it, that a sampler asks for, upright and in RGB.
 
@@ -51,16 +56,19 @@ def read_frames(
             from the first frame of the original, so that they choose the same frames in the file as in the original.
             The file's first frame is the original's first one at or after ``origin``. Default: the file is no cut.
         give_up: wall seconds after which the file is given up; default: 60.
+        decoder: "pyav"; "torchcodec", which leaves what it cannot do exactly to PyAV; or "auto", the faster one, which is
+            PyAV.
 
     **Shapes**: uint8 (T, H, W, 3), T as many as ``sample`` returned
 
     Raises:
         VideoError: the file is missing, empty, no video, damaged or too large, the cut holds no frame, or the time is
             up.
-        ValueError: ``sample`` returned no index or one out of range; ``short_side`` below 1; ``give_up`` not above 0.
+        ValueError: ``sample`` returned no index or one out of range; ``short_side`` below 1; ``give_up`` not above 0; an
+            unknown ``decoder``, or one that is not installed.
         ImportError: PyAV is not installed.
     """
-    return read_views(path, [sample], short_side, start, stop, threads, origin, give_up)[0]
+    return read_views(path, [sample], short_side, start, stop, threads, origin, give_up, decoder)[0]
 
 
 def read_views(
@@ -72,13 +80,14 @@ def read_views(
     threads: int = 1,
     origin: float | None = None,
     give_up: float = GIVE_UP,
+    decoder: str = "auto",
 ) -> list[torch.Tensor]:
     """Reads several views of a video, or of a cut from it, with one decode: a frame in many of them is converted once.
 
     Args:
         path: the file.
         samples: one sampler a view.
-        short_side, start, stop, threads, origin, give_up: as for ``read_frames``.
+        short_side, start, stop, threads, origin, give_up, decoder: as for ``read_frames``.
 
     **Shapes**: a uint8 (T, H, W, 3) for each sampler; equal frames share no memory
 
@@ -87,13 +96,14 @@ def read_views(
     """
     if not samples:
         raise ValueError(f"{os.fspath(path)}: no sampler given; read_views needs one a view")
+    decoder = chosen(decoder)
     with Container(path, threads, give_up) as container:
         timeline = container.timeline()
         try:
-            return _read(container, timeline, samples, short_side, start, stop, origin, final=False)
+            return _read(container, timeline, samples, short_side, start, stop, origin, decoder)
         except _Miscounted:
             timeline = container.timeline_by_decoding(timeline)
-            return _read(container, timeline, samples, short_side, start, stop, origin, final=True)
+            return _read(container, timeline, samples, short_side, start, stop, origin, IN_TURN)
 
 
 def frame_times(path: str | os.PathLike[str]) -> Timeline:
@@ -125,13 +135,13 @@ def _read(
     start: float | None,
     stop: float | None,
     origin: float | None,
-    final: bool,
+    decoder: str,
 ) -> list[torch.Tensor]:
     cut = _cut(container, timeline if origin is None else timeline.since(origin), start, stop)
     views = [_indices(container, sample, len(cut)) for sample in samples]
     different = sorted({index for view in views for index in view})
     positions = [cut[index] for index in different]
-    frames = _pictures(container, timeline, positions, short_side, final)
+    frames = _pictures(container, timeline, positions, short_side, decoder)
     if views == [different]:
         return [frames]
     # index_select copies whole pictures; frames[rows] would go byte by byte and take longer than the decoding.
@@ -139,15 +149,18 @@ def _read(
 
 
 def _pictures(
-    container: Container, timeline: Timeline, positions: Sequence[int], short_side: int | None, final: bool
+    container: Container, timeline: Timeline, positions: Sequence[int], short_side: int | None, decoder: str
 ) -> torch.Tensor:
     """The frames at ascending positions; how they are reached is decided here and nowhere else."""
-    if timeline.stamps is not None and not timeline.damage and not final:
+    if timeline.stamps is not None and not timeline.damage and decoder != IN_TURN:
         try:
+            if decoder == "torchcodec":
+                return torchcodec_frames(container, timeline, positions, short_side)
             return _converted(sparse_frames(container, timeline.stamps, positions), len(positions), short_side)
         except Unproven:
             pass
-    return _converted(_frames_in_turn(container, timeline, positions, final), len(positions), short_side)
+    frames = _frames_in_turn(container, timeline, positions, final=decoder == IN_TURN)
+    return _converted(frames, len(positions), short_side)
 
 
 def _converted(frames: Iterator[Any], n: int, short_side: int | None) -> torch.Tensor:
