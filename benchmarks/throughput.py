@@ -183,7 +183,7 @@ def verdict(table: list[Row], workers: int, waited: float) -> str:
     load, step, whole = rate[loader_name(workers)], rate[STEP], rate[TRAINING]
     backbone, head = time_of[BACKBONE] / time_of[STEP], time_of[HEAD] / time_of[STEP]
     rest = max(1 - backbone - head, 0)
-    of_step = f"Of a step the backbone takes {backbone:.0%}, the head {head:.0%}, loss and optimiser {rest:.0%}."
+    of_step = f"Of a step the backbone takes {backbone:.0%}, the head {head:.0%}, loss, optimiser and loop {rest:.0%}."
     reading = time_of[READ] / time_of[LOAD]
     of_loading = (
         f"Of loading a clip, reading takes {reading:.0%} ({layout.times(time_of[READ] / time_of[DECODE])} the bare decode), "

@@ -136,7 +136,7 @@ def test_a_slow_model_is_the_bottleneck():
     assert said.startswith(
         "The model is the bottleneck: the loader with 2 workers brings 75.0 clips/s, a step takes 20.0."
     )
-    assert "Of a step the backbone takes 50%, the head 33%, loss and optimiser 17%." in said
+    assert "Of a step the backbone takes 50%, the head 33%, loss, optimiser and loop 17%." in said
     assert "95% of the slower of the two alone" in said
 
 
