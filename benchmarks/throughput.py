@@ -120,7 +120,7 @@ def main(arguments: list[str]) -> int:
     found |= {
         "rows": table,
         "waited_for_clips": median(waited),
-        "bottleneck": verdict(table, data.workers, median(waited)),
+        "bottleneck": verdict(table, about, median(waited)),
     }
     found["complete"] = True
     program.write(path, found)
@@ -170,24 +170,25 @@ def rows(seconds: dict[str, list[float]], clips: int) -> list[Row]:
     ]
 
 
-def verdict(table: list[Row], workers: int, waited: float) -> str:
+def verdict(table: list[Row], about: dict[str, Any], waited: float) -> str:
     """Says where the bottleneck is.
 
     Args:
         table: the rows, all of them.
-        workers: of the loader in training.
+        about: the settings, of which count ``workers`` of the loader in training, ``threads`` of the model and ``cores``.
         waited: the part of training in which the loop waited for clips.
     """
     rate = {row["part"]: row["clips_per_s"] for row in table}
     time_of = {row["part"]: row["median_ms"] for row in table}
+    workers = about["workers"]
     load, step, whole = rate[loader_name(workers)], rate[STEP], rate[TRAINING]
     backbone, head = time_of[BACKBONE] / time_of[STEP], time_of[HEAD] / time_of[STEP]
     rest = max(1 - backbone - head, 0)
     of_step = f"Of a step the backbone takes {backbone:.0%}, the head {head:.0%}, loss, optimiser and loop {rest:.0%}."
-    reading = time_of[READ] / time_of[LOAD]
+    reading = min(time_of[READ] / time_of[LOAD], 1)
     of_loading = (
         f"Of loading a clip, reading takes {reading:.0%} ({layout.times(time_of[READ] / time_of[DECODE])} the bare decode), "
-        f"the transform {max(1 - reading, 0):.0%}."
+        f"the transform {1 - reading:.0%}."
     )
     by = loader_name(workers).replace("loader, ", "the loader with ")
     brings = f"{by} brings {layout.digits(load)} clips/s, a step takes {layout.digits(step)}"
@@ -206,9 +207,16 @@ def verdict(table: list[Row], workers: int, waited: float) -> str:
         first = f"Loading and model are equally fast: {brings}. {of_loading} {of_step}"
     possible = min(load, step) if workers else 1 / (1 / load + 1 / step)
     beside = "the slower of the two alone" if workers else "one after the other"
+    crowded = workers and about["device"] == "cpu" and about["threads"] + workers > about["cores"]
+    advice = (
+        f" {about['threads']} threads and {workers} worker{'s' if workers != 1 else ''} are more than the {about['cores']} cores: "
+        "fewer of either may be faster."
+        if crowded and whole < 0.7 * possible
+        else ""
+    )
     return (
         f"{first} Training as a whole reaches {layout.digits(whole)} clips/s, {whole / possible:.0%} of {beside}, and waits for "
-        f"clips {waited:.0%} of the time."
+        f"clips {waited:.0%} of the time.{advice}"
     )
 
 
@@ -308,6 +316,7 @@ def _about(
         "rounds": rounds,
         "backbone": settings.backbone.name,
         "head": str(task.model.found["head"]),
+        "threads": torch.get_num_threads(),
         "cores": machine.cores(),
         "av": loading.av.__version__,
         "caches": "warm, the same files in every pass",

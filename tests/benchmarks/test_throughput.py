@@ -119,8 +119,12 @@ def test_rows_are_times_of_a_clip_and_ratios():
     assert row["training step"]["of_step"] == 1
 
 
+def about(workers, threads=1, cores=4):
+    return {"device": "cpu", "workers": workers, "threads": threads, "cores": cores}
+
+
 def test_a_slow_loader_is_the_bottleneck():
-    said = throughput.verdict(table(), workers=1, waited=0.4)
+    said = throughput.verdict(table(), about(1), waited=0.4)
     assert said.startswith(
         "Loading is the bottleneck: the loader with 1 worker brings 40.0 clips/s, a step takes 60.0."
     )
@@ -132,7 +136,7 @@ def test_a_slow_loader_is_the_bottleneck():
 
 
 def test_a_slow_model_is_the_bottleneck():
-    said = throughput.verdict(table(step=20, backbone=40, head=60, whole=19), workers=2, waited=0.01)
+    said = throughput.verdict(table(step=20, backbone=40, head=60, whole=19), about(2), waited=0.01)
     assert said.startswith(
         "The model is the bottleneck: the loader with 2 workers brings 75.0 clips/s, a step takes 20.0."
     )
@@ -141,6 +145,16 @@ def test_a_slow_model_is_the_bottleneck():
 
 
 def test_without_workers_loading_and_step_add_up():
-    said = throughput.verdict(table(none=50, step=50, whole=25), workers=0, waited=0.5)
+    said = throughput.verdict(table(none=50, step=50, whole=25), about(0), waited=0.5)
     assert said.startswith("Loading and model are equally fast")
     assert "100% of one after the other" in said
+
+
+def test_more_threads_and_workers_than_cores_are_told_where_training_suffers():
+    slow = table(whole=20)
+    assert "2 threads and 1 worker are more than the 2 cores" in throughput.verdict(
+        slow, about(1, threads=2, cores=2), waited=0.1
+    )
+    for quiet in (about(1, threads=1, cores=2), about(0, threads=2, cores=2)):
+        assert "cores" not in throughput.verdict(slow, quiet, waited=0.1)
+    assert "cores" not in throughput.verdict(table(whole=38), about(1, threads=2, cores=2), waited=0.1)
