@@ -309,11 +309,17 @@ def check_tokens(settings: Namespace) -> None:
     there, given, choice = dict(cache.settings), of_tokens(settings), settings.backbone
     others = [key for key in there if key.startswith("backbone.") and key != "backbone.weights"]
     weights = choice.weights
-    if weights is not None and Path(weights).is_file() and all(there[key] == given.get(key) for key in others):
+    if (
+        weights is not None
+        and Path(weights).is_file()
+        and all(there[key] == given.get(key, there[key]) for key in others)
+    ):
         clip = (cache.preprocess["frames"], *cache.preprocess["size"])
         built = backbones.build(choice.name, weights, clip=clip, **choice.options)
         there["backbone.weights"], given["backbone.weights"] = cache.weights["digest"], digest(built.state_dict())
-    changed = differences(there, {key: value for key, value in given.items() if key in there})
+    # A key that another version of taggnn has or had says nothing here.
+    both = [key for key in there if key in given]
+    changed = differences({key: there[key] for key in both}, {key: given[key] for key in both})
     if changed:
         raise ValueError(
             f"--data.tokens {cache.folder}: made with other settings than those given here: {'; '.join(changed)}. Leave "
