@@ -77,8 +77,7 @@ class Recogniser(nn.Module):
         # On a CPU the size of a batch decides how a convolution is summed up. In pairs, the last clip twice where it has no
         # partner, a clip has the same tokens to the last bit whatever its batch, and pairs are no slower.
         pairs = clip.split(2) if clip.device.type == "cpu" else [clip]
-        with torch.no_grad():
-            return torch.cat([self._tokens_of_pair(pair) for pair in pairs])
+        return torch.cat([self._tokens_of_pair(pair) for pair in pairs])
 
     def tokens_in(self, batch: Mapping[str, Any], device: torch.device | str) -> Tensor:
         """The tokens of a batch as the loaders make it: those that it brings, or those of its clips.

@@ -277,6 +277,8 @@ def test_a_frozen_backbone_is_never_in_training_and_gets_no_gradient():
     built(clip)[0].sum().backward()
     assert all(parameter.grad is None for parameter in built.backbone.parameters())
     assert all(parameter.grad is not None for parameter in built.head.parameters() if parameter.requires_grad)
+    # What of the clip an answer hangs on can still be asked.
+    assert built.tokens(clip.clone().requires_grad_()).requires_grad
     # Neither dropout nor a statistic that moves.
     assert torch.equal(built.tokens(clip), tokens)
     assert all(torch.equal(value, before[key]) for key, value in built.backbone.state_dict().items())
