@@ -209,8 +209,8 @@ def verdict(table: list[Row], about: dict[str, Any], waited: float) -> str:
     beside = "the slower of the two alone" if workers else "one after the other"
     crowded = workers and about["device"] == "cpu" and about["threads"] + workers > about["cores"]
     advice = (
-        f" {about['threads']} threads and {workers} worker{'s' if workers != 1 else ''} are more than the {about['cores']} cores: "
-        "fewer of either may be faster."
+        f" {about['threads']} threads and {workers} worker{'s' if workers != 1 else ''} are more than the {about['cores']} "
+        "cores: fewer of either may be faster."
         if crowded and whole < 0.7 * possible
         else ""
     )
