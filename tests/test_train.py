@@ -220,6 +220,35 @@ def test_killed_and_resumed_equals_uninterrupted(batches, workers, tiny, trained
     _same(folder, trained[0])
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+def test_killed_and_resumed_draws_again_what_is_drawn_in_training(tiny, program, tmp_path):
+    """Balance, crops in time, augmentation with its labels and mixed batches, each from the place it had come to."""
+    path = tmp_path / "drawn.yaml"
+    path.write_text(
+        """
+data:
+  balance: class
+  sampling: uniform
+  temporal_jitter: 0.7
+  temporal_scale: [0.8, 1.0]
+  mirrored: {left: right, clockwise: counter_clockwise}
+  randaugment: 2
+  magnitude_std: 0.5
+  erase: 0.3
+optim: {mixup: 0.8, cutmix: 1.0, mix_prob: 0.9, label_smoothing: 0.1}
+compare: []
+"""
+    )
+    words = ["--config", tiny, "--config", path, "--runs"]
+    whole = program(taggnn.train, *words, tmp_path / "whole")
+    assert whole.code == 0, whole.err
+    ended, folder = _killed(9, signal.SIGKILL, *words, tmp_path / "killed")
+    assert ended.returncode == -signal.SIGKILL
+    resumed = program(taggnn.train, "--resume", folder)
+    assert resumed.code == 0, resumed.err
+    _same(folder, Path(re.search(r"^run +(.+)$", whole.out, re.MULTILINE)[1]))
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT")
 def test_interrupt_while_the_baseline_trains(tiny, trained, program, tmp_path):
     ended, folder = _killed(15, signal.SIGINT, "--config", tiny, "--runs", tmp_path)
