@@ -389,9 +389,10 @@ def build(
     except (TypeError, ValueError, AssertionError, RuntimeError, ZeroDivisionError) as error:
         given = ", ".join(f"{option}={value!r}" for option, value in options.items()) or "no options"
         raise ValueError(f"backbone {name} cannot be built with {given}: {error or type(error).__name__}") from error
-    if in_channels != 3 and isinstance(module, huggingface.HubFeatures):
-        raise ValueError(f"in_channels={in_channels}: {name} takes config={{'num_channels': {in_channels}}} instead")
-    set_in_channels(module, in_channels)
+    if not isinstance(module, huggingface.HubFeatures):
+        set_in_channels(module, in_channels)
+    elif in_channels != 3:
+        raise ValueError(f"in_channels={in_channels}: {name} takes clips of colour only")
     if weights is not None:
         row.loader(module, weights=weights)
     if clip is not None:

@@ -1,5 +1,6 @@
 """Published weight files: fetched once into PyTorch's cache, resumed where a connection was cut, verified, moved in whole."""
 
+import errno
 import hashlib
 import logging
 import os
@@ -62,15 +63,17 @@ def fetch(file: Published, folder: str | Path | None = None, timeout: float = 30
 
     Raises:
         ValueError: it cannot be had, or is not what was published; says what to fetch and where to put it.
+        OSError: the disk is full, or the folder cannot be written.
     """
     folder = Path(folder or Path(torch.hub.get_dir()) / "checkpoints")
-    target = folder / file.name
+    target, part = folder / file.name, folder / f"{file.name}.part"
+    # No lock where none is needed: a cache that many share may be read-only.
+    if target.exists():
+        return _checked(target, file)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / f".{file.name}.lock"):
         if target.exists():
-            _verify(target, file, "Remove it, then it is downloaded anew")
-            return target
-        part = folder / f"{file.name}.part"
+            return _checked(target, file)
         _download(file, part, target, timeout)
         try:
             _verify(part, file, f"It was not kept. Fetch {file.url} in another way and put it at {target}")
@@ -79,6 +82,11 @@ def fetch(file: Published, folder: str | Path | None = None, timeout: float = 30
             raise
         os.replace(part, target)
         _mark(part).unlink(missing_ok=True)
+    return target
+
+
+def _checked(target: Path, file: Published) -> Path:
+    _verify(target, file, "Remove it, then it is downloaded anew")
     return target
 
 
@@ -97,6 +105,10 @@ def _download(file: Published, part: Path, target: Path, timeout: float) -> None
             reason = error
         except (URLError, OSError, HTTPException) as error:
             reason = error
+            if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+                raise OSError(
+                    error.errno, f"{error.strerror} after {_size(part):,} bytes of {file.url}", part
+                ) from error
             if _size(part) > before:
                 log.info("%s: %s; going on from byte %d", file.url, error, _size(part))
                 continue

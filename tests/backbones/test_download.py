@@ -1,4 +1,6 @@
+import errno
 import hashlib
+import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -142,6 +144,22 @@ def test_a_missing_file_and_a_closed_host_say_what_to_put_where(server, tmp_path
     closed = Published("http://127.0.0.1:9/weights.pth")
     with pytest.raises(ValueError, match=r"127\.0\.0\.1:9 is not reachable.*put it at .*weights\.pth"):
         fetch(closed, tmp_path)
+
+
+def test_a_full_disk_is_no_fault_of_the_host(server, tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device after 25,600 bytes of http.*file\.bin\.part"):
+        fetch(Published(url(server), DIGEST), tmp_path)
+
+
+def test_a_shared_cache_is_only_read(server, tmp_path):
+    (tmp_path / "file.bin").write_bytes(CONTENT)
+    assert fetch(Published(url(server), DIGEST), tmp_path).read_bytes() == CONTENT
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file.bin"]
+    assert server.asked == []
 
 
 def test_two_that_want_the_same_file_download_it_once(server, tmp_path):
