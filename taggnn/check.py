@@ -27,7 +27,7 @@ from taggnn.atomic import write_text
 from taggnn.check_page import About, balance, check_page, totals, untrained
 from taggnn.data.clips import ClipList
 from taggnn.data.container import import_av
-from taggnn.data.datamodule import ClipData, default_workers
+from taggnn.data.datamodule import ClipData
 from taggnn.data.facts import Facts, read_known, write_known
 from taggnn.data.findings import KINDS, Audit, audit, cuts_of
 from taggnn.data.scan import scan
@@ -106,10 +106,14 @@ def parser() -> Parser:
         default="packets",
         help="packets: read every file whole, which finds truncation; decode: decode every picture too, many times slower",
     )
-    add("--workers", type=int, default=max(1, default_workers()), help="processes that open files")
+    add("--workers", type=int, default=_cores(), help="processes that open files")
     add("--limit", type=float, default=60.0, help="seconds a file may take, and one more for each megabyte")
     add("--out", type=str | None, default=None, help="folder of the results; null: <runs>/check/<time>")
     return built
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _parse(arguments: Sequence[str]) -> Namespace:

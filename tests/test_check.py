@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from jsonargparse import Namespace
 
 from taggnn import check, train
 from taggnn.data.clips import read_clips
@@ -204,11 +205,23 @@ def test_every_step_of_the_coverage_is_counted(checked):
 def test_the_command_on_screen_trains(checked, tiny, program, root, tmp_path):
     command = re.search(r"^train +python -m taggnn.train (.*)$", checked[1].out, re.MULTILINE)[1].split()
     assert not {"--out", "--workers", "2"} & set(command)
+    assert sum(word.startswith("--data.train_list") for word in command) == 1
     # The tiny model's recipe holds another root: what the command says comes later and wins.
     ended = program(train, "--config", tiny, *command, "--compare=[]", "--runs", tmp_path, "--trainer.max_epochs", 1)
     assert ended.code == 0, ended.err
     assert "train 10, val 4" in ended.out
     assert (checked[0] / "check.html").read_text().count("--data.train_list") >= 1
+
+
+def test_the_command_stands_on_its_lists_and_keeps_all_else_of_what_was_given():
+    given = ["--config", "gym99", "--data.dataset", "gym99", "--out=x", "--data.val_folder", "v", "--data.frames", "8"]
+    data = Namespace(dataset="gym99", version=None, annotations=None)
+    command = check._command(given, Path("out"), {"train": Path("out/train.csv")}, Namespace(data=data))
+    assert command == [
+        *("python", "-m", "taggnn.train", "--config", "gym99", "--data.frames", "8", "--data.dataset=null"),
+        *("--data.train_list=out/train.csv", "--data.classes=out/classes.txt"),
+    ]
+    assert check._command(given, Path("out"), {"val": Path("out/val.csv")}, Namespace(data=data)) == []
 
 
 def test_a_clean_set_ends_with_zero_and_its_lists_are_clean(checked, root, program, tmp_path):
