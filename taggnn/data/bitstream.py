@@ -54,6 +54,47 @@ def reader(name: str, extradata: bytes | None, pix_fmt: str | None, reorder: int
     raise Unproven
 
 
+class Survey:
+    """Collects where decoding may start while all packets of a large file go by, so that next time fewer are read.
+
+    Args:
+        coding: codec, header and pixel format, as ``reader`` takes them.
+    """
+
+    def __init__(self, *coding: Any):
+        self._coding = coding
+        self._sets: bytes | None = None
+        self._starts: list[tuple[int, int]] = []
+        try:
+            self._kind_of = reader(*coding, 0)
+        except Unproven:
+            self._kind_of = None
+
+    def add(self, packet: Any) -> None:
+        if self._kind_of is None:
+            return
+        try:
+            kind = self._kind_of(packet)
+            first = self._sets is None
+            self._sets = kind.sets if first else self._sets
+            known = kind.sets in (b"", self._sets)
+            if not known or (first and not kind.start) or packet.pts is None or packet.dts is None:
+                raise Unproven
+        except Unproven:
+            self._kind_of = None
+            return
+        if kind.start and kind.sets == self._sets:
+            self._starts.append((packet.pts, packet.dts))
+
+    def starts(self, reorder: int) -> tuple[tuple[int, int], ...]:
+        """(pts, dts) of the packets to start from, ascending; none where nothing is proven."""
+        try:
+            reader(*self._coding, reorder)
+        except Unproven:
+            return ()
+        return tuple(self._starts) if self._kind_of and self._starts == sorted(self._starts) else ()
+
+
 def _units(data: memoryview, prefix: int) -> Iterator[memoryview]:
     """The NAL units of a packet with a length in front of each (ISO/IEC 14496-15)."""
     place = 0

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
-from taggnn.data.bitstream import Unproven
+from taggnn.data.bitstream import Survey, Unproven
 from taggnn.data.timeline import Timeline, constant_rate, seconds
 from taggnn.data.truncation import announced_bytes
 
@@ -21,6 +21,8 @@ MAX_SIDE = 16384
 MAX_PIXELS = 2**27
 # Packets up to this many bytes stay in memory between finding the times and decoding; above it the file is read twice.
 MAX_KEPT_BYTES = 2**26
+# Large files whose timeline is remembered: many clips are cut from one, and finding it reads the file to its end.
+MOST_KNOWN = 16
 NO_FRAME = "no frame in its video stream"
 
 
@@ -39,6 +41,10 @@ class VideoError(ValueError):
 
     def __reduce__(self):
         return VideoError, (self.path, self.reason)
+
+
+# What was found in large files, the oldest first.
+_KNOWN: dict[tuple[str, int, int], tuple[Timeline, int, tuple[tuple[int, int], ...]]] = {}
 
 
 class Container:
@@ -75,6 +81,9 @@ class Container:
         self._hashed = False
         self._broken = ""
         self.reorder = 0
+        # (pts, dts) of packets to start from in a file too large to keep.
+        self.starts: tuple[tuple[int, int], ...] = ()
+        self._survey: Survey | None = None
 
     def __enter__(self) -> "Container":
         try:
@@ -109,6 +118,9 @@ class Container:
         Raises:
             VideoError: the stream has no frame.
         """
+        if (known := _KNOWN.get(self._identity())) and self._hash is None:
+            timeline, self.reorder, self.starts = known
+            return timeline
         pts: list[int | None] = []
         dts: list[int | None] = []
         lengths: list[int] = []
@@ -135,7 +147,13 @@ class Container:
         self.reorder = _reorder(stamps)
         # AVI has no presentation times: FFmpeg passes the order of decoding off as such, B-frames or not.
         trusted = None not in pts and not (self._stream.codec_context.has_b_frames and pts == sorted(pts))
-        return Timeline(times, duration, tuple(sorted(stamps)) if trusted else None, damage, sound_until, rate)
+        timeline = Timeline(times, duration, tuple(sorted(stamps)) if trusted else None, damage, sound_until, rate)
+        if self._survey is not None and not damage:
+            self.starts = self._survey.starts(self.reorder)
+            while len(_KNOWN) >= MOST_KNOWN:
+                del _KNOWN[next(iter(_KNOWN))]
+            _KNOWN[self._identity()] = timeline, self.reorder, self.starts
+        return timeline
 
     def timeline_by_decoding(self, promised: Timeline) -> Timeline:
         """Finds when the frames are shown that the decoder really gives, where packets and frames do not go one to one.
@@ -163,6 +181,26 @@ class Container:
     def packets(self) -> Iterator[Any]:
         """The stream's packets in the order of decoding, from the beginning on every call."""
         return self._packets()
+
+    def packets_from(self, start: tuple[int, int]) -> Iterator[Any]:
+        """The packets from one of ``starts`` on, without reading those before it.
+
+        Raises:
+            Unproven: the file's own index does not lead there.
+        """
+        found = False
+        try:
+            self._container.seek(start[1], stream=self._stream)
+            self._fresh = False
+            for packet in self._container.demux(self._stream):
+                self.in_time()
+                found = found or (packet.pts, packet.dts) == start
+                if packet.is_corrupt or (not found and packet.dts is not None and packet.dts > start[1]):
+                    raise Unproven
+                if found and packet.size:
+                    yield packet
+        except self._av.FFmpegError as error:
+            raise Unproven from error
 
     def restart_decoder(self) -> None:
         """Makes the decoder forget all it has seen."""
@@ -293,7 +331,7 @@ class Container:
             self._open()
         self._fresh = False
         # Only the first time: a second reading would add the same packets again.
-        hashed, self._hashed = None if self._hashed else self._hash, True
+        survey, hashed, self._hashed = not self._hashed, None if self._hashed else self._hash, True
         kept: list[Any] | None = []
         size = 0
         try:
@@ -306,10 +344,16 @@ class Container:
                 if packet.size == 0:
                     continue
                 size += packet.size
+                if size > MAX_KEPT_BYTES and kept is not None and survey:
+                    self._survey = Survey(*self.coding())
+                    for earlier in kept:
+                        self._survey.add(earlier)
                 if size > MAX_KEPT_BYTES:
                     kept = None
                 if kept is not None:
                     kept.append(packet)
+                elif self._survey is not None and survey:
+                    self._survey.add(packet)
                 if hashed is not None:
                     hashed.update(packet)
                 self.in_time()
@@ -327,6 +371,10 @@ class Container:
         if self._broken:
             return f"damaged: {self._broken}, {found}{promised} frames are there"
         return ""
+
+    def _identity(self) -> tuple[str, int, int]:
+        facts = os.stat(self.path)
+        return os.path.abspath(self.path), facts.st_size, facts.st_mtime_ns
 
     def in_time(self) -> None:
         """Raises VideoError when the time is up."""

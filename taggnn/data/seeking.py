@@ -1,6 +1,7 @@
 """Reaching a few frames of a stream without decoding all that lies before them."""
 
 import heapq
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -35,7 +36,7 @@ def sparse_frames(container: Container, stamps: Sequence[int], positions: Sequen
     decoder = _Decoder(container)
     held: list[Any] = []
     size, sets, first = 0, b"", True
-    for packet in container.packets():
+    for packet in _packets(container, min(missing)):
         if packet.pts is None:
             raise Unproven
         kind = kind_of(packet)
@@ -65,6 +66,12 @@ def sparse_frames(container: Container, stamps: Sequence[int], positions: Sequen
                 yield from (frame for frame in decoder.finish() if frame.pts in wanted)
                 return
     raise Unproven
+
+
+def _packets(container: Container, first: int) -> Iterator[Any]:
+    """The packets from the last known start before the first wanted frame; from the beginning where none is known."""
+    place = bisect_right([stamp for stamp, _ in container.starts], first) - 1
+    return container.packets_from(container.starts[place]) if place > 0 else container.packets()
 
 
 class _Decoder:

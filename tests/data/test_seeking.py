@@ -153,6 +153,39 @@ def test_a_group_too_large_to_hold_back_is_decoded(made, monkeypatch):
         assert torch.equal(read_frames(path, lambda n, indices=indices: indices), whole[indices])
 
 
+@pytest.mark.parametrize("name", VIDEOS)
+def test_of_a_large_file_only_what_is_needed_is_read_the_second_time(name, made, monkeypatch):
+    path, whole = made(name)
+    monkeypatch.setattr(container, "MAX_KEPT_BYTES", 300)
+    monkeypatch.setattr(container, "_KNOWN", {})
+    draw, jumped, passed = random.Random(name), [], []
+    start, packets = container.Container.packets_from, container.Container._packets
+    monkeypatch.setattr(container.Container, "packets_from", lambda *a: jumped.append(1) or start(*a))
+    monkeypatch.setattr(container.Container, "_packets", lambda *a: passed.append(1) or packets(*a))
+    for _ in range(40):
+        indices = sorted(draw.sample(range(len(whole)), draw.randint(1, 3)))
+        assert torch.equal(read_frames(path, lambda n, indices=indices: indices), whole[indices]), indices
+    # One pass finds the times, as long as the file is the same; what lies in the first group is read from the beginning.
+    if name in ("closed.mp4", "hevc-open.mp4", "vp9.webm"):
+        assert len(jumped) > 10
+        assert len(passed) + len(jumped) == 41
+    os.utime(path, ns=(1, 1))
+    before = len(container._KNOWN)
+    read_frames(path, lambda n: [n - 1])
+    assert len(container._KNOWN) == 2 * before
+
+
+def test_only_some_large_files_are_remembered(made, monkeypatch):
+    path, _ = made("closed.mp4")
+    monkeypatch.setattr(container, "MAX_KEPT_BYTES", 300)
+    monkeypatch.setattr(container, "_KNOWN", {})
+    monkeypatch.setattr(container, "MOST_KNOWN", 3)
+    for k in range(6):
+        os.utime(path, ns=(k, k))
+        read_frames(path, lambda n: [0])
+    assert [identity[2] for identity in container._KNOWN] == [3, 4, 5]
+
+
 @pytest.mark.parametrize("kind", ["wrong-time", "lost", "corrupt"])
 def test_what_does_not_come_out_as_expected_is_decoded_in_turn(kind, made, monkeypatch):
     path, whole = made("closed.mp4")
