@@ -101,7 +101,7 @@ def _units(data: memoryview, prefix: int) -> Iterator[memoryview]:
     while place < len(data):
         size = int.from_bytes(data[place : place + prefix], "big")
         place += prefix
-        if size < 2 or place + size > len(data):
+        if size < 1 or place + size > len(data):
             raise Unproven
         yield data[place : place + size]
         place += size
@@ -128,6 +128,9 @@ def _h264(extradata: bytes, pix_fmt: str, reorder: int) -> Callable[[Any], Kind]
             elif what in (7, 8):
                 apart = False
                 sets += bytes(unit)
+            # End of a sequence: what follows begins with nothing to refer to.
+            elif what == 10:
+                apart = False
             # Access unit delimiter, supplemental information, filler
             elif what not in (6, 9, 12):
                 raise Unproven

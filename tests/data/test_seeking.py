@@ -116,6 +116,23 @@ def test_cuts_equal_a_full_decode(name, made):
         assert torch.equal(found, whole[first:last][Uniform(3)(last - first)])
 
 
+def test_an_end_of_sequence_is_no_obstacle(made, tmp_path, monkeypatch):
+    """Some encoders close each group with a unit of one byte."""
+    path, whole = made("closed.mp4")
+    ended = tmp_path / "ended.mp4"
+    with av.open(str(path)) as source, av.open(str(ended), "w") as out:
+        copied = out.add_stream_from_template(source.streams.video[0])
+        packets = [packet for packet in source.demux(video=0) if packet.size]
+        for packet, following in zip(packets, [*packets[1:], None], strict=True):
+            last = following is None or following.is_keyframe
+            data = av.Packet(bytes(packet) + (b"\0\0\0\x01\x0a" if last else b""))
+            data.stream, data.time_base = copied, packet.time_base
+            data.pts, data.dts, data.is_keyframe = packet.pts, packet.dts, packet.is_keyframe
+            out.mux(data)
+    assert torch.equal(read_frames(ended, lambda n: [5, 47, 80]), whole[[5, 47, 80]])
+    assert _packets_decoded(ended, [72], monkeypatch) == 1
+
+
 def _packets_decoded(path, indices, monkeypatch):
     """How many packets the decoder sees for a sample, None where all were decoded in turn."""
     seen, decode = [], container.Container.decode
