@@ -5,6 +5,7 @@ import platform
 import shlex
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 
 import torch
 
@@ -26,6 +27,11 @@ def describe(device: torch.device, seed: int) -> dict[str, str | int]:
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that a result depends on."""
     return {"python": platform.python_version(), **{package: _version(package) for package in _PACKAGES}}
+
+
+def is_there(package: str) -> bool:
+    """Whether a package is installed; it is not imported."""
+    return find_spec(package) is not None
 
 
 def _program() -> list[str]:

@@ -17,15 +17,15 @@ ROOT = Path(__file__).parents[1]
 FLOORS = [
     ["graphs", "names", "atomic"],
     ["kernels"],
-    ["convs", "layers"],
+    ["convs", "macs", "layers"],
     ["heads", "backbones", "data"],
     # report is a program too, but train and evaluate write reports by its functions.
     [
         *("arguments", "environment", "run_folder", "terminal"),
         *("metrics", "pictures", "preview", "page", "bars", "check_page", "predictions", "history", "report"),
-        *("model", "mixing", "task", "checkpoint", "scoring", "config", "extraction"),
+        *("model", "mixing", "task", "checkpoint", "scoring", "config", "extraction", "counting", "overhead"),
     ],
-    ["train", "evaluate", "predict", "check", "extract"],
+    ["train", "evaluate", "predict", "check", "extract", "models"],
 ]
 PLACES = {name: (floor, step) for floor, names in enumerate(FLOORS) for step, name in enumerate(names)}
 IN_STEPS = (2, 4)

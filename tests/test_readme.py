@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from taggnn import config, evaluate, predict
+from taggnn import config, evaluate, models, predict
 from taggnn.backbones import BACKBONES
 from taggnn.convs import CONVS
 from taggnn.heads import HEADS
@@ -37,6 +37,8 @@ def test_command_parses(command, monkeypatch):
         assert evaluate.parser().parse_args(arguments).checkpoint
     elif program == "taggnn.predict":
         assert predict.parser().parse_args(arguments).files
+    elif program == "taggnn.models":
+        assert models.parser().parse_args(arguments)
     else:
         pytest.fail(f"README has a command that this test does not know: {program}")
 

@@ -1,0 +1,79 @@
+"""Multiply-adds: matrix products as PyTorch counts them, the graph as its convolution is defined, edge by edge.
+
+An implementation may find a way to do less.
+
+Axes: C channels, N nodes of one clip, E edges of one clip with the self-loops that the convolution adds.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from graphs import Topology
+from taggnn.kernels import operators
+
+
+def linears(conv: nn.Module) -> list[nn.Module]:
+    """The linear layers of a convolution, PyG's own class among them."""
+    from torch_geometric.nn import Linear
+
+    return [part for part in conv.modules() if isinstance(part, nn.Linear | Linear)]
+
+
+def projection_macs(conv: nn.Module, nodes: int) -> int:
+    """Multiply-adds of the convolution's own linear layers, each over every node once: ``N sum(C C')``."""
+    return nodes * sum(part.weight.numel() for part in linears(conv))
+
+
+def graph_macs(conv: nn.Module, topology: Topology, grid: Sequence[int], channels: int) -> int | None:
+    """Multiply-adds of the propagation over one clip as it is defined; None for a convolution that is not known here.
+
+    Formula: a weighted sum ``K E C`` (K steps); GAT ``E C + 2 N C``; GATv2 and Transformer ``2 E C``; a maximum 0. Softmax,
+    activations and normalisation are no multiply-adds and not counted.
+    """
+    try:
+        family = operators.read(conv).family
+    except ValueError:
+        return None
+    nodes = grid[0] * grid[1] * grid[2]
+    edges = topology.num_edges(grid) + (nodes if getattr(family, "self_loops", False) else 0)
+    one = {
+        operators.Sum: lambda: family.steps * edges * channels,
+        operators.Max: lambda: 0,
+        operators.Additive: lambda: (edges + 2 * nodes) * channels,
+        operators.Dynamic: lambda: 2 * edges * channels,
+        operators.Dot: lambda: 2 * edges * channels,
+    }
+    return one[type(family)]()
+
+
+class _Counter(TorchDispatchMode):
+    """Adds up what torch.utils.flop_counter knows of each operation; its own mode follows modules too, and fails in no_grad."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops = 0
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        out = operation(*args, **(kwargs or {}))
+        formula = flop_registry.get(operation._overloadpacket)
+        if formula is not None:
+            self.flops += formula(*args, **(kwargs or {}), out_val=out)
+        return out
+
+
+def counted_macs(call: Callable[[], object]) -> int:
+    """Multiply-adds that torch.utils.flop_counter knows: matrix products alone, no scatter, no elementwise work, no Triton."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    # The fused encoder layer counts as nothing.
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with _Counter() as counter:
+            call()
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+    return counter.flops // 2

@@ -1,0 +1,125 @@
+"""``python -m taggnn.models``: tables that name everything, details of one, heads in per cent, a README kept up to date."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from taggnn import environment, models, overhead
+from taggnn.convs import CONVS
+from taggnn.heads import HEADS
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+RESULTS = ROOT / "benchmarks" / "results" / "head-overhead.json"
+
+
+def test_the_tables_name_heads_and_convolutions():
+    assert [line[0] for line in models.head_table()[1]] == list(HEADS)
+    assert [line[0] for line in models.conv_table()[1]] == list(CONVS)
+    assert all(line[-1].startswith("https://") for line in models.conv_table()[1])
+
+
+def test_a_backbone_s_line_has_its_figures():
+    header, lines = models.backbone_table(["r2plus1d_18", "s3d", "small"])
+    found = {line[0]: dict(zip(header, line, strict=True)) for line in lines}
+    assert found["r2plus1d_18"]["M parameters"] == "31.30 (31.51)"
+    assert found["r2plus1d_18"]["GMAC"] == "40.52 (40.52)"
+    assert found["s3d"]["GMAC"].endswith("(17.98 at 16 x 224 x 224)")
+    assert found["small"]["tokens"] == "16 x 7 x 7 of 192"
+    assert found["small"]["weights"] == "a file of your own"
+    assert found["r2plus1d_18"]["weights"] == "default (download.pytorch.org)"
+
+
+def test_the_program_lists_what_is_asked_for(program):
+    ended = program(models, "--only", "[small, x3d_xs]")
+    assert ended.code == 0, ended.err
+    assert {"small", "x3d_xs", "tag_released", "gatv2"} <= set(ended.out.split())
+    assert "r2plus1d_18" not in ended.out
+
+
+def test_details_of_one(program):
+    out = program(models, "--backbone", "x3d_s").out
+    facts = dict(re.split(r"\s{2,}|(?<=^multiply-adds) ", line, maxsplit=1) for line in out.splitlines())
+    assert facts["stages"].split(", ") == [f"blocks.{number}" for number in range(6)]
+    assert facts["clip"].startswith("13 x 160 x 160")
+    assert "published 1.96 G" in facts["multiply-adds"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--backbone", "x3dm"], "unknown backbone 'x3dm'; did you mean 'x3d_m'"),
+        (["--only", "[smal]"], "unknown backbone 'smal'; did you mean 'small'"),
+        (["--overhed"], "unknown option --overhed"),
+    ],
+)
+def test_mistakes_are_told(program, words, message):
+    ended = program(models, *words)
+    assert ended.code == 2
+    assert message in ended.err
+
+
+def test_overheads_are_added_to_a_file(program, tmp_path):
+    path = tmp_path / "overhead.json"
+    for name in ("x3d_xs", "small"):
+        ended = program(models, "--overhead", "--only", f"[{name}]", "--budget", 0, "--results", path)
+        assert ended.code == 0, ended.err
+    rows = overhead.read(path)
+    assert [row["backbone"] for row in rows] == ["small", "x3d_xs"]
+    small = rows[0]
+    assert small["heads"]["pool"]["parameters"] == 192 * overhead.CLASSES + overhead.CLASSES
+    assert small["ms"] is None
+    # By hand: 19,107 of 390,936 parameters.
+    assert "4.9 / 0.0024 / -" in ended.out
+    path.write_text(json.dumps({"schema": 1, "kind": "latency"}))
+    assert (
+        "holds no overheads" in program(models, "--overhead", "--only", "[small]", "--budget", 0, "--results", path).err
+    )
+
+
+def test_times_are_medians_of_one_clip():
+    row = overhead.counted("small")
+    row["clip"], row["grid"] = [2, 16, 16], [2, 1, 1]
+    timed = overhead.timed(row, 0.01)
+    assert timed["ms"] > 0
+    assert all(head["ms"] > 0 for head in timed["heads"].values())
+    assert timed["samples"] >= 3
+    assert timed["environment"]["threads"] >= 1
+
+
+def test_a_section_goes_between_the_markers_and_nowhere_else(tmp_path):
+    text = f"above\n{models.BEGIN}\nold\n{models.END}\nbelow\n"
+    assert models.replaced(text, "new", tmp_path) == f"above\n{models.BEGIN}\nnew\n{models.END}\nbelow\n"
+    with pytest.raises(ValueError, match="exactly once; found 0"):
+        models.replaced("above\n", "new", tmp_path)
+    with pytest.raises(ValueError, match="before"):
+        models.replaced(f"{models.END}\n{models.BEGIN}\n", "new", tmp_path)
+
+
+def test_readme_has_the_tables_of_today():
+    """What needs transformers is compared where it is installed."""
+    text = README.read_text(encoding="utf-8")
+    if models.BEGIN not in text:
+        pytest.skip("README has no tables of models")
+    written = text.split(f"{models.BEGIN}\n")[1].split(f"\n{models.END}")[0]
+    today = models.section(RESULTS if RESULTS.exists() else None)
+    assert _without_hub(today) == _without_hub(written)
+    if environment.is_there("transformers"):
+        assert today == written
+
+
+def test_the_tables_without_a_hub_are_the_rest_of_them():
+    text = "a\n\nHugging Face, with x:\n\n| backbone |\n| --- |\n| `hf:b` |\n\nHeads:\n\n| `tag` |"
+    assert _without_hub(text) == ["a", "Heads:", "| `tag` |"]
+
+
+def _without_hub(text):
+    """The lines of a section as they are made without transformers."""
+    kept, inside = [], False
+    for line in text.splitlines():
+        inside = line.startswith("Hugging Face, with") or (inside and (not line or line.startswith("|")))
+        if line and not inside:
+            kept.append(line)
+    return kept
