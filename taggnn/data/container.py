@@ -145,8 +145,9 @@ class Container:
         # Every packet still to come would be shown after it is decoded, hence after the last decoding time seen.
         sound_until = math.inf if not damage else 0.0 if last_dts is None else (last_dts - min(stamps)) * tick
         self.reorder = _reorder(stamps)
-        # AVI has no presentation times: FFmpeg passes the order of decoding off as such, B-frames or not.
-        trusted = None not in pts and not (self._stream.codec_context.has_b_frames and pts == sorted(pts))
+        # AVI has no presentation times: FFmpeg passes the order of decoding off as such, or guesses, B-frames or not.
+        guessed = self._container.format.name == "avi" or pts == sorted(pts)
+        trusted = None not in pts and not (self._stream.codec_context.has_b_frames and guessed)
         timeline = Timeline(times, duration, tuple(sorted(stamps)) if trusted else None, damage, sound_until, rate)
         if self._survey is not None and not damage:
             self.starts = self._survey.starts(self.reorder)

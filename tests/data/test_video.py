@@ -310,10 +310,17 @@ def test_frames_the_decoder_leaves_out_are_not_counted(make, decode_all, tmp_pat
     assert torch.equal(read_frames(path, range, start=0.2, stop=0.4), whole[2:4])
 
 
-def test_times_that_only_tell_the_order_of_decoding_cost_no_second_decode(make):
+@pytest.mark.parametrize("name", ["h264-b-frames.avi", "mpeg4-b-frames.avi"])
+def test_times_that_only_tell_the_order_of_decoding_cost_no_second_decode(name, make):
     asked = []
-    read_frames(make("h264-b-frames.avi"), lambda n: asked.append(n) or [n - 1])
+    read_frames(make(name), lambda n: asked.append(n) or [n - 1])
     assert asked == [12]
+
+
+def test_times_that_are_guessed_cost_no_second_decode(real_data):
+    asked = []
+    read_frames(real_data("samples") / "test.avi", lambda n: asked.append(n) or [n - 1])
+    assert asked == [164]
 
 
 def test_names_that_look_like_protocols_or_patterns(make, decode_all, tmp_path, monkeypatch):
