@@ -1,5 +1,6 @@
 """An open video file: its one video stream, when each of its frames is shown, and all its frames in that order."""
 
+import gc
 import hashlib
 import math
 import os
@@ -23,6 +24,8 @@ MAX_PIXELS = 2**27
 MAX_KEPT_BYTES = 2**26
 # Large files whose timeline is remembered: many clips are cut from one, and finding it reads the file to its end.
 MOST_KNOWN = 16
+# Pixels of a picture.
+LARGE = 2**20
 NO_FRAME = "no frame in its video stream"
 
 
@@ -95,7 +98,12 @@ class Container:
 
     def __exit__(self, *_: object) -> None:
         self._kept = None
+        context = self._stream.codec_context
+        large = context.width * context.height > LARGE
         self._close()
+        # A frame whose side data was looked at is freed by the garbage collector alone, which does not see its size.
+        if large:
+            gc.collect(0)
 
     def error(self, reason: str) -> VideoError:
         return VideoError(self.path, reason)

@@ -36,7 +36,7 @@ def scaled_size(width: int, height: int, short_side: int | None) -> tuple[int, i
 
 
 class Scaler:
-    """Turns decoded frames into upright RGB arrays, all of the size of the first.
+    """Turns decoded frames into upright RGB arrays, all of the size of the first and turned as it is.
 
     The commonest format is scaled as it is stored and converted to RGB afterwards: half the time of both in one call of
     swscale, and against arithmetic in floating point real pictures are off by 0.6 to 1.3 levels of 255, in one call by
@@ -57,9 +57,13 @@ class Scaler:
         self.options = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
         self.short_side = short_side
         self.size: tuple[int, int] | None = None
+        self.turn: tuple[bool, bool, bool] | None = None
 
     def __call__(self, frame: Any) -> np.ndarray:
-        swap, flip_x, flip_y = _orientation(frame)
+        if self.turn is None:
+            # Once only: PyAV's side data and frame hold each other, and stay until the garbage collector comes.
+            self.turn = _orientation(frame)
+        swap, flip_x, flip_y = self.turn
         if self.size is None:
             stored = (frame.width, frame.height)
             self.size = scaled_size(*(stored[::-1] if swap else stored), self.short_side)

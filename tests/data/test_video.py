@@ -509,6 +509,22 @@ def test_flipped_bits_end_in_frames_or_a_named_error(name, make, tmp_path, capfd
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="reads the resident memory from /proc")
+def test_large_pictures_are_let_go(write_video, tmp_path):
+    path = write_video(tmp_path / "large.mp4", frames=8, height=1080, width=1920)
+
+    def megabytes():
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    read_frames(path, range, short_side=32)
+    before = megabytes()
+    for _ in range(6):
+        read_frames(path, range, short_side=32)
+    # The 48 pictures have 3 MB each.
+    assert megabytes() - before < 60
+
+
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts open files in /proc")
 def test_no_file_stays_open(make, stream_first, tmp_path):
     (tmp_path / "text.mp4").write_text("no video")
