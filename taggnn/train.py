@@ -276,7 +276,8 @@ def _print_summary(results: dict[str, Any], folder: Path, report: Path) -> None:
     for row in results["comparison"]:
         on = "" if row["measured"] == row["listed"] else f" on {row['measured']:,} of {row['listed']:,} clips"
         print(f"          {row['name']:40} top-1 {row['top1']:.3f}{on}   {row['seconds'] / 60:.1f} min")
-    skipped = len({clip.path for clip in read_skipped(folder / "skipped.csv")})
+    # Val clips may be the test's as well, and one file may hold many clips.
+    skipped = len({(clip.path, clip.name) for clip in read_skipped(folder / "skipped.csv")})
     if skipped:
         print(f"skipped   {skipped} clips could not be read: {folder / 'skipped.csv'}")
     print(f"model     {folder / 'best.ckpt'}")

@@ -15,13 +15,16 @@ from taggnn.predictions import read_predictions
 KINDS = ("left", "right", "up", "down")
 
 
+EVENT = "00000000001_E_000900_000909"
+
+
 def name(video, second):
     return f"{video:011d}_E_{second:06d}_{second + 9:06d}_A_0000_0001"
 
 
 @pytest.fixture(scope="module")
 def gym(tmp_path_factory):
-    """Gym99 lists of 40 training and 12 val clips, of which every other one lies there."""
+    """Gym99 lists of 43 training and 12 val clips, of which half lie there; three as an event clip that is too short for two."""
     root = tmp_path_factory.mktemp("gym")
     lists = root.parent / "gym_lists"
     lists.mkdir()
@@ -30,10 +33,19 @@ def gym(tmp_path_factory):
     )
     for split, video, count in (("train_element_v1.1", 1, 40), ("val_element", 2, 12)):
         rows = [(name(video, second), second % 4) for second in range(count)]
-        (lists / f"gym99_{split}.txt").write_text("".join(f"{stem} {label}\n" for stem, label in rows))
+        more = [(f"{EVENT}_A_000{second}_000{second}", 0) for second in (0, 5, 7)] if video == 1 else []
+        (lists / f"gym99_{split}.txt").write_text("".join(f"{stem} {label}\n" for stem, label in rows + more))
         for place, (stem, label) in enumerate(rows):
             if place // 4 % 2 == 0:
                 write_video(root / f"{stem}.mp4", make_clip(KINDS[label], 8, 32, np.random.default_rng([video, place])))
+    segments = {
+        f"A_000{second}_000{second}": {"stages": 1, "timestamps": [[second + 0.1, second + 0.6]]}
+        for second in (0, 5, 7)
+    }
+    event = {"event": 1, "segments": segments, "timestamps": [[900.25, 909.5]]}
+    info = {EVENT[:11]: {EVENT[12:]: event}}
+    (lists / "finegym_annotation_info_v1.1.json").write_text(json.dumps(info))
+    write_video(root / f"{EVENT}.mp4", make_clip("left", 20, 32, np.random.default_rng(3)))
     return root, lists
 
 
@@ -57,7 +69,7 @@ threads: 1
 
 
 SAID = (
-    "gym99 v1.1: train 40 listed of 26,320 published, 20 found (50 %); val 12 listed of 8,521 published, 8 found (67 %)"
+    "gym99 v1.1: train 43 listed of 26,320 published, 23 found (53 %); val 12 listed of 8,521 published, 8 found (67 %)"
 )
 
 
@@ -65,9 +77,11 @@ def test_training_says_what_it_used(trained_by_name):
     folder, ended = trained_by_name
     assert SAID in ended.out
     assert (
-        "train: 20 of 40 listed files do not exist and are left out: 00000000001_E_000004_000013_A_0000_0001, "
+        "train: 20 of 43 listed files do not exist and are left out: 00000000001_E_000004_000013_A_0000_0001, "
         in ended.out
     )
+    assert "train: clips come from cut actions (20), event clips (3)" in ended.out
+    assert "skipped   2 clips could not be read" in ended.out
     results = json.loads((folder / "results.json").read_text())
     assert SAID in results["notes"]
     scores = results["scores"]["test"]
