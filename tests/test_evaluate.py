@@ -245,6 +245,19 @@ def test_a_published_file_and_as_many_class_folders(released, videos, tmp_path, 
     assert json.loads((tmp_path / "out" / "results.json").read_text())["scores"]["test"]["measured"] == 8
 
 
+def test_a_published_file_and_a_published_data_set(released, videos, tmp_path):
+    for folder in sorted((videos / "test").iterdir()):
+        place = tmp_path / "set" / "video" / folder.name
+        place.mkdir(parents=True)
+        shutil.copy(folder / f"{folder.name}_000.mp4", place / f"{folder.name}_017.mp4")
+    ended = released("--data.dataset", "haa500", root=tmp_path / "set")
+    assert ended.code == 0, ended.err
+    assert "are taken to be the numbers that haa500 publishes" in ended.out
+    found = read_predictions(tmp_path / "out" / "predictions.csv")
+    assert found.names[0] == "clockwise/clockwise_017"
+    assert found.labels.tolist() == list(range(8))
+
+
 def test_a_published_file_and_too_few_class_folders(released, videos, tmp_path):
     shutil.copytree(videos / "test" / "left", tmp_path / "set" / "test" / "left")
     ended = released(root=tmp_path / "set")

@@ -94,6 +94,12 @@ def read_published(
     published = known.classes.get(version)
     if published not in (None, len(lists.classes)):
         notes.append(f"{len(lists.classes)} classes were found; {name} {version} has {published}")
+    if disk.twice:
+        first, second, *_ = next(iter(disk.twice.values()))
+        shown = f"{first}, also {Path(second).relative_to(root)}"
+        notes.append(
+            f"clips that lie there more than once, of which the first is used: {len(disk.twice):,} ({shown}, ...)"
+        )
     if disk.closed:
         notes.append(f"folders that may not be read: {len(disk.closed)} ({', '.join(disk.closed[:NAMED])})")
     if problems is None:

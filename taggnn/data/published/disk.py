@@ -28,6 +28,8 @@ class Disk:
         self._files: dict[str, list[str]] = {}
         # Folders that may not be read.
         self.closed: list[str] = []
+        # Videos that were asked for and lie there more than once: their places, the one that is used first.
+        self.twice: dict[str, list[str]] = {}
         self._walk(root, videos=True)
         if annotations is not None:
             # What lies in the folder that was named wins over what lies in the root.
@@ -44,8 +46,12 @@ class Disk:
         places = self._videos.get(stem)
         if not places:
             return None
-        inside = [place for place in places if folder and os.path.basename(os.path.dirname(place)) == folder]
-        return Path(min(inside or places, key=_depth))
+        if len(places) > 1:
+            inside = [place for place in places if folder and os.path.basename(os.path.dirname(place)) == folder]
+            places = sorted(inside or places, key=_depth)
+            if len(places) > 1:
+                self.twice[places[0]] = places
+        return Path(places[0])
 
     def videos_by_folder(self) -> dict[str, list[tuple[str, Path]]]:
         """Folder name -> (stem, path) of the videos directly in it, in the order of their stems."""

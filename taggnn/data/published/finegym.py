@@ -15,7 +15,8 @@ is looked for below the root, at any depth and with any video ending, in this or
 
 Cuts follow the JSON's fractions, never the id: 1,873 ids of Gym99 v1.1 begin and end in the same second. A vault has three
 stages and is cut from the first one's start to the last one's end. All three give the same frames where the files were cut
-frame by frame (re-encoded), not where they were copied from key frame to key frame.
+out of the video frame by frame (re-encoded), not where they were copied from key frame to key frame; an action that was cut
+out of an event clip by its own seconds may begin a frame earlier or later.
 """
 
 import re
@@ -123,11 +124,16 @@ class _Seconds:
         segment = (event.get("segments") or {}).get(match["A"])
         if segment is None:
             return f"its action is not in {self._file}"
-        stages = segment["timestamps"]
-        origin = float(event["timestamps"][0][0])
+        try:
+            origin, first, last = (
+                float(time)
+                for time in (event["timestamps"][0][0], segment["timestamps"][0][0], segment["timestamps"][-1][1])
+            )
+        except (KeyError, IndexError, TypeError, ValueError):
+            return f"its seconds in {self._file} are no timestamps [[from, to], ..]"
         # A sum of two decimals is rounded to what the decimals mean: 2407.32 + 3.45 is 2410.77.
-        start, stop = round(origin + stages[0][0], 6), round(origin + stages[-1][1], 6)
-        if not start < stop:
+        start, stop = round(origin + first, 6), round(origin + last, 6)
+        if not 0 <= start < stop:
             return f"nothing lies between its seconds {start:g} and {stop:g} in {self._file}"
         return origin, start, stop
 

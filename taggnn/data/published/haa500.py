@@ -22,15 +22,15 @@ def read(asked: Asked) -> Lists:
         FileNotFoundError: if there are no class folders of this kind.
     """
     disk = asked.disk
-    # (class, number) -> file; a class is a folder that holds a video of its name.
-    held, strange = {}, []
+    # (class, number); a class is a folder that holds a video of its name.
+    held, strange = set(), []
     for folder, videos in disk.videos_by_folder().items():
         parts = [(STEM.fullmatch(stem), stem, path) for stem, path in videos]
         if not any(match and match[1] == folder for match, *_ in parts):
             continue
         for match, stem, path in parts:
             if match and match[1] == folder and int(match[2]) < 20:
-                held.setdefault((folder, int(match[2])), path)
+                held.add((folder, int(match[2])))
             else:
                 strange.append((folder, stem, path))
     if not held:
@@ -45,7 +45,7 @@ def read(asked: Asked) -> Lists:
         for label, name in enumerate(names):
             for number in NUMBERS[split]:
                 given = f"{name}/{name}_{number:03d}"
-                path = held.get((name, number))
+                path = disk.video(f"{name}_{number:03d}", name) if (name, number) in held else None
                 rows.append(Row(0, given, label, () if path is None else (path,), name=given))
         splits[split] = Listing(f"haa500 {split}", rows)
     known = set(names)

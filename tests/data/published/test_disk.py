@@ -27,6 +27,14 @@ def test_of_two_videos_of_one_name_always_the_same_one(touch):
     assert disk.video("1", "none") == disk.root / "a/1.mp4"
 
 
+def test_a_clip_that_lies_there_twice_is_said(touch):
+    root = touch(*(f"video/run/run_{number:03d}.mp4" for number in range(20)), "old/video/run/run_004.avi")
+    found, notes = read_published("haa500", root)
+    assert found["train"][4].path == str(root / "video/run/run_004.mp4")
+    (note,) = [note for note in notes if "more than once" in note]
+    assert note.endswith(f"is used: 1 ({root}/video/run/run_004.mp4, also old/video/run/run_004.avi, ...)")
+
+
 def test_links_are_followed_once(touch, tmp_path_factory):
     root, other = touch("a/1.mp4"), tmp_path_factory.mktemp("other")
     (other / "2.mp4").touch()

@@ -118,6 +118,20 @@ def test_a_row_that_the_json_does_not_know_is_named(gym, line, lacks):
         read_published("gym99", gym, missing="error")
 
 
+@pytest.mark.parametrize(
+    "stages", [None, [], [[1.0]], [["a", 2.0]], [[3.0, 3.0]], [[-9999.0, 1.0]], 5, [[float("nan"), 1.0]]]
+)
+def test_seconds_that_are_none_are_no_crash(gym, stages):
+    file = gym / "lists" / "finegym_annotation_info_v1.1.json"
+    info = json.loads(file.read_text())
+    info[VIDEO]["E_002407_002435"]["segments"]["A_0003_0005"]["timestamps"] = stages
+    file.write_text(json.dumps(info))
+    touch(gym, f"{VIDEO}.mp4")
+    found, notes = read_published("gym99", gym)
+    assert found["train"].missing == (TRAIN[0],)
+    assert any("cannot be cut out of" in note and TRAIN[0] in note for note in notes)
+
+
 def test_without_the_json_a_video_is_not_cut(gym):
     (gym / "lists" / "finegym_annotation_info_v1.1.json").unlink()
     touch(gym, f"{VIDEO}.mp4", f"{TRAIN[0]}.mp4")
