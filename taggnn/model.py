@@ -140,6 +140,8 @@ def attach(
     grid: Sequence[int] | None = None,
     weights: str | None = None,
     backbone_options: Mapping[str, Any] | None = None,
+    features: str | None = None,
+    class_tokens: int = 0,
     **head_options: Any,
 ) -> Recogniser:
     """Puts a head behind a video backbone: pool and classifier go, C and (T, H, W) are found by a dry run.
@@ -154,6 +156,9 @@ def attach(
         weights: of a backbone given by name: what its row in ``BACKBONES`` says, or None (default) for random ones.
         backbone_options: further arguments of ``taggnn.backbones.build`` for a backbone given by name; for another, those of
             ``taggnn.backbones.tune``.
+        features: which part of a nested output holds the features: a key, number or field, dots between several. Pathways, a list
+            of (B, C, T, H, W), need none: they are averaged to the coarsest grid and concatenated on channels.
+        class_tokens: how many tokens before those of the ``grid`` are dropped from (B, N, C) (default 0).
         head_options: arguments of the head, such as ``conv="gatv2"``.
 
     Returns:
@@ -174,6 +179,10 @@ def attach(
     clip = checked_size(tuple(clip), "clip") if clip is not None else None
     grid = checked_size(tuple(grid), "grid") if grid is not None else None
     if isinstance(backbone, str):
+        if features is not None or class_tokens:
+            raise ValueError(
+                "features and class_tokens are for a module of your own; a backbone given by name yields its tokens"
+            )
         module = backbones.build(backbone, weights=weights, clip=clip, **(backbone_options or {}))
         name, clip = backbone, clip or getattr(module, "clip", None) or backbones.find(backbone).clip
     else:
@@ -184,9 +193,10 @@ def attach(
         for option in backbone_options or {}:
             if option not in possible:
                 raise unknown(f"option of a backbone that is a {type(backbone).__name__}", option, possible)
+        name, clip = type(backbone).__name__, clip or getattr(module, "clip", None) or USUAL_CLIP
+        module = backbones.adapt(module, clip, features, class_tokens)
         if backbone_options:
             backbones.tune(module, **backbone_options)
-        name, clip = type(backbone).__name__, clip or getattr(module, "clip", None) or USUAL_CLIP
     channels, found_grid = backbones.dry_run(module, clip, grid)
     if isinstance(head, str):
         built = heads.build(head, channels, found_grid, classes, **head_options)
@@ -197,7 +207,8 @@ def attach(
     removed = ", ".join(getattr(module, "description", None) or ["nothing"])
     found = {
         "backbone": f"{name}, {_million(module)} parameters; removed: {removed}",
-        "tokens": f"clip {_by(clip)} -> grid {_by(found_grid)} = {_count(found_grid)} tokens of {channels} channels",
+        "tokens": f"clip {_by(clip)} -> grid {_by(found_grid)} = {_count(found_grid)} tokens of {channels} channels"
+        + "".join(f"; {done}" for done in getattr(module, "told", ())),
         "head": f"{head_name}, {_million(built)} parameters, {classes} classes{_graph(built, found_grid)}",
     }
     if backbones.tuning_of(module).told:

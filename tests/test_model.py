@@ -1,5 +1,7 @@
 """taggnn.attach: what it accepts, what it finds out, and how it refuses."""
 
+import dataclasses
+
 import pytest
 import torch
 import torchvision
@@ -149,6 +151,79 @@ def test_a_frozen_backbone_has_no_other_controls():
         model.build({**spec, "clip": [4, 32, 48], "classes": ["a", "b"]})
 
 
+class Token(Five):
+    """Yields a dataclass with (B, 1 + N, 6) in it, the class token first."""
+
+    def forward(self, clip):
+        tokens = self.conv(clip).flatten(2).transpose(1, 2)
+        return Nested(
+            tokens.mean(1), {"states": [None, torch.cat([tokens.new_full((len(clip), 1, 6), 9.0), tokens], 1)]}
+        )
+
+
+@dataclasses.dataclass
+class Nested:
+    pooled: torch.Tensor
+    inner: dict
+
+
+class Streams(nn.Module):
+    """Two pathways, the fast one at four times the frames and twice the size."""
+
+    def __init__(self):
+        super().__init__()
+        self.slow = nn.Conv3d(3, 6, 1, stride=(4, 4, 4))
+        self.fast = nn.Conv3d(3, 2, 1, stride=(1, 2, 2))
+
+    def forward(self, clip):
+        return [self.slow(clip), self.fast(clip)]
+
+
+def test_nested_features_are_picked_and_a_class_token_dropped():
+    clip = torch.randn(2, 3, 2, 4, 6)
+    plain, nested = Three(), Token()
+    nested.load_state_dict(plain.state_dict())
+    built = taggnn.attach(nested, "pool", 2, clip=(2, 4, 6), grid=(2, 2, 3), features="inner.states.1", class_tokens=1)
+    expected = taggnn.attach(plain, "pool", 2, clip=(2, 4, 6), grid=(2, 2, 3)).tokens(clip)
+    torch.testing.assert_close(built.tokens(clip), expected)
+    assert "of the output, inner.states.1 is taken; the first 1 of the tokens dropped" in built.describe()
+    with pytest.raises(ValueError, match=r"got Nested of 2 \['pooled': tensor .* Pick one: features='inner.states.1'"):
+        taggnn.attach(nested, "pool", 2, clip=(2, 4, 6))
+    with pytest.raises(
+        ValueError, match=r"N = 13 tokens, but the stated grid \(2, 2, 3\) has 12; .* state class_tokens=1"
+    ):
+        taggnn.attach(nested, "pool", 2, clip=(2, 4, 6), grid=(2, 2, 3), features="inner.states.1")
+
+
+def test_pathways_are_fused_on_the_coarsest_grid():
+    module = Streams()
+    clip = torch.randn(2, 3, 8, 8, 16)
+    built = taggnn.attach(
+        module, "tag", 2, clip=(8, 8, 16), dim=4, encoder_heads=2, backbone_options={"checkpointing": True}
+    )
+    assert (built.grid, built.head.project[0].in_features) == ((2, 2, 4), 8)
+    tokens = built.tokens(clip)
+    slow, fast = module(clip)
+    for t in range(2):
+        for y in range(2):
+            for x in range(4):
+                box = fast[:, :, 4 * t : 4 * t + 4, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2].mean((2, 3, 4))
+                torch.testing.assert_close(tokens[:, t, y, x], torch.cat([slow[:, :, t, y, x], box], 1))
+    assert (
+        "2 pathways (6 x 2 x 2 x 4, 2 x 8 x 4 x 8) averaged to 2 x 2 x 4 and concatenated on channels"
+        in built.describe()
+    )
+    built(clip)[0].sum().backward()
+    assert all(p.grad is not None for p in module.parameters())
+
+
+def test_channels_other_than_512_are_projected():
+    for name in ("tag", "tag_released"):
+        built = taggnn.attach(Five(), name, 2, clip=(2, 4, 6), **({"dim": 512} if name == "tag" else {}))
+        assert [type(part) for part in built.head.project] == [nn.Linear, nn.LayerNorm]
+        assert built.head.project[0].weight.shape == (512, 6)
+
+
 def test_a_head_of_ones_own():
     asked = []
 
@@ -168,7 +243,24 @@ def test_a_head_of_ones_own():
         (Three(), {}, r"\(1, 12, 6\).*N = 12 tokens: state grid=\(T, H, W\), time slowest.*\(3, 2, 2\)"),
         (Three(), {"grid": (2, 2, 2)}, r"N = 12 tokens, but the stated grid \(2, 2, 2\) has 8"),
         (Five(), {"grid": (2, 3, 2)}, r"\(1, 6, 2, 2, 3\).*stated grid is \(2, 3, 2\)"),
-        (Pair(), {}, r"got tuple of 2 \[tensor \(1, 6, 2, 2, 3\) float32, dict of 1 \['slow': tensor"),
+        (
+            Pair(),
+            {},
+            r"got tuple of 2 \[tensor \(1, 6, 2, 2, 3\) float32, dict of 1 \['slow': tensor.*features='0' or features='1.slow'",
+        ),
+        (
+            Pair(),
+            {"features": "1.fast"},
+            r"features='1.fast': no 'fast' .* it has '0' \(1, 6, 2, 2, 3\), '1.slow' \(1, 3, 2, 4, 6\)",
+        ),
+        (
+            Five(),
+            {"class_tokens": 1},
+            r"class_tokens=1 is for \(B, N, C\); the backbone yields tensor \(1, 6, 2, 2, 3\)",
+        ),
+        (Five(), {"class_tokens": -1}, r"class_tokens must be a whole number, 0 or more; given -1"),
+        (Three(), {"class_tokens": 1, "grid": (2, 2, 3)}, r"N = 11 tokens, but the stated grid"),
+        ("small", {"features": "x"}, r"features and class_tokens are for a module of your own"),
         (Logits(), {}, r"tensor \(1, 6\) float32.*remove pool and classifier"),
         (nn.Linear(2, 2), {}, r"Linear failed on a clip of zeros \(1, 3, 2, 4, 6\)"),
         (Five(), {"clip": (2, 4)}, r"clip must be three positive integers \(T, H, W\), got \(2, 4\)"),

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torchvision import models
 
 from taggnn.backbones import huggingface, imagenet, pytorchvideo, r2plus1d34, torchvision3d
@@ -21,10 +21,11 @@ from taggnn.backbones.download import Published
 from taggnn.backbones.finetuning import Tuning, set_drop_path, tune, tuning_of
 from taggnn.backbones.first_layer import set_in_channels
 from taggnn.backbones.inception3d import InceptionI3D
+from taggnn.backbones.outputs import Adapted, coarsest, is_pathways, pick
 from taggnn.backbones.r2plus1d34 import r2plus1d_34, sequential_to_named
 from taggnn.backbones.small import Small
 from taggnn.backbones.stages import Stage, stages
-from taggnn.backbones.tokens import Grid, checked_size, dry_run, tokens_of
+from taggnn.backbones.tokens import Grid, checked_size, describe, dry_run, run_once, tokens_of
 from taggnn.backbones.weights import load_file, load_published
 from taggnn.names import unknown
 
@@ -38,6 +39,7 @@ __all__ = [
     "strip",
     "tokens_of",
     "dry_run",
+    "adapt",
     "resize_positions",
     "stages",
     "Stage",
@@ -324,6 +326,43 @@ def strip(module: nn.Module) -> nn.Module:
     if type(module).__module__.startswith("transformers.models."):
         return huggingface.HubFeatures(module)
     return torchvision3d.strip(module)
+
+
+def adapt(module: nn.Module, clip: Grid, features: str | None = None, class_tokens: int = 0) -> nn.Module:
+    """Brings the output of a module to one tensor: nested features picked, pathways fused, class tokens dropped.
+
+    Args:
+        module: (B, 3, T, H, W) -> anything.
+        clip: (T, H, W) of a clip to try it with.
+        features: path of the part to take, see ``taggnn.backbones.outputs.pick``; None takes the whole output.
+        class_tokens: how many tokens before those of the grid are dropped from (B, N, C).
+
+    Returns:
+        The module itself where nothing is to be done; else one around it, whose ``told`` says what is done.
+
+    Raises:
+        ValueError: the module fails on such a clip, yields no such part, or ``class_tokens`` of something else than (B, N, C).
+    """
+    if isinstance(class_tokens, bool) or not isinstance(class_tokens, int) or class_tokens < 0:
+        raise ValueError(f"class_tokens must be a whole number, 0 or more; given {class_tokens!r}")
+    output = run_once(module, clip)
+    told = []
+    if features is not None:
+        output = pick(output, features)
+        told.append(f"of the output, {features} is taken")
+    if is_pathways(output):
+        sizes = [" x ".join(map(str, one.shape[1:])) for one in output]
+        grid = " x ".join(map(str, coarsest(output)))
+        told.append(f"{len(output)} pathways ({', '.join(sizes)}) averaged to {grid} and concatenated on channels")
+    elif class_tokens and not (isinstance(output, Tensor) and output.dim() == 3):
+        raise ValueError(f"class_tokens={class_tokens} is for (B, N, C); the backbone yields {describe(output)}")
+    elif class_tokens:
+        told.append(f"the first {class_tokens} of the tokens dropped")
+    if not told:
+        return module
+    adapted = Adapted(module, features, class_tokens)
+    adapted.description, adapted.told = getattr(module, "description", []), told
+    return adapted
 
 
 def resize_positions(module: nn.Module, clip: Grid) -> None:

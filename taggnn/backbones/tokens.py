@@ -4,9 +4,12 @@ Axes: B clips, C channels, T frames, H W token grid, N = T*H*W nodes.
 """
 
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 
 import torch
 from torch import Tensor, nn
+
+from taggnn.backbones.outputs import tensors_in
 
 Grid = tuple[int, int, int]
 
@@ -32,6 +35,9 @@ def tokens_of(output: object, grid: Grid | None = None) -> Tensor:
         message = f"a backbone must yield (B, C, T, H, W), or (B, N, C) with a stated grid; got {describe(output)}"
         if isinstance(output, Tensor) and output.dim() == 2:
             message += ". Two axes look like logits or pooled features: remove pool and classifier"
+        usable = [path for path, tensor in tensors_in(output) if path and tensor.dim() in (3, 5)]
+        if usable:
+            message += f". Pick one: {' or '.join(f'features={path!r}' for path in usable[:6])}"
         raise ValueError(message)
     if output.dim() == 5:
         if grid is not None and tuple(output.shape[2:]) != grid:
@@ -49,7 +55,7 @@ def tokens_of(output: object, grid: Grid | None = None) -> Tensor:
             f"{grid} has {grid[0] * grid[1] * grid[2]}"
         )
         if grid[0] * grid[1] * grid[2] == nodes - 1:
-            message += "; one token too many is probably a class token: drop it in the backbone"
+            message += "; one token too many is probably a class token: state class_tokens=1"
         raise ValueError(message)
     return output.unflatten(1, grid)
 
@@ -72,6 +78,20 @@ def dry_run(module: nn.Module, clip: Grid, grid: Grid | None = None) -> tuple[in
     Raises:
         ValueError: the module fails on such a clip, or yields something else than tokens.
     """
+    output = run_once(module, clip)
+    tokens = tokens_of(output, grid)
+    if len(tokens) != 1:
+        raise ValueError(f"one clip went into {type(module).__name__}, {len(tokens)} came out: {describe(output)}")
+    return tokens.shape[-1], tuple(tokens.shape[1:4])
+
+
+@torch.no_grad()
+def run_once(module: nn.Module, clip: Grid) -> object:
+    """What a module yields for one clip of zeros, in evaluation mode; see ``dry_run``, which says what that is.
+
+    Raises:
+        ValueError: the module fails on such a clip.
+    """
     clip = checked_size(clip, "clip")
     example = next((p for p in [*module.parameters(), *module.buffers()] if p.is_floating_point()), torch.zeros(()))
     frames = torch.zeros((1, getattr(module, "in_channels", 3), *clip), device=example.device, dtype=example.dtype)
@@ -80,7 +100,7 @@ def dry_run(module: nn.Module, clip: Grid, grid: Grid | None = None) -> tuple[in
         # The flag itself, not eval(): a train() of the user's own might do more than that, and not undo it.
         for part, _ in modes:
             part.training = False
-        output = module(frames)
+        return module(frames)
     except (RuntimeError, TypeError, IndexError, AssertionError) as error:
         raise ValueError(
             f"{type(module).__name__} failed on a clip of zeros {tuple(frames.shape)}, (B, 3, T, H, W): "
@@ -89,10 +109,6 @@ def dry_run(module: nn.Module, clip: Grid, grid: Grid | None = None) -> tuple[in
     finally:
         for part, mode in modes:
             part.training = mode
-    tokens = tokens_of(output, grid)
-    if len(tokens) != 1:
-        raise ValueError(f"one clip went into {type(module).__name__}, {len(tokens)} came out: {describe(output)}")
-    return tokens.shape[-1], tuple(tokens.shape[1:4])
 
 
 def describe(value: object, depth: int = 3) -> str:
@@ -105,6 +121,8 @@ def describe(value: object, depth: int = 3) -> str:
     if isinstance(value, Tensor):
         return f"tensor {tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
     name = type(value).__name__
+    if is_dataclass(value) and not isinstance(value, type | Mapping):
+        value = {field.name: getattr(value, field.name) for field in fields(value)}
     if not isinstance(value, list | tuple | Mapping):
         return name
     if depth == 0:
@@ -138,7 +156,7 @@ def _suggestions(nodes: int) -> str:
     plain, rest = _square_grids(nodes), _square_grids(nodes - 1)
     text = f". As square grids: {', '.join(map(str, plain))}" if plain else ". No square grid has that many"
     if rest:
-        text += f"; with one class token, to be dropped in the backbone: {', '.join(map(str, rest))}"
+        text += f"; with class_tokens=1: {', '.join(map(str, rest))}"
     return text
 
 

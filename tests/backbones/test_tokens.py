@@ -43,7 +43,7 @@ def test_wrong_grid_prints_shape_count_and_grid():
 
 
 def test_one_token_too_many_is_called_a_class_token():
-    with pytest.raises(ValueError, match="class token"):
+    with pytest.raises(ValueError, match="class_tokens=1"):
         tokens_of(torch.zeros(1, 25, 8), grid=(2, 3, 4))
 
 
@@ -57,7 +57,7 @@ def test_missing_grid_is_asked_for_with_suggestions(nodes):
     with pytest.raises(ValueError, match=re.escape("(8, 7, 7)")) as caught:
         tokens_of(torch.zeros(1, nodes, 8))
     assert "state grid=(T, H, W)" in str(caught.value)
-    assert ("with one class token" in str(caught.value)) == (nodes == 393)
+    assert ("with class_tokens=1" in str(caught.value)) == (nodes == 393)
 
 
 @pytest.mark.parametrize(

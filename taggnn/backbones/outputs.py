@@ -1,0 +1,107 @@
+"""What a module never seen before may yield beside one tensor: nested features, several pathways, class tokens.
+
+Axes: B clips, C channels, T frames, H W token grid, N tokens.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Adapted(nn.Module):
+    """A module whose output is brought to one tensor.
+
+    Args:
+        module: (B, 3, T, H, W) -> anything.
+        features: the path of what to take, see ``pick``; None for all of it.
+        class_tokens: how many tokens before those of the grid are dropped from (B, N, C).
+
+    **Shapes:** (B, 3, T, H, W) -> (B, C, T', H', W') or (B, N, C), or what the module yields where it is neither
+    """
+
+    def __init__(self, module: nn.Module, features: str | None = None, class_tokens: int = 0) -> None:
+        super().__init__()
+        self.module = module
+        self.features = features
+        self.class_tokens = class_tokens
+        self.training = module.training
+
+    def forward(self, clip: Tensor) -> Any:
+        output = self.module(clip)
+        if self.features is not None:
+            output = pick(output, self.features)
+        if is_pathways(output):
+            output = fuse(output)
+        if self.class_tokens and isinstance(output, Tensor) and output.dim() == 3:
+            output = output[:, self.class_tokens :]
+        return output
+
+
+def pick(output: Any, path: str) -> Any:
+    """Takes one part out of nested ones.
+
+    Args:
+        output: mappings, sequences, dataclasses in any order.
+        path: keys, numbers and field names with dots between them: "last_hidden_state", "features.1".
+
+    Raises:
+        ValueError: nothing is there; says what is.
+    """
+    part = output
+    for name in path.split("."):
+        possible = dict(_parts(part))
+        if name not in possible:
+            found = ", ".join(f"{place!r} {tuple(tensor.shape)}" for place, tensor in tensors_in(output)) or "no tensor"
+            raise ValueError(f"features={path!r}: no {name!r} in what the backbone yields; it has {found}")
+        part = possible[name]
+    return part
+
+
+def is_pathways(output: Any) -> bool:
+    """Whether an output is a list or tuple of several (B, C, T, H, W) of one batch, as two-stream networks yield."""
+    return (
+        isinstance(output, list | tuple)
+        and len(output) > 1
+        and all(isinstance(one, Tensor) and one.dim() == 5 for one in output)
+        and len({len(one) for one in output}) == 1
+    )
+
+
+def fuse(pathways: Sequence[Tensor]) -> Tensor:
+    """Joins pathways on the coarsest of their grids, by averaging in time and space, and concatenates their channels [ours].
+
+    **Shapes:** [(B, C_i, T_i, H_i, W_i)] -> (B, sum C_i, min T_i, min H_i, min W_i)
+    """
+    grid = coarsest(pathways)
+    return torch.cat([one if one.shape[2:] == grid else F.adaptive_avg_pool3d(one, grid) for one in pathways], 1)
+
+
+def coarsest(pathways: Sequence[Tensor]) -> tuple[int, ...]:
+    """(T, H, W) of the fewest frames, rows and columns among pathways."""
+    return tuple(min(sizes) for sizes in zip(*(one.shape[2:] for one in pathways), strict=True))
+
+
+def tensors_in(output: Any, path: str = "", depth: int = 4) -> Iterator[tuple[str, Tensor]]:
+    """The tensors inside an output with the path of each, as ``pick`` takes it."""
+    if isinstance(output, Tensor):
+        yield path, output
+    elif depth:
+        for name, part in _parts(output):
+            yield from tensors_in(part, f"{path}.{name}" if path else name, depth - 1)
+
+
+def _parts(output: Any) -> list[tuple[str, Any]]:
+    if isinstance(output, Mapping):
+        return [(str(key), value) for key, value in output.items()]
+    if isinstance(output, list | tuple):
+        named = getattr(output, "_fields", None) or range(len(output))
+        return [(str(name), value) for name, value in zip(named, output, strict=True)] + (
+            [(str(number), value) for number, value in enumerate(output)] if hasattr(output, "_fields") else []
+        )
+    if is_dataclass(output) and not isinstance(output, type):
+        return [(field.name, getattr(output, field.name)) for field in fields(output)]
+    return []
