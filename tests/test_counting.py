@@ -52,6 +52,11 @@ def test_the_graph_is_counted_by_definition_whatever_computes_it(conv):
     assert len(counts) == 1
 
 
+def test_every_graph_layer_is_counted():
+    none, one, two = (counting.of_head("tag", 16, (2, 2, 2), 3, conv="gcn", graph_layers=n).macs for n in range(3))
+    assert two - one == one - none > 0
+
+
 def test_a_projection_to_fewer_channels_is_counted():
     wide, narrow = (counting.of_head("tag", channels, (1, 2, 2), 3, dim=16, encoder_layers=0) for channels in (32, 16))
     assert wide.macs - narrow.macs == 4 * 32 * 16

@@ -62,14 +62,17 @@ def test_checkpointing_changes_no_gradient_and_no_statistic(kind, frozen):
 
 def test_checkpointing_keeps_less():
     def kept(module):
+        """Numbers that a forward pass keeps for the backward pass: of what is computed again, what it is computed from."""
         sizes = []
+        if module.tuning.told:
+            for stage in stages(module):
+                part = module.get_submodule(stage.parts[0])
+                part.register_forward_pre_hook(lambda _part, inputs: sizes.append(inputs[0].numel()))
         with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.numel()) or t, lambda t: t):
             module(torch.randn(2, 3, *CLIP))
         return sum(sizes)
 
-    plain, again = residual(), residual()
-    tune(again, checkpointing=True)
-    assert kept(again) < kept(plain) / 2
+    assert kept(build("small", depth=2, checkpointing=True)) < kept(build("small", depth=2)) / 3
 
 
 def test_checkpointing_survives_copies_and_evaluation():
