@@ -86,7 +86,10 @@ class ClipStore:
             # In the order of the file, so that a sampler's own order is a choice of rows.
             frames = _everything(decode, short_side) if random else decode(sample)
             self._write(path, frames, facts)
-            return (frames[sample(len(frames))] if len(frames) else decode(sample)) if random else frames
+            if random and not len(frames):
+                return decode(sample)
+            # Indexing by a list is thirty times slower on bytes.
+            return frames.index_select(0, torch.tensor(sample(len(frames)))) if random else frames
         count = held.get_slice("frames").get_shape()[0]
         if not count:
             return decode(sample)
