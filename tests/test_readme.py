@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from taggnn import config, evaluate, models, predict
+from taggnn import check, config, evaluate, extract, models, predict
 from taggnn.backbones import BACKBONES
 from taggnn.convs import CONVS
 from taggnn.heads import HEADS
@@ -31,12 +31,18 @@ def _id(command: list[str]) -> str:
 def test_command_parses(command, monkeypatch):
     program, *arguments = command[2:]
     monkeypatch.chdir(ROOT)
-    if program == "taggnn.train":
+    if "--data.tokens" in arguments:
+        # The folder is opened before all else, and is not there.
+        assert config.parser().parse_args(arguments).data.tokens
+    elif program == "taggnn.train":
         assert config.parse(arguments).data.root
     elif program == "taggnn.evaluate":
         assert evaluate.parser().parse_args(arguments).checkpoint
     elif program == "taggnn.predict":
         assert predict.parser().parse_args(arguments).files
+    elif program in ("taggnn.check", "taggnn.extract"):
+        built = {"taggnn.check": check, "taggnn.extract": extract}[program].parser()
+        assert config.parse(arguments, built).data.root
     elif program == "taggnn.models":
         assert models.parser().parse_args(arguments)
     else:
@@ -44,7 +50,8 @@ def test_command_parses(command, monkeypatch):
 
 
 def test_commands_are_found():
-    assert {command[2] for command in COMMANDS} == {"taggnn.train", "taggnn.evaluate", "taggnn.predict"}
+    named = {command[2].removeprefix("taggnn.") for command in COMMANDS}
+    assert named >= {"train", "evaluate", "predict", "check", "extract"}
 
 
 @pytest.mark.parametrize(
