@@ -32,8 +32,8 @@ def test_command_parses(command, monkeypatch):
     program, *arguments = command[2:]
     monkeypatch.chdir(ROOT)
     if "--data.tokens" in arguments:
-        # The folder is opened before all else, and is not there.
-        assert config.parser().parse_args(arguments).data.tokens
+        # The folder, which has the root in it, is opened before all else and is not there.
+        assert config.parser().parse_args([*arguments, "--data.root=."]).data.tokens
     elif program == "taggnn.train":
         assert config.parse(arguments).data.root
     elif program == "taggnn.evaluate":
