@@ -266,7 +266,10 @@ def _weights(row: Backbone) -> str:
 
 
 def _percent(value: float | None, whole: float | None) -> str:
-    return "-" if value is None or not whole else f"{100 * value / whole:.2g}"
+    if value is None or not whole:
+        return "-"
+    share = 100 * value / whole
+    return "<0.01" if share < 0.01 else f"{share:.2g}" if share < 10 else f"{share:,.0f}"
 
 
 def _by(sizes: Sequence[int]) -> str:

@@ -175,6 +175,10 @@ def read_weights(module: nn.Module, weights: str | Path, place: str | None) -> N
 
 def _load(module: nn.Module, source: str, place: str | None, **given: Any) -> None:
     """Lets transformers read the weights, holds it to every entry of ``module``, and copies them."""
+    said = transformers().logging
+    before = said.get_verbosity()
+    # Its table of what is left over is told below, in a line.
+    said.set_verbosity_error()
     try:
         loaded, info = type(module).from_pretrained(
             place, config=module.config, ignore_mismatched_sizes=True, output_loading_info=True, **given
@@ -183,6 +187,8 @@ def _load(module: nn.Module, source: str, place: str | None, **given: Any) -> No
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         # Also where a shard is truncated or the connection broke off.
         raise ValueError(f"weights of {source} cannot be loaded: {type(error).__name__}: {reason}") from error
+    finally:
+        said.set_verbosity(before)
     own = module.state_dict()
     roots = {key.split(".")[0] for key in own}
     prefix = f"{module.base_model_prefix}."
