@@ -241,7 +241,7 @@ def _sorted(arguments: Sequence[str], built: Parser) -> tuple[list[str], list[st
 def _cache(folder: str, built: Parser) -> TokenCache:
     try:
         return TokenCache(folder)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         built.error(str(error))
 
 

@@ -35,6 +35,7 @@ def scaled_size(width: int, height: int, short_side: int | None) -> tuple[int, i
     return tuple((2 * side * short_side + short) // (2 * short) for side in (width, height))
 
 
+# Whoever changes the pixels that come out of here raises FORM in store.py, or stored clips go on as they were.
 class Scaler:
     """Turns decoded frames into upright RGB arrays, all of the size of the first and turned as it is.
 

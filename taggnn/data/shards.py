@@ -1,6 +1,7 @@
 """Tensors in shards: safetensors files written all or nothing, and one readable index with their sizes and checksums."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +18,41 @@ ENDING = ".safetensors"
 # One key: the order of several would differ from file to file, and equal content is to be equal bytes.
 _NOTE = "taggnn"
 _WIDTH = 120
+
+
+def given_folder(given: str | Path, key: str) -> Path:
+    """The folder that a user gave, which need not be there yet.
+
+    Args:
+        given: its path.
+        key: where it was given, for messages.
+
+    Raises:
+        ValueError: the path is empty, which would mean the working directory.
+        NotADirectoryError: a file stands there, or on the way.
+    """
+    if not str(given).strip():
+        raise ValueError(f"{key}: an empty path; give the path of a folder")
+    folder = Path(given)
+    place = _nearest(folder)
+    if not place.is_dir():
+        what = "is a file, not a folder" if place == folder else f"{place} is a file, not a folder"
+        raise NotADirectoryError(f"{key} {folder}: {what}")
+    return folder
+
+
+def check_writable(folder: Path, key: str) -> None:
+    """Refuses a folder that nothing can be written into, or that cannot be made.
+
+    Raises:
+        PermissionError: it may not be written.
+    """
+    if not os.access(_nearest(folder), os.W_OK | os.X_OK):
+        raise PermissionError(f"{key} {folder}: cannot be written; give another folder, or the right to write into it")
+
+
+def _nearest(folder: Path) -> Path:
+    return next(place for place in (folder, *folder.absolute().parents) if place.exists())
 
 
 def write_shard(path: Path, tensors: Mapping[str, Tensor], note: Mapping[str, Any] | None = None) -> None:

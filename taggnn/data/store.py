@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import zlib
+from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from taggnn.data import shards
 from taggnn.data.clips import Clip
+from taggnn.data.container import import_av
 from taggnn.data.sampling import Sampler, draws
 from taggnn.data.video import GIVE_UP, VideoError, read_frames
 
@@ -27,6 +29,9 @@ log = logging.getLogger(__name__)
 MOST_BYTES = 2**29
 # Left free on the disk for checkpoints and results.
 RESERVE = 2 * 10**9
+# Of what is stored. To be raised with every change of ours after which a decode gives other frames or other pixels:
+# scaling.py, timeline.py, or how video.py counts. PyAV and FFmpeg are told apart by their versions.
+FORM = 1
 
 
 class ClipStore:
@@ -34,22 +39,27 @@ class ClipStore:
 
     A shard holds every frame of its clip, scaled to the short side, as uint8; or, where the frames of a clip are always the
     same, those alone: H W 3 bytes a frame. It is used as long as the video has the path, the size and the time of change that it
-    had, else it is made anew. Every frame has a checksum, compared whenever it is read. Samples are those of a decode, bit for
+    had, and the decoder is the one that made it, else it is made anew. Every frame has a checksum, compared whenever it is read. Samples are those of a decode, bit for
     bit; where that cannot be promised (not every frame can be decoded, or a clip is very long) a clip is decoded each time.
 
     Several processes may fill one folder: a shard is written beside its place and renamed. Where less than 2 GB would be left
-    free on the disk, nothing more is stored.
+    free on the disk, or where a shard cannot be written, nothing more is stored.
 
     Args:
         folder: of the store; made when missing.
 
     Raises:
-        OSError: the folder cannot be made.
+        ValueError: an empty path.
+        OSError: the folder cannot be made, or not be written.
     """
 
     def __init__(self, folder: str | Path):
-        self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder = shards.given_folder(folder, "--data.store")
+        shards.check_writable(self.folder, "--data.store")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(f"--data.store {self.folder}: cannot be made ({error.strerror})") from None
         self._full = False
 
     def frames(
@@ -97,14 +107,20 @@ class ClipStore:
         frames = _rows(held, wanted)
         if frames is None:
             log.warning("%s: damaged; the clip is decoded, and stored anew when it is next read", path)
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
             # A generator has been drawn from, and is not to be again.
             return decode((lambda n: wanted) if random else sample)
         return frames
 
     def summary(self) -> str:
         """How much the store holds, and how much room is left."""
-        sizes = [path.stat().st_size for path in self.folder.rglob(f"*{shards.ENDING}")]
+        sizes = []
+        for path in self.folder.rglob(f"*{shards.ENDING}"):
+            # Hidden ones are being written by another process, and gone in a moment.
+            if not path.name.startswith("."):
+                with suppress(FileNotFoundError):
+                    sizes.append(path.stat().st_size)
         free = shutil.disk_usage(self.folder).free
         return f"{sum(sizes) / 1e9:,.2f} GB of decoded clips in {len(sizes):,} files of {self.folder}; {free / 1e9:,.1f} GB free"
 
@@ -120,7 +136,7 @@ class ClipStore:
             file = shards.opened(path)
         except FileNotFoundError:
             return None
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             log.warning("%s; it is made anew", error)
             return None
         return file if shards.note_of(file) == facts else None
@@ -137,7 +153,11 @@ class ClipStore:
             )
             return
         sums = torch.tensor([_checksum(frame) for frame in frames], dtype=torch.long)
-        shards.write_shard(path, {"frames": frames, "checksums": sums}, facts)
+        try:
+            shards.write_shard(path, {"frames": frames, "checksums": sums}, facts)
+        except OSError as error:
+            self._full = True
+            log.warning("store %s: %s: no more clips are stored", self.folder, error)
 
 
 def _facts(clip: Clip, short_side: int | None, sampler: Sampler | None) -> dict[str, Any] | None:
@@ -155,7 +175,17 @@ def _facts(clip: Clip, short_side: int | None, sampler: Sampler | None) -> dict[
         "stop": clip.stop,
         "origin": clip.origin,
         "frames": f"{'full' if short_side is None else f'short{short_side}'}-{which}",
+        "decoder": _decoder(),
     }
+
+
+def _decoder() -> str:
+    """Who makes the pixels: PyAV and the libraries of its FFmpeg, by their versions, and our own part by its number."""
+    av = import_av()
+    libraries = {name: ".".join(map(str, version)) for name, version in av.library_versions.items()}
+    return " ".join(
+        [f"form {FORM}", f"PyAV {av.__version__}", *(f"{key} {libraries[key]}" for key in sorted(libraries))]
+    )
 
 
 class _TooLong(Exception):

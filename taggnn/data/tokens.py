@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from taggnn.data.clips import Clip, ClipList
 from taggnn.data.dataset import BadClip
 from taggnn.data.order import seed_of
-from taggnn.data.shards import Shards, read_index, read_shard
+from taggnn.data.shards import Shards, given_folder, read_index, read_shard
 from taggnn.data.splits import SPLITS, Splits
 
 KIND = "taggnn tokens"
@@ -30,11 +30,12 @@ class TokenCache:
 
     Raises:
         FileNotFoundError: no such folder, or a file of it is missing.
-        ValueError: the extraction is not finished, or a file has another size than it was written with.
+        NotADirectoryError: a file stands there.
+        ValueError: an empty path, the extraction is not finished, or a file has another size than it was written with.
     """
 
     def __init__(self, folder: str | Path):
-        self.folder = Path(folder)
+        self.folder = given_folder(folder, "--data.tokens")
         index = read_index(self.folder / INDEX, KIND)
         if not index["complete"]:
             raise ValueError(f"tokens {self.folder}: not finished; the same call of taggnn.extract goes on with them")

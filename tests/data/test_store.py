@@ -102,6 +102,83 @@ def test_a_touched_video_is_decoded_anew(clip, tmp_path, no_decode):
         kept.frames(clip, RandomInSegment(4), 32, drawn(0))
 
 
+def test_a_video_of_another_size_is_decoded_anew_whatever_its_time(clip, tmp_path, write_video):
+    kept, state = ClipStore(tmp_path / "store"), os.stat(clip.path)
+    kept.frames(clip, RandomInSegment(4), 32, drawn(0))
+    write_video(clip.path, frames=12, height=48, width=64, rate=12, b_frames=0, options={"crf": "50"})
+    os.utime(clip.path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert os.stat(clip.path).st_size != state.st_size
+    found = kept.frames(clip, RandomInSegment(4), 32, drawn(0))
+    assert torch.equal(found, decoded(clip, RandomInSegment(4), 32, 0))
+
+
+@pytest.mark.parametrize("what", ["PyAV", "FFmpeg", "our own part"])
+def test_another_decoder_stores_anew(clip, tmp_path, monkeypatch, no_decode, what):
+    av, kept = pytest.importorskip("av"), ClipStore(tmp_path / "store")
+    kept.frames(clip, RandomInSegment(4), 32, drawn(0))
+    if what == "PyAV":
+        monkeypatch.setattr(av, "__version__", "99.0.0")
+    elif what == "FFmpeg":
+        monkeypatch.setattr(av, "library_versions", {**av.library_versions, "libswscale": (99, 0, 0)})
+    else:
+        monkeypatch.setattr(store, "FORM", store.FORM + 1)
+    kept.frames(clip, RandomInSegment(4), 32, drawn(0))
+    no_decode()
+    kept.frames(clip, RandomInSegment(4), 32, drawn(0))
+    monkeypatch.undo()
+    no_decode()
+    with pytest.raises(AssertionError, match="decoded"):
+        kept.frames(clip, RandomInSegment(4), 32, drawn(0))
+
+
+def test_a_store_that_cannot_be_written_is_told_once_and_training_goes_on(clip, tmp_path, monkeypatch, caplog):
+    def refused(*_):
+        raise PermissionError(13, "Permission denied", str(tmp_path))
+
+    kept = ClipStore(tmp_path / "store")
+    monkeypatch.setattr(store.shards, "write_shard", refused)
+    for seed in (0, 1):
+        found = kept.frames(clip, RandomInSegment(4), 32, drawn(seed))
+        assert torch.equal(found, decoded(clip, RandomInSegment(4), 32, seed))
+    assert caplog.text.count("Permission denied") == 1
+    assert "no more clips are stored" in caplog.text
+
+
+@pytest.mark.parametrize("below", ["", "deep/er"])
+def test_a_file_is_no_store(tmp_path, below):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(NotADirectoryError, match=r"--data\.store \S+: .*is a file, not a folder"):
+        ClipStore(tmp_path / "file" / below)
+
+
+def test_a_folder_that_may_not_be_written_is_no_store(tmp_path, monkeypatch):
+    monkeypatch.setattr(store.shards.os, "access", lambda place, how: False)
+    with pytest.raises(PermissionError, match=r"--data\.store \S+: cannot be written"):
+        ClipStore(tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_no_store(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "gone" / "x")
+    with pytest.raises(OSError, match=r"--data\.store \S+: cannot be made \("):
+        ClipStore(tmp_path / "link")
+
+
+def test_an_empty_path_is_not_the_working_directory():
+    with pytest.raises(ValueError, match=r"--data\.store: an empty path"):
+        ClipStore("")
+
+
+def test_the_summary_leaves_out_what_is_being_written(clip, tmp_path, monkeypatch):
+    kept = ClipStore(tmp_path / "store")
+    kept.frames(clip, RandomInSegment(4), 32, drawn(0))
+    (path,) = (tmp_path / "store").rglob("*.safetensors")
+    (path.parent / ".x.part-1.safetensors").write_bytes(bytes(10))
+    # One that is there when the folder is listed, and gone when its size is asked for.
+    (path.parent / "y.safetensors").symlink_to(path.parent / "gone.safetensors")
+    assert " 1 files" in kept.summary()
+
+
 @pytest.mark.parametrize("sampler", [Uniform(4), RandomInSegment(4)], ids=repr)
 @pytest.mark.parametrize("damage", ["frame", "header", "cut"])
 def test_damage_is_told_and_never_used(clip, tmp_path, caplog, sampler, damage):
