@@ -38,9 +38,10 @@ class ClipStore:
     """A folder of decoded clips, one safetensors shard a clip, filled as clips are first read.
 
     A shard holds every frame of its clip, scaled to the short side, as uint8; or, where the frames of a clip are always the
-    same, those alone: H W 3 bytes a frame. It is used as long as the video has the path, the size and the time of change that it
-    had, and the decoder is the one that made it, else it is made anew. Every frame has a checksum, compared whenever it is read. Samples are those of a decode, bit for
-    bit; where that cannot be promised (not every frame can be decoded, or a clip is very long) a clip is decoded each time.
+    same, those alone: H W 3 bytes a frame. It is used as long as the video has the path, the size and the time of change that
+    it had, and the decoder is the one that made it, else it is made anew. Every frame has a checksum, compared whenever it is
+    read. Samples are those of a decode, bit for bit; where that cannot be promised (not every frame can be decoded, or a clip
+    is very long) a clip is decoded each time.
 
     Several processes may fill one folder: a shard is written beside its place and renamed. Where less than 2 GB would be left
     free on the disk, or where a shard cannot be written, nothing more is stored.
