@@ -98,7 +98,7 @@ def collect(data: ClipData, number: int) -> list[Shown]:
     for index, seed in tqdm(keys, desc="preview", unit="clip", disable=None):
         clip = data.train_clips[index]
         label = data.classes[clip.label]
-        items = [loader.dataset[index, seed], evaluation[index, 0]]
+        items = loader.dataset.views(index, [seed], evaluation)
         bad = next((item for item in items if isinstance(item, BadClip)), None)
         if bad is not None:
             shown.append(Shown(clip.name, label, reason=bad.reason))

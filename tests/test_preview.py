@@ -14,7 +14,9 @@ from matplotlib.font_manager import FontProperties
 from PIL import Image
 
 import taggnn.train
+from taggnn.data.container import Container
 from taggnn.data.datamodule import ClipData
+from taggnn.data.synthetic import MIRRORED
 from taggnn.data.transforms import Transform
 from taggnn.pictures import families
 from taggnn.preview import CAPTION, DPI, EDGE, TEXT, Shown, _Writer, collect, sheet, visible
@@ -75,6 +77,17 @@ def test_the_clips_are_those_that_training_sees_first(videos):
         assert each.becomes == each.label or each.flipped
         assert torch.equal(each.evaluated, visible(data.samples("train")[index, 0]["clip"], data.train_transform))
     assert any(each.becomes != each.label for each in trained)
+
+
+def test_both_rows_of_a_clip_share_one_decode(videos, monkeypatch):
+    opened, open_one = [], Container.__enter__
+    monkeypatch.setattr(Container, "__enter__", lambda self: opened.append(self.path) or open_one(self))
+    data = ClipData(str(videos), **OPTIONS | {"size": 24}, temporal_jitter=0.5, mirrored=MIRRORED)
+    data.setup()
+    good = {row.path for row in data.train_clips if "/a_" not in row.name}
+    shown = collect(data, 999)
+    read = [path for path in map(str, opened) if path in good]
+    assert sum(each.reason is None for each in shown) == len(set(read)) == len(read)
 
 
 def test_stored_tokens_have_no_pictures(videos, monkeypatch):

@@ -3,7 +3,7 @@
 Axes: B clips, T frames, h w the picture as the model is fed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,7 +16,7 @@ from taggnn.data import sampling
 from taggnn.data.clips import Clip, ClipList
 from taggnn.data.store import ClipStore
 from taggnn.data.transforms import Transform
-from taggnn.data.video import GIVE_UP, VideoError, read_frames
+from taggnn.data.video import GIVE_UP, VideoError, read_views
 
 # Options of the transform that evaluation needs too.
 EVAL_OPTIONS = ("size", "mean", "std", "grey", "stretch", "standardise")
@@ -71,16 +71,60 @@ class ClipDataset(Dataset):
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any] | BadClip:
         index, seed = key
         clip = self.clips[index]
-        # Two streams: drawing one frame more or less must not change the augmentation.
-        generator = torch.Generator().manual_seed(seed + 1) if self.transform.train else None
         try:
             read = partial(_frames, decoder=self.decoder) if self.store is None else self.store.frames
-            frames = read(clip, self.sampler, self.short_side, generator, self.give_up)
+            frames = read(clip, self.sampler, self.short_side, self._generator(seed), self.give_up)
         except VideoError as error:
             return BadClip(clip.name, clip.path, error.reason)
+        return self._item(index, frames, seed)
+
+    def views(
+        self, index: int, seeds: Sequence[int], evaluation: "ClipDataset | None" = None
+    ) -> list[dict[str, Any] | BadClip]:
+        """Several views of a clip from one decode, each exactly the item that it would be alone.
+
+        Where one view cannot be read, or the clip's frames are miscounted in its container, each is read by itself; so is
+        each from a store, which keeps what it decodes.
+
+        Args:
+            index: the clip's place in the list.
+            seeds: one a view.
+            evaluation: the same clips as evaluation sees them; its view comes last. None: no such view.
+
+        Raises:
+            ValueError: no view is asked for, or ``evaluation`` reads its clips in another way.
+        """
+        asked = [(self, seed) for seed in seeds] + ([] if evaluation is None else [(evaluation, 0)])
+        if not asked:
+            raise ValueError("no seed given; views needs one a view")
+        if len({(id(each.clips), each.short_side, each.decoder, id(each.store)) for each, _ in asked}) > 1:
+            raise ValueError("evaluation: must have the clips, short_side, decoder and store of the data set itself")
+        try:
+            if self.store is not None:
+                raise _Apart
+            samples = [_once(partial(each.sampler, generator=each._generator(seed))) for each, seed in asked]
+            frames = _read(self.clips[index], samples, self.short_side, self.give_up, self.decoder)
+        except (VideoError, _Apart):
+            return [each[index, seed] for each, seed in asked]
+        return [each._item(index, view, seed) for (each, seed), view in zip(asked, frames, strict=True)]
+
+    def _generator(self, seed: int) -> torch.Generator | None:
+        # Two streams: drawing one frame more or less must not change the augmentation.
+        return torch.Generator().manual_seed(seed + 1) if self.transform.train else None
+
+    def _item(self, index: int, frames: Tensor, seed: int) -> dict[str, Any]:
         tensor, flipped = self.transform.draw(frames, seed)
-        label = self.mirrored[clip.label] if flipped and self.mirrored else clip.label
-        return {"clip": tensor, "label": label, "index": index, "flipped": flipped}
+        label = self.clips[index].label
+        return {
+            "clip": tensor,
+            "label": self.mirrored[label] if flipped and self.mirrored else label,
+            "index": index,
+            "flipped": flipped,
+        }
+
+
+class _Apart(Exception):
+    """The views of a clip cannot share a decode."""
 
 
 def collate(items: Sequence[dict[str, Any] | BadClip]) -> dict[str, Any]:
@@ -145,6 +189,25 @@ def _frames(
     decoder: str = "auto",
 ) -> Tensor:
     """**Shapes:** -> uint8 (T, H, W, 3)"""
-    sample = partial(sampler, generator=generator)
+    return _read(clip, [partial(sampler, generator=generator)], short_side, give_up, decoder)[0]
+
+
+def _read(
+    clip: Clip, samples: Sequence[Callable[[int], list[int]]], short_side: int | None, give_up: float, decoder: str
+) -> list[Tensor]:
+    """**Shapes:** -> uint8 (T, H, W, 3) for each sample"""
     limits = {"give_up": give_up, "decoder": decoder}
-    return read_frames(clip.path, sample, short_side, clip.start, clip.stop, origin=clip.origin, **limits)
+    return read_views(clip.path, samples, short_side, clip.start, clip.stop, origin=clip.origin, **limits)
+
+
+def _once(sample: Callable[[int], list[int]]) -> Callable[[int], list[int]]:
+    """A sample that is drawn once only: how often it is drawn may depend on the other views."""
+    drawn = []
+
+    def once(n: int) -> list[int]:
+        if drawn:
+            raise _Apart
+        drawn.append(n)
+        return sample(n)
+
+    return once

@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+import taggnn.data.dataset
+from taggnn.data import container
 from taggnn.data.clips import Clip, ClipList
 from taggnn.data.dataset import BadClip, ClipDataset, collate, load_clip
+from taggnn.data.order import seed_of
 from taggnn.data.sampling import RandomInSegment, Uniform
+from taggnn.data.store import ClipStore
 from taggnn.data.synthetic import make_clip, write_video
 from taggnn.data.transforms import Transform
 from taggnn.data.video import VideoError
@@ -55,6 +59,168 @@ def test_the_seed_draws_the_frames_too(clips):
     fixed = Transform(size=20, train=True, flip=0.0, scale=(1.0, 1.0))
     dataset = ClipDataset(clips, RandomInSegment(3), fixed, short_side=20)
     assert len({dataset[0, seed]["clip"].sum().item() for seed in range(5)}) > 1
+
+
+class Watched:
+    """A sampler and a transform in one: what each of them would draw with what it is given."""
+
+    train, frames = True, 4
+
+    def __init__(self):
+        self.sampled, self.augmented = [], []
+
+    def __call__(self, n, generator=None):
+        self.sampled.append(torch.rand(8, generator=generator).tolist())
+        return range(self.frames)
+
+    def draw(self, frames, seed):
+        self.augmented.append(torch.rand(8, generator=torch.Generator().manual_seed(seed)).tolist())
+        return frames, False
+
+
+@pytest.mark.parametrize("way", ["alone", "views", "store"])
+def test_frames_and_augmentation_are_drawn_from_two_streams(way, clips, tmp_path):
+    watched = Watched()
+    samples = ClipDataset(clips, watched, watched, store=ClipStore(tmp_path) if way == "store" else None)
+    for seed in (3, 2**62):
+        samples.views(0, [seed, seed]) if way == "views" else samples[0, seed]
+    assert not {each for draws in watched.sampled for each in draws} & {
+        each for draws in watched.augmented for each in draws
+    }
+
+
+def test_the_number_of_frames_drawn_does_not_change_the_augmentation(clips):
+    """The first frame is always the same one: with more frames behind it, it must be cut and flipped as before."""
+
+    def first(frames):
+        def sampler(n, generator=None):
+            torch.rand(frames, generator=generator)
+            return [0] * frames
+
+        return ClipDataset(clips, sampler, Transform(size=16, train=True, randaugment=2, jitter=0.5), short_side=20)
+
+    for seed in range(4):
+        few, many = first(2)[0, seed], first(7)[0, seed]
+        assert torch.equal(few["clip"][:, 0], many["clip"][:, 0])
+        assert few["flipped"] == many["flipped"]
+
+
+def test_what_a_seed_draws_stays_what_it_is(clips):
+    """A run resumed with a later version goes on with the same clips."""
+    drawn = []
+
+    def sampler(n, generator=None):
+        drawn.append(RandomInSegment(6)(30, generator))
+        return [0]
+
+    ramp = torch.arange(200, dtype=torch.uint8).expand(1, 200, 200)[..., None].expand(-1, -1, -1, 3)
+    transform = Transform(size=50, train=True)
+    places, flips = [], []
+    for epoch in range(4):
+        seed = seed_of(42, epoch, 7)
+        ClipDataset(clips, sampler, transform, short_side=20)[0, seed]
+        cropped, flipped = transform.draw(ramp, seed)
+        # The first and the last column that the crop shows.
+        places.append(((cropped[0, 0, 0, [0, -1]] * 0.225 + 0.45) * 255).round().int().tolist())
+        flips.append(flipped)
+    assert drawn == [[3, 6, 10, 17, 21, 28], [2, 7, 13, 17, 22, 25], [2, 5, 10, 18, 23, 26], [4, 9, 12, 18, 20, 25]]
+    assert places == [[192, 13], [11, 194], [8, 181], [30, 190]]
+    assert flips == [True, False, False, False]
+
+
+def _same(one, other):
+    if isinstance(one, BadClip) or isinstance(other, BadClip):
+        return one == other
+    return torch.equal(one["clip"], other["clip"]) and all(one[key] == other[key] for key in one if key != "clip")
+
+
+def _pair(clips, store=None, **options):
+    """The same clips as training and as evaluation show them; a flip swaps the first two classes."""
+    trained = Transform(size=16, train=True, randaugment=1)
+    training = ClipDataset(
+        clips, Uniform(4, jitter=1.0, scale=(0.5, 1.0)), trained, 20, mirrored=(1, 0, 2), store=store, **options
+    )
+    return training, ClipDataset(clips, Uniform(4), Transform(size=16), 20, store=store, **options)
+
+
+@pytest.mark.parametrize("stored", [False, True], ids=["decoded", "stored"])
+def test_views_of_a_clip_are_the_items_they_would_be_alone(stored, clips, tmp_path):
+    training, evaluation = _pair(clips, ClipStore(tmp_path) if stored else None)
+    for index in range(len(clips)):
+        seeds = [5, 2, 5, 9, 11]
+        views = training.views(index, seeds, evaluation)
+        alone = [*(training[index, seed] for seed in seeds), evaluation[index, 0]]
+        assert len(views) == len(alone)
+        assert all(map(_same, views, alone))
+    assert len({training[0, seed]["label"] for seed in range(8)}) == 2
+
+
+def test_views_of_a_clip_share_one_decode(clips, monkeypatch):
+    opened, open_one = [], container.Container.__enter__
+    monkeypatch.setattr(container.Container, "__enter__", lambda self: opened.append(self) or open_one(self))
+    training, evaluation = _pair(clips)
+    assert len(training.views(0, [1, 2, 3], evaluation)) == 4
+    assert len(opened) == 1
+
+
+def _damaged_late(path, tmp_path):
+    """A clip of which the last picture is lost: what a view of its beginning never meets."""
+    data = bytearray(path.read_bytes())
+    av = pytest.importorskip("av")
+    with av.open(str(path)) as source:
+        last = max((packet.pos, packet.size) for packet in source.demux(video=0) if packet.size)
+    data[last[0] + 4 : sum(last)] = bytes(last[1] - 4)
+    (tmp_path / path.name).write_bytes(data)
+    return tmp_path / path.name
+
+
+def test_a_view_that_cannot_be_read_takes_no_other_with_it(write_video, tmp_path):
+    path = _damaged_late(write_video(tmp_path / "whole.mp4"), tmp_path)
+    row = ClipList((Clip(str(path), 0, "a"),), ("a",), "")
+    sampler = RandomInSegment(1)
+    training = ClipDataset(row, sampler, Transform(size=16, train=True))
+    seeds = range(24)
+    views = training.views(0, seeds)
+    assert {type(view) for view in views} == {dict, BadClip}
+    assert all(_same(view, training[0, seed]) for view, seed in zip(views, seeds, strict=True))
+
+
+def test_views_of_a_miscounted_clip_are_the_items_they_would_be_alone(write_video, tmp_path):
+    """Sampling is asked twice where the decoder gives fewer frames than the packets promise, and draws on."""
+    path = write_video(tmp_path / "a.ts", b_frames=3)
+    av = pytest.importorskip("av")
+    with av.open(str(path)) as source:
+        second = [packet.pos for packet in source.demux(video=0) if packet.size][1]
+    data = path.read_bytes()
+    path.write_bytes(data[: 3 * 188] + data[second:])
+    training, evaluation = _pair(ClipList((Clip(str(path), 0, "a"),), ("a", "b", "c"), ""))
+    views = training.views(0, [1, 2, 3], evaluation)
+    assert all(isinstance(view, dict) for view in views)
+    assert all(map(_same, views, [*(training[0, seed] for seed in (1, 2, 3)), evaluation[0, 0]]))
+
+
+def test_views_are_drawn_as_often_as_they_would_be_alone(clips, monkeypatch):
+    """One view may reach a place where the frames have to be counted anew, and the others alone never get there."""
+    pictures = torch.arange(30, dtype=torch.uint8).view(30, 1, 1, 1).expand(30, 24, 24, 3)
+
+    def read(path, samples, *_, **__):
+        views = [sample(30) for sample in samples]
+        views = [sample(29) for sample in samples] if max(map(max, views)) > 24 else views
+        return [pictures[view] for view in views]
+
+    monkeypatch.setattr(taggnn.data.dataset, "read_views", read)
+    samples = ClipDataset(clips, RandomInSegment(1), Transform(size=16, train=True))
+    alone = [samples[0, seed] for seed in range(9)]
+    assert all(map(_same, samples.views(0, range(9)), alone))
+
+
+def test_views_that_make_no_sense_are_refused(clips):
+    training, evaluation = _pair(clips)
+    with pytest.raises(ValueError, match="no seed given"):
+        training.views(0, [])
+    evaluation.short_side = 24
+    with pytest.raises(ValueError, match="must have the clips, short_side, decoder and store"):
+        training.views(0, [1], evaluation)
 
 
 def test_evaluation_ignores_the_seed(clips):
