@@ -295,6 +295,20 @@ def test_a_file_that_ends_its_reader_is_named(root, program, tmp_path, monkeypat
     assert set(rows) == EXPECTED["unreadable"] | {"run/val1.mp4"}
 
 
+def test_both_rows_of_a_cut_under_two_labels_are_left_out(root, program, tmp_path):
+    (tmp_path / "train.csv").write_text(
+        "path,class,label,start,stop,name\nrun/long.mp4,run,1,0,1,\nrun/long.mp4,jump,0,0,1,\n"
+        "run/good0.mp4,run,1,,,mine\nrun/good0.mp4,jump,0,,,yours\njump/good0.mp4,jump,0,,,\nrun/good1.mp4,run,1,,,\n"
+    )
+    program(check, "--data.root", root, "--data.train_list", tmp_path / "train.csv", "--out", tmp_path / "out")
+    rows = read(tmp_path / "out" / "problems.csv")
+    assert [row["name"] for row in rows if row["kind"] == "mislabelled"] == [
+        *("run/long.mp4", "run/good0.mp4", "run/long.mp4 [0.0, 1.0)", "mine"),
+    ]
+    kept = [row["name"] for split in ("train", "val") for row in read(tmp_path / "out" / f"{split}.csv")]
+    assert sorted(kept) == ["jump/good0.mp4", "run/good1.mp4"]
+
+
 def test_no_list_of_the_user_is_written_over(checked, root, program, tmp_path):
     before = (root / "train.csv").read_text()
     ended = program(check, *words(root, root))

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import taggnn.evaluate
+import taggnn.train
 from taggnn import checkpoint, metrics
 from taggnn.data.dataset import ClipDataset
 from taggnn.predictions import read_predictions, read_skipped
@@ -100,6 +101,26 @@ def test_another_split(evaluate):
     assert list(scores) == ["val"]
     assert all(name.startswith("val/") for name in predictions.names)
     assert "measured  8 of 13 listed clips" in ended.out
+
+
+def test_a_root_that_training_parted_is_parted_alike(tiny, videos, program, tmp_path):
+    root = tmp_path / "unsplit"
+    # Three sound clips a class: each part gets one.
+    for path in [*videos.glob("train/*/*.mp4"), *videos.glob("val/*/*.mp4")]:
+        if not path.name.startswith("a_"):
+            place = root / path.parent.name / f"{path.parent.parent.name}_{path.name}"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, place)
+    small = ["--data.root", root, "--trainer.max_epochs", 1, "--compare=[]", "--runs", tmp_path / "runs"]
+    ended = program(taggnn.train, "--config", tiny, *small)
+    assert ended.code == 0, ended.err
+    run = next((tmp_path / "runs").rglob("best.ckpt")).parent
+    words = ["--checkpoint", run / "best.ckpt", "--data.root", root, "--data.workers", 0, "--out", tmp_path / "out"]
+    ended = program(taggnn.evaluate, *words)
+    assert ended.code == 0, ended.err
+    ours, theirs = (read_predictions(folder / "predictions.csv") for folder in (tmp_path / "out", run))
+    assert list(ours.names) == list(theirs.names)
+    torch.testing.assert_close(ours.probabilities, theirs.probabilities)
 
 
 def test_a_list(evaluate, tmp_path):

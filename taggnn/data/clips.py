@@ -230,7 +230,8 @@ def locate(
                 said = f"{row.given} is listed before, on line {before.line}"
                 where = f"{source}, line {row.line}"
                 if before.label != row.label:
-                    raise RowError("mislabelled", where, f"{said}, as a clip of {classes[before.label]}")
+                    against = (before.name or _name(path, root, before)) if path else ""
+                    raise RowError("mislabelled", where, f"{said}, as a clip of {classes[before.label]}", against)
                 raise RowError("repeated", where, said)
             if path is None:
                 absent.append(row)

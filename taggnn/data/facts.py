@@ -3,9 +3,8 @@
 import json
 import math
 import os
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from taggnn.atomic import write_text
@@ -13,7 +12,9 @@ from taggnn.data.container import NO_FRAME, Container, Timeline, VideoError
 
 DEPTHS = ("packets", "decode")
 # A kept file of another form is not read but made anew.
-FORM = 1
+FORM = 2
+# (start, stop, origin) of a clip, see clips.Clip.
+Cut = tuple[float | None, float | None, float | None]
 # Bad pictures whose times are kept; a file that has more of them is bad enough.
 MOST_CORRUPT = 100
 
@@ -37,7 +38,8 @@ class Facts:
         damage: what is wrong with a video that opens all the same; empty when nothing is.
         sound_until: no picture before this second is missing; infinite for a sound file.
         corrupt: seconds of the pictures that the decoder marked as damaged (depth "decode" alone), the first 100.
-        cuts: number of pictures in each cut that was asked for, by ``cut_key``.
+        cuts: of each cut that was asked for, by ``cut_key``: the number of its pictures, and the second at which the file
+            begins in its original (0 without one).
     """
 
     kind: str = ""
@@ -54,7 +56,7 @@ class Facts:
     damage: str = ""
     sound_until: float = math.inf
     corrupt: Sequence[float] = ()
-    cuts: Mapping[str, int] = field(default_factory=dict)
+    cuts: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @property
     def rate(self) -> float:
@@ -62,17 +64,17 @@ class Facts:
         return self.frames / self.seconds if self.seconds else 0.0
 
 
-def cut_key(start: float | None, stop: float | None) -> str:
-    """Names a cut [start, stop) in seconds of the file, for ``Facts.cuts``."""
-    return f"{'' if start is None else start!r}-{'' if stop is None else stop!r}"
+def cut_key(start: float | None, stop: float | None, origin: float | None) -> str:
+    """Names a cut [start, stop) in seconds of the file, or of its original, for ``Facts.cuts``."""
+    return "-".join("" if second is None else repr(second) for second in (start, stop, origin))
 
 
-def examine(path: str, cuts: Sequence[tuple[float | None, float | None]] = (), depth: str = "packets") -> Facts:
+def examine(path: str, cuts: Sequence[Cut] = (), depth: str = "packets") -> Facts:
     """Opens a video and reads all its packets; with depth "decode" it decodes every picture too.
 
     Args:
         path: the file.
-        cuts: (start, stop) in seconds of the file, each to be counted.
+        cuts: (start, stop, origin) as clips have them; each is counted as training counts it.
         depth: one of ``DEPTHS``.
     """
     try:
@@ -88,19 +90,18 @@ def examine(path: str, cuts: Sequence[tuple[float | None, float | None]] = (), d
             if depth == "decode":
                 timeline, corrupt = _decoded(container, timeline)
             codec, width, height = container.codec()
-            times = timeline.times
             return Facts(
                 **seen,
                 codec=codec,
                 width=width,
                 height=height,
-                frames=len(times),
+                frames=len(timeline.times),
                 seconds=timeline.duration,
                 fingerprint=container.fingerprint(),
                 damage=timeline.damage,
                 sound_until=timeline.sound_until,
                 corrupt=corrupt,
-                cuts={cut_key(start, stop): _frames_in(times, start, stop) for start, stop in cuts},
+                cuts=_counted(timeline, cuts),
             )
     except VideoError as error:
         return Facts("zero-frame" if error.reason == NO_FRAME else "unreadable", error.reason, **seen)
@@ -131,7 +132,7 @@ def write_known(path: Path, known: Mapping[str, Facts], decoder: str) -> None:
     write_text(path, json.dumps({"form": FORM, "decoder": decoder, "files": files}))
 
 
-def still_holds(facts: Facts, path: str, cuts: Sequence[tuple[float | None, float | None]], depth: str) -> bool:
+def still_holds(facts: Facts, path: str, cuts: Sequence[Cut], depth: str) -> bool:
     """Whether facts of an earlier scan answer for the file as it is now: same size and time, all cuts, deep enough."""
     try:
         state = os.stat(path)
@@ -140,7 +141,7 @@ def still_holds(facts: Facts, path: str, cuts: Sequence[tuple[float | None, floa
     return (
         (facts.size, facts.changed) == (state.st_size, state.st_mtime_ns)
         and DEPTHS.index(facts.depth) >= DEPTHS.index(depth)
-        and all(cut_key(start, stop) in facts.cuts for start, stop in cuts)
+        and all(cut_key(*cut) in facts.cuts for cut in cuts)
     )
 
 
@@ -157,14 +158,18 @@ def _decoded(container: Container, timeline: Timeline) -> tuple[Timeline, list[f
     except VideoError as error:
         until = times[count] if count < len(times) else timeline.duration
         damage = timeline.damage or error.reason
-        timeline = Timeline(times, timeline.duration, None, damage, min(until, timeline.sound_until))
+        timeline = replace(timeline, stamps=None, damage=damage, sound_until=min(until, timeline.sound_until))
     return timeline, corrupt
 
 
-def _frames_in(times: Sequence[float], start: float | None, stop: float | None) -> int:
-    first = 0 if start is None else bisect_left(times, start)
-    behind = len(times) if stop is None else bisect_left(times, stop)
-    return max(0, behind - first)
+def _counted(timeline: Timeline, cuts: Sequence[Cut]) -> dict[str, list[float]]:
+    # The clips of an event share its origin.
+    origins = {origin for *_, origin in cuts}
+    since = {origin: timeline if origin is None else timeline.since(origin) for origin in origins}
+    return {
+        cut_key(start, stop, origin): [len(since[origin].between(start, stop)), since[origin].begin]
+        for start, stop, origin in cuts
+    }
 
 
 def _why(error: OSError) -> str:

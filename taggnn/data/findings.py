@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from taggnn.data.clips import Clip, ClipList
-from taggnn.data.facts import Facts, cut_key
+from taggnn.data.facts import Cut, Facts, cut_key
+from taggnn.data.overlap import TOLERATED
 from taggnn.data.problems import Problem
+from taggnn.data.timeline import at_or_after
 
 # Seconds that a cut may reach beyond its video: lists round, and a frame lasts about 0.04.
 SLACK = 0.1
-# Neighbouring actions of one video may touch by a few frames; as a part of the shorter of the two.
-TOLERATED = 0.1
 # Two cuts of which so large a part is shared are the same clip, whatever a list rounded.
 SAME = 0.9
 # Of two splits that share a clip the one with the higher rank keeps it, so that what is measured stays the same.
@@ -149,19 +149,13 @@ class Audit:
         return sum(KINDS[finding.kind].wrong for finding in self.findings)
 
 
-def local_cut(clip: Clip) -> tuple[float | None, float | None]:
-    """The cut in seconds of the clip's own file."""
-    origin = clip.origin or 0.0
-    return tuple(None if second is None else second - origin for second in (clip.start, clip.stop))
-
-
-def cuts_of(clips: Iterable[Clip]) -> dict[str, list[tuple[float | None, float | None]]]:
+def cuts_of(clips: Iterable[Clip]) -> dict[str, list[Cut]]:
     """What is to be scanned: file -> the cuts that the clips make in it, each once."""
-    files: dict[str, dict[tuple[float | None, float | None], None]] = {}
+    files: dict[str, dict[Cut, None]] = {}
     for clip in clips:
         cuts = files.setdefault(clip.path, {})
         if (clip.start, clip.stop) != (None, None):
-            cuts[local_cut(clip)] = None
+            cuts[clip.start, clip.stop, clip.origin] = None
     return {path: list(cuts) for path, cuts in files.items()}
 
 
@@ -178,7 +172,9 @@ def audit(
     """
     found = _of_rows(problems, splits)
     entries = [_Entry.of(split, clips, clip, facts[clip.path]) for split, clips in splits.items() for clip in clips]
-    contradicted = {(problem.source, problem.name) for problem in problems if problem.kind == "mislabelled"}
+    contradicted = {
+        (problem.source, problem.against or problem.name) for problem in problems if problem.kind == "mislabelled"
+    }
     # An entry's findings, most of them none.
     said: dict[int, list[tuple[str, str]]] = defaultdict(list)
     readable = []
@@ -225,7 +221,7 @@ _NO_MISSING = {"missing": (), "missing_labels": ()}
 
 @dataclass(frozen=True)
 class _Entry:
-    """A clip with all that is known of it; start and stop in seconds of its file."""
+    """A clip with all that is known of it; start and stop in seconds of its file, which begins at ``begin`` of its original."""
 
     split: str
     source: str
@@ -235,14 +231,16 @@ class _Entry:
     start: float
     stop: float
     frames: int
+    begin: float
 
     @classmethod
     def of(cls, split: str, clips: ClipList, clip: Clip, facts: Facts) -> "_Entry":
-        start, stop = local_cut(clip)
-        whole = (start, stop) == (None, None)
-        frames = facts.frames if whole else facts.cuts.get(cut_key(start, stop), 0)
-        first, last = start or 0.0, facts.seconds if stop is None else stop
-        return cls(split, clips.source, clips.classes[clip.label], clip, facts, first, last, frames)
+        # A file that cannot be used has no counts.
+        counted = facts.cuts.get(cut_key(clip.start, clip.stop, clip.origin), (0, clip.origin or 0.0))
+        frames, begin = (facts.frames, 0.0) if (clip.start, clip.stop) == (None, None) else counted
+        first = 0.0 if clip.start is None else clip.start - begin
+        last = facts.seconds if clip.stop is None else clip.stop - begin
+        return cls(split, clips.source, clips.classes[clip.label], clip, facts, first, last, frames, begin)
 
     def troubles(self, frames: int) -> list[tuple[str, str]]:
         """Kind and sentence of all that is wrong with this clip by itself."""
@@ -250,9 +248,9 @@ class _Entry:
         if facts.kind:
             return [(facts.kind, facts.trouble)]
         # As video.read_frames has it: a cut that ends before the damage can be used.
-        if facts.damage and self.stop >= facts.sound_until:
+        if facts.damage and (self.clip.stop is None or self.clip.stop > self.begin + facts.sound_until):
             return [("unreadable", facts.damage)]
-        bad = next((second for second in facts.corrupt if self.start <= second < self.stop), None)
+        bad = next((second for second in facts.corrupt if self._holds(second)), None)
         if bad is not None:
             return [("unreadable", f"damaged: the picture at {bad:.2f} s is corrupt")]
         cut = f"the cut from {self.start:g} to {self.stop:g} s of the file; the video lasts {facts.seconds:.2f} s"
@@ -268,6 +266,9 @@ class _Entry:
         elif self.frames < frames:
             found.append(("short", f"{self.frames} frames; the model sees {frames}"))
         return found
+
+    def _holds(self, second: float) -> bool:
+        return at_or_after(second, self.start) and not at_or_after(second, self.stop)
 
     def shown(self) -> str:
         return f"{self.clip.name} ({self.split}, {self.label})"
@@ -326,11 +327,13 @@ def _by_folder(entries: Sequence[_Entry]) -> list[tuple[int, str]]:
     """Clips whose folder is named, or filled, as another class than their label says."""
     folders = [Path(entry.clip.path).parent.name for entry in entries]
     classes = {entry.label for entry in entries}
-    if not classes.isdisjoint(folders):
+    # A class that has but its number is no name: folders 0, 1, 2 may be disks.
+    names = {entry.label for entry in entries if entry.label != str(entry.clip.label)}
+    if not names.isdisjoint(folders):
         return [
             (number, f"its folder is {folder}, its label {entry.label}")
             for number, (folder, entry) in enumerate(zip(folders, entries, strict=True))
-            if folder in classes and folder != entry.label
+            if folder in names and folder != entry.label
         ]
     # Labels without names: folders are classes where there are as many, each nearly all of one label of its own.
     tally: dict[str, Counter[str]] = defaultdict(Counter)

@@ -18,6 +18,7 @@ class Problem:
         line: where in it, from 1; 0 where it has no lines.
         name: the row's clip, as the list names it.
         said: what is wrong, a sentence that does not repeat the place.
+        against: name of the clip of an earlier row that this one contradicts; empty where there is none.
     """
 
     kind: str
@@ -25,6 +26,7 @@ class Problem:
     line: int
     name: str
     said: str
+    against: str = ""
 
 
 class RowError(ValueError):
@@ -34,11 +36,12 @@ class RowError(ValueError):
         kind: one of ``KINDS``.
         where: list and line, as a message begins.
         said: what is wrong.
+        against: as ``Problem`` has it.
     """
 
-    def __init__(self, kind: str, where: str, said: str):
+    def __init__(self, kind: str, where: str, said: str, against: str = ""):
         super().__init__(f"{where}: {said}")
-        self.kind, self.said = kind, said
+        self.kind, self.said, self.against = kind, said, against
 
 
 @contextmanager
@@ -49,4 +52,4 @@ def each_row(problems: list[Problem] | None, source: object, line: int, name: st
     except RowError as error:
         if problems is None:
             raise
-        problems.append(Problem(error.kind, str(source), line, name, error.said))
+        problems.append(Problem(error.kind, str(source), line, name, error.said, error.against))

@@ -14,9 +14,9 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from taggnn.data.facts import Facts, examine, still_holds
+from taggnn.data.facts import Cut, Facts, examine, still_holds
 
-Cuts = Sequence[tuple[float | None, float | None]]
+Cuts = Sequence[Cut]
 # Slow disks and long videos: a file may take this much longer for each of its bytes.
 SECONDS_A_BYTE = 1e-6
 
@@ -35,7 +35,7 @@ def scan(
     fresh process.
 
     Args:
-        files: path -> the cuts to count in it, in seconds of the file.
+        files: path -> the cuts to count in it.
         depth: one of ``facts.DEPTHS``.
         workers: processes, 1 or more.
         limit: seconds a file may take, and one second more for each megabyte.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
-from taggnn.data.clips import NAMED, Clip, ClipList, existing_root, read_clips
+from taggnn.data.clips import NAMED, ClipList, existing_root, read_clips
 from taggnn.data.folders import subfolders
 from taggnn.data.overlap import shared
 from taggnn.data.problems import Problem
@@ -139,27 +139,45 @@ def read_splits(
 def hold_out(clips: ClipList, fraction: float, seed: int) -> tuple[ClipList, ClipList]:
     """Parts a list into what stays and what is held out, class by class.
 
-    Of n clips of a class ``round(fraction * n)`` are held out, at least one where n > 1, and never all.
+    Of n listed clips of a class ``round(fraction * n)`` are held out, the missing ones among them; of those that are there at
+    least one where there are two, and never all.
 
     Raises:
         ValueError: if no class has two clips.
     """
-    of_class: dict[int, list[Clip]] = {}
-    for clip in clips:
-        of_class.setdefault(clip.label, []).append(clip)
-    held: set[Clip] = set()
+    here = len(clips)
+    rows = [(clip.label, clip.name) for clip in clips] + list(zip(clips.missing_labels, clips.missing, strict=True))
+    of_class: dict[int, list[int]] = {}
+    for number, (label, _) in enumerate(rows):
+        of_class.setdefault(label, []).append(number)
+    held: set[int] = set()
     for members in of_class.values():
         # By a hash of the name: adding or losing a clip leaves the order of the others as it was.
-        members.sort(key=lambda clip: sha256(f"{seed}/{clip.name}".encode()).digest())
-        held.update(members[: min(max(1, round(fraction * len(members))), len(members) - 1)])
-    if not held:
+        members.sort(key=lambda number: sha256(f"{seed}/{rows[number][1]}".encode()).digest())
+        first = members[: round(fraction * len(members))]
+        there = [number for number in members if number < here]
+        held.update(number for number in first if number >= here)
+        held.update(there[: max(0, min(max(1, sum(number < here for number in first)), len(there) - 1))])
+    if not any(number < here for number in held):
         raise ValueError(f"{clips.source}: too few clips to hold some out: every class has one; give another list")
-    stay = replace(clips, clips=tuple(clip for clip in clips if clip not in held))
-    return stay, replace(clips, clips=tuple(clip for clip in clips if clip in held), missing=(), missing_labels=())
+    return _part(clips, held, False), _part(clips, held, True)
+
+
+def _part(clips: ClipList, held: set[int], wanted: bool) -> ClipList:
+    """The rows that are held out, or those that are not; the missing ones count on behind the clips."""
+    absent = [number for number in range(len(clips.missing)) if (len(clips) + number in held) == wanted]
+    return replace(
+        clips,
+        clips=tuple(clip for number, clip in enumerate(clips) if (number in held) == wanted),
+        missing=tuple(clips.missing[number] for number in absent),
+        missing_labels=tuple(clips.missing_labels[number] for number in absent),
+    )
 
 
 def _needed(only: str, given: Sequence[str], classes_unknown: bool) -> list[str]:
-    """The given splits that one split is made of: itself, or what stands in for it."""
+    """The given splits that one split is made of: itself, or what stands in for it; none where the root is to be parted."""
+    if not given:
+        return []
     stand_ins = {"train": ("train",), "val": ("val", "train"), "test": ("test", "val", "train")}[only]
     needed = [next((split for split in stand_ins if split in given), given[0])]
     return ["train", *needed] if classes_unknown and needed != ["train"] else needed

@@ -3,10 +3,16 @@
 import math
 import os
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from taggnn.data.clips import Clip, ClipList
 from taggnn.data.facts import Facts, cut_key, examine, read_known, still_holds, write_known
+from taggnn.data.findings import audit, cuts_of
+from taggnn.data.video import VideoError, read_frames
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +35,59 @@ def remux(source, target, title):
 
 @pytest.mark.parametrize("depth", ["packets", "decode"])
 def test_a_sound_video(video, depth):
-    facts = examine(video, [(None, None), (0.2, 0.5), (1.1, 5.0), (3.0, 4.0)], depth)
+    facts = examine(video, [(None, None, None), (0.2, 0.5, None), (1.1, 5.0, None), (3.0, 4.0, None)], depth)
     assert (facts.kind, facts.trouble, facts.damage, facts.sound_until) == ("", "", "", math.inf)
     assert (facts.codec, facts.width, facts.height, facts.frames) == ("h264", 64, 48, 12)
     assert facts.seconds == pytest.approx(1.2)
     assert facts.rate == pytest.approx(10)
     assert facts.size == os.path.getsize(video)
-    assert list(facts.cuts.values()) == [12, 3, 1, 0]
+    assert [shown for shown, _ in facts.cuts.values()] == [12, 3, 1, 0]
+
+
+@pytest.fixture(scope="module")
+def uneven(write_video, tmp_path_factory):
+    """30000 / 1001 frames a second, of which most lie between the ticks of a list's decimals."""
+    return str(write_video(tmp_path_factory.mktemp("facts") / "u.mp4", frames=60, rate=Fraction(30000, 1001)))
+
+
+def trained_on(path, start, stop, origin):
+    """Number of frames that training has to choose from; 0 where it refuses the cut."""
+    counted = []
+    try:
+        read_frames(path, lambda n: counted.append(n) or [0], start=start, stop=stop, origin=origin)
+    except VideoError:
+        return 0
+    return counted[-1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    even=st.booleans(),
+    origin=st.none() | st.integers(0, 300_000),
+    start=st.none() | st.integers(0, 200),
+    length=st.none() | st.integers(1, 60),
+    nudge=st.sampled_from([0.0, 3e-7, -3e-7]),
+)
+def test_a_cut_is_counted_as_training_counts_it(video, uneven, even, origin, start, length, nudge):
+    begin = (origin or 0) / 100
+    first = None if start is None else round(begin + start / 100, 6)
+    last = None if length is None else round(begin + ((start or 0) + length) / 100, 6) + nudge
+    cut = (first, last, None if origin is None else begin)
+    path = video if even else uneven
+    assert examine(path, [cut]).cuts[cut_key(*cut)][0] == trained_on(path, *cut)
+
+
+def test_a_cut_that_ends_where_the_damage_begins_is_read_by_training_too(write_video, tmp_path):
+    path = str(write_video(tmp_path / "v.mp4", container_options={"movflags": "faststart"}))
+    os.truncate(path, os.path.getsize(path) - 200)
+    until = examine(path).sound_until
+    assert 0 < until < 1.2
+    for stop, kinds in ((until, ["damaged"]), (until + 1e-3, ["unreadable"]), (None, ["unreadable"])):
+        clips = {"train": ClipList((Clip(path, 0, "v", 0.0, stop),), ("a",), "list")}
+        facts = {path: examine(path, cuts) for path, cuts in cuts_of(clips["train"]).items()}
+        found = audit(clips, facts, [], 1)
+        assert [one.kind for one in found.findings] == kinds
+        assert bool(trained_on(path, 0.0, stop, None)) == (kinds == ["damaged"])
 
 
 def test_the_same_video_in_another_container_has_the_same_fingerprint(video, tmp_path):
@@ -105,7 +157,9 @@ def test_a_damaged_picture_is_found_by_decoding_alone(write_video, tmp_path):
 
 
 def test_facts_are_kept_and_read_back(tmp_path):
-    known = {"a\udcff.mp4": Facts(size=3, fingerprint="f", sound_until=math.inf, cuts={cut_key(0.5, None): 7})}
+    known = {
+        "a\udcff.mp4": Facts(size=3, fingerprint="f", sound_until=math.inf, cuts={cut_key(0.5, None, 2.0): [7, 2.0]})
+    }
     write_known(tmp_path / "known.json", known | {"b.mp4": Facts("unreadable", "away")}, "av 1")
     assert read_known(tmp_path / "known.json", "av 1") == {
         name: replace(one, corrupt=[]) for name, one in known.items()
@@ -120,9 +174,10 @@ def test_a_kept_file_that_makes_no_sense_is_made_anew(tmp_path, text):
 
 
 def test_facts_hold_until_the_file_changes(video):
-    facts = examine(video, [(0.0, 1.0)])
-    assert still_holds(facts, video, [(0.0, 1.0)], "packets")
-    assert not still_holds(facts, video, [(0.0, 0.5)], "packets")
+    facts = examine(video, [(0.0, 1.0, None)])
+    assert still_holds(facts, video, [(0.0, 1.0, None)], "packets")
+    assert not still_holds(facts, video, [(0.0, 0.5, None)], "packets")
+    assert not still_holds(facts, video, [(0.0, 1.0, 0.0)], "packets")
     assert not still_holds(facts, video, [], "decode")
     assert still_holds(examine(video, depth="decode"), video, [], "packets")
     assert not still_holds(replace(facts, size=1), video, [], "packets")

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from taggnn.data.clips import Clip, ClipList
 from taggnn.data.facts import Facts, cut_key
-from taggnn.data.findings import KINDS, RANK, audit, cuts_of, local_cut
+from taggnn.data.findings import KINDS, RANK, audit, cuts_of
+from taggnn.data.problems import Problem
 
 CLASSES = ("jump", "run")
 SOUND = Facts(frames=100, seconds=10.0, fingerprint="f", size=1, width=8, height=8, codec="h264")
@@ -29,11 +30,11 @@ def facts_of(splits, known=None):
     for path, cuts in cuts_of(clip for clips in splits.values() for clip in clips).items():
         facts = (known or {}).get(path.rsplit("/", 1)[1], replace(SOUND, fingerprint=path))
         counted = {}
-        for start, stop in cuts:
-            first, last = start or 0.0, facts.seconds if stop is None else stop
-            counted[cut_key(start, stop)] = max(
-                0, math.ceil(10 * min(last, facts.seconds)) - math.ceil(10 * max(first, 0))
-            )
+        for start, stop, origin in cuts:
+            begin = origin or 0.0
+            first, last = (start or begin) - begin, facts.seconds if stop is None else stop - begin
+            shown = max(0, math.ceil(10 * min(last, facts.seconds)) - math.ceil(10 * max(first, 0)))
+            counted[cut_key(start, stop, origin)] = (shown, begin)
         found[path] = replace(facts, cuts=counted)
     return found
 
@@ -62,6 +63,8 @@ def test_sound_clips_are_kept():
         ((None, None), {"kind": "unreadable", "trouble": "no"}, "unreadable"),
         ((None, None), {"damage": "truncated", "sound_until": 9.0}, "unreadable"),
         ((8.0, 9.5), {"damage": "truncated", "sound_until": 9.0}, "unreadable"),
+        ((8.0, None), {"damage": "truncated", "sound_until": 10.0}, "unreadable"),
+        ((8.0, 9.0), {"damage": "truncated", "sound_until": 9.0}, "damaged"),
         ((8.0, 8.9), {"damage": "truncated", "sound_until": 9.0}, "damaged"),
         ((8.0, 9.0), {"corrupt": [8.5]}, "unreadable"),
         ((8.0, 8.5), {"corrupt": [8.5]}, "damaged"),
@@ -82,8 +85,21 @@ def test_a_clip_by_itself(cut, facts, kind):
 
 def test_a_cut_out_of_a_file_that_is_a_cut_itself_counts_from_its_origin():
     one = clip("a", 0, 101.5, 103.0, origin=100.0)
-    assert local_cut(one) == (1.5, 3.0)
     assert judged({"train": listed(one)}).frames == {"train": [15]}
+    outside = clip("a", 0, 111.0, 112.0, origin=100.0)
+    assert "the cut from 11 to 12 s of the file" in judged({"train": listed(outside)}).findings[0].said
+    damaged = replace(SOUND, damage="truncated", sound_until=2.0)
+    assert told(judged({"train": listed(one)}, {"a": damaged})) == [("unreadable", "train", "a")]
+    earlier = clip("a", 0, 101.5, 102.0, origin=100.0)
+    assert told(judged({"train": listed(earlier)}, {"a": damaged})) == [("damaged", "train", "a")]
+
+
+def test_a_row_that_another_contradicts_is_left_out_by_the_name_of_its_clip():
+    clips = {"train": listed(replace(clip("a", 0, 1.0, 2.0), name="mine"), clip("a", 0, 3.0, 4.0))}
+    problem = Problem("mislabelled", "list", 3, "videos/a", "is listed before", "mine")
+    found = audit(clips, facts_of(clips), [problem], 4)
+    assert told(found) == [("mislabelled", "train", "videos/a"), ("mislabelled", "train", "mine")]
+    assert [one.start for one in found.kept["train"]] == [3.0]
 
 
 def test_equal_videos_of_one_split_are_kept_once():
@@ -137,11 +153,24 @@ def test_folders_without_the_names_of_classes_tell_by_what_most_of_them_hold():
     clips = [clip(f"{n}", n % 2, folder=("hop", "sprint")[n % 2]) for n in range(40)] + [clip("odd", 1, folder="hop")]
     found = judged({"train": listed(*clips)})
     assert told(found) == [("mislabelled", "train", "odd")]
+    # Named by their numbers they are told by the same rule.
+    numbered = ClipList(
+        tuple(replace(one, path=one.path.replace("hop", "0").replace("sprint", "1")) for one in clips),
+        ("0", "1"),
+        "list",
+    )
+    assert told(judged({"train": numbered})) == [("mislabelled", "train", "odd")]
     # Folders of speakers, or one folder for all: nothing can be told.
     mixed = [clip(f"{n}", n // 2 % 2, folder=("hop", "sprint")[n % 2]) for n in range(40)]
     assert told(judged({"train": listed(*mixed)})) == []
     one = [clip(f"{n}", int(n == 0)) for n in range(40)]
     assert told(judged({"train": listed(*one)})) == []
+
+
+def test_folders_named_by_numbers_are_no_classes():
+    clips = tuple(clip(f"{n}", n % 2, folder=f"disk/{n % 3}") for n in range(12))
+    for classes in (("0", "1"), ("jump", "1")):
+        assert told(judged({"train": ClipList(clips, classes, "list")})) == []
 
 
 def test_coverage_counts_every_step():

@@ -52,7 +52,7 @@ def bad_reader(tmp_path):
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_every_file_is_examined_once(folder, workers):
-    files = {str(path): [(0.0, 0.5)] for path in sorted(folder.glob("*.mp4"))} | {str(folder / "gone.mp4"): []}
+    files = {str(path): [(0.0, 0.5, None)] for path in sorted(folder.glob("*.mp4"))} | {str(folder / "gone.mp4"): []}
     found = list(scan(files, workers=workers))
     assert sorted(path for path, _ in found) == sorted(files)
     assert dict(found) == {path: replace(examine(path, cuts), corrupt=[]) for path, cuts in files.items()}
@@ -110,6 +110,6 @@ def test_impossible_options(options):
 
 def test_facts_of_real_videos(real_data):
     files = sorted(map(str, (real_data("rgb_two_class") / "val").rglob("*.mp4")))
-    found = dict(scan({path: [(0.0, 1.0)] for path in files}, workers=2))
+    found = dict(scan({path: [(0.0, 1.0, None)] for path in files}, workers=2))
     assert all(isinstance(facts, Facts) and not facts.kind and facts.frames >= 100 for facts in found.values())
     assert len({facts.fingerprint for facts in found.values()}) == len(files)

@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from taggnn.data.clips import Clip, ClipList
 from taggnn.data.splits import hold_out, read_splits
@@ -154,6 +156,13 @@ def test_both_parts_of_an_unsplit_root_are_parts_of_the_whole(tmp_path):
     assert (found.train.counts, found.val.counts, found.test.counts) == ([21], [3], [6])
 
 
+@pytest.mark.parametrize("only", ["train", "val", "test"])
+def test_one_part_of_an_unsplit_root_alone_is_the_same_part(tmp_path, only):
+    touch(tmp_path, *many("a", "b"))
+    for options in ({}, {"classes": ["a", "b"]}, {"test_fraction": 0.0}):
+        assert getattr(read(tmp_path, only=only, **options), only) == getattr(read(tmp_path, **options), only)
+
+
 def test_an_unsplit_root_without_a_test_part(tmp_path):
     touch(tmp_path, *many("a", "b"))
     found = read(tmp_path, test_fraction=0.0)
@@ -205,11 +214,37 @@ def test_holding_out_leaves_one_and_takes_one_where_it_can():
         hold_out(clip_list([1, 1]), 0.5, seed=0)
 
 
-def test_what_is_held_out_of_a_partial_list_lacks_nothing():
-    whole = replace(clip_list([4]), missing=("gone",), missing_labels=(0,))
+@given(st.sets(st.integers(0, 59)), st.integers(0, 5))
+def test_clips_that_are_missing_are_parted_as_if_they_were_there(gone, seed):
+    whole = clip_list([40, 20])
+    absent = [clip for number, clip in enumerate(whole) if number in gone]
+    partial = replace(
+        whole,
+        clips=tuple(clip for number, clip in enumerate(whole) if number not in gone),
+        missing=tuple(clip.name for clip in absent),
+        missing_labels=tuple(clip.label for clip in absent),
+    )
+    if max(partial.counts) < 2:
+        return
+    parts, alike = hold_out(partial, 0.25, seed), hold_out(whole, 0.25, seed)
+    assert sum(part.listed for part in parts) == 60
+    for part, full in zip(parts, alike, strict=True):
+        assert set(part.missing) <= {clip.name for clip in full}
+        assert list(part.missing_labels) == [int(name.split("/")[0]) for name in part.missing]
+    # A clip changes sides only where its class would have none there at all.
+    for label, here in enumerate(partial.counts):
+        kept = {clip for clip in partial if clip.label == label}
+        if here > 1 and all(kept & set(full) for full in alike):
+            assert {clip for clip in parts[1] if clip.label == label} == kept & set(alike[1].clips)
+        assert (here < 2) or all(kept & set(part) for part in parts)
+
+
+def test_a_val_held_out_of_a_partial_list_says_what_it_lacks():
+    whole = replace(clip_list([4]), missing=tuple(f"gone {n}" for n in range(12)), missing_labels=(0,) * 12)
     stay, held = hold_out(whole, 0.5, seed=0)
-    assert (len(stay), stay.listed) == (2, 3)
-    assert (len(held), held.listed) == (2, 2)
+    assert (stay.listed, held.listed) == (8, 8)
+    assert stay.missing
+    assert held.missing
 
 
 def test_holding_out_changes_little_when_a_clip_is_lost():
