@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
+import yaml
 from jsonargparse import Namespace
 
 from taggnn import backbones
@@ -181,11 +182,11 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
     built = built or parser()
     given, rest, shown = _sorted(arguments, built)
     tokens = word("data.tokens", rest)
-    if tokens is not None and not given:
+    inherits = tokens is not None and not given
+    if inherits:
         given = [str(_cache(tokens, built).folder / CONFIG)]
     if not given and not {"-h", "--help"} & set(rest):
-        own = any(word.startswith("--data.root") for word in rest)
-        given = ["folder" if own else "demo"]
+        given = ["demo" if word("data.root", rest) is None else "folder"]
     recipe, files = None, []
     for name in given:
         try:
@@ -196,12 +197,16 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
         files.append(f"--config={path}")
         recipe = path.stem
     below, above = [], [] if settled is None else [_layer(settled)]
-    tokens = tokens or built.stated("data.tokens")
+    if not _values("data.tokens", rest):
+        tokens = built.stated("data.tokens")
     if tokens is not None:
         below = [_layer({"data": {"root": tokens}}), _layer(_tree(_cache(tokens, built).settings))]
     config = built.parse_args([*below, *files, *above, *rest, *shown])
     if config.recipe is None:
         config.recipe = recipe
+    if inherits and not _values("data.store", rest):
+        # That of the extraction: it has done its work.
+        config.data.store = None
     for head in (config.head, *config.compare):
         if head not in HEADS:
             built.error(str(unknown("head", head, HEADS)))
@@ -240,20 +245,48 @@ def _sorted(arguments: Sequence[str], built: Parser) -> tuple[list[str], list[st
 
 def _cache(folder: str, built: Parser) -> TokenCache:
     try:
-        return TokenCache(folder)
+        return TokenCache(str(folder))
     except (ValueError, OSError) as error:
         built.error(str(error))
 
 
-def word(key: str, arguments: Sequence[str]) -> str | None:
-    """The value that a command line gives a key last; None where it gives none."""
-    value = None
+def word(key: str, arguments: Sequence[str]) -> Any:
+    """The value that a command line gives a key last, by itself or below a group's key; None where it gives none, or null."""
+    return next(reversed(_values(key, arguments)), None)
+
+
+def _values(key: str, arguments: Sequence[str]) -> list[Any]:
+    """All values that a command line gives a key, in order; text but for null and what stands in a mapping."""
+    values = []
     for number, one in enumerate(arguments):
-        if one.startswith(f"--{key}="):
-            value = one.split("=", 1)[1]
-        elif one == f"--{key}":
-            value = next(iter(arguments[number + 1 :]), None)
-    return value
+        option, equals, value = one.partition("=")
+        value = value if equals else next(iter(arguments[number + 1 :]), None)
+        name = option.removeprefix("--")
+        if not option.startswith("--") or value is None:
+            continue
+        if name == key:
+            values.append(None if _read(value) is None and value else value)
+        elif key.startswith(f"{name}."):
+            below = _read(value)
+            for part in key.removeprefix(f"{name}.").split("."):
+                if not isinstance(below, Mapping) or part not in below:
+                    break
+                below = below[part]
+            else:
+                values.append(below)
+    return values
+
+
+def _read(value: str) -> Any:
+    """A word as YAML: of a file where it names one, else its own."""
+    try:
+        content = yaml.safe_load(value)
+        if isinstance(content, str) and Path(content).is_file():
+            content = yaml.safe_load(Path(content).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, OSError, ValueError):
+        # What it is then, and what is wrong with it, the parser says.
+        return value
+    return content
 
 
 def _tree(flat: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 import pytest
 
@@ -172,3 +173,90 @@ def test_help_names_resume(capsys):
     text = capsys.readouterr().out
     assert "--resume RUN" in text
     assert "gym288" in text
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch):
+    """A folder that stands for stored tokens of clips of 5 frames, whose extraction had a store of decoded clips."""
+
+    class Cache:
+        def __init__(self, folder):
+            self.folder, self.settings = Path(folder), {"data.frames": 5}
+            if not self.folder.is_dir():
+                raise FileNotFoundError(f"{folder}: no such folder")
+
+    monkeypatch.setattr(config, "TokenCache", Cache)
+    folder = tmp_path / "tok"
+    folder.mkdir()
+    _written(folder / "config.yaml", "seed: 77\ndata: {root: videos, frames: 5, store: st}\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["--data.tokens", "{}"],
+        ["--data.tokens={}"],
+        ["--data", '{{"tokens": "{}"}}'],
+        ["--data={{tokens: {}}}"],
+        ["--data.tokens", "null", "--data.tokens", "{}"],
+        ["--data.tokens", "nowhere", "--data", "{{tokens: {}}}"],
+        ["--data.tokens", "{}", "--data", "{{batch_size: 3}}"],
+    ],
+    ids=lambda words: " ".join(words),
+)
+def test_tokens_bring_their_settings_however_they_are_given(given, stored, tmp_path):
+    words = [word.format(stored) for word in given]
+    alone = config.parse(words)
+    assert (alone.data.tokens, alone.data.frames, alone.seed) == (str(stored), 5, 77)
+    beside = config.parse([*words, "--config", str(_written(tmp_path / "own.yaml", "seed: 3\n"))])
+    assert (beside.data.tokens, beside.data.frames, beside.seed) == (str(stored), 5, 3)
+
+
+def test_tokens_in_a_file_of_data_keys(stored, tmp_path):
+    path = _written(tmp_path / "data.yaml", f"tokens: {stored}\n")
+    assert config.parse(["--data", str(path)]).data.frames == 5
+
+
+@pytest.mark.parametrize(
+    "words", [["--data.tokens", "null"], ["--data.tokens=~"], ["--data", '{"tokens": null}']], ids=str
+)
+def test_tokens_null_are_no_tokens(words, stored, tmp_path):
+    frames = config.parse([]).data.frames
+    alone = config.parse(words)
+    assert (alone.data.tokens, alone.data.frames, alone.recipe) == (None, frames, "demo")
+    own = _written(tmp_path / "own.yaml", f"data: {{root: videos, tokens: {stored}}}\n")
+    assert config.parse(["--config", str(own)]).data.frames == 5
+    off = config.parse(["--config", str(own), *words])
+    assert (off.data.tokens, off.data.frames) == (None, 16)
+
+
+def test_tokens_that_are_not_there_are_named(stored, refused):
+    assert refused("--data", "{tokens: 12}").startswith("12: no such folder")
+
+
+def test_the_store_of_an_extraction_is_not_that_of_a_training_on_its_tokens(stored):
+    assert config.parse(["--data.tokens", str(stored)]).data.store is None
+    assert config.parse(["--data.tokens", str(stored), "--data.store", "mine"]).data.store == "mine"
+
+
+@pytest.mark.parametrize("words", [["--data", '{"root": "videos"}'], ["--data={root: videos}"]], ids=str)
+def test_a_root_below_data_means_videos_of_ones_own(words):
+    assert config.parse(words).recipe == "folder"
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        (["--data.tokens", "a", "--data.tokens=b"], "b"),
+        (["--data.tokens", "a", "--data.tokens", "null"], None),
+        (["--data", "{tokens: [unclosed"], None),
+        (["--data", "{frames: 3}"], None),
+        (["--data.tokens"], None),
+        (["--data.tokens_of", "a"], None),
+        ([], None),
+    ],
+    ids=str,
+)
+def test_the_last_value_of_a_key_on_a_command_line(words, value):
+    assert config.word("data.tokens", words) == value

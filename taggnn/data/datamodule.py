@@ -1,7 +1,10 @@
 """What the programs know as ``data``: from a root and a few options to loaders of training, validation and test."""
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
@@ -148,23 +151,27 @@ class ClipData(LightningDataModule):
     ):
         super().__init__()
         if batch_size < 1:
-            raise ValueError(f"batch_size {batch_size}: must be 1 or more")
+            raise ValueError(f"data.batch_size {batch_size}: must be 1 or more")
         if workers is not None and workers < 0:
-            raise ValueError(f"workers {workers}: must be 0 or more")
+            raise ValueError(f"data.workers {workers}: must be 0 or more")
         if not give_up > 0:
-            raise ValueError(f"give_up {give_up}: must be above 0 seconds")
+            raise ValueError(f"data.give_up {give_up}: must be above 0 seconds")
         if (
             synthetic
             and flip
             and mirrored_labels(mirrored or {}, list(MOTIONS)) != mirrored_labels(MIRRORED, list(MOTIONS))
         ):
             raise ValueError(
-                f"flip {flip}: must be 0 for the synthetic set, where left and right are the label, or its classes be named: "
-                f"mirrored: {MIRRORED}"
+                f"data.flip {flip}: must be 0 for the synthetic set, where left and right are the label, or its classes be "
+                f"named: data.mirrored: {MIRRORED}"
+            )
+        if tokens is not None and store is not None:
+            raise ValueError(
+                f"data.tokens {tokens} and data.store {store}: one of them is possible; with tokens no clip is decoded"
             )
         self.root = root
         self.cache = None if tokens is None else TokenCache(tokens)
-        self.store = None if store is None or tokens is not None else ClipStore(store)
+        self.store = None if store is None else ClipStore(store)
         self.lists = dict(zip(SPLITS, (train_list, val_list, test_list), strict=True))
         self.folders = dict(zip(SPLITS, (train_folder, val_folder, test_folder), strict=True))
         self.dataset, self.version, self.annotations = dataset, version, annotations
@@ -176,23 +183,24 @@ class ClipData(LightningDataModule):
         self.give_up, self.decoder = give_up, chosen(decoder)
         # Stored tokens are read faster than a loader process hands them over.
         self.workers = 0 if tokens is not None else default_workers() if workers is None else workers
-        self.train_transform = Transform(
-            size=size,
-            train=True,
-            flip=flip,
-            scale=scale,
-            ratio=ratio,
-            randaugment=randaugment,
-            magnitude=magnitude,
-            magnitude_std=magnitude_std,
-            jitter=jitter,
-            erase=erase,
-            grey=grey,
-            stretch=stretch,
-            standardise=standardise,
-            mean=RELEASED_MEAN if mean is None else mean,
-            std=RELEASED_STD if std is None else std,
-        )
+        with _named_as_keys():
+            self.train_transform = Transform(
+                size=size,
+                train=True,
+                flip=flip,
+                scale=scale,
+                ratio=ratio,
+                randaugment=randaugment,
+                magnitude=magnitude,
+                magnitude_std=magnitude_std,
+                jitter=jitter,
+                erase=erase,
+                grey=grey,
+                stretch=stretch,
+                standardise=standardise,
+                mean=RELEASED_MEAN if mean is None else mean,
+                std=RELEASED_STD if std is None else std,
+            )
         options = self.train_transform.options
         # What evaluation and prediction need to see a clip as this module shows it: a checkpoint stores it.
         self.preprocess: dict[str, Any] = {
@@ -204,8 +212,9 @@ class ClipData(LightningDataModule):
         }
         if self.cache is not None:
             self.preprocess = self.cache.preprocess
-        self.sampler = eval_sampler(self.preprocess)
-        self.train_sampler = train_sampler(self.preprocess, temporal_jitter, temporal_scale)
+        with _named_as_keys(jitter="temporal_jitter", scale="temporal_scale"):
+            self.sampler = eval_sampler(self.preprocess)
+            self.train_sampler = train_sampler(self.preprocess, temporal_jitter, temporal_scale)
         self._splits: Splits | None = None
 
     def prepare_data(self) -> None:
@@ -381,6 +390,19 @@ def default_workers() -> int:
     return 0 if cores <= 2 else min(8, cores - 1)
 
 
+@contextmanager
+def _named_as_keys(**renamed: str) -> Iterator[None]:
+    """Refusals that begin with an option's name begin with the configuration's key for it instead."""
+    try:
+        yield
+    except ValueError as error:
+        name, rest = re.match(r"(\w*)(.*)", str(error), re.DOTALL).groups()
+        key = renamed.get(name, name)
+        if key not in signature(ClipData).parameters:
+            raise
+        raise ValueError(f"data.{key}{rest}") from None
+
+
 def _balanced(clips: ClipList, balance: Balance) -> str:
     """How often an epoch shows a clip of the rarest and of the most frequent class."""
     shares = class_shares([clip.label for clip in clips.clips], balance)
@@ -421,5 +443,5 @@ def _names(classes: list[str] | str | None) -> list[str] | None:
             raise ValueError(f"{file}: class names must be UTF-8 text, one a line ({error})") from None
         classes = [line.strip() for line in lines if line.strip()]
     if classes is not None and (not classes or len(set(classes)) != len(classes)):
-        raise ValueError(f"classes {classes}: expected class names, each once")
+        raise ValueError(f"data.classes {classes}: expected class names, each once")
     return classes

@@ -85,25 +85,25 @@ class Transform:
             value = getattr(self, field)
             value = tuple(value) if isinstance(value, Sequence) else (value,) * length
             if len(value) != length:
-                raise ValueError(f"transform option {field}={value}: expected {length} numbers")
+                raise ValueError(f"{field} {value}: expected {length} numbers")
             object.__setattr__(self, field, value)
         for field in ("flip", "jitter", "erase"):
             if not 0 <= getattr(self, field) <= 1:
-                raise ValueError(f"transform option {field}={getattr(self, field)}: possible are 0 to 1")
+                raise ValueError(f"{field} {getattr(self, field)}: possible are 0 to 1")
         if min(self.size) < 1:
-            raise ValueError(f"transform option size={self.size}: at least 1 pixel")
+            raise ValueError(f"size {self.size}: at least 1 pixel")
         if not 0 < self.scale[0] <= self.scale[1] <= 1:
-            raise ValueError(f"transform option scale={self.scale}: expected 0 < smallest <= largest <= 1")
+            raise ValueError(f"scale {self.scale}: expected 0 < smallest <= largest <= 1")
         if not 0 < self.ratio[0] <= self.ratio[1]:
-            raise ValueError(f"transform option ratio={self.ratio}: expected 0 < smallest <= largest")
-        if self.randaugment < 0 or not 0 <= self.magnitude <= STRONGEST or not self.magnitude_std >= 0:
-            raise ValueError(
-                f"transform options randaugment={self.randaugment}, magnitude={self.magnitude}, magnitude_std="
-                f"{self.magnitude_std}: expected a number of operations from 0, a magnitude from 0 to {STRONGEST} and a "
-                "deviation from 0"
-            )
+            raise ValueError(f"ratio {self.ratio}: expected 0 < smallest <= largest")
+        if self.randaugment < 0:
+            raise ValueError(f"randaugment {self.randaugment}: expected a number of operations, from 0")
+        if not 0 <= self.magnitude <= STRONGEST:
+            raise ValueError(f"magnitude {self.magnitude}: possible are 0 to {STRONGEST}")
+        if not self.magnitude_std >= 0:
+            raise ValueError(f"magnitude_std {self.magnitude_std}: must be 0 or more")
         if min(self.std) <= 0:
-            raise ValueError(f"transform option std={self.std}: must be above 0")
+            raise ValueError(f"std {self.std}: must be above 0")
 
     @property
     def options(self) -> dict[str, Any]:

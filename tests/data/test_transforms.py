@@ -184,16 +184,16 @@ def test_frames_may_be_numpy():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": (1, 2, 3)}, "size=.*expected 2 numbers"),
-        ({"size": 0}, "size=.*at least 1 pixel"),
-        ({"flip": 1.5}, "flip=1.5: possible are 0 to 1"),
-        ({"scale": (0.9, 0.5)}, "scale="),
-        ({"scale": (0.0, 0.5)}, "scale="),
-        ({"ratio": (2.0, 1.0)}, "ratio="),
-        ({"randaugment": -1}, "randaugment=-1"),
-        ({"magnitude": 31}, "magnitude=31"),
-        ({"magnitude_std": -1.0}, "magnitude_std=-1.0"),
-        ({"std": 0.0}, "std="),
+        ({"size": (1, 2, 3)}, "^size .*expected 2 numbers"),
+        ({"size": 0}, "^size .*at least 1 pixel"),
+        ({"flip": 1.5}, "^flip 1.5: possible are 0 to 1"),
+        ({"scale": (0.9, 0.5)}, "^scale .*expected 0 < smallest"),
+        ({"scale": (0.0, 0.5)}, "^scale .*expected 0 < smallest"),
+        ({"ratio": (2.0, 1.0)}, "^ratio .*expected 0 < smallest"),
+        ({"randaugment": -1}, "^randaugment -1: expected a number"),
+        ({"magnitude": 31}, "^magnitude 31: possible are 0 to 30"),
+        ({"magnitude_std": -1.0}, "^magnitude_std -1.0: must be 0"),
+        ({"std": 0.0}, "^std .*must be above 0"),
     ],
 )
 def test_impossible_options_are_refused(options, message):
