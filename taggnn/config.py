@@ -15,8 +15,9 @@ from jsonargparse import Namespace
 from taggnn import backbones
 from taggnn.arguments import Parser
 from taggnn.data.datamodule import ClipData
+from taggnn.data.decoders import chosen
 from taggnn.data.shards import digest
-from taggnn.data.tokens import CONFIG, TokenCache, differences
+from taggnn.data.tokens import CONFIG, TokenCache, differences, that_matter
 from taggnn.heads import HEADS, PoolHead, TagHead
 from taggnn.names import unknown
 from taggnn.task import Optimisation
@@ -85,6 +86,11 @@ _LIMITS = {
 _FEEDING = {"root", "tokens", "store", "batch_size", "workers", "drop_last", "balance", "give_up"}
 # Keys of a backbone that say how it learns, and nothing of what it does when it does not.
 _LEARNING = {"frozen_bn", "bn_momentum", "freeze_stages", "layer_decay", "checkpointing", "drop_path"}
+# Words that contradict stored tokens.
+_BESIDE_TOKENS = {
+    "data.root": "the clips are those of the tokens, and no video is read; give one of the two",
+    "data.store": "no video is decoded, so there is nothing to store; leave it out",
+}
 _BUILT_PER_MODEL = {"channels", "grid", "classes"}
 
 
@@ -182,6 +188,9 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
     built = built or parser()
     given, rest, shown = _sorted(arguments, built)
     tokens = word("data.tokens", rest)
+    for key, why in _BESIDE_TOKENS.items() if tokens is not None else ():
+        if word(key, rest) is not None:
+            built.error(f"--{key} beside --data.tokens: {why}")
     inherits = tokens is not None and not given
     if inherits:
         given = [str(_cache(tokens, built).folder / CONFIG)]
@@ -318,6 +327,9 @@ def fill(settings: Namespace) -> None:
 def freeze(settings: Namespace) -> None:
     """Chooses a backbone that does not learn, whatever the other keys say of how it would."""
     settings.backbone.frozen = True
+    left_out = [key for key in sorted(_LEARNING) if settings.backbone[key] != getattr(BackboneChoice(), key)]
+    if left_out:
+        print(f"backbone  frozen as a whole, so these keys of it change nothing: {', '.join(left_out)}")
     for key in _LEARNING:
         settings.backbone[key] = getattr(BackboneChoice(), key)
 
@@ -327,6 +339,8 @@ def of_tokens(settings: Namespace) -> dict[str, Any]:
     backbone = settings.backbone.as_dict().items()
     keys = {f"backbone.{key}": value for key, value in backbone if key not in _LEARNING}
     keys |= {f"data.{key}": value for key, value in settings.data.as_dict().items() if key not in _FEEDING}
+    # By the decoder that is really used: a store takes PyAV whatever is chosen.
+    keys["data.decoder"] = "pyav" if settings.data.store is not None else chosen(settings.data.decoder)
     return json.loads(json.dumps(keys))
 
 
@@ -351,7 +365,7 @@ def check_tokens(settings: Namespace) -> None:
         built = backbones.build(choice.name, weights, clip=clip, **choice.options)
         there["backbone.weights"], given["backbone.weights"] = cache.weights["digest"], digest(built.state_dict())
     # A key that another version of taggnn has or had says nothing here.
-    both = [key for key in there if key in given]
+    both = [key for key in that_matter(there, cache.views) if key in given]
     changed = differences({key: there[key] for key in both}, {key: given[key] for key in both})
     if changed:
         raise ValueError(

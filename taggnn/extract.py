@@ -8,7 +8,6 @@ import math
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
@@ -20,10 +19,20 @@ from tqdm import tqdm
 from taggnn import backbones, checkpoint, config, environment, terminal
 from taggnn.arguments import Parser
 from taggnn.atomic import write_text
+from taggnn.backbones.weights import misfits
 from taggnn.data import shards
 from taggnn.data.datamodule import ClipData
 from taggnn.data.tokens import BACKBONE, CONFIG, INDEX, KIND, TokenCache, described
-from taggnn.extraction import backbone_is_there, check_space, completed, extract, left_to_do, plan
+from taggnn.extraction import (
+    changed_videos,
+    check_space,
+    completed,
+    extract,
+    finished,
+    left_to_do,
+    plan,
+    readable_again,
+)
 from taggnn.model import Recogniser
 
 # Options of this program alone, which are none of a training.
@@ -31,14 +40,15 @@ _OWN = ("out", "views", "dtype", "shard_size", "checkpoint", "device", "verify")
 
 
 def main(arguments: Sequence[str]) -> None:
-    folder = config.word("out", arguments)
-    if config.word("verify", arguments) == "true" and folder is not None:
+    settings, own = _settings(arguments)
+    folder = shards.given_folder(own["out"], "--out")
+    if own["verify"]:
         _verify(TokenCache(folder))
         return
-    settings, own = _settings(arguments)
+    shards.check_writable(folder, "--out")
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    folder, device = Path(own["out"]), terminal.device(own["device"])
+    device = terminal.device(own["device"])
     data = ClipData(**settings.data.as_dict(), seed=settings.seed)
     data.prepare_data()
     data.setup()
@@ -47,6 +57,13 @@ def main(arguments: Sequence[str]) -> None:
     index = _index(settings, data, own, model, origin)
     pieces = plan(data, own["views"], index["rows_a_shard"])
     left = left_to_do(folder, pieces, index)
+    if changed := changed_videos(folder, pieces, index):
+        print(f"changed   {len(changed)} clips have other video files than those their tokens are of: made anew")
+    done = not left and finished(folder, index)
+    if done:
+        left, good, tried = readable_again(folder, data, pieces)
+        if tried:
+            print(f"retried   {tried} skipped clips: {good} can be read now")
     row = math.prod(index["tokens"]) * getattr(torch, own["dtype"]).itemsize
     needed, free = check_space(folder, left, row)
     clips, made = sum(len(piece.clips) for piece in pieces), len(pieces) - len(left)
@@ -57,20 +74,20 @@ def main(arguments: Sequence[str]) -> None:
         flush=True,
     )
     started = time.perf_counter()
-    if left or not backbone_is_there(folder, index):
+    if left or not done:
         folder.mkdir(parents=True, exist_ok=True)
         shards.write_index(folder / INDEX, index)
         shards.write_shard(folder / BACKBONE, model.backbone.state_dict())
         write_text(folder / CONFIG, config.dump(settings))
         try:
             extract(folder, model.to(device), data, left, index)
+            index["weights"] |= shards.facts(folder / BACKBONE)
+            shards.write_index(folder / INDEX, completed(folder, pieces, index))
         except KeyboardInterrupt:
             raise KeyboardInterrupt("the same call goes on from here") from None
-        index["weights"] |= shards.facts(folder / BACKBONE)
-        shards.write_index(folder / INDEX, completed(folder, pieces, index))
-    seconds, done = time.perf_counter() - started, sum(len(piece.clips) for piece in left)
-    if done:
-        print(f"extracted {done:,} clips in {seconds / 60:.1f} min, {done / seconds:.1f} clips/s")
+    seconds, count = time.perf_counter() - started, sum(len(piece.clips) for piece in left)
+    if count:
+        print(f"extracted {count:,} clips in {seconds / 60:.1f} min, {count / seconds:.1f} clips/s")
     cache = TokenCache(folder)
     for name, reason in cache.skipped[:5]:
         print(f"skipped   {name}: {reason}")
@@ -108,6 +125,8 @@ def _settings(arguments: Sequence[str]) -> tuple[Namespace, dict[str, Any]]:
     path = config.word("checkpoint", arguments)
     settings = config.parse(arguments, parser(), None if path is None else _trained(path))
     own = {key: settings.pop(key) for key in _OWN}
+    if settings.preview is not None:
+        raise ValueError("--preview: is for taggnn.train, which shows clips as it is fed them; leave it out here")
     if own["views"] < 0:
         raise ValueError(f"--views {own['views']}: must be 0 or more")
     if not own["shard_size"] > 0:
@@ -133,10 +152,14 @@ def _backbone(settings: Namespace, data: ClipData, path: str | None) -> tuple[Re
     built = backbones.build(given.name, weights, clip=clip, **given.options)
     origin = f"of {path}" if path else given.weights or f"random, seed {settings.seed}"
     if path is not None:
-        try:
-            built.load_state_dict(checkpoint.backbone_of(path)[1])
-        except RuntimeError as error:
-            raise ValueError(f"checkpoint {path}: its backbone is not the one given here: {error}") from None
+        hyper, state = checkpoint.backbone_of(path)
+        if wrong := misfits(built.state_dict(), state):
+            there = hyper["spec"]["backbone"]["name"]
+            raise ValueError(
+                f"checkpoint {path}: its backbone is {there!r}, and does not fit {given.name!r} with the options given here "
+                f"({len(wrong)} entries differ, such as {wrong[0]}); leave --backbone out to take the checkpoint's"
+            )
+        built.load_state_dict(state)
     channels, grid = backbones.dry_run(built, clip)
     found = {
         "backbone": f"{given.name}, weights {origin}",

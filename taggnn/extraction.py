@@ -4,6 +4,7 @@ Axes: B clips of a batch, T H W token grid, C channels.
 """
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,10 +19,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from taggnn.data import shards
+from taggnn.data.clips import Clip
 from taggnn.data.datamodule import ClipData
 from taggnn.data.order import seed_of
 from taggnn.data.splits import SPLITS
-from taggnn.data.tokens import BACKBONE, INDEX, differences
+from taggnn.data.tokens import BACKBONE, INDEX, differences, that_matter
 from taggnn.model import Recogniser
 
 # What two calls must agree in to write into one folder, beside the settings and the clips.
@@ -37,12 +39,14 @@ class Piece:
         view: number of a training view; None for the clips as evaluation sees them.
         file: name of the shard.
         clips: their places in the list of the split.
+        videos: size and time of change of each clip's file when the work was planned.
     """
 
     split: str
     view: int | None
     file: str
     clips: range
+    videos: tuple[str, ...]
 
 
 def plan(data: ClipData, views: int, rows: int) -> list[Piece]:
@@ -56,12 +60,14 @@ def plan(data: ClipData, views: int, rows: int) -> list[Piece]:
     parts = [(split, None) for split in SPLITS if not (split == "test" and data.test_clips is data.val_clips)]
     parts += [("train", view) for view in range(views)]
     pieces = []
+    states = {split: [_state(clip) for clip in getattr(data, f"{split}_clips") or ()] for split, _ in parts}
     for split, view in parts:
-        count = len(getattr(data, f"{split}_clips") or ())
+        count = len(states[split])
         name = split if view is None else f"{split}-view{view}"
         for number, first in enumerate(range(0, count, rows)):
             file = f"{name}-{number:05}{shards.ENDING}"
-            pieces.append(Piece(split, view, file, range(first, min(first + rows, count))))
+            clips = range(first, min(first + rows, count))
+            pieces.append(Piece(split, view, file, clips, tuple(states[split][clips.start : clips.stop])))
     return pieces
 
 
@@ -74,7 +80,7 @@ def identity(index: Mapping[str, Any]) -> dict[str, Any]:
         for split, held in index["splits"].items()
     }
     return {
-        **index["settings"],
+        **that_matter(index["settings"], index["views"]),
         "weights": index["weights"]["digest"],
         **{key.replace("_", " "): index[key] for key in _SAME},
         **clips,
@@ -82,7 +88,7 @@ def identity(index: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def left_to_do(folder: Path, pieces: Sequence[Piece], index: Mapping[str, Any]) -> list[Piece]:
-    """The pieces whose shards are not in the folder yet, or are damaged.
+    """The pieces whose shards are not in the folder yet, are damaged, or are of videos that have changed since.
 
     Args:
         folder: of the shards.
@@ -101,13 +107,50 @@ def left_to_do(folder: Path, pieces: Sequence[Piece], index: Mapping[str, Any]) 
             f"{folder} holds the tokens of another extraction: {'; '.join(changed)}. Give another --out, or remove it"
         )
     known, mark = earlier.get("shards", {}), _mark(index)
-    return [piece for piece in pieces if not _whole(folder / piece.file, known.get(piece.file), mark)]
+    return [
+        piece
+        for piece in pieces
+        if changed_videos(folder, [piece], index) or not _whole(folder / piece.file, known.get(piece.file), mark)
+    ]
 
 
-def backbone_is_there(folder: Path, index: Mapping[str, Any]) -> bool:
-    """Whether the weights of the backbone lie in the folder, whole."""
+def changed_videos(folder: Path, pieces: Sequence[Piece], index: Mapping[str, Any]) -> set[tuple[str, int]]:
+    """The clips, as (split, place), whose files have another size or time of change than when their shards were made."""
+    found, mark = set(), _mark(index)
+    for piece in pieces:
+        note = _note(folder / piece.file)
+        if note.get("of") == mark:
+            pairs = zip(piece.clips, note["videos"], piece.videos, strict=True)
+            found |= {(piece.split, place) for place, then, now in pairs if then != now}
+    return found
+
+
+def readable_again(folder: Path, data: ClipData, pieces: Sequence[Piece]) -> tuple[list[Piece], int, int]:
+    """Tries every clip that was skipped once more, with a progress bar.
+
+    Returns:
+        The pieces with a clip that can be read now, how many such clips there are, and how many were tried; a clip counts once
+        for each view of it.
+    """
+    bad = {piece: [place for place, _ in _note(folder / piece.file).get("skipped", ())] for piece in pieces}
+    again, good, tried = [], 0, sum(map(len, bad.values()))
+    with tqdm(total=tried, desc="retry", unit="clip", file=sys.stderr, disable=None) as bar:
+        for piece, places in bad.items():
+            keys = [[(place, seed_of(data.seed, piece.view or 0, place))] for place in places]
+            found = 0
+            for batch in data.loader_of(piece.split, keys, train=piece.view is not None) if keys else ():
+                found += len(batch["label"])
+                bar.update()
+            good += found
+            again += [piece] if found else []
+    return again, good, tried
+
+
+def finished(folder: Path, index: Mapping[str, Any]) -> bool:
+    """Whether the folder says that all its shards are made, and the weights of the backbone lie in it, whole."""
     try:
-        return shards.digest(shards.read_shard(folder / BACKBONE)) == index["weights"]["digest"]
+        complete = shards.read_index(folder / INDEX, index["kind"])["complete"]
+        return complete and shards.digest(shards.read_shard(folder / BACKBONE)) == index["weights"]["digest"]
     except (FileNotFoundError, ValueError):
         return False
 
@@ -171,7 +214,8 @@ def extract(folder: Path, model: Recogniser, data: ClipData, pieces: Sequence[Pi
                     # A flip in training may have given a clip another one.
                     "label": torch.tensor(labels, dtype=torch.long),
                 }
-                shards.write_shard(folder / piece.file, held, {"of": _mark(index), "skipped": sorted(bad.items())})
+                note = {"of": _mark(index), "skipped": sorted(map(list, bad.items())), "videos": list(piece.videos)}
+                shards.write_shard(folder / piece.file, held, {**note, "digest": _digest(held, note)})
 
 
 def completed(folder: Path, pieces: Sequence[Piece], index: Mapping[str, Any]) -> dict[str, Any]:
@@ -217,7 +261,28 @@ def _whole(path: Path, known: Mapping[str, Any] | None, mark: str) -> bool:
         return False
     if known is not None:
         return path.stat().st_size == known["bytes"] and shards.checksum(path) == known["sha256"]
+    # Of an extraction, or a repair, that was interrupted: there is no checksum but the shard's own.
+    note = _note(path)
+    return note.get("of") == mark and note.pop("digest", None) == _digest(shards.read_shard(path), note)
+
+
+def _digest(held: Mapping[str, Tensor], note: Mapping[str, Any]) -> str:
+    """What a shard says of its content, so that damage shows without an index."""
+    return sha256(f"{json.dumps(note, sort_keys=True)} {shards.digest(held)}".encode()).hexdigest()
+
+
+def _note(path: Path) -> dict[str, Any]:
+    """The note of a shard; nothing where it is absent or damaged."""
     try:
-        return shards.read_note(path).get("of") == mark
-    except ValueError:
-        return False
+        return shards.read_note(path)
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def _state(clip: Clip) -> str:
+    """Size and time of change of a clip's file; empty where it cannot be asked."""
+    try:
+        state = os.stat(clip.path)
+    except OSError:
+        return ""
+    return f"{state.st_size} {state.st_mtime_ns}"

@@ -17,9 +17,10 @@ import taggnn.evaluate
 import taggnn.extract
 import taggnn.train
 from taggnn import checkpoint, config, extraction
-from taggnn.data import shards
+from taggnn.data import dataset, shards
 from taggnn.data.order import seed_of
 from taggnn.data.tokens import TokenCache
+from taggnn.data.video import VideoError
 from taggnn.predictions import read_predictions, read_skipped
 
 # Ends the process with SIGKILL when it has written so many shards of tokens.
@@ -182,7 +183,29 @@ def test_a_killed_extraction_goes_on_to_the_same_bytes(tokens, recipe, program, 
     ended = program(taggnn.extract, *words)
     assert ended.code == 0, ended.err
     assert "3 of them are there already" in ended.out
+    assert "retried" not in ended.out
     assert hashes(tmp_path / "c") == hashes(tokens[0])
+
+
+def test_an_extraction_killed_behind_its_last_shard_is_finished(tokens, recipe, program, tmp_path):
+    words = ["--config", recipe, "--out", tmp_path / "c", *EXTRACT]
+    command = [sys.executable, "-c", KILLED, "7", *map(str, words)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=Path(__file__).parents[1])
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert not json.loads((tmp_path / "c" / "index.json").read_text())["complete"]
+    ended = program(taggnn.extract, *words)
+    assert ended.code == 0, ended.err
+    assert "7 of them are there already" in ended.out
+    assert hashes(tmp_path / "c") == hashes(tokens[0])
+
+
+def test_an_interrupt_at_the_last_index_is_told_as_any_other(recipe, program, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(taggnn.extract, "completed", interrupted)
+    ended = program(taggnn.extract, "--config", recipe, "--out", tmp_path / "c", *EXTRACT)
+    assert (ended.code, "interrupted; the same call goes on from here" in ended.err) == (1, True)
 
 
 def test_bytes_do_not_depend_on_loader_processes(tokens, recipe, program, tmp_path):
@@ -223,6 +246,156 @@ def test_a_damaged_file_is_named_and_made_anew(tokens, recipe, program, tmp_path
     assert program(taggnn.extract, "--out", folder, "--verify", "true").code == 0
 
 
+@pytest.mark.parametrize("place", ["tokens", "note"])
+def test_a_damaged_shard_is_made_anew_when_the_first_repair_was_interrupted(
+    tokens, recipe, program, tmp_path, monkeypatch, place
+):
+    folder, words = tmp_path / "c", ["--config", recipe, "--out", tmp_path / "c", *EXTRACT]
+    shutil.copytree(tokens[0], folder)
+    path = folder / "val-00000.safetensors"
+    content = bytearray(path.read_bytes())
+    at = -5 if place == "tokens" else content.index(b"no video")
+    content[at] ^= 4
+    path.write_bytes(content)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(taggnn.extract, "extract", interrupted)
+        assert program(taggnn.extract, *words).code == 1
+    assert program(taggnn.extract, *words).code == 0
+    assert hashes(folder) == hashes(tokens[0])
+
+
+def test_tokens_of_a_changed_video_are_made_anew(recipe, program, tmp_path, videos):
+    root = tmp_path / "videos"
+    shutil.copytree(videos, root)
+    words = ["--config", recipe, "--data.root", root, "--out", tmp_path / "c", *EXTRACT]
+    assert program(taggnn.extract, *words).code == 0
+    before, old = hashes(tmp_path / "c"), TokenCache(tmp_path / "c").dataset("train")
+    names = [clip.name for clip in old.clips]
+    changed, same = names.index("train/up/up_001.mp4"), names.index("train/down/down_000.mp4")
+    old = old[changed, 0]["tokens"], old[same, 0]["tokens"]
+    shutil.copy(root / "train" / "down" / "down_000.mp4", root / "train" / "up" / "up_001.mp4")
+    ended = program(taggnn.extract, *words)
+    assert ended.code == 0, ended.err
+    assert "changed   1 clips have other video files" in ended.out
+    new = TokenCache(tmp_path / "c").dataset("train")
+    assert not torch.equal(new[changed, 0]["tokens"], old[0])
+    torch.testing.assert_close(new[changed, 0]["tokens"], old[1])
+    # The one shard, and the index.
+    assert sum(before[name] != now for name, now in hashes(tmp_path / "c").items()) == 2
+
+
+@pytest.mark.parametrize("how", ["file", "luck"])
+def test_a_skipped_clip_is_tried_again(recipe, program, tmp_path, videos, monkeypatch, how):
+    root, name = tmp_path / "videos", "val/clockwise/a_empty.mp4"
+    shutil.copytree(videos, root)
+    good = root / "val" / "left" / "left_000.mp4"
+    words = ["--config", recipe, "--data.root", root, "--out", tmp_path / "c", *EXTRACT]
+    if how == "file":
+        assert program(taggnn.extract, *words).code == 0
+        shutil.copy(good, root / name)
+        said = "changed   1 clips"
+    else:
+        shutil.copy(good, root / name)
+        read = dataset.read_frames
+
+        def busy(path, *given, **options):
+            if path.endswith(name):
+                raise VideoError(path, "given up after 60 s")
+            return read(path, *given, **options)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(dataset, "read_frames", busy)
+            assert program(taggnn.extract, *words).code == 0
+        said = "retried   15 skipped clips: 1 can be read now"
+    assert len(TokenCache(tmp_path / "c").skipped) == 15
+    ended = program(taggnn.extract, *words)
+    assert ended.code == 0, ended.err
+    assert said in ended.out
+    assert len(TokenCache(tmp_path / "c").skipped) == 14
+    again = hashes(tmp_path / "c")
+    ended = program(taggnn.extract, *words)
+    assert "retried   14 skipped clips: 0 can be read now" in ended.out
+    assert hashes(tmp_path / "c") == again
+
+
+@pytest.mark.parametrize("key", ["label", "name", "start"])
+def test_tokens_of_another_list_are_refused(tokens, recipe, program, tmp_path, key):
+    folder = tmp_path / "c"
+    shutil.copytree(tokens[0], folder)
+    index = json.loads((folder / "index.json").read_text())
+    index["splits"]["train"]["clips"][7][key] = {"label": 6, "name": "other.mp4", "start": 0.5}[key]
+    (folder / "index.json").write_text(json.dumps(index))
+    ended = program(taggnn.extract, "--config", recipe, "--out", folder, *EXTRACT)
+    assert ended.code == 2
+    assert "the train clips differ" in ended.err
+
+
+def test_without_training_views_it_is_no_matter_how_training_sees_clips(tokens, recipe, program):
+    training = ["--data.flip", "0.5", "--data.scale", "[0.5,1]", "--data.erase", "0.5", "--data.randaugment", "2"]
+    training += ["--data.temporal_jitter", "0.5", "--data.decoder", "pyav", *MIRRORED]
+    before = hashes(tokens[0])
+    ended = program(taggnn.extract, "--config", recipe, *training, "--out", tokens[0], *EXTRACT)
+    assert ended.code == 0, ended.err
+    assert "7 of them are there already" in ended.out
+    assert hashes(tokens[0]) == before
+    checked("--data.tokens", tokens[0], *training)
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["--data.decoder", "pyav"], ["--data.decoder", "torchcodec", "--data.store", "s"]]
+)
+def test_the_decoder_that_is_used_is_compared(recipe, words):
+    settings = config.parse(["--config", str(recipe), *words])
+    assert config.of_tokens(settings)["data.decoder"] == "pyav"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--data.store", "s"], "--data.store beside --data.tokens: no video is decoded"),
+        (["--data.root=v"], "--data.root beside --data.tokens: the clips are those of the tokens"),
+    ],
+    ids=["store", "root"],
+)
+def test_what_contradicts_tokens_is_refused(tokens, program, words, said):
+    ended = program(taggnn.train, "--data.tokens", tokens[0], *words)
+    assert ended.code == 2
+    assert said in ended.err
+
+
+@pytest.mark.parametrize("yes", ["true", "True", "yes"])
+def test_verify_extracts_nothing_however_yes_is_written(program, tmp_path, yes):
+    ended = program(taggnn.extract, "--verify", yes, "--out", tmp_path / "c")
+    assert ended.code == 2
+    assert "no such folder; expected a folder of taggnn tokens" in ended.err
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_checkpoint_of_another_backbone_is_refused_in_a_sentence(trained, videos, program, tmp_path):
+    words = ["--checkpoint", trained[0] / "best.ckpt", "--data.root", videos, "--out", tmp_path / "c"]
+    ended = program(taggnn.extract, *words, "--backbone.options.width", "16", *EXTRACT)
+    assert ended.code == 2
+    assert "its backbone is 'small', and does not fit 'small' with the options given here" in ended.err
+    assert len(ended.err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("below", ["", "deep/er"])
+def test_a_file_is_no_folder_of_tokens(recipe, program, tmp_path, below):
+    (tmp_path / "file").write_text("x")
+    for words in (
+        (taggnn.extract, "--config", recipe, "--out", tmp_path / "file" / below),
+        (taggnn.train, "--data.tokens", tmp_path / "file" / below),
+    ):
+        ended = program(*words)
+        assert ended.code == 2
+        assert "is a file, not a folder" in ended.err
+    assert (tmp_path / "file").read_text() == "x"
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -232,7 +405,6 @@ def test_a_damaged_file_is_named_and_made_anew(tokens, recipe, program, tmp_path
             "data.sampling 'uniform' there, 'dense' given; data.stride 1",
         ),
         (["--data.grey", "true"], "data.grey False there, True given"),
-        (["--data.flip", "0.5"], "data.flip 0.0 there, 0.5 given"),
         (["--backbone.options.width", "16"], "backbone.options {'width': 8, 'drop': 0.3} there, {'width': 16,"),
         (["--backbone.name", "r3d_18"], "backbone.name 'small' there, 'r3d_18' given"),
         (["--backbone.frozen", "false"], "backbone.frozen True there, False given"),
@@ -350,6 +522,9 @@ def test_a_full_disk_is_told_before_the_work(recipe, program, tmp_path, monkeypa
         (["--shard_size", "0"], "--shard_size 0.0: must be above 0 MB"),
         (["--dtype", "int8"], "unknown value 'int8'"),
         (["--data.tokens", "x"], "tokens are made of videos"),
+        (["--preview", "3"], "--preview: is for taggnn.train"),
+        (["--out="], "--out: an empty path"),
+        (["--data.store="], "--data.store: an empty path"),
         (["--checkpoint", "gone.ckpt"], "gone.ckpt: no such file"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
@@ -358,6 +533,11 @@ def test_a_wrong_option_is_refused(recipe, program, tmp_path, words, said):
     ended = program(taggnn.extract, "--config", recipe, "--out", tmp_path / "c", *words)
     assert ended.code == 2
     assert said in ended.err
+
+
+def test_an_empty_path_of_tokens_is_refused(program):
+    ended = program(taggnn.train, "--data.tokens=")
+    assert (ended.code, "--data.tokens: an empty path" in ended.err) == (2, True)
 
 
 @pytest.mark.parametrize("what", ["nothing", "folder"])
@@ -369,7 +549,7 @@ def test_what_holds_no_tokens_is_refused(program, tmp_path, what):
     assert "expected a folder of taggnn tokens" in ended.err
 
 
-def test_how_a_backbone_would_learn_is_no_matter(tokens, recipe, program, tmp_path):
+def test_how_a_backbone_would_learn_is_no_matter(tokens, recipe, program, tmp_path, capsys):
     learning = ["--backbone.layer_decay", "0.7", "--backbone.frozen_bn", "true", "--backbone.freeze_stages", "1"]
     ended = program(taggnn.extract, "--config", recipe, *learning, "--out", tmp_path / "c", *EXTRACT)
     assert ended.code == 0, ended.err
@@ -377,4 +557,7 @@ def test_how_a_backbone_would_learn_is_no_matter(tokens, recipe, program, tmp_pa
     assert ours == theirs
     settings = checked("--config", recipe, *learning, "--data.tokens", tokens[0])
     data = taggnn.train.data_of(settings)
+    said = "frozen as a whole, so these keys of it change nothing: freeze_stages, frozen_bn, layer_decay"
+    assert said in ended.out
+    assert said in capsys.readouterr().out
     assert taggnn.train.task_of(settings, data, "pool", None).model.frozen

@@ -19,6 +19,19 @@ from taggnn.data.splits import SPLITS, Splits
 
 KIND = "taggnn tokens"
 INDEX, BACKBONE, CONFIG = "index.json", "backbone.safetensors", "config.yaml"
+# How training alone sees clips: without training views nothing of it is in a token.
+_TRAINING = {
+    *(
+        "data.flip",
+        "data.mirrored",
+        "data.scale",
+        "data.ratio",
+        "data.randaugment",
+        "data.magnitude",
+        "data.magnitude_std",
+    ),
+    *("data.jitter", "data.erase", "data.temporal_jitter", "data.temporal_scale"),
+}
 _AGAIN = "the same call of taggnn.extract makes it anew"
 
 
@@ -132,6 +145,11 @@ def described(splits: Splits) -> dict[str, Any]:
             rows = [{key: value for key, value in asdict(clip).items() if value is not None} for clip in clips]
             content[split] = {**rest, "clips": rows}
     return content
+
+
+def that_matter(settings: Mapping[str, Any], views: int) -> dict[str, Any]:
+    """The settings that tokens with so many training views follow from, out of those of an index."""
+    return {key: value for key, value in settings.items() if views or key not in _TRAINING}
 
 
 def differences(there: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
