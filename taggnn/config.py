@@ -86,11 +86,6 @@ _LIMITS = {
 _FEEDING = {"root", "tokens", "store", "batch_size", "workers", "drop_last", "balance", "give_up"}
 # Keys of a backbone that say how it learns, and nothing of what it does when it does not.
 _LEARNING = {"frozen_bn", "bn_momentum", "freeze_stages", "layer_decay", "checkpointing", "drop_path"}
-# Words that contradict stored tokens.
-_BESIDE_TOKENS = {
-    "data.root": "the clips are those of the tokens, and no video is read; give one of the two",
-    "data.store": "no video is decoded, so there is nothing to store; leave it out",
-}
 _BUILT_PER_MODEL = {"channels", "grid", "classes"}
 
 
@@ -188,9 +183,10 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
     built = built or parser()
     given, rest, shown = _sorted(arguments, built)
     tokens = word("data.tokens", rest)
-    for key, why in _BESIDE_TOKENS.items() if tokens is not None else ():
-        if word(key, rest) is not None:
-            built.error(f"--{key} beside --data.tokens: {why}")
+    if tokens is not None and word("data.root", rest) is not None:
+        built.error(
+            "data.root beside data.tokens: the clips are those of the tokens, no video is read; give one of them"
+        )
     inherits = tokens is not None and not given
     if inherits:
         given = [str(_cache(tokens, built).folder / CONFIG)]

@@ -356,8 +356,8 @@ def test_the_decoder_that_is_used_is_compared(recipe, words):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--data.store", "s"], "--data.store beside --data.tokens: no video is decoded"),
-        (["--data.root=v"], "--data.root beside --data.tokens: the clips are those of the tokens"),
+        (["--data.store", "s"], "and data.store s: one of them is possible"),
+        (["--data.root=v"], "data.root beside data.tokens: the clips are those of the tokens"),
     ],
     ids=["store", "root"],
 )
