@@ -300,7 +300,7 @@ def test_a_skipped_clip_is_tried_again(recipe, program, tmp_path, videos, monkey
         said = "changed   1 clips"
     else:
         shutil.copy(good, root / name)
-        read = dataset.read_frames
+        read = dataset.read_views
 
         def busy(path, *given, **options):
             if path.endswith(name):
@@ -308,7 +308,7 @@ def test_a_skipped_clip_is_tried_again(recipe, program, tmp_path, videos, monkey
             return read(path, *given, **options)
 
         with monkeypatch.context() as patched:
-            patched.setattr(dataset, "read_frames", busy)
+            patched.setattr(dataset, "read_views", busy)
             assert program(taggnn.extract, *words).code == 0
         said = "retried   15 skipped clips: 1 can be read now"
     assert len(TokenCache(tmp_path / "c").skipped) == 15
