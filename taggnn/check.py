@@ -48,7 +48,10 @@ _SOURCES = (
 
 
 def main(arguments: Sequence[str]) -> int:
+    # Before their settings are looked for, which may not be there.
+    _refuse_tokens(config.word("data.tokens", arguments))
     given = _parse(arguments)
+    _refuse(given)
     decoder = f"PyAV {import_av().__version__}"
     data = ClipData(**given.data.as_dict(), seed=given.seed)
     data.prepare_data()
@@ -65,7 +68,7 @@ def main(arguments: Sequence[str]) -> int:
 
     folder = place if given.out else new_folder(place)
     written = _write_lists(folder, found, data.classes, Path(given.data.root))
-    command = _command(arguments, folder, written, given)
+    command = _command(arguments, folder, written, given, data.classes)
     about = About(
         root=str(given.data.root),
         splits=splits,
@@ -122,6 +125,26 @@ def _parse(arguments: Sequence[str]) -> Namespace:
     if not asked & {"--config", "--data.root", "--data", "-h", "--help", "--print_config"}:
         built.error("say what to check: --data.root DIR, or --config with a recipe that names it")
     return config.parse(arguments, built)
+
+
+def _refuse(given: Namespace) -> None:
+    """Stops at options that no check can follow, before any list is read."""
+    _refuse_tokens(given.data.tokens)
+    if given.preview is not None:
+        raise ValueError("--preview: is drawn by taggnn.train, with the same options; a check draws none")
+    if given.workers < 1 or not given.limit > 0:
+        raise ValueError(
+            f"--workers {given.workers}, --limit {given.limit:g}: expected 1 or more workers and a limit above 0 seconds"
+        )
+    place = Path(given.out or given.runs)
+    file = next((one for one in (place, *place.parents) if one.exists() and not one.is_dir()), None)
+    if file is not None:
+        raise ValueError(f"--{'out' if given.out else 'runs'} {place}: {file} is a file; give a folder for the results")
+
+
+def _refuse_tokens(folder: str | None) -> None:
+    if folder is not None:
+        raise ValueError(f"--data.tokens {folder}: the check is of videos; give --data.root, and leave the tokens out")
 
 
 def _splits(data: ClipData) -> dict[str, ClipList]:
@@ -212,7 +235,9 @@ def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence]) -> N
     write_text(path, text.getvalue())
 
 
-def _command(arguments: Sequence[str], folder: Path, written: Mapping[str, Path], given: Namespace) -> list[str]:
+def _command(
+    arguments: Sequence[str], folder: Path, written: Mapping[str, Path], given: Namespace, classes: Sequence[str]
+) -> list[str]:
     """The training that the user would have run, on the cleaned lists; empty without training clips."""
     if "train" not in written:
         return []
@@ -227,7 +252,10 @@ def _command(arguments: Sequence[str], folder: Path, written: Mapping[str, Path]
             rest.append(word)
     lists = [f"--data.{split}_list={path}" for split, path in written.items()]
     published = [f"--data.{key}=null" for key in ("dataset", "version", "annotations") if given.data[key] is not None]
-    return ["python", "-m", "taggnn.train", *rest, *published, *lists, f"--data.classes={folder / 'classes.txt'}"]
+    command = ["python", "-m", "taggnn.train", *rest, *published, *lists]
+    # One name a line cannot say every name; the lists can.
+    plain = all(name == name.strip() and len(name.splitlines()) == 1 for name in classes)
+    return [*command, f"--data.classes={folder / 'classes.txt'}"] if plain else command
 
 
 def _said(written: Mapping[str, Path]) -> list[tuple[str, str]]:

@@ -216,12 +216,16 @@ def test_the_command_on_screen_trains(checked, tiny, program, root, tmp_path):
 def test_the_command_stands_on_its_lists_and_keeps_all_else_of_what_was_given():
     given = ["--config", "gym99", "--data.dataset", "gym99", "--out=x", "--data.val_folder", "v", "--data.frames", "8"]
     data = Namespace(dataset="gym99", version=None, annotations=None)
-    command = check._command(given, Path("out"), {"train": Path("out/train.csv")}, Namespace(data=data))
+    command = check._command(given, Path("out"), {"train": Path("out/train.csv")}, Namespace(data=data), ["jump"])
     assert command == [
         *("python", "-m", "taggnn.train", "--config", "gym99", "--data.frames", "8", "--data.dataset=null"),
         *("--data.train_list=out/train.csv", "--data.classes=out/classes.txt"),
     ]
-    assert check._command(given, Path("out"), {"val": Path("out/val.csv")}, Namespace(data=data)) == []
+    spaced = check._command(
+        given, Path("out"), {"train": Path("out/train.csv")}, Namespace(data=data), ["jump", " run"]
+    )
+    assert spaced == command[:-1]
+    assert check._command(given, Path("out"), {"val": Path("out/val.csv")}, Namespace(data=data), ["jump"]) == []
 
 
 def test_a_clean_set_ends_with_zero_and_its_lists_are_clean(checked, root, program, tmp_path):
@@ -346,6 +350,12 @@ def test_a_second_check_into_a_folder_leaves_no_list_of_the_first(root, program,
         (["--data.root", ".", "--dept", "decode"], "unknown option --dept; did you mean depth"),
         (["--data.root", ".", "--workers", "0"], "workers 0"),
         (["--data.root", ".", "--limit", "0"], "limit 0"),
+        (["--data.root", "nowhere", "--workers", "0"], "workers 0"),
+        (["--data.root", "nowhere", "--limit", "-1"], "limit -1"),
+        (["--data.root", "nowhere", "--out", "train.csv"], "--out train.csv: train.csv is a file"),
+        (["--data.root", "nowhere", "--out", "train.csv/out"], "--out train.csv/out: train.csv is a file"),
+        (["--data.root", "nowhere", "--runs", "train.csv"], "--runs train.csv: train.csv is a file"),
+        (["--data.root", ".", "--preview", "3"], "--preview: is drawn by taggnn.train"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(program, given, said, root, monkeypatch):
@@ -355,6 +365,15 @@ def test_mistakes_are_told_in_a_sentence(program, given, said, root, monkeypatch
     assert said in ended.err
     assert ended.err.startswith("taggnn.check: ") or "check: " in ended.err
     assert "Traceback" not in ended.err
+
+
+def test_a_check_of_tokens_is_refused(program, root):
+    ended = program(check, "--data.root", root, "--data.tokens", "made")
+    assert ended.code == 2
+    assert "--data.tokens made: the check is of videos" in ended.err
+    # In a configuration as well.
+    with pytest.raises(ValueError, match=r"--data\.tokens made: the check is of videos"):
+        check._refuse(Namespace(data=Namespace(tokens="made")))
 
 
 def test_the_help_shows_data_and_its_own_options_alone(capsys):

@@ -3,7 +3,8 @@
 Written for cleaned lists (``write_clips``) and read back to the same clips. Columns may stand in any order and beside
 others. Paths are relative to the root, or absolute; class and label must pair off one to one, see pairing.py. ``start`` and
 ``stop`` are seconds of the file, or of the original where ``origin`` says at which of its seconds the file was cut out of
-it; empty for none. Without a name a clip is named by its path, and by its cut where it has one.
+it; empty for none. Spaces around a path, a class and a name belong to them. Without a name a clip is named by its path, and
+by its cut where it has one.
 """
 
 import csv
@@ -25,7 +26,7 @@ COLUMNS = (*NEEDED, *SECONDS, "name")
 def is_table(source: Path) -> bool:
     """Whether a CSV file is of this format, by its header."""
     with source.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        header = next(csv.reader(file, skipinitialspace=True), [])
+        header = next(csv.reader(file), [])
     return set(NEEDED) <= {name.strip() for name in header}
 
 
@@ -42,22 +43,22 @@ def read(
     pairing = Pairing(classes, "label")
     # A file name may hold bytes that are no UTF-8; they are read as they were written.
     with source.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        table = csv.DictReader(file, skipinitialspace=True)
+        table = csv.DictReader(file)
         table.fieldnames = [name.strip() for name in table.fieldnames or []]
         for fields in table:
             line = table.line_num
             where = f"{source}, line {line}"
-            path, name, code = ((fields[column] or "").strip() for column in NEEDED)
+            # Names of files and folders may begin or end with a space.
+            path, name, code = (fields[column] or "" for column in NEEDED)
             with each_row(problems, source, line, path):
                 if not path or not name:
                     raise RowError("malformed", where, f"path and class must not be empty; found {path!r} and {name!r}")
-                number = class_number(code, f"{where}, label")
+                number = class_number(code.strip(), f"{where}, label")
                 pairing.add(name, number, line, where)
                 start, stop, origin = (_second(fields.get(column), f"{where}, {column}") for column in SECONDS)
                 if start is not None and stop is not None and stop <= start:
                     raise RowError("malformed", where, f"nothing lies between start {start:g} and stop {stop:g}")
-                given = (fields.get("name") or "").strip() or None
-                rows.append(Row(line, path, number, (root / path,), start, stop, origin, given))
+                rows.append(Row(line, path, number, (root / path,), start, stop, origin, fields.get("name") or None))
     return rows, pairing.names()
 
 
@@ -79,13 +80,15 @@ def write_clips(path: str | Path, clips: ClipList, root: str | Path) -> Path:
     if path.suffix.lower() != ".csv":
         raise ValueError(f"{path}: the name of a list of this format must end in .csv")
     text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
+    table, quoted = (csv.writer(text, lineterminator="\n", quoting=how) for how in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
     table.writerow(COLUMNS)
     for clip in clips:
         # repr gives the shortest digits that read back to the same float.
         seconds = ["" if value is None else repr(value) for value in (clip.start, clip.stop, clip.origin)]
         place = shown_name(Path(clip.path), root)
-        table.writerow([place, clips.classes[clip.label], clip.label, *seconds, clip.name])
+        row = [place, clips.classes[clip.label], str(clip.label), *seconds, clip.name]
+        # A carriage return, which a file name may hold, would end the row: not every version of csv quotes it.
+        (quoted if "\r" in "".join(row) else table).writerow(row)
     write_text(path, text.getvalue())
     return path
 

@@ -1,6 +1,11 @@
 """Our own list format: what is written is read back, and what is wrong with a row is said."""
 
+import os
+from tempfile import TemporaryDirectory
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from taggnn.data.clips import Clip, ClipList, read_clips
 from taggnn.data.table import write_clips
@@ -41,9 +46,35 @@ def test_what_is_written_is_read_back(tmp_path):
     assert read_clips(root, path, classes=written.classes) == again
 
 
+NAMES = st.text(
+    st.sampled_from(" ,\"'\n\r\t#\ufeff[)") | st.characters(codec="utf-8", exclude_characters="/\0"),
+    min_size=1,
+    max_size=12,
+).filter(lambda name: name not in (".", "..") and len(name.encode()) < 200)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="these names are no file names there")
+@given(
+    st.lists(
+        st.tuples(NAMES, NAMES, NAMES), min_size=1, max_size=4, unique_by=(lambda row: row[1:2], lambda row: row[2])
+    )
+)
+def test_names_of_every_kind_are_read_back(rows):
+    with TemporaryDirectory() as root:
+        classes = tuple(dict.fromkeys(name for name, *_ in rows))
+        paths = [os.path.join(root, f"{number}", file) for number, (_, file, _) in enumerate(rows)]
+        for path in paths:
+            os.mkdir(os.path.dirname(path))
+            open(path, "w").close()
+        clips = tuple(Clip(path, classes.index(kind), name) for path, (kind, _, name) in zip(paths, rows, strict=True))
+        list_file = write_clips(os.path.join(root, "clean.csv"), ClipList(clips, classes, "list"), root)
+        again = read_clips(root, list_file)
+        assert (again.clips, again.classes) == (clips, classes)
+
+
 def test_only_three_columns_are_needed_and_a_cut_names_itself(tmp_path):
     touch(tmp_path, "1.mp4")
-    found = read(tmp_path, "\ufefflabel, class,path,start,stop\n0,jump,1.mp4,,\n0,jump,1.mp4,1.5,2\n0,jump,1.mp4,2,\n")
+    found = read(tmp_path, "\ufefflabel, class ,path,start,stop\n0,jump,1.mp4,,\n0,jump,1.mp4,1.5,2\n0,jump,1.mp4,2,\n")
     assert [clip.name for clip in found] == ["1.mp4", "1.mp4 [1.5, 2.0)", "1.mp4 [2.0, end)"]
     assert [(clip.start, clip.stop, clip.origin) for clip in found][1:] == [(1.5, 2.0, None), (2.0, None, None)]
 

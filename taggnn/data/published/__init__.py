@@ -15,7 +15,7 @@ from taggnn.data.published.finegym import GYM99, GYM288
 from taggnn.data.published.haa500 import HAA500
 from taggnn.data.published.hmdb51 import HMDB51
 from taggnn.data.published.kinetics import KINETICS
-from taggnn.data.published.listing import Asked, Published
+from taggnn.data.published.listing import Asked, Listing, Published
 from taggnn.data.published.ssv2 import SSV2
 from taggnn.data.published.ucf101 import UCF101
 from taggnn.names import unknown
@@ -60,7 +60,7 @@ def read_published(
 
     Raises:
         FileNotFoundError: if the root or a list is not there, or no clip of a split; with "error" if any clip is missing.
-        ValueError: if the name or the version is unknown, or a list is wrong.
+        ValueError: if the name or the version is unknown, or a list is wrong, or has no row that can be used.
     """
     if name not in PUBLISHED:
         raise unknown("data set", name, PUBLISHED)
@@ -80,10 +80,7 @@ def read_published(
         # The walk has seen each file: asking the disk again would take as long.
         clips = locate(root, listing.source, listing.rows, lists.classes, missing, collected, there=lambda path: True)
         if not len(clips) and problems is None:
-            raise FileNotFoundError(
-                f"{name} {version}, {split}: none of the {clips.listed:,} clips of {listing.source} is there. "
-                f"Looked for such as {listing.rows[0].given if listing.rows else 'nothing: the list is empty'}; {disk.said()}"
-            )
+            raise _none(f"{name} {version}, {split}", clips, listing, collected or [], disk)
         found[split] = clips
         parts.append(_coverage(split, clips, known.counts.get(version, {}).get(split)))
         published = known.counts.get(version, {}).get(split)
@@ -105,6 +102,22 @@ def read_published(
     if problems is None:
         notes += _wrong(collected or [])
     return found, (f"{name} {version}: {'; '.join(parts)}", *notes)
+
+
+def _none(what: str, clips: ClipList, listing: Listing, problems: list[Problem], disk: Disk) -> Exception:
+    """The error for a split without a clip: none is there, or no row could be used."""
+    wrong = [
+        problem for problem in problems if problem.source.startswith(str(listing.source)) and problem.kind != "missing"
+    ]
+    more = f". Rows that cannot be used: {_shown(wrong)}" if wrong else ""
+    if not listing.rows:
+        return ValueError(
+            f"{what}: {listing.source} " + (f"has no row that can be used{more}" if wrong else "is empty")
+        )
+    return FileNotFoundError(
+        f"{what}: none of the {clips.listed:,} clips of {listing.source} is there. "
+        f"Looked for such as {listing.rows[0].given}; {disk.said()}{more}"
+    )
 
 
 def _version(name: str, known: Published, given: str | None) -> str:
@@ -132,7 +145,10 @@ def _wrong(problems: list[Problem]) -> list[str]:
         for kind in KINDS[1:]:
             some = [problem for problem in problems if (problem.source, problem.kind) == (source, kind)]
             if some:
-                shown = "; ".join(f"line {problem.line}: {problem.said}" for problem in some[:NAMED])
-                more = f" and {len(some) - NAMED} more" if len(some) > NAMED else ""
-                notes.append(f"{source}: rows left out as {kind}: {len(some)} ({shown}{more})")
+                notes.append(f"{source}: rows left out as {kind}: {len(some)} ({_shown(some)})")
     return notes
+
+
+def _shown(problems: list[Problem]) -> str:
+    shown = "; ".join(f"line {problem.line}: {problem.said}" for problem in problems[:NAMED])
+    return shown + (f" and {len(problems) - NAMED} more" if len(problems) > NAMED else "")

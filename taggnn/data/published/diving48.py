@@ -33,11 +33,20 @@ def read(asked: Asked) -> Lists:
         names = [str(number) for number in range(CLASSES)]
         notes.append(f"no Diving48_vocab.json below {disk.annotations}: the classes are named by their numbers")
     else:
-        names = [" ".join(map(str, words)) for words in json_in(vocabulary, list)]
+        names = _names(vocabulary)
         if len(names) != CLASSES or len(set(names)) != CLASSES:
             raise ValueError(f"{vocabulary}: {len(set(names))} different classes; diving48 has {CLASSES}")
     splits = {split: Listing(file, _rows(asked, file)) for split, file in files.items()}
     return Lists(agreed(asked.classes, names, "diving48 V2"), splits, tuple(notes))
+
+
+def _names(file: Path) -> list[str]:
+    names = []
+    for line, words in enumerate(json_in(file, list), start=1):
+        if not (isinstance(words, list) and words and all(isinstance(word, str) for word in words)):
+            raise ValueError(f'{file}, row {line}: expected words such as ["Back", "15som"], found {words!r}')
+        names.append(" ".join(words))
+    return names
 
 
 def _rows(asked: Asked, file: Path) -> list[Row]:
@@ -46,7 +55,7 @@ def _rows(asked: Asked, file: Path) -> list[Row]:
         given = str(entry.get("vid_name")) if isinstance(entry, dict) else str(entry)
         with each_row(asked.problems, file, line, given):
             label = entry.get("label") if isinstance(entry, dict) else None
-            if type(label) is not int or not 0 <= label < CLASSES or "vid_name" not in entry:
+            if type(label) is not int or not 0 <= label < CLASSES or not isinstance(entry.get("vid_name"), str):
                 said = f"expected a vid_name and a label from 0 to {CLASSES - 1}, found {entry!r}"
                 raise RowError("malformed", f"{file}, row {line}", said)
             path = asked.disk.video(given)

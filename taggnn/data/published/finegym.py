@@ -113,17 +113,26 @@ class _Seconds:
         self._file = ""
 
     def of(self, match: re.Match) -> tuple[float, float, float] | str:
-        """Seconds of the video at which the event begins, the action begins and ends; or why that is not known."""
-        videos = self._videos()
+        """Seconds of the video at which the event begins, the action begins and ends; or why that is not known.
+
+        Raises:
+            ValueError: if the JSON has something else than an object on the way to the action.
+        """
+        keys = (match["video"], match["E"], "segments", match["A"])
+        held: list[dict[str, Any]] = [self._videos()]
         if not self._file:
             return f"there is no {self._wanted()[0]} below {self.asked.disk.annotations}"
-        events = videos.get(match["video"])
-        event = events.get(match["E"]) if isinstance(events, dict) else None
-        if event is None:
-            return f"its event is not in {self._file}"
-        segment = (event.get("segments") or {}).get(match["A"])
-        if segment is None:
-            return f"its action is not in {self._file}"
+        for depth, key in enumerate(keys):
+            found = held[-1].get(key)
+            if found is None:
+                return f"its {'event' if depth < 2 else 'action'} is not in {self._file}"
+            if not isinstance(found, dict):
+                place = " / ".join(keys[: depth + 1])
+                raise ValueError(
+                    f"{self._file}, key {place}: expected a JSON object, found a {type(found).__name__}: {found!r:.60}"
+                )
+            held.append(found)
+        _, _, event, _, segment = held
         try:
             origin, first, last = (
                 float(time)

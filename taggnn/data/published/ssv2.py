@@ -50,9 +50,11 @@ def _rows(asked: Asked, file: Path, label_of: dict[str, int]) -> list[Row]:
     for line, entry in enumerate(json_in(file, list), start=1):
         given = str(entry.get("id")) if isinstance(entry, dict) else str(entry)
         with each_row(asked.problems, file, line, given):
-            if not isinstance(entry, dict) or not {"id", "template"} <= set(entry):
+            # An id is a text of digits, or a number.
+            named = isinstance(entry, dict) and type(entry.get("id")) in (str, int)
+            if not named or not isinstance(entry.get("template"), str):
                 raise RowError("malformed", f"{file}, row {line}", f"expected an id and a template, found {entry!r}")
-            template = str(entry["template"]).replace("[", "").replace("]", "")
+            template = entry["template"].replace("[", "").replace("]", "")
             if template not in label_of:
                 raise RowError("mislabelled", f"{file}, row {line}", f"the template {template!r} has no label")
             path = asked.disk.video(given)

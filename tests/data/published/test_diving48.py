@@ -43,7 +43,9 @@ def test_without_the_vocabulary_classes_are_numbers(root):
     assert any("the classes are named by their numbers" in note for note in notes)
 
 
-@pytest.mark.parametrize("wrong", [row("x", 48), row("x", "1"), row("x", True), {"label": 1}, "x"])
+@pytest.mark.parametrize(
+    "wrong", [row("x", 48), row("x", "1"), row("x", True), {"label": 1}, "x", row(["x"], 1), row(None, 1)]
+)
 def test_a_wrong_row(root, wrong):
     (root / "Diving48_V2_test.json").write_text(json.dumps([row("zYHstCxnAPA_00361", 3), wrong]))
     problems = []
@@ -55,6 +57,32 @@ def test_a_wrong_row(root, wrong):
 def test_a_file_that_is_no_list(root, text, message):
     (root / "Diving48_V2_test.json").write_text(text)
     with pytest.raises(ValueError, match=rf"Diving48_V2_test\.json: {message}"):
+        read_published("diving48", root)
+
+
+@pytest.mark.parametrize("words", [None, "Back 15som", 7, [], ["Back", 15], [["Back"]]])
+def test_a_vocabulary_of_other_things_than_words_is_refused(root, words):
+    file = root / "Diving48_vocab.json"
+    file.write_text(json.dumps([*json.loads(file.read_text())[:-1], words]))
+    with pytest.raises(
+        ValueError, match=r"Diving48_vocab\.json, row 48: expected words such as \[\"Back\", \"15som\"\], found"
+    ):
+        read_published("diving48", root)
+
+
+def test_a_list_of_which_no_row_can_be_used_says_why(root):
+    (root / "Diving48_V2_test.json").write_text(json.dumps([{"label": 1}] * 7))
+    with pytest.raises(
+        ValueError, match=r"test: .*test\.json has no row that can be used\. .*line 1: expected .*and 2 more"
+    ):
+        read_published("diving48", root)
+    (root / "Diving48_V2_test.json").write_text(json.dumps([row("none", 1), {"label": 1}]))
+    with pytest.raises(
+        FileNotFoundError, match=r"none of the 1 clips .*such as none; .*Rows that cannot be used: line 2"
+    ):
+        read_published("diving48", root)
+    (root / "Diving48_V2_test.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"Diving48_V2_test\.json is empty"):
         read_published("diving48", root)
 
 

@@ -132,6 +132,30 @@ def test_seconds_that_are_none_are_no_crash(gym, stages):
     assert any("cannot be cut out of" in note and TRAIN[0] in note for note in notes)
 
 
+@pytest.mark.parametrize(
+    ("keys", "wrong"),
+    [
+        ((VIDEO,), []),
+        ((VIDEO, "E_002407_002435"), []),
+        ((VIDEO, "E_002407_002435"), [[1.0, 2.0]]),
+        ((VIDEO, "E_002407_002435"), 3),
+        ((VIDEO, "E_002407_002435", "segments"), "A_0003_0005"),
+        ((VIDEO, "E_002407_002435", "segments", "A_0003_0005"), [[1.0, 2.0]]),
+    ],
+)
+def test_a_json_of_another_form_is_refused_by_its_key(gym, keys, wrong):
+    file = gym / "lists" / "finegym_annotation_info_v1.1.json"
+    info = inner = json.loads(file.read_text())
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = wrong
+    file.write_text(json.dumps(info))
+    touch(gym, f"{VIDEO}.mp4")
+    with pytest.raises(ValueError, match=r"finegym_annotation_info_v1\.1\.json, key ") as refused:
+        read_published("gym99", gym)
+    assert f"key {' / '.join(keys)}: expected a JSON object, found a {type(wrong).__name__}" in str(refused.value)
+
+
 def test_without_the_json_a_video_is_not_cut(gym):
     (gym / "lists" / "finegym_annotation_info_v1.1.json").unlink()
     touch(gym, f"{VIDEO}.mp4", f"{TRAIN[0]}.mp4")

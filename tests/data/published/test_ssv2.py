@@ -29,12 +29,16 @@ def test_both_published_names(touch, begin):
 
 def test_wrong_rows(touch):
     rows = [*ROWS, {"id": "5", "template": "Eating [something]"}, {"id": "6"}]
+    rows += [{"id": ["7"], "template": "Pushing [x]"}, {"id": "8", "template": None}, {"template": "Pushing [x]"}]
     files = {"train.json": json.dumps(rows), "labels.json": json.dumps(LABELS)}
     problems = []
     read_published("ssv2", touch("100.webm", **files), splits=["train"], problems=problems)
     assert [(problem.kind, problem.name) for problem in problems] == [
         ("mislabelled", "5"),
         ("malformed", "6"),
+        ("malformed", "['7']"),
+        ("malformed", "8"),
+        ("malformed", "None"),
         ("missing", "78687"),
     ]
     with pytest.raises(
