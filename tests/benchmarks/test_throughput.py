@@ -1,6 +1,7 @@
 """python benchmarks/throughput.py from its command line to its table, sentence, JSON and picture."""
 
 import json
+import shutil
 
 import program
 import pytest
@@ -72,6 +73,40 @@ def test_an_interrupted_run_has_written_what_it_measured(bench, tiny, tmp_path, 
     assert not results["complete"]
     assert [row["part"] for row in results["rows"]] == [*PARTS[:4], "backbone", "head"]
     assert all(row["of_step"] is None for row in results["rows"])
+
+
+@pytest.fixture
+def few(tiny, videos, tmp_path):
+    """``few("left", "a")``: words for a data set of one clip of each name, "a" for one that cannot be read."""
+
+    def few(*names):
+        for name in names:
+            (tmp_path / "few" / "train" / name).mkdir(parents=True)
+            source = videos / "train" / ("clockwise/a_text.mp4" if name.startswith("a") else f"{name}/{name}_000.mp4")
+            shutil.copy(source, tmp_path / "few" / "train" / name)
+        words = ["--config", tiny, "--data.root", tmp_path / "few", "--data.val_folder", "train"]
+        return [*words, "--rounds", 1, "--loader-workers", 0, "--out", tmp_path / "few.json"]
+
+    return few
+
+
+@pytest.mark.parametrize(
+    ("names", "clips"), [(["left", "right"], 2), (["left", "a"], 1)], ids=["two clips", "one of them bad"]
+)
+def test_few_clips_are_one_batch(names, clips, bench, few, tmp_path):
+    # Weights are random here, whatever a recipe says: its file need not be there.
+    ended = bench(throughput, *few(*names), "--data.drop_last", "true", "--backbone.weights", "nowhere.pth")
+    assert ended.code == 0, ended.err
+    settings = program.read(tmp_path / "few.json")["settings"]
+    assert (settings["clips"], settings["batch"]) == (clips, clips)
+    assert ("left out, since they cannot be read: train/a/a_text.mp4" in ended.out) == (clips == 1)
+
+
+def test_a_set_without_a_readable_clip_is_one_line(bench, few):
+    ended = bench(throughput, *few("a", "ab"))
+    assert ended.code == 2
+    assert ended.err.endswith("few/train: none of the 2 clips can be read\n")
+    assert ended.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

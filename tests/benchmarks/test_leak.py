@@ -1,0 +1,68 @@
+"""python benchmarks/leak.py from its command line to its readings, its sentence and its file."""
+
+import json
+
+import leak
+import pytest
+
+pytestmark = pytest.mark.skipif(not leak.STATM.exists(), reason="reads the resident memory from /proc")
+
+
+def test_its_own_clips_good_and_damaged_are_loaded(bench, tmp_path):
+    path = tmp_path / "a.json"
+    ended = bench(leak, "--loads", 37, "--every", 20, "--out", path)
+    assert ended.code == 0, ended.err
+    found = json.loads(path.read_text())
+    # An epoch: every clip once, five of them damaged.
+    assert (found["kind"], found["clips"], found["loads"], found["bad"]) == ("leak", 37, 37, 5)
+    assert [row["loads"] for row in found["rows"]] == [3, 20, 37]
+    assert all(row["resident_mb"] > 50 for row in found["rows"])
+    assert found["growth_mb"] == pytest.approx(found["rows"][-1]["resident_mb"] - found["rows"][0]["resident_mb"])
+    assert " MB from 3 to 37 loads, " in ended.out
+    assert "; 5 of the loads met a clip that cannot be read; " in ended.out
+    assert "taggnn-leak-" not in path.read_text()
+
+
+def test_a_loss_of_memory_is_seen():
+    """A data set that keeps a megabyte of every clip."""
+
+    class Leaking:
+        def __init__(self):
+            self.kept = []
+
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, key):
+            self.kept.append(bytearray(b"x" * 10**6))
+
+    found = leak.measure(Leaking(), seed=0, loads=100, every=50)
+    assert found["growth_mb"] == pytest.approx(90, abs=20)
+    assert leak.sentence(found | {"growth_mb": 90.0, "seconds": 0.1}) == (
+        "+90.0 MB from 10 to 100 loads, +1000.000 kB a load; 0 of the loads met a clip that cannot be read; 1,000 loads/s"
+    )
+
+
+def test_any_data_set_can_be_loaded(bench, tiny):
+    ended = bench(leak, "--config", tiny, "--loads", 42)
+    assert ended.code == 0, ended.err
+    assert "21 clips, 42 loads" in ended.out
+    # Five bad files, in two epochs.
+    assert "; 10 of the loads met" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--loads", "9"], "--loads 9: 10 or more"),
+        (["--every", "0"], "argument --every: a whole number of 1 or more, given 0"),
+        (["--out", "a.csv"], "end the name in .json"),
+        (["--data.root", "nowhere"], "data root nowhere: no such folder"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line(words, said, bench):
+    ended = bench(leak, *words)
+    assert ended.code == 2
+    assert said in ended.err
+    assert ended.err.count("\n") == 1
