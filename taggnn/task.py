@@ -71,6 +71,7 @@ class RecognitionTask(pl.LightningModule):
         seed: every random draw of a training step follows from it and the number of the batch, so that an interrupted run can be
             continued to the same result.
         weights: of the backbone, where training starts.
+        trained_on: what tells the clips, or their stored tokens, from others; compared when a run goes on.
 
     Raises:
         ValueError: as ``taggnn.attach``.
@@ -84,6 +85,7 @@ class RecognitionTask(pl.LightningModule):
         optimisation: Mapping[str, Any] | None = None,
         seed: int = 0,
         weights: str | None = None,
+        trained_on: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.optimisation = Optimisation(**(optimisation or {}))
@@ -95,6 +97,7 @@ class RecognitionTask(pl.LightningModule):
                 "split_options": dict(split_options),
                 "optimisation": asdict(self.optimisation),
                 "seed": seed,
+                "trained_on": dict(trained_on or {}),
             }
         )
         self.seed = seed

@@ -20,6 +20,9 @@ from lightning.pytorch.callbacks.progress import TQDMProgressBar
 from taggnn import checkpoint, config, environment, metrics, terminal
 from taggnn.atomic import write_text
 from taggnn.data.datamodule import ClipData
+from taggnn.data.marks import marks, said_changes
+from taggnn.data.splits import SPLITS
+from taggnn.data.tokens import differences
 from taggnn.history import History
 from taggnn.predictions import read_skipped, write_predictions, write_skipped
 from taggnn.preview import write_preview
@@ -127,8 +130,15 @@ def task_of(settings: Namespace, data: ClipData, head: str, weights: str | None)
         "classes": list(data.classes),
     }
     stored = data.cache is not None
+    lists = {split: getattr(data.splits, split) for split in SPLITS}
+    trained_on = {
+        "clips": {split: marks(clips) for split, clips in lists.items() if clips is not None},
+        "tokens": data.cache.identity if stored else None,
+    }
     task = RecognitionTask(
-        spec, data.preprocess, data.split_options, settings.optim.as_dict(), settings.seed, None if stored else weights
+        *(spec, data.preprocess, data.split_options, settings.optim.as_dict(), settings.seed),
+        weights=None if stored else weights,
+        trained_on=trained_on,
     )
     if stored:
         # Those that made the tokens: a checkpoint is to answer on videos too.
@@ -223,13 +233,24 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path) -> dict
 
 
 def _check_continued(last: Path, task: RecognitionTask) -> None:
-    kept = checkpoint.read(last)["hyper_parameters"]["spec"]
+    hyper = checkpoint.read(last)["hyper_parameters"]
+    kept, now = hyper["spec"], task.hparams["trained_on"]
     changed = [key for key, value in task.hparams["spec"].items() if kept.get(key) != value]
     if changed:
         raise ValueError(
             f"{last}: cannot go on: its {' and '.join(changed)} are not what the videos and the configuration give now; "
             "start a new run"
         )
+    # An older checkpoint does not say what it was trained on.
+    then = hyper.get("trained_on") or now
+    splits = dict.fromkeys([*then["clips"], *now["clips"]])
+    said = {split: said_changes(then["clips"].get(split, ""), now["clips"].get(split, "")) for split in splits}
+    wrong = [f"its {split} clips are not those it began with: {change}" for split, change in said.items() if change]
+    if then["tokens"] != now["tokens"]:
+        others = differences(then["tokens"] or {}, now["tokens"] or {})
+        wrong.append(f"its tokens are not those it began with: {'; '.join(others)}")
+    if wrong:
+        raise ValueError(f"{last}: cannot go on: {'; '.join(wrong)}; bring them back, or start a new run")
 
 
 def trainer_of(settings: Namespace, **parts: Any) -> pl.Trainer:

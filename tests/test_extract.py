@@ -159,6 +159,20 @@ def test_epochs_on_stored_views_are_those_on_augmented_videos(recipe, program, t
     assert_same_run(stored, frozen)
 
 
+def test_a_run_on_tokens_does_not_go_on_with_those_of_other_weights(tokens, recipe, program, tmp_path):
+    folder = tmp_path / "c"
+    shutil.copytree(tokens[0], folder)
+    begun = run(program, tmp_path / "runs", "--data.tokens", folder, "--head", "pool", "--trainer.max_epochs", 1)
+    (begun / "results.json").unlink()
+    shutil.rmtree(folder)
+    ended = program(taggnn.extract, "--config", recipe, "--out", folder, *EXTRACT, "--seed", 1)
+    assert ended.code == 0, ended.err
+    ended = program(taggnn.train, "--resume", begun)
+    assert ended.code == 2
+    assert "cannot go on: its tokens are not those it began with: backbone weights '" in ended.err
+    assert "seed 42 there, 1 given" in ended.err
+
+
 def test_a_view_is_that_of_its_epoch_and_any_later_on(recipe, program, tmp_path):
     ended = program(taggnn.extract, "--config", recipe, *AUGMENTED, "--out", tmp_path, "--views", 3, *EXTRACT)
     assert ended.code == 0, ended.err

@@ -183,7 +183,7 @@ def test_the_hyper_parameters_are_plain_types_and_enough_to_build_it_again():
     torch.manual_seed(0)
     built = RecognitionTask(SPEC, {"frames": 2}, {"seed": 1}, {"lr": 0.5}, seed=3)
     hyper = dict(built.hparams)
-    assert set(hyper) == {"spec", "preprocess", "split_options", "optimisation", "seed"}
+    assert set(hyper) == {"spec", "preprocess", "split_options", "optimisation", "seed", "trained_on"}
     assert hyper["optimisation"]["lr"] == 0.5
     torch.manual_seed(0)
     again = RecognitionTask(**hyper)

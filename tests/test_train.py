@@ -196,6 +196,39 @@ def test_resume_with_other_classes(trained, videos, program, tmp_path):
     assert f"{folder / 'last.ckpt'}: cannot go on: its classes are not what" in ended.err
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("went", "its train clips are not those it began with: 0 came and 1 went; bring"),
+        ("relabelled", "its val clips are not those it began with: 1 came and 1 went; bring"),
+        ("nothing", None),
+        ("older checkpoint", None),
+    ],
+)
+def test_resume_with_other_clips(trained, videos, program, tmp_path, change, said):
+    folder = shutil.copytree(trained[0], tmp_path / "run")
+    (folder / "results.json").unlink()
+    shutil.copytree(videos, tmp_path / "videos")
+    text = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(text.replace(str(videos), str(tmp_path / "videos")))
+    if change in ("went", "older checkpoint"):
+        (tmp_path / "videos" / "train" / "up" / "up_001.mp4").unlink()
+    if change == "relabelled":
+        place = tmp_path / "videos" / "val"
+        (place / "up" / "up_000.mp4").rename(place / "down" / "up_000.mp4")
+    if change == "older checkpoint":
+        for path in folder.rglob("*.ckpt"):
+            content = torch.load(path, weights_only=True)
+            del content["hyper_parameters"]["trained_on"]
+            torch.save(content, path)
+    ended = program(taggnn.train, "--resume", folder)
+    if said is None:
+        assert ended.code == 0, ended.err
+    else:
+        assert ended.code == 2
+        assert f"{folder / 'last.ckpt'}: cannot go on: {said}" in ended.err
+
+
 def test_resume_from_a_damaged_checkpoint(trained, program, tmp_path):
     folder = shutil.copytree(trained[0], tmp_path / "run")
     (folder / "results.json").unlink()

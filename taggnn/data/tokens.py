@@ -57,6 +57,11 @@ class TokenCache:
         self.split_options: dict[str, Any] = index["split_options"]
         self.weights: dict[str, str] = index["weights"]
         self.views, self.seed = index["views"], index["seed"]
+        # What tells these tokens from others of the same settings.
+        self.identity = {
+            "backbone weights": self.weights["digest"],
+            **{key: index[key] for key in ("dtype", "views", "seed")},
+        }
         self.splits = _splits(index, self.folder)
         self._places = {
             split: [row["tokens"] for row in held["clips"]]
