@@ -181,20 +181,6 @@ def said_unmeasured(names: Sequence[str], most: int | None = 5) -> str:
     return f"not measured: {what} whose every listed clip is missing or unreadable: {', '.join(named)}{more}"
 
 
-def topk_accuracy(scores: Tensor, labels: Tensor, k: int = 1) -> float:
-    """Share of clips whose true class is among the ``k`` with the highest scores; 1 for every k >= K.
-
-    Shapes:
-        scores (M, K), labels (M,)
-
-    Raises:
-        ValueError: ``k`` below 1, or as `summarise`.
-    """
-    if k < 1:
-        raise ValueError(f"top-k accuracy needs k >= 1, got k={k}")
-    return _share(_ranks(*_checked(scores, labels)) < k)
-
-
 def mean_class_accuracy(matrix: Tensor) -> tuple[float, int]:
     """Mean, over the classes that occur in the ground truth, of their recall; and how many those are.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from taggnn.data.clips import Clip, ClipList
 from taggnn.data.facts import Cut, Facts, cut_key
-from taggnn.data.overlap import TOLERATED
+from taggnn.data.overlap import overlap
 from taggnn.data.problems import Problem
 from taggnn.data.timeline import at_or_after
 
@@ -294,8 +294,8 @@ def _compare(group: Sequence[int], entries: Sequence[_Entry], said: dict[int, li
         active = [other for other in active if entries[other[0]].stop > start]
         for other in active:
             begun, ended = entries[other[0]].start, entries[other[0]].stop
-            shared = min(stop, ended) - start
-            if shared > TOLERATED * min(stop - start, ended - begun):
+            shared = overlap((start, stop), (begun, ended))
+            if shared:
                 one = shared >= SAME * (max(stop, ended) - begun)
                 text = f"shares {shared:.2f} s of its video with"
                 for mine, theirs in ((here, other), (other, here)):

@@ -21,7 +21,7 @@ def shared(splits: Mapping[str, ClipList]) -> list[tuple[str, Clip, str, Clip]]:
     found = []
     for split, clips in splits.items():
         for clip in clips:
-            other = next((held for held in taken.get(clip.path, ()) if _overlap(clip, held[1])), None)
+            other = next((held for held in taken.get(clip.path, ()) if overlap(_cut(clip), _cut(held[1]))), None)
             if other is not None:
                 found.append((split, clip, *other))
         for clip in clips:
@@ -29,8 +29,13 @@ def shared(splits: Mapping[str, ClipList]) -> list[tuple[str, Clip, str, Clip]]:
     return found
 
 
-def _overlap(one: Clip, other: Clip) -> bool:
-    cuts = [(clip.start or 0.0, inf if clip.stop is None else clip.stop) for clip in (one, other)]
+def overlap(*cuts: tuple[float, float]) -> float:
+    """Seconds that two cuts (start, stop) of one file share; 0 where that is no more than neighbours may."""
     common = min(stop for _, stop in cuts) - max(start for start, _ in cuts)
     # Of two cuts that are open at the end the length is not known, but they share it.
-    return common > 0 and (common == inf or common > TOLERATED * min(stop - start for start, stop in cuts))
+    same = common > 0 and (common == inf or common > TOLERATED * min(stop - start for start, stop in cuts))
+    return common if same else 0.0
+
+
+def _cut(clip: Clip) -> tuple[float, float]:
+    return clip.start or 0.0, inf if clip.stop is None else clip.stop
