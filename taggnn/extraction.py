@@ -26,6 +26,8 @@ from taggnn.data.splits import SPLITS
 from taggnn.data.tokens import BACKBONE, INDEX, differences, that_matter
 from taggnn.model import Recogniser
 
+# Views of a clip made from one decode: a shard of each is in memory meanwhile.
+AT_ONCE = 4
 # What two calls must agree in to write into one folder, beside the settings and the clips.
 _SAME = ("preprocess", "tokens", "dtype", "views", "seed", "rows_a_shard", "classes")
 
@@ -173,49 +175,64 @@ def check_space(folder: Path, pieces: Sequence[Piece], bytes_a_clip: int) -> tup
 
 
 def extract(folder: Path, model: Recogniser, data: ClipData, pieces: Sequence[Piece], index: Mapping[str, Any]) -> None:
-    """Makes the shards of the pieces, with a progress bar in clips.
+    """Makes the shards of the pieces, with a progress bar in clips; views of a clip share its decode, up to ``AT_ONCE``.
 
     Raises:
         ValueError: tokens that are not finite in the dtype.
     """
-    device, dtype = next(model.backbone.parameters()).device, getattr(torch, index["dtype"])
-    count = sum(len(piece.clips) for piece in pieces)
+    device, size, count = next(model.backbone.parameters()).device, data.batch_size, sum(map(_clips, pieces))
     with tqdm(total=count, desc="extract", unit="clip", file=sys.stderr, disable=None) as bar:
-        for (split, view), part in groupby(pieces, key=lambda piece: (piece.split, piece.view)):
-            part = list(part)
-            clips = getattr(data, f"{split}_clips")
-            places = {clip.name: place for place, clip in enumerate(clips)}
+        for (split, views), groups in groupby(_together(pieces), key=_views):
+            groups = list(groups)
+            places = {clip.name: place for place, clip in enumerate(getattr(data, f"{split}_clips"))}
             # No batch reaches over two shards: which of them are made now must not change what is in them.
             keys = [
                 [
-                    (place, seed_of(data.seed, view or 0, place))
-                    for place in piece.clips[first : first + data.batch_size]
+                    (place, [seed_of(data.seed, view, place) for view in views if view is not None])
+                    for place in group[0].clips[first : first + size]
                 ]
-                for piece in part
-                for first in range(0, len(piece.clips), data.batch_size)
+                for group in groups
+                for first in range(0, _clips(group[0]), size)
             ]
-            batches = iter(data.loader_of(split, keys, train=view is not None))
-            for piece in part:
-                stacked = torch.empty(len(piece.clips), *index["tokens"], dtype=dtype)
-                good, labels, bad = [], [], {}
-                while len(good) + len(bad) < len(piece.clips):
-                    batch = next(batches)
-                    bad |= {places[name]: reason for name, _, reason in batch["skipped"]}
-                    if len(batch["label"]):
-                        stacked[len(good) : len(good) + len(batch["label"])] = _stored(
-                            model, batch["clip"].to(device), dtype
-                        )
-                        good += batch["index"].tolist()
-                        labels += batch["label"].tolist()
-                    bar.update(len(batch["label"]) + len(batch["skipped"]))
-                held = {
-                    "tokens": stacked[: len(good)],
-                    "clip": torch.tensor(good, dtype=torch.long),
-                    # A flip in training may have given a clip another one.
-                    "label": torch.tensor(labels, dtype=torch.long),
-                }
-                note = {"of": _mark(index), "skipped": sorted(map(list, bad.items())), "videos": list(piece.videos)}
-                shards.write_shard(folder / piece.file, held, {**note, "digest": _digest(held, note)})
+            batches = iter(data.loader_of_views(split, keys, evaluation=None in views))
+            for group in groups:
+                filled = [_Filled(piece, index) for piece in group]
+                for _ in range(0, _clips(group[0]), size):
+                    for one, batch in zip(filled, next(batches), strict=True):
+                        one.add(batch, model, device, places)
+                        bar.update(len(batch["label"]) + len(batch["skipped"]))
+                for one in filled:
+                    one.write(folder)
+
+
+class _Filled:
+    """What becomes a shard."""
+
+    def __init__(self, piece: Piece, index: Mapping[str, Any]):
+        self.piece, self.mark = piece, _mark(index)
+        self.tokens = torch.empty(_clips(piece), *index["tokens"], dtype=getattr(torch, index["dtype"]))
+        self.good: list[int] = []
+        self.labels: list[int] = []
+        self.bad: dict[int, str] = {}
+
+    def add(self, batch: dict[str, Any], model: Recogniser, device: torch.device, places: Mapping[str, int]) -> None:
+        self.bad |= {places[name]: reason for name, _, reason in batch["skipped"]}
+        first, more = len(self.good), len(batch["label"])
+        if more:
+            self.tokens[first : first + more] = _stored(model, batch["clip"].to(device), self.tokens.dtype)
+            self.good += batch["index"].tolist()
+            self.labels += batch["label"].tolist()
+
+    def write(self, folder: Path) -> None:
+        held = {
+            "tokens": self.tokens[: len(self.good)],
+            "clip": torch.tensor(self.good, dtype=torch.long),
+            # A flip in training may have given a clip another one.
+            "label": torch.tensor(self.labels, dtype=torch.long),
+        }
+        skipped = sorted(map(list, self.bad.items()))
+        note = {"of": self.mark, "skipped": skipped, "videos": list(self.piece.videos)}
+        shards.write_shard(folder / self.piece.file, held, {**note, "digest": _digest(held, note)})
 
 
 def completed(folder: Path, pieces: Sequence[Piece], index: Mapping[str, Any]) -> dict[str, Any]:
@@ -238,6 +255,23 @@ def completed(folder: Path, pieces: Sequence[Piece], index: Mapping[str, Any]) -
                 rows = [{**row, "views": [view[place] for view in views]} for place, row in enumerate(rows)]
             splits[split]["clips"] = rows
     return {**index, "complete": True, "shards": table, "splits": splits}
+
+
+def _clips(piece: Piece) -> int:
+    return len(piece.clips)
+
+
+def _together(pieces: Sequence[Piece]) -> list[list[Piece]]:
+    """Pieces that are views of the same clips side by side, that of evaluation last."""
+    groups: dict[Any, list[Piece]] = {}
+    for piece in pieces:
+        part = 0 if piece.view is None else (piece.view + 1) // AT_ONCE
+        groups.setdefault((piece.split, piece.clips, part), []).append(piece)
+    return [sorted(group, key=lambda piece: piece.view is None) for group in groups.values()]
+
+
+def _views(group: Sequence[Piece]) -> tuple[str, list[int | None]]:
+    return group[0].split, [piece.view for piece in group]
 
 
 @torch.inference_mode()

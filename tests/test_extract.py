@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ import taggnn.extract
 import taggnn.train
 from taggnn import checkpoint, config, extraction
 from taggnn.data import dataset, shards
+from taggnn.data.container import Container
 from taggnn.data.order import seed_of
 from taggnn.data.tokens import TokenCache
 from taggnn.data.video import VideoError
@@ -575,3 +577,29 @@ def test_how_a_backbone_would_learn_is_no_matter(tokens, recipe, program, tmp_pa
     assert said in ended.out
     assert said in capsys.readouterr().out
     assert taggnn.train.task_of(settings, data, "pool", None).model.frozen
+
+
+@pytest.mark.parametrize("views", [2, 5])
+def test_views_of_a_clip_share_its_decode(views, recipe, program, tmp_path, monkeypatch):
+    opened, open_one = Counter(), Container.__enter__
+    monkeypatch.setattr(Container, "__enter__", lambda self: opened.update([str(self.path)]) or open_one(self))
+    given = ["--config", recipe, *AUGMENTED, *MIRRORED, "--views", views, *EXTRACT]
+    ended = program(taggnn.extract, *given, "--out", tmp_path / "together")
+    assert ended.code == 0, ended.err
+    good = {path: times for path, times in opened.items() if "/a_" not in path}
+    trained = [times for path, times in good.items() if "/train/" in path]
+    # Evaluation's view and three more are made at once.
+    assert (len(trained), set(trained)) == (16, {1 if views == 2 else 2})
+    assert {times for path, times in good.items() if "/train/" not in path} == {1}
+    monkeypatch.setattr(extraction, "AT_ONCE", 1)
+    ended = program(taggnn.extract, *given, "--out", tmp_path / "apart")
+    assert ended.code == 0, ended.err
+    assert hashes(tmp_path / "together") == hashes(tmp_path / "apart")
+    # What is left to do is not the same views for all clips.
+    whole = hashes(tmp_path / "together")
+    for name in ("train-00000", "train-view1-00000", "train-view0-00001"):
+        (tmp_path / "together" / f"{name}.safetensors").unlink()
+    monkeypatch.undo()
+    ended = program(taggnn.extract, *given, "--out", tmp_path / "together")
+    assert ended.code == 0, ended.err
+    assert hashes(tmp_path / "together") == whole

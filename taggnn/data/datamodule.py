@@ -14,7 +14,16 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch.utils.data import DataLoader
 
 from taggnn.data.clips import NAMED, ClipList
-from taggnn.data.dataset import EVAL_OPTIONS, ClipDataset, collate, eval_sampler, eval_transform, train_sampler
+from taggnn.data.dataset import (
+    EVAL_OPTIONS,
+    ClipDataset,
+    ClipViews,
+    collate,
+    collate_views,
+    eval_sampler,
+    eval_transform,
+    train_sampler,
+)
 from taggnn.data.decoders import Decoder, chosen
 from taggnn.data.mirror import alike_but_for_side, mirrored_labels
 from taggnn.data.order import Balance, ResumableLoader, SeededSampler, class_shares
@@ -347,6 +356,20 @@ class ClipData(LightningDataModule):
         """
         options = {key: value for key, value in self._loader_options().items() if key != "batch_size"}
         return DataLoader(self.samples(split, train), batch_sampler=batches, **options)
+
+    def loader_of_views(
+        self, split: str, batches: Sequence[Sequence[tuple[int, Sequence[int]]]], evaluation: bool
+    ) -> DataLoader:
+        """Several views of chosen clips in chosen batches, each clip decoded once; gives a list of a batch a view.
+
+        Args:
+            split: name of the split.
+            batches: the keys (index, seeds) of each batch: a training view a seed.
+            evaluation: whether the view of evaluation comes behind them.
+        """
+        options = {key: value for key, value in self._loader_options().items() if key != "batch_size"}
+        views = ClipViews(self.samples(split, train=True), self.samples(split) if evaluation else None)
+        return DataLoader(views, batch_sampler=batches, **options | {"collate_fn": collate_views})
 
     def samples(self, split: str, train: bool = False) -> ClipDataset | TokenDataset:
         """The clips of a split, or their stored tokens, as evaluation sees them or as training does."""

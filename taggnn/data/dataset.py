@@ -123,6 +123,27 @@ class ClipDataset(Dataset):
         }
 
 
+class ClipViews(Dataset):
+    """Several views of each clip of a list, each clip decoded once; an item's key is (index, seeds).
+
+    Args:
+        training: the clips, with a training transform; it gives a view a seed.
+        evaluation: the same clips as evaluation sees them, whose view comes last; None: no such view.
+
+    **Shapes:** item: a list of items of ``ClipDataset``
+    """
+
+    def __init__(self, training: ClipDataset, evaluation: ClipDataset | None):
+        self.training, self.evaluation = training, evaluation
+
+    def __len__(self) -> int:
+        return len(self.training)
+
+    def __getitem__(self, key: tuple[int, Sequence[int]]) -> list[dict[str, Any] | BadClip]:
+        index, seeds = key
+        return self.training.views(index, seeds, self.evaluation)
+
+
 class _Apart(Exception):
     """The views of a clip cannot share a decode."""
 
@@ -143,6 +164,11 @@ def collate(items: Sequence[dict[str, Any] | BadClip]) -> dict[str, Any]:
         "index": torch.tensor([item["index"] for item in good], dtype=torch.long),
         "skipped": bad,
     }
+
+
+def collate_views(items: Sequence[Sequence[dict[str, Any] | BadClip]]) -> list[dict[str, Any]]:
+    """A batch, as ``collate`` makes it, for each view."""
+    return [collate(view) for view in zip(*items, strict=True)]
 
 
 def eval_sampler(preprocess: dict[str, Any]) -> sampling.Sampler:
