@@ -10,11 +10,16 @@ from taggnn.data.scaling import Scaler, scaled_size
 av = pytest.importorskip("av")
 
 
-def test_scaled_size_rounds_the_longer_side():
+def test_scaled_size_rounds_the_longer_side_to_even_pixels():
     assert scaled_size(1920, 1080, 128) == (228, 128)
     assert scaled_size(1080, 1920, 128) == (128, 228)
     assert scaled_size(3, 2, 1) == (2, 1)
+    assert scaled_size(1000, 400, 127) == (318, 127)
+    assert scaled_size(401, 400, 127) == (128, 127)
+    assert scaled_size(400, 400, 127) == (127, 127)
     assert scaled_size(640, 360, None) == (640, 360)
+    # Nothing to scale: nothing is changed.
+    assert scaled_size(51, 37, 37) == (51, 37)
     with pytest.raises(ValueError, match="short_side must be 1 or more, not 0"):
         scaled_size(640, 360, 0)
 
