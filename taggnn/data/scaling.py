@@ -36,7 +36,8 @@ def scaled_size(width: int, height: int, short_side: int | None) -> tuple[int, i
     # Twice the nearest whole number to half of the longer side.
     scaled = ((side * short_side + short) // (2 * short) * 2 for side in (width, height))
     return tuple(
-        short_side if side == short else max(long, short_side) for side, long in zip((width, height), scaled, strict=True)
+        short_side if side == short else max(long, short_side)
+        for side, long in zip((width, height), scaled, strict=True)
     )
 
 
