@@ -19,6 +19,7 @@ from measure import BOTH, FORWARD, PROJECTION
 
 from graphs import parse
 from taggnn import atomic, convs, kernels
+from taggnn.models import replaced
 
 SCRIPT = "benchmarks/readme.py"
 README = Path(__file__).parents[1] / "README.md"
@@ -42,7 +43,8 @@ def parser() -> program.Parser:
 def main(arguments: list[str]) -> int:
     given = parser().parse_args(arguments)
     old = given.readme.read_text(encoding="utf-8")
-    new = replaced(old, section(collected(given.results), given.results, given.readme), given.readme)
+    made = section(collected(given.results), given.results, given.readme)
+    new = replaced(old, made, given.readme, BEGIN, END)
     if new == old:
         print(f"{given.readme} is up to date")
         return 0
@@ -52,22 +54,6 @@ def main(arguments: list[str]) -> int:
     atomic.write_text(given.readme, new)
     print(f"{given.readme} is written")
     return 0
-
-
-def replaced(text: str, section: str, where: Path) -> str:
-    """The text with the section between its marker lines.
-
-    Raises:
-        ValueError: a marker line is missing, is there twice, or they are in the wrong order.
-    """
-    lines = text.splitlines()
-    for marker in (BEGIN, END):
-        if lines.count(marker) != 1:
-            raise ValueError(f"{where} must have the line {marker!r} exactly once; found {lines.count(marker)}")
-    first, last = lines.index(BEGIN), lines.index(END)
-    if first > last:
-        raise ValueError(f"{where} has the line {END!r} before {BEGIN!r}")
-    return "\n".join([*lines[: first + 1], section, *lines[last:]]) + "\n"
 
 
 def collected(folder: Path) -> dict[str, list[tuple[Path, Results]]]:

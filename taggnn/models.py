@@ -198,19 +198,26 @@ def section(results: Path | None) -> str:
     return "\n\n".join(parts)
 
 
-def replaced(text: str, new: str, where: Path) -> str:
-    """The text with ``new`` between its marker lines.
+def replaced(text: str, new: str, where: Path, begin: str = BEGIN, end: str = END) -> str:
+    """The text with ``new`` between two marker lines.
+
+    Args:
+        text: of a page.
+        new: what is to stand there.
+        where: the page, for messages.
+        begin: the line before it.
+        end: the line behind it.
 
     Raises:
         ValueError: a marker line is missing, is there twice, or they are in the wrong order.
     """
     lines = text.splitlines()
-    for marker in (BEGIN, END):
+    for marker in (begin, end):
         if lines.count(marker) != 1:
             raise ValueError(f"{where} must have the line {marker!r} exactly once; found {lines.count(marker)}")
-    first, last = lines.index(BEGIN), lines.index(END)
+    first, last = lines.index(begin), lines.index(end)
     if first > last:
-        raise ValueError(f"{where} has the line {END!r} before {BEGIN!r}")
+        raise ValueError(f"{where} has the line {end!r} before {begin!r}")
     return "\n".join([*lines[: first + 1], new, *lines[last:]]) + "\n"
 
 
