@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from graphs import Topology
 from taggnn import backbones, heads
+from taggnn.backbones.finetuning import STATISTICS_FROZEN
 from taggnn.backbones.tokens import checked_size
 from taggnn.kernels import CUDA_ONLY, IMPLS
 from taggnn.layers import GraphLayer
@@ -238,8 +239,9 @@ def build(spec: Mapping[str, Any], weights: str | None = None) -> Recogniser:
         backbone_options=backbone,
         **head,
     )
-    if frozen and "training" in recogniser.found:
-        raise ValueError(f"backbone.frozen leaves nothing of the backbone to train: {recogniser.found['training']}")
+    contrary = [said for said in backbones.tuning_of(recogniser.backbone).told if said != STATISTICS_FROZEN]
+    if frozen and contrary:
+        raise ValueError(f"backbone.frozen leaves nothing of the backbone to train: {'; '.join(contrary)}")
     if frozen:
         recogniser.freeze()
     return recogniser

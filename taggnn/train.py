@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> None:
         weights = settings.backbone.weights if folder is None and head == settings.head else None
         built = task_of(settings, data, head, weights).model
         built.check_device(device)
-        if getattr(built.backbone, "in_channels", 3) != 3:
+        if getattr(built.backbone, "_clip_channels", 3) != 3:
             raise ValueError(
                 "backbone.options.in_channels=1: videos are read in colour; grey clips are for taggnn.attach"
             )

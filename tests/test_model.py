@@ -141,7 +141,8 @@ def test_the_controls_of_fine_tuning_are_for_own_modules_too():
     built(torch.randn(1, 3, 2, 4, 6))[0].sum().backward()
     assert [name for name, p in built.backbone.named_parameters() if p.grad is None] == ["0.conv.weight", "0.conv.bias"]
     assert built.found["training"] == (
-        "0 of 2 stages frozen; learning rate x 0.5 a stage, 0.25 (0) to 0.5 (1); 1 stages computed again in the backward pass"
+        "BatchNorm statistics frozen; 0 of 2 stages frozen; "
+        "learning rate x 0.5 a stage, 0.25 (0) to 0.5 (1); 1 stages computed again in the backward pass"
     )
 
 
@@ -149,6 +150,12 @@ def test_a_frozen_backbone_has_no_other_controls():
     spec = {"backbone": {"name": "small", "width": 4, "frozen": True, "layer_decay": 0.5}, "head": {"name": "pool"}}
     with pytest.raises(ValueError, match=r"backbone.frozen leaves nothing .*: learning rate x 0.5 a stage"):
         model.build({**spec, "clip": [4, 32, 48], "classes": ["a", "b"]})
+    spec = {"backbone": {"name": "small", "width": 4, "frozen": True, "bn_momentum": 0.5}, "head": {"name": "pool"}}
+    with pytest.raises(ValueError, match=r"backbone.frozen leaves nothing .*: BatchNorm momentum 0.5"):
+        model.build({**spec, "clip": [4, 32, 48], "classes": ["a", "b"]})
+    # It says of statistics what frozen says too.
+    spec["backbone"] = {"name": "small", "width": 4, "frozen": True, "frozen_bn": True}
+    assert model.build({**spec, "clip": [4, 32, 48], "classes": ["a", "b"]}).frozen
 
 
 class Token(Five):

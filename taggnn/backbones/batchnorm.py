@@ -67,7 +67,7 @@ def freeze_batchnorm(module: nn.Module, within: Collection[str] = ("",)) -> int:
     return len(twins)
 
 
-def set_batchnorm(module: nn.Module, frozen: bool = False, momentum: float | None = None) -> None:
+def set_batchnorm(module: nn.Module, frozen: bool = False, momentum: float | None = None) -> int:
     """Applies the two BatchNorm options of every backbone, in place.
 
     Args:
@@ -77,6 +77,9 @@ def set_batchnorm(module: nn.Module, frozen: bool = False, momentum: float | Non
         momentum: weight of the newest batch in the running statistics, in (0, 1] (PyTorch's meaning; its default is
             0.1, the IG-65M checkpoints come with 0.9). ``None`` leaves the backbone's own.
 
+    Returns:
+        How many layers were changed.
+
     Raises:
         ValueError: momentum outside (0, 1], or given together with ``frozen``, where it would mean nothing.
     """
@@ -85,7 +88,7 @@ def set_batchnorm(module: nn.Module, frozen: bool = False, momentum: float | Non
     if frozen and momentum is not None:
         raise ValueError(f"bn_momentum={momentum} means nothing with frozen_bn=True: give one of the two")
     if not frozen and momentum is None:
-        return
+        return 0
     if frozen:
         count = freeze_batchnorm(module)
     else:
@@ -97,3 +100,4 @@ def set_batchnorm(module: nn.Module, frozen: bool = False, momentum: float | Non
         log.info("%d BatchNorm layers: %s", count, "statistics frozen" if frozen else f"momentum {momentum}")
     else:
         log.warning("%s has no BatchNorm: frozen_bn and bn_momentum change nothing", type(module).__name__)
+    return count

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from numbers import Real
 from typing import Any
 
 import torch
@@ -24,6 +25,9 @@ log = logging.getLogger(__name__)
 
 # What a block calls the part that may drop it: torchvision's, timm's and Hugging Face's word.
 _DROPS = ("stochastic_depth", "drop_path", "drop_path1", "drop_path2")
+
+# What is told of ``frozen_bn``, the one control that a frozen backbone does not contradict.
+STATISTICS_FROZEN = "BatchNorm statistics frozen"
 
 
 @dataclass(frozen=True)
@@ -67,17 +71,32 @@ def tune(
             ``drop_path * j / (n - 1)``. ``None`` keeps the backbone's own. Source: https://arxiv.org/abs/1603.09382.
 
     Raises:
-        ValueError: a value out of range, a stage that is not there, or ``drop_path`` on a backbone whose original has none.
+        ValueError: a value out of range or of another type, a stage that is not there, stages of a module without parameters, or
+            ``drop_path`` on a backbone whose original has none.
     """
-    set_batchnorm(module, frozen_bn, bn_momentum)
+    _check_types(
+        flags={"frozen_bn": frozen_bn, "checkpointing": checkpointing},
+        numbers={"bn_momentum": bn_momentum, "layer_decay": layer_decay, "drop_path": drop_path},
+        freeze_stages=freeze_stages,
+    )
+    told = []
+    if set_batchnorm(module, frozen_bn, bn_momentum):
+        told.append(STATISTICS_FROZEN if frozen_bn else f"BatchNorm momentum {bn_momentum:g}")
     found = stages(module)
-    names, told = [stage.name for stage in found], []
+    names = [stage.name for stage in found]
     if layer_decay is not None and not 0 < layer_decay <= 1:
         raise ValueError(f"layer_decay must lie in (0, 1], got {layer_decay}")
-    frozen = chosen(found, freeze_stages, "freeze_stages")
-    if len(frozen) == len(found):
+    if not found and (freeze_stages or layer_decay is not None or checkpointing):
+        raise ValueError(
+            f"{type(module).__name__} has no parameters, so it has no stages: freeze_stages, layer_decay and checkpointing mean "
+            "nothing for it"
+        )
+    frozen = chosen(found, freeze_stages, "freeze_stages") if found else []
+    if frozen and len(frozen) == len(found):
         raise ValueError(f"freeze_stages names all stages ({', '.join(names)}): for all of them there is frozen")
     parts = tuple(part for stage in frozen for part in stage.parts)
+    # Before the frozen parts go into evaluation mode: it puts new modules into them.
+    blocks = None if drop_path is None else set_drop_path(module, drop_path)
     if frozen:
         parameters = dict(module.named_parameters())
         for name in (name for stage in frozen for name in stage.parameters):
@@ -93,8 +112,8 @@ def tune(
         told.append(
             f"learning rate x {layer_decay:g} a stage, {rates[0]:.3g} ({names[0]}) to {rates[-1]:.3g} ({names[-1]})"
         )
-    if drop_path is not None:
-        told.append(f"drop path 0 to {drop_path:g} over {set_drop_path(module, drop_path)} blocks")
+    if blocks is not None:
+        told.append(f"drop path 0 to {drop_path:g} over {blocks} blocks")
     if checkpointing:
         again = [stage for stage in found if stage not in frozen]
         for name in (part for stage in again for part in stage.parts):
@@ -133,8 +152,24 @@ def set_drop_path(module: nn.Module, rate: float) -> int:
     for number, block in enumerate(blocks):
         for name in _DROPS:
             if name in block._modules:
-                setattr(block, name, StochasticDepth(rate * number / max(len(blocks) - 1, 1), "row"))
+                setattr(
+                    block, name, StochasticDepth(rate * number / max(len(blocks) - 1, 1), "row").train(block.training)
+                )
     return len(blocks)
+
+
+def _check_types(flags: dict[str, Any], numbers: dict[str, Any], freeze_stages: Any) -> None:
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise ValueError(f"{name} must be True or False, got {value!r}")
+    for name, value in numbers.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
+            raise ValueError(f"{name} must be a number or None, got {value!r}")
+    listed = isinstance(freeze_stages, Sequence) and all(isinstance(name, str) for name in freeze_stages)
+    if isinstance(freeze_stages, bool) or not (isinstance(freeze_stages, int) or listed):
+        raise ValueError(
+            f"freeze_stages must be how many of the first stages, 0 for none, or a list of their names, got {freeze_stages!r}"
+        )
 
 
 def _recompute(part: nn.Module) -> None:

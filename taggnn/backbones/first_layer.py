@@ -14,7 +14,7 @@ def set_in_channels(module: nn.Module, channels: int) -> None:
 
     Args:
         module: a backbone; its attribute ``first`` names the convolutions that see the clip, without it that is the first one
-            of all. It gets an attribute ``in_channels``.
+            of all. It gets a mark, ``_clip_channels``.
         channels: 1 or 3; 3 changes nothing.
 
     Raises:
@@ -22,7 +22,7 @@ def set_in_channels(module: nn.Module, channels: int) -> None:
     """
     if channels not in (1, 3):
         raise ValueError(f"in_channels={channels}; possible are 1 and 3")
-    module.in_channels = channels
+    module._clip_channels = channels
     if channels == 3:
         return
     for name in first_layers(module):

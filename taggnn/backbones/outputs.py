@@ -20,6 +20,8 @@ class Adapted(nn.Module):
         features: the path of what to take, see ``pick``; None for all of it.
         class_tokens: how many tokens before those of the grid are dropped from (B, N, C).
 
+    It has the module's ``cut`` into stages and its channels of a clip.
+
     **Shapes:** (B, 3, T, H, W) -> (B, C, T', H', W') or (B, N, C), or what the module yields where it is neither
     """
 
@@ -29,6 +31,10 @@ class Adapted(nn.Module):
         self.features = features
         self.class_tokens = class_tokens
         self.training = module.training
+        cut = getattr(module, "cut", None)
+        if cut is not None:
+            self.cut = tuple(tuple(f"module.{part}" if part else "module" for part in group) for group in cut)
+        self._clip_channels = getattr(module, "_clip_channels", 3)
 
     def forward(self, clip: Tensor) -> Any:
         output = self.module(clip)

@@ -68,7 +68,7 @@ def dry_run(module: nn.Module, clip: Grid, grid: Grid | None = None) -> tuple[in
     statistics do not move. The clip lies on the device and in the dtype of the module's first parameter.
 
     Args:
-        module: (1, 3, T, H, W) -> anything ``tokens_of`` accepts; its ``in_channels``, if it has that, stands for the 3.
+        module: (1, 3, T, H, W) -> anything ``tokens_of`` accepts; 1 for the 3 where ``set_in_channels`` made it so.
         clip: frames, height and width in pixels of the clip to try.
         grid: the token grid, where the module yields (B, N, C).
 
@@ -94,7 +94,9 @@ def run_once(module: nn.Module, clip: Grid) -> object:
     """
     clip = checked_size(clip, "clip")
     example = next((p for p in [*module.parameters(), *module.buffers()] if p.is_floating_point()), torch.zeros(()))
-    frames = torch.zeros((1, getattr(module, "in_channels", 3), *clip), device=example.device, dtype=example.dtype)
+    # Not ``in_channels``, which a user's own module may have for a width inside of it.
+    channels = getattr(module, "_clip_channels", 3)
+    frames = torch.zeros((1, channels, *clip), device=example.device, dtype=example.dtype)
     modes = [(m, m.training) for m in module.modules()]
     try:
         # The flag itself, not eval(): a train() of the user's own might do more than that, and not undo it.
@@ -103,7 +105,7 @@ def run_once(module: nn.Module, clip: Grid) -> object:
         return module(frames)
     except (RuntimeError, TypeError, IndexError, AssertionError) as error:
         raise ValueError(
-            f"{type(module).__name__} failed on a clip of zeros {tuple(frames.shape)}, (B, 3, T, H, W): "
+            f"{type(module).__name__} failed on a clip of zeros {tuple(frames.shape)}, (B, {channels}, T, H, W): "
             f"{type(error).__name__}: {error}"
         ) from error
     finally:

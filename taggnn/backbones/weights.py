@@ -102,7 +102,7 @@ def load_strictly(
     own = module.state_dict()
     for key in (f"{name}.weight" for name in first_layers(module)):
         if (
-            getattr(module, "in_channels", 3) == 1
+            getattr(module, "_clip_channels", 3) == 1
             and key in state
             and state[key].dim() == 5
             and state[key].shape[1] == 3

@@ -198,6 +198,16 @@ def test_drop_path_of_a_rate_leaves_blocks_out():
         ({"freeze_stages": 4}, r"freeze_stages: 4 of 4 stages cannot be taken"),
         ({"freeze_stages": -1}, r"freeze_stages: -1 of 4 stages"),
         ({"freeze_stages": ["stem", "stages"]}, r"names all stages .* for all of them there is frozen"),
+        ({"freeze_stages": True}, r"freeze_stages must be how many .*, or a list of their names, got True"),
+        ({"freeze_stages": None}, r"freeze_stages must be how many .*, got None"),
+        ({"freeze_stages": 1.5}, r"freeze_stages must be how many .*, got 1.5"),
+        ({"freeze_stages": [1]}, r"freeze_stages must be how many .*, got \[1\]"),
+        ({"layer_decay": "0.5"}, r"layer_decay must be a number or None, got '0.5'"),
+        ({"bn_momentum": "x"}, r"bn_momentum must be a number or None, got 'x'"),
+        ({"drop_path": "x"}, r"drop_path must be a number or None, got 'x'"),
+        ({"drop_path": True}, r"drop_path must be a number or None, got True"),
+        ({"checkpointing": "no"}, r"checkpointing must be True or False, got 'no'"),
+        ({"frozen_bn": 3}, r"frozen_bn must be True or False, got 3"),
         ({"freeze_stages": ["layer1"]}, r"no stage 'layer1'; possible: stem, stages.0.0"),
     ],
     ids=str,
@@ -205,3 +215,26 @@ def test_drop_path_of_a_rate_leaves_blocks_out():
 def test_what_cannot_be_done_is_told(options, message):
     with pytest.raises(ValueError, match=message):
         build("small", width=2, **options)
+
+
+@pytest.mark.parametrize("kind", ["swin", "mvit"])
+def test_a_frozen_part_drops_no_block_before_train_is_called(kind):
+    module = taggnn.attach(
+        MAKERS[kind](), "pool", 3, clip=CLIP, backbone_options={"freeze_stages": 2, "drop_path": 0.5}
+    ).backbone
+    assert module.tuning.frozen
+    for name in module.tuning.frozen:
+        assert not [part for part in module.get_submodule(name).modules() if part.training]
+    assert any(part.training for part in module.modules() if isinstance(part, StochasticDepth))
+
+
+@pytest.mark.parametrize("options", [{"layer_decay": 0.5}, {"freeze_stages": 1}, {"checkpointing": True}], ids=str)
+def test_a_module_without_parameters_has_no_stages(options):
+    with pytest.raises(ValueError, match="AvgPool3d has no parameters"):
+        taggnn.attach(nn.AvgPool3d(2), "pool", 2, clip=(4, 8, 8), backbone_options=options)
+    taggnn.attach(nn.AvgPool3d(2), "pool", 2, clip=(4, 8, 8), backbone_options={"frozen_bn": True})
+
+
+def test_batchnorm_options_are_told():
+    assert build("small", width=2, frozen_bn=True).tuning.told == ("BatchNorm statistics frozen",)
+    assert build("small", width=2, bn_momentum=0.2).tuning.told == ("BatchNorm momentum 0.2",)

@@ -65,8 +65,17 @@ def test_a_first_layer_that_is_not_of_colour():
 
 
 def test_a_dry_run_takes_the_module_s_channels():
-    module = nn.Conv3d(1, 4, 1)
-    module.in_channels = 1
+    grey = nn.Sequential(nn.Conv3d(3, 4, 1))
+    set_in_channels(grey, 1)
+    assert dry_run(grey, (2, 3, 4)) == (4, (2, 3, 4))
+    grey.append(nn.Linear(9, 1))
+    with pytest.raises(ValueError, match=r"zeros \(1, 1, 2, 3, 4\), \(B, 1, T, H, W\)"):
+        dry_run(grey, (2, 3, 4))
+
+
+def test_a_module_s_own_word_in_channels_says_nothing_of_the_clip():
+    module = nn.Sequential(nn.Conv3d(3, 4, 1))
+    module.in_channels = 64
     assert dry_run(module, (2, 3, 4)) == (4, (2, 3, 4))
 
 

@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from taggnn.backbones import BACKBONES, build, stages
+from taggnn.backbones import BACKBONES, build, dry_run, stages
+from taggnn.backbones.first_layer import set_in_channels
+from taggnn.backbones.outputs import Adapted
 from taggnn.backbones.stages import chosen
 
 
@@ -139,3 +141,12 @@ def test_stages_are_chosen_by_number_and_by_name():
         taken(16)
     with pytest.raises(ValueError, match=r"freeze_stages: no stage 'layer1'; possible: patch_embed"):
         taken(["patch_embed", "layer1"])
+
+
+def test_an_adapted_module_keeps_its_cut_and_its_channels():
+    module = nn.Sequential(nn.Conv3d(3, 4, 1), nn.Conv3d(4, 4, 1))
+    set_in_channels(module, 1)
+    module.cut = (("1",), ("0",))
+    adapted = Adapted(module)
+    assert names(adapted) == ["module.1", "module.0"]
+    assert dry_run(adapted, (2, 3, 4)) == (4, (2, 3, 4))
