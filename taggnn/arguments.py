@@ -51,6 +51,10 @@ class Parser(ArgumentParser):
         """The value that the files checked so far give a key, the last one of them; None where none does."""
         return next((given[key] for given in reversed(self._files.values()) if key in given), None)
 
+    def given(self, path: Path) -> dict[str, Any]:
+        """The keys of a checked file, with dots, and their values."""
+        return self._files[path]
+
     def _check_keys(self, path: Path, content: Mapping, prefix: str) -> None:
         known = self._keys()
         for name, value in content.items():

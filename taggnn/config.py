@@ -2,8 +2,9 @@
 
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -175,6 +176,9 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
     videos of the user's own. With ``--data.tokens`` the keys that the tokens follow from have the values of the extraction
     wherever nothing else is given, and without ``--config`` all its other keys have too.
 
+    Where the words or a later file choose another backbone than the files before, its options and weights are dropped, and a line
+    on stderr says so. Weights "default" stay: it means the new backbone's own.
+
     Args:
         arguments: the words.
         built: the parser of another program that takes these keys and more; None for that of ``taggnn.train``.
@@ -199,14 +203,18 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
         except (ValueError, FileNotFoundError) as error:
             built.error(str(error))
         built.check_file(path)
-        files.append(f"--config={path}")
+        files.append(path)
         recipe = path.stem
     below, above = [], [] if settled is None else [_layer(settled)]
     if not _values("data.tokens", rest):
         tokens = built.stated("data.tokens")
     if tokens is not None:
         below = [_layer({"data": {"root": tokens}}), _layer(_tree(_cache(tokens, built).settings))]
-    config = built.parse_args([*below, *files, *above, *rest, *shown])
+    layers = [f"--config={path}" for path in files]
+    if tokens is None and settled is None:
+        layers = _without_another_s(files, rest, built)
+    config = built.parse_args([*below, *layers, *above, *rest, *shown])
+    _check_options(config.backbone.options, built)
     if config.recipe is None:
         config.recipe = recipe
     if inherits and not _values("data.store", rest):
@@ -246,6 +254,38 @@ def _sorted(arguments: Sequence[str], built: Parser) -> tuple[list[str], list[st
         else:
             rest.append(word)
     return given, rest, shown
+
+
+def _without_another_s(files: Sequence[Path], rest: Sequence[str], built: Parser) -> list[str]:
+    """The files as words; before whatever chooses another backbone, one that drops what was said for the one before."""
+    layers, name, said = [], BackboneChoice.name, {}
+    for path in [*files, None]:
+        # The words come last and are no file.
+        keys = {"backbone.name": word("backbone.name", rest)} if path is None else built.given(path)
+        newer = keys.get("backbone.name") or name
+        stale = {key: value for key, value in said.items() if value and value != "default"}
+        if newer != name and stale:
+            layers.append(_layer({"backbone": {key: {} if key == "options" else None for key in stale}}))
+            shown = ", ".join(f"{key} {value}" for key, value in stale.items() if not _values(f"backbone.{key}", rest))
+            if shown:
+                print(f"backbone  {newer} instead of {name}: left out {shown}", file=sys.stderr)
+            said = {key: value for key, value in said.items() if key not in stale}
+        name = newer
+        said |= {key: keys[f"backbone.{key}"] for key in ("options", "weights") if f"backbone.{key}" in keys}
+        if path is not None:
+            layers.append(f"--config={path}")
+    return layers
+
+
+def _check_options(options: Mapping[Any, Any], built: Parser) -> None:
+    """Refuses options of the backbone's builder that are keys of the run: they would count more, without a word."""
+    own = {one.name: f"--backbone.{one.name}" for one in fields(BackboneChoice)}
+    own["clip"] = "--data.frames and --data.size"
+    for option in options:
+        if not isinstance(option, str):
+            built.error(f"backbone.options: the name of an option is text, got {option!r}")
+        if option in own:
+            built.error(f"backbone.options: {option!r} is no option of a backbone's builder; give {own[option]}")
 
 
 def _cache(folder: str, built: Parser) -> TokenCache:

@@ -4,6 +4,7 @@ Parameters and multiply-adds are counted as the table is made, at each backbone'
 ``--backbone NAME`` tells all of one, ``--overhead`` what heads cost behind each, ``--markdown`` writes the tables of a README.
 """
 
+import math
 import re
 import sys
 from collections.abc import Sequence
@@ -46,7 +47,8 @@ Table = tuple[list[str], list[list[str]]]
 
 def main(arguments: Sequence[str]) -> int:
     given = parser().parse_args(arguments)
-    if given.threads:
+    _check(given)
+    if given.threads is not None:
         torch.set_num_threads(given.threads)
     if given.backbone is not None:
         print(details(given.backbone))
@@ -56,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
         backbones.find(name)
     if given.overhead:
         return _overhead(names, given)
-    if given.markdown or given.readme or given.check:
+    if given.markdown or given.readme:
         return _markdown(given)
     print(_text("Backbones", backbone_table(names)))
     print(_text("Heads", head_table()))
@@ -219,6 +221,21 @@ def replaced(text: str, new: str, where: Path, begin: str = BEGIN, end: str = EN
     if first > last:
         raise ValueError(f"{where} has the line {end!r} before {begin!r}")
     return "\n".join([*lines[: first + 1], new, *lines[last:]]) + "\n"
+
+
+def _check(given: Any) -> None:
+    """Refuses options that would say nothing together, before anything is counted."""
+    if given.threads is not None and given.threads < 1:
+        raise ValueError(f"--threads {given.threads}: possible are 1 or more")
+    if not 0 <= given.budget < math.inf:
+        raise ValueError(f"--budget {given.budget}: possible are 0 or more seconds")
+    if given.check and given.readme is None:
+        raise ValueError("--check needs --readme: the file to compare with")
+    tables = given.markdown or given.readme is not None
+    if tables and given.only:
+        raise ValueError("--only: the tables of --markdown and --readme are always of all backbones; leave it out")
+    if tables and given.results is not None and not given.results.is_file():
+        raise FileNotFoundError(f"--results {given.results}: no such file")
 
 
 def _markdown(given: Any) -> int:

@@ -260,3 +260,48 @@ def test_a_root_below_data_means_videos_of_ones_own(words):
 )
 def test_the_last_value_of_a_key_on_a_command_line(words, value):
     assert config.word("data.tokens", words) == value
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("{name: r3d_18}", "'name' is no option of a backbone's builder; give --backbone.name"),
+        ("{frozen: true}", "'frozen' is no option of a backbone's builder; give --backbone.frozen"),
+        ("{freeze_stages: 1}", "'freeze_stages' is no option of a backbone's builder; give --backbone.freeze_stages"),
+        ("{weights: default}", "'weights' is no option of a backbone's builder; give --backbone.weights"),
+        ("{clip: [8, 64, 64]}", "'clip' is no option of a backbone's builder; give --data.frames and --data.size"),
+    ],
+)
+def test_options_of_a_backbone_are_not_keys_of_the_run(option, message, refused):
+    assert refused("--backbone.options", option) == f"backbone.options: {message}"
+
+
+def test_names_of_options_are_text(refused):
+    assert "name of an option is text" in refused("--backbone.options", "{3: 4}")
+
+
+@pytest.mark.parametrize("words", [["--backbone.name", "x3d_s"], ["--backbone", "{name: x3d_s}"]])
+def test_another_backbone_has_not_the_recipe_s_options(words, capsys):
+    assert config.parse([]).backbone.options == {"width": 16}
+    chosen = config.parse(words).backbone
+    assert (chosen.name, chosen.options) == ("x3d_s", {})
+    assert capsys.readouterr().err == "backbone  x3d_s instead of small: left out options {'width': 16}\n"
+
+
+def test_options_given_with_another_backbone_stay(capsys):
+    chosen = config.parse(["--backbone.options", "{depth: 3}", "--backbone.name", "x3d_s"]).backbone
+    assert chosen.options == {"depth": 3}
+    assert config.parse(["--backbone.name", "small"]).backbone.options == {"width": 16}
+    assert capsys.readouterr().err == ""
+
+
+def test_a_later_file_with_another_backbone_drops_its_weights(tmp_path, capsys):
+    first = _written(
+        tmp_path / "a.yaml", "data: {root: videos}\nbackbone: {name: r3d_18, weights: r3d.pt, options: {}}\n"
+    )
+    second = _written(tmp_path / "b.yaml", "backbone: {name: x3d_s, options: {depth: 3}}\n")
+    chosen = config.parse(["--config", str(first), "--config", str(second)]).backbone
+    assert (chosen.name, chosen.weights, chosen.options) == ("x3d_s", None, {"depth": 3})
+    assert "weights r3d.pt" in capsys.readouterr().err
+    first.write_text("data: {root: videos}\nbackbone: {name: r3d_18, weights: default}\n")
+    assert config.parse(["--config", str(first), "--backbone.name", "x3d_s"]).backbone.weights == "default"

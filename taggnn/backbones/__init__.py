@@ -425,7 +425,7 @@ def build(
         clip = checked_size(clip, "clip")
     try:
         module = row.builder(**options)
-    except (TypeError, ValueError, AssertionError, RuntimeError, ZeroDivisionError) as error:
+    except (TypeError, ValueError, AssertionError, RuntimeError, ArithmeticError) as error:
         given = ", ".join(f"{option}={value!r}" for option, value in options.items()) or "no options"
         raise ValueError(f"backbone {name} cannot be built with {given}: {error or type(error).__name__}") from error
     if not isinstance(module, huggingface.HubFeatures):

@@ -288,8 +288,15 @@ def configuration(place: str, config: Mapping[str, Any] | None = None, published
 
     Raises:
         FileNotFoundError: the folder or the hub's file cannot be had.
-        ValueError: a family that is not known here.
+        ValueError: no place, a family that is not known here, or a size that is none.
     """
+    if not place:
+        raise ValueError(
+            f"backbone {PREFIX} names no model; behind {PREFIX} stands a hub id, a folder, or a family: "
+            f"{', '.join(FAMILIES)}"
+        )
+    if config is not None and not isinstance(config, Mapping):
+        raise ValueError(f"option config of {PREFIX}{place} must be a mapping {{key: value}}, got {config!r}")
     config = dict(config or {})
     if "model_type" in config:
         complete = config
@@ -299,8 +306,9 @@ def configuration(place: str, config: Mapping[str, Any] | None = None, published
         complete = {**KNOWN[place].config, **config}
     else:
         complete = {**hub.read_config(place), **config}
-    if complete.get("model_type") not in FAMILIES:
+    if str(complete.get("model_type")) not in FAMILIES:
         raise unknown(f"model_type in the configuration of hf:{place}", str(complete.get("model_type")), FAMILIES)
+    _check_sizes(complete, place)
     return complete
 
 
@@ -362,6 +370,23 @@ def _moved(table: Tensor, old: Grid, new: Grid) -> Tensor:
     return (
         F.interpolate(volume, size=new, mode="trilinear", align_corners=False).flatten(2).transpose(1, 2).contiguous()
     )
+
+
+def _check_sizes(config: Mapping[str, Any], place: str) -> None:
+    family = FAMILIES[config["model_type"]]
+    lengths = {family.frames: 1, "hidden_size": 1, family.size: 2, "patch_size": 2}
+    lengths["tubelet_size"] = 3 if family.classes == "Vivit" else 1
+    for key, length in lengths.items():
+        if key not in config:
+            continue
+        value = config[key]
+        several = isinstance(value, list | tuple)
+        numbers = value if several else [value]
+        whole = all(isinstance(one, int) and not isinstance(one, bool) and one > 0 for one in numbers)
+        # ViViT's tubelet is three numbers and nothing else.
+        if not whole or (len(numbers) != length if several else length == 3) or (several and length == 1):
+            expected = {1: "a positive integer", 2: "a positive integer or two of them", 3: "three positive integers"}
+            raise ValueError(f"config of {PREFIX}{place}: {key} must be {expected[length]}, got {value!r}")
 
 
 def _step(config: Mapping[str, Any], family: Family) -> Grid:

@@ -84,6 +84,9 @@ class SlowFast(nn.Module):
     def __init__(self, depth: int = 50, alpha: int = 4, kernel: int = 7, timed: int | None = None) -> None:
         super().__init__()
         depths = depths_of(depth)
+        for name, value in {"alpha": alpha, "kernel": kernel, "timed": 0 if timed is None else timed}.items():
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise ValueError(f"{name}={value!r} must be a whole number")
         if alpha < 1 or kernel < 1 or kernel % 2 == 0:
             raise ValueError(f"alpha={alpha} must be 1 or more, kernel={kernel} odd")
         if timed is not None and not 0 <= timed <= depths[2]:

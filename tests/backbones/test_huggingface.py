@@ -395,3 +395,20 @@ def test_another_kind_of_model_is_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "vit"}')
     with pytest.raises(ValueError, match=r"unknown model_type in the configuration of hf:.* 'vit'"):
         build(f"hf:{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "message"),
+    [
+        ("videomae", 3, "option config of hf:videomae must be a mapping"),
+        ("videomae", {"patch_size": 0}, "patch_size must be a positive integer or two of them, got 0"),
+        ("videomae", {"tubelet_size": 0}, "tubelet_size must be a positive integer, got 0"),
+        ("vivit", {"tubelet_size": 2}, "tubelet_size must be three positive integers, got 2"),
+        ("timesformer", {"num_frames": "x"}, "num_frames must be a positive integer, got 'x'"),
+        ("videomae", {"image_size": [1, 2, 3]}, "image_size must be a positive integer or two of them"),
+        ("", None, "backbone hf: names no model"),
+    ],
+)
+def test_a_size_that_is_none_is_told_by_its_key(kind, changes, message):
+    with pytest.raises(ValueError, match=message):
+        build(f"hf:{kind}", config=changes)

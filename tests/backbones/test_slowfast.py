@@ -58,7 +58,9 @@ def test_kernels_over_time_of_the_16x8_variant():
         assert kernels == [3] * 6 + [1] * 17
 
 
-@pytest.mark.parametrize("option", [{"alpha": 0}, {"kernel": 4}, {"timed": 7}, {"depth": 18}], ids=str)
+@pytest.mark.parametrize(
+    "option", [{"alpha": 0}, {"alpha": 2.5}, {"timed": 1.5}, {"kernel": 4}, {"timed": 7}, {"depth": 18}], ids=str
+)
 def test_options_out_of_range(option):
     with pytest.raises(ValueError, match="backbone slowfast_r50_8x8 cannot be built with"):
         build("slowfast_r50_8x8", **option)

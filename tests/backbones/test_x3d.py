@@ -40,3 +40,8 @@ def test_excitation_is_its_formula():
     inner = (mean @ first.weight.flatten(1).T + first.bias).relu()
     gate = (inner @ last.weight.flatten(1).T + last.bias).sigmoid()
     torch.testing.assert_close(module(x), x * gate[:, :, None, None, None])
+
+
+def test_a_depth_without_end_is_refused():
+    with pytest.raises(ValueError, match="backbone x3d_s cannot be built with depth=inf"):
+        build("x3d_s", depth=float("inf"))
