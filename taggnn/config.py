@@ -210,11 +210,14 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
         tokens = built.stated("data.tokens")
     if tokens is not None:
         below = [_layer({"data": {"root": tokens}}), _layer(_tree(_cache(tokens, built).settings))]
-    layers = [f"--config={path}" for path in files]
+    layers, dropped = [f"--config={path}" for path in files], []
     if tokens is None and settled is None:
-        layers = _without_another_s(files, rest, built)
+        layers, dropped = _without_another_s(files, rest, built)
     config = built.parse_args([*below, *layers, *above, *rest, *shown])
     _check_options(config.backbone.options, built)
+    # An unknown name is refused later, by the one sentence that says so.
+    if dropped and (config.backbone.name in backbones.BACKBONES or config.backbone.name.startswith("hf:")):
+        print("\n".join(dropped), file=sys.stderr)
     if config.recipe is None:
         config.recipe = recipe
     if inherits and not _values("data.store", rest):
@@ -256,9 +259,9 @@ def _sorted(arguments: Sequence[str], built: Parser) -> tuple[list[str], list[st
     return given, rest, shown
 
 
-def _without_another_s(files: Sequence[Path], rest: Sequence[str], built: Parser) -> list[str]:
-    """The files as words; before whatever chooses another backbone, one that drops what was said for the one before."""
-    layers, name, said = [], BackboneChoice.name, {}
+def _without_another_s(files: Sequence[Path], rest: Sequence[str], built: Parser) -> tuple[list[str], list[str]]:
+    """The files as words; before whatever chooses another backbone, one that drops what was said for the one before. And what that was."""
+    layers, dropped, name, said = [], [], BackboneChoice.name, {}
     for path in [*files, None]:
         # The words come last and are no file.
         keys = {"backbone.name": word("backbone.name", rest)} if path is None else built.given(path)
@@ -268,13 +271,13 @@ def _without_another_s(files: Sequence[Path], rest: Sequence[str], built: Parser
             layers.append(_layer({"backbone": {key: {} if key == "options" else None for key in stale}}))
             shown = ", ".join(f"{key} {value}" for key, value in stale.items() if not _values(f"backbone.{key}", rest))
             if shown:
-                print(f"backbone  {newer} instead of {name}: left out {shown}", file=sys.stderr)
+                dropped.append(f"backbone  {newer} instead of {name}: left out {shown}")
             said = {key: value for key, value in said.items() if key not in stale}
         name = newer
         said |= {key: keys[f"backbone.{key}"] for key in ("options", "weights") if f"backbone.{key}" in keys}
         if path is not None:
             layers.append(f"--config={path}")
-    return layers
+    return layers, dropped
 
 
 def _check_options(options: Mapping[Any, Any], built: Parser) -> None:

@@ -54,7 +54,7 @@ def test_details_of_one(program):
         (["--only", "[smal]"], "unknown backbone 'smal'; did you mean 'small'"),
         (["--overhed"], "unknown option --overhed"),
         (["--threads", "-1"], "--threads -1: possible are 1 or more"),
-        (["--budget", "nan"], "--budget nan: possible are 0 or more seconds"),
+        (["--budget", ".nan"], "--budget nan: possible are 0 or more seconds"),
         (["--budget", "-1"], "--budget -1.0: possible are 0 or more seconds"),
         (["--check"], "--check needs --readme"),
         (["--markdown", "--only", "[small]"], "--only: the tables of --markdown and --readme are always of all"),
