@@ -260,7 +260,7 @@ def _sorted(arguments: Sequence[str], built: Parser) -> tuple[list[str], list[st
 
 
 def _without_another_s(files: Sequence[Path], rest: Sequence[str], built: Parser) -> tuple[list[str], list[str]]:
-    """The files as words; before whatever chooses another backbone, one that drops what was said for the one before. And what that was."""
+    """The files as words, each choice of another backbone behind one that drops what was said before; and what that was."""
     layers, dropped, name, said = [], [], BackboneChoice.name, {}
     for path in [*files, None]:
         # The words come last and are no file.
