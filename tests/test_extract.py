@@ -494,7 +494,8 @@ def test_a_head_trained_on_tokens_answers_on_videos(tokens, videos, program, tmp
     )
     assert ended.code == 0, ended.err
     ours, theirs = (read_predictions(place / "predictions.csv") for place in (folder, tmp_path / "evaluated"))
-    assert torch.equal(ours.probabilities, theirs.probabilities)
+    # The tokens are equal to the last bit; a head's sums depend on the size of the batch where there are several threads.
+    torch.testing.assert_close(ours.probabilities, theirs.probabilities, rtol=0, atol=1e-6)
 
 
 def test_a_trained_backbone_is_taken_from_its_checkpoint(trained, videos, program, tmp_path):
