@@ -197,7 +197,7 @@ td { padding: 7px 14px 7px 0; border-bottom: 1px solid var(--line); vertical-ali
 tbody tr:last-child td { border-bottom: 0; }
 th:last-child, td:last-child { padding-right: 0; }
 .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-th.bar, td.bar { min-width: 128px; }
+th.bar, td.bar { min-width: 152px; }
 td.bar { background: linear-gradient(var(--c), var(--c)) no-repeat 0 14px / calc(var(--v) * .48) 7px,
   linear-gradient(var(--line), var(--line)) no-repeat 0 14px / 48% 7px;
   padding-left: 4px; }
