@@ -2,15 +2,20 @@
 
 import contextlib
 import io
+import multiprocessing
 import os
 import re
+import socket
+import traceback
 import wave
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import av
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
 from torch_geometric.data import Batch, Data
 from torch_geometric.nn import APPNP, global_mean_pool
@@ -48,6 +53,57 @@ def real_data():
         return Path(root) / name
 
     return find
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _member(rank, count, port, function, arguments, answers):
+    """One process of a group: what a launcher tells it stands in its environment."""
+    torch.set_num_threads(1)
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE=str(count))
+    os.environ.update(LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE=str(count), GROUP_RANK="0")
+    try:
+        dist.init_process_group("gloo", timeout=timedelta(seconds=60))
+        answer = (rank, True, function(*arguments))
+    except BaseException:
+        answer = (rank, False, traceback.format_exc())
+    answers.put(answer)
+
+
+@pytest.fixture(scope="session")
+def together():
+    """Runs a function of a test module in several processes of one group (gloo); gives the answer of each.
+
+    Started from a server that has the libraries imported, so that a group costs less than a second.
+    """
+    start = multiprocessing.get_context("forkserver")
+    start.set_forkserver_preload(["taggnn.train", "taggnn.evaluate"])
+
+    def run(count, function, *arguments, seconds=100):
+        answers, port = start.Queue(), free_port()
+        members = [
+            start.Process(target=_member, args=(rank, count, port, function, arguments, answers), daemon=True)
+            for rank in range(count)
+        ]
+        for member in members:
+            member.start()
+        try:
+            found = []
+            for _ in members:
+                rank, well, answer = answers.get(timeout=seconds)
+                assert well, f"process {rank}:\n{answer}"
+                found.append((rank, answer))
+        finally:
+            for member in members:
+                member.kill()
+                member.join()
+        return [answer for _, answer in sorted(found, key=lambda one: one[0])]
+
+    return run
 
 
 class Composition(nn.Module):
