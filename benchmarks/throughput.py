@@ -251,7 +251,7 @@ def _calls(
     context: Callable[[], Any],
 ) -> dict[str, Callable[[], object]]:
     """All that is measured in turn, each a pass over the clips."""
-    keys = list(loading.loader(clips, settings.seed, size, 0, pinned=False).sampler)
+    keys = list(loading.loader(clips, settings.seed, size, 0, pinned=False).order)
     depths, plain = loading.depths(clips, keys), loading.untransformed(clips)
     loaders = {count: loading.loader(clips, settings.seed, size, count, device.type == "cuda") for count in counts}
     batch = next(iter(loading.loader(clips, settings.seed, size, 0, pinned=False)))

@@ -93,7 +93,7 @@ def collect(data: ClipData, number: int) -> list[Shown]:
     if data.cache is not None:
         raise ValueError("--preview: draws pictures, and stored tokens have none; leave data.tokens out")
     loader, evaluation = data.train_dataloader(), data.samples("train")
-    keys = list(islice(loader.sampler, number))
+    keys = list(islice(loader.order, number))
     shown = []
     for index, seed in tqdm(keys, desc="preview", unit="clip", disable=None):
         clip = data.train_clips[index]

@@ -26,7 +26,7 @@ from taggnn.data.dataset import (
 )
 from taggnn.data.decoders import Decoder, chosen
 from taggnn.data.mirror import alike_but_for_side, mirrored_labels
-from taggnn.data.order import Balance, ResumableLoader, SeededSampler, class_shares
+from taggnn.data.order import Balance, ResumableLoader, SeededSampler, SharedBatches, class_shares
 from taggnn.data.problems import Problem
 from taggnn.data.splits import SPLITS, Splits, read_splits
 from taggnn.data.store import ClipStore
@@ -94,10 +94,10 @@ class ClipData(LightningDataModule):
         std: deviation to divide each channel by; one number or three. None: likewise, else the released 0.225.
         balance: how classes share a training epoch, whose length stays: as the list has them, in proportion to the square
             root of their clips, or all alike (order.py).
-        batch_size: clips in a batch.
+        batch_size: clips in a batch; of several processes, in the batch of each.
         workers: loader processes; None takes one less than there are cores and at most 8, and none on one or two cores.
         seed: what the order, the augmentation and the held-out clips follow from.
-        drop_last: leave out the last training batch of an epoch where it is not full.
+        drop_last: leave out the last training batch of an epoch, of all processes together, where it is not full.
         give_up: wall seconds after which the decoding of a clip is given up; the clip is then left out and named.
         decoder: "pyav", "torchcodec", or "auto" for the faster one, which is PyAV; a store always takes PyAV.
         tokens: folder that taggnn.extract wrote: its tokens are the data, and no video is read; root and workers are not used,
@@ -327,26 +327,31 @@ class ClipData(LightningDataModule):
         return "\n".join(lines)
 
     def train_dataloader(self) -> ResumableLoader:
-        """Shuffled, augmented; its place in the epoch is part of Lightning's checkpoints."""
+        """Shuffled, augmented, shared by all processes; its place in the epoch is part of Lightning's checkpoints."""
         clips, dataset = self._given("train"), self.samples("train", train=True)
         labels = [clip.label for clip in clips.clips]
         sampler = SeededSampler(len(clips), self.seed, shuffle=True, labels=labels, balance=self.balance)
-        return ResumableLoader(dataset, sampler=sampler, drop_last=self.drop_last, **self._loader_options())
+        return ResumableLoader(dataset, sampler, self.batch_size, self.drop_last, **self._loader_options())
 
     def val_dataloader(self) -> DataLoader:
-        """In the order of the list, without augmentation."""
+        """The list without augmentation, see ``eval_dataloader``."""
         return self.eval_dataloader("val")
 
     def test_dataloader(self) -> DataLoader:
-        """In the order of the list, without augmentation."""
+        """The list without augmentation, see ``eval_dataloader``."""
         return self.eval_dataloader("test")
 
     def eval_dataloader(self, split: str) -> DataLoader:
-        """Any split, "train" too, as evaluation sees it: in the order of the list, without augmentation."""
-        sampler = SeededSampler(len(self._given(split)), self.seed)
-        return DataLoader(self.samples(split), sampler=sampler, **self._loader_options())
+        """Any split, "train" too, as evaluation sees it: without augmentation, and in the order of the list.
 
-    def loader_of(self, split: str, batches: Sequence[Sequence[tuple[int, int]]], train: bool = False) -> DataLoader:
+        Several processes share it: each clip comes in one of them, and all have the same number of batches, perhaps empty.
+        """
+        keys = SeededSampler(len(self._given(split)), self.seed)
+        return self.loader_of(split, SharedBatches(keys, self.batch_size))
+
+    def loader_of(
+        self, split: str, batches: SharedBatches | Sequence[Sequence[tuple[int, int]]], train: bool = False
+    ) -> DataLoader:
         """Chosen clips in chosen batches.
 
         Args:
@@ -354,8 +359,7 @@ class ClipData(LightningDataModule):
             batches: the keys (index, seed) of each batch, as ``SeededSampler`` yields them.
             train: as training sees them.
         """
-        options = {key: value for key, value in self._loader_options().items() if key != "batch_size"}
-        return DataLoader(self.samples(split, train), batch_sampler=batches, **options)
+        return DataLoader(self.samples(split, train), batch_sampler=batches, **self._loader_options())
 
     def loader_of_views(
         self, split: str, batches: Sequence[Sequence[tuple[int, Sequence[int]]]], evaluation: bool
@@ -367,9 +371,8 @@ class ClipData(LightningDataModule):
             batches: the keys (index, seeds) of each batch: a training view a seed.
             evaluation: whether the view of evaluation comes behind them.
         """
-        options = {key: value for key, value in self._loader_options().items() if key != "batch_size"}
         views = ClipViews(self.samples(split, train=True), self.samples(split) if evaluation else None)
-        return DataLoader(views, batch_sampler=batches, **options | {"collate_fn": collate_views})
+        return DataLoader(views, batch_sampler=batches, **self._loader_options() | {"collate_fn": collate_views})
 
     def samples(self, split: str, train: bool = False) -> ClipDataset | TokenDataset:
         """The clips of a split, or their stored tokens, as evaluation sees them or as training does."""
@@ -396,7 +399,6 @@ class ClipData(LightningDataModule):
 
     def _loader_options(self) -> dict[str, Any]:
         return {
-            "batch_size": self.batch_size,
             "num_workers": self.workers,
             "collate_fn": collate,
             "persistent_workers": self.workers > 0,

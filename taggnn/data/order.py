@@ -1,13 +1,16 @@
-"""In which order, and with which random draws, an epoch goes through the clips; and how to go on in the middle of one."""
+"""In which order, and with which random draws, an epoch goes through the clips; how processes share it; and how to go on in
+the middle of one."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
+from taggnn import processes
 from taggnn.names import unknown
 
 Balance = Literal["none", "sqrt", "class"]
@@ -152,30 +155,97 @@ def _generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+class SharedBatches(Sampler[list[Any]]):
+    """Batches of keys, of each of which every process takes an even share; alone, plain batches in the order of the keys.
+
+    Formula: of W processes, process r takes of the k-th batch of all, ``keys[k W b : (k + 1) W b]``, every W-th key from the
+    r-th on. So W processes with batches of b see together what one process sees with batches of W b. Every process gets
+    the same number of batches, since gradients, weights and statistics are exchanged by all or by none: where the last
+    batch of all has fewer keys than there are processes, some of them get an empty one.
+
+    Args:
+        sampler: the keys, the same in every process: a ``SeededSampler``, or any sequence.
+        batch_size: b, keys in the batch of one process.
+        drop_last: leave out the last batch of all where it is not full.
+        process: (r, W); None asks the process group each time, so that batches may be made before there is one.
+
+    Raises:
+        ValueError: a batch size below 1, or a process that is none of so many.
+    """
+
+    def __init__(
+        self,
+        sampler: "SeededSampler | Sequence[Any]",
+        batch_size: int,
+        drop_last: bool = False,
+        process: tuple[int, int] | None = None,
+    ):
+        if batch_size < 1:
+            raise ValueError(f"batch_size {batch_size}: must be 1 or more")
+        if process is not None and not 0 <= process[0] < process[1]:
+            raise ValueError(f"process {process}: expected its number, from 0, and how many there are")
+        self.sampler, self.batch_size, self.drop_last, self._process = sampler, batch_size, drop_last, process
+
+    @property
+    def step(self) -> int:
+        """Keys in a full batch of all processes."""
+        return self.batch_size * self._place()[1]
+
+    def __len__(self) -> int:
+        """The batches of a whole epoch, also where it is entered in the middle."""
+        return self.count(len(self.sampler))
+
+    def count(self, keys: int) -> int:
+        """How many batches so many keys make."""
+        return keys // self.step if self.drop_last else -(-keys // self.step)
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        keys, step, (rank, count) = iter(self.sampler), self.step, self._place()
+        while batch := list(islice(keys, step)):
+            if len(batch) == step or not self.drop_last:
+                yield batch[rank::count]
+
+    def _place(self) -> tuple[int, int]:
+        return self._process or (processes.rank(), processes.count())
+
+
 class ResumableLoader(DataLoader):
     """A loader over a ``SeededSampler`` whose state is the place in the epoch, saved and restored by Lightning.
 
-    Counts the batches handed out, not those that workers have fetched ahead.
+    The state counts the clips of the batches that all processes were handed, not those that workers have fetched ahead. It
+    is the same in every process, and another number of processes can go on with it.
+
+    Args:
+        dataset: takes the sampler's keys.
+        sampler: the order.
+        batch_size: clips in the batch of one process.
+        drop_last: leave out the last batch of all processes where it is not full.
+        options: further ones of ``DataLoader``.
     """
 
-    _handed_out: tuple[int, int] | None = None
+    def __init__(
+        self, dataset: Dataset, sampler: SeededSampler, batch_size: int, drop_last: bool = False, **options: Any
+    ):
+        super().__init__(dataset, batch_sampler=SharedBatches(sampler, batch_size, drop_last), **options)
+        self.order = sampler
+        self._handed_out: tuple[int, int] | None = None
 
     def __iter__(self) -> Iterator[Any]:
         # A generator, so that nothing starts before the first batch is wanted: Lightning asks for an iterator before it
         # tells the epoch.
-        epoch, position = self.sampler.epoch, self.sampler.position
+        epoch, position = self.order.epoch, self.order.position
         for batch in super().__iter__():
-            position = min(position + self.batch_size, len(self.sampler))
+            position = min(position + self.batch_sampler.step, len(self.order))
             self._handed_out = (epoch, position)
             yield batch
 
     def state_dict(self) -> dict[str, int]:
         """The place of the next clip as plain numbers: {"epoch", "position"}."""
-        epoch, position = self._handed_out or (self.sampler.epoch, self.sampler.position)
-        complete = position >= min(len(self) * self.batch_size, len(self.sampler))
+        epoch, position = self._handed_out or (self.order.epoch, self.order.position)
+        complete = not self.batch_sampler.count(len(self.order) - position)
         return {"epoch": epoch + 1, "position": 0} if complete else {"epoch": epoch, "position": position}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Continues at a place given by ``state_dict``."""
         self._handed_out = None
-        self.sampler.resume(state["epoch"], state["position"])
+        self.order.resume(state["epoch"], state["position"])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import Dataset
 
-from taggnn.data.order import ResumableLoader, SeededSampler, class_shares, seed_of
+from taggnn.data.order import ResumableLoader, SeededSampler, SharedBatches, class_shares, seed_of
 
 quick = settings(derandomize=True, max_examples=60, deadline=None, database=None)
 # Long tails: up to eight classes of 1 to 60 clips, in any order.
@@ -100,7 +100,7 @@ def test_a_loader_continues_behind_the_last_batch_handed_out(workers, stop, bala
     second = loader(workers, balance=balance)
     second.load_state_dict(state)
     assert second.state_dict() == state
-    second.sampler.set_epoch(0)
+    second.order.set_epoch(0)
     assert seen + list(second) == whole
     assert len(second) == len(whole) == 4
 
@@ -115,10 +115,10 @@ def test_behind_the_last_batch_comes_the_next_epoch(drop_last):
 
 def test_the_epoch_may_be_told_after_the_iterator_is_made():
     expected = loader()
-    expected.sampler.set_epoch(2)
+    expected.order.set_epoch(2)
     late = loader()
     batches = iter(late)
-    late.sampler.set_epoch(2)
+    late.order.set_epoch(2)
     assert list(batches) == list(expected)
 
 
@@ -214,3 +214,86 @@ def test_an_unbalanced_order_stays_what_it_was():
 def test_balance_without_what_it_needs_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         SeededSampler(3, **options)
+
+
+@st.composite
+def shared(draw):
+    """An epoch of any length, entered anywhere, in batches of any size, by any number of processes."""
+    length, batch_size, count = draw(st.integers(0, 60)), draw(st.integers(1, 7)), draw(st.integers(1, 9))
+    return length, draw(st.integers(0, length)), batch_size, count, draw(st.booleans())
+
+
+def shares(length, position, batch_size, count, drop_last, shuffle=True):
+    """The batches of each process."""
+    found = []
+    for rank in range(count):
+        keys = SeededSampler(length, seed=5, shuffle=shuffle)
+        keys.resume(0, position)
+        found.append(list(SharedBatches(keys, batch_size, drop_last, (rank, count))))
+    return found
+
+
+@quick
+@given(shared())
+def test_processes_share_an_epoch_evenly_and_no_clip_twice(case):
+    length, position, batch_size, count, drop_last = case
+    found, (alone,) = shares(*case), shares(length, position, batch_size * count, 1, drop_last)
+    assert len({len(batches) for batches in found}) == 1, "every process has as many batches"
+    for together, parts in zip(alone, zip(*found, strict=True), strict=True):
+        assert sorted(key for part in parts for key in part) == sorted(together)
+        sizes = [len(part) for part in parts]
+        assert max(sizes) - min(sizes) <= 1
+        assert max(sizes) <= batch_size
+    left = length - position
+    seen = sum(len(batch) for batches in found for batch in batches)
+    assert seen == (left // (batch_size * count) * batch_size * count if drop_last else left)
+    if not position:
+        batches = SharedBatches(range(length), batch_size, drop_last, (0, count))
+        assert len(batches) == len(found[0])
+
+
+def test_alone_batches_are_those_of_the_sequence_and_the_last_has_what_is_left():
+    assert list(SharedBatches("abcdefg", 3)) == [["a", "b", "c"], ["d", "e", "f"], ["g"]]
+    assert list(SharedBatches("abcdefg", 3, drop_last=True)) == [["a", "b", "c"], ["d", "e", "f"]]
+    assert list(SharedBatches("abcdefg", 2, process=(1, 3))) == [["b", "e"], []]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"batch_size": 0}, "batch_size 0: must be 1 or more"), ({"process": (2, 2)}, r"process \(2, 2\): expected")],
+)
+def test_impossible_shares_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        SharedBatches(range(3), **{"batch_size": 1} | options)
+
+
+def members(monkeypatch, count, make):
+    """What each of several processes makes, told its number by the process group."""
+    for rank in range(count):
+        with monkeypatch.context() as patched:
+            patched.setattr("taggnn.processes.count", lambda: count)
+            patched.setattr("taggnn.processes.rank", lambda rank=rank: rank)
+            yield make()
+
+
+@pytest.mark.parametrize(("first", "second"), [(1, 3), (3, 1), (2, 3)])
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_another_number_of_processes_goes_on_where_the_first_had_come_to(monkeypatch, first, second, drop_last):
+    def begin():
+        begun = loader(batch_size=1, drop_last=drop_last)
+        return next(iter(begun)), begun.state_dict()
+
+    begun = list(members(monkeypatch, first, begin))
+    assert [state for _, state in begun] == [{"epoch": 0, "position": first}] * first
+
+    def go_on():
+        following = loader(batch_size=1, drop_last=drop_last)
+        following.load_state_dict(begun[0][1])
+        return list(following), following.state_dict()
+
+    rest = list(members(monkeypatch, second, go_on))
+    keys = [key for batch, _ in begun for key in batch] + [key for batches, _ in rest for b in batches for key in b]
+    whole = [key for batch in loader(batch_size=1) for key in batch]
+    left = (7 - first) % second if drop_last else 0
+    assert sorted(keys) == sorted(whole[: 7 - left])
+    assert [state for _, state in rest] == [{"epoch": 1, "position": 0}] * second

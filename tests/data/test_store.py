@@ -289,7 +289,7 @@ def test_two_epochs_with_a_store_are_those_without(videos, tmp_path, workers):
         loader = data.train_dataloader()
         batches = []
         for epoch in range(2):
-            loader.sampler.set_epoch(epoch)
+            loader.order.set_epoch(epoch)
             batches += [*loader, *data.val_dataloader()]
         epochs.append(batches)
     assert len(epochs[0]) == len(epochs[1]) == 2 * (6 + 4)
