@@ -23,7 +23,18 @@ FLOORS = [
     [
         *("arguments", "environment", "run_folder", "terminal"),
         *("metrics", "pictures", "preview", "page", "bars", "check_page", "predictions", "history", "report"),
-        *("model", "mixing", "task", "checkpoint", "scoring", "config", "extraction", "counting", "overhead"),
+        *(
+            "model",
+            "mixing",
+            "task",
+            "checkpoint",
+            "consensus",
+            "scoring",
+            "config",
+            "extraction",
+            "counting",
+            "overhead",
+        ),
     ],
     ["train", "evaluate", "predict", "check", "extract", "models"],
 ]

@@ -70,13 +70,8 @@ class ClipDataset(Dataset):
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any] | BadClip:
         index, seed = key
-        clip = self.clips[index]
-        try:
-            read = partial(_frames, decoder=self.decoder) if self.store is None else self.store.frames
-            frames = read(clip, self.sampler, self.short_side, self._generator(seed), self.give_up)
-        except VideoError as error:
-            return BadClip(clip.name, clip.path, error.reason)
-        return self._item(index, frames, seed)
+        frames = self._alone(index, self.sampler, self._generator(seed))
+        return frames if isinstance(frames, BadClip) else self._item(index, frames, seed)
 
     def views(
         self, index: int, seeds: Sequence[int], evaluation: "ClipDataset | None" = None
@@ -99,14 +94,41 @@ class ClipDataset(Dataset):
             raise ValueError("no seed given; views needs one a view")
         if len({(id(each.clips), each.short_side, each.decoder, id(each.store)) for each, _ in asked}) > 1:
             raise ValueError("evaluation: must have the clips, short_side, decoder and store of the data set itself")
+        pictures = self.pictures(index, [(each.sampler, partial(each._generator, seed)) for each, seed in asked])
+        return [
+            frames if isinstance(frames, BadClip) else each._item(index, frames, seed)
+            for (each, seed), frames in zip(asked, pictures, strict=True)
+        ]
+
+    def pictures(
+        self, index: int, asked: Sequence[tuple[sampling.Sampler, Callable[[], torch.Generator | None]]]
+    ) -> list[Tensor | BadClip]:
+        """The frames of several views of a clip from one decode, each exactly as they would be alone.
+
+        Where they cannot be, each view is read by itself, as in ``views``.
+
+        Args:
+            index: the clip's place in the list.
+            asked: for each view its sampler, and what makes its draws anew.
+
+        **Shapes:** uint8 (T, H, W, 3) for each view
+        """
         try:
-            if self.store is not None:
+            if self.store is not None or len(asked) == 1:
                 raise _Apart
-            samples = [_once(partial(each.sampler, generator=each._generator(seed))) for each, seed in asked]
-            frames = _read(self.clips[index], samples, self.short_side, self.give_up, self.decoder)
+            samples = [_once(partial(sampler, generator=generator())) for sampler, generator in asked]
+            return _read(self.clips[index], samples, self.short_side, self.give_up, self.decoder)
         except (VideoError, _Apart):
-            return [each[index, seed] for each, seed in asked]
-        return [each._item(index, view, seed) for (each, seed), view in zip(asked, frames, strict=True)]
+            return [self._alone(index, sampler, generator()) for sampler, generator in asked]
+
+    def _alone(self, index: int, sampler: sampling.Sampler, generator: torch.Generator | None) -> Tensor | BadClip:
+        """**Shapes:** -> uint8 (T, H, W, 3)"""
+        clip = self.clips[index]
+        try:
+            read = partial(_frames, decoder=self.decoder) if self.store is None else self.store.frames
+            return read(clip, sampler, self.short_side, generator, self.give_up)
+        except VideoError as error:
+            return BadClip(clip.name, clip.path, error.reason)
 
     def _generator(self, seed: int) -> torch.Generator | None:
         # Two streams: drawing one frame more or less must not change the augmentation.

@@ -2,7 +2,8 @@
 
 With a ``torch.Generator`` a sampler draws as in training; without one it is the fixed choice of evaluation, made from the
 whole clip whatever ``jitter`` and ``scale`` say. Every sampler returns exactly ``frames`` indices in ascending order,
-whatever the length of the clip, and refuses a clip without frames.
+whatever the length of the clip, and refuses a clip without frames. ``view`` gives further fixed choices for evaluation with
+several views; the only one of one view is the choice of evaluation.
 """
 
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ class Sampler(Protocol):
 
     def __call__(self, n: int, generator: torch.Generator | None = None) -> list[int]: ...
 
+    def view(self, n: int, number: int, views: int) -> list[int]: ...
+
 
 @dataclass(frozen=True)
 class Uniform:
@@ -39,6 +42,11 @@ class Uniform:
     .. math:: i_t' = \\lfloor i_t + 1/2 + J s u_t \\rfloor, \\quad s = (n - 1) / (T - 1), \\quad u_t \\sim U[-1/2, 1/2)
 
     cut to 0 .. n - 1. A clip with at most T frames stays as it is.
+
+    View v of V [ours]: the choice for V T frames, dealt out in turn, so that the views together are spread evenly over the
+    whole clip, and each alone as far apart as one is, to within a V-th of the distance:
+
+    .. math:: i_{v,t} = \\lfloor (t V + v) (n - 1) / (T V - 1) \\rfloor
 
     Args:
         frames: T, how many indices to return.
@@ -74,6 +82,9 @@ class Uniform:
             place = np.sort(np.floor(moved).clip(0, n - 1).astype(np.int64))
         return (first + place).tolist()
 
+    def view(self, n: int, number: int, views: int) -> list[int]:
+        return Uniform(self.frames * views)(n)[number::views]
+
 
 @dataclass(frozen=True)
 class RandomInSegment:
@@ -86,6 +97,9 @@ class RandomInSegment:
     with u_t drawn from U[0, 1) in training and 1/2 in evaluation.
     Segments need not be whole frames, so every frame can be drawn for every n, and a clip with fewer than T frames
     repeats frames.
+
+    View v of V [ours]: the one with ``u_t = (v + 1/2) / V``, which training may draw; the views together are the choice for V T
+    segments.
 
     Args:
         frames: T, how many segments.
@@ -114,6 +128,9 @@ class RandomInSegment:
         # n (t + u) may round up to n (t + 1): the last index of the clip is the bound.
         return [first + min(int(n * (t + u) / self.frames), n - 1) for t, u in enumerate(place)]
 
+    def view(self, n: int, number: int, views: int) -> list[int]:
+        return RandomInSegment(self.frames * views)(n)[number::views]
+
 
 @dataclass(frozen=True)
 class Dense:
@@ -126,6 +143,9 @@ class Dense:
 
     A clip shorter than the window holds its last frame: looping would invent a jump that the labels of fine-grained
     actions may hang on.
+
+    View v of V, as SlowFast evaluates (section 4): windows spread evenly, the first at the beginning of the clip, the last at its
+    end, ``s = round(v S / (V - 1))`` with S the largest possible s; the only view of one is the middle one.
 
     Args:
         frames: T, how many indices to return.
@@ -151,7 +171,41 @@ class Dense:
             first = slack // 2
         else:
             first = int(torch.randint(slack + 1, (), generator=generator, device=generator.device))
+        return self._window(n, first)
+
+    def view(self, n: int, number: int, views: int) -> list[int]:
+        if views == 1:
+            return self(n)
+        _at_least_one("n", n)
+        slack, last = max(0, n - 1 - self.stride * (self.frames - 1)), views - 1
+        return self._window(n, (2 * slack * number + last) // (2 * last))
+
+    def _window(self, n: int, first: int) -> list[int]:
         return [min(first + self.stride * t, n - 1) for t in range(self.frames)]
+
+
+@dataclass(frozen=True)
+class View:
+    """One of several views of evaluation, as a sampler; the same whatever the generator.
+
+    Args:
+        sampler: whose view.
+        number: which, from 0.
+        views: of how many.
+
+    **Shapes**: n -> (T,)
+    """
+
+    sampler: Sampler
+    number: int
+    views: int
+
+    @property
+    def frames(self) -> int:
+        return self.sampler.frames
+
+    def __call__(self, n: int, generator: torch.Generator | None = None) -> list[int]:
+        return self.sampler.view(n, self.number, self.views)
 
 
 SAMPLERS: dict[str, type] = {"uniform": Uniform, "segment": RandomInSegment, "dense": Dense}
@@ -201,6 +255,16 @@ def training(name: str, frames: int, jitter: float, scale: Sequence[float], **op
     asked = {"jitter": jitter} if name == "uniform" else {}
     asked |= {"scale": tuple(scale)} if name != "dense" else {}
     return build(name, frames, **asked, **options)
+
+
+def spread(sampler: Sampler, views: int) -> list[Sampler]:
+    """The samplers of several views; one view is the sampler itself.
+
+    Raises:
+        ValueError: ``views`` below 1.
+    """
+    _at_least_one("views", views)
+    return [sampler] if views == 1 else [View(sampler, number, views) for number in range(views)]
 
 
 def draws(sampler: Sampler, generator: torch.Generator | None) -> bool:

@@ -119,6 +119,43 @@ class Transform:
         """
         return self.draw(frames, seed)[0]
 
+    def crop(self, frames: np.ndarray | Tensor, number: int, crops: int) -> Tensor:
+        """One of several crops of evaluation; the only one of one is what evaluation shows.
+
+        Source: SlowFast, https://arxiv.org/abs/1812.03982, section 4, with three crops of frames whose short side has the size
+        of the crop. Here frames keep the short side that they were decoded with.
+
+        Args:
+            frames: the decoded frames.
+            number: which crop, from 0; see ``cut``.
+            crops: of how many.
+
+        **Shapes:** uint8 (T, H, W, 3) -> float32 (3, T, h, w)
+
+        Raises:
+            ValueError: as ``check_crops``.
+        """
+        self.check_crops(crops)
+        if crops == 1:
+            return self(frames)
+        return self._normalised(cut(_pictures(frames), self.size, number, crops))
+
+    def check_crops(self, crops: int) -> None:
+        """Refuses numbers of crops that are not possible.
+
+        Raises:
+            ValueError: fewer than one, or several of frames that are stretched, or in training.
+        """
+        if crops < 1:
+            raise ValueError(f"crops {crops}: must be 1 or more")
+        if crops > 1 and self.stretch:
+            raise ValueError(
+                f"crops {crops}: the model sees whole frames, stretched to its input (data.stretch), so there is nothing to cut; "
+                "possible is 1"
+            )
+        if self.train:
+            raise ValueError(f"crops {crops}: of evaluation, and this transform is of training")
+
     def draw(self, frames: np.ndarray | Tensor, seed: int = 0) -> tuple[Tensor, bool]:
         """Transforms one clip and tells whether it was flipped, so that the label can follow.
 
@@ -128,15 +165,11 @@ class Transform:
 
         **Shapes:** uint8 (T, H, W, 3) -> float32 (3, T, h, w), and a bool
         """
-        frames = torch.as_tensor(frames)
-        if frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or 0 in frames.shape:
-            raise ValueError(f"frames {frames.dtype} {tuple(frames.shape)}: expected uint8 (T, H, W, 3)")
-        # A view (T, 3, H, W) whose memory stays channels-last, for which torch resizes uint8 fastest.
-        frames = frames.permute(0, 3, 1, 2)
+        frames = _pictures(frames)
         if self.stretch:
             frames = stretched(frames, self.size, keep=self.train)
         if not self.train:
-            return self._normalised(central(frames, self.size)), False
+            return self._normalised(cut(frames, self.size)), False
         crop, colour, erase = _steps(self)
         with torch.random.fork_rng(devices=[]):
             # Not torch.manual_seed: that would reseed every accelerator too.
@@ -157,8 +190,18 @@ class Transform:
         return clip
 
 
-def central(frames: Tensor, size: Sequence[int]) -> Tensor:
-    """Cuts the middle out of every frame, enlarging frames that do not cover it.
+def cut(frames: Tensor, size: Sequence[int], number: int = 0, crops: int = 1) -> Tensor:
+    """Cuts the middle out of every frame, or one of several crops, enlarging frames that do not cover it.
+
+    Several lie evenly along the longer side of the frame, by the aspect of the output, from its beginning to its end, and in
+    the middle of the other side: three are left, centre, right or top, centre, bottom. With an odd number the one in the
+    middle is the middle of the frame.
+
+    Args:
+        frames: the pictures.
+        size: (height, width) of the output.
+        number: which crop, from 0.
+        crops: of how many.
 
     **Shapes:** (T, 3, H, W) -> (T, 3, h, w)
     """
@@ -168,7 +211,13 @@ def central(frames: Tensor, size: Sequence[int]) -> Tensor:
         # max: rounding must not leave a frame one pixel short of the crop.
         covering = [max(h, round(height * enlarge)), max(w, round(width * enlarge))]
         frames = functional.resize(frames, covering, antialias=True)
-    return functional.center_crop(frames, list(size))
+    if crops == 1:
+        return functional.center_crop(frames, list(size))
+    height, width = frames.shape[-2:]
+    part = number / (crops - 1)
+    # As center_crop rounds, so that the middle one is the same.
+    down, right = (part, 0.5) if height * w > width * h else (0.5, part)
+    return functional.crop(frames, round((height - h) * down), round((width - w) * right), h, w)
 
 
 def stretched(frames: Tensor, size: Sequence[int], keep: bool) -> Tensor:
@@ -221,6 +270,15 @@ def _steps(transform: Transform) -> tuple[v2.Transform, v2.Transform, v2.Transfo
         colour.append(v2.ColorJitter(strength, strength, strength, hue=strength / 10))
     erase = v2.RandomErasing(transform.erase, value=0.0) if transform.erase else v2.Identity()
     return crop, v2.Compose(colour), erase
+
+
+def _pictures(frames: np.ndarray | Tensor) -> Tensor:
+    """**Shapes:** uint8 (T, H, W, 3) -> (T, 3, H, W)"""
+    frames = torch.as_tensor(frames)
+    if frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or 0 in frames.shape:
+        raise ValueError(f"frames {frames.dtype} {tuple(frames.shape)}: expected uint8 (T, H, W, 3)")
+    # A view whose memory stays channels-last, for which torch resizes uint8 fastest.
+    return frames.permute(0, 3, 1, 2)
 
 
 def _grey(frames: Tensor, grey: bool) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taggnn.data.sampling import SAMPLERS, Dense, RandomInSegment, Uniform, build, training
+from taggnn.data.sampling import SAMPLERS, Dense, RandomInSegment, Uniform, build, spread, training
 
 quick = settings(derandomize=True, max_examples=150, deadline=None, database=None)
 lengths = st.integers(1, 3000)
@@ -198,3 +198,84 @@ def test_build_refuses_what_it_does_not_know():
         build("uniform", 8, stride=2)
     with pytest.raises(ValueError, match="stride must be 1 or more, not 0"):
         build("dense", 8, stride=0)
+
+
+plain_samplers = st.one_of(
+    st.builds(Uniform, counts), st.builds(RandomInSegment, counts), st.builds(Dense, counts, st.integers(1, 9))
+)
+view_counts = st.integers(1, 12)
+
+
+@quick
+@given(samplers, lengths)
+def test_the_only_view_of_one_is_the_choice_of_evaluation(sampler, n):
+    assert sampler.view(n, 0, 1) == sampler(n)
+    assert spread(sampler, 1) == [sampler]
+
+
+@quick
+@given(samplers, lengths, view_counts, generators)
+def test_each_view_has_as_many_indices_as_asked_in_range_and_ascending(sampler, n, views, generator):
+    for one in spread(sampler, views):
+        indices = one(n, generator)
+        assert len(indices) == one.frames == sampler.frames
+        assert all(type(index) is int for index in indices)
+        assert indices == sorted(indices)
+        assert indices[0] >= 0
+        assert indices[-1] < n
+
+
+@quick
+@given(st.sampled_from([Uniform, RandomInSegment]), counts, lengths, view_counts)
+def test_views_together_are_the_choice_of_as_many_frames(kind, frames, n, views):
+    together = [index for row in zip(*(one(n) for one in spread(kind(frames), views)), strict=True) for index in row]
+    assert together == kind(frames * views)(n)
+
+
+@quick
+@given(counts, lengths, view_counts)
+def test_a_view_of_segments_is_one_that_training_may_draw(frames, n, views):
+    for one in spread(RandomInSegment(frames), views):
+        assert all(n * t // frames <= index <= n * (t + 1) / frames for t, index in enumerate(one(n)))
+
+
+@quick
+@given(counts, st.integers(1, 9), lengths, st.integers(2, 12))
+def test_dense_views_are_windows_from_the_beginning_to_the_end(frames, stride, n, views):
+    windows = [one(n) for one in spread(Dense(frames, stride), views)]
+    assert windows[0][0] == 0
+    assert windows[-1][-1] == n - 1 or n - 1 < stride * (frames - 1)
+    starts = [window[0] for window in windows]
+    steps = [after - before for before, after in itertools.pairwise(starts)]
+    assert max(steps) - min(steps) <= 1
+    for window, start in zip(windows, starts, strict=True):
+        assert window == [min(start + stride * t, n - 1) for t in range(frames)]
+    if views % 2:
+        assert abs(windows[views // 2][0] - Dense(frames, stride)(n)[0]) <= 1
+
+
+@pytest.mark.parametrize(
+    ("sampler", "expected"),
+    [
+        (Dense(3, 2), [[0, 2, 4], [3, 5, 7], [5, 7, 9]]),
+        (Uniform(3), [[0, 3, 6], [1, 4, 7], [2, 5, 9]]),
+        (RandomInSegment(2), [[0, 5], [2, 7], [4, 9]]),
+        (Uniform(1), [[0], [4], [9]]),
+        (Dense(1), [[0], [5], [9]]),
+    ],
+    ids=repr,
+)
+def test_three_views_of_ten_frames(sampler, expected):
+    assert [one(10) for one in spread(sampler, 3)] == expected
+    assert [one(1) for one in spread(sampler, 3)] == [[0] * sampler.frames] * 3
+
+
+def test_views_below_one_are_refused():
+    with pytest.raises(ValueError, match="views must be 1 or more, not 0"):
+        spread(Uniform(4), 0)
+
+
+@pytest.mark.parametrize("one", spread(Dense(4), 2) + spread(Uniform(4), 3), ids=repr)
+def test_a_view_refuses_a_clip_without_frames(one):
+    with pytest.raises(ValueError, match="n must be 1 or more"):
+        one(0)

@@ -242,3 +242,58 @@ def test_a_standardised_clip_does_not_show_its_lighting(train):
 def test_a_standardised_clip_of_one_colour_is_zero():
     clip = Transform(size=8, standardise=True)(torch.full((2, 8, 8, 3), 200, dtype=torch.uint8))
     assert clip.abs().max() < 1e-3
+
+
+def _where(clip):
+    """First row and column that a crop of ``_ramp`` shows."""
+    return (clip[0, 0, 0, 0] * 255).round().int().item(), (clip[1, 0, 0, 0] * 255).round().int().item()
+
+
+def _ramp(height, width):
+    """Red counts rows, green counts columns."""
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return torch.stack([rows, columns, rows], -1).to(torch.uint8)[None]
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "size", "crops", "expected"),
+    [
+        (20, 41, 16, 3, [(2, 0), (2, 12), (2, 25)]),
+        (41, 20, 16, 3, [(0, 2), (12, 2), (25, 2)]),
+        (20, 20, 16, 3, [(2, 0), (2, 2), (2, 4)]),
+        (20, 41, 16, 2, [(2, 0), (2, 25)]),
+        (20, 41, 16, 1, [(2, 12)]),
+        # Wider than the output, though higher than wide.
+        (20, 18, (16, 8), 3, [(2, 0), (2, 5), (2, 10)]),
+        # Exactly the output: nothing to move.
+        (16, 16, 16, 3, [(0, 0)] * 3),
+        (20, 50, 16, 5, [(2, 0), (2, 8), (2, 17), (2, 26), (2, 34)]),
+    ],
+)
+def test_crops_lie_evenly_along_the_longer_side(height, width, size, crops, expected):
+    transform = Transform(size=size, mean=0.0, std=1.0)
+    found = [transform.crop(_ramp(height, width), number, crops) for number in range(crops)]
+    assert [_where(clip) for clip in found] == expected
+    assert {clip.shape[2:] for clip in found} == {transform.size}
+
+
+@pytest.mark.parametrize(("height", "width"), [(20, 33), (33, 20), (21, 38), (7, 9), (9, 6), (24, 24)])
+@pytest.mark.parametrize("crops", [1, 3, 5])
+def test_the_middle_crop_is_the_one_of_evaluation(height, width, crops):
+    frames = torch.randint(0, 256, (2, height, width, 3), dtype=torch.uint8)
+    transform = Transform(size=(16, 14), grey=True, standardise=True)
+    assert torch.equal(transform.crop(frames, crops // 2, crops), transform(frames))
+
+
+@pytest.mark.parametrize(
+    ("options", "crops", "message"),
+    [
+        ({}, 0, "crops 0: must be 1 or more"),
+        ({"stretch": True}, 3, "crops 3: the model sees whole frames, stretched to its input"),
+        ({"train": True}, 1, "crops 1: of evaluation"),
+    ],
+)
+def test_impossible_crops_are_refused(options, crops, message):
+    with pytest.raises(ValueError, match=message):
+        Transform(size=8, **options).crop(torch.zeros(1, 9, 9, 3, dtype=torch.uint8), 0, crops)
+    assert Transform(size=8, stretch=True).crop(torch.zeros(1, 9, 9, 3, dtype=torch.uint8), 0, 1).shape == (3, 1, 8, 8)
