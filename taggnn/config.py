@@ -80,6 +80,7 @@ _LIMITS = {
     "optim.warmup_epochs": (0, math.inf),
     "optim.label_smoothing": (0, 1),
     "optim.gradient_clip": (0, math.inf),
+    "optim.ema": (0, 0.999999),
     "trainer.max_epochs": (1, math.inf),
     "trainer.accumulate_grad_batches": (1, math.inf),
 }

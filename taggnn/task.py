@@ -35,6 +35,8 @@ class Optimisation:
         mix_prob: probability that a batch is mixed at all (default 1).
         mix_switch: where both are on, the probability that a mixed batch is cut and not blended (default 0.5).
         gradient_clip: largest norm of the gradient; 0 (default) leaves it alone.
+        ema: decay of an average of the weights that is measured and kept in their place, such as 0.999; none (default) for the
+            weights themselves (averaging.py).
     """
 
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
@@ -51,6 +53,7 @@ class Optimisation:
     mix_prob: float = 1.0
     mix_switch: float = 0.5
     gradient_clip: float = 0.0
+    ema: float | None = None
 
     @property
     def mixing(self) -> Mixing:
@@ -186,14 +189,19 @@ class RecognitionTask(pl.LightningModule):
         else:
             kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimiser]
             optimiser = kind(groups, lr=settings.lr)
-        epochs = self.trainer.max_epochs
-        steps = max(1, math.ceil(self.trainer.estimated_stepping_batches / epochs))
-        unit = steps if settings.schedule_step == "step" else 1
-        schedule = LambdaLR(optimiser, lambda done: rate(done / unit, epochs, settings))
+        schedule = LambdaLR(optimiser, self._rate)
         return {
             "optimizer": optimiser,
             "lr_scheduler": {"scheduler": schedule, "interval": settings.schedule_step},
         }
+
+    def _rate(self, done: int) -> float:
+        """The learning rate as a share of its peak, behind so many steps or epochs."""
+        epochs, unit = self.trainer.max_epochs, 1
+        # Before the first step nobody may ask: Lightning would make its loaders, and they would not go on at their place.
+        if done and self.optimisation.schedule_step == "step":
+            unit = max(1, math.ceil(self.trainer.estimated_stepping_batches / epochs))
+        return rate(done / unit, epochs, self.optimisation)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         if self.optimisation.gradient_clip:

@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks.progress import TQDMProgressBar
 
 from taggnn import checkpoint, config, environment, metrics, terminal
 from taggnn.atomic import write_text
+from taggnn.averaging import Averaging
 from taggnn.data.datamodule import ClipData
 from taggnn.data.marks import marks, said_changes
 from taggnn.data.splits import SPLITS
@@ -160,6 +161,7 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path) -> dict
         plugins=[checkpoint.AtomicCheckpointIO()],
         callbacks=[
             history,
+            *([Averaging(settings.optim.ema)] if settings.optim.ema is not None else []),
             # Bars are for a terminal; the line that History prints after each epoch is for every place.
             *([TQDMProgressBar()] if sys.stderr.isatty() else []),
             ModelCheckpoint(

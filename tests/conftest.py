@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import av
+import lightning.pytorch as pl
 import pytest
 import torch
 import torch.distributed as dist
@@ -21,6 +22,7 @@ from torch_geometric.data import Batch, Data
 from torch_geometric.nn import APPNP, global_mean_pool
 
 from taggnn import terminal, train
+from taggnn.checkpoint import AtomicCheckpointIO
 from taggnn.data.synthetic import make_synthetic
 
 
@@ -102,6 +104,66 @@ def together():
                 member.kill()
                 member.join()
         return [answer for _, answer in sorted(found, key=lambda one: one[0])]
+
+    return run
+
+
+class Batches:
+    """Batches that are there already, as a loader whose place Lightning saves."""
+
+    def __init__(self, batches):
+        self.batches, self.place = batches, 0
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __iter__(self):
+        for number in range(self.place, len(self.batches)):
+            self.place = (number + 1) % len(self)
+            yield self.batches[number]
+
+    def state_dict(self):
+        return {"place": self.place}
+
+    def load_state_dict(self, state):
+        self.place = state["place"]
+
+
+class Kept(pl.callbacks.Checkpoint):
+    """Writes a checkpoint behind the batches and epochs that are named."""
+
+    def __init__(self, folder, batches=(), epochs=()):
+        self.folder, self.batches, self.epochs = folder, batches, epochs
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.fit_loop.total_batch_idx in self.batches:
+            trainer.save_checkpoint(self.folder / f"batch_{trainer.fit_loop.total_batch_idx}.ckpt")
+
+    def on_train_epoch_end(self, trainer, *_):
+        if trainer.current_epoch in self.epochs:
+            trainer.save_checkpoint(self.folder / f"epoch_{trainer.current_epoch}.ckpt")
+
+
+@pytest.fixture
+def fit(tmp_path):
+    """``fit(task, batches, val)``: Lightning's loop over batches that are there; gives the trainer."""
+
+    def run(task, batches, val=None, callbacks=(), epochs=2, ckpt_path=None, keep=None, **options):
+        kept = [] if keep is None else [Kept(tmp_path, **keep)]
+        trainer = pl.Trainer(
+            **{"accelerator": "cpu", "devices": 1, "logger": False, "precision": "32-true", **options},
+            max_epochs=epochs,
+            callbacks=[*callbacks, *kept],
+            plugins=[AtomicCheckpointIO()],
+            enable_checkpointing=bool(kept),
+            enable_model_summary=False,
+            enable_progress_bar=False,
+            num_sanity_val_steps=0,
+            default_root_dir=tmp_path,
+        )
+        terminal.quiet()
+        trainer.fit(task, Batches(batches), None if val is None else Batches(val), ckpt_path=ckpt_path)
+        return trainer
 
     return run
 

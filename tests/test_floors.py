@@ -27,6 +27,7 @@ FLOORS = [
             "model",
             "mixing",
             "task",
+            "averaging",
             "checkpoint",
             "consensus",
             "scoring",

@@ -1,0 +1,182 @@
+"""The average of the weights against a plain loop over all of them; what is measured, kept and continued."""
+
+import pytest
+import torch
+from torch import nn
+
+import taggnn.train
+from taggnn import checkpoint
+from taggnn.averaging import TRAINED, Averaging
+from taggnn.task import RecognitionTask
+
+SPEC = {
+    "backbone": {"name": "small", "width": 4},
+    "head": {"name": "tag", "dim": 16, "encoder_heads": 4},
+    "clip": [2, 16, 32],
+    "classes": ["a", "b", "c"],
+}
+
+
+def build(**optimisation):
+    torch.manual_seed(0)
+    return RecognitionTask(SPEC, {"frames": 2}, {"seed": 1}, {"lr": 0.01, **optimisation})
+
+
+def batches(count, clips=3, first=0):
+    made = []
+    for number in range(first, first + count):
+        generator = torch.Generator().manual_seed(number)
+        clip = torch.randn(clips, 3, 2, 16, 32, generator=generator)
+        made.append({"clip": clip, "label": (torch.arange(clips) + number) % 3, "skipped": []})
+    return made
+
+
+class Watch(taggnn.train.pl.Callback):
+    """The weights after every optimiser step and in every validation."""
+
+    def __init__(self):
+        self.stepped, self.validated = [], []
+
+    def on_train_batch_end(self, trainer, pl_module, *_):
+        if trainer.global_step > len(self.stepped):
+            self.stepped.append(copied(pl_module))
+
+    def on_validation_epoch_start(self, trainer, pl_module):
+        self.validated.append(copied(pl_module))
+
+
+def copied(module):
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def naive(start, weights, decay):
+    """Written as the formula stands, in double precision."""
+    average = {name: value.double() for name, value in start.items()}
+    for n, state in enumerate(weights, 1):
+        d = min(decay, n / (n + 9))
+        for name in average:
+            average[name] = d * average[name] + (1 - d) * state[name].double()
+    return average
+
+
+def close(found, expected):
+    for name, value in expected.items():
+        if found[name].is_floating_point():
+            torch.testing.assert_close(found[name].double(), value, rtol=1e-5, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize(("decay", "accumulate"), [(0.3, 1), (0.999, 1), (0.999, 2)])
+def test_it_is_the_average_after_every_step(fit, tmp_path, decay, accumulate):
+    task, watch = build(), Watch()
+    start = copied(task)
+    averaging = [Averaging(decay), watch]
+    fit(task, batches(6), batches(2), averaging, accumulate_grad_batches=accumulate, keep={"epochs": [1]})
+    assert len(watch.stepped) == 12 // accumulate
+    expected = naive(start, watch.stepped, decay)
+    kept = checkpoint.read(tmp_path / "epoch_1.ckpt")
+    close(kept["state_dict"], expected)
+    close(watch.validated[-1], expected)
+    # Tables and counts are the model's own, and the weights that were trained are kept beside the average.
+    for name, value in watch.stepped[-1].items():
+        same = kept[TRAINED].get(name, kept["state_dict"][name])
+        assert torch.equal(same, value), name
+        assert (name in kept[TRAINED]) == (value.is_floating_point() and expected[name].ne(value.double()).any()), name
+
+
+def test_training_goes_on_as_without_an_average(fit):
+    plain, averaged = build(), build()
+    fit(plain, batches(4), batches(1))
+    fit(averaged, batches(4), batches(1), [Averaging(0.9)])
+    for name, value in plain.state_dict().items():
+        assert torch.equal(averaged.state_dict()[name], value), name
+
+
+@pytest.mark.parametrize("place", ["batch_2.ckpt", "batch_5.ckpt", "epoch_0.ckpt"])
+def test_a_resumed_run_has_both_sets_of_weights(fit, tmp_path, place):
+    keep = {"batches": [2, 5], "epochs": [0, 2]}
+    fit(build(), batches(4), batches(1), [Averaging(0.99)], epochs=3, keep=keep)
+    whole = checkpoint.read(tmp_path / "epoch_2.ckpt")
+    (tmp_path / "epoch_2.ckpt").unlink()
+    torch.manual_seed(1)
+    again = RecognitionTask(SPEC, {}, {}, {"lr": 0.01})
+    fit(again, batches(4), batches(1), [Averaging(0.99)], epochs=3, keep=keep, ckpt_path=tmp_path / place)
+    resumed = checkpoint.read(tmp_path / "epoch_2.ckpt")
+    for part in ("state_dict", TRAINED):
+        assert list(resumed[part]) == list(whole[part])
+        for name, value in whole[part].items():
+            assert torch.equal(resumed[part][name], value), name
+    assert resumed["callbacks"]["Averaging"] == whole["callbacks"]["Averaging"] == {"updates": 12, "step": 12}
+
+
+def test_who_loads_the_checkpoint_gets_the_average(fit, tmp_path):
+    fit(build(), batches(4), batches(1), [Averaging(0.9)], keep={"epochs": [1]})
+    kept = checkpoint.read(tmp_path / "epoch_1.ckpt")
+    loaded = checkpoint.load(tmp_path / "epoch_1.ckpt").recogniser.state_dict()
+    for name, value in loaded.items():
+        assert torch.equal(value, kept["state_dict"][f"model.{name}"]), name
+    assert not torch.equal(loaded["head.classifier.weight"], kept[TRAINED]["model.head.classifier.weight"])
+
+
+def test_a_checkpoint_written_in_a_validation_has_each_set_in_its_place(fit, tmp_path):
+    class Saves(taggnn.train.pl.Callback):
+        def on_validation_batch_start(self, trainer, *_):
+            trainer.save_checkpoint(tmp_path / "inside.ckpt")
+
+    fit(build(), batches(4), batches(1), [Averaging(0.9), Saves()], keep={"epochs": [1]})
+    inside, after = checkpoint.read(tmp_path / "inside.ckpt"), checkpoint.read(tmp_path / "epoch_1.ckpt")
+    for part in ("state_dict", TRAINED):
+        for name, value in after[part].items():
+            assert torch.equal(inside[part][name], value), name
+
+
+def test_a_parameter_of_two_names_is_averaged_under_both(fit, tmp_path):
+    task, watch = build(), Watch()
+    task.model.head.again = task.model.head.classifier
+    start = copied(task)
+    fit(task, batches(3), batches(1), [Averaging(0.5), watch], epochs=1, keep={"epochs": [0]})
+    close(checkpoint.read(tmp_path / "epoch_0.ckpt")["state_dict"], naive(start, watch.stepped, 0.5))
+    assert torch.equal(task.model.head.classifier.weight, watch.stepped[-1]["model.head.classifier.weight"])
+
+
+class Normed(taggnn.train.pl.LightningModule):
+    """One BatchNorm and one weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.weight = nn.BatchNorm1d(2), nn.Parameter(torch.ones(2))
+
+
+class Told:
+    """What the callback asks of a trainer."""
+
+    global_step = 0
+
+
+def shares():
+    from taggnn import processes
+
+    module, averaging, trainer = Normed(), Averaging(0.9), Told()
+    averaging.on_fit_start(trainer, module)
+    # Each process sees clips of its own, so that its statistics part; weights are alike.
+    module.norm.running_mean.fill_(1.0 + processes.rank())
+    module.weight.data.fill_(3.0)
+    trainer.global_step = 1
+    averaging.on_train_batch_end(trainer, module)
+    averaging.on_validation_epoch_start(trainer, module)
+    inside = {name: value.tolist() for name, value in module.state_dict().items()}
+    averaging.on_validation_epoch_end(trainer, module)
+    return inside, module.norm.running_mean.tolist()
+
+
+def test_every_process_measures_the_same_average(together):
+    (first, mean), (second, other) = together(2, shares)
+    assert first == second
+    assert first["norm.running_mean"] == pytest.approx([0.9, 0.9])
+    assert first["weight"] == pytest.approx([0.1 + 0.9 * 3] * 2)
+    assert (mean, other) == ([1.0, 1.0], [2.0, 2.0])
+
+
+@pytest.mark.parametrize("decay", [-0.1, 1.0, 7])
+def test_a_decay_out_of_range_is_refused(decay):
+    with pytest.raises(ValueError, match=rf"optim\.ema {decay}: expected a number from 0 to below 1"):
+        Averaging(decay)
