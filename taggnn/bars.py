@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
 
+from taggnn.longtail import HEAD_ABOVE, TAIL_BELOW
 from taggnn.page import escape, number
 
 WIDTH, HEIGHT, LEFT, TOP = 980, 240, 46, 16
@@ -17,8 +18,6 @@ BINS = 40
 NAMES_UP_TO = 40
 # From this ratio of the largest to the smallest on a plain axis hides the small ones.
 LOG_FROM = 20
-# Classes with many, medium and few training clips, https://arxiv.org/abs/1904.05160, section 4.
-HEAD_ABOVE, TAIL_BELOW = 100, 20
 
 
 def skyline(classes: Sequence[tuple[str, int, int]]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import quantiles
 
-from taggnn import bars, page
+from taggnn import bars, longtail, page
 from taggnn.data.clips import ClipList
 from taggnn.data.facts import Facts
 from taggnn.data.findings import KINDS, Audit, Coverage, Finding
@@ -100,8 +100,8 @@ def balance(audit: Audit) -> dict[str, int] | None:
     counts = [row.kept for row in audit.coverage if row.split == "train" and row.kept]
     if not counts:
         return None
-    tail = sum(count < bars.TAIL_BELOW for count in counts)
-    head = sum(count > bars.HEAD_ABOVE for count in counts)
+    tail = sum(count < longtail.TAIL_BELOW for count in counts)
+    head = sum(count > longtail.HEAD_ABOVE for count in counts)
     return {
         "largest": max(counts),
         "smallest": min(counts),
@@ -259,9 +259,9 @@ def _classes(audit: Audit) -> str:
             [
                 ("largest class", f"{page.number(parts['largest'])} training clips"),
                 ("smallest class", f"{page.number(parts['smallest'])} training clips, {times} times fewer"),
-                (f"classes > {bars.HEAD_ABOVE}", f"{parts['head']} (head)"),
+                (f"classes > {longtail.HEAD_ABOVE}", f"{parts['head']} (head)"),
                 ("classes between", f"{parts['medium']} (medium)"),
-                (f"classes < {bars.TAIL_BELOW}", f"{parts['tail']} (tail)"),
+                (f"classes < {longtail.TAIL_BELOW}", f"{parts['tail']} (tail)"),
                 ("classes of none", sum(map(len, untrained(audit)))),
             ]
         )

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
+from taggnn.calibration import are_probabilities, expected_calibration_error
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -28,7 +30,11 @@ class Scores:
         missing: how many of them have no file.
         unreadable: how many more have one that could not be read.
         measured: how many the figures are computed from.
-        loss: mean loss over the clips measured, where the caller has one.
+        loss: mean loss over the clips measured, where the caller has one: the negative log likelihood of the true class.
+        macro_f1: mean F1 over the classes that occur in the ground truth; 0 for one that no clip is taken for. ``None``
+            in files of earlier versions.
+        ece: expected calibration error, see `taggnn.calibration`; ``None`` where the scores are no probabilities, and in
+            files of earlier versions.
 
     Raises:
         ValueError: counts that do not add up.
@@ -44,6 +50,8 @@ class Scores:
     unreadable: int
     measured: int
     loss: float | None = None
+    macro_f1: float | None = None
+    ece: float | None = None
 
     def __post_init__(self) -> None:
         if self.listed != self.missing + self.unreadable + self.measured:
@@ -140,7 +148,9 @@ def summarise(
     scores, labels = _checked(scores, labels)
     ranks = _ranks(scores, labels)
     classes = scores.shape[1]
-    mca, counted = mean_class_accuracy(confusion_matrix(scores, labels))
+    matrix = confusion_matrix(scores, labels)
+    mca, counted = mean_class_accuracy(matrix)
+    ece = expected_calibration_error(scores.amax(dim=1), ranks < 1) if are_probabilities(scores) else None
     return Scores(
         top1=_share(ranks < 1),
         top5=_share(ranks < 5) if classes > 5 else None,
@@ -152,7 +162,22 @@ def summarise(
         unreadable=unreadable,
         measured=len(labels),
         loss=None if loss is None else float(loss),
+        macro_f1=macro_f1(matrix),
+        ece=ece,
     )
+
+
+def in_best(scores: Tensor, labels: Tensor, k: int) -> Tensor:
+    """Whether the true class is among the ``k`` with the highest scores, of each clip.
+
+    Shapes:
+        scores (M, K), labels (M,) -> (M,) bool
+
+    Raises:
+        ValueError: as `summarise`.
+    """
+    scores, labels = _checked(scores, labels)
+    return _ranks(scores, labels) < k
 
 
 def unmeasured(labels: Tensor, listed: Sequence[int]) -> list[int]:
@@ -199,6 +224,29 @@ def mean_class_accuracy(matrix: Tensor) -> tuple[float, int]:
         raise ValueError("no clips to score: the confusion matrix is empty")
     recall = matrix.diagonal()[occurs].double() / support[occurs].double()
     return recall.mean().item(), int(occurs.sum())
+
+
+def macro_f1(matrix: Tensor) -> float:
+    """Mean, over the classes that occur in the ground truth, of their F1; 0 for a class that no clip is taken for.
+
+    Formula: ``F1 = 2 correct / (support + predicted)``. Clips taken for a class that does not occur count as mistakes of
+    their own class alone.
+
+    Args:
+        matrix: a confusion matrix, rows = truth.
+
+    Shapes:
+        matrix (K, K)
+
+    Raises:
+        ValueError: the matrix counts no clip.
+    """
+    support, predicted = matrix.sum(dim=1), matrix.sum(dim=0)
+    occurs = support > 0
+    if not occurs.any():
+        raise ValueError("no clips to score: the confusion matrix is empty")
+    f1 = 2 * matrix.diagonal()[occurs].double() / (support + predicted)[occurs].double()
+    return f1.mean().item()
 
 
 def predicted_classes(scores: Tensor) -> Tensor:

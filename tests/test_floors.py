@@ -22,7 +22,8 @@ FLOORS = [
     # report is a program too, but train and evaluate write reports by its functions.
     [
         *("arguments", "environment", "run_folder", "terminal"),
-        *("metrics", "pictures", "preview", "page", "bars", "check_page", "predictions", "history", "report"),
+        *("calibration", "longtail", "metrics", "bootstrap", "paired"),
+        *("pictures", "preview", "page", "bars", "check_page", "predictions", "history", "report"),
         *(
             "model",
             "mixing",

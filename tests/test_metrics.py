@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from taggnn.calibration import expected_calibration_error
 from taggnn.metrics import (
     Scores,
     confusion_matrix,
+    in_best,
+    macro_f1,
     mean_class_accuracy,
     per_class,
     predicted_classes,
@@ -109,8 +112,13 @@ def test_summary_holds_the_single_figures_as_plain_types():
         "unreadable": 4,
         "measured": 90,
         "loss": 0.5,
+        "macro_f1": macro_f1(confusion_matrix(scores, labels)),
+        "ece": None,
     }
-    assert {type(value) for value in found.as_dict().values()} == {float, int}
+    shares = summarise(scores.softmax(1), labels)
+    right = predicted_classes(scores) == labels
+    assert shares.ece == expected_calibration_error(scores.softmax(1).amax(1), right)
+    assert {type(value) for value in shares.as_dict().values()} == {float, int, type(None)}
 
 
 @pytest.mark.parametrize(("classes", "has"), [(1, False), (5, False), (6, True)])
@@ -119,7 +127,32 @@ def test_top5_is_left_out_where_it_is_always_one(classes, has):
 
 
 def test_one_class_is_always_right():
-    assert summarise(torch.zeros(3, 1), torch.zeros(3, dtype=torch.long)) == Scores(1.0, None, 1.0, 1, 1, 3, 0, 0, 3)
+    expected = Scores(1.0, None, 1.0, 1, 1, 3, 0, 0, 3, macro_f1=1.0, ece=0.0)
+    assert summarise(torch.ones(3, 1), torch.zeros(3, dtype=torch.long)) == expected
+
+
+def test_macro_f1_equals_a_loop_over_the_classes_that_occur():
+    scores, labels = random_case(150, 8, seed=2, occurring=5)
+    chosen = predicted_classes(scores).tolist()
+    f1 = []
+    for label in range(5):
+        pairs = [(true == label, taken == label) for true, taken in zip(labels.tolist(), chosen, strict=True)]
+        right = sum(true and taken for true, taken in pairs)
+        f1.append(2 * right / (sum(true for true, _ in pairs) + sum(taken for _, taken in pairs)))
+    assert macro_f1(confusion_matrix(scores, labels)) == pytest.approx(sum(f1) / 5)
+
+
+def test_macro_f1_of_a_class_that_nothing_is_taken_for_is_zero():
+    # F1 of 0: 2 * 3 / (3 + 5); of 1: none; class 2 does not occur.
+    assert macro_f1(torch.tensor([[3, 0, 0], [2, 0, 0], [0, 0, 0]])) == pytest.approx((6 / 8 + 0) / 2)
+    with pytest.raises(ValueError, match="no clips"):
+        macro_f1(torch.zeros(2, 2, dtype=torch.long))
+
+
+def test_in_best_ranks_ties_by_number():
+    scores, labels = torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0]]), torch.tensor([0, 1])
+    assert in_best(scores, labels, 1).tolist() == [True, False]
+    assert in_best(scores, labels, 2).tolist() == [True, True]
 
 
 @pytest.mark.parametrize(
