@@ -73,7 +73,8 @@ class Recogniser(nn.Module):
 
     def tokens(self, clip: Tensor) -> Tensor:
         """Runs the backbone alone. **Shapes:** (B, 3, T, H, W) -> (B, T', H', W', C)."""
-        if not self.frozen:
+        # An exported program is one for any number of clips, and no file of tokens depends on its last bits.
+        if not self.frozen or torch.compiler.is_exporting():
             return backbones.tokens_of(self.backbone(clip), self.stated_grid)
         # On a CPU the size of a batch decides how a convolution is summed up. In pairs, the last clip twice where it has no
         # partner, a clip has the same tokens to the last bit whatever its batch, and pairs are no slower.

@@ -11,10 +11,10 @@ GRID = (3, 2, 3)
 CONVS = [*convs.CONVS, "sage-max"]
 
 
-def build(name):
+def build(name, topology="clique+chain"):
     torch.manual_seed(0)
     conv = convs.build(name.partition("-")[0], 8, **({"aggr": "max"} if name.endswith("-max") else {}))
-    return conv, kernels.find(conv, parse("clique+chain"), GRID, "structured")
+    return conv, kernels.find(conv, parse(topology), GRID, "structured")
 
 
 class Held(torch.nn.Module):
@@ -47,14 +47,27 @@ def test_compiled_in_one_graph_with_the_same_gradients(name):
         torch.testing.assert_close(got, value, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("topology", ["clique+chain", "clique", "chain", "none"])
 @pytest.mark.parametrize("name", CONVS)
-def test_exported(name):
-    conv, kernel = build(name)
+def test_exported_for_any_number_of_clips(name, topology):
+    conv, kernel = build(name, topology)
     held = Held(conv, kernel).eval()
-    x = torch.randn(2, 18, 8)
+    with torch.no_grad():
+        program = torch.export.export(held, (torch.randn(2, 18, 8),), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
+        for clips in (1, 2, 5):
+            x = 3 * torch.randn(clips, 18, 8)
+            torch.testing.assert_close(program.module()(x), held(x), rtol=1e-4, atol=1e-5)
+
+
+def test_an_exported_program_compares_some_nodes_at_a_time(monkeypatch):
+    monkeypatch.setattr("taggnn.kernels.structured.gatv2._AT_ONCE_EXPORTED", 100)
+    conv, kernel = build("gatv2")
+    held, x = Held(conv, kernel).eval(), torch.randn(2, 18, 8)
     with torch.no_grad():
         program = torch.export.export(held, (x,))
         torch.testing.assert_close(program.module()(x), held(x), rtol=1e-4, atol=1e-5)
+    compared = [node for node in program.graph.nodes if node.target is torch.ops.aten.maximum.default]
+    assert max(node.meta["val"].numel() for node in compared) <= 2 * 144
 
 
 def test_a_whole_head_is_exported():

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from taggnn.kernels.operators import Dot
 from taggnn.kernels.precision import unrounded
-from taggnn.kernels.structured import temporal
+from taggnn.kernels.structured import plain, temporal
 from taggnn.kernels.structured.softmax import Piece, attend, nobody
 
 
@@ -39,8 +39,16 @@ class StructuredDot(nn.Module):
         dtype, wide = v.dtype, torch.promote_types(v.dtype, torch.float32)
         with unrounded(v):
             q, k, v = (part.to(wide).unflatten(1, (self.frames, self.places)) for part in (q, k, v))
-            out = attend(_Dots(v.shape[-1] ** -0.5), self.clique, self.steps, dropout, v, (q, k))
+            if torch.compiler.is_exporting() and not dropout:
+                out = self._plain(q, k, v)
+            else:
+                out = attend(_Dots(v.shape[-1] ** -0.5), self.clique, self.steps, dropout, v, (q, k))
         return out.to(dtype).flatten(1, 2)
+
+    def _plain(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        q, k, v = (part.transpose(2, 3) for part in (q * v.shape[-1] ** -0.5, k, v))
+        around = plain.in_time(lambda source: (q * source).sum(-1), k, self.steps)
+        return plain.attend(v, q @ k.mT if self.clique else None, around, self.steps).transpose(2, 3)
 
 
 class _Dots:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from taggnn.kernels.operators import Additive
 from taggnn.kernels.precision import unrounded
-from taggnn.kernels.structured import gat_blocks, gat_explicit, gat_sorted, temporal
+from taggnn.kernels.structured import gat_blocks, gat_explicit, gat_sorted, plain, temporal
 from taggnn.kernels.structured.softmax import nobody
 
 # Places of a frame from which on sorted sums are as fast as blocks, without and with the way back: 49 to 784 places with 64 to
@@ -48,13 +48,21 @@ class StructuredGAT(nn.Module):
         with unrounded(v):
             wide = torch.promote_types(kind, torch.float32)
             v, s, d = (part.to(wide).unflatten(1, (self.frames, self.places)) for part in (v, s, d))
-            if self.clique and self.self_loops and not dropout:
+            if torch.compiler.is_exporting() and not dropout and (self.clique or self.steps):
+                out = self._plain(v, s, d)
+            elif self.clique and self.self_loops and not dropout:
                 train = torch.is_grad_enabled() and any(part.requires_grad for part in (v, s, d))
                 sorts = self.places >= (_SORTED_FROM_IN_TRAINING if train else _SORTED_FROM)
                 out = _Attend.apply(v, s, d, self.slope, self.steps, sorts, train)
             else:
                 out = self._written_out(v, s, d, dropout)
         return out.flatten(1, 2).to(kind)
+
+    def _plain(self, v: Tensor, s: Tensor, d: Tensor) -> Tensor:
+        v, s, d = (part.transpose(2, 3) for part in (v, s, d))
+        frame = F.leaky_relu(s[..., None, :] + d[..., None], self.slope) if self.clique else None
+        around = plain.in_time(lambda source: F.leaky_relu(source + d, self.slope), s, self.steps)
+        return plain.attend(v, frame, around, self.steps, self.self_loops).transpose(2, 3)
 
     def _written_out(self, v: Tensor, s: Tensor, d: Tensor, dropout: float) -> Tensor:
         if not self.clique and not self.steps:

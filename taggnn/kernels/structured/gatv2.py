@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from taggnn.kernels.operators import Dynamic
 from taggnn.kernels.precision import unrounded
-from taggnn.kernels.structured import temporal
+from taggnn.kernels.structured import plain, temporal
 from taggnn.kernels.structured.softmax import Piece, attend, nobody
 
 # Numbers in the tensor that compares some targets with all sources channel by channel.
 _AT_ONCE = 2**20
+# The same for one clip of an exported program, where every piece is a few operations more of the program.
+_AT_ONCE_EXPORTED = 2**23
 
 
 class StructuredGATv2(nn.Module):
@@ -24,7 +26,8 @@ class StructuredGATv2(nn.Module):
 
     Source: https://arxiv.org/abs/2105.14491, equation 7; the split is ours: ``LeakyReLU(z) = slope z + (1 - slope) relu(z)``, and
     of the first part what the target gives is the same for all of its neighbours and falls out of the softmax. A compiler is
-    given all pairs of a piece by all channels and makes one loop of it; an exported program that no compiler sees allocates them.
+    given all pairs of a piece by all channels and makes one loop of it; an exported program compares some targets after the
+    others.
 
     Args:
         family: slope and self-loops.
@@ -50,9 +53,29 @@ class StructuredGATv2(nn.Module):
         with unrounded(l):
             l, r = (part.to(wide).unflatten(1, (self.frames, self.places)) for part in (l, r))  # noqa: E741
             a = a.to(wide)
-            # A view of l, because Dynamo takes no tensor twice in one call.
-            out = attend(_Pairs(self.slope), self.clique, self.steps, dropout, l, (l.view_as(l), r, a))
+            if torch.compiler.is_exporting() and not dropout:
+                out = self._plain(l, r, a)
+            else:
+                # A view of l, because Dynamo takes no tensor twice in one call.
+                out = attend(_Pairs(self.slope), self.clique, self.steps, dropout, l, (l.view_as(l), r, a))
         return out.to(dtype).flatten(1, 2)
+
+    def _plain(self, l: Tensor, r: Tensor, a: Tensor) -> Tensor:  # noqa: E741
+        l, target, a = l.transpose(2, 3), -r.transpose(2, 3), a[:, None]  # noqa: E741
+        given, weight = self.slope * (l * a).sum(-1), (1 - self.slope) * a
+        frame = None
+        if self.clique:
+            count = max(_AT_ONCE_EXPORTED // l[0].numel(), 1)
+            scores = [
+                (torch.maximum(l[..., None, :, :], part[..., None, :]) @ weight[..., None]).squeeze(-1)
+                for part in target.split(count, 3)
+            ]
+            frame = torch.cat(scores, 3) + given[..., None, :]
+
+        def score(source: Tensor) -> Tensor:
+            return (self.slope * source * a + torch.maximum(source, target) * weight).sum(-1)
+
+        return plain.attend(l, frame, plain.in_time(score, l, self.steps), self.steps).transpose(2, 3)
 
 
 class _Pairs:

@@ -1,0 +1,57 @@
+"""Attention over frame cliques and chains in plain operations, all frames and heads at once: the form that is exported.
+
+Nothing is written in place, and nothing depends on the number of clips, which stays free in the exported program.
+
+Axes: B clips, T frames, P places of a frame, A attention heads, D channels of a head, O offsets in frames.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from taggnn.kernels.structured import temporal
+
+
+def attend(
+    values: Tensor, frame: Tensor | None, around: Tensor | None, steps: Sequence[int], itself: bool = False
+) -> Tensor:
+    """Averages the values of a node's frame and of its own place in time under one softmax.
+
+    Args:
+        values: what is averaged.
+        frame: scores of a node's frame, target by source; None where only time is heard.
+        around: scores in time, see ``in_time``; None where ``steps`` is empty.
+        steps: the distances in time, in frames.
+        itself: a node hears itself among its frame.
+
+    **Shapes:** values (B, T, A, P, D), frame (B, T, A, P, P), around (B, T, A, P, O) -> (B, T, A, P, D)
+    """
+    places = values.shape[3]
+    if frame is not None and not itself:
+        frame = frame.masked_fill(torch.eye(places, dtype=torch.bool, device=values.device), float("-inf"))
+    weights = torch.cat([part for part in (frame, around) if part is not None], -1).softmax(-1)
+    out = None if frame is None else weights[..., :places] @ values
+    for number, step in enumerate(steps, weights.shape[-1] - len(steps)):
+        found = weights[..., number, None] * temporal.shifted(values, (step,), 0)[..., 0]
+        out = found if out is None else out + found
+    return out
+
+
+def in_time(score: Callable[[Tensor], Tensor], source: Tensor, steps: Sequence[int]) -> Tensor | None:
+    """The scores of a node's own place in the frames around, -inf outside of the clip.
+
+    Args:
+        score: of what is heard, of the shape of ``source``, by the node of that place -> (B, T, A, P)
+        source: what a score takes of the node that is heard.
+        steps: the distances in time, in frames.
+
+    **Shapes:** source (B, T, A, P, ...) -> (B, T, A, P, O)
+    """
+    if not steps:
+        return None
+    scores = torch.stack([score(temporal.shifted(source, (step,), 0)[..., 0]) for step in steps], -1)
+    frames = torch.arange(source.shape[1], device=source.device)[:, None]
+    there = frames + torch.tensor(steps, device=source.device)
+    outside = ((there < 0) | (there >= source.shape[1]))[:, None, None]
+    return scores.masked_fill(outside, float("-inf"))
