@@ -1,19 +1,21 @@
 """A trained model over a list of clips, in one pass: probabilities, reasons where there are none, and what the graph does.
 
-Axes: B clips of a batch, T H W token grid, C channels, K classes.
+Axes: B views of a batch, T H W token grid, C channels, M clips, K classes.
 """
 
 import math
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from tqdm import tqdm
 
 from graphs import NoEdges
+from taggnn import processes
+from taggnn.consensus import Average, Consensus
 from taggnn.data.clips import ClipList
 from taggnn.heads import TagHead
 from taggnn.metrics import predicted_classes
@@ -28,8 +30,8 @@ class Scored:
     Args:
         predictions: in the order of the list; None if no clip could be read.
         loss: their mean cross-entropy; NaN without predictions.
-        skipped: the clips that were left out, and why.
-        graph_effect: see ``GraphEffect.figures``; None where it was not asked for.
+        skipped: the clips that were left out, and why, in the order of the list.
+        graph_effect: see ``graph_effect``; None where it was not asked for.
     """
 
     predictions: Predictions | None
@@ -46,8 +48,13 @@ def score(
     split: str,
     device: torch.device | str = "cpu",
     graph_effect: bool = False,
+    views: int = 1,
+    average: Average = "probabilities",
 ) -> Scored:
     """Classifies every clip of a list once, with a progress bar.
+
+    Several processes may each bring their share of the batches; all of them must call it, and all get the same answer, in which
+    each clip counts once. All views of a clip must come in one process.
 
     Args:
         recogniser: the model; it is moved to ``device`` and put into evaluation mode.
@@ -57,34 +64,34 @@ def score(
         device: where to compute.
         graph_effect: ask the head a second time without its edges, on the same tokens, and say how far its answers move
             (default: no).
+        views: how many views of a clip the batches hold (default 1). A clip counts once it has had them all, and is left out
+            where one of them cannot be read.
+        average: how a clip's views are averaged, see ``Consensus``.
+
+    Raises:
+        ValueError: a clip came with more or fewer views, and none of them was bad.
     """
     recogniser.to(device).eval()
-    order, probabilities, losses, skipped = [], [], [], []
-    effect = GraphEffect(recogniser.head) if graph_effect and has_graph(recogniser.head) else None
-    for batch in tqdm(batches, desc=split, unit="batch", file=sys.stderr, leave=False, disable=None):
-        skipped += [Skipped(name, path, split, reason) for name, path, reason in batch["skipped"]]
-        if not len(batch["label"]):
-            continue
-        tokens = recogniser.tokens_in(batch, device)
-        logits = recogniser.head(tokens)[0].float().cpu()
-        labels = batch["label"].cpu()
-        if effect is not None:
-            effect.update(tokens, logits, labels)
-        losses.append(F.cross_entropy(logits, labels, reduction="none"))
-        probabilities.append(logits.softmax(-1))
-        order += batch["index"].tolist()
-    if not order:
-        return Scored(None, float("nan"), skipped)
-    seen = [clips[index] for index in order]
-    predictions = Predictions(
-        names=[clip.name for clip in seen],
-        paths=[clip.path for clip in seen],
-        labels=torch.tensor([clip.label for clip in seen]),
-        probabilities=torch.cat(probabilities),
-        classes=clips.classes,
-    )
-    figures = None if effect is None else effect.figures()
-    return Scored(predictions, float(torch.cat(losses).mean()), skipped, figures)
+    bare = graph_effect and has_graph(recogniser.head)
+    opened: dict[int, _Opened] = {}
+    found, bad = _Found(bare), {}
+    with tqdm(desc=split, total=len(clips), unit="clip", file=sys.stderr, leave=False, disable=_hidden()) as bar:
+        for batch in batches:
+            done = len(found.places) + len(bad)
+            bad |= {name: reason for name, _, reason in batch["skipped"]}
+            for place, *answers in _answers(recogniser, batch, device, bare):
+                clip = opened.setdefault(place, _Opened(average, bare))
+                clip.add(*answers)
+                if clip.consensus.views == views:
+                    found.add(place, clips[place].label, opened.pop(place))
+            # The other processes are about as far as this one.
+            bar.update(min((len(found.places) + len(bad) - done) * processes.count(), len(clips) - bar.n))
+    uneven = {*(place for place in opened if clips[place].name not in bad), *_repeated(found.places)}
+    if uneven:
+        raise ValueError(
+            f"score was told of {views} views of a clip, and {clips[min(uneven)].name} came with more or fewer"
+        )
+    return _together(found, bad, clips, split)
 
 
 def has_graph(head: nn.Module) -> bool:
@@ -92,47 +99,133 @@ def has_graph(head: nn.Module) -> bool:
     return isinstance(head, TagHead) and len(head.propagation) > 0 and not isinstance(head.topology, NoEdges)
 
 
-class GraphEffect:
+def graph_effect(
+    labels: Tensor, chosen: Tensor, without: Tensor, moved: Tensor, size: Tensor
+) -> dict[str, float | int]:
     """How much the graph of a trained TAG-Head moves its answers: the same weights with and without edges.
 
     Source: ours. The mean read-out of the released head nearly cancels its linear propagation; this tells which kind of
-    head one has. Formula: ``relative_logits = |l - l0| / |l|`` over all clips, ``l0`` the logits without edges. Only sums
-    are kept, so that memory does not grow with the list.
+    head one has. Formula: ``relative_logits = |l - l0| / |l|`` over all views of all clips, ``l0`` the logits without edges.
 
     Args:
-        head: a head for which ``has_graph`` holds, in evaluation mode.
-    """
+        labels: the true class of each clip.
+        chosen: the class that it was given.
+        without: the class that it would be given without edges.
+        moved: ``|l - l0|^2`` over its views.
+        size: ``|l|^2`` over its views.
 
-    def __init__(self, head: TagHead) -> None:
-        self.head = head
-        self.clips = self.right_with = self.right_without = self.changed = 0
+    **Shapes:** (M,) each, M at least 1
+
+    Returns:
+        ``top1_with``, ``top1_without``, ``changed`` (share of predictions that differ), ``relative_logits``, ``clips``.
+    """
+    count, whole = len(labels), math.fsum(size.tolist())
+    return {
+        "top1_with": int((chosen == labels).sum()) / count,
+        "top1_without": int((without == labels).sum()) / count,
+        "changed": int((chosen != without).sum()) / count,
+        "relative_logits": math.sqrt(math.fsum(moved.tolist()) / whole) if whole else math.nan,
+        "clips": count,
+    }
+
+
+class _Opened:
+    """A clip of which not all views have come: their sums."""
+
+    def __init__(self, average: Average, bare: bool):
+        self.consensus = Consensus(average)
+        self.without = Consensus(average) if bare else None
         self.moved = self.size = 0.0
 
-    def update(self, tokens: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Counts a batch.
+    def add(self, logits: Tensor, bare: Tensor | None) -> None:
+        """Adds a view. **Shapes:** (K,)"""
+        self.consensus.add(logits[None])
+        if self.without is not None:
+            self.without.add(bare[None])
+            kept = logits.double()
+            self.moved += float((kept - bare.double()).square().sum())
+            self.size += float(kept.square().sum())
 
-        Args:
-            tokens: what the head was given.
-            logits: what it answered with its edges.
-            labels: the true classes.
 
-        **Shapes:** tokens (B, T, H, W, C), logits (B, K), labels (B,)
-        """
-        kept, bare = logits.double(), self.head(tokens, topology=NoEdges())[0].cpu().double()
-        chosen, without = predicted_classes(kept), predicted_classes(bare)
-        self.clips += len(labels)
-        self.right_with += int((chosen == labels).sum())
-        self.right_without += int((without == labels).sum())
-        self.changed += int((chosen != without).sum())
-        self.moved += float((kept - bare).square().sum())
-        self.size += float(kept.square().sum())
+@dataclass
+class _Found:
+    """What is known of the clips that are done, a row each, in the order in which they came."""
 
-    def figures(self) -> dict[str, float | int]:
-        """``top1_with``, ``top1_without``, ``changed`` (share of predictions that differ), ``relative_logits``, ``clips``."""
-        return {
-            "top1_with": self.right_with / self.clips,
-            "top1_without": self.right_without / self.clips,
-            "changed": self.changed / self.clips,
-            "relative_logits": math.sqrt(self.moved / self.size) if self.size else math.nan,
-            "clips": self.clips,
-        }
+    bare: bool
+    places: list[int] = field(default_factory=list)
+    probabilities: list[Tensor] = field(default_factory=list)
+    # loss; and where the graph's effect is measured: class without edges, |l - l0|^2, |l|^2
+    figures: list[list[float]] = field(default_factory=list)
+
+    def add(self, place: int, label: int, clip: _Opened) -> None:
+        row = [clip.consensus.loss(label)]
+        if self.bare:
+            row += [int(predicted_classes(clip.without.probabilities[None])), clip.moved, clip.size]
+        self.places.append(place)
+        self.probabilities.append(clip.consensus.probabilities)
+        self.figures.append(row)
+
+    def tensors(self, classes: int) -> tuple[Tensor, Tensor, Tensor]:
+        """**Shapes:** (M,) long, (M, K), (M, 1 or 4) double"""
+        return (
+            torch.tensor(self.places, dtype=torch.long),
+            torch.stack(self.probabilities) if self.places else torch.empty(0, classes),
+            torch.tensor(self.figures, dtype=torch.float64).view(len(self.places), 4 if self.bare else 1),
+        )
+
+
+def _answers(
+    recogniser: Recogniser, batch: dict, device: torch.device | str, bare: bool
+) -> Iterator[tuple[int, Tensor, Tensor | None]]:
+    """Place of the clip, logits (K,) and those without edges, for each view of a batch."""
+    if not len(batch["label"]):
+        return
+    tokens = recogniser.tokens_in(batch, device)
+    logits = recogniser.head(tokens)[0].float().cpu()
+    without: Sequence[Tensor | None] = [None] * len(logits)
+    if bare:
+        without = recogniser.head(tokens, topology=NoEdges())[0].float().cpu()
+    yield from zip(batch["index"].tolist(), logits, without, strict=True)
+
+
+def _together(found: _Found, bad: dict[str, str], clips: ClipList, split: str) -> Scored:
+    """The answer of all processes, in the order of the list, each clip once."""
+    parts = processes.gathered((*found.tensors(len(clips.classes)), bad))
+    bad = {name: reason for *_, mine in parts for name, reason in mine.items()}
+    skipped = (
+        [Skipped(clip.name, clip.path, split, bad[clip.name]) for clip in clips.clips if clip.name in bad]
+        if bad
+        else []
+    )
+    places, probabilities, figures = (torch.cat(column) for column in list(zip(*parts, strict=True))[:3])
+    if not len(places):
+        return Scored(None, float("nan"), skipped)
+    places, order = places.sort(stable=True)
+    # Processes that did not share the batches have all scored all clips.
+    first = torch.cat([torch.tensor([True]), places[1:] != places[:-1]])
+    places, order = places[first], order[first]
+    probabilities, figures = probabilities[order], figures[order]
+    seen = [clips[place] for place in places.tolist()]
+    labels = torch.tensor([clip.label for clip in seen])
+    predictions = Predictions(
+        names=[clip.name for clip in seen],
+        paths=[clip.path for clip in seen],
+        labels=labels,
+        probabilities=probabilities,
+        classes=clips.classes,
+    )
+    effect = None
+    if found.bare:
+        effect = graph_effect(
+            labels, predicted_classes(probabilities), figures[:, 1].long(), figures[:, 2], figures[:, 3]
+        )
+    return Scored(predictions, math.fsum(figures[:, 0].tolist()) / len(seen), skipped, effect)
+
+
+def _repeated(places: Sequence[int]) -> set[int]:
+    return {place for place, count in Counter(places).items() if count > 1}
+
+
+def _hidden() -> bool | None:
+    """Bars are for a terminal, and of one process."""
+    return None if processes.is_first() else True

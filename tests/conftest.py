@@ -4,6 +4,7 @@ import contextlib
 import io
 import multiprocessing
 import os
+import pickle
 import re
 import socket
 import traceback
@@ -73,7 +74,8 @@ def _member(rank, count, port, function, arguments, answers):
         answer = (rank, True, function(*arguments))
     except BaseException:
         answer = (rank, False, traceback.format_exc())
-    answers.put(answer)
+    # As bytes: a queue would hand tensors over in memory that goes with this process.
+    answers.put(pickle.dumps(answer))
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +98,7 @@ def together():
         try:
             found = []
             for _ in members:
-                rank, well, answer = answers.get(timeout=seconds)
+                rank, well, answer = pickle.loads(answers.get(timeout=seconds))
                 assert well, f"process {rank}:\n{answer}"
                 found.append((rank, answer))
         finally:

@@ -4,8 +4,13 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
 
+from taggnn.consensus import AVERAGES
 from taggnn.data.clips import Clip, ClipList
+from taggnn.data.dataset import BadClip
+from taggnn.data.order import SharedGroups
+from taggnn.data.views import batches_of_views, collate_views_of_clips
 from taggnn.heads import PoolHead, TagHead
 from taggnn.model import Recogniser
 from taggnn.predictions import Skipped
@@ -159,3 +164,115 @@ def test_measuring_leaves_the_model_as_it_was():
         assert torch.equal(built(batches()[0]["clip"])[0], logits)
     assert str(built.head.topology) == "clique+chain"
     assert all(torch.equal(built.state_dict()[key], value) for key, value in before.items())
+
+
+SMALL = (2, 2, 2)
+
+
+class Made(Dataset):
+    """Clips that follow from their numbers; of some one view, or all, cannot be read."""
+
+    def __init__(self, bad=(), late=()):
+        self.bad, self.late = set(bad), set(late)
+
+    def __getitem__(self, key):
+        index, views = key
+        if index in self.bad or (index in self.late and any(view for view, _ in views)):
+            return BadClip(f"clip {index}", f"/videos/{index}.mp4", "truncated")
+        made = [torch.Generator().manual_seed(1000 * index + 10 * view + crop) for view, crop in views]
+        clip = torch.stack([torch.randn(3, *SMALL, generator=one) for one in made])
+        return {"clip": clip, "label": index % 5, "index": index}
+
+
+def small(head="tag"):
+    torch.manual_seed(0)
+    made = (
+        PoolHead(16, SMALL, 5)
+        if head == "pool"
+        else TagHead(16, SMALL, 5, encoder_layers=1, encoder_heads=4, conv="gat")
+    )
+    return Recogniser(nn.Conv3d(3, 16, 1), made, SMALL, SMALL)
+
+
+def shared(count, size=8, views=1, crops=1, average="probabilities", graph_effect=True, bad=(), late=(), share=True):
+    """Scores so many clips with what the processes of this group share."""
+    torch.set_num_threads(1)
+    groups = batches_of_views(count, views, crops, size)
+    batches = SharedGroups(groups) if share else [keys for group in groups for keys in group]
+    loader = DataLoader(Made(bad, late), batch_sampler=batches, collate_fn=collate_views_of_clips)
+    options = {"graph_effect": graph_effect, "views": views * crops, "average": average}
+    return score(small(), loader, clip_list(count), "test", **options)
+
+
+def _same(one, other):
+    assert (one.predictions is None) == (other.predictions is None)
+    if one.predictions is not None:
+        assert (one.predictions.names, one.predictions.paths) == (other.predictions.names, other.predictions.paths)
+        assert torch.equal(one.predictions.labels, other.predictions.labels)
+        assert torch.equal(one.predictions.probabilities, other.predictions.probabilities)
+        assert one.loss == other.loss
+    assert one.skipped == other.skipped
+    assert one.graph_effect == other.graph_effect
+
+
+BAD = [0, 7, 250, 498]
+# Clips, and how they are scored.
+SHARED = [
+    *[(499, {"bad": BAD}), (7, {"share": False})],
+    *[(count, {"size": 1, "bad": (1, 2)}) for count in (1, 2, 4, 5)],
+    *[(count, {"size": 4, "views": 3, "crops": 3, "late": (1,), "bad": (3,)}) for count in (1, 2, 5)],
+    *[(count, {"size": 18, "views": 3, "crops": 3, "average": "logits", "late": (0,)}) for count in (1, 2, 7)],
+    (5, {"bad": range(5), "graph_effect": False}),
+]
+
+
+def _every(cases):
+    return [shared(count, **options) for count, options in cases]
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_several_processes_answer_as_one_alone_to_the_last_bit(processes, together):
+    """499 clips count 499, bad ones among them; and so does any number of clips, whatever their views."""
+    alone = _every(SHARED)
+    assert alone[0].predictions.names == [f"clip {index}" for index in range(499) if index not in BAD]
+    assert [clip.name for clip in alone[0].skipped] == [f"clip {index}" for index in BAD]
+    assert alone[0].graph_effect["clips"] == 495
+    for answers in together(processes, _every, SHARED):
+        for (count, _), found, expected in zip(SHARED, answers, alone, strict=True):
+            _same(found, expected)
+            assert len(found.skipped) + (len(found.predictions.names) if found.predictions else 0) == count
+
+
+@pytest.mark.parametrize("average", AVERAGES)
+@pytest.mark.parametrize(("views", "crops"), [(1, 1), (3, 1), (2, 3)])
+def test_views_are_averaged_as_by_hand(average, views, crops):
+    found = shared(5, views=views, crops=crops, average=average, late=(3,) if views > 1 else ())
+    built, kept = small().eval(), []
+    for index in [place for place in range(5) if views == 1 or place != 3]:
+        every = [(view, crop) for view in range(views) for crop in range(crops)]
+        with torch.no_grad():
+            logits = torch.cat([built(Made()[index, (one,)]["clip"])[0] for one in every])
+        kept.append(logits.softmax(-1).mean(0) if average == "probabilities" else logits.mean(0).softmax(-1))
+    kept = torch.stack(kept)
+    torch.testing.assert_close(found.predictions.probabilities, kept, atol=1e-6, rtol=0)
+    labels = found.predictions.labels
+    assert found.loss == pytest.approx(float(F.nll_loss(kept.log(), labels)), rel=1e-5)
+    assert found.graph_effect["top1_with"] == float((kept.argmax(1) == labels).double().mean())
+
+
+@pytest.mark.parametrize("average", AVERAGES)
+def test_the_size_of_a_batch_changes_nothing(average):
+    first = shared(7, size=1, views=3, crops=2, average=average)
+    for size in (2, 4, 6, 13, 99):
+        found = shared(7, size=size, views=3, crops=2, average=average)
+        torch.testing.assert_close(found.predictions.probabilities, first.predictions.probabilities, atol=1e-6, rtol=0)
+        assert found.loss == pytest.approx(first.loss, rel=1e-6)
+        assert found.graph_effect == pytest.approx(first.graph_effect, rel=1e-4)
+
+
+@pytest.mark.parametrize("told", [1, 4])
+def test_another_number_of_views_than_was_told_is_no_answer(told):
+    groups = batches_of_views(3, 2, 1, 4)
+    given = [collate_views_of_clips([Made()[key] for key in keys]) for group in groups for keys in group]
+    with pytest.raises(ValueError, match=rf"told of {told} views of a clip, and clip 0 came with more or fewer"):
+        score(small(), given, clip_list(3), "test", views=told)

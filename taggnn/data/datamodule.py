@@ -26,7 +26,7 @@ from taggnn.data.dataset import (
 )
 from taggnn.data.decoders import Decoder, chosen
 from taggnn.data.mirror import alike_but_for_side, mirrored_labels
-from taggnn.data.order import Balance, ResumableLoader, SeededSampler, SharedBatches, class_shares
+from taggnn.data.order import Balance, ResumableLoader, SeededSampler, SharedBatches, SharedGroups, class_shares
 from taggnn.data.problems import Problem
 from taggnn.data.splits import SPLITS, Splits, read_splits
 from taggnn.data.store import ClipStore
@@ -34,6 +34,7 @@ from taggnn.data.synthetic import MIRRORED, MOTIONS, make_synthetic
 from taggnn.data.tokens import TokenCache, TokenDataset
 from taggnn.data.transforms import RELEASED_MEAN, RELEASED_STD, Transform
 from taggnn.data.video import GIVE_UP
+from taggnn.data.views import ViewsOfClips, batches_of_views, collate_views_of_clips
 
 
 class ClipData(LightningDataModule):
@@ -341,13 +342,32 @@ class ClipData(LightningDataModule):
         """The list without augmentation, see ``eval_dataloader``."""
         return self.eval_dataloader("test")
 
-    def eval_dataloader(self, split: str) -> DataLoader:
+    def eval_dataloader(self, split: str, views: int = 1, crops: int = 1) -> DataLoader:
         """Any split, "train" too, as evaluation sees it: without augmentation, and in the order of the list.
 
-        Several processes share it: each clip comes in one of them, and all have the same number of batches, perhaps empty.
+        Several processes share it: each has batches that one alone would have, all have the same number of them, perhaps empty,
+        and each clip comes in one process.
+
+        Args:
+            split: name of the split.
+            views: choices of frames of a clip, spread over its length; 1 is the one of evaluation.
+            crops: crops of each; 1 is the central one. Views and crops count as clips in a batch, see ``batches_of_views``.
+
+        Raises:
+            ValueError: several views of stored tokens, or crops where frames are stretched.
         """
-        keys = SeededSampler(len(self._given(split)), self.seed)
-        return self.loader_of(split, SharedBatches(keys, self.batch_size))
+        count, dataset, options = len(self._given(split)), self.samples(split), self._loader_options()
+        if views == crops == 1:
+            keys = [(index, 0) for index in range(count)]
+            groups = [[keys[first : first + self.batch_size]] for first in range(0, count, self.batch_size)]
+        elif self.cache is not None:
+            raise ValueError(
+                f"views {views}, crops {crops}: stored tokens are of one view of a clip; give the videos to have several"
+            )
+        else:
+            groups = batches_of_views(count, views, crops, self.batch_size)
+            dataset, options["collate_fn"] = ViewsOfClips(dataset, views, crops), collate_views_of_clips
+        return DataLoader(dataset, batch_sampler=SharedGroups(groups), **options)
 
     def loader_of(
         self, split: str, batches: SharedBatches | Sequence[Sequence[tuple[int, int]]], train: bool = False

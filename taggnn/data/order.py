@@ -209,6 +209,28 @@ class SharedBatches(Sampler[list[Any]]):
         return self._process or (processes.rank(), processes.count())
 
 
+class SharedGroups(Sampler[list[Any]]):
+    """Batches that stay together, such as those with the views of one clip, dealt out to the processes in turn.
+
+    Each process has batches that one alone would have, so that what is computed of them is the same to the last bit. All have
+    the same number of batches: where groups run out, some get empty ones.
+
+    Args:
+        groups: all batches, the same in every process; each group as many.
+    """
+
+    def __init__(self, groups: Sequence[Sequence[list[Any]]]):
+        self.groups = groups
+        self._shared = SharedBatches(groups, 1)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.groups[:1])) * len(self._shared)
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        for mine in self._shared:
+            yield from mine[0] if mine else [[] for _ in self.groups[0]]
+
+
 class ResumableLoader(DataLoader):
     """A loader over a ``SeededSampler`` whose state is the place in the epoch, saved and restored by Lightning.
 
