@@ -26,6 +26,11 @@ from taggnn import terminal, train
 from taggnn.checkpoint import AtomicCheckpointIO
 from taggnn.data.synthetic import make_synthetic
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # A worker has a core to itself, and so have the programs that it starts.
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 
 def loops(grid, spatial=True, reach=1):
     """Edges of one clip, written as the paper says them: (edge_index (2, E), edge_type (E,))."""

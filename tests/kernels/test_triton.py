@@ -13,10 +13,10 @@ import warnings
 import xml.etree.ElementTree as ElementTree
 from math import prod
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 import torch
+from filelock import FileLock
 
 from graphs import parse
 from taggnn import convs, kernels
@@ -25,23 +25,31 @@ triton = pytest.importorskip("triton")
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 ROOT = Path(__file__).parents[2]
+# Where the checks in the interpreter are told, for all workers of this run of the tests.
+REPORT: list[Path] = []
 here_only = pytest.mark.skipif(INTERPRETED, reason="for the process without the interpreter")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _report_of_all_workers(tmp_path_factory):
+    base = tmp_path_factory.getbasetemp()
+    REPORT.append((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "triton.xml")
 
 
 @functools.cache
 def outcomes():
     """What became of the checks in a process with the interpreter: name -> complaint, empty where none."""
-    with TemporaryDirectory() as folder:
-        report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", __file__, "-p", "no:cacheprovider", f"--junitxml={report}"]
-        done = subprocess.run(
-            command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "TRITON_INTERPRET": "1"}
-        )
-        assert report.exists(), done.stdout + done.stderr
-        cases = ElementTree.parse(report).getroot().iter("testcase")
-        return {
-            case.get("name"): "".join(part.text or "" for part in case if part.tag != "system-out") for case in cases
-        }
+    report = REPORT[-1]
+    with FileLock(f"{report}.lock"):
+        if not report.exists():
+            # Without conftest.py, whose imports take seconds.
+            options = ["--noconftest", "-p", "no:cacheprovider", f"--junitxml={report}"]
+            command = [sys.executable, "-m", "pytest", __file__, *options]
+            environment = {**os.environ, "TRITON_INTERPRET": "1"}
+            done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
+            assert report.exists(), done.stdout + done.stderr
+    cases = ElementTree.parse(report).getroot().iter("testcase")
+    return {case.get("name"): "".join(part.text or "" for part in case if part.tag != "system-out") for case in cases}
 
 
 def interpreted(check):
