@@ -19,32 +19,11 @@ from taggnn.atomic import write_bytes
 from taggnn.backbones.r2plus1d34 import CHILDREN
 from taggnn.backbones.weights import misfits, read_state_dict
 from taggnn.data.transforms import RELEASED_MEAN, RELEASED_STD
+from taggnn.loaded import Loaded
 from taggnn.model import Recogniser
 from taggnn.names import unknown
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Loaded:
-    """A checkpoint, ready to use.
-
-    Args:
-        recogniser: the model with its weights, in evaluation mode.
-        classes: class names in label order.
-        preprocess: how a video becomes a clip, see ``taggnn.data.datamodule``.
-        split_options: the published data set and its version, if one was used; seed and fractions by which clips were held
-            out where the data came without splits.
-        source: the file it came from.
-        epoch: epochs it was trained for; None where the file does not say.
-    """
-
-    recogniser: Recogniser
-    classes: tuple[str, ...]
-    preprocess: dict[str, Any]
-    split_options: dict[str, Any]
-    source: str
-    epoch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -112,18 +91,26 @@ def read(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
 
 
 def load(path: str | Path, dataset: str | None = None) -> Loaded:
-    """Rebuilds a model from a checkpoint of ours; nothing else is needed.
+    """Loads a trained model, ready to use; nothing else is needed.
 
     Args:
-        path: ``best.ckpt`` or ``last.ckpt`` of a run.
+        path: folder of a run, whose ``best.ckpt`` is taken; or a checkpoint file, such as its ``last.ckpt``.
         dataset: given for a file that TAG-Head's authors published, see ``load_released``; None (default) for ours.
 
+    Returns:
+        Model, class names and preprocessing; ``predict`` classifies videos with them.
+
     Raises:
-        FileNotFoundError: no such file.
+        FileNotFoundError: no such file, or no ``best.ckpt`` in the folder.
         ValueError: not a checkpoint of ours, or its weights do not fit the model it describes.
+
+    Example::
+
+        print(taggnn.load("runs/folder/TIME").predict("clip.mp4"))
     """
     if dataset is not None:
         return load_released(path, dataset)
+    path = _in_folder(Path(path))
     content = read(path)
     hyper = _hyper_parameters(content, path)
     if not isinstance(content.get("state_dict"), Mapping):
@@ -139,6 +126,18 @@ def load(path: str | Path, dataset: str | None = None) -> Loaded:
         str(path),
         content["epoch"] + 1 if "epoch" in content else None,
     )
+
+
+def _in_folder(path: Path) -> Path:
+    """The best checkpoint of a run where its folder is given."""
+    if not path.is_dir():
+        return path
+    best = path / "best.ckpt"
+    if not best.is_file():
+        raise FileNotFoundError(
+            f"checkpoint {path}: a folder without best.ckpt; give a run's folder or a checkpoint file"
+        )
+    return best
 
 
 def backbone_of(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -29,6 +29,7 @@ FLOORS = [
             "mixing",
             "task",
             "averaging",
+            "loaded",
             "checkpoint",
             "consensus",
             "scoring",

@@ -53,7 +53,7 @@ def torchcodec_frames(
         Unproven: torchcodec counts other frames, fails, or the picture is to be turned; PyAV must decode it.
         VideoError: the time is up.
     """
-    return torch.cat([_resized(part, short_side) for part in _parts(container, timeline, positions)])
+    return torch.cat([resized(part, short_side) for part in _parts(container, timeline, positions)])
 
 
 def _parts(container: Container, timeline: Timeline, positions: Sequence[int]) -> Iterator[torch.Tensor]:
@@ -77,7 +77,15 @@ def _parts(container: Container, timeline: Timeline, positions: Sequence[int]) -
         raise Unproven from error
 
 
-def _resized(frames: torch.Tensor, short_side: int | None) -> torch.Tensor:
+def resized(frames: torch.Tensor, short_side: int | None) -> torch.Tensor:
+    """Scales pictures by torch: bilinear, antialiased.
+
+    Args:
+        frames: in RGB.
+        short_side: pixels of the shorter side afterwards; None, or what it is already, leaves them as they are.
+
+    **Shapes:** uint8 (T, H, W, 3) -> uint8 (T, h, w, 3)
+    """
     height, width = frames.shape[1:3]
     wide, high = scaled_size(width, height, short_side)
     if (wide, high) == (width, height):
