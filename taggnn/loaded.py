@@ -4,16 +4,20 @@ Axes: B clips, T frames, H W pictures as they come and h w as the model is fed, 
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from taggnn.data.dataset import clip_of, load_clip
+from taggnn.consensus import Average, Consensus
+from taggnn.data.dataset import eval_sampler, eval_transform
+from taggnn.data.sampling import spread
 from taggnn.data.video import VideoError
+from taggnn.data.views import clip_views, frame_views
 from taggnn.model import Recogniser
 
 # A video file; frames, uint8 (T, H, W, 3); or a clip, float (3, T, h, w).
@@ -116,16 +120,40 @@ class Loaded:
 
     @overload
     def predict(
-        self, source: Source, top: int = ..., *, start: float | None = ..., stop: float | None = ...
+        self,
+        source: Source,
+        top: int = ...,
+        *,
+        views: int = ...,
+        crops: int = ...,
+        average: Average = ...,
+        start: float | None = ...,
+        stop: float | None = ...,
     ) -> Prediction: ...
 
     @overload
     def predict(
-        self, source: Iterable[Source], top: int = ..., *, start: float | None = ..., stop: float | None = ...
+        self,
+        source: Iterable[Source],
+        top: int = ...,
+        *,
+        views: int = ...,
+        crops: int = ...,
+        average: Average = ...,
+        start: float | None = ...,
+        stop: float | None = ...,
     ) -> Iterator[Prediction]: ...
 
     def predict(
-        self, source: Source | Iterable[Source], top: int = 5, *, start: float | None = None, stop: float | None = None
+        self,
+        source: Source | Iterable[Source],
+        top: int = 5,
+        *,
+        views: int = 1,
+        crops: int = 1,
+        average: Average = "probabilities",
+        start: float | None = None,
+        stop: float | None = None,
     ) -> Prediction | Iterator[Prediction]:
         """Classifies a video, or one after the other as they are asked for.
 
@@ -133,6 +161,10 @@ class Loaded:
             source: a video file; or its frames, uint8 (T, H, W, 3), of which the model's sampling takes its share; or a
                 clip as the model is fed, float (3, T, h, w). Or a list or any other iterable of these.
             top: how many classes to name at most (default 5).
+            views: choices of frames to look at (default 1, the one of evaluation); never more than 8 pictures of the clip at
+                once, whatever their number.
+            crops: of each choice of frames (default 1, the central one).
+            average: of "probabilities" (default) or "logits" over views and crops.
             start: first second of a file to use (default: its beginning).
             stop: second to end before (default: its end).
 
@@ -142,13 +174,18 @@ class Loaded:
 
         Raises:
             VideoError: the one file given cannot be read; it is a ValueError and names the file.
-            ValueError: ``top`` below 1, or a tensor that is neither frames nor a clip.
+            ValueError: a number below 1, an unknown average, a tensor that is neither frames nor a clip, several views of a clip.
         """
         if top < 1:
             raise ValueError(f"top {top}: must be 1 or more")
+        # Said at once, and not by the first of many.
+        Consensus(average)
+        spread(eval_sampler(self.preprocess), views)
+        eval_transform(self.preprocess).check_crops(crops)
+        how = partial(self._predict, top=top, views=views, crops=crops, average=average, start=start, stop=stop)
         if isinstance(source, str | os.PathLike | Tensor | np.ndarray):
-            return self._predict(source, top, start, stop)
-        return (self._reported(each, top, start, stop) for each in source)
+            return how(source)
+        return (_reported(how, each) for each in source)
 
     def logits(self, clips: Tensor) -> Tensor:
         """What the model says about clips as ``clip`` makes them, stacked: float32, on the model's device, without gradients.
@@ -180,22 +217,41 @@ class Loaded:
             VideoError: the file cannot be read.
             ValueError: a tensor that is neither frames nor a clip, or seconds of one.
         """
+        return next(self._views(source, 1, 1, start, stop))[0]
+
+    def _views(
+        self, source: Source, views: int, crops: int, start: float | None, stop: float | None
+    ) -> Iterator[Tensor]:
+        """The views of a video, some at a time. **Shapes:** yields float32 (n, 3, T, h, w)"""
         if not isinstance(source, Tensor | np.ndarray):
-            return load_clip(os.fspath(source), self.preprocess, start, stop)
+            return clip_views(os.fspath(source), self.preprocess, views, crops, start=start, stop=stop)
         if start is not None or stop is not None:
             raise ValueError("start and stop are seconds of a file; of frames or a clip give those to be used")
-        frames = torch.as_tensor(source)
-        if frames.is_floating_point() and frames.ndim == 4 and len(frames) == 3:
-            return frames
-        if frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or 0 in frames.shape:
+        given = torch.as_tensor(source)
+        if given.is_floating_point() and given.ndim == 4 and len(given) == 3:
+            if views * crops > 1:
+                raise ValueError("a clip is one view already; several are taken from a file or from its frames")
+            return iter([given[None]])
+        if given.dtype != torch.uint8 or given.ndim != 4 or given.shape[-1] != 3 or 0 in given.shape:
             raise ValueError(
-                f"{frames.dtype} {tuple(frames.shape)}: expected frames, uint8 (T, H, W, 3), or a clip, float (3, T, h, w)"
+                f"{given.dtype} {tuple(given.shape)}: expected frames, uint8 (T, H, W, 3), or a clip, float (3, T, h, w)"
             )
-        return clip_of(frames, self.preprocess)
+        return frame_views(given.cpu(), self.preprocess, views, crops)
 
-    def _predict(self, source: Source, top: int, start: float | None, stop: float | None) -> Prediction:
-        logits = self.logits(self.clip(source, start, stop)[None])[0]
-        probabilities = logits.softmax(-1).cpu()
+    def _predict(
+        self,
+        source: Source,
+        top: int,
+        views: int,
+        crops: int,
+        average: Average,
+        start: float | None,
+        stop: float | None,
+    ) -> Prediction:
+        consensus = Consensus(average)
+        for clips in self._views(source, views, crops, start, stop):
+            consensus.add(self.logits(clips))
+        probabilities = consensus.probabilities
         best = probabilities.topk(min(top, len(self.classes)))
         guesses = zip(best.values.tolist(), best.indices.tolist(), strict=True)
         return Prediction(
@@ -204,11 +260,12 @@ class Loaded:
             probabilities,
         )
 
-    def _reported(self, source: Source, top: int, start: float | None, stop: float | None) -> Prediction:
-        try:
-            return self._predict(source, top, start, stop)
-        except VideoError as error:
-            return Prediction(_path(source), (), torch.empty(0), error.reason)
+
+def _reported(predict: Callable[[Source], Prediction], source: Source) -> Prediction:
+    try:
+        return predict(source)
+    except VideoError as error:
+        return Prediction(_path(source), (), torch.empty(0), error.reason)
 
 
 def _path(source: Source) -> str | None:

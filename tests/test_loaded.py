@@ -8,6 +8,7 @@ import torch
 
 import taggnn
 from taggnn.data.video import VideoError, read_frames
+from taggnn.data.views import clip_views
 from taggnn.loaded import Prediction
 from taggnn.predictions import read_predictions
 
@@ -90,6 +91,20 @@ def test_clips_are_classified_by_themselves_and_stacked(loaded, known, videos):
     )
 
 
+@pytest.mark.parametrize("average", ["probabilities", "logits"])
+def test_several_views_are_averaged_whether_of_a_file_or_of_its_frames(average, loaded, known, videos):
+    path = videos / known.names[2]
+    found = loaded.predict(path, views=5, crops=2, average=average).probabilities
+    # More than are in memory at once.
+    logits = loaded.logits(torch.cat(list(clip_views(str(path), loaded.preprocess, 5, 2, at_once=3))))
+    assert len(logits) == 10
+    expected = logits.softmax(-1).mean(0) if average == "probabilities" else logits.mean(0).softmax(-1)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    assert not torch.equal(found, loaded.predict(path).probabilities)
+    frames = read_frames(path, range)
+    assert torch.equal(found, loaded.predict(frames, views=5, crops=2, average=average).probabilities)
+
+
 def test_a_part_of_a_file(loaded, videos, known):
     path = videos / known.names[0]
     frames = read_frames(path, range, start=0.1, stop=0.2)
@@ -122,10 +137,14 @@ def test_to_a_device_gives_the_same_object_and_refuses_what_cannot_be(loaded, mo
         (lambda model: model.predict(np.zeros((32, 32, 3), np.uint8)), r"uint8 \(32, 32, 3\): expected frames"),
         (lambda model: model.predict(torch.zeros(0, 32, 32, 3, dtype=torch.uint8)), r"\(0, 32, 32, 3\): expected"),
         (lambda model: model.predict(torch.zeros(3, 4, 32, 32), start=1.0), "start and stop are seconds of a file"),
+        (lambda model: model.predict(torch.zeros(3, 4, 32, 32), views=2), "a clip is one view already"),
+        (lambda model: model.predict(["x.mp4"], views=0), "views must be 1 or more"),
+        (lambda model: model.predict(["x.mp4"], crops=0), "crops 0: must be 1 or more"),
+        (lambda model: model.predict(["x.mp4"], average="max"), "unknown average 'max'"),
         (lambda model: model.logits(torch.zeros(3, 4, 32, 32)), r"clips .*\(3, 4, 32, 32\): expected floating point \(B, 3"),
         (lambda model: model.logits(torch.zeros(1, 3, 9, 32, 32)), r"tokens of grid .*built for"),
     ],
-    ids=["top", "float-frames", "picture", "no-frames", "seconds", "one-clip", "other-clip"],
+    ids=["top", "floats", "picture", "no-frames", "seconds", "clip-views", "views", "crops", "mean", "one-clip", "other-clip"],
 )  # fmt: skip
 def test_what_cannot_be_classified_is_refused_at_once(ask, message, loaded):
     with pytest.raises(ValueError, match=message):

@@ -14,7 +14,6 @@ from torch.utils.data import Dataset
 
 from taggnn.data import sampling
 from taggnn.data.clips import Clip, ClipList
-from taggnn.data.decoders import resized
 from taggnn.data.store import ClipStore
 from taggnn.data.transforms import Transform
 from taggnn.data.video import GIVE_UP, VideoError, read_views
@@ -227,22 +226,6 @@ def load_clip(path: str, preprocess: dict[str, Any], start: float | None = None,
     clip = Clip(str(path), 0, str(path), start, stop)
     frames = _frames(clip, eval_sampler(preprocess), preprocess["short_side"], None)
     return eval_transform(preprocess)(frames)
-
-
-def clip_of(frames: Tensor, preprocess: dict[str, Any]) -> Tensor:
-    """Makes the clip of a model's evaluation from the frames of a video that are in memory already.
-
-    Frames of another size than ``preprocess`` says are scaled by torch, which differs from the decoder's scaling by a level
-    or two of 255.
-
-    Args:
-        frames: of the whole video or cut, upright and in RGB.
-        preprocess: as for ``load_clip``.
-
-    **Shapes:** uint8 (n, H, W, 3) -> float32 (3, T, h, w)
-    """
-    chosen = frames[eval_sampler(preprocess)(len(frames))]
-    return eval_transform(preprocess)(resized(chosen, preprocess["short_side"]))
 
 
 def _frames(

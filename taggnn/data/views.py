@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from taggnn.data.clips import Clip, ClipList
 from taggnn.data.dataset import BadClip, ClipDataset, eval_sampler, eval_transform
+from taggnn.data.decoders import resized
 from taggnn.data.sampling import spread
 from taggnn.data.video import VideoError
 
@@ -135,12 +136,48 @@ def clip_views(
         ValueError: numbers that are not possible.
         VideoError: if the file cannot be used.
     """
-    if at_once < 1:
-        raise ValueError(f"at_once {at_once}: must be 1 or more")
+    _at_least_one_at_once(at_once)
     row = ClipList((Clip(str(path), 0, str(path), start, stop),), ("",), str(path))
     samples = ClipDataset(row, eval_sampler(preprocess), eval_transform(preprocess), preprocess["short_side"])
     # Not a generator itself: what is wrong with the numbers is told at once.
     return _chunks(ViewsOfClips(samples, views, crops), parted(every_view(views, crops), crops, at_once))
+
+
+def frame_views(
+    frames: Tensor, preprocess: dict[str, Any], views: int = 1, crops: int = 1, at_once: int = 8
+) -> Iterator[Tensor]:
+    """The views of a video whose frames are in memory already, a few at a time.
+
+    Frames of another size than ``preprocess`` says are scaled by torch, which differs from the decoder's scaling by a level
+    or two of 255.
+
+    Args:
+        frames: of the whole video or cut, upright and in RGB.
+        preprocess, views, crops, at_once: as for ``clip_views``.
+
+    **Shapes:** uint8 (F, H, W, 3); yields as ``clip_views``
+
+    Raises:
+        ValueError: numbers that are not possible, or other frames.
+    """
+    _at_least_one_at_once(at_once)
+    transform, samplers = eval_transform(preprocess), spread(eval_sampler(preprocess), views)
+    transform.check_crops(crops)
+    parts = parted(every_view(views, crops), crops, at_once)
+
+    def stacked(part: Sequence[View]) -> Tensor:
+        pictures = {
+            choice: resized(frames[samplers[choice](len(frames))], preprocess["short_side"])
+            for choice in dict.fromkeys(choice for choice, _ in part)
+        }
+        return torch.stack([transform.crop(pictures[choice], number, crops) for choice, number in part])
+
+    return map(stacked, parts)
+
+
+def _at_least_one_at_once(at_once: int) -> None:
+    if at_once < 1:
+        raise ValueError(f"at_once {at_once}: must be 1 or more")
 
 
 def _chunks(clips: ViewsOfClips, parts: Sequence[tuple[View, ...]]) -> Iterator[Tensor]:
