@@ -118,6 +118,7 @@ def load(path: str | Path, dataset: str | None = None) -> Loaded:
     recogniser = model.build(hyper["spec"])
     state = {key.removeprefix("model."): value for key, value in content["state_dict"].items()}
     _fit(recogniser, state, {key: key for key in recogniser.state_dict()}, str(path))
+    counts = hyper.get("trained_on", {}).get("counts")
     return Loaded(
         recogniser.eval(),
         tuple(hyper["spec"]["classes"]),
@@ -125,6 +126,7 @@ def load(path: str | Path, dataset: str | None = None) -> Loaded:
         dict(hyper["split_options"]),
         str(path),
         content["epoch"] + 1 if "epoch" in content else None,
+        None if counts is None else tuple(counts),
     )
 
 

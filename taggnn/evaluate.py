@@ -11,23 +11,24 @@ from typing import Any, Literal
 
 from jsonargparse import Namespace
 
-from taggnn import checkpoint, environment, metrics, terminal
+from taggnn import checkpoint, environment, metrics, rescoring, terminal
 from taggnn.arguments import Parser
 from taggnn.data.clips import existing_root
 from taggnn.data.datamodule import ClipData
 from taggnn.data.folders import read as read_folders
 from taggnn.data.folders import subfolders
 from taggnn.data.published import PUBLISHED
+from taggnn.figures import figures_of
 from taggnn.predictions import write_predictions, write_skipped
 from taggnn.report import write_report, write_results
 from taggnn.run_folder import new_folder
-from taggnn.scoring import Scored, score
-
-# Rows of the per-class table on the screen; the report has all of them.
-TABLE = 20
+from taggnn.scoring import score
+from taggnn.screen import print_evaluation
 
 
 def main(arguments: Sequence[str]) -> None:
+    if rescoring.asked(arguments):
+        return rescoring.main(arguments)
     given = parser().parse_args(arguments)
     _check_source(given)
     device = terminal.device(given.device)
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str]) -> None:
     results = {
         "title": f"evaluation of {Path(given.checkpoint).name}",
         "subtitle": f"{clips.source}, {clips.listed:,} clips listed, {given.split}",
-        "scores": {given.split: scores.as_dict()},
+        **figures_of(given.split, predictions, scores, loaded.training_counts),
         "unmeasured": {given.split: unmeasured},
         "model": loaded.recogniser.found,
         "environment": environment.describe(device, seed=loaded.split_options["seed"]),
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str]) -> None:
         results["graph_effect"] = scored.graph_effect
     write_results(folder, results)
     report = write_report(folder)
-    _print(scores, unmeasured, scored, folder, report)
+    print_evaluation(results, given.split, predictions, folder, report)
 
 
 def parser() -> Parser:
@@ -76,6 +77,12 @@ def parser() -> Parser:
     built = Parser(prog="taggnn.evaluate", description="Measures a checkpoint on labelled videos.")
     add = built.add_argument
     add("--checkpoint", type=str, required=True, help="best.ckpt of a run, or a file that TAG-Head's authors published")
+    add(
+        "--predictions",
+        type=str | None,
+        default=None,
+        help="instead of a checkpoint, and beside --split and --out alone: a predictions.csv to score again",
+    )
     add("--dataset", type=str | None, default=None, help=f"for the authors' files: {', '.join(checkpoint.RELEASED)}")
     add("--data.root", type=str, required=True, help="folder of the videos")
     add(
@@ -184,39 +191,6 @@ def _numbered_folders(given: Namespace, count: int) -> tuple[str, list[str], str
         f"({names[0]}) to {count - 1} ({names[-1]})"
     )
     return folder, names, said
-
-
-def _print(scores: metrics.Scores, unmeasured: list[str], scored: Scored, folder: Path, report: Path) -> None:
-    predictions, effect = scored.predictions, scored.graph_effect
-    low, high = metrics.wilson(scores.top1, scores.measured)
-    print(f"\nmeasured  {scores.seen()}")
-    print(f"top-1     {scores.top1:.4f}   (95 % interval {low:.3f} to {high:.3f})")
-    print(f"top-5     {scores.top5:.4f}" if scores.top5 is not None else "top-5     not stated: five classes or fewer")
-    print(f"mca       {scores.mca:.4f}   mean over the {scores.classes_counted} of {scores.classes} classes that occur")
-    if unmeasured:
-        print(f"          {metrics.said_unmeasured(unmeasured)}")
-    print(f"loss      {scores.loss:.4f}")
-    if effect is not None:
-        print(
-            f"graph     without its edges top-1 {effect['top1_without']:.4f}; {effect['changed']:.1%} of the predictions change, "
-            f"the logits by {effect['relative_logits']:.2%}"
-        )
-    matrix = metrics.confusion_matrix(predictions.probabilities, predictions.labels)
-    rows = sorted((row for row in metrics.per_class(matrix) if row.support), key=lambda row: row.recall)
-    width = min(40, max(len(name) for name in predictions.classes))
-    print(f"\n{'class':{width}}  clips  recall  precision  taken for")
-    for row in rows[:TABLE]:
-        taken = "" if row.confused_with is None else f"{predictions.classes[row.confused_with]} ({row.confused})"
-        precision = "        -" if row.precision is None else f"{row.precision:9.3f}"
-        print(
-            f"{predictions.classes[row.label][:width]:{width}}  {row.support:5}  {row.recall:6.3f}  {precision}  {taken}"
-        )
-    if len(rows) > TABLE:
-        print(f"... and {len(rows) - TABLE} more classes with higher recall: see the report")
-    print()
-    for name in ("predictions.csv", "confusion.png", "skipped.csv"):
-        print(f"          {folder / name}")
-    print(f"report    {report}")
 
 
 if __name__ == "__main__":

@@ -87,6 +87,7 @@ class Loaded:
             out where the data came without splits.
         source: the file it came from.
         epoch: epochs it was trained for; None where the file does not say.
+        training_counts: training clips of each class; None where the file does not say.
 
     Example::
 
@@ -102,6 +103,7 @@ class Loaded:
     split_options: dict[str, Any]
     source: str
     epoch: int | None = None
+    training_counts: tuple[int, ...] | None = None
 
     @property
     def device(self) -> torch.device:

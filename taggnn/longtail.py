@@ -15,8 +15,8 @@ from torch import Tensor
 HEAD_ABOVE, TAIL_BELOW = 100, 20
 GROUPS = {
     "head": f"more than {HEAD_ABOVE} training clips",
-    "medium": f"{TAIL_BELOW} to {HEAD_ABOVE}",
-    "tail": f"fewer than {TAIL_BELOW}",
+    "medium": f"{TAIL_BELOW} to {HEAD_ABOVE} training clips",
+    "tail": f"fewer than {TAIL_BELOW} training clips",
 }
 
 

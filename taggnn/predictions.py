@@ -119,6 +119,10 @@ def read_predictions(path: str | os.PathLike) -> Predictions:
             raise ValueError(
                 f"{path}, clip {number} ({row[0]!r}): label {label} is out of range: possible are 0..{len(classes) - 1}"
             )
+        if row[3] != classes[label]:
+            raise ValueError(
+                f"{path}, clip {number} ({row[0]!r}): class {row[3]!r} is not that of label {label}, {classes[label]!r}"
+            )
         names.append(row[0])
         paths.append(row[1])
         labels.append(label)

@@ -42,6 +42,9 @@ RESULTS = {
     "title": "heading; the folder's name when absent",
     "subtitle": "one sentence below it",
     "scores": "split name -> Scores.as_dict(), e.g. {'val': {...}, 'test': {...}}",
+    "intervals": "split name -> [low, high] of top1, top5, mca, macro_f1, ece; level, resamples and seed of the bootstrap",
+    "groups": "split name -> rows of `taggnn.longtail.Group`: class mean of classes with many, some and few training clips",
+    "training_counts": "class -> training clips",
     "unmeasured": "split name -> names of the classes that the list has clips of, all of them missing or unreadable",
     "headline": "the split shown large, whose clips predictions.csv holds; when absent 'test', else the last of scores",
     "best_epoch": "epoch of the kept weights; that of the highest val/top1 (else lowest val/loss) when absent",
@@ -161,7 +164,7 @@ def write_report(run_dir: str | os.PathLike) -> Path:
 
 def _headline(results: dict, predictions: Predictions | None, skipped: Sequence[Skipped]) -> str:
     scores = {split: _scores(split, figures) for split, figures in results.get("scores", {}).items()}
-    split = _split(results)
+    split = headline(results)
     if scores and split not in scores:
         raise unknown("split", split, scores, where="results.json, headline")
     notes = list(results.get("notes") or ())
@@ -207,14 +210,14 @@ def _headline(results: dict, predictions: Predictions | None, skipped: Sequence[
     return page.section(heading, _tiles(shown), *(_note(text) for text in notes), splits if len(scores) > 1 else "")
 
 
-def _split(results: Mapping) -> str | None:
-    """The split shown large."""
+def headline(results: Mapping) -> str | None:
+    """The split shown large; ``None`` where no split has figures."""
     scores = results.get("scores", {})
     return results.get("headline") or ("test" if "test" in scores else next(reversed(scores), None))
 
 
 def _unmeasured(results: Mapping) -> list[str]:
-    return list(results.get("unmeasured", {}).get(_split(results)) or ())
+    return list(results.get("unmeasured", {}).get(headline(results)) or ())
 
 
 def _partial(split: str, scores: Scores, unmeasured: Sequence[str]) -> str:

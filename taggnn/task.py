@@ -74,7 +74,8 @@ class RecognitionTask(pl.LightningModule):
         seed: every random draw of a training step follows from it and the number of the batch, so that an interrupted run can be
             continued to the same result.
         weights: of the backbone, where training starts.
-        trained_on: what tells the clips, or their stored tokens, from others; compared when a run goes on.
+        trained_on: what tells the clips, or their stored tokens, from others, compared when a run goes on; and the training
+            clips of each class.
 
     Raises:
         ValueError: as ``taggnn.attach``.

@@ -24,12 +24,14 @@ from taggnn.data.datamodule import ClipData
 from taggnn.data.marks import marks, said_changes
 from taggnn.data.splits import SPLITS
 from taggnn.data.tokens import differences
+from taggnn.figures import figures_of
 from taggnn.history import History
 from taggnn.predictions import read_skipped, write_predictions, write_skipped
 from taggnn.preview import write_preview
 from taggnn.report import read_results, write_report, write_results
 from taggnn.run_folder import new_folder
 from taggnn.scoring import score
+from taggnn.screen import summary_lines
 from taggnn.task import Optimisation, RecognitionTask
 
 
@@ -135,6 +137,7 @@ def task_of(settings: Namespace, data: ClipData, head: str, weights: str | None)
     trained_on = {
         "clips": {split: marks(clips) for split, clips in lists.items() if clips is not None},
         "tokens": data.cache.identity if stored else None,
+        "counts": data.train_clips.counts,
     }
     task = RecognitionTask(
         *(spec, data.preprocess, data.split_options, settings.optim.as_dict(), settings.seed),
@@ -207,7 +210,7 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path) -> dict
     results = {
         "title": f"{settings.recipe or 'run'}: {head}",
         "subtitle": f"{len(data.classes)} classes, {_trained_on(data)}, {settings.backbone.name} backbone",
-        "scores": {"test": scores.as_dict()},
+        **figures_of("test", predictions, scores, data.train_clips.counts),
         "unmeasured": {"test": [data.classes[label] for label in unmeasured]},
         "best_epoch": int(best.epoch),
         "comparison": [
@@ -296,6 +299,7 @@ def _print_summary(results: dict[str, Any], folder: Path, report: Path) -> None:
     )
     if unmeasured:
         print(f"          {metrics.said_unmeasured(unmeasured)}")
+    print(*summary_lines(results, "test"), sep="\n")
     for row in results["comparison"]:
         on = "" if row["measured"] == row["listed"] else f" on {row['measured']:,} of {row['listed']:,} clips"
         print(f"          {row['name']:40} top-1 {row['top1']:.3f}{on}   {row['seconds'] / 60:.1f} min")

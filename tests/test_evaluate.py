@@ -53,12 +53,19 @@ def test_equals_what_training_reported(evaluated, trained):
 
 def test_prints_what_it_measured(evaluated):
     folder, ended = evaluated
-    scores = json.loads((folder / "results.json").read_text())["scores"]["test"]
+    results = json.loads((folder / "results.json").read_text())
+    scores, ends = results["scores"]["test"], results["intervals"]["test"]
+    assert set(results["training_counts"].values()) == {2, 7}
     for line in (
         "measured  8 of 13 listed clips (62 %): 5 unreadable",
         f"top-1     {scores['top1']:.4f}",
         f"top-5     {scores['top5']:.4f}",
-        f"mca       {scores['mca']:.4f}   mean over the 8 of 8 classes that occur",
+        f"mca       {scores['mca']:.4f}   ({ends['mca'][0]:.3f} to {ends['mca'][1]:.3f})   mean over the 8 of 8 classes",
+        f"macro F1  {scores['macro_f1']:.4f}   ({ends['macro_f1'][0]:.3f} to {ends['macro_f1'][1]:.3f})",
+        f"ece       {scores['ece']:.4f}   ({ends['ece'][0]:.3f} to {ends['ece'][1]:.3f})",
+        f"tail      {scores['mca']:.4f}   ({ends['mca'][0]:.3f} to {ends['mca'][1]:.3f})   class mean over 8 classes of "
+        "fewer than 20 training clips, 8 clips measured",
+        "intervals: 95 %; Wilson's for top-1, 2,000 bootstrap resamples of the clips for the others",
         "graph     without its edges top-1",
     ):
         assert line in ended.out

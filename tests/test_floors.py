@@ -24,6 +24,7 @@ FLOORS = [
         *("arguments", "environment", "run_folder", "terminal"),
         *("calibration", "longtail", "metrics", "bootstrap", "paired"),
         *("pictures", "preview", "page", "bars", "check_page", "predictions", "history", "report"),
+        *("figures", "screen", "rescoring"),
         *(
             "model",
             "mixing",
