@@ -9,6 +9,12 @@ from importlib.util import find_spec
 
 import torch
 
+try:
+    import resource
+except ImportError:
+    # Windows has none.
+    resource = None
+
 _PACKAGES = ("taggnn", "torch", "torchvision", "torch_geometric", "lightning", "av")
 
 
@@ -22,6 +28,21 @@ def describe(device: torch.device, seed: int) -> dict[str, str | int]:
         "threads": torch.get_num_threads(),
         **versions(),
     }
+
+
+def peak_memory(device: torch.device) -> dict[str, int]:
+    """The most bytes that this process has held so far: resident ("main") and, on a GPU, in tensors ("gpu").
+
+    Loader processes are not in it.
+    """
+    held = {}
+    if resource is not None:
+        # Bytes on a Mac, else kilobytes.
+        unit = 1 if sys.platform == "darwin" else 1024
+        held["main"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    if device.type == "cuda":
+        held["gpu"] = torch.cuda.max_memory_allocated(device)
+    return held
 
 
 def versions() -> dict[str, str]:

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from jsonargparse import Namespace
+from torch.utils.data import DataLoader
 
-from taggnn import checkpoint, environment, metrics, rescoring, terminal
+from taggnn import checkpoint, consensus, environment, launch, metrics, processes, rescoring, terminal
 from taggnn.arguments import Parser
 from taggnn.data.clips import existing_root
 from taggnn.data.datamodule import ClipData
@@ -29,18 +31,22 @@ from taggnn.screen import print_evaluation
 def main(arguments: Sequence[str]) -> None:
     if rescoring.asked(arguments):
         return rescoring.main(arguments)
-    given = parser().parse_args(arguments)
-    _check_source(given)
-    device = terminal.device(given.device)
-    loaded = checkpoint.load(given.checkpoint, given.dataset)
-    loaded.recogniser.check_device(device)
-    print(loaded.recogniser.describe())
-    data, remark = _data(given, loaded)
-    clips = getattr(data, f"{given.split}_clips")
-    loader = data.eval_dataloader(given.split)
-    started = time.perf_counter()
-    scored = score(loaded.recogniser, loader, clips, given.split, device, given.graph_effect)
-    seconds = time.perf_counter() - started
+    with launch.only_first_heard():
+        given = parser().parse_args(arguments)
+    with launch.joined(given.devices, "taggnn.evaluate", arguments):
+        loaded, data, remark, loader, device = launch.agreed(lambda: _ready(given))
+        clips = getattr(data, f"{given.split}_clips")
+        started = time.perf_counter()
+        scored = score(
+            *(loaded.recogniser, loader, clips, given.split, device, given.graph_effect),
+            views=given.views * given.crops,
+            average=given.average,
+        )
+        seconds = time.perf_counter() - started
+        memory = environment.peak_memory(device)
+        of_each = processes.gathered(memory)
+        if not processes.is_first():
+            return
     folder = Path(given.out) if given.out else new_folder(Path("runs") / "evaluate")
     predictions = scored.predictions
     write_skipped(folder / "skipped.csv", scored.skipped)
@@ -57,12 +63,21 @@ def main(arguments: Sequence[str]) -> None:
     unmeasured = [clips.classes[label] for label in metrics.unmeasured(predictions.labels, clips.listed_counts)]
     results = {
         "title": f"evaluation of {Path(given.checkpoint).name}",
-        "subtitle": f"{clips.source}, {clips.listed:,} clips listed, {given.split}",
+        "subtitle": f"{clips.source}, {clips.listed:,} clips listed, {given.split}{_said_views(given)}",
         **figures_of(given.split, predictions, scores, loaded.training_counts),
         "unmeasured": {given.split: unmeasured},
         "model": loaded.recogniser.found,
         "environment": environment.describe(device, seed=loaded.split_options["seed"]),
         "durations": {given.split: seconds},
+        "evaluation": {
+            "views": given.views,
+            "crops": given.crops,
+            "average": given.average,
+            "processes": len(of_each),
+            "clips_per_second": len(predictions.names) / seconds,
+            # Of the process that had most.
+            "peak_memory": {part: max(each[part] for each in of_each) for part in memory},
+        },
         "notes": [*remark, *data.splits.notes],
     }
     if scored.graph_effect is not None:
@@ -70,6 +85,25 @@ def main(arguments: Sequence[str]) -> None:
     write_results(folder, results)
     report = write_report(folder)
     print_evaluation(results, given.split, predictions, folder, report)
+
+
+def _ready(given: Namespace) -> tuple[checkpoint.Loaded, ClipData, list[str], DataLoader, torch.device]:
+    """All that a mistake of the user can concern: the model, its clips, a remark on them, their loader, and where to compute."""
+    _check_source(given)
+    device = launch.device(given.device)
+    loaded = checkpoint.load(given.checkpoint, given.dataset)
+    loaded.recogniser.check_device(device)
+    print(loaded.recogniser.describe())
+    data, remark = _data(given, loaded)
+    return loaded, data, remark, data.eval_dataloader(given.split, given.views, given.crops), device
+
+
+def _said_views(given: Namespace) -> str:
+    """How clips were looked at, where it was not the plain way."""
+    if given.views == given.crops == 1:
+        return ""
+    crops = f" x {given.crops} crops" if given.crops > 1 else ""
+    return f", {given.views} view{'s' if given.views > 1 else ''}{crops} a clip, {given.average} averaged"
 
 
 def parser() -> Parser:
@@ -116,6 +150,25 @@ def parser() -> Parser:
     )
     add("--device", type=str | None, default=None, help="cpu, cuda, cuda:1; null: a GPU where there is one")
     add("--out", type=str | None, default=None, help="folder of the results; null: runs/evaluate/<time>")
+    add(
+        "--views",
+        type=int,
+        default=1,
+        help="choices of frames of a clip, spread over its length, whose answers are averaged",
+    )
+    add(
+        "--crops",
+        type=int,
+        default=1,
+        help="crops of each along the longer side of the picture; 3: left, centre, right",
+    )
+    add("--average", type=consensus.Average, default="probabilities", help="what is averaged over views and crops")
+    add(
+        "--devices",
+        type=int | None,
+        default=None,
+        help="processes on this machine, each with a GPU of its own if it has them",
+    )
     add("--graph_effect", type=bool, default=True, help="measure the model without its edges as well")
     return built
 

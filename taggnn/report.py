@@ -54,6 +54,8 @@ RESULTS = {
     "without edges; share of changed predictions; |logits - logits without| / |logits|",
     "model": "facts about the model: backbone, head, tokens, edges, parameters, ...",
     "environment": "command, seed, device, threads, versions of python, torch, ...",
+    "evaluation": "{'views', 'crops', 'average', 'processes', 'clips_per_second', 'peak_memory': kind -> bytes}: how clips were "
+    "looked at and what it took",
     "durations": "part -> seconds, e.g. {'train': 95.2, 'test': 4.1}",
     "notes": "sentences a reader must know",
 }
@@ -465,13 +467,23 @@ def _setup(results: dict, config: str) -> str:
     if isinstance(command, list):
         command = " ".join(command)
     times = [(f"{part} took", page.duration(seconds)) for part, seconds in results.get("durations", {}).items()]
-    known = [(key.replace("_", " "), value) for key, value in (*results.get("model", {}).items(), *environment.items())]
+    described = (*results.get("model", {}).items(), *_evaluated(results.get("evaluation", {})), *environment.items())
+    known = [(key.replace("_", " "), value) for key, value in described]
     return page.section(
         "How it was made",
         page.code(command) if command else "",
         page.facts([*known, *times]),
         page.details("Configuration", page.code(config.rstrip())) if config.strip() else "",
     )
+
+
+def _evaluated(evaluation: Mapping) -> list[tuple[str, str]]:
+    """How clips were looked at and what it took, as facts."""
+    facts = [(key, evaluation[key]) for key in ("views", "crops", "average", "processes") if key in evaluation]
+    if evaluation.get("clips_per_second"):
+        facts.append(("clips per second", f"{evaluation['clips_per_second']:.1f}"))
+    sizes = [f"{kind} {size / 2**30:.2f} GiB" for kind, size in evaluation.get("peak_memory", {}).items()]
+    return [*facts, ("peak memory", ", ".join(sizes))] if sizes else facts
 
 
 def _note(text: str) -> str:

@@ -34,11 +34,20 @@ def print_evaluation(
             f"graph     without its edges top-1 {effect['top1_without']:.4f}; {effect['changed']:.1%} of the predictions change, "
             f"the logits by {effect['relative_logits']:.2%}"
         )
+    if "evaluation" in results:
+        print(_cost(results["evaluation"], results["durations"][split]))
     _print_classes(predictions)
     print()
     for name in ("predictions.csv", "confusion.png", "skipped.csv"):
         print(f"          {folder / name}")
     print(f"report    {report}")
+
+
+def _cost(evaluation: Mapping[str, Any], seconds: float) -> str:
+    """Time and memory of the pass over the clips."""
+    kinds = [f"{size / 2**30:.2f} GiB of {kind} memory" for kind, size in evaluation["peak_memory"].items()]
+    several = f" in {evaluation['processes']} processes" if evaluation["processes"] > 1 else ""
+    return ", ".join([f"took      {seconds:.1f} s{several}", f"{evaluation['clips_per_second']:.1f} clips/s", *kinds])
 
 
 def figure_lines(results: Mapping[str, Any], split: str) -> list[str]:

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 
 import pytest
@@ -8,6 +9,7 @@ import taggnn.evaluate
 import taggnn.train
 from taggnn import checkpoint, metrics
 from taggnn.data.dataset import ClipDataset
+from taggnn.data.views import clip_views
 from taggnn.predictions import read_predictions, read_skipped
 
 
@@ -101,6 +103,46 @@ def test_each_clip_is_loaded_once_for_scores_and_graph(trained, videos, program,
     assert ended.code == 0, ended.err
     assert "graph     without its edges" in ended.out
     assert len(loaded) == len(set(loaded)) == 13
+
+
+def test_views_and_crops(evaluate, trained, videos, tmp_path):
+    words = ("--views", 3, "--crops", 2, "--average", "logits", "--data.batch_size", 4)
+    ended, scores, predictions = evaluate(*words)
+    assert scores["test"]["measured"] == 8
+    assert len(predictions.names) == 8
+    assert re.search(r"^took      \d+\.\d s, \d+\.\d clips/s, \d\.\d\d GiB of main memory$", ended.out, re.MULTILINE)
+    results = json.loads((tmp_path / "results.json").read_text())
+    stated = results["evaluation"]
+    assert stated.pop("clips_per_second") == pytest.approx(8 / results["durations"]["test"])
+    assert 2**20 < stated.pop("peak_memory")["main"] < 2**37
+    assert stated == {"views": 3, "crops": 2, "average": "logits", "processes": 1}
+    assert results["subtitle"].endswith("test, 3 views x 2 crops a clip, logits averaged")
+    assert "3 views x 2 crops a clip" in (tmp_path / "report.html").read_text()
+    # By hand, with no loader.
+    loaded = checkpoint.load(trained[0] / "best.ckpt")
+    for name, probabilities in zip(predictions.names, predictions.probabilities, strict=True):
+        views = torch.cat(list(clip_views(str(videos / name), loaded.preprocess, 3, 2)))
+        with torch.no_grad():
+            expected = loaded.recogniser(views)[0].mean(0).softmax(-1)
+        torch.testing.assert_close(probabilities, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--views", 0), "views must be 1 or more, not 0"),
+        (("--crops", -1), "crops -1: must be 1 or more"),
+        (("--devices", 0), "--devices 0: must be 1 or more"),
+        (("--average", "mean"), "average: unknown value 'mean'"),
+    ],
+)
+def test_impossible_views_are_refused_before_any_clip_is_read(words, message, trained, videos, program, tmp_path):
+    fixed = ["--checkpoint", trained[0] / "best.ckpt", "--data.root", videos, "--out", tmp_path / "out"]
+    ended = program(taggnn.evaluate, *fixed, *words)
+    assert ended.code == 2
+    assert message in ended.err
+    assert len(ended.err.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_another_split(evaluate):

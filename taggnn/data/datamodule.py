@@ -365,8 +365,8 @@ class ClipData(LightningDataModule):
                 f"views {views}, crops {crops}: stored tokens are of one view of a clip; give the videos to have several"
             )
         else:
-            groups = batches_of_views(count, views, crops, self.batch_size)
             dataset, options["collate_fn"] = ViewsOfClips(dataset, views, crops), collate_views_of_clips
+            groups = batches_of_views(count, views, crops, self.batch_size)
         return DataLoader(dataset, batch_sampler=SharedGroups(groups), **options)
 
     def loader_of(

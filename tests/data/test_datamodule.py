@@ -2,6 +2,7 @@
 
 import json
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from taggnn.data import datamodule
 from taggnn.data.datamodule import ClipData, default_workers
 from taggnn.data.dataset import load_clip
 from taggnn.data.synthetic import make_clip, write_video
+from taggnn.data.views import clip_views
 
 SMALL = {"frames": 3, "short_side": 16, "size": 12, "batch_size": 2, "workers": 0}
 
@@ -49,6 +51,33 @@ def test_lists_classes_and_batches(root, capsys):
     assert batch["clip"].shape == (2, 3, 3, 12, 12)
     assert batch["label"].tolist() == batch["index"].tolist() == [0, 1]
     assert keys(data.test_dataloader()) == [0, 1]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_views_come_in_batches_of_the_same_size_whatever_the_workers(root, workers):
+    small = SMALL | {"batch_size": 4, "workers": workers, "short_side": 14}
+    data = ClipData(str(root), **small, sampling="dense")
+    loader = data.eval_dataloader("train", views=3, crops=2)
+    assert len(loader) == 16
+    seen, skipped = {}, set()
+    for batch in loader:
+        assert len(batch["clip"]) in (0, 2, 4)
+        skipped |= {name for name, *_ in batch["skipped"]}
+        for index, clip in zip(batch["index"].tolist(), batch["clip"], strict=True):
+            seen.setdefault(index, []).append(clip)
+    assert skipped == {"train/left/3.mp4"}
+    assert sorted(seen) == [0, 1, 2, 4, 5, 6, 7]
+    for index, clips in seen.items():
+        views = torch.cat(list(clip_views(data.train_clips[index].path, data.preprocess, 3, 2)))
+        assert torch.equal(torch.stack(clips), views)
+
+
+def test_several_views_of_stored_tokens_are_refused(root):
+    data = ClipData(str(root), **SMALL)
+    data.setup()
+    data.cache = SimpleNamespace(dataset=lambda split, train: [])
+    with pytest.raises(ValueError, match="views 3, crops 1: stored tokens are of one view of a clip"):
+        data.eval_dataloader("val", views=3)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

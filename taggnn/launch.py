@@ -1,0 +1,218 @@
+"""Several processes for a program that has no trainer: those that torchrun or SLURM started, or copies of itself."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import IO, TypeVar
+
+import torch
+import torch.distributed as dist
+from lightning.fabric.plugins.environments import SLURMEnvironment
+
+from taggnn import processes, terminal
+
+Value = TypeVar("Value")
+# One process may have to wait for another as long as that one computes; one that is gone is noticed at once.
+_PATIENCE = timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a process stands.
+
+    Args:
+        rank: its number, from 0.
+        count: how many processes there are.
+        local_rank: its number on its machine, from 0.
+        local_count: how many are on its machine.
+    """
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+    local_count: int = 1
+
+
+def place() -> Place:
+    """Where torchrun, SLURM or another process of this program put this one; alone where none did.
+
+    Raises:
+        ValueError: an environment that names only part of it.
+    """
+    given = os.environ
+    if "RANK" in given and "WORLD_SIZE" in given:
+        rank, count = int(given["RANK"]), int(given["WORLD_SIZE"])
+        return Place(rank, count, int(given.get("LOCAL_RANK", rank)), int(given.get("LOCAL_WORLD_SIZE", count)))
+    if SLURMEnvironment.detect() and "SLURM_PROCID" in given and int(given["SLURM_NTASKS"]) > 1:
+        if "SLURM_NTASKS_PER_NODE" not in given:
+            raise ValueError("SLURM: give the tasks as --ntasks-per-node, and start the program with srun")
+        cluster = SLURMEnvironment(auto_requeue=False)
+        # Written into the environment, where the process group looks for them.
+        given["MASTER_ADDR"], given["MASTER_PORT"] = cluster.main_address, str(cluster.main_port)
+        here = int(given["SLURM_NTASKS_PER_NODE"])
+        return Place(cluster.global_rank(), cluster.world_size(), cluster.local_rank(), here)
+    return Place()
+
+
+@contextlib.contextmanager
+def only_first_heard() -> Iterator[None]:
+    """Keeps a process that is not the first from saying what the first says already."""
+    if place().rank == 0:
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        yield
+
+
+@contextlib.contextmanager
+def joined(devices: int | None, module: str, words: Sequence[str]) -> Iterator[None]:
+    """Joins this process with the others of its launcher, or starts copies of the program, and leaves them at the end.
+
+    The first process alone prints. Where a copy fails, the first says why; where it fails itself, its copies end.
+
+    Args:
+        devices: processes on this machine; None: as many as the launcher started, one without a launcher.
+        module: the program, as ``python -m`` knows it.
+        words: its command line.
+
+    Raises:
+        ValueError: fewer than one, or another number than the launcher started.
+        ChildProcessError: a copy failed.
+    """
+    if devices is not None and devices < 1:
+        raise ValueError(f"--devices {devices}: must be 1 or more")
+    here = place()
+    if here.count > 1 and devices not in (None, here.local_count):
+        raise ValueError(
+            f"--devices {devices}: the launcher started {here.local_count} processes on this machine; leave it out"
+        )
+    with contextlib.ExitStack() as stack:
+        if here.count == 1 and (devices or 1) > 1:
+            stack.enter_context(_copies(devices, module, words))
+            here = place()
+        if here.local_count > 1 and "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(max(1, (os.cpu_count() or 1) // here.local_count))
+        if here.rank:
+            stack.enter_context(contextlib.redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
+        if here.count > 1 and not dist.is_initialized():
+            # What is exchanged lies in main memory, whatever computes.
+            dist.init_process_group("gloo", rank=here.rank, world_size=here.count, timeout=_PATIENCE)
+            stack.callback(dist.destroy_process_group)
+        yield
+
+
+def agreed(step: Callable[[], Value]) -> Value:
+    """Does a step in every process; where it fails in one, the first tells of it and all end.
+
+    Args:
+        step: what a user's mistake, or a machine that lacks something, may stop.
+
+    Raises:
+        ValueError, OSError, ImportError: in the first process, as the step.
+        SystemExit: in the others.
+    """
+    value, error = None, None
+    try:
+        value = step()
+    except (ValueError, OSError, ImportError) as caught:
+        error = caught
+    said = processes.gathered(error and f"process {processes.rank()} on {socket.gethostname()}: {error}")
+    if not any(said):
+        return value
+    if not processes.is_first():
+        raise SystemExit(2)
+    raise error or ValueError(next(filter(None, said)))
+
+
+def device(given: str | None) -> torch.device:
+    """The device of this process that ``--device`` means; of several on one machine each has a GPU of its own.
+
+    Raises:
+        ValueError: this machine has no such device, or too few.
+    """
+    here = place()
+    if here.local_count == 1 or not (given is None or given.startswith("cuda")):
+        return terminal.device(given)
+    if given not in (None, "cuda"):
+        raise ValueError(
+            f"--device {given}: one device for {here.local_count} processes; give --device cuda, and each has its own"
+        )
+    found = torch.cuda.device_count()
+    if given is None and not found:
+        return torch.device("cpu")
+    if found < here.local_count:
+        raise ValueError(f"{here.local_count} processes, and this machine has {found} GPUs; --device cpu does without")
+    return torch.device("cuda", here.local_rank)
+
+
+@contextlib.contextmanager
+def _copies(count: int, module: str, words: Sequence[str]) -> Iterator[None]:
+    """This process as the first of so many on this machine, the others its copies."""
+    with contextlib.ExitStack() as stack:
+        shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(count)}
+        shared["LOCAL_WORLD_SIZE"] = str(count)
+        copies, told = [], []
+        for rank in range(1, count):
+            told.append(stack.enter_context(tempfile.TemporaryFile()))
+            own = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            copies.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", module, *words],
+                    env=os.environ | shared | own,
+                    stdout=subprocess.DEVNULL,
+                    stderr=told[-1],
+                )
+            )
+            stack.callback(_end, copies[-1])
+        stack.enter_context(_environment(shared | {"RANK": "0", "LOCAL_RANK": "0"}))
+        try:
+            yield
+        except RuntimeError:
+            # Of a connection that a copy has left.
+            _raise_failed(copies, told, wait=2)
+            raise
+        _raise_failed(copies, told, wait=60)
+
+
+def _raise_failed(copies: Sequence[subprocess.Popen], told: Sequence[IO[bytes]], wait: float) -> None:
+    for rank, (copy, file) in enumerate(zip(copies, told, strict=True), start=1):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            copy.wait(wait)
+        if copy.returncode:
+            file.seek(0)
+            said = file.read().decode(errors="replace").strip().splitlines() or ["without a word"]
+            shown = "\n".join(said) if os.environ.get("TAGGNN_TRACEBACK") else said[-1]
+            raise ChildProcessError(f"process {rank} ended with code {copy.returncode}: {shown}") from None
+
+
+def _end(copy: subprocess.Popen) -> None:
+    if copy.poll() is None:
+        copy.terminate()
+        try:
+            copy.wait(5)
+        except subprocess.TimeoutExpired:
+            copy.kill()
+            copy.wait()
+
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = {key: os.environ.get(key) for key in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            os.environ.pop(key) if value is None else os.environ.update({key: value})
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
