@@ -15,12 +15,15 @@ from jsonargparse import Namespace
 
 from taggnn import backbones
 from taggnn.arguments import Parser
+from taggnn.compiling import Compile
 from taggnn.data.datamodule import ClipData
 from taggnn.data.decoders import chosen
 from taggnn.data.shards import digest
 from taggnn.data.tokens import CONFIG, TokenCache, differences, that_matter
 from taggnn.heads import HEADS, PoolHead, TagHead
+from taggnn.loggers import Name
 from taggnn.names import unknown
+from taggnn.precisions import Precision
 from taggnn.task import Optimisation
 
 RECIPES = resources.files("taggnn") / "recipes"
@@ -62,6 +65,8 @@ _LIMITS = {
     "seed": (0, 2**32 - 1),
     "threads": (1, math.inf),
     "preview": (1, 64),
+    "patience": (1, math.inf),
+    "log_every": (1, math.inf),
     "tag.dim": (1, math.inf),
     "tag.encoder_layers": (0, math.inf),
     "tag.encoder_heads": (1, math.inf),
@@ -154,7 +159,21 @@ def parser(program: str = "taggnn.train", description: str = _TRAINS) -> Parser:
         default=None,
         help="draw so many training clips as the model is fed them, print the picture's path and stop",
     )
-    add("--precision", type=str, default="32-true", help="32-true, bf16-mixed or 16-mixed; auto: bf16-mixed on a GPU")
+    add("--precision", type=Precision, default="32-true", help="auto: bf16-mixed on a GPU that has it, else 32-true")
+    add("--compile", type=Compile, default=False, help="torch.compile for backbone and head: true, or one of its modes")
+    add(
+        "--patience",
+        type=int | None,
+        default=None,
+        help="epochs without a better 'monitor' after which training ends; null: trains all epochs",
+    )
+    add(
+        "--loggers",
+        type=list[Name],
+        default=["tensorboard", "csv"],
+        help="where figures go; metrics.csv is always written",
+    )
+    add("--log_every", type=int, default=10, help="steps between two figures of steps")
     add("--threads", type=int | None, default=None, help="CPU threads of PyTorch; null: its own choice")
     add("--monitor", type=Literal["val/top1", "val/mca", "val/loss"], default="val/top1", help="picks the best epoch")
     add("--head", type=str, default="tag", help=f"one of {', '.join(HEADS)}; each has its options below its own name")

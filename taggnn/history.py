@@ -12,7 +12,18 @@ import lightning.pytorch as pl
 from taggnn.atomic import write_text
 from taggnn.predictions import Skipped, write_skipped
 
-COLUMNS = ("epoch", "train/loss", "train/clips", "val/loss", "val/top1", "val/mca", "val/clips", "lr", "seconds")
+COLUMNS = (
+    "epoch",
+    "train/loss",
+    "train/clips",
+    "val/loss",
+    "val/top1",
+    "val/mca",
+    "val/clips",
+    "lr",
+    "clips/s",
+    "seconds",
+)
 
 
 class History(pl.Callback):
@@ -27,7 +38,7 @@ class History(pl.Callback):
         self.folder, self.listed = folder, listed
         self.rows: list[dict[str, float]] = []
         self._skipped: dict[str, Skipped] = {}
-        self._started = 0.0
+        self._started = self._trained = 0.0
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # A run interrupted behind its last epoch sees no training clip again.
@@ -36,6 +47,9 @@ class History(pl.Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._started = time.perf_counter()
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._trained = time.perf_counter() - self._started
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         try:
@@ -50,6 +64,8 @@ class History(pl.Callback):
             "train/loss": loss,
             "train/clips": pl_module.train_clips,
             "lr": trainer.optimizers[0].param_groups[-1]["lr"],
+            # Of all processes together, and without validation.
+            "clips/s": pl_module.train_clips / self._trained,
             "seconds": time.perf_counter() - self._started,
         }
         self.rows.append(row)
@@ -74,7 +90,8 @@ class History(pl.Callback):
         return (
             f"epoch {row['epoch']:3.0f}/{epochs}   loss {row['train/loss']:.4f}   val loss {row['val/loss']:.4f}   "
             f"top-1 {row['val/top1']:.4f}   class mean {row['val/mca']:.4f}{on}   "
-            f"{row['seconds']:.1f} s, {left / 60:.1f} min left" + (f"   {skipped} clips skipped" if skipped else "")
+            f"{row['clips/s']:.3g} clips/s, {row['seconds']:.1f} s, {left / 60:.1f} min left"
+            + (f"   {skipped} clips skipped" if skipped else "")
         )
 
     def _table(self) -> str:

@@ -107,6 +107,8 @@ class RecognitionTask(pl.LightningModule):
         self.seed = seed
         self.model = model.build(spec, weights)
         self.skipped: dict[str, Skipped] = {}
+        # Of the last step, before it was clipped.
+        self.gradient_norm: Tensor | None = None
         self._seen = 0
         self._losses: list[float] = []
         self._collected: list[tuple[Tensor, Tensor]] = []
@@ -205,8 +207,11 @@ class RecognitionTask(pl.LightningModule):
         return rate(done / unit, epochs, self.optimisation)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        # Lightning has undone the scaling of 16-mixed by now.
+        gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
+        self.gradient_norm = nn.utils.get_total_norm(gradients)
         if self.optimisation.gradient_clip:
-            nn.utils.clip_grad_norm_(self.parameters(), self.optimisation.gradient_clip)
+            nn.utils.clip_grads_with_norm_(self.parameters(), self.optimisation.gradient_clip, self.gradient_norm)
 
     def _note_skipped(self, batch: dict, split: str) -> None:
         for name, path, reason in batch["skipped"]:

@@ -15,9 +15,8 @@ import lightning.pytorch as pl
 import torch
 from jsonargparse import Namespace
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.callbacks.progress import TQDMProgressBar
 
-from taggnn import checkpoint, config, environment, metrics, terminal
+from taggnn import checkpoint, compiling, config, environment, loggers, metrics, precisions, terminal
 from taggnn.atomic import write_text
 from taggnn.averaging import Averaging
 from taggnn.data.datamodule import ClipData
@@ -28,10 +27,12 @@ from taggnn.figures import figures_of
 from taggnn.history import History
 from taggnn.predictions import read_skipped, write_predictions, write_skipped
 from taggnn.preview import write_preview
+from taggnn.progress import Progress
 from taggnn.report import read_results, write_report, write_results
 from taggnn.run_folder import new_folder
 from taggnn.scoring import score
 from taggnn.screen import summary_lines
+from taggnn.stopping import Stopping
 from taggnn.task import Optimisation, RecognitionTask
 
 
@@ -48,6 +49,8 @@ def main(arguments: Sequence[str]) -> None:
     heads = list(dict.fromkeys((settings.head, *settings.compare)))
     # Likewise a device that is not there, a precision that it has not, or an implementation that it cannot compute.
     device = trainer_of(settings).strategy.root_device
+    compiling.check(settings.compile, device)
+    loggers.check(settings.loggers)
     for head in heads:
         # A run that goes on has its weights in its checkpoint.
         weights = settings.backbone.weights if folder is None and head == settings.head else None
@@ -157,16 +160,17 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path) -> dict
     task = task_of(settings, data, head, None if last.is_file() else settings.backbone.weights)
     if last.is_file():
         _check_continued(last, task)
+    compiling.compile_parts(task.model, settings.compile)
     history = History(folder, data.val_clips.listed)
     trainer = trainer_of(
         settings,
         default_root_dir=folder,
         plugins=[checkpoint.AtomicCheckpointIO()],
         callbacks=[
-            history,
-            *([Averaging(settings.optim.ema)] if settings.optim.ema is not None else []),
             # Bars are for a terminal; the line that History prints after each epoch is for every place.
-            *([TQDMProgressBar()] if sys.stderr.isatty() else []),
+            *([Progress(history)] if sys.stderr.isatty() else []),
+            history,
+            *_beside(settings, history, folder),
             ModelCheckpoint(
                 folder,
                 "best",
@@ -178,7 +182,9 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path) -> dict
             ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False),
         ],
     )
-    print(f"\ntraining  {head}{' (continued)' if last.is_file() else ''}: {trainer.max_epochs} epochs")
+    print(
+        f"\ntraining  {head}{' (continued)' if last.is_file() else ''}: {trainer.max_epochs} epochs{_switched_on(settings)}"
+    )
     try:
         trainer.fit(task, datamodule=data, ckpt_path=last if last.is_file() else None)
     except SystemExit:
@@ -229,12 +235,29 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path) -> dict
         "model": task.model.found,
         "environment": environment.describe(device, settings.seed),
         "durations": {"train": trained, "test": tested},
-        "notes": [*data.splits.notes],
+        "notes": [
+            *data.splits.notes,
+            *(part.said for part in trainer.callbacks if isinstance(part, Stopping) and part.said),
+        ],
     }
     if scored.graph_effect is not None:
         results["graph_effect"] = scored.graph_effect
     write_results(folder, results)
     return results
+
+
+def _beside(settings: Namespace, history: History, folder: Path) -> list[pl.Callback]:
+    """What goes on beside training where the configuration asks for it; stands behind the history."""
+    parts: list[pl.Callback] = []
+    if settings.optim.ema is not None:
+        parts.append(Averaging(settings.optim.ema))
+    if settings.patience is not None:
+        parts.append(Stopping(history, settings.monitor, settings.patience))
+    names = loggers.available(settings.loggers)
+    if names:
+        shown = {key: value for key, value in vars(settings.as_flat()).items() if key != "config"}
+        parts.append(loggers.Curves(names, folder, history, shown, settings.log_every))
+    return parts
 
 
 def _check_continued(last: Path, task: RecognitionTask) -> None:
@@ -263,19 +286,27 @@ def trainer_of(settings: Namespace, **parts: Any) -> pl.Trainer:
     return pl.Trainer(
         **settings.trainer.as_dict(),
         **parts,
-        precision=_precision(settings.precision),
+        precision=precisions.chosen(settings.precision, settings.trainer.accelerator),
         logger=False,
         enable_model_summary=False,
-        enable_progress_bar=sys.stderr.isatty(),
+        enable_progress_bar=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
 
 
-def _precision(given: str) -> str:
-    if given != "auto":
-        return given
-    return "bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "32-true"
+def _switched_on(settings: Namespace) -> str:
+    """What training does beside the plain thing, in the order of a step."""
+    parts = [precisions.chosen(settings.precision, settings.trainer.accelerator)]
+    if settings.compile:
+        parts.append("compiled" if settings.compile is True else f"compiled ({settings.compile})")
+    if settings.trainer.accumulate_grad_batches > 1:
+        parts.append(f"{settings.trainer.accumulate_grad_batches} batches a step")
+    if settings.optim.ema is not None:
+        parts.append(f"weights averaged ({settings.optim.ema:g})")
+    if settings.patience is not None:
+        parts.append(f"until {settings.patience} epochs bring no better {settings.monitor}")
+    return "" if parts == ["32-true"] else f"; {', '.join(parts)}"
 
 
 def _named(head: str, settings: Namespace) -> str:

@@ -25,6 +25,7 @@ from torch_geometric.nn import APPNP, global_mean_pool
 from taggnn import terminal, train
 from taggnn.checkpoint import AtomicCheckpointIO
 from taggnn.data.synthetic import make_synthetic
+from taggnn.task import RecognitionTask
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # A worker has a core to itself, and so have the programs that it starts.
@@ -113,6 +114,40 @@ def together():
         return [answer for _, answer in sorted(found, key=lambda one: one[0])]
 
     return run
+
+
+SMALL = {
+    "backbone": {"name": "small", "width": 4},
+    "head": {"name": "tag", "dim": 16, "encoder_heads": 4},
+    "clip": [2, 16, 32],
+    "classes": ["a", "b", "c"],
+}
+
+
+@pytest.fixture(scope="session")
+def build():
+    """``build(lr=0.1)``: a task of milliseconds with these options of its optimisation."""
+
+    def small(seed=0, spec=None, **optimisation):
+        torch.manual_seed(seed)
+        return RecognitionTask({**SMALL, **(spec or {})}, {"frames": 2}, {"seed": 1}, {"lr": 0.01, **optimisation})
+
+    return small
+
+
+@pytest.fixture(scope="session")
+def batches():
+    """``batches(4, clips=3)``: so many batches for it, the same each time."""
+
+    def made(count, clips=3, first=0):
+        found = []
+        for number in range(first, first + count):
+            clip = torch.randn(clips, 3, 2, 16, 32, generator=torch.Generator().manual_seed(number))
+            label = (torch.arange(clips) + number) % 3
+            found.append({"clip": clip, "label": label, "index": torch.arange(clips) + number * clips, "skipped": []})
+        return found
+
+    return made
 
 
 class Batches:

@@ -1,37 +1,15 @@
 """The average of the weights against a plain loop over all of them; what is measured, kept and continued."""
 
+import lightning.pytorch as pl
 import pytest
 import torch
 from torch import nn
 
-import taggnn.train
 from taggnn import checkpoint
 from taggnn.averaging import TRAINED, Averaging
-from taggnn.task import RecognitionTask
-
-SPEC = {
-    "backbone": {"name": "small", "width": 4},
-    "head": {"name": "tag", "dim": 16, "encoder_heads": 4},
-    "clip": [2, 16, 32],
-    "classes": ["a", "b", "c"],
-}
 
 
-def build(**optimisation):
-    torch.manual_seed(0)
-    return RecognitionTask(SPEC, {"frames": 2}, {"seed": 1}, {"lr": 0.01, **optimisation})
-
-
-def batches(count, clips=3, first=0):
-    made = []
-    for number in range(first, first + count):
-        generator = torch.Generator().manual_seed(number)
-        clip = torch.randn(clips, 3, 2, 16, 32, generator=generator)
-        made.append({"clip": clip, "label": (torch.arange(clips) + number) % 3, "skipped": []})
-    return made
-
-
-class Watch(taggnn.train.pl.Callback):
+class Watch(pl.Callback):
     """The weights after every optimiser step and in every validation."""
 
     def __init__(self):
@@ -66,7 +44,7 @@ def close(found, expected):
 
 
 @pytest.mark.parametrize(("decay", "accumulate"), [(0.3, 1), (0.999, 1), (0.999, 2)])
-def test_it_is_the_average_after_every_step(fit, tmp_path, decay, accumulate):
+def test_it_is_the_average_after_every_step(build, batches, fit, tmp_path, decay, accumulate):
     task, watch = build(), Watch()
     start = copied(task)
     averaging = [Averaging(decay), watch]
@@ -83,7 +61,7 @@ def test_it_is_the_average_after_every_step(fit, tmp_path, decay, accumulate):
         assert (name in kept[TRAINED]) == (value.is_floating_point() and expected[name].ne(value.double()).any()), name
 
 
-def test_training_goes_on_as_without_an_average(fit):
+def test_training_goes_on_as_without_an_average(build, batches, fit):
     plain, averaged = build(), build()
     fit(plain, batches(4), batches(1))
     fit(averaged, batches(4), batches(1), [Averaging(0.9)])
@@ -92,13 +70,12 @@ def test_training_goes_on_as_without_an_average(fit):
 
 
 @pytest.mark.parametrize("place", ["batch_2.ckpt", "batch_5.ckpt", "epoch_0.ckpt"])
-def test_a_resumed_run_has_both_sets_of_weights(fit, tmp_path, place):
+def test_a_resumed_run_has_both_sets_of_weights(build, batches, fit, tmp_path, place):
     keep = {"batches": [2, 5], "epochs": [0, 2]}
     fit(build(), batches(4), batches(1), [Averaging(0.99)], epochs=3, keep=keep)
     whole = checkpoint.read(tmp_path / "epoch_2.ckpt")
     (tmp_path / "epoch_2.ckpt").unlink()
-    torch.manual_seed(1)
-    again = RecognitionTask(SPEC, {}, {}, {"lr": 0.01})
+    again = build(seed=1)
     fit(again, batches(4), batches(1), [Averaging(0.99)], epochs=3, keep=keep, ckpt_path=tmp_path / place)
     resumed = checkpoint.read(tmp_path / "epoch_2.ckpt")
     for part in ("state_dict", TRAINED):
@@ -108,7 +85,7 @@ def test_a_resumed_run_has_both_sets_of_weights(fit, tmp_path, place):
     assert resumed["callbacks"]["Averaging"] == whole["callbacks"]["Averaging"] == {"updates": 12, "step": 12}
 
 
-def test_who_loads_the_checkpoint_gets_the_average(fit, tmp_path):
+def test_who_loads_the_checkpoint_gets_the_average(build, batches, fit, tmp_path):
     fit(build(), batches(4), batches(1), [Averaging(0.9)], keep={"epochs": [1]})
     kept = checkpoint.read(tmp_path / "epoch_1.ckpt")
     loaded = checkpoint.load(tmp_path / "epoch_1.ckpt").recogniser.state_dict()
@@ -117,8 +94,8 @@ def test_who_loads_the_checkpoint_gets_the_average(fit, tmp_path):
     assert not torch.equal(loaded["head.classifier.weight"], kept[TRAINED]["model.head.classifier.weight"])
 
 
-def test_a_checkpoint_written_in_a_validation_has_each_set_in_its_place(fit, tmp_path):
-    class Saves(taggnn.train.pl.Callback):
+def test_a_checkpoint_written_in_a_validation_has_each_set_in_its_place(build, batches, fit, tmp_path):
+    class Saves(pl.Callback):
         def on_validation_batch_start(self, trainer, *_):
             trainer.save_checkpoint(tmp_path / "inside.ckpt")
 
@@ -129,7 +106,7 @@ def test_a_checkpoint_written_in_a_validation_has_each_set_in_its_place(fit, tmp
             assert torch.equal(inside[part][name], value), name
 
 
-def test_a_parameter_of_two_names_is_averaged_under_both(fit, tmp_path):
+def test_a_parameter_of_two_names_is_averaged_under_both(build, batches, fit, tmp_path):
     task, watch = build(), Watch()
     task.model.head.again = task.model.head.classifier
     start = copied(task)
@@ -138,7 +115,7 @@ def test_a_parameter_of_two_names_is_averaged_under_both(fit, tmp_path):
     assert torch.equal(task.model.head.classifier.weight, watch.stepped[-1]["model.head.classifier.weight"])
 
 
-class Normed(taggnn.train.pl.LightningModule):
+class Normed(pl.LightningModule):
     """One BatchNorm and one weight."""
 
     def __init__(self):

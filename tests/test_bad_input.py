@@ -126,7 +126,7 @@ def test_class_folder_in_val_that_train_lacks(train_refused, videos, tmp_path):
         (["--data.scale", "[0, 1]"], "data.scale (0.0, 1.0): expected 0 < smallest <= largest <= 1"),
         (["--data.classes", "nope.txt"], "nope.txt: no such file of class names"),
         (["--data.val_fraction", "2"], "val_fraction 2.0"),
-        (["--precision", "f8"], "Precision 'f8' is invalid"),
+        (["--precision", "f8"], "precision: unknown value 'f8'. Possible: 32-true, bf16-mixed"),
         (["--trainer.accelerator", "gpuu"], "You selected an invalid accelerator name: `accelerator='gpuu'`"),
         pytest.param(["--trainer.accelerator", "cuda"], "`CUDAAccelerator` can not run on your system", marks=NO_CUDA),
     ],

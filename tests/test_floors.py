@@ -25,8 +25,10 @@ FLOORS = [
         *("calibration", "longtail", "metrics", "bootstrap", "paired"),
         *("pictures", "preview", "page", "bars", "check_page", "predictions", "history", "report"),
         *("figures", "screen", "rescoring"),
+        *("progress", "stopping", "loggers", "precisions"),
         *(
             "model",
+            "compiling",
             "mixing",
             "task",
             "averaging",

@@ -1,0 +1,71 @@
+"""A compiled step against the plain one; where compiling is not possible."""
+
+import shutil
+
+import pytest
+import torch
+from torch import nn
+
+from taggnn import checkpoint, compiling
+from taggnn.heads import PoolHead
+from taggnn.model import Recogniser
+
+
+def test_a_step_has_no_graph_break_and_trains_alike(build, batches, fit, tmp_path):
+    torch._dynamo.reset()
+    plain, compiled = build(optimiser="sgd"), build(optimiser="sgd")
+    graphs = []
+
+    def counted(graph, _):
+        graphs.append(graph)
+        return graph.forward
+
+    # The graphs run as they are: what the code generator makes of them has a test of its own.
+    for part in (compiled.model.backbone, compiled.model.head):
+        part.compile(backend=counted, fullgraph=True)
+    for task in (plain, compiled):
+        fit(task, batches(2), batches(1), epochs=1, keep={"epochs": [0]})
+    # Backbone and head, in training and in validation.
+    assert len(graphs) == 4
+    assert list(compiled.state_dict()) == list(plain.state_dict())
+    loaded = checkpoint.load(tmp_path / "epoch_0.ckpt").recogniser.state_dict()
+    for name, value in plain.state_dict().items():
+        trained = compiled.state_dict()[name]
+        torch.testing.assert_close(trained, value, rtol=1e-4, atol=1e-6, msg=name)
+        assert torch.equal(loaded[name.removeprefix("model.")], trained), name
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler (g++)")
+def test_generated_code_gives_the_same_gradients():
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    model = Recogniser(nn.Conv3d(3, 4, 1), PoolHead(4, (2, 4, 4), 3), (2, 4, 4), (2, 4, 4)).eval()
+    clip, label, gradients = torch.randn(2, 3, 2, 4, 4), torch.tensor([0, 2]), []
+    for given in (False, True):
+        compiling.compile_parts(model, given)
+        model.zero_grad()
+        nn.functional.cross_entropy(model(clip)[0], label).backward()
+        gradients.append({name: parameter.grad for name, parameter in model.named_parameters()})
+    assert model.head._compiled_call_impl is not None
+    for name, value in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], value, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_where_it_is_not_possible_a_sentence_says_so(monkeypatch):
+    def refuses(function, mode):
+        def called(*_):
+            raise RuntimeError("\nNo working C++ compiler found in config.cpp.cxx\n  and more")
+
+        return called
+
+    monkeypatch.setattr(torch, "compile", refuses)
+    said = r"compile max-autotune: torch\.compile does not work here on cpu \(No working C\+\+ compiler found in config"
+    with pytest.raises(ValueError, match=said):
+        compiling.check("max-autotune", "cpu")
+    compiling.check(False, "cpu")
+
+
+def test_false_leaves_the_model_as_it_is(build):
+    task = build()
+    compiling.compile_parts(task.model, False)
+    assert task.model.head._compiled_call_impl is None
