@@ -1,16 +1,67 @@
-"""taggnn: graph heads for fine-grained action recognition in video, on PyTorch Geometric."""
+"""taggnn: graph heads for fine-grained action recognition in video, on PyTorch Geometric.
+
+Use a trained model::
+
+    loaded = taggnn.load("runs/folder/TIME")        # or best.ckpt
+    print(loaded.predict("clip.mp4"))               # see Loaded and Prediction
+
+Put a head behind any video model::
+
+    model = taggnn.attach(torchvision.models.video.r2plus1d_18(), "tag", classes=99, conv="gatv2")
+    logits, extras = model(clips)                   # clips (B, 3, T, H, W); see Recogniser
+
+Take a head alone, for tokens (B, T, H, W, C) of your own::
+
+    head = taggnn.heads.TagHead(channels=512, grid=(8, 7, 7), classes=99)
+    logits, extras = head(tokens)
+
+Programs: ``python -m taggnn.train``, ``evaluate``, ``predict``, ``check``, ``extract``, ``models``; each has ``--help``. Who
+hears whom, and a batch's tokens as a PyG ``Batch``: the package ``graphs``.
+"""
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from taggnn import backbones, heads
+    from taggnn.checkpoint import load, load_released
+    from taggnn.loaded import Guess, Loaded, Prediction
+    from taggnn.model import Recogniser, attach
 
 __version__ = "0.1.0"
-__all__ = ["attach", "load", "load_released"]
+__all__ = [
+    "attach",
+    "load",
+    "load_released",
+    "Recogniser",
+    "Loaded",
+    "Prediction",
+    "Guess",
+    "heads",
+    "backbones",
+]
 
-_HOME = {"attach": "taggnn.model", "load": "taggnn.checkpoint", "load_released": "taggnn.checkpoint"}
+_HOME = {
+    "attach": "taggnn.model",
+    "load": "taggnn.checkpoint",
+    "load_released": "taggnn.checkpoint",
+    "Recogniser": "taggnn.model",
+    "Loaded": "taggnn.loaded",
+    "Prediction": "taggnn.loaded",
+    "Guess": "taggnn.loaded",
+}
 
 
-def __getattr__(name: str) -> Any:
-    # On first use: `python -m taggnn.train --help` should not wait for everything.
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module 'taggnn' has no attribute {name!r}")
+if not TYPE_CHECKING:
+    # A type checker would take any name for one that this finds.
+    def __getattr__(name: str) -> Any:
+        # On first use: `python -m taggnn.train --help` should not wait for everything.
+        if name in _HOME:
+            return getattr(import_module(_HOME[name]), name)
+        if name in __all__:
+            return import_module(f"taggnn.{name}")
+        raise AttributeError(f"module 'taggnn' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

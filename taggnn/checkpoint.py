@@ -60,13 +60,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint beside its target and renames it, so that no moment leaves half of one; reads tensors and plain
     types only."""
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str, storage_options: Any | None = None) -> None:
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         # Through memory: torch.save reports a full disk as a RuntimeError that says nothing.
         content = io.BytesIO()
         torch.save(checkpoint, content)
         write_bytes(path, content.getvalue())
 
-    def load_checkpoint(self, path: str, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
         return read(path, map_location)
 
 

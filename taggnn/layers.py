@@ -4,7 +4,7 @@ Axes: B clips, T frames, H W token grid, N = T*H*W nodes of one clip, C channels
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -141,7 +141,7 @@ class GraphLayer(nn.Module):
         topology: Topology,
         grid: Sequence[int],
         conv: str = "gat",
-        conv_options: dict | None = None,
+        conv_options: dict[str, Any] | None = None,
         impl: str = "auto",
         norm: bool = True,
         activation: str = "gelu",

@@ -120,8 +120,9 @@ class Loaded:
         self.recogniser.to(device)
         return self
 
+    # A str is an iterable of str as well; the first signature that fits counts.
     @overload
-    def predict(
+    def predict(  # type: ignore[overload-overlap]
         self,
         source: Source,
         top: int = ...,

@@ -38,6 +38,9 @@ class Recogniser(nn.Module):
     **Shapes:** clip (B, 3, T, H, W) -> logits (B, K) and the head's extras.
     """
 
+    # What a call gives, for type checkers: nn.Module says Any.
+    __call__: Callable[..., tuple[Tensor, dict[str, Tensor]]]
+
     def __init__(
         self,
         backbone: nn.Module,
@@ -250,8 +253,7 @@ def build(spec: Mapping[str, Any], weights: str | None = None) -> Recogniser:
 
 def _classes_of(backbone: nn.Module | str) -> int:
     """K of a model's own classifier: the outputs of its last linear layer, where ``strip`` would remove one."""
-    features = backbones.strip(backbone) if isinstance(backbone, nn.Module) else backbone
-    if features is backbone:
+    if isinstance(backbone, str) or backbones.strip(backbone) is backbone:
         raise ValueError("attach needs the number of classes: this backbone has no classifier to take it from")
     last = [layer for layer in backbone.modules() if isinstance(layer, nn.Linear | nn.Conv3d)][-1]
     return last.weight.shape[0]

@@ -1,6 +1,6 @@
 """The baseline every head is measured against: global average pooling and one linear layer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
@@ -18,6 +18,9 @@ class PoolHead(nn.Module):
 
     **Shapes:** tokens (B, T, H, W, C) -> logits (B, K) and extras ``pooled`` (B, C).
     """
+
+    # What a call gives, for type checkers: nn.Module says Any.
+    __call__: Callable[..., tuple[Tensor, dict[str, Tensor]]]
 
     def __init__(self, channels: int, grid: Sequence[int], classes: int, *, dropout: float = 0.2) -> None:
         super().__init__()

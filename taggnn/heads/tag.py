@@ -3,7 +3,7 @@
 Axes: B clips, T frames, H W token grid, N = T*H*W nodes of one clip, C channels, K classes, A attention heads.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -62,6 +62,9 @@ class TagHead(nn.Module):
     Raises:
         ValueError: an unknown name or option, or sizes that do not divide; in ``forward``, tokens of another grid.
     """
+
+    # What a call gives, for type checkers: nn.Module says Any.
+    __call__: Callable[..., tuple[Tensor, dict[str, Tensor]]]
 
     def __init__(
         self,
