@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 
+from taggnn import processes
 from taggnn.atomic import write_text
 from taggnn.predictions import Skipped, write_skipped
 
@@ -69,8 +70,9 @@ class History(pl.Callback):
             "seconds": time.perf_counter() - self._started,
         }
         self.rows.append(row)
-        write_text(self.folder / "metrics.csv", self._table())
-        write_skipped(self.folder / "skipped.csv", pl_module.skipped.values())
+        if processes.is_first():
+            write_text(self.folder / "metrics.csv", self._table())
+            write_skipped(self.folder / "skipped.csv", pl_module.skipped.values())
         pl_module.print(self._line(row, trainer.max_epochs, len(pl_module.skipped)))
 
     def state_dict(self) -> dict[str, Any]:

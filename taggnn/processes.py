@@ -3,11 +3,29 @@
 Who starts them does not matter here: the program itself, torchrun or SLURM.
 """
 
+import hashlib
+import os
+import re
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
+import torch
 import torch.distributed as dist
 
 Value = TypeVar("Value")
+# What a collective says where a peer has gone: gloo's words, and NCCL's.
+_LOST = re.compile(
+    r"gloo|NCCL|ncclSystemError|[Cc]onnection (closed|reset|refused)|[Bb]roken pipe|store->get|[Ss]ocket|recvValue|sendBytes"
+)
+
+
+class Lost(RuntimeError):
+    """Another process of the program has ended."""
+
+
+def is_lost(error: Exception) -> bool:
+    """Whether an error of a collective means that another process has ended."""
+    return count() > 1 and (isinstance(error, dist.DistError) or bool(_LOST.search(str(error))))
 
 
 def count() -> int:
@@ -25,6 +43,38 @@ def is_first() -> bool:
     return rank() == 0
 
 
+def cores() -> int:
+    """The cores of the machine that the program may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def local_count() -> int:
+    """How many processes of the program work on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if _grouped() else 1
+
+
+def speaks(text: str | None = None) -> bool:
+    """Whether this process is the one that tells the user something that other processes may want to tell as well.
+
+    The first that asks for a text gets it, since a mistake may be found by one process alone. Before the group stands, and
+    where its store has gone, that is the first process.
+
+    Args:
+        text: what it would say; None for whether anything was said by any of them.
+    """
+    first = int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0) == 0
+    if not _grouped():
+        return first
+    try:
+        store = dist.distributed_c10d._get_default_store()
+        if text is None:
+            return not store.check(["taggnn/said"])
+        store.set("taggnn/said", "yes")
+        return store.add(f"taggnn/said/{hashlib.sha1(text.encode()).hexdigest()}", 1) == 1
+    except (RuntimeError, ValueError):
+        return first
+
+
 def gathered(value: Value) -> list[Value]:
     """What each process has, in the order of their numbers; the same list in every process.
 
@@ -38,6 +88,20 @@ def gathered(value: Value) -> list[Value]:
     values: list[Any] = [None] * count()
     dist.all_gather_object(values, value)
     return values
+
+
+def summed(values: Sequence[float], device: torch.device | str = "cpu") -> list[float]:
+    """The sum of each number over all processes, in double precision; the same in every process. All of them must call it.
+
+    Args:
+        values: those of this process.
+        device: where this process computes.
+    """
+    if not _grouped():
+        return list(values)
+    held = torch.tensor(values, dtype=torch.float64, device=device)
+    dist.all_reduce(held)
+    return held.tolist()
 
 
 def from_first(value: Value) -> Value:

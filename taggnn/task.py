@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
-from taggnn import backbones, metrics, model
+from taggnn import backbones, metrics, model, processes
+from taggnn.data.order import SharedBatches, seed_of
+from taggnn.idle import Idle
 from taggnn.mixing import CLIP_PLACES, TOKEN_PLACES, Mixing
 from taggnn.predictions import Skipped
 
@@ -64,6 +66,9 @@ class Optimisation:
 class RecognitionTask(pl.LightningModule):
     """Trains a recogniser by cross-entropy and measures it on the validation clips.
 
+    Where several processes share the batches, the gradient is the mean over the clips of all of them, and what is measured
+    is measured on all clips, each counted once; every process knows the same figures.
+
     Everything a checkpoint needs to be used alone is in the hyper-parameters, as plain types.
 
     Args:
@@ -71,8 +76,8 @@ class RecognitionTask(pl.LightningModule):
         preprocess: how a video becomes a clip at test time, see ``taggnn.data.datamodule``.
         split_options: seed and fractions by which clips are held out where the data come without splits.
         optimisation: see ``Optimisation``, as a dict.
-        seed: every random draw of a training step follows from it and the number of the batch, so that an interrupted run can be
-            continued to the same result.
+        seed: every random draw of a training step follows from it, the number of the batch and that of the process, so that an
+            interrupted run can be continued to the same result.
         weights: of the backbone, where training starts.
         trained_on: what tells the clips, or their stored tokens, from others, compared when a run goes on; and the training
             clips of each class.
@@ -111,7 +116,10 @@ class RecognitionTask(pl.LightningModule):
         self.gradient_norm: Tensor | None = None
         self._seen = 0
         self._losses: list[float] = []
-        self._collected: list[tuple[Tensor, Tensor]] = []
+        self._collected: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._unread: list[tuple[str, str, str]] = []
+        self._idle: Idle | None = None
+        self._clips_of_step = 0
 
     def forward(self, clip: Tensor) -> Tensor:
         return self.model(clip)[0]
@@ -121,24 +129,52 @@ class RecognitionTask(pl.LightningModule):
 
     def on_train_batch_start(self, batch: dict, batch_idx: int) -> None:
         # Counted in batches: optimiser steps stand still while gradients are accumulated.
-        torch.manual_seed(self.seed * 1_000_003 + self.trainer.fit_loop.total_batch_idx)
+        number, rank = self.trainer.fit_loop.total_batch_idx, processes.rank()
+        torch.manual_seed(seed_of(self.seed, number, rank) if rank else self.seed * 1_000_003 + number)
+        if processes.count() > 1 and not len(batch["label"]):
+            self._idle = Idle(self.model)
 
     def training_step(self, batch: dict, batch_idx: int) -> Tensor | None:
-        self._note_skipped(batch, "train")
-        if not len(batch["label"]):
+        count = len(batch["label"])
+        if processes.count() == 1 and not count:
+            self._note_skipped(batch["skipped"], "train")
             return None
+        loss = self._loss(batch) if count else 0 * self._answers_to_nothing().sum()
+        # Of all processes from here on.
+        clips, total, bad = processes.summed((count, float(loss.detach()) * count, len(batch["skipped"])), self.device)
+        if bad:
+            for rows in processes.gathered(batch["skipped"]):
+                self._note_skipped(rows, "train")
+        self._seen += int(clips)
+        self._clips_of_step += int(clips)
+        if clips:
+            self._losses.append(total)
+            self.log("loss", total / clips, prog_bar=True, logger=False, batch_size=int(clips))
+        if processes.count() == 1:
+            return loss
+        # Gradients are averaged over the processes; the mean over all clips is wanted.
+        return loss * (count * processes.count() / max(clips, 1))
+
+    def _loss(self, batch: dict) -> Tensor:
+        """The mean loss of a batch that has clips."""
         # Clips, or the tokens that a frozen backbone made of them before.
         kind, places = ("tokens", TOKEN_PLACES) if "tokens" in batch else ("clip", CLIP_PLACES)
-        fed, labels = batch[kind].float(), batch["label"]
+        fed, labels = batch[kind].to(self.dtype), batch["label"]
         if mixing := self.optimisation.mixing:
             fed, labels = mixing(fed, labels, len(self.hparams["spec"]["classes"]), places)
         logits = self.model.head(self.model.tokens_in({kind: fed}, self.device))[0]
         # Mixed labels are smoothed as single ones are: (1 - e) y + e / K.
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.optimisation.label_smoothing)
-        self._seen += len(logits)
-        self._losses.append(float(loss.detach()) * len(logits))
-        self.log("loss", loss, prog_bar=True, logger=False, batch_size=len(logits))
-        return loss
+        return F.cross_entropy(logits, labels, label_smoothing=self.optimisation.label_smoothing)
+
+    def _answers_to_nothing(self) -> Tensor:
+        """The logits of a clip of zeros: a process without clips has to take part in what all do together."""
+        nothing = torch.zeros(1, 3, *self.model.clip, device=self.device, dtype=self.dtype)
+        return self.model(nothing)[0]
+
+    def on_train_batch_end(self, outputs: Any, batch: dict, batch_idx: int) -> None:
+        if self._idle is not None:
+            self._idle.end()
+            self._idle = None
 
     def on_train_epoch_end(self) -> None:
         if not self._seen:
@@ -155,19 +191,29 @@ class RecognitionTask(pl.LightningModule):
         return math.fsum(self._losses) / self._seen
 
     def on_validation_epoch_start(self) -> None:
-        self._collected = []
+        self._collected, self._unread = [], []
 
     def validation_step(self, batch: dict, batch_idx: int) -> None:
-        if not self.trainer.sanity_checking:
-            self._note_skipped(batch, "val")
+        self._unread += batch["skipped"]
         if len(batch["label"]):
             logits = self.model.head(self.model.tokens_in(batch, self.device))[0]
-            self._collected.append((logits.float().cpu(), batch["label"].cpu()))
+            # Alone a process has them in the order of the list.
+            places = batch["index"] if processes.count() > 1 else torch.arange(len(logits))
+            self._collected.append((logits.float().cpu(), batch["label"].cpu(), places.cpu()))
+        elif processes.count() > 1:
+            self._answers_to_nothing()
 
     def on_validation_epoch_end(self) -> None:
-        if not self._collected:
+        shares = processes.gathered((self._collected, self._unread))
+        if not self.trainer.sanity_checking:
+            self._note_skipped([row for _, unread in shares for row in unread], "val")
+        collected = [part for share, _ in shares for part in share]
+        if not collected:
             raise ValueError(f"none of the validation clips could be used; {_reasons(self.skipped.values())}")
-        logits, labels = (torch.cat(parts) for parts in zip(*self._collected, strict=True))
+        logits, labels, index = (torch.cat(parts) for parts in zip(*collected, strict=True))
+        if processes.count() > 1:
+            order = index.argsort()
+            logits, labels = logits[order], labels[order]
         scores = metrics.summarise(logits.softmax(-1), labels)
         self.log("val/loss", F.cross_entropy(logits, labels))
         self.log("val/top1", scores.top1, prog_bar=True)
@@ -207,14 +253,45 @@ class RecognitionTask(pl.LightningModule):
         return rate(done / unit, epochs, self.optimisation)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        if processes.count() > 1 and not self._clips_of_step:
+            # As alone, where there is no backward pass without clips: weights do not even decay.
+            optimizer.zero_grad()
+        self._clips_of_step = 0
         # Lightning has undone the scaling of 16-mixed by now.
         gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
         self.gradient_norm = nn.utils.get_total_norm(gradients)
         if self.optimisation.gradient_clip:
             nn.utils.clip_grads_with_norm_(self.parameters(), self.optimisation.gradient_clip, self.gradient_norm)
 
-    def _note_skipped(self, batch: dict, split: str) -> None:
-        for name, path, reason in batch["skipped"]:
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.trainer.datamodule is not None:
+            checkpoint["clips_a_batch"] = self._batches().step
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Counts the batches and steps done as this number of processes would have, where the run began with another."""
+        before = checkpoint.get("clips_a_batch")
+        if before is None or before == self._batches().step:
+            return
+        batches, loops = self._batches(), checkpoint["loops"]["fit_loop"]
+        place = loops["state_dict"]["combined_loader"][0]
+        done = len(batches) - batches.count(len(batches.sampler) - place["position"])
+        current = loops["epoch_loop.batch_progress"]["current"]
+        moved = (done - current["ready"]) if place["position"] else 0
+        loops["epoch_loop.batch_progress"]["current"] = {
+            key: value + moved if key != "is_last_batch" else value for key, value in current.items()
+        }
+        if self.optimisation.schedule_step == "step":
+            together = self.trainer.accumulate_grad_batches
+            steps = place["epoch"] * -(-len(batches) // together) + -(-done // together)
+            checkpoint["lr_schedulers"][0]["last_epoch"] = steps
+
+    def _batches(self) -> SharedBatches:
+        """The training batches of an epoch."""
+        data = self.trainer.datamodule
+        return SharedBatches(range(len(data.train_clips)), data.batch_size, data.drop_last)
+
+    def _note_skipped(self, rows: list[tuple[str, str, str]], split: str) -> None:
+        for name, path, reason in rows:
             self.skipped.setdefault(f"{split}/{name}", Skipped(name, path, split, reason))
 
 

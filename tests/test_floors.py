@@ -30,6 +30,7 @@ FLOORS = [
             "model",
             "compiling",
             "mixing",
+            "idle",
             "task",
             "averaging",
             "consensus",
