@@ -96,7 +96,7 @@ CASES = {
     "nobody-has-one": {"bad": (0, 1, 2, 3)},
     "accumulated": {"together": 2, "bad": (4,)},
     "clipped": {"clip": 0.05, "bad": (2,)},
-    "a-loss-no-process-has-alone": {"bad": (0, 2, 4)},
+    "one-process-has-all": {"bad": (0, 2, 4)},
 }
 
 
