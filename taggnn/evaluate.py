@@ -13,8 +13,9 @@ import torch
 from jsonargparse import Namespace
 from torch.utils.data import DataLoader
 
-from taggnn import checkpoint, consensus, environment, launch, metrics, processes, rescoring, terminal
+from taggnn import checkpoint, environment, launch, metrics, processes, rescoring, terminal
 from taggnn.arguments import Parser
+from taggnn.consensus import Average
 from taggnn.data.clips import existing_root
 from taggnn.data.datamodule import ClipData
 from taggnn.data.folders import read as read_folders
@@ -162,7 +163,7 @@ def parser() -> Parser:
         default=1,
         help="crops of each along the longer side of the picture; 3: left, centre, right",
     )
-    add("--average", type=consensus.Average, default="probabilities", help="what is averaged over views and crops")
+    add("--average", type=Average, default="probabilities", help="what is averaged over views and crops")
     add(
         "--devices",
         type=int | None,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from taggnn import checkpoint, terminal
 from taggnn.arguments import Parser
+from taggnn.consensus import Average
 from taggnn.data.folders import VIDEO_ENDINGS, videos_in
 from taggnn.loaded import Prediction
 
@@ -22,7 +23,8 @@ def main(arguments: Sequence[str]) -> int:
     device = terminal.device(given.device)
     loaded = checkpoint.load(given.checkpoint, given.dataset).to(device)
     bad = 0
-    for prediction in loaded.predict(files, given.top):
+    looked = {key: given[key] for key in ("views", "crops", "average")}
+    for prediction in loaded.predict(files, given.top, **looked):
         bad += prediction.error is not None
         print(as_json(prediction) if given.json else as_text(prediction), flush=True)
     if bad:
@@ -80,6 +82,19 @@ def parser() -> Parser:
     )
     add("--dataset", type=str | None, default=None, help=f"for the authors' files: {', '.join(checkpoint.RELEASED)}")
     add("--top", type=int, default=5, help="how many classes")
+    add(
+        "--views",
+        type=int,
+        default=1,
+        help="choices of frames of a clip, spread over its length, whose answers are averaged",
+    )
+    add(
+        "--crops",
+        type=int,
+        default=1,
+        help="crops of each along the longer side of the picture; 3: left, centre, right",
+    )
+    add("--average", type=Average, default="probabilities", help="what is averaged over views and crops")
     add("--json", action="store_true", help="one JSON object a line")
     add("--device", type=str | None, default=None, help="cpu, cuda, cuda:1; null: a GPU where there is one")
     return built

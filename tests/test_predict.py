@@ -3,6 +3,7 @@ import json
 import pytest
 import torch
 
+import taggnn.evaluate
 import taggnn.predict
 from taggnn.predictions import read_predictions
 
@@ -24,6 +25,36 @@ def test_says_what_training_said(predict, trained, videos):
             assert known.classes[place["label"]] == place["class"]
             found[place["label"]] = place["probability"]
         torch.testing.assert_close(found, expected, atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("average", ["probabilities", "logits"])
+def test_views_and_crops_are_those_of_evaluation(predict, trained, videos, program, tmp_path, average):
+    words = ["--views", 3, "--crops", 2, "--average", average]
+    fixed = ["--checkpoint", trained[0] / "best.ckpt", "--data.root", videos, "--data.workers", 0, "--out", tmp_path]
+    assert program(taggnn.evaluate, *fixed, *words, "--graph_effect", "false").code == 0
+    known = read_predictions(tmp_path / "predictions.csv")
+    ended = predict("--json", "--top", 8, *(videos / name for name in known.names), *words)
+    assert ended.code == 0, ended.err
+    for line, expected in zip(ended.out.splitlines(), known.probabilities, strict=True):
+        found = torch.zeros(8)
+        for place in json.loads(line)["top"]:
+            found[place["label"]] = place["probability"]
+        torch.testing.assert_close(found, expected, atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--views", 0), "views must be 1 or more, not 0"),
+        (("--crops", 0), "crops 0: must be 1 or more"),
+        (("--average", "sum"), "average: unknown value 'sum'"),
+    ],
+)
+def test_impossible_views(predict, videos, words, message):
+    ended = predict(videos / "test", *words)
+    assert ended.code == 2
+    assert message in ended.err
+    assert ended.out == ""
 
 
 def test_text_shows_the_best_first(predict, videos):
