@@ -18,6 +18,19 @@ BINS = 40
 NAMES_UP_TO = 40
 # From this ratio of the largest to the smallest on a plain axis hides the small ones.
 LOG_FROM = 20
+# What a page with bars puts into a <style> of its own.
+STYLE = """
+.bars { display: block; width: 100%; min-width: 600px; height: auto; }
+.bars text { font-size: 11px; fill: var(--muted); }
+.bars .mark { fill: var(--ink); }
+.bars .front { fill: var(--right); }
+.bars .back { fill: var(--wrong); opacity: .6; }
+.bars .none, .bars .lost { fill: var(--wrong); }
+.bars .touch { fill: transparent; }
+.bars g:hover .front { fill: var(--third); }
+.bars .grid { stroke: var(--line); stroke-width: 1; }
+.bars .cut { stroke: var(--wrong); stroke-width: 1; stroke-dasharray: 4 4; }
+"""
 
 
 def skyline(classes: Sequence[tuple[str, int, int]]) -> str:
@@ -40,7 +53,7 @@ def skyline(classes: Sequence[tuple[str, int, int]]) -> str:
     step = (WIDTH - LEFT) / len(ordered)
     gap = min(6.0, 0.2 * step)
     named = len(ordered) <= NAMES_UP_TO
-    room = min(150, 8 + 5.2 * max(len(_short(name)) for name, _, _ in ordered)) if named else 22
+    room = name_room([name for name, _, _ in ordered]) if named else 22
     base = TOP + HEIGHT
     parts = [*_grid(height, _ticks(most, height(1) > HEIGHT / most + 1), base)]
     for threshold, text in (
@@ -54,20 +67,16 @@ def skyline(classes: Sequence[tuple[str, int, int]]) -> str:
     for place, (name, kept, listed) in enumerate(ordered):
         x, wide = LEFT + place * step + gap / 2, step - gap
         title = f"<title>{escape(name)}: {number(kept)} of {number(listed)} clips kept</title>"
-        bars = _bar(x, base, wide, height(listed), "back") + _bar(x, base, wide, height(kept), "front")
+        bars = bar(x, base, wide, height(listed), "back") + bar(x, base, wide, height(kept), "front")
         # A class without a clip has no bar to see.
-        none = "" if kept else _bar(x, base + 5, wide, 4, "none")
-        parts.append(f"<g>{title}{_bar(x, base, wide, HEIGHT, 'touch')}{bars}{none}</g>")
+        none = "" if kept else bar(x, base + 5, wide, 4, "none")
+        parts.append(f"<g>{title}{bar(x, base, wide, HEIGHT, 'touch')}{bars}{none}</g>")
         if named:
-            middle = x + wide / 2
-            parts.append(
-                f'<text x="{middle:.1f}" y="{base + 14}" text-anchor="end" '
-                f'transform="rotate(-40 {middle:.1f} {base + 14})">{escape(_short(name))}</text>'
-            )
+            parts.append(name_below(name, x + wide / 2, base))
     if not named:
         text = f"{len(ordered)} classes, by their number of kept clips"
         parts.append(f'<text x="{LEFT}" y="{base + 17}">{text}</text>')
-    return _svg(parts, base + room, f"clips of each of {len(ordered)} classes")
+    return svg(parts, base + room, f"clips of each of {len(ordered)} classes")
 
 
 def histogram(values: Sequence[float], unit: str, mark: float | None = None, marked: str = "") -> str:
@@ -95,8 +104,8 @@ def histogram(values: Sequence[float], unit: str, mark: float | None = None, mar
     for place, (count, (begin, end)) in enumerate(zip(counts, pairwise(edges), strict=True)):
         title = f"<title>{_between(begin, end, whole)} {escape(unit)}: {number(count)}</title>"
         x = LEFT + place * step
-        touch = _bar(x, base, step, HEIGHT * 0.7, "touch")
-        parts.append(f"<g>{title}{touch}{_bar(x + 1, base, step - 2, height(count), 'front')}</g>")
+        touch = bar(x, base, step, HEIGHT * 0.7, "touch")
+        parts.append(f"<g>{title}{touch}{bar(x + 1, base, step - 2, height(count), 'front')}</g>")
     every = math.ceil(len(edges) / 10)
     for place in range(0, len(edges), every):
         x = LEFT + place * step
@@ -112,7 +121,7 @@ def histogram(values: Sequence[float], unit: str, mark: float | None = None, mar
         parts.append(
             f'<text class="mark" x="{x + shift:.1f}" y="{TOP - 5}" text-anchor="{anchor}">{escape(marked)}</text>'
         )
-    return _svg(parts, base + 38, f"how often each number of {unit} occurs")
+    return svg(parts, base + 38, f"how often each number of {unit} occurs")
 
 
 def _edges(low: float, high: float, whole: bool) -> list[float]:
@@ -167,15 +176,30 @@ def _grid(height, ticks: Sequence[int], base: float):
         yield f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{number(tick)}</text>'
 
 
-def _bar(x: float, base: float, wide: float, high: float, kind: str) -> str:
+def bar(x: float, base: float, wide: float, high: float, kind: str) -> str:
+    """A rectangle that stands on ``base``; ``kind`` is its class in `STYLE`."""
     return f'<rect class="{kind}" x="{x:.1f}" y="{base - high:.1f}" width="{wide:.1f}" height="{high:.1f}"/>'
+
+
+def name_below(name: str, middle: float, base: float) -> str:
+    """The name of a bar, slanting below it."""
+    return (
+        f'<text x="{middle:.1f}" y="{base + 14}" text-anchor="end" '
+        f'transform="rotate(-40 {middle:.1f} {base + 14})">{escape(_short(name))}</text>'
+    )
+
+
+def name_room(names: Sequence[str]) -> float:
+    """The height that slanting names take."""
+    return min(150, 8 + 5.2 * max(len(_short(name)) for name in names))
 
 
 def _short(name: str) -> str:
     return name if len(name) <= 24 else name[:23] + "…"
 
 
-def _svg(parts: Sequence[str], height: float, alt: str) -> str:
+def svg(parts: Sequence[str], height: float, alt: str) -> str:
+    """A drawing of parts, `WIDTH` wide, that scrolls where the screen is too narrow for it."""
     content = "\n".join(parts)
     return (
         f'<div class="scroll" tabindex="0"><svg class="bars" viewBox="0 0 {WIDTH} {height:.0f}" role="img" '

@@ -63,7 +63,7 @@ def check_page(audit: Audit, facts: Mapping[str, Facts], about: About) -> str:
         "taggnn data check",
         f"{page.number(listed)} clips listed, {page.number(kept)} of them fit for training. {verdict}",
         [
-            f"<style>{_STYLE}</style>",
+            f"<style>{bars.STYLE}{_STYLE}</style>",
             _summary(audit, facts, about),
             _next(audit, about),
             _problems(audit.findings),
@@ -358,17 +358,7 @@ def _how(about: About, facts: Mapping[str, Facts]) -> str:
 
 
 _STYLE = """
-.bars { display: block; width: 100%; min-width: 600px; height: auto; }
-.bars text { font-size: 11px; fill: var(--muted); }
-.bars .mark { fill: var(--ink); }
-.bars .front { fill: var(--right); }
-.bars .back { fill: var(--wrong); opacity: .6; }
 .lost { background: var(--wrong); opacity: .6; }
-.bars .none { fill: var(--wrong); }
-.bars .touch { fill: transparent; }
-.bars g:hover .front { fill: var(--third); }
-.bars .grid { stroke: var(--line); stroke-width: 1; }
-.bars .cut { stroke: var(--wrong); stroke-width: 1; stroke-dasharray: 4 4; }
 .scroll + dl, .scroll + .scroll { margin-top: 18px; }
 .beside { display: grid; grid-template-columns: repeat(auto-fit, minmax(260px, 1fr)); gap: 0 32px; }
 pre code { white-space: pre-wrap; overflow-wrap: anywhere; }

@@ -1,13 +1,15 @@
 """Everything that results.json says about a set of predictions, from the predictions alone.
 
-Axes: M clips, K classes.
+Axes: M clips, K classes, R resamples.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from taggnn.bootstrap import LEVEL, RESAMPLES, answers, interval, interval_of_ece, resample
+from torch import Tensor
+
+from taggnn.bootstrap import LEVEL, RESAMPLES, Answers, answers, interval, interval_of_ece, resample
 from taggnn.longtail import groups_of, masks
 from taggnn.metrics import Scores, confusion_matrix
 from taggnn.predictions import Predictions
@@ -39,27 +41,46 @@ def figures_of(
     Raises:
         ValueError: not one training count for each class.
     """
-    groups, of_groups = [], {}
-    if training_counts is not None:
-        matrix = confusion_matrix(predictions.probabilities, predictions.labels)
-        groups, of_groups = groups_of(matrix, training_counts), masks(training_counts)
     model = answers(predictions.probabilities, predictions.labels)
-    drawn = resample([model], of_groups, resamples, seed)[0]
-    found: dict[str, Any] = {}
-    for key in WITH_INTERVAL:
-        if key == "ece" and key in drawn:
-            found[key] = list(interval_of_ece(model, scores.ece, drawn[key], seed))
-        elif key in drawn:
-            found[key] = list(interval(drawn[key]))
-    found |= {"level": LEVEL, "resamples": resamples, "seed": seed}
-    entries: dict[str, Any] = {"scores": {split: scores.as_dict()}, "intervals": {split: found}}
+    of_groups = masks(training_counts) if training_counts is not None else {}
+    found, drawn = intervals_of(model, scores, resamples, seed, of_groups)
+    entries: dict[str, Any] = {
+        "scores": {split: scores.as_dict()},
+        "intervals": {split: {**found, "level": LEVEL, "resamples": resamples, "seed": seed}},
+    }
     if training_counts is not None:
+        groups = groups_of(confusion_matrix(predictions.probabilities, predictions.labels), training_counts)
         counted = [
             replace(row, interval=interval(drawn[f"mca {row.name}"])) if row.mca is not None else row for row in groups
         ]
         entries["groups"] = {split: [asdict(row) for row in counted]}
         entries["training_counts"] = dict(zip(predictions.classes, map(int, training_counts), strict=True))
     return entries
+
+
+def intervals_of(
+    model: Answers,
+    scores: Scores,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    groups: Mapping[str, Tensor] | None = None,
+) -> tuple[dict[str, list[float]], dict[str, Tensor]]:
+    """The bootstrap interval [low, high] of each figure that a model has, and the resamples behind them.
+
+    Args:
+        model: its answers.
+        scores: its figures.
+        resamples: of the bootstrap (default 2000).
+        seed: of the bootstrap (default 0).
+        groups: masks of classes, see `taggnn.bootstrap.resample`.
+
+    **Shapes:** groups (K,) bool, resamples (R,)
+    """
+    drawn = resample([model], groups, resamples, seed)[0]
+    found = {key: list(interval(drawn[key])) for key in WITH_INTERVAL if key in drawn}
+    if "ece" in drawn:
+        found["ece"] = list(interval_of_ece(model, scores.ece, drawn["ece"], seed))
+    return found, drawn
 
 
 def counts_in(results: Mapping[str, Any], classes: Sequence[str]) -> list[int] | None:

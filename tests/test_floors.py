@@ -24,7 +24,7 @@ FLOORS = [
         *("arguments", "environment", "run_folder", "terminal", "launch"),
         *("calibration", "longtail", "metrics", "bootstrap", "paired"),
         *("pictures", "preview", "page", "bars", "check_page", "predictions", "history", "report"),
-        *("figures", "screen", "rescoring"),
+        *("figures", "screen", "rescoring", "matching", "diagrams", "comparison", "compare_page"),
         *("progress", "stopping", "loggers", "precisions"),
         *(
             "model",
@@ -43,7 +43,7 @@ FLOORS = [
             "overhead",
         ),
     ],
-    ["train", "evaluate", "predict", "check", "extract", "models"],
+    ["train", "evaluate", "compare", "predict", "check", "extract", "models"],
 ]
 PLACES = {name: (floor, step) for floor, names in enumerate(FLOORS) for step, name in enumerate(names)}
 IN_STEPS = (2, 4)

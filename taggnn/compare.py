@@ -1,0 +1,132 @@
+"""``python -m taggnn.compare A B``: do two recognisers differ on the same clips, by how much, and could it be chance?
+
+Takes run folders, evaluation folders or predictions.csv files, no model and no video. More than two are each compared with
+the first. Writes comparison.json and compare.html into a folder, and prints the figures.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from taggnn import terminal
+from taggnn.arguments import Parser
+from taggnn.atomic import write_text
+from taggnn.bootstrap import RESAMPLES
+from taggnn.compare_page import compare_page, said_p
+from taggnn.comparison import TITLES, Comparison, Pair, compared
+from taggnn.matching import matched
+from taggnn.predictions import read_predictions
+from taggnn.report import read_results
+from taggnn.run_folder import new_folder
+
+# Classes on the screen that gained, and that lost; the page has all.
+SHOWN = 5
+
+
+def main(arguments: Sequence[str]) -> None:
+    given = parser().parse_args(arguments)
+    if len(given.runs) < 2:
+        raise ValueError(f"{given.runs[0]}: a comparison needs two runs or more")
+    if given.resamples < 2:
+        raise ValueError(f"--resamples {given.resamples}: an interval needs 2 or more")
+    files = [_file(run) for run in given.runs]
+    predictions = [read_predictions(file) for file in files]
+    both = matched(predictions, given.runs)
+    titles = [str(read_results(file.parent).get("title", "")) for file in files]
+    found = compared(both, given.runs, titles, given.resamples, given.seed)
+    folder = Path(given.out) if given.out else new_folder(Path("runs") / "compare")
+    content = json.dumps(found.as_dict(), indent=2, ensure_ascii=False) + "\n"
+    write_text(folder / "comparison.json", content)
+    page = write_text(folder / "compare.html", compare_page(found))
+    if given.json:
+        print(content, end="")
+        return
+    for line in lines(found):
+        print(line)
+    print(f"\n          {folder / 'comparison.json'}\npage      {page}")
+
+
+def lines(found: Comparison) -> list[str]:
+    """The comparison as lines for the screen."""
+    said = [f"{model.letter:9} {model.source}{f'   {model.title}' if model.title else ''}" for model in found.models]
+    said += [*found.notes, "", f"compared  {found.clips:,} clips of {found.classes:,} classes", ""]
+    said.append(f"{'':19}" + "".join(f"{model.letter:27}" for model in found.models).rstrip())
+    for key, title in TITLES.items():
+        cells = []
+        for model in found.models:
+            value, ends = getattr(model.scores, key), model.intervals.get(key)
+            between = f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends else ""
+            cells.append("-" if value is None else f"{value:.4f}{between}")
+        if set(cells) != {"-"}:
+            said.append(f"{title:19}" + "".join(f"{cell:27}" for cell in cells).rstrip())
+    for pair in found.pairs:
+        said += ["", *_pair_lines(pair, len(found.pairs))]
+    said += [
+        "",
+        f"intervals: 95 %, {found.resamples:,} bootstrap resamples of the clips; those of a difference are paired",
+    ]
+    return said
+
+
+def _pair_lines(pair: Pair, family: int) -> list[str]:
+    one, two, test = pair.first, pair.second, pair.test
+    said = [f"{two} against {one}"]
+    for key, row in pair.differences.items():
+        ends = f"({100 * row.low:+.2f} to {100 * row.high:+.2f})"
+        said.append(
+            f"  {TITLES[key]:17}{100 * row.value:+7.2f} points {ends}{', less is better' if key == 'ece' else ''}"
+        )
+    holm = f"; {said_p(pair.p_holm)} after Holm, for {family} comparisons" if family > 1 else ""
+    said.append(
+        f"  only {two} right {test.only_second:,}, only {one} right {test.only_first:,}: McNemar {said_p(test.p)}{holm}"
+    )
+    said.append(f"  {pair.verdict}")
+    gained = [row for row in pair.classes if row.gain > 0][:SHOWN]
+    lost = [row for row in reversed(pair.classes) if row.gain < 0][:SHOWN]
+    for title, rows in (("gained most", gained), ("lost most", lost)):
+        for row in rows:
+            said.append(
+                f"  {title:12} {100 * row.gain:+6.1f} points  {row.name} ({row.first} -> {row.second} of {row.clips})"
+            )
+            title = ""
+    if pair.changed:
+        both_wrong = sum(row.change == "other" for row in pair.changed)
+        also = f", {both_wrong:,} of them wrong either way" if both_wrong else ""
+        said.append(f"  {len(pair.changed):,} clips are taken for another class{also}")
+    return said
+
+
+def _file(run: str) -> Path:
+    path = Path(run)
+    if path.is_dir():
+        if not (path / "predictions.csv").is_file():
+            raise FileNotFoundError(f"{path}: no predictions.csv in it; give a run's or an evaluation's folder")
+        return path / "predictions.csv"
+    if path.suffix in (".ckpt", ".pth", ".pt", ".safetensors"):
+        raise ValueError(
+            f"{path}: a model, not its predictions; give its run folder, or the folder that python -m taggnn.evaluate wrote "
+            "for it"
+        )
+    return path
+
+
+def parser() -> Parser:
+    """Builds the command line of this program."""
+    built = Parser(prog="taggnn.compare", description="Compares recognisers by what they said about the same clips.")
+    add = built.add_argument
+    add(
+        "runs",
+        nargs="+",
+        type=str,
+        help="run folders, evaluation folders or predictions.csv files; the first is the measure",
+    )
+    add("--out", type=str | None, default=None, help="folder of the results; null: runs/compare/<time>")
+    add("--resamples", type=int, default=RESAMPLES, help="resamples of the bootstrap")
+    add("--seed", type=int, default=0, help="of the bootstrap")
+    add("--json", action="store_true", help="print comparison.json instead of lines")
+    return built
+
+
+if __name__ == "__main__":
+    sys.exit(terminal.run(main, "taggnn.compare"))

@@ -1,0 +1,148 @@
+"""python -m taggnn.compare: the figures of each, their paired differences, the page."""
+
+import json
+import re
+
+import pytest
+import torch
+
+import taggnn.compare
+from taggnn.comparison import letter_of
+from taggnn.metrics import summarise
+from taggnn.paired import mcnemar
+from taggnn.predictions import Predictions, write_predictions
+from taggnn.report import write_results
+
+CLASSES = ["<b>up</b>", "down", "日本", "left", "right", "none of it"]
+
+
+def folder(place, seed, better=1.0, clips=120, names=None, title=None):
+    draw = torch.Generator().manual_seed(5)
+    labels = torch.randint(5, (clips,), generator=draw)
+    scores = torch.randn(clips, 6, generator=torch.Generator().manual_seed(seed))
+    scores[torch.arange(clips), labels] += better
+    names = names or [f"clip_{n} & co" for n in range(clips)]
+    write_predictions(place / "predictions.csv", Predictions(names, names, labels, scores.softmax(1), CLASSES))
+    if title:
+        write_results(place, {"title": title})
+    return place, scores.softmax(1), labels
+
+
+@pytest.fixture
+def two(tmp_path):
+    return folder(tmp_path / "pool", 1, 0.5, title="pool <1>"), folder(tmp_path / "tag", 2, 2.0)
+
+
+def test_two_folders(two, program, tmp_path):
+    (one, first, labels), (other, second, _) = two
+    ended = program(taggnn.compare, one, other / "predictions.csv", "--out", tmp_path / "out")
+    assert ended.code == 0, ended.err
+    found = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    scores = [summarise(shares, labels) for shares in (first, second)]
+    assert [model["scores"]["top1"] for model in found["models"]] == [one.top1 for one in scores]
+    pair = found["pairs"][0]
+    assert pair["differences"]["mca"]["value"] == scores[1].mca - scores[0].mca
+    hits = [shares.argmax(1) == labels for shares in (first, second)]
+    b, c = int((hits[0] & ~hits[1]).sum()), int((hits[1] & ~hits[0]).sum())
+    assert pair["test"] == {"only_first": b, "only_second": c, "p": mcnemar(b, c).p}
+    assert pair["p_holm"] == pair["test"]["p"]
+    assert pair["both_right"] + pair["both_wrong"] + b + c == 120
+    assert sum(row["clips"] for row in pair["classes"]) == 120
+    assert "none of it" not in [row["name"] for row in pair["classes"]]
+    moved = [row["second"] / row["clips"] - row["first"] / row["clips"] for row in pair["classes"]]
+    assert moved == pytest.approx(sorted(moved, reverse=True))
+    changes = [row["change"] for row in pair["changed"]]
+    assert (changes.count("lost"), changes.count("gained")) == (b, c)
+    assert len(changes) == int((first.argmax(1) != second.argmax(1)).sum())
+    for line in (
+        f"A         {one}   pool <1>",
+        "compared  120 clips of 6 classes",
+        f"top-1              {scores[0].top1:.4f}",
+        f"  top-1            {100 * (scores[1].top1 - scores[0].top1):+7.2f} points",
+        f"only B right {c}, only A right {b}: McNemar p < 0.0001",
+        f"B has {c - b} more clips right than A; chance alone hardly brings that about.",
+        "gained most",
+    ):
+        assert line in ended.out, line
+
+
+def test_the_page_says_it_and_asks_for_nothing_from_outside(two, program, tmp_path):
+    program(taggnn.compare, two[0][0], two[1][0], "--out", tmp_path)
+    content = (tmp_path / "compare.html").read_text()
+    for said in (
+        "A and B on the same clips",
+        "pool &lt;1&gt;",
+        "&lt;b&gt;up&lt;/b&gt;",
+        "日本",
+        "Only B is right",
+        "&lt;0.0001",
+    ):
+        assert said in content, said
+    assert "<b>up" not in content
+    assert content.count("<svg") == 2
+    assert not re.search(r"url\(|@import|https?://|<script", content)
+    again = (tmp_path / "compare.html").read_bytes()
+    program(taggnn.compare, two[0][0], two[1][0], "--out", tmp_path)
+    assert (tmp_path / "compare.html").read_bytes() == again
+
+
+def test_the_same_model_twice_differs_in_nothing(two, program, tmp_path):
+    one = two[0][0]
+    ended = program(taggnn.compare, one, one, "--out", tmp_path, "--json")
+    pair = json.loads(ended.out)["pairs"][0]
+    assert all(row == {"value": 0, "low": 0, "high": 0} for row in pair["differences"].values())
+    assert pair["test"] == {"only_first": 0, "only_second": 0, "p": 1.0}
+    assert pair["changed"] == []
+    assert pair["verdict"] == "A and B have the same clips right."
+    assert "Every clip is taken for the same class" in (tmp_path / "compare.html").read_text()
+
+
+def test_more_than_two_are_each_compared_with_the_first(two, program, tmp_path):
+    third = folder(tmp_path / "third", 3, 0.6)[0]
+    ended = program(taggnn.compare, two[0][0], two[1][0], third, "--out", tmp_path / "out")
+    found = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert [(pair["first"], pair["second"]) for pair in found["pairs"]] == [("A", "B"), ("A", "C")]
+    p = [pair["test"]["p"] for pair in found["pairs"]]
+    assert [pair["p_holm"] for pair in found["pairs"]] == [2 * p[0], max(p[1], 2 * p[0])]
+    assert "after Holm, for 2 comparisons" in ended.out
+    assert "No difference is shown: of " in ended.out
+    assert "C against A" in (tmp_path / "out" / "compare.html").read_text()
+
+
+def test_files_with_other_clips_are_compared_on_the_common_ones(two, program, tmp_path):
+    names = [f"clip_{n} & co" if n < 100 else f"other_{n}" for n in range(120)]
+    other = folder(tmp_path / "other", 3, names=names)[0]
+    ended = program(taggnn.compare, two[0][0], other, "--out", tmp_path / "out")
+    assert "compared  100 clips of 6 classes" in ended.out
+    assert f"{other}: 20 of its 120 clips are not in every file and are left out" in ended.out
+
+
+def test_a_run_and_the_baseline_inside_it(trained, program, tmp_path):
+    ended = program(taggnn.compare, trained[0] / "compare" / "pool", trained[0], "--out", tmp_path)
+    assert ended.code == 0, ended.err
+    assert "compared  8 clips of 8 classes" in ended.out
+    assert "tiny: pool" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["{one}"], "a comparison needs two runs or more"),
+        (["{one}", "{empty}"], "no predictions.csv in it"),
+        (["{one}", "{one}/nowhere.csv"], "nowhere.csv: no such file"),
+        (["{one}", "x/best.ckpt"], "a model, not its predictions; give its run folder"),
+        (["{one}", "{one}", "--resamples", "1"], "--resamples 1: an interval needs 2 or more"),
+        (["{one}", "{one}", "--seeds", "1"], "unknown option --seeds; did you mean seed"),
+    ],
+)
+def test_a_mistake_is_told_in_a_sentence(words, message, two, program, tmp_path):
+    (tmp_path / "empty").mkdir()
+    words = [word.format(one=two[0][0], empty=tmp_path / "empty") for word in words]
+    ended = program(taggnn.compare, *words, "--out", tmp_path / "out")
+    assert ended.code == 2
+    assert message in ended.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_letters_go_on_behind_z():
+    assert [letter_of(number) for number in (0, 25, 26, 27, 52)] == ["A", "Z", "AA", "AB", "BA"]
