@@ -127,7 +127,7 @@ def load(path: str | Path, dataset: str | None = None) -> Loaded:
         dict(hyper["preprocess"]),
         dict(hyper["split_options"]),
         str(path),
-        content["epoch"] + 1 if "epoch" in content else None,
+        _epochs(content),
         None if counts is None else tuple(counts),
     )
 
@@ -142,6 +142,13 @@ def _in_folder(path: Path) -> Path:
             f"checkpoint {path}: a folder without best.ckpt; give a run's folder or a checkpoint file"
         )
     return best
+
+
+def _epochs(content: Mapping[str, Any]) -> int | None:
+    """Epochs that were trained to their end; "epoch" is the number of the last one, or of the one that is under way."""
+    if "loops" in content:
+        return content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    return content["epoch"] + 1 if "epoch" in content else None
 
 
 def backbone_of(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -67,6 +67,8 @@ _LIMITS = {
     "preview": (1, 64),
     "patience": (1, math.inf),
     "log_every": (1, math.inf),
+    "save_minutes": (0, math.inf),
+    "save_batches": (1, math.inf),
     "tag.dim": (1, math.inf),
     "tag.encoder_layers": (0, math.inf),
     "tag.encoder_heads": (1, math.inf),
@@ -176,6 +178,13 @@ def parser(program: str = "taggnn.train", description: str = _TRAINS) -> Parser:
     add("--log_every", type=int, default=10, help="steps between two figures of steps")
     add("--threads", type=int | None, default=None, help="CPU threads of PyTorch; null: its own choice")
     add("--monitor", type=Literal["val/top1", "val/mca", "val/loss"], default="val/top1", help="picks the best epoch")
+    add(
+        "--save_minutes",
+        type=float | None,
+        default=10.0,
+        help="write last.ckpt inside an epoch when so much time has passed; null: only behind each epoch",
+    )
+    add("--save_batches", type=int | None, default=None, help="likewise when so many batches have been trained on")
     add("--head", type=str, default="tag", help=f"one of {', '.join(HEADS)}; each has its options below its own name")
     add("--compare", type=list[str], default=[], help="heads trained beside it with the same backbone and budget")
     built.add_class_arguments(BackboneChoice, "backbone", instantiate=False)

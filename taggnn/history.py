@@ -39,12 +39,17 @@ class History(pl.Callback):
         self.folder, self.listed = folder, listed
         self.rows: list[dict[str, float]] = []
         self._skipped: dict[str, Skipped] = {}
-        self._started = self._trained = 0.0
+        # Of the running epoch: when it would have begun without interruptions, and what it took before the last one.
+        self._started = self._spent = self._trained = 0.0
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # A run interrupted behind its last epoch sees no training clip again.
         pl_module.skipped.update(self._skipped)
         self._skipped = pl_module.skipped
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Behind the middle of an epoch it goes on, and no epoch starts.
+        self._started = time.perf_counter() - self._spent
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._started = time.perf_counter()
@@ -79,11 +84,13 @@ class History(pl.Callback):
         return {
             "rows": [dict(row) for row in self.rows],
             "skipped": {key: list(astuple(clip)) for key, clip in self._skipped.items()},
+            "spent": time.perf_counter() - self._started,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows = [dict(row) for row in state_dict["rows"]]
-        self._skipped = {key: Skipped(*clip) for key, clip in state_dict["skipped"].items()}
+        self._skipped.update({key: Skipped(*clip) for key, clip in state_dict["skipped"].items()})
+        self._spent = state_dict.get("spent", 0.0)
 
     def _line(self, row: dict[str, float], epochs: int, skipped: int) -> str:
         left = (epochs - row["epoch"]) * sum(past["seconds"] for past in self.rows) / len(self.rows)

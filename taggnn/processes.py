@@ -117,5 +117,19 @@ def from_first(value: Value) -> Value:
     return held[0]
 
 
+def largest(value: int) -> int:
+    """The largest of what the processes have, in every process; all of them must call it. Cheap enough for every batch.
+
+    Args:
+        value: that of this process.
+    """
+    if not _grouped():
+        return int(value)
+    device = torch.device("cuda", torch.cuda.current_device()) if "nccl" in dist.get_backend() else "cpu"
+    held = torch.tensor(int(value), device=device)
+    dist.all_reduce(held, dist.ReduceOp.MAX)
+    return int(held)
+
+
 def _grouped() -> bool:
     return dist.is_available() and dist.is_initialized()

@@ -264,25 +264,31 @@ class RecognitionTask(pl.LightningModule):
             nn.utils.clip_grads_with_norm_(self.parameters(), self.optimisation.gradient_clip, self.gradient_norm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Of the running epoch, and of all processes.
+        checkpoint["running"] = {"clips": self._seen, "losses": list(self._losses)}
         if self.trainer.datamodule is not None:
             checkpoint["clips_a_batch"] = self._batches().step
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Counts the batches and steps done as this number of processes would have, where the run began with another."""
+        if "running" in checkpoint:
+            self._seen, self._losses = checkpoint["running"]["clips"], list(checkpoint["running"]["losses"])
         before = checkpoint.get("clips_a_batch")
         if before is None or before == self._batches().step:
             return
         batches, loops = self._batches(), checkpoint["loops"]["fit_loop"]
         place = loops["state_dict"]["combined_loader"][0]
-        done = len(batches) - batches.count(len(batches.sampler) - place["position"])
+        # Behind the last batch the loader stands at the beginning of the next epoch.
+        left = batches.count(len(batches.sampler) - place["position"]) if place["position"] else 0
+        done, epoch = len(batches) - left, place["epoch"] - (not place["position"])
         current = loops["epoch_loop.batch_progress"]["current"]
-        moved = (done - current["ready"]) if place["position"] else 0
+        moved = done - current["ready"]
         loops["epoch_loop.batch_progress"]["current"] = {
             key: value + moved if key != "is_last_batch" else value for key, value in current.items()
         }
         if self.optimisation.schedule_step == "step":
             together = self.trainer.accumulate_grad_batches
-            steps = place["epoch"] * -(-len(batches) // together) + -(-done // together)
+            steps = epoch * -(-len(batches) // together) + -(-done // together)
             checkpoint["lr_schedulers"][0]["last_epoch"] = steps
 
     def _batches(self) -> SharedBatches:

@@ -12,6 +12,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from taggnn.names import unknown
+from taggnn.signals import EXIT_CODE, Ended
 
 # A loader process that the system ended, or that found no room to hand its clips over.
 _WORKER = re.compile(
@@ -31,7 +32,8 @@ def run(program: Callable[[Sequence[str]], int | None], name: str, arguments: Se
         arguments: the command line; None for the process's own.
 
     Returns:
-        0, 1 when disk or memory is full, a loader process was ended or the user interrupted, 2 after a user's mistake.
+        0, 1 when disk or memory is full, a loader process was ended or the user interrupted, 2 after a user's mistake, 143
+        where a signal asked it to end.
     """
     quiet()
     try:
@@ -39,6 +41,9 @@ def run(program: Callable[[Sequence[str]], int | None], name: str, arguments: Se
     except KeyboardInterrupt as interrupt:
         print(f"{name}: interrupted" + "".join(f"; {hint}" for hint in interrupt.args), file=sys.stderr)
         return 1
+    except Ended as ended:
+        print(f"{name}: {'; '.join(ended.args)}", file=sys.stderr)
+        return EXIT_CODE
     except BrokenPipeError:
         # Whoever read the output has left, as `head` does; nothing is left to say, also when Python flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -14,7 +14,6 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from jsonargparse import Namespace
-from lightning.pytorch.callbacks import ModelCheckpoint
 
 from taggnn import checkpoint, compiling, config, environment, loggers, metrics, precisions, terminal
 from taggnn.atomic import write_text
@@ -30,8 +29,10 @@ from taggnn.preview import write_preview
 from taggnn.progress import Progress
 from taggnn.report import read_results, write_report, write_results
 from taggnn.run_folder import new_folder
+from taggnn.saving import BestEpoch, Saving
 from taggnn.scoring import score
 from taggnn.screen import summary_lines
+from taggnn.signals import Ended, Watch
 from taggnn.stopping import Stopping
 from taggnn.task import Optimisation, RecognitionTask
 
@@ -67,12 +68,14 @@ def main(arguments: Sequence[str]) -> None:
     write_text(folder / "config.yaml", config.dump(settings))
     rows = []
     try:
-        for head in heads:
-            place = folder if head == settings.head else folder / "compare" / head
-            done = _finished(place) or _train(settings, data, head, place)
-            rows.append({**done["comparison"][0], "chosen": head == settings.head})
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"continue with: python -m taggnn.train --resume {shlex.quote(str(folder))}") from None
+        with Watch() as watch:
+            for head in heads:
+                place = folder if head == settings.head else folder / "compare" / head
+                done = _finished(place) or _train(settings, data, head, place, watch)
+                rows.append({**done["comparison"][0], "chosen": head == settings.head})
+    except (KeyboardInterrupt, Ended) as left:
+        hint = f"continue with: python -m taggnn.train --resume {shlex.quote(str(folder))}"
+        raise type(left)(*left.args, hint) from None
     results = {**read_results(folder), "comparison": rows}
     write_results(folder, results)
     report = write_report(folder)
@@ -153,7 +156,7 @@ def task_of(settings: Namespace, data: ClipData, head: str, weights: str | None)
     return task
 
 
-def _train(settings: Namespace, data: ClipData, head: str, folder: Path) -> dict[str, Any]:
+def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: Watch) -> dict[str, Any]:
     """Trains one head, keeps its best epoch, scores the test clips, and writes all but the report into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     last = folder / "last.ckpt"
@@ -171,15 +174,8 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path) -> dict
             *([Progress(history)] if sys.stderr.isatty() else []),
             history,
             *_beside(settings, history, folder),
-            ModelCheckpoint(
-                folder,
-                "best",
-                monitor=settings.monitor,
-                mode="min" if settings.monitor == "val/loss" else "max",
-                save_on_train_epoch_end=True,
-                enable_version_counter=False,
-            ),
-            ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False),
+            BestEpoch(folder, settings.monitor),
+            Saving(last, settings.save_minutes, settings.save_batches, watch),
         ],
     )
     print(

@@ -21,7 +21,7 @@ FLOORS = [
     ["heads", "backbones", "data"],
     # report is a program too, but train and evaluate write reports by its functions.
     [
-        *("arguments", "environment", "run_folder", "terminal", "launch"),
+        *("arguments", "environment", "run_folder", "signals", "terminal", "launch", "saving"),
         *("calibration", "longtail", "metrics", "bootstrap", "paired"),
         *("pictures", "preview", "page", "bars", "check_page", "predictions", "history", "report"),
         *("figures", "screen", "rescoring", "matching", "diagrams", "comparison", "compare_page"),

@@ -13,6 +13,7 @@ def exchange(of_each):
         "first": processes.is_first(),
         "gathered": processes.gathered(mine),
         "from first": processes.from_first(mine),
+        "largest": processes.largest(3 + processes.rank()),
     }
 
 
@@ -23,6 +24,7 @@ def test_alone_there_is_one_process_and_it_is_the_first():
         "first": True,
         "gathered": ["only"],
         "from first": "only",
+        "largest": 3,
     }
 
 
@@ -33,6 +35,7 @@ def test_three_processes_have_what_each_has_and_what_the_first_has(together):
     assert all(one["count"] == 3 for one in found)
     assert all(one["gathered"] == [[1], {"two": 2}, None] for one in found)
     assert all(one["from first"] == [1] for one in found)
+    assert [one["largest"] for one in found] == [5] * 3
 
 
 def fail_second():

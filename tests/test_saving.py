@@ -1,0 +1,217 @@
+"""A run that goes on from any state that its folder ever had, or after a signal, ends as if nothing had happened."""
+
+import csv
+import os
+import re
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+import taggnn
+import taggnn.train
+from taggnn.checkpoint import read
+from taggnn.saving import BestEpoch
+from taggnn.task import RecognitionTask
+
+# Everything that is drawn in training, steps behind two batches, and a shorter last one.
+DRAWN = """
+data: {balance: class, sampling: uniform, temporal_jitter: 0.7, erase: 0.3}
+optim: {mixup: 0.8, cutmix: 1.0, label_smoothing: 0.1}
+trainer: {accumulate_grad_batches: 2}
+compare: []
+"""
+
+
+def folder_of(ended):
+    return Path(re.search(r"^run +(.+)$", ended.out, re.MULTILINE)[1])
+
+
+def metrics(folder):
+    with (folder / "metrics.csv").open(newline="") as file:
+        return [
+            {key: value for key, value in row.items() if key not in ("seconds", "clips/s")}
+            for row in csv.DictReader(file)
+        ]
+
+
+def equal(one, other):
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return one == other
+
+
+def check_same(folder, reference):
+    """Scores, predictions, and both checkpoints to the last bit."""
+    assert metrics(folder) == metrics(reference)
+    for name in ("predictions.csv", "skipped.csv"):
+        assert (folder / name).read_text() == (reference / name).read_text(), name
+    for name in ("best.ckpt", "last.ckpt"):
+        found, wanted = read(folder / name), read(reference / name)
+        for part in ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step", "running"):
+            assert equal(found[part], wanted[part]), f"{name}: {part}"
+
+
+@pytest.fixture(autouse=True)
+def no_report(monkeypatch):
+    monkeypatch.setattr(taggnn.train, "write_report", lambda folder: folder / "report.html")
+
+
+@pytest.fixture(scope="module")
+def drawn(tiny, tmp_path_factory):
+    path = tmp_path_factory.mktemp("recipes") / "drawn.yaml"
+    path.write_text(DRAWN)
+    return ["--config", tiny, "--config", path]
+
+
+@pytest.fixture(scope="module")
+def whole(drawn, program, tmp_path_factory):
+    """The folder of a run that was not interrupted and wrote nothing inside its epochs."""
+    ended = program(taggnn.train, *drawn, "--runs", tmp_path_factory.mktemp("whole"))
+    assert ended.code == 0, ended.err
+    return folder_of(ended)
+
+
+@pytest.fixture(scope="module")
+def states(drawn, program, tmp_path_factory):
+    """Copies of a run folder behind each change of it, and its end; a process can be killed in no other state."""
+    place, copies, replace = tmp_path_factory.mktemp("states"), [], os.replace
+
+    def copied(source, target):
+        replace(source, target)
+        folder, name = Path(target).parent, Path(target).name
+        if (folder / "config.yaml").is_file():
+            copies.append(shutil.copytree(folder, place / f"{len(copies):02d}-{name}"))
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "replace", copied)
+        ended = program(taggnn.train, *drawn, "--save_batches", 1, "--runs", place / "runs")
+    assert ended.code == 0, ended.err
+    return copies, folder_of(ended)
+
+
+def test_writing_inside_epochs_changes_nothing(states, whole):
+    check_same(states[1], whole)
+
+
+def test_checkpoints_are_written_behind_steps_only(states):
+    written = [read(state / "last.ckpt") for state in states[0] if state.name.endswith("-last.ckpt")]
+    places = [content["loops"]["fit_loop"]["state_dict"]["combined_loader"][0]["position"] for content in written]
+    # Six batches, the last of 1 clip; before validation, and behind it, comes the beginning of an epoch.
+    assert places == [8, 16, 0, 0] * 2
+    assert [content["global_step"] for content in written] == [1, 2, 3, 3, 4, 5, 6, 6]
+
+
+# The file that was written last, at which writing of it, and how many loader processes it goes on with.
+NAMED = {
+    "first-inside-an-epoch": ("last.ckpt", 0, 0),
+    "before-validation": ("last.ckpt", 2, 0),
+    "scored-but-not-written": ("metrics.csv", 0, 0),
+    "best-is-ahead-of-last": ("best.ckpt", 0, 0),
+    "second-epoch": ("last.ckpt", 5, 1),
+    "before-the-last-validation": ("last.ckpt", 6, 0),
+    "before-the-test-clips": ("last.ckpt", 7, 0),
+    "before-the-report": ("results.json", 0, 0),
+}
+
+
+@pytest.mark.parametrize(("name", "number", "workers"), NAMED.values(), ids=NAMED)
+def test_a_run_goes_on_from_every_state(states, whole, program, tmp_path, name, number, workers):
+    state = [state for state in states[0] if state.name.endswith(f"-{name}")][number]
+    folder = shutil.copytree(state, tmp_path / "run")
+    text = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(text.replace("workers: 0", f"workers: {workers}"))
+    ended = program(taggnn.train, "--resume", folder)
+    assert ended.code == 0, ended.err
+    check_same(folder, whole)
+
+
+def test_a_checkpoint_inside_an_epoch_says_how_many_are_done(states):
+    written = [state / "last.ckpt" for state in states[0] if state.name.endswith("-last.ckpt")]
+    assert [taggnn.load(path).epoch for path in written] == [0, 0, 0, 1, 1, 1, 1, 2]
+
+
+def test_a_checkpoint_holds_tensors_and_plain_types_only(states):
+    def walk(value, where):
+        if isinstance(value, dict):
+            for key, below in value.items():
+                assert type(key) in (str, int), where
+                walk(below, f"{where}.{key}")
+        elif type(value) in (list, tuple):
+            for number, below in enumerate(value):
+                walk(below, f"{where}.{number}")
+        else:
+            assert type(value) in (torch.Tensor, str, int, float, bool, type(None)), f"{where}: {type(value)}"
+
+    for name in ("best.ckpt", "last.ckpt"):
+        walk(torch.load(states[1] / name, weights_only=True), name)
+
+
+# Where a signal comes: the method, at which call of it, and how many steps are done when the program leaves.
+COMES = {
+    "while-gradients-wait": ("training_step", 2, "SIGTERM", 2),
+    "at-the-last-batch": ("training_step", 5, "SIGUSR1", 3),
+    "in-validation": ("validation_step", 2, "SIGTERM", 3),
+    "behind-validation": ("on_train_epoch_end", 0, "SIGTERM", 3),
+    "behind-the-last-epoch": ("on_train_epoch_end", 1, "SIGUSR1", 6),
+}
+
+
+def asked(monkeypatch, method, call, name):
+    """The process gets the signal at that call of a method of the task."""
+    plain, calls = getattr(RecognitionTask, method), []
+
+    def noted(self, *arguments):
+        if len(calls) == call:
+            os.kill(os.getpid(), getattr(signal, name))
+        calls.append(method)
+        return plain(self, *arguments)
+
+    monkeypatch.setattr(RecognitionTask, method, noted)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signals")
+@pytest.mark.parametrize(("method", "call", "name", "steps"), COMES.values(), ids=COMES)
+def test_a_signal_saves_and_leaves(drawn, whole, program, tmp_path, monkeypatch, method, call, name, steps):
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)]
+    with monkeypatch.context() as patched:
+        asked(patched, method, call, name)
+        ended = program(taggnn.train, *drawn, "--runs", tmp_path)
+    assert ended.code == 143
+    folder = folder_of(ended)
+    assert ended.err.splitlines()[-1] == (
+        f"taggnn.train: ended by {name}; continue with: python -m taggnn.train --resume {folder}"
+    )
+    assert "Traceback" not in ended.err
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)] == before
+    # Nothing that was trained is trained again.
+    assert read(folder / "last.ckpt")["global_step"] == steps
+    resumed = program(taggnn.train, "--resume", folder)
+    assert resumed.code == 0, resumed.err
+    check_same(folder, whole)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signals")
+def test_a_signal_while_the_test_clips_are_scored_ends_at_once(drawn, whole, program, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(taggnn.train, "score", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
+        ended = program(taggnn.train, *drawn, "--runs", tmp_path)
+    assert ended.code == 143
+    assert program(taggnn.train, "--resume", folder_of(ended)).code == 0
+    check_same(folder_of(ended), whole)
+
+
+def test_the_best_score_is_known_where_the_folder_was_moved(tmp_path):
+    kept = BestEpoch(tmp_path / "old", "val/top1")
+    path = str(Path(kept.dirpath) / "best.ckpt")
+    kept.best_k_models, kept.best_model_path, kept.kth_best_model_path = {path: torch.tensor(0.5)}, path, path
+    moved = BestEpoch(tmp_path / "new", "val/top1")
+    moved.load_state_dict(kept.state_dict())
+    assert moved.best_model_path == moved.kth_best_model_path == str(Path(moved.dirpath) / "best.ckpt")
+    assert moved.best_k_models == {moved.best_model_path: torch.tensor(0.5)}
