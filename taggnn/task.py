@@ -8,6 +8,7 @@ from typing import Any, Literal
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -16,6 +17,9 @@ from taggnn.data.order import SharedBatches, seed_of
 from taggnn.idle import Idle
 from taggnn.mixing import CLIP_PLACES, TOKEN_PLACES, Mixing
 from taggnn.predictions import Skipped
+
+# Steps in a row that a scaler may leave out: by then its scale has become 2**40 times smaller.
+OVERFLOWS = 40
 
 
 @dataclass
@@ -114,12 +118,15 @@ class RecognitionTask(pl.LightningModule):
         self.skipped: dict[str, Skipped] = {}
         # Of the last step, before it was clipped.
         self.gradient_norm: Tensor | None = None
+        # Whether the last step changed the weights, and how many before it in a row did not.
+        self.stepped, self._left_out = True, 0
         self._seen = 0
         self._losses: list[float] = []
         self._collected: list[tuple[Tensor, Tensor, Tensor]] = []
         self._unread: list[tuple[str, str, str]] = []
         self._idle: Idle | None = None
-        self._clips_of_step = 0
+        # Clips of the running step, and of its first batch.
+        self._clips_of_step, self._unit = 0, 0.0
 
     def forward(self, clip: Tensor) -> Tensor:
         return self.model(clip)[0]
@@ -138,22 +145,40 @@ class RecognitionTask(pl.LightningModule):
         count = len(batch["label"])
         if processes.count() == 1 and not count:
             self._note_skipped(batch["skipped"], "train")
-            return None
+            # Behind batches that have clips a step is due: without any loss Lightning would leave out one of 16-mixed.
+            return self._loss_of_nothing() if self._clips_of_step else None
         loss = self._loss(batch) if count else 0 * self._answers_to_nothing().sum()
         # Of all processes from here on.
         clips, total, bad = processes.summed((count, float(loss.detach()) * count, len(batch["skipped"])), self.device)
         if bad:
             for rows in processes.gathered(batch["skipped"]):
                 self._note_skipped(rows, "train")
-        self._seen += int(clips)
         self._clips_of_step += int(clips)
-        if clips:
+        # Where gradients are scaled, a step that overflows is left out, and its clips with it.
+        if math.isfinite(total):
+            self._seen += int(clips)
             self._losses.append(total)
+        elif self._scaler is None:
+            raise ValueError(self._diverged(f"the loss is {total / clips}", batch_idx))
+        if clips:
             self.log("loss", total / clips, prog_bar=True, logger=False, batch_size=int(clips))
-        if processes.count() == 1:
-            return loss
-        # Gradients are averaged over the processes; the mean over all clips is wanted.
-        return loss * (count * processes.count() / max(clips, 1))
+        return loss * self._weight(count, clips)
+
+    def _weight(self, count: int, clips: float) -> float:
+        """By how much the mean loss of the clips of this process counts, so that every clip of a step counts alike.
+
+        Args:
+            count: clips that this process has in the batch.
+            clips: those of all processes.
+        """
+        # Lightning takes the mean over the processes, and over as many batches as a full step has. Batches count by their
+        # clips, in units of the first; what then lacks to the mean over the clips is made up for when the step is taken.
+        if not self._unit or self.trainer.accumulate_grad_batches == 1:
+            self._unit = clips
+        return count * processes.count() / self._unit if clips else 0.0
+
+    def _loss_of_nothing(self) -> Tensor:
+        return 0 * sum(parameter.sum() for parameter in self.parameters() if parameter.requires_grad)
 
     def _loss(self, batch: dict) -> Tensor:
         """The mean loss of a batch that has clips."""
@@ -256,12 +281,41 @@ class RecognitionTask(pl.LightningModule):
         if processes.count() > 1 and not self._clips_of_step:
             # As alone, where there is no backward pass without clips: weights do not even decay.
             optimizer.zero_grad()
-        self._clips_of_step = 0
         # Lightning has undone the scaling of 16-mixed by now.
         gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
-        self.gradient_norm = nn.utils.get_total_norm(gradients)
+        if self._clips_of_step:
+            together = self.trainer.accumulate_grad_batches
+            if together > 1 and together * self._unit != self._clips_of_step:
+                torch._foreach_mul_(gradients, together * self._unit / self._clips_of_step)
+        self._clips_of_step, self._unit = 0, 0.0
+        norm = nn.utils.get_total_norm(gradients)
+        # Of weights that are shared out, each process has a part.
+        self.gradient_norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
         if self.optimisation.gradient_clip:
-            nn.utils.clip_grads_with_norm_(self.parameters(), self.optimisation.gradient_clip, self.gradient_norm)
+            nn.utils.clip_grads_with_norm_(self.parameters(), self.optimisation.gradient_clip, norm)
+
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        scale = self._scaler.get_scale() if self._scaler else 0.0
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        # The scaler leaves out a step whose gradient is inf or nan, and then makes its scale smaller.
+        self.stepped = self._scaler is None or self._scaler.get_scale() >= scale
+        self._left_out = 0 if self.stepped else self._left_out + 1
+        if self._left_out == OVERFLOWS:
+            raise ValueError(self._diverged(f"{OVERFLOWS} steps in a row had a gradient that is inf or nan", batch_idx))
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        if self.stepped or self.optimisation.schedule_step == "epoch":
+            scheduler.step()
+
+    @property
+    def _scaler(self) -> torch.amp.GradScaler | None:
+        return getattr(self.trainer.precision_plugin, "scaler", None)
+
+    def _diverged(self, found: str, batch_idx: int) -> str:
+        return (
+            f"epoch {self.trainer.current_epoch + 1}, batch {batch_idx + 1}: {found}: training has diverged. A smaller "
+            "optim.lr, optim.warmup_epochs or optim.gradient_clip help most often; precision 32-true has the largest range"
+        )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # Of the running epoch, and of all processes.

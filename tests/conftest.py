@@ -190,13 +190,13 @@ class Kept(pl.callbacks.Checkpoint):
 def fit(tmp_path):
     """``fit(task, batches, val)``: Lightning's loop over batches that are there; gives the trainer."""
 
-    def run(task, batches, val=None, callbacks=(), epochs=2, ckpt_path=None, keep=None, **options):
+    def run(task, batches, val=None, callbacks=(), epochs=2, ckpt_path=None, keep=None, plugins=(), **options):
         kept = [] if keep is None else [Kept(tmp_path, **keep)]
         trainer = pl.Trainer(
             **{"accelerator": "cpu", "devices": 1, "logger": False, "precision": "32-true", **options},
             max_epochs=epochs,
             callbacks=[*callbacks, *kept],
-            plugins=[AtomicCheckpointIO()],
+            plugins=[AtomicCheckpointIO(), *plugins],
             enable_checkpointing=bool(kept),
             enable_model_summary=False,
             enable_progress_bar=False,

@@ -66,6 +66,7 @@ def replicated(built):
 def trained(size, bad=(), together=1, clip=0.0, spec=SPEC):
     """Two epochs of seven clips: the gradients of each step, the figures of the epochs, the weights at the end."""
     built = task(spec, gradient_clip=clip)
+    built.trainer.accumulate_grad_batches = together
     step, found = replicated(built), items(bad)
     optimiser = torch.optim.AdamW(built.parameters(), lr=0.01, weight_decay=0.1)
     gradients, figures = [], []
@@ -118,6 +119,19 @@ def test_two_processes_have_the_gradients_of_one(case, of_two):
         assert found[2] == skipped
         for key, value in weights.items():
             torch.testing.assert_close(found[3][key], value, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("bad", [(), (4,), (0, 1, 2, 3), (4, 5, 6)], ids=["all", "one", "first-batch", "last-batch"])
+@pytest.mark.parametrize(("size", "batches"), [(4, 2), (2, 4), (2, 3)])
+def test_batches_accumulated_have_the_gradients_of_one_large_batch(bad, size, batches):
+    few, _, _, _ = trained(size, bad, batches, clip=0.05)
+    large, _, _, _ = trained(size * batches, bad, clip=0.05)
+    assert len(few) == len(large) == 2 * -(-7 // (size * batches))
+    for ours, theirs in zip(few, large, strict=True):
+        for mine, other in zip(ours, theirs, strict=True):
+            assert (mine is None) == (other is None)
+            if mine is not None:
+                torch.testing.assert_close(mine, other, rtol=1e-6, atol=1e-12)
 
 
 def validated(size, bad=()):

@@ -26,6 +26,8 @@ class Trainer:
     estimated_stepping_batches = 20
     sanity_checking = False
     global_step = 0
+    accumulate_grad_batches = 1
+    precision_plugin = None
 
 
 def task(spec=None, **optimisation):
