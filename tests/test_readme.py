@@ -2,10 +2,15 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
+import torchvision
+from torch import nn
 
+import taggnn
 from taggnn import check, config, evaluate, extract, models, predict
 from taggnn.backbones import BACKBONES
 from taggnn.convs import CONVS
@@ -47,6 +52,25 @@ def test_command_parses(command, monkeypatch):
         assert models.parser().parse_args(arguments)
     else:
         pytest.fail(f"README has a command that this test does not know: {program}")
+
+
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.partition("\n")[0])
+def test_python_runs(block, trained, videos, monkeypatch, tmp_path):
+    """As it stands there, with small stand-ins for what is the reader's own."""
+    loaded = taggnn.load(trained[0])
+    for name in ("load", "load_released"):
+        monkeypatch.setattr(taggnn, name, lambda *_, **__: loaded, raising=False)
+    small = nn.Conv3d(3, 512, (2, 16, 16), stride=(2, 16, 16))
+    monkeypatch.setattr(torchvision.models.video, "r2plus1d_18", lambda **_: small)
+    for name in re.findall(r"\w+\.mp4", block):
+        shutil.copy(videos / "test" / "left" / "left_000.mp4", tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    clips = torch.zeros(1, 3, 16, 112, 112)
+    own = {"clips": clips, "backbone": small, "loader": [(clips, torch.tensor([1]))]}
+    exec(compile(block, "README.md", "exec"), {"torch": torch, "taggnn": taggnn, **own})
 
 
 def test_commands_are_found():

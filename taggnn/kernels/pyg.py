@@ -4,7 +4,7 @@ Axes: B clips, N nodes of one clip, E edges of one clip, C channels.
 """
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,7 @@ class EdgeList(nn.Module):
     def __init__(self, conv: nn.Module, topology: Topology, grid: Sequence[int]) -> None:
         super().__init__()
         self._typed = _takes_types(conv)
+        self._rule = topology, tuple(grid)
         one = graph(topology, grid)
         self.nodes = one.num_nodes
         # Not saved: they follow from topology and grid.
@@ -60,6 +61,15 @@ class EdgeList(nn.Module):
         start = self.nodes * torch.arange(clips, device=self.edge_index.device)[:, None]
         edge_index = (self.edge_index[:, None] + start).flatten(1)
         return edge_index, self.edge_type.repeat(clips) if self._typed else None
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
+        super()._apply(fn, recurse)
+        # From the rule again: to_empty(), for a module that was built on the meta device, leaves numbers of no meaning.
+        if self.edge_index.device.type != "meta":
+            one = graph(*self._rule, self.edge_index.device)
+            self.edge_index, self.edge_type = one.edge_index, one.edge_type if self._typed else None
+        self._batch = None
+        return self
 
     def __getstate__(self) -> dict:
         # Copies and pickles make the batch again.
