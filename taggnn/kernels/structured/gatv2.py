@@ -18,7 +18,7 @@ from taggnn.kernels.structured.softmax import Piece, attend, nobody
 # Numbers in the tensor that compares some targets with all sources channel by channel.
 _AT_ONCE = 2**20
 # The same for one clip of an exported program, where every piece is a few operations more of the program.
-_AT_ONCE_EXPORTED = 2**23
+_AT_ONCE_EXPORTED = 2**22
 
 
 class StructuredGATv2(nn.Module):
@@ -65,12 +65,11 @@ class StructuredGATv2(nn.Module):
         given, weight = self.slope * (l * a).sum(-1), (1 - self.slope) * a
         frame = None
         if self.clique:
-            count = max(_AT_ONCE_EXPORTED // l[0].numel(), 1)
-            scores = [
-                (torch.maximum(l[..., None, :, :], part[..., None, :]) @ weight[..., None]).squeeze(-1)
-                for part in target.split(count, 3)
-            ]
-            frame = torch.cat(scores, 3) + given[..., None, :]
+            # Channels before nodes, as in the scores above: a product with a row reads what it compares as it lies.
+            columns, row = l.mT[..., None, :, :], weight[..., None, :]
+            parts = target[..., None].split(max(_AT_ONCE_EXPORTED // l[0].numel(), 1), 3)
+            frame = torch.cat([(row @ torch.maximum(columns, part)).squeeze(-2) for part in parts], 3)
+            frame = frame + given[..., None, :]
 
         def score(source: Tensor) -> Tensor:
             return (self.slope * source * a + torch.maximum(source, target) * weight).sum(-1)
