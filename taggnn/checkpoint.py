@@ -3,6 +3,7 @@
 Also reads the checkpoints that TAG-Head's authors published.
 """
 
+import hashlib
 import io
 import logging
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from safetensors.torch import load as load_tensors
 from torch import Tensor
 
 from taggnn import model
@@ -19,6 +21,7 @@ from taggnn.atomic import write_bytes
 from taggnn.backbones.r2plus1d34 import CHILDREN
 from taggnn.backbones.weights import misfits, read_state_dict
 from taggnn.data.transforms import RELEASED_MEAN, RELEASED_STD
+from taggnn.exported import ENDINGS, Exported, open_program, read_meta
 from taggnn.loaded import Loaded
 from taggnn.model import Recogniser
 from taggnn.names import unknown
@@ -96,7 +99,8 @@ def load(path: str | Path, dataset: str | None = None) -> Loaded:
     """Loads a trained model, ready to use; nothing else is needed.
 
     Args:
-        path: folder of a run, whose ``best.ckpt`` is taken; or a checkpoint file, such as its ``last.ckpt``.
+        path: folder of a run, whose ``best.ckpt`` is taken; or a checkpoint file, such as its ``last.ckpt``; or a
+            ``.safetensors``, ``.pt2`` or ``.onnx`` that ``taggnn.export`` wrote.
         dataset: given for a file that TAG-Head's authors published, see ``load_released``; None (default) for ours.
 
     Returns:
@@ -113,6 +117,10 @@ def load(path: str | Path, dataset: str | None = None) -> Loaded:
     if dataset is not None:
         return load_released(path, dataset)
     path = _in_folder(Path(path))
+    if path.suffix in ENDINGS:
+        return _loaded(*open_program(path), path)
+    if path.suffix == ".safetensors":
+        return read_weights(path, path.with_suffix(".json"))
     content = read(path)
     hyper = _hyper_parameters(content, path)
     if not isinstance(content.get("state_dict"), Mapping):
@@ -129,6 +137,47 @@ def load(path: str | Path, dataset: str | None = None) -> Loaded:
         str(path),
         _epochs(content),
         None if counts is None else tuple(counts),
+        dict(hyper["spec"]),
+    )
+
+
+def read_weights(weights: Path, description: Path) -> Loaded:
+    """Rebuilds the model of a ``.safetensors`` file and of the JSON file that ``taggnn.export`` wrote beside it.
+
+    Args:
+        weights: the tensors.
+        description: what they are of, and their digest.
+
+    Raises:
+        FileNotFoundError: one of them is not there.
+        ValueError: one of them was changed, or is not of ``taggnn.export``.
+    """
+    for part in (weights, description):
+        if not part.is_file():
+            raise FileNotFoundError(
+                f"exported model {part}: no such file; it takes {weights.name} and {description.name}"
+            )
+    meta = read_meta(description.read_bytes(), str(description))
+    content = weights.read_bytes()
+    if hashlib.sha256(content).hexdigest() != meta.get("sha256"):
+        raise ValueError(f"{weights}: damaged, or not the file that {description} describes")
+    recogniser = model.build(meta["spec"])
+    _fit(recogniser, load_tensors(content), {key: key for key in recogniser.state_dict()}, str(weights))
+    return _loaded(recogniser.eval(), meta, weights)
+
+
+def _loaded(recogniser: Recogniser | Exported, meta: Mapping[str, Any], path: Path) -> Loaded:
+    """What an exported file says of itself, with its model."""
+    counts = meta.get("training_counts")
+    return Loaded(
+        recogniser,
+        tuple(meta["classes"]),
+        dict(meta["preprocess"]),
+        dict(meta["split_options"]),
+        str(path),
+        meta.get("epoch"),
+        None if counts is None else tuple(counts),
+        dict(meta["spec"]),
     )
 
 
@@ -206,14 +255,13 @@ def load_released(path: str | Path, dataset: str, classes: tuple[str, ...] | Non
             f"checkpoint {path}: no key begins with {' or '.join(_LAYOUTS)}, so it is none of TAG-Head's; "
             f"the first are {', '.join(list(state)[:5])}"
         )
-    recogniser = model.build(
-        {
-            "backbone": {"name": "r2plus1d_34_32_ig65m"},
-            "head": {"name": "tag_released", "ffn": shape.ffn},
-            "clip": (shape.frames, 112, 112),
-            "classes": names,
-        }
-    )
+    spec = {
+        "backbone": {"name": "r2plus1d_34_32_ig65m"},
+        "head": {"name": "tag_released", "ffn": shape.ffn},
+        "clip": (shape.frames, 112, 112),
+        "classes": names,
+    }
+    recogniser = model.build(spec)
     stored = recogniser.state_dict()
     numbered = any(key.startswith(f"{prefix}0.") for key in state)
     theirs = {ours: _their_name(ours, prefix, numbered) for ours in stored}
@@ -234,7 +282,7 @@ def load_released(path: str | Path, dataset: str, classes: tuple[str, ...] | Non
         "mean": RELEASED_MEAN,
         "std": RELEASED_STD,
     }
-    return Loaded(recogniser.eval(), names, preprocess, {"seed": 0}, str(path))
+    return Loaded(recogniser.eval(), names, preprocess, {"seed": 0}, str(path), spec=spec)
 
 
 def _fit(recogniser: Recogniser, state: dict[str, Tensor], names: Mapping[str, str], source: str) -> None:

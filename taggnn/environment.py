@@ -47,7 +47,7 @@ def peak_memory(device: torch.device) -> dict[str, int]:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that a result depends on."""
-    return {"python": platform.python_version(), **{package: _version(package) for package in _PACKAGES}}
+    return {"python": platform.python_version(), **{package: version_of(package) for package in _PACKAGES}}
 
 
 def is_there(package: str) -> bool:
@@ -60,7 +60,8 @@ def _program() -> list[str]:
     return ["-m", module.name.removesuffix(".__main__")] if module else [os.path.basename(sys.argv[0])]
 
 
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
+    """The version of an installed package, or that it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -21,6 +21,7 @@ from taggnn.data.datamodule import ClipData
 from taggnn.data.folders import read as read_folders
 from taggnn.data.folders import subfolders
 from taggnn.data.published import PUBLISHED
+from taggnn.exported import Exported
 from taggnn.figures import figures_of
 from taggnn.predictions import write_predictions, write_skipped
 from taggnn.report import write_report, write_results
@@ -95,6 +96,8 @@ def _ready(given: Namespace) -> tuple[checkpoint.Loaded, ClipData, list[str], Da
     loaded = checkpoint.load(given.checkpoint, given.dataset)
     loaded.recogniser.check_device(device)
     print(loaded.recogniser.describe())
+    if isinstance(loaded.recogniser, Exported) and given.graph_effect:
+        print("graph     its effect is not measured: an exported program cannot leave out edges, model.safetensors can")
     data, remark = _data(given, loaded)
     return loaded, data, remark, data.eval_dataloader(given.split, given.views, given.crops), device
 

@@ -18,6 +18,7 @@ from taggnn.data.dataset import eval_sampler, eval_transform
 from taggnn.data.sampling import spread
 from taggnn.data.video import VideoError
 from taggnn.data.views import clip_views, frame_views
+from taggnn.exported import Exported
 from taggnn.model import Recogniser
 
 # A video file; frames, uint8 (T, H, W, 3); or a clip, float (3, T, h, w).
@@ -80,7 +81,8 @@ class Loaded:
     """A trained model with all that it takes to use it, as ``taggnn.load`` gives it.
 
     Args:
-        recogniser: the model with its weights, in evaluation mode: clips (B, 3, T, h, w) -> (logits (B, K), extras).
+        recogniser: the model with its weights, in evaluation mode, or an exported one: clips (B, 3, T, h, w) -> (logits (B, K),
+            extras).
         classes: class names in label order.
         preprocess: how a video becomes a clip, see ``taggnn.data.datamodule``.
         split_options: the published data set and its version, if one was used; seed and fractions by which clips were held
@@ -88,6 +90,7 @@ class Loaded:
         source: the file it came from.
         epoch: epochs it was trained for; None where the file does not say.
         training_counts: training clips of each class; None where the file does not say.
+        spec: what ``model.build`` makes the model of; None where it was made otherwise.
 
     Example::
 
@@ -97,18 +100,19 @@ class Loaded:
             print(prediction.source, prediction)
     """
 
-    recogniser: Recogniser
+    recogniser: Recogniser | Exported
     classes: tuple[str, ...]
     preprocess: dict[str, Any]
     split_options: dict[str, Any]
     source: str
     epoch: int | None = None
     training_counts: tuple[int, ...] | None = None
+    spec: dict[str, Any] | None = None
 
     @property
     def device(self) -> torch.device:
         """Where the model computes."""
-        return next(self.recogniser.parameters()).device
+        return self.recogniser.device
 
     def to(self, device: torch.device | str) -> "Loaded":
         """Moves the model to a device, and gives it back.
@@ -202,9 +206,9 @@ class Loaded:
             raise ValueError(
                 f"clips {clips.dtype} {tuple(clips.shape)}: expected floating point (B, 3, T, h, w); clip() makes one of a file"
             )
-        model = next(self.recogniser.parameters())
+        model = self.recogniser
         with torch.no_grad():
-            return self.recogniser(clips.to(model.device, model.dtype))[0].float()
+            return model(clips.to(model.device, model.dtype))[0].float()
 
     def clip(self, source: Source, start: float | None = None, stop: float | None = None) -> Tensor:
         """Turns a video file or its frames into what the model is fed, exactly as its evaluation does.

@@ -59,6 +59,16 @@ class Recogniser(nn.Module):
         self.found = dict(found or {})
         self.frozen = False
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What clips are to be."""
+        return next(self.parameters()).dtype
+
     def freeze(self) -> None:
         """Fixes the backbone for good: evaluation mode also in training, no gradients, and none of the memory they take."""
         self.frozen = True

@@ -34,6 +34,7 @@ FLOORS = [
             "task",
             "averaging",
             "consensus",
+            "exported",
             "loaded",
             "checkpoint",
             "scoring",
@@ -43,7 +44,7 @@ FLOORS = [
             "overhead",
         ),
     ],
-    ["train", "evaluate", "compare", "predict", "check", "extract", "models"],
+    ["train", "evaluate", "compare", "predict", "check", "extract", "export", "models"],
 ]
 PLACES = {name: (floor, step) for floor, names in enumerate(FLOORS) for step, name in enumerate(names)}
 IN_STEPS = (2, 4)
