@@ -13,7 +13,7 @@ import lightning.pytorch as pl
 import yaml
 from jsonargparse import Namespace
 
-from taggnn import backbones
+from taggnn import backbones, strategies
 from taggnn.arguments import Parser
 from taggnn.compiling import Compile
 from taggnn.data.datamodule import ClipData
@@ -24,6 +24,7 @@ from taggnn.heads import HEADS, PoolHead, TagHead
 from taggnn.loggers import Name
 from taggnn.names import unknown
 from taggnn.precisions import Precision
+from taggnn.strategies import devices_of
 from taggnn.task import Optimisation
 
 RECIPES = resources.files("taggnn") / "recipes"
@@ -55,7 +56,6 @@ _OWN_TRAINER = {
     "plugins",
     "precision",
     "profiler",
-    "sync_batchnorm",
     "reload_dataloaders_every_n_epochs",
     "use_distributed_sampler",
     "val_check_interval",
@@ -194,7 +194,7 @@ def parser(program: str = "taggnn.train", description: str = _TRAINS) -> Parser:
     built.add_class_arguments(ClipData, "data", skip={"seed"}, instantiate=False)
     built.add_class_arguments(Optimisation, "optim", instantiate=False)
     built.add_class_arguments(pl.Trainer, "trainer", skip=_OWN_TRAINER, instantiate=False)
-    built.set_defaults({"trainer.max_epochs": 30, "trainer.devices": 1})
+    built.set_defaults({"trainer.max_epochs": 30, "trainer.devices": "auto"})
     return built
 
 
@@ -259,9 +259,12 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
         value = config[key]
         if value is not None and not least <= value <= most:
             built.error(f"{key} {value}: possible are {least} {'to ' + str(most) if most < math.inf else 'or more'}")
-    if config.trainer.num_nodes != 1 or config.trainer.devices not in (1, "1"):
-        given = f"devices {config.trainer.devices}, num_nodes {config.trainer.num_nodes}"
-        built.error(f"trainer.{given}: one device is possible; clips are not yet shared out between several")
+    try:
+        devices = devices_of(config.trainer.devices, config.trainer.num_nodes, config.trainer.accelerator)
+        parts = config.trainer.sync_batchnorm, config.precision, config.optim.ema is not None
+        strategies.check(config.trainer.strategy, devices, *parts)
+    except ValueError as error:
+        built.error(str(error))
     if config.optim.warmup_epochs and config.optim.warmup_epochs >= (config.trainer.max_epochs or math.inf):
         built.error(f"optim.warmup_epochs {config.optim.warmup_epochs}: must be below trainer.max_epochs")
     if config.trainer.max_epochs is None:

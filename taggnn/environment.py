@@ -9,6 +9,8 @@ from importlib.util import find_spec
 
 import torch
 
+from taggnn import processes
+
 try:
     import resource
 except ImportError:
@@ -26,6 +28,7 @@ def describe(device: torch.device, seed: int) -> dict[str, str | int]:
         "seed": seed,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "threads": torch.get_num_threads(),
+        **({"processes": processes.count(), "machines": processes.machines()} if processes.count() > 1 else {}),
         **versions(),
     }
 

@@ -1,11 +1,15 @@
-"""Several processes for a program that has no trainer: those that torchrun or SLURM started, or copies of itself."""
+"""Several processes of one program: those that torchrun or SLURM started, or copies of itself."""
 
 import contextlib
+import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,6 +24,10 @@ from taggnn import processes, terminal
 Value = TypeVar("Value")
 # One process may have to wait for another as long as that one computes; one that is gone is noticed at once.
 _PATIENCE = timedelta(days=30)
+# Seconds in which a process may notice by itself that another one has gone.
+_GRACE = 5
+# Tells a copy whose it is.
+_PARENT = "TAGGNN_PARENT"
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,11 @@ class Place:
     local_rank: int = 0
     local_count: int = 1
 
+    @property
+    def nodes(self) -> int:
+        """How many machines there are."""
+        return -(-self.count // self.local_count)
+
 
 def place() -> Place:
     """Where torchrun, SLURM or another process of this program put this one; alone where none did.
@@ -49,7 +62,9 @@ def place() -> Place:
     if "RANK" in given and "WORLD_SIZE" in given:
         rank, count = int(given["RANK"]), int(given["WORLD_SIZE"])
         return Place(rank, count, int(given.get("LOCAL_RANK", rank)), int(given.get("LOCAL_WORLD_SIZE", count)))
-    if SLURMEnvironment.detect() and "SLURM_PROCID" in given and int(given["SLURM_NTASKS"]) > 1:
+    # A batch script that calls the program without srun is one process, whatever the job asked for.
+    srun = "SLURM_STEP_ID" in given and "SLURM_PROCID" in given
+    if srun and SLURMEnvironment.detect() and int(given["SLURM_NTASKS"]) > 1:
         if "SLURM_NTASKS_PER_NODE" not in given:
             raise ValueError("SLURM: give the tasks as --ntasks-per-node, and start the program with srun")
         cluster = SLURMEnvironment(auto_requeue=False)
@@ -71,7 +86,9 @@ def only_first_heard() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def joined(devices: int | None, module: str, words: Sequence[str]) -> Iterator[None]:
+def joined(
+    devices: int | None, module: str, words: Sequence[str], gpus: Sequence[int] = (), threads: int | None = None
+) -> Iterator[None]:
     """Joins this process with the others of its launcher, or starts copies of the program, and leaves them at the end.
 
     The first process alone prints. Where a copy fails, the first says why; where it fails itself, its copies end.
@@ -80,6 +97,9 @@ def joined(devices: int | None, module: str, words: Sequence[str]) -> Iterator[N
         devices: processes on this machine; None: as many as the launcher started, one without a launcher.
         module: the program, as ``python -m`` knows it.
         words: its command line.
+        gpus: those on which gradients are exchanged, one for each process on this machine; none where nothing on a GPU is.
+        threads: CPU threads of each process; None (default): several processes of a machine share its cores, unless the
+            environment says OMP_NUM_THREADS.
 
     Raises:
         ValueError: fewer than one, or another number than the launcher started.
@@ -93,18 +113,35 @@ def joined(devices: int | None, module: str, words: Sequence[str]) -> Iterator[N
             f"--devices {devices}: the launcher started {here.local_count} processes on this machine; leave it out"
         )
     with contextlib.ExitStack() as stack:
+        copied = _PARENT in os.environ
         if here.count == 1 and (devices or 1) > 1:
             stack.enter_context(_copies(devices, module, words))
-            here = place()
-        if here.local_count > 1 and "OMP_NUM_THREADS" not in os.environ:
-            torch.set_num_threads(max(1, (os.cpu_count() or 1) // here.local_count))
+            here, copied = place(), True
+        if threads:
+            torch.set_num_threads(threads)
+        elif here.local_count > 1 and "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(max(1, processes.cores() // here.local_count))
         if here.rank:
             stack.enter_context(contextlib.redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
+            logging.disable(logging.INFO)
+            stack.callback(logging.disable, logging.NOTSET)
         if here.count > 1 and not dist.is_initialized():
-            # What is exchanged lies in main memory, whatever computes.
-            dist.init_process_group("gloo", rank=here.rank, world_size=here.count, timeout=_PATIENCE)
+            if _PARENT in os.environ:
+                threading.Thread(target=_end_with_first, args=(int(os.environ[_PARENT]),), daemon=True).start()
+            if gpus:
+                torch.cuda.set_device(gpus[here.local_rank])
+            # But for gradients and shares of weights, what is exchanged lies in main memory, whatever computes.
+            backend = "cpu:gloo,cuda:nccl" if gpus else "gloo"
+            dist.init_process_group(backend, rank=here.rank, world_size=here.count, timeout=_PATIENCE)
             stack.callback(dist.destroy_process_group)
-        yield
+        try:
+            yield
+        except BaseException as error:
+            lost = isinstance(error, processes.Lost)
+            # What a copy says is read by its first process, which has its own words.
+            if here.count > 1 and not copied and not processes.speaks(None if lost else str(error)):
+                processes.hush()
+            raise
 
 
 def agreed(step: Callable[[], Value]) -> Value:
@@ -156,11 +193,11 @@ def _copies(count: int, module: str, words: Sequence[str]) -> Iterator[None]:
     """This process as the first of so many on this machine, the others its copies."""
     with contextlib.ExitStack() as stack:
         shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(count)}
-        shared["LOCAL_WORLD_SIZE"] = str(count)
+        shared |= {"LOCAL_WORLD_SIZE": str(count)}
         copies, told = [], []
         for rank in range(1, count):
             told.append(stack.enter_context(tempfile.TemporaryFile()))
-            own = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            own = {"RANK": str(rank), "LOCAL_RANK": str(rank), _PARENT: str(os.getpid())}
             copies.append(
                 subprocess.Popen(
                     [sys.executable, "-m", module, *words],
@@ -171,24 +208,60 @@ def _copies(count: int, module: str, words: Sequence[str]) -> Iterator[None]:
             )
             stack.callback(_end, copies[-1])
         stack.enter_context(_environment(shared | {"RANK": "0", "LOCAL_RANK": "0"}))
+        left = threading.Event()
+        threading.Thread(target=_end_with_copies, args=(module, copies, told, left), daemon=True).start()
         try:
             yield
-        except RuntimeError:
+        except RuntimeError as error:
             # Of a connection that a copy has left.
-            _raise_failed(copies, told, wait=2)
+            _raise_failed(copies, told, wait=2, also=error.args[1:])
             raise
+        finally:
+            left.set()
         _raise_failed(copies, told, wait=60)
 
 
-def _raise_failed(copies: Sequence[subprocess.Popen], told: Sequence[IO[bytes]], wait: float) -> None:
+def _raise_failed(
+    copies: Sequence[subprocess.Popen], told: Sequence[IO[bytes]], wait: float, also: Sequence[str] = ()
+) -> None:
     for rank, (copy, file) in enumerate(zip(copies, told, strict=True), start=1):
         with contextlib.suppress(subprocess.TimeoutExpired):
             copy.wait(wait)
         if copy.returncode:
-            file.seek(0)
-            said = file.read().decode(errors="replace").strip().splitlines() or ["without a word"]
-            shown = "\n".join(said) if os.environ.get("TAGGNN_TRACEBACK") else said[-1]
-            raise ChildProcessError(f"process {rank} ended with code {copy.returncode}: {shown}") from None
+            raise ChildProcessError("; ".join([_said(rank, copy, file), *map(str, also)])) from None
+
+
+def _said(rank: int, copy: subprocess.Popen, file: IO[bytes]) -> str:
+    """How a copy ended, and its last words."""
+    file.seek(0)
+    said = file.read().decode(errors="replace").strip().splitlines() or ["without a word"]
+    shown = "\n".join(said) if os.environ.get("TAGGNN_TRACEBACK") else said[-1]
+    how = f"with code {copy.returncode}" if copy.returncode > 0 else f"by {signal.Signals(-copy.returncode).name}"
+    return f"process {rank} ended {how}: {shown}"
+
+
+def _end_with_copies(
+    module: str, copies: Sequence[subprocess.Popen], told: Sequence[IO[bytes]], left: threading.Event
+) -> None:
+    """Ends this process where a copy has failed and it does not notice: a GPU may wait for ever."""
+    failed = None
+    while failed is None:
+        if left.wait(0.5):
+            return
+        failed = next((number for number, copy in enumerate(copies) if copy.poll()), None)
+    if not left.wait(_GRACE):
+        print(f"{module}: {_said(failed + 1, copies[failed], told[failed])}", file=sys.stderr, flush=True)
+        for copy in copies:
+            copy.kill()
+        os._exit(1)
+
+
+def _end_with_first(parent: int) -> None:
+    """Ends a copy whose first process has gone."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    time.sleep(_GRACE)
+    os._exit(1)
 
 
 def _end(copy: subprocess.Popen) -> None:

@@ -49,8 +49,23 @@ def cores() -> int:
 
 
 def local_count() -> int:
-    """How many processes of the program work on this machine."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if _grouped() else 1
+    """How many processes of the program work on this machine, by what their launcher says."""
+    here = os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE") or count()
+    return int(here) if _grouped() else 1
+
+
+def machines() -> int:
+    """On how many machines the program works, with as many processes on each."""
+    return -(-count() // local_count())
+
+
+_hushed = False
+
+
+def hush() -> None:
+    """From here on ``speaks`` is False: another process has said it."""
+    global _hushed
+    _hushed = True
 
 
 def speaks(text: str | None = None) -> bool:
@@ -63,8 +78,8 @@ def speaks(text: str | None = None) -> bool:
         text: what it would say; None for whether anything was said by any of them.
     """
     first = int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0) == 0
-    if not _grouped():
-        return first
+    if _hushed or not _grouped():
+        return first and not _hushed
     try:
         store = dist.distributed_c10d._get_default_store()
         if text is None:

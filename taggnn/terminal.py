@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from taggnn import processes
 from taggnn.names import unknown
 from taggnn.signals import EXIT_CODE, Ended
 
@@ -24,7 +25,7 @@ _SPACE = {errno.ENOSPC, errno.EDQUOT}
 def run(program: Callable[[Sequence[str]], int | None], name: str, arguments: Sequence[str] | None = None) -> int:
     """Runs a program and turns a user's mistake into one message on stderr.
 
-    ``TAGGNN_TRACEBACK=1`` in the environment shows where it came from.
+    Of several processes one tells it. ``TAGGNN_TRACEBACK=1`` in the environment shows where it came from.
 
     Args:
         program: takes the command line, returns an exit code or None for 0.
@@ -39,14 +40,17 @@ def run(program: Callable[[Sequence[str]], int | None], name: str, arguments: Se
     try:
         return program(list(sys.argv[1:] if arguments is None else arguments)) or 0
     except KeyboardInterrupt as interrupt:
-        print(f"{name}: interrupted" + "".join(f"; {hint}" for hint in interrupt.args), file=sys.stderr)
+        _tell(f"{name}: interrupted" + "".join(f"; {hint}" for hint in interrupt.args))
         return 1
     except Ended as ended:
-        print(f"{name}: {'; '.join(ended.args)}", file=sys.stderr)
+        _tell(f"{name}: {'; '.join(ended.args)}")
         return EXIT_CODE
     except BrokenPipeError:
         # Whoever read the output has left, as `head` does; nothing is left to say, also when Python flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except processes.Lost as lost:
+        _tell(f"{name}: {'; '.join(map(str, lost.args))}")
         return 1
     except (MemoryError, RuntimeError) as error:
         worker = isinstance(error, RuntimeError) and _WORKER.search(str(error))
@@ -68,8 +72,13 @@ def run(program: Callable[[Sequence[str]], int | None], name: str, arguments: Se
     except (ValueError, OSError, ImportError, MisconfigurationException) as error:
         if os.environ.get("TAGGNN_TRACEBACK"):
             raise
-        print(f"{name}: {error}", file=sys.stderr)
+        _tell(f"{name}: {error}")
         return 1 if isinstance(error, OSError) and error.errno in _SPACE else 2
+
+
+def _tell(text: str) -> None:
+    if processes.speaks(text):
+        print(text, file=sys.stderr)
 
 
 def device(given: str | None) -> torch.device:
@@ -115,5 +124,9 @@ def quiet() -> None:
         ".*exists and is not empty.*",
         ".*epoch_end.*",
         ".*in eval mode at the start of training.*",
+        # Every process logs the figures of all.
+        ".*recommended to use `self.log.*sync_dist=True.*",
+        ".*find_unused_parameters=True was specified.*",
+        ".*FSDP2-wrapped module .* returned a view tensor.*",
     ):
         warnings.filterwarnings("ignore", message=noise)

@@ -15,7 +15,19 @@ import lightning.pytorch as pl
 import torch
 from jsonargparse import Namespace
 
-from taggnn import checkpoint, compiling, config, environment, loggers, metrics, precisions, terminal
+from taggnn import (
+    checkpoint,
+    compiling,
+    config,
+    environment,
+    launch,
+    loggers,
+    metrics,
+    precisions,
+    processes,
+    strategies,
+    terminal,
+)
 from taggnn.atomic import write_text
 from taggnn.averaging import Averaging
 from taggnn.data.datamodule import ClipData
@@ -38,23 +50,83 @@ from taggnn.task import Optimisation, RecognitionTask
 
 
 def main(arguments: Sequence[str]) -> None:
-    settings, folder = _settings(arguments)
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    data = data_of(settings)
+    with launch.only_first_heard():
+        settings, folder = _settings(arguments)
     if settings.preview:
+        if launch.place().rank:
+            return
         place = Path(settings.runs) / (settings.recipe or "run") / "preview.png"
-        print(f"preview   {write_preview(place, data, settings.preview, _mixing_notes(settings))}")
+        print(f"preview   {write_preview(place, data_of(settings), settings.preview, _mixing_notes(settings))}")
         return
-    # Every model is built once before any of them is trained: a wrong option of the last one is told now.
+    devices = _devices(settings)
+    gpus = [device.index for device in devices if device.type == "cuda"]
+    with launch.joined(len(devices) or None, "taggnn.train", arguments, gpus, settings.threads):
+        _run(settings, folder)
+
+
+def _run(settings: Namespace, folder: Path | None) -> None:
+    """Trains what the configuration says, in every process that there is."""
+    data = launch.agreed(lambda: data_of(settings))
     heads = list(dict.fromkeys((settings.head, *settings.compare)))
+    launch.agreed(lambda: _check_models(settings, data, heads, folder is not None))
+    # The first process says where.
+    made = launch.agreed(lambda: str(folder or _new_folder(settings)) if processes.is_first() else None)
+    folder = Path(processes.from_first(made))
+    print(f"run       {folder}", flush=True)
+    if processes.count() > 1:
+        print(_said_step(settings))
+    if processes.is_first():
+        write_text(folder / "config.yaml", config.dump(settings))
+    rows = []
+    try:
+        with Watch() as watch:
+            for head in heads:
+                place = folder if head == settings.head else folder / "compare" / head
+                done = processes.from_first(_finished(place)) or _train(settings, data, head, place, watch)
+                rows.append({**done["comparison"][0], "chosen": head == settings.head})
+    except (KeyboardInterrupt, Ended, RuntimeError) as left:
+        if isinstance(left, RuntimeError):
+            if not processes.is_lost(left):
+                raise
+            left = processes.Lost(f"process {processes.rank()} of {processes.count()}: another process has ended")
+        hint = f"continue with: python -m taggnn.train --resume {shlex.quote(str(folder))}"
+        raise type(left)(*left.args, hint) from None
+    if not processes.is_first():
+        return
+    results = {**read_results(folder), "comparison": rows}
+    write_results(folder, results)
+    report = write_report(folder)
+    _print_summary(results, folder, report)
+    if data.store is not None:
+        print(f"store     {data.store.summary()}")
+
+
+def _devices(settings: Namespace) -> list[torch.device]:
+    trainer = settings.trainer
+    return strategies.devices_of(trainer.devices, trainer.num_nodes, trainer.accelerator)
+
+
+def _new_folder(settings: Namespace) -> Path:
+    return new_folder(Path(settings.runs) / (settings.recipe or "run"))
+
+
+def _said_step(settings: Namespace) -> str:
+    """How many clips a step of the optimiser sees: ``step      4 processes x batch 8 x accumulate 2 = 64 clips``."""
+    together = settings.trainer.accumulate_grad_batches
+    count = processes.count() * settings.data.batch_size * together
+    accumulated = f" x accumulate {together}" if together > 1 else ""
+    return f"step      {processes.count()} processes x batch {settings.data.batch_size}{accumulated} = {count} clips"
+
+
+def _check_models(settings: Namespace, data: ClipData, heads: Sequence[str], goes_on: bool) -> None:
+    """Builds every model once before any of them is trained: a wrong option of the last one is told now."""
     # Likewise a device that is not there, a precision that it has not, or an implementation that it cannot compute.
     device = trainer_of(settings).strategy.root_device
     compiling.check(settings.compile, device)
     loggers.check(settings.loggers)
     for head in heads:
         # A run that goes on has its weights in its checkpoint.
-        weights = settings.backbone.weights if folder is None and head == settings.head else None
+        weights = settings.backbone.weights if not goes_on and head == settings.head else None
         built = task_of(settings, data, head, weights).model
         built.check_device(device)
         if getattr(built.backbone, "_clip_channels", 3) != 3:
@@ -62,26 +134,6 @@ def main(arguments: Sequence[str]) -> None:
                 "backbone.options.in_channels=1: videos are read in colour; grey clips are for taggnn.attach"
             )
         print(built.describe() if head == settings.head else f"beside    {built.found['head']}")
-
-    folder = folder or new_folder(Path(settings.runs) / (settings.recipe or "run"))
-    print(f"run       {folder}", flush=True)
-    write_text(folder / "config.yaml", config.dump(settings))
-    rows = []
-    try:
-        with Watch() as watch:
-            for head in heads:
-                place = folder if head == settings.head else folder / "compare" / head
-                done = _finished(place) or _train(settings, data, head, place, watch)
-                rows.append({**done["comparison"][0], "chosen": head == settings.head})
-    except (KeyboardInterrupt, Ended) as left:
-        hint = f"continue with: python -m taggnn.train --resume {shlex.quote(str(folder))}"
-        raise type(left)(*left.args, hint) from None
-    results = {**read_results(folder), "comparison": rows}
-    write_results(folder, results)
-    report = write_report(folder)
-    _print_summary(results, folder, report)
-    if data.store is not None:
-        print(f"store     {data.store.summary()}")
 
 
 def _settings(arguments: Sequence[str]) -> tuple[Namespace, Path | None]:
@@ -99,7 +151,11 @@ def _settings(arguments: Sequence[str]) -> tuple[Namespace, Path | None]:
     if not (folder / "config.yaml").is_file():
         what = "no config.yaml in it" if folder.is_dir() else "no such folder"
         raise FileNotFoundError(f"--resume {folder}: {what}; give the folder that the run printed as 'run'")
-    return config.parser().parse_path(str(folder / "config.yaml")), folder
+    settings = config.parser().parse_path(str(folder / "config.yaml"))
+    if launch.place().count > 1:
+        # Another number of processes than it began with may go on.
+        settings.trainer.devices, settings.trainer.num_nodes = "auto", 1
+    return settings, folder
 
 
 def _mixing_notes(settings: Namespace) -> list[str]:
@@ -119,7 +175,8 @@ def data_of(settings: Namespace) -> ClipData:
         config.check_tokens(settings)
         config.freeze(settings)
     data = ClipData(**settings.data.as_dict(), seed=settings.seed)
-    data.prepare_data()
+    # Once on each machine.
+    launch.agreed(lambda: data.prepare_data() if launch.place().local_rank == 0 else None)
     data.setup()
     return data
 
@@ -157,12 +214,16 @@ def task_of(settings: Namespace, data: ClipData, head: str, weights: str | None)
 
 
 def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: Watch) -> dict[str, Any]:
-    """Trains one head, keeps its best epoch, scores the test clips, and writes all but the report into ``folder``."""
+    """Trains one head, keeps its best epoch, scores the test clips, and writes all but the report into ``folder``.
+
+    Every process has the results; the first one writes them.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     last = folder / "last.ckpt"
-    task = task_of(settings, data, head, None if last.is_file() else settings.backbone.weights)
-    if last.is_file():
-        _check_continued(last, task)
+    goes_on = processes.from_first(last.is_file())
+    task = task_of(settings, data, head, None if goes_on else settings.backbone.weights)
+    if goes_on:
+        launch.agreed(lambda: _check_continued(last, task))
     compiling.compile_parts(task.model, settings.compile)
     history = History(folder, data.val_clips.listed)
     trainer = trainer_of(
@@ -178,11 +239,9 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
             Saving(last, settings.save_minutes, settings.save_batches, watch),
         ],
     )
-    print(
-        f"\ntraining  {head}{' (continued)' if last.is_file() else ''}: {trainer.max_epochs} epochs{_switched_on(settings)}"
-    )
+    print(f"\ntraining  {head}{' (continued)' if goes_on else ''}: {trainer.max_epochs} epochs{_switched_on(settings)}")
     try:
-        trainer.fit(task, datamodule=data, ckpt_path=last if last.is_file() else None)
+        trainer.fit(task, datamodule=data, ckpt_path=last if goes_on else None)
     except SystemExit:
         # Lightning's answer to Ctrl-C, which would leave without a word.
         raise KeyboardInterrupt from None
@@ -190,15 +249,17 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
     if not history.rows:
         raise ValueError("not one batch was trained; look at trainer.limit_train_batches and data.drop_last")
     best = checkpoint.load(folder / "best.ckpt")
-    device = task.device if task.device.type != "meta" else torch.device("cpu")
+    device = trainer.strategy.root_device
     started = time.perf_counter()
     scored = score(best.recogniser, data.test_dataloader(), data.test_clips, "test", device, graph_effect=True)
     tested = time.perf_counter() - started
     predictions = scored.predictions
-    write_skipped(folder / "skipped.csv", [*task.skipped.values(), *scored.skipped])
+    if processes.is_first():
+        write_skipped(folder / "skipped.csv", [*task.skipped.values(), *scored.skipped])
     if predictions is None:
         raise ValueError(f"none of the test clips could be used; see {folder / 'skipped.csv'}")
-    write_predictions(folder / "predictions.csv", predictions)
+    if processes.is_first():
+        write_predictions(folder / "predictions.csv", predictions)
     scores = metrics.summarise(
         predictions.probabilities,
         predictions.labels,
@@ -238,7 +299,8 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
     }
     if scored.graph_effect is not None:
         results["graph_effect"] = scored.graph_effect
-    write_results(folder, results)
+    if processes.is_first():
+        write_results(folder, results)
     return results
 
 
@@ -279,8 +341,15 @@ def _check_continued(last: Path, task: RecognitionTask) -> None:
 
 def trainer_of(settings: Namespace, **parts: Any) -> pl.Trainer:
     """Lightning's trainer of a configuration, quiet; ``parts`` are further arguments of it."""
+    devices, given = _devices(settings), settings.trainer.as_dict()
+    if devices:
+        unused = settings.backbone.name.startswith("hf:")
+        given |= {"devices": "auto", "strategy": strategies.strategy_of(given["strategy"], devices, unused)}
+        given["num_nodes"] = launch.place().nodes
+    elif given["devices"] == "auto":
+        given["devices"] = 1
     return pl.Trainer(
-        **settings.trainer.as_dict(),
+        **given,
         **parts,
         precision=precisions.chosen(settings.precision, settings.trainer.accelerator),
         logger=False,

@@ -25,7 +25,7 @@ FLOORS = [
         *("calibration", "longtail", "metrics", "bootstrap", "paired"),
         *("pictures", "preview", "page", "bars", "check_page", "predictions", "history", "report"),
         *("figures", "screen", "rescoring", "matching", "diagrams", "comparison", "compare_page"),
-        *("progress", "stopping", "loggers", "precisions"),
+        *("progress", "stopping", "loggers", "precisions", "strategies"),
         *(
             "model",
             "compiling",

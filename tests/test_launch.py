@@ -12,7 +12,15 @@ import taggnn.evaluate
 from taggnn import launch, processes, terminal
 
 LAUNCHERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-SLURM = ("SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NTASKS_PER_NODE", "SLURM_NODELIST", "SLURM_JOB_ID")
+SLURM = (
+    "SLURM_STEP_ID",
+    "SLURM_NTASKS",
+    "SLURM_PROCID",
+    "SLURM_LOCALID",
+    "SLURM_NTASKS_PER_NODE",
+    "SLURM_NODELIST",
+    "SLURM_JOB_ID",
+)
 
 
 @pytest.fixture
@@ -32,7 +40,7 @@ def environment(monkeypatch):
 TORCHRUN = {"RANK": 3, "WORLD_SIZE": 4, "LOCAL_RANK": 1, "LOCAL_WORLD_SIZE": 2}
 SRUN = {
     **{"SLURM_NTASKS": 4, "SLURM_PROCID": 3, "SLURM_LOCALID": 1, "SLURM_NTASKS_PER_NODE": 2},
-    **{"SLURM_NODELIST": "gpu[7-8]", "SLURM_JOB_ID": 1234567},
+    **{"SLURM_STEP_ID": 0, "SLURM_NODELIST": "gpu[7-8]", "SLURM_JOB_ID": 1234567},
 }
 
 
@@ -54,6 +62,11 @@ def test_under_slurm(environment, monkeypatch):
 
 def test_one_task_of_slurm_is_alone(environment):
     environment(SLURM_NTASKS=1, SLURM_PROCID=0, SLURM_LOCALID=0)
+    assert launch.place() == launch.Place()
+
+
+def test_a_batch_script_without_srun_is_alone(environment):
+    environment(**{key: value for key, value in SRUN.items() if key != "SLURM_STEP_ID"})
     assert launch.place() == launch.Place()
 
 

@@ -1,6 +1,5 @@
 """What the programs know as ``data``: from a root and a few options to loaders of training, validation and test."""
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch.utils.data import DataLoader
 
+from taggnn import processes
 from taggnn.data.clips import NAMED, ClipList
 from taggnn.data.dataset import (
     EVAL_OPTIONS,
@@ -430,8 +430,11 @@ class ClipData(LightningDataModule):
 
 
 def default_workers() -> int:
-    """Loader processes that suit this machine: cores less one, at most 8; none where that would starve the training."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Loader processes that suit this machine: cores less one, at most 8; none where that would starve the training.
+
+    Several processes on a machine share its cores.
+    """
+    cores = processes.cores() // processes.local_count()
     return 0 if cores <= 2 else min(8, cores - 1)
 
 
