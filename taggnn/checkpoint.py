@@ -4,12 +4,11 @@ Also reads the checkpoints that TAG-Head's authors published.
 """
 
 import hashlib
-import io
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
@@ -17,7 +16,7 @@ from safetensors.torch import load as load_tensors
 from torch import Tensor
 
 from taggnn import model
-from taggnn.atomic import write_bytes
+from taggnn.atomic import replacing
 from taggnn.backbones.r2plus1d34 import CHILDREN
 from taggnn.backbones.weights import misfits, read_state_dict
 from taggnn.data.transforms import RELEASED_MEAN, RELEASED_STD
@@ -64,15 +63,35 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     types only."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        # Through memory: torch.save reports a full disk as a RuntimeError that says nothing.
-        content = io.BytesIO()
-        torch.save(checkpoint, content)
-        write_bytes(path, content.getvalue())
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            noting = _Noting(file)
+            try:
+                torch.save(checkpoint, noting)
+            except RuntimeError:
+                # What torch.save makes of a full disk says nothing.
+                if noting.error is not None:
+                    raise noting.error from None
+                raise
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         return read(path, map_location)
+
+
+class _Noting:
+    """A file that notes why it could not be written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.flush = file, file.flush
+        self.error: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        try:
+            return self.file.write(content)
+        except OSError as error:
+            self.error = error
+            raise
 
 
 def read(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:

@@ -333,18 +333,35 @@ def test_interrupt_before_the_test_clips_forgets_no_bad_clip(tiny, trained, prog
 
 
 def test_disk_full_while_saving(tiny, trained, program, tmp_path, monkeypatch):
-    write, saved = Path.write_bytes, []
+    open_, saved = Path.open, []
 
-    def full(path, content):
+    class Full:
+        """A disk that is full behind so many bytes."""
+
+        def __init__(self, file):
+            self.file, self.flush, self.left = file, file.flush, 3000
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def write(self, content):
+            self.left -= len(content)
+            if self.left < 0:
+                raise OSError(28, os.strerror(28))
+            return self.file.write(content)
+
+    def full(path, *mode, **options):
+        file = open_(path, *mode, **options)
         if path.name.startswith(".last"):
             saved.append(path)
-            if len(saved) == 2:
-                write(path, content[:100])
-                raise OSError(28, os.strerror(28))
-        return write(path, content)
+            return Full(file) if len(saved) == 2 else file
+        return file
 
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "write_bytes", full)
+        patched.setattr(Path, "open", full)
         ended = program(taggnn.train, "--config", tiny, "--runs", tmp_path, "--compare", "[]")
     assert ended.code == 1
     last = saved[0].parent / "last.ckpt"
