@@ -13,9 +13,10 @@ from taggnn import terminal
 from taggnn.arguments import Parser
 from taggnn.atomic import write_text
 from taggnn.bootstrap import RESAMPLES
-from taggnn.compare_page import compare_page, said_p
+from taggnn.compare_page import compare_page
 from taggnn.comparison import TITLES, Comparison, Pair, compared
 from taggnn.matching import matched
+from taggnn.page import p_value
 from taggnn.predictions import read_predictions
 from taggnn.report import read_results
 from taggnn.run_folder import new_folder
@@ -38,13 +39,13 @@ def main(arguments: Sequence[str]) -> None:
     folder = Path(given.out) if given.out else new_folder(Path("runs") / "compare")
     content = json.dumps(found.as_dict(), indent=2, ensure_ascii=False) + "\n"
     write_text(folder / "comparison.json", content)
-    page = write_text(folder / "compare.html", compare_page(found))
+    written = write_text(folder / "compare.html", compare_page(found))
     if given.json:
         print(content, end="")
         return
     for line in lines(found):
         print(line)
-    print(f"\n          {folder / 'comparison.json'}\npage      {page}")
+    print(f"\n          {folder / 'comparison.json'}\npage      {written}")
 
 
 def lines(found: Comparison) -> list[str]:
@@ -77,9 +78,9 @@ def _pair_lines(pair: Pair, family: int) -> list[str]:
         said.append(
             f"  {TITLES[key]:17}{100 * row.value:+7.2f} points {ends}{', less is better' if key == 'ece' else ''}"
         )
-    holm = f"; {said_p(pair.p_holm)} after Holm, for {family} comparisons" if family > 1 else ""
+    holm = f"; {p_value(pair.p_holm)} after Holm, for {family} comparisons" if family > 1 else ""
     said.append(
-        f"  only {two} right {test.only_second:,}, only {one} right {test.only_first:,}: McNemar {said_p(test.p)}{holm}"
+        f"  only {two} right {test.only_second:,}, only {one} right {test.only_first:,}: McNemar {p_value(test.p)}{holm}"
     )
     said.append(f"  {pair.verdict}")
     gained = [row for row in pair.classes if row.gain > 0][:SHOWN]

@@ -28,16 +28,6 @@ def compare_page(found: Comparison) -> str:
     )
 
 
-def points(share: float) -> str:
-    """A difference of shares in points: 0.0123 -> "+1.2"."""
-    return f"{100 * share:+.1f}".replace("-", "\u2212")
-
-
-def said_p(p: float) -> str:
-    """A p-value as people read it."""
-    return "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}" if p < 0.1 else f"p = {p:.2f}"
-
-
 def _figures(found: Comparison) -> str:
     keys = [key for key in TITLES if any(getattr(model.scores, key) is not None for model in found.models)]
     header = [("", ""), ("Model", "t"), *((TITLES[key][0].upper() + TITLES[key][1:], "n") for key in keys)]
@@ -66,12 +56,14 @@ def _cell(model: Model, key: str) -> str:
 def _pair(found: Comparison, pair: Pair) -> str:
     test, one, two = pair.test, pair.first, pair.second
     tiles = [
-        page.tile(points(pair.differences["top1"].value), "Top-1, points", _ends(pair, "top1")),
-        page.tile(points(pair.differences["mca"].value), "Class mean, points", _ends(pair, "mca")),
+        page.tile(page.points(pair.differences["top1"].value), "Top-1, points", _ends(pair, "top1")),
+        page.tile(page.points(pair.differences["mca"].value), "Class mean, points", _ends(pair, "mca")),
         page.tile(page.number(test.only_second), f"Only {two} is right", "clips"),
         page.tile(page.number(test.only_first), f"Only {one} is right", "clips"),
         page.tile(
-            said_p(test.p).removeprefix("p ").removeprefix("= ").replace(" ", ""), "McNemar's p", _holm(found, pair)
+            page.p_value(test.p).removeprefix("p ").removeprefix("= ").replace(" ", ""),
+            "McNemar's p",
+            _holm(found, pair),
         ),
     ]
     rows = [(TITLES[key], row.value, row.low, row.high) for key, row in pair.differences.items()]
@@ -93,13 +85,13 @@ def _pair(found: Comparison, pair: Pair) -> str:
 
 def _ends(pair: Pair, key: str) -> str:
     row = pair.differences[key]
-    return f"{points(row.low)} to {points(row.high)}"
+    return f"{page.points(row.low)} to {page.points(row.high)}"
 
 
 def _holm(found: Comparison, pair: Pair) -> str:
     if len(found.pairs) < 2:
         return "exact, two-sided"
-    return f"{said_p(pair.p_holm)} after Holm, for {len(found.pairs)} comparisons"
+    return f"{page.p_value(pair.p_holm)} after Holm, for {len(found.pairs)} comparisons"
 
 
 def _table_of_two(pair: Pair) -> str:
@@ -143,7 +135,7 @@ def _classes(pair: Pair) -> str:
             [
                 page.cell(row.name, "t"),
                 *(_count(clips) for clips in (row.clips, row.first, row.second)),
-                page.cell(points(row.gain), "n"),
+                page.cell(page.points(row.gain), "n"),
             ],
         )
         for row in pair.classes

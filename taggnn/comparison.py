@@ -11,10 +11,8 @@ from taggnn.bootstrap import LEVEL, RESAMPLES, Answers
 from taggnn.figures import intervals_of
 from taggnn.matching import Matched
 from taggnn.metrics import Scores
-from taggnn.paired import Difference, McNemar, differences, holm, recalls, top1_test
+from taggnn.paired import Difference, McNemar, differences, holm, recalls, top1_test, verdict
 
-# Below this p-value a difference is called one.
-SIGNIFICANT = 1 - LEVEL
 TITLES = {
     "top1": "top-1",
     "top5": "top-5",
@@ -98,17 +96,7 @@ class Pair:
     @property
     def verdict(self) -> str:
         """What the test says, in a sentence."""
-        apart = self.test.only_second - self.test.only_first
-        clips = self.test.only_first + self.test.only_second
-        if not clips:
-            return f"{self.first} and {self.second} have the same clips right."
-        if self.p_holm >= SIGNIFICANT:
-            return (
-                f"No difference is shown: of {clips:,} clips that only one of them has right, {self.first} has "
-                f"{self.test.only_first:,} and {self.second} {self.test.only_second:,}, which chance alone brings about easily."
-            )
-        better, worse = (self.second, self.first) if apart > 0 else (self.first, self.second)
-        return f"{better} has {abs(apart):,} more clips right than {worse}; chance alone hardly brings that about."
+        return verdict(self.test, self.p_holm, self.first, self.second)
 
 
 @dataclass(frozen=True)

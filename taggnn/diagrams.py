@@ -18,7 +18,10 @@ STYLE = """
 .bars .dot { fill: var(--right); }
 .bars .zero { stroke: var(--muted); stroke-width: 1; }
 .bars .even { stroke: var(--muted); stroke-width: 1.2; stroke-dasharray: 5 4; }
-.bars .gap { fill: var(--wrong); opacity: .45; }
+.bars .over { fill: var(--wrong); opacity: .5; }
+.bars .under { fill: var(--third); opacity: .55; }
+.swatch.over { background: var(--wrong); opacity: .5; }
+.swatch.under { background: var(--third); opacity: .55; }
 .bars .name { font-size: 13px; fill: var(--ink); }
 """
 
@@ -112,7 +115,8 @@ def gains(rows: Sequence[tuple[str, float, str]], alt: str) -> str:
 def reliability_diagram(bins: Sequence[Bin]) -> str:
     """Draws accuracy against confidence: bars on the dashed line are as right as they are sure; below, how many clips.
 
-    The reddish part of a bin is the gap between its mean confidence and its accuracy.
+    Where a bin is surer than right, "over" fills the gap up to its mean confidence; where it is more right than sure,
+    "under" is the top of its accuracy.
 
     Args:
         bins: of `taggnn.calibration.reliability`.
@@ -144,10 +148,11 @@ def reliability_diagram(bins: Sequence[Bin]) -> str:
             f"mean confidence {percent(one.confidence)}, right {percent(one.accuracy)}"
         )
         low, high = sorted((one.accuracy, one.confidence))
+        kind = "over" if one.confidence > one.accuracy else "under"
         parts.append(
             f"<g><title>{escape(said)}</title>{bar(x, below, wide, below - _TOP, 'touch')}"
-            + bar(x + 1, base, wide - 2, _HEIGHT * one.accuracy, "front")
-            + bar(x + 1, base - _HEIGHT * low, wide - 2, _HEIGHT * (high - low), "gap")
+            + bar(x + 1, base, wide - 2, _HEIGHT * low, "front")
+            + bar(x + 1, base - _HEIGHT * low, wide - 2, _HEIGHT * (high - low), kind)
             + bar(x + 1, below, wide - 2, max(1.0, _COUNTS * one.clips / most), "front")
             + "</g>"
         )

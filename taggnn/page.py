@@ -47,6 +47,16 @@ def number(value: object) -> str:
     return str(value)
 
 
+def points(share: float) -> str:
+    """A difference of shares in points: 0.0123 -> "+1.2"."""
+    return f"{100 * share:+.1f}".replace("-", "\u2212")
+
+
+def p_value(p: float) -> str:
+    """0.0123 -> "p = 0.012"; "p < 0.0001" for what is smaller."""
+    return "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}" if p < 0.1 else f"p = {p:.2f}"
+
+
 def duration(seconds: float | None) -> str:
     """75 -> "1 min 15 s"."""
     if seconds is None or not math.isfinite(seconds):
@@ -177,7 +187,7 @@ h2 { margin: 0 0 14px; font-size: 19px; line-height: 1.3; letter-spacing: -.005e
 h3 { margin: 26px 0 10px; font-size: 15px; }
 p { margin: 0 0 12px; max-width: 56em; text-wrap: pretty; }
 .lead { margin-top: -8px; color: var(--muted); font-size: 15px; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(138px, 1fr)); gap: 24px 28px; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); gap: 24px 22px; }
 .tile { border-top: 3px solid var(--line); padding-top: 10px; }
 .tile:first-child { border-color: var(--right); }
 .tile span { display: block; color: var(--muted); font-size: 14px; }

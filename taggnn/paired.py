@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +16,8 @@ from taggnn.metrics import Scores
 
 # The figures that are compared, in the order of every table.
 COMPARED = ("top1", "mca", "macro_f1", "ece")
+# Below this p-value a difference is called one.
+SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,47 @@ def holm(p: Sequence[float]) -> list[float]:
         reached = max(reached, min(1.0, (len(p) - place) * p[number]))
         raised[number] = reached
     return raised
+
+
+def verdict(test: McNemar, p: float, first: str, second: str) -> str:
+    """What the test says, in a sentence.
+
+    Args:
+        test: McNemar's.
+        p: its p-value, raised where it is one of several tests.
+        first: what to call the first model.
+        second: what to call the second.
+    """
+    apart, clips = test.only_second - test.only_first, test.only_first + test.only_second
+    if not clips:
+        return f"{first} and {second} have the same clips right."
+    if p >= SIGNIFICANT:
+        said = f"{first} has {test.only_first:,} and {second} {test.only_second:,}"
+        only = "1 clip" if clips == 1 else f"{clips:,} clips"
+        return f"No difference is shown: of {only} that only one of them has right, {said}; chance alone would do that."
+    better, worse = (second, first) if apart > 0 else (first, second)
+    more = "1 more clip" if abs(apart) == 1 else f"{abs(apart):,} more clips"
+    return f"{better} has {more} right than {worse}; chance alone would hardly do that."
+
+
+def top1_difference(
+    first: Answers, second: Answers, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[Difference, McNemar]:
+    """How much higher the second's accuracy is, with its paired bootstrap interval, and McNemar's test.
+
+    A resample counts only how many clips each model alone has right: those counts are drawn at once.
+
+    Args:
+        first: answers to the clips, one or more.
+        second: those of the other model, to the same clips in the same order.
+        resamples: R (default 2000).
+        seed: of the draws (default 0).
+    """
+    test, clips = top1_test(first, second), len(first.labels)
+    shares = [test.only_first / clips, test.only_second / clips]
+    drawn = np.random.default_rng(seed).multinomial(clips, [*shares, 1 - sum(shares)], resamples)
+    low, high = interval(torch.from_numpy((drawn[:, 1] - drawn[:, 0]) / clips))
+    return Difference((test.only_second - test.only_first) / clips, low, high), test
 
 
 def differences(

@@ -19,10 +19,10 @@ import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 
-from taggnn import page
+from taggnn import bars, diagrams, page
 from taggnn.atomic import write_bytes, write_text
 from taggnn.metrics import (
     Scores,
@@ -35,8 +35,10 @@ from taggnn.metrics import (
     worst_pairs,
 )
 from taggnn.names import unknown
+from taggnn.paired import McNemar, verdict
 from taggnn.pictures import DARK, LIGHT, confusion, curves
 from taggnn.predictions import Predictions, Skipped, read_predictions, read_skipped
+from taggnn.report_statistics import between, calibration_section, groups_section, paired_rows
 
 RESULTS = {
     "title": "heading; the folder's name when absent",
@@ -45,6 +47,7 @@ RESULTS = {
     "intervals": "split name -> [low, high] of top1, top5, mca, macro_f1, ece; level, resamples and seed of the bootstrap",
     "groups": "split name -> rows of `taggnn.longtail.Group`: class mean of classes with many, some and few training clips",
     "training_counts": "class -> training clips",
+    "paired": "rows of `taggnn.beside.beside`: the chosen head less each head trained beside it, on the same clips",
     "unmeasured": "split name -> names of the classes that the list has clips of, all of them missing or unreadable",
     "headline": "the split shown large, whose clips predictions.csv holds; when absent 'test', else the last of scores",
     "best_epoch": "epoch of the kept weights; that of the highest val/top1 (else lowest val/loss) when absent",
@@ -153,10 +156,13 @@ def write_report(run_dir: str | os.PathLike) -> Path:
 
     title = str(results.get("title") or folder.resolve().name)
     body = [
+        f"<style>{bars.STYLE}{diagrams.STYLE}</style>",
         _headline(results, predictions, skipped),
-        _comparison(results.get("comparison")),
+        groups_section(results.get("groups", {}).get(headline(results))),
+        _comparison(results.get("comparison"), results.get("paired")),
         _graph(results.get("graph_effect")),
         _curves(folder, history, results.get("best_epoch")),
+        _calibration(results, predictions),
         *(_classes(folder, predictions, _unmeasured(results)) if predictions is not None else ()),
         _skipped(skipped),
         _setup(results, config.read_text(encoding="utf-8", errors="replace") if config.is_file() else ""),
@@ -183,6 +189,9 @@ def _headline(results: dict, predictions: Predictions | None, skipped: Sequence[
                 f"results.json and predictions.csv disagree: top-1 {page.percent(stated.top1, 2)} of {stated.measured} "
                 f"clips against {page.percent(again.top1, 2)} of {again.measured}. One of the two is of another run or split."
             )
+        elif stated.macro_f1 is None:
+            # Files of earlier versions lack some of the figures.
+            scores[split] = replace(stated, macro_f1=again.macro_f1, ece=again.ece)
     if not scores:
         return page.section("Notes", *(_note(text) for text in notes))
     rows = [
@@ -193,6 +202,8 @@ def _headline(results: dict, predictions: Predictions | None, skipped: Sequence[
                 page.cell(page.percent(s.top1), "n"),
                 page.cell(page.percent(s.top5), "n"),
                 page.cell(page.percent(s.mca), "n"),
+                page.cell(page.percent(s.macro_f1), "n"),
+                page.cell(page.percent(s.ece), "n"),
                 page.cell(f"{s.classes_counted} of {s.classes}", "n"),
                 page.cell(_clips(s.measured, s.listed), "n"),
                 page.cell(page.number(s.missing), "n"),
@@ -202,14 +213,18 @@ def _headline(results: dict, predictions: Predictions | None, skipped: Sequence[
         )
         for name, s in scores.items()
     ]
-    titles = ["Split", "Top-1", "Top-5", "Class mean", "Classes counted", "Clips", "Missing", "Unreadable", "Loss"]
+    titles = ["Split", "Top-1", "Top-5", "Class mean", "Macro F1", "Calibration error", "Classes counted"]
+    titles += ["Clips", "Missing", "Unreadable", "Loss"]
     splits = page.table([(title, "n" if place else "") for place, title in enumerate(titles)], rows)
     shown = scores[split]
     heading = f"Accuracy on {split}"
     if not shown.complete:
         heading += f": {_clips(shown.measured, shown.listed)} clips"
         notes.insert(0, _partial(split, shown, _unmeasured(results)))
-    return page.section(heading, _tiles(shown), *(_note(text) for text in notes), splits if len(scores) > 1 else "")
+    ends = results.get("intervals", {}).get(split, {})
+    return page.section(
+        heading, _tiles(shown, ends), *(_note(text) for text in notes), splits if len(scores) > 1 else ""
+    )
 
 
 def headline(results: Mapping) -> str | None:
@@ -244,7 +259,7 @@ def _scores(split: str, figures: Mapping) -> Scores:
         raise ValueError(f"results.json, scores.{split}: {error}") from error
 
 
-def _tiles(scores: Scores) -> str:
+def _tiles(scores: Scores, ends: Mapping) -> str:
     low, high = wilson(scores.top1, scores.measured)
     right = round(scores.top1 * scores.measured)
     interval = f"{100 * low:.1f}\u00a0to\u00a0{page.percent(high)}"
@@ -255,8 +270,16 @@ def _tiles(scores: Scores) -> str:
         )
     ]
     if scores.top5 is not None:
-        found.append(page.tile(page.percent(scores.top5), "Top-5", "true class among the best five"))
-    found.append(page.tile(page.percent(scores.mca), "Mean class accuracy", of_classes))
+        found.append(
+            page.tile(page.percent(scores.top5), "Top-5", f"true class among the best five{_95(ends, 'top5')}")
+        )
+    found.append(page.tile(page.percent(scores.mca), "Mean class accuracy", of_classes + _95(ends, "mca")))
+    if scores.macro_f1 is not None:
+        below = f"over the same classes{_95(ends, 'macro_f1')}"
+        found.append(page.tile(page.percent(scores.macro_f1), "Macro F1", below))
+    if scores.ece is not None:
+        below = f"confidence against accuracy{_95(ends, 'ece')}"
+        found.append(page.tile(page.percent(scores.ece), "Calibration error", below))
     left_out = [
         f"{page.number(clips)} {why}"
         for clips, why in ((scores.missing, "missing"), (scores.unreadable, "unreadable"))
@@ -268,7 +291,20 @@ def _tiles(scores: Scores) -> str:
     return page.tiles(found)
 
 
-def _comparison(rows: Sequence[Mapping] | None) -> str:
+def _95(ends: Mapping, key: str) -> str:
+    said = between(ends.get(key))
+    return f"; {said}" if said else ""
+
+
+def _calibration(results: dict, predictions: Predictions | None) -> str:
+    if predictions is None:
+        return ""
+    split = headline(results)
+    ece = results.get("scores", {}).get(split, {}).get("ece")
+    return calibration_section(predictions, ece, results.get("intervals", {}).get(split, {}).get("ece"))
+
+
+def _comparison(rows: Sequence[Mapping] | None, paired: Sequence[Mapping] | None) -> str:
     if not rows:
         return ""
     first = ["name", *(key for key in PERCENT_COLUMNS if any(key in row for row in rows))]
@@ -299,7 +335,7 @@ def _comparison(rows: Sequence[Mapping] | None) -> str:
                 cells.append(page.cell(page.number(value), "t" if key in ("name", "note") else "n"))
         lines.append(("chosen" if row.get("chosen") else "", cells))
     lead = "The same data and budget under other heads." if len(rows) > 1 else ""
-    return page.section("Beside the baseline", page.table(header, lines), lead=lead)
+    return page.section("Beside the baseline", page.table(header, lines), paired_rows(paired), lead=lead)
 
 
 def _graph(effect: Mapping | None) -> str:
@@ -325,8 +361,21 @@ def _graph(effect: Mapping | None) -> str:
             if changed < 0.01
             else f"The graph decides {page.percent(changed)} of the predictions."
         )
+    below = _graph_test(effect) if changed and effect.get("p") is not None else ""
     lead = f"The trained weights, asked once with the edges and once without any. {page.escape(verdict)}"
-    return page.section("What the graph does", page.tiles(found) if found else "", lead=lead)
+    return page.section("What the graph does", page.tiles(found) if found else "", below, lead=lead)
+
+
+def _graph_test(effect: Mapping) -> str:
+    test = McNemar(effect["only_without"], effect["only_with"], effect["p"])
+    gain = effect["top1_with"] - effect["top1_without"]
+    which = verdict(test, test.p, "the model without edges", "the model with edges")
+    said = (
+        f"{which[0].upper()}{which[1:]} Top-1 {page.points(gain)} points by its edges "
+        f"(95 % interval {page.points(effect['gain_low'])} to {page.points(effect['gain_high'])}; McNemar, "
+        f"{page.p_value(test.p)})."
+    )
+    return f"<p>{page.escape(said)}</p>"
 
 
 def _curves(folder: Path, history: list[dict[str, float]], best: int | None) -> str:

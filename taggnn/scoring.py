@@ -15,11 +15,13 @@ from tqdm import tqdm
 
 from graphs import NoEdges
 from taggnn import processes
+from taggnn.bootstrap import Answers
 from taggnn.consensus import Average, Consensus
 from taggnn.data.clips import ClipList
 from taggnn.heads import TagHead
 from taggnn.metrics import predicted_classes
 from taggnn.model import Recogniser
+from taggnn.paired import top1_difference
 from taggnn.predictions import Predictions, Skipped
 
 
@@ -117,15 +119,24 @@ def graph_effect(
     **Shapes:** (M,) each, M at least 1
 
     Returns:
-        ``top1_with``, ``top1_without``, ``changed`` (share of predictions that differ), ``relative_logits``, ``clips``.
+        ``top1_with``, ``top1_without``, ``changed`` (share of predictions that differ), ``relative_logits``, ``clips``; the
+        clips that are right ``only_with`` and ``only_without`` edges, McNemar's ``p`` of them, and the paired bootstrap
+        interval of ``top1_with - top1_without``, ``gain_low`` to ``gain_high``.
     """
     count, whole = len(labels), math.fsum(size.tolist())
+    bare, whole_graph = (Answers(labels, found.long(), None, None, 0) for found in (without, chosen))
+    gain, test = top1_difference(bare, whole_graph)
     return {
         "top1_with": int((chosen == labels).sum()) / count,
         "top1_without": int((without == labels).sum()) / count,
         "changed": int((chosen != without).sum()) / count,
         "relative_logits": math.sqrt(math.fsum(moved.tolist()) / whole) if whole else math.nan,
         "clips": count,
+        "only_with": test.only_second,
+        "only_without": test.only_first,
+        "p": test.p,
+        "gain_low": gain.low,
+        "gain_high": gain.high,
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from taggnn.calibration import BINS
 from taggnn.longtail import GROUPS
 from taggnn.metrics import Scores, confusion_matrix, per_class, said_unmeasured, wilson
+from taggnn.page import p_value
 from taggnn.predictions import Predictions
 
 # Rows of the per-class table on the screen; the report has all of them.
@@ -34,6 +35,10 @@ def print_evaluation(
             f"graph     without its edges top-1 {effect['top1_without']:.4f}; {effect['changed']:.1%} of the predictions change, "
             f"the logits by {effect['relative_logits']:.2%}"
         )
+        if effect["changed"] and effect.get("p") is not None:
+            ends = f"{100 * effect['gain_low']:+.1f} to {100 * effect['gain_high']:+.1f}"
+            gain = 100 * (effect["top1_with"] - effect["top1_without"])
+            print(f"          its edges are worth {gain:+.1f} points of top-1 ({ends}), McNemar {p_value(effect['p'])}")
     if "evaluation" in results:
         print(_cost(results["evaluation"], results["durations"][split]))
     _print_classes(predictions)
@@ -122,7 +127,8 @@ def _group_line(row: Mapping[str, Any]) -> str:
 
 
 def _between(ends: Sequence[float] | None) -> str:
-    return "" if ends is None else f"   ({ends[0]:.3f} to {ends[1]:.3f})"
+    # An interval without width says nothing.
+    return "" if ends is None or ends[0] == ends[1] else f"   ({ends[0]:.3f} to {ends[1]:.3f})"
 
 
 def _print_classes(predictions: Predictions) -> None:

@@ -30,12 +30,14 @@ from taggnn import (
 )
 from taggnn.atomic import write_text
 from taggnn.averaging import Averaging
+from taggnn.beside import beside
 from taggnn.data.datamodule import ClipData
 from taggnn.data.marks import marks, said_changes
 from taggnn.data.splits import SPLITS
 from taggnn.data.tokens import differences
 from taggnn.figures import figures_of
 from taggnn.history import History
+from taggnn.page import p_value
 from taggnn.predictions import read_skipped, write_predictions, write_skipped
 from taggnn.preview import write_preview
 from taggnn.progress import Progress
@@ -78,10 +80,10 @@ def _run(settings: Namespace, folder: Path | None) -> None:
     if processes.is_first():
         write_text(folder / "config.yaml", config.dump(settings))
     rows = []
+    places = {head: folder if head == settings.head else folder / "compare" / head for head in heads}
     try:
         with Watch() as watch:
-            for head in heads:
-                place = folder if head == settings.head else folder / "compare" / head
+            for head, place in places.items():
                 done = processes.from_first(_finished(place)) or _train(settings, data, head, place, watch)
                 rows.append({**done["comparison"][0], "chosen": head == settings.head})
     except (KeyboardInterrupt, Ended, RuntimeError) as left:
@@ -93,7 +95,7 @@ def _run(settings: Namespace, folder: Path | None) -> None:
         raise type(left)(*left.args, hint) from None
     if not processes.is_first():
         return
-    results = {**read_results(folder), "comparison": rows}
+    results = {**read_results(folder), "comparison": rows, "paired": beside(places)}
     write_results(folder, results)
     report = write_report(folder)
     _print_summary(results, folder, report)
@@ -399,6 +401,13 @@ def _print_summary(results: dict[str, Any], folder: Path, report: Path) -> None:
     for row in results["comparison"]:
         on = "" if row["measured"] == row["listed"] else f" on {row['measured']:,} of {row['listed']:,} clips"
         print(f"          {row['name']:40} top-1 {row['top1']:.3f}{on}   {row['seconds'] / 60:.1f} min")
+    for row in results["paired"]:
+        gain = row["top1"]
+        ends = f"{100 * gain['low']:+.1f} to {100 * gain['high']:+.1f}"
+        print(
+            f"          {row['name']} less {row['against']}: {100 * gain['value']:+.1f} points ({ends}), {p_value(row['p'])}"
+        )
+        print(f"          {row['verdict']}")
     # Val clips may be the test's as well, and one file may hold many clips.
     skipped = len({(clip.path, clip.name) for clip in read_skipped(folder / "skipped.csv")})
     if skipped:

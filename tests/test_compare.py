@@ -60,7 +60,7 @@ def test_two_folders(two, program, tmp_path):
         f"top-1              {scores[0].top1:.4f}",
         f"  top-1            {100 * (scores[1].top1 - scores[0].top1):+7.2f} points",
         f"only B right {c}, only A right {b}: McNemar p < 0.0001",
-        f"B has {c - b} more clips right than A; chance alone hardly brings that about.",
+        f"B has {c - b} more clips right than A; chance alone would hardly do that.",
         "gained most",
     ):
         assert line in ended.out, line

@@ -66,11 +66,20 @@ def test_a_reliability_diagram_has_a_bar_of_accuracy_and_one_of_clips_for_each_b
     confidence = torch.tensor([0.95, 0.95, 0.95, 0.95, 0.05])
     drawn = reliability_diagram(reliability(confidence, torch.tensor([True, True, False, False, False]), 10))
     heights = [float(part.get("height")) for part in parts(drawn, "rect", "front")]
+    # The first bin is all wrong; of the last half is right.
     assert heights[0] == 0
     assert heights[2] == pytest.approx(0.5 * 260)
     assert heights[3] == pytest.approx(4 * heights[1])
-    gaps = [float(part.get("height")) for part in parts(drawn, "rect", "gap")]
-    assert gaps == pytest.approx([0.05 * 260, 0.45 * 260], abs=0.1)
+    over = [float(part.get("height")) for part in parts(drawn, "rect", "over")]
+    assert over == pytest.approx([0.05 * 260, 0.45 * 260], abs=0.1)
+    assert parts(drawn, "rect", "under") == []
     assert inside(drawn)
     assert float(parts(drawn, "line", "even")[0].get("x1")) == LEFT
     assert reliability_diagram([]) == ""
+
+
+def test_a_bin_that_is_more_right_than_sure_is_told_from_one_that_is_less():
+    drawn = reliability_diagram(reliability(torch.tensor([0.55, 0.55]), torch.tensor([True, True]), 10))
+    (under,) = parts(drawn, "rect", "under")
+    assert float(under.get("height")) == pytest.approx(0.45 * 260, abs=0.1)
+    assert parts(drawn, "rect", "over") == []

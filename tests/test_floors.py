@@ -23,8 +23,9 @@ FLOORS = [
     [
         *("arguments", "environment", "run_folder", "signals", "terminal", "launch", "saving"),
         *("calibration", "longtail", "metrics", "bootstrap", "paired"),
-        *("pictures", "preview", "page", "bars", "check_page", "predictions", "history", "report"),
-        *("figures", "screen", "rescoring", "matching", "diagrams", "comparison", "compare_page"),
+        *("pictures", "preview", "page", "bars", "check_page", "predictions", "history"),
+        *("diagrams", "matching", "beside", "report_statistics", "report"),
+        *("figures", "screen", "rescoring", "comparison", "compare_page"),
         *("progress", "stopping", "loggers", "precisions", "strategies"),
         *(
             "model",

@@ -6,9 +6,9 @@ from itertools import product
 import pytest
 import torch
 
-from taggnn.bootstrap import Answers, answers, interval
+from taggnn.bootstrap import Answers, answers, interval, resample
 from taggnn.metrics import summarise
-from taggnn.paired import differences, holm, mcnemar, recalls, top1_test
+from taggnn.paired import differences, holm, mcnemar, recalls, top1_difference, top1_test, verdict
 
 
 @pytest.mark.parametrize(
@@ -99,6 +99,32 @@ def test_the_interval_of_a_difference_is_that_of_three_shares():
     assert (test.only_first, test.only_second) == (b, c)
 
 
+def test_an_accuracy_s_difference_is_drawn_from_three_counts():
+    one, two = answers(*case(400, 5, 1)), answers(*case(400, 5, 2, better=1.4))
+    drawn = resample([one, two], resamples=20_000)
+    low, high = interval(drawn[1]["top1"] - drawn[0]["top1"])
+    found, test = top1_difference(one, two, resamples=20_000)
+    assert found.value == pytest.approx(float(two.right.double().mean() - one.right.double().mean()))
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.003)
+    assert test == top1_test(one, two)
+    same, _ = top1_difference(one, one)
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("counts", "p", "said"),
+    [
+        ((0, 0), 1.0, "x and y have the same clips right."),
+        ((1, 0), 1.0, "No difference is shown: of 1 clip that only one of them has right, x has 1 and y 0"),
+        ((2, 1200), 1e-9, "y has 1,198 more clips right than x; chance alone would hardly do that."),
+        ((9, 0), 0.004, "x has 9 more clips right than y"),
+        ((9, 0), 0.05, "No difference is shown"),
+    ],
+)
+def test_a_verdict_names_the_better_one_only_where_the_test_does(counts, p, said):
+    assert verdict(mcnemar(*counts), p, "x", "y").startswith(said)
+
+
 def test_intervals_and_tests_hold_under_no_difference():
     rounds, covered, refused = 150, 0, 0
     for seed in range(rounds):
@@ -117,7 +143,3 @@ def test_recalls_are_counts_of_each_class():
     support, correct = recalls(Answers(labels, predicted, None, None, 4))
     assert support.tolist() == [2, 0, 3, 0]
     assert correct.tolist() == [1, 0, 2, 0]
-
-
-def test_an_interval_is_that_of_the_drawn_differences():
-    assert interval(torch.linspace(-1, 1, 2001, dtype=torch.float64)) == pytest.approx((-0.95, 0.95))

@@ -12,10 +12,12 @@ import pytest
 import torch
 
 from taggnn import page, pictures
+from taggnn.figures import figures_of
 from taggnn.metrics import summarise
 from taggnn.pictures import DARK, LIGHT, confusion, curves, shorten
 from taggnn.predictions import Predictions, Skipped, write_predictions, write_skipped
 from taggnn.report import main, read_history, read_results, write_report, write_results
+from taggnn.report_statistics import between
 
 CLASSES = [
     "<script>alert('x')</script>",
@@ -74,6 +76,8 @@ def full(tmp_path):
         run / "skipped.csv", [Skipped("b<1>", "x/b<1>.mp4", "test", "no video stream"), Skipped("t", "t", "train", "0")]
     )
     test = summarise(said.probabilities, said.labels, missing=1200, unreadable=1, loss=0.25)
+    figures = figures_of("test", said, test, [500, 200, 60, 30, 7, 2], resamples=50)
+    gain = {"value": 0.125, "low": -0.0125, "high": 0.25}
     (run / "config.yaml").write_text("seed: 42\nname: <mine>\n")
     (run / "metrics.csv").write_text(
         "epoch,train/loss,val/loss,val/top1,val/mca,lr\n0,1.5,1.6,0.3,0.2,0.01\n1,1.0,1.2,0.7,0.6,0.005\n2,0.8,1.3,0.65,0.6,0.001\n"
@@ -82,7 +86,14 @@ def full(tmp_path):
         run,
         {
             "title": "demo <1>",
+            **figures,
             "scores": {"val": test, "test": test},
+            "paired": [
+                {
+                    **{"name": "tag", "against": "pool <b>", "clips": 60, "top1": gain, "mca": gain},
+                    **{"only_name": 12, "only_against": 3, "p": 0.035, "p_holm": 0.035, "verdict": "tag has 9 more."},
+                }
+            ],
             "unmeasured": {"test": [CLASSES[5]]},
             "comparison": [
                 {
@@ -103,6 +114,11 @@ def full(tmp_path):
                 "changed": 0.55,
                 "relative_logits": 2.4e-5,
                 "clips": 60,
+                "only_with": 32,
+                "only_without": 2,
+                "p": 1e-9,
+                "gain_low": 0.35,
+                "gain_high": 0.65,
             },
             "environment": {"command": ["python", "-m", "taggnn.train"], "seed": 42, "torch": "2.9.0"},
             "durations": {"train": 3725.0},
@@ -135,6 +151,16 @@ def test_the_full_page_says_everything_and_asks_for_nothing_from_outside(full):
         "1 h 2 min",
         "2.4e-05",
         "The graph decides 55.0\u202f% of the predictions",
+        "The model with edges has 30 more clips right than the model without edges; chance alone would hardly do that.",
+        "Top-1 +50.0 points by its edges (95 % interval +35.0 to +65.0; McNemar, p < 0.0001)",
+        f"Macro F1{page.percent(test['macro_f1'])}",
+        f"Calibration error{page.percent(test['ece'])}",
+        between(read_results(full)["intervals"]["test"]["mca"]),
+        "head: more than 100 training clips",
+        "tail: fewer than 20 training clips1 of 29",
+        "tag less pool <b>",
+        "tag has 9 more. Of 60 clips only tag has 12 right, only pool <b> 3 (McNemar, p = 0.035).",
+        "How sure it is",
         "The dotted line marks epoch 1",
         "python -m taggnn.train",
         "name: <mine>",
@@ -152,6 +178,30 @@ def test_the_full_page_says_everything_and_asks_for_nothing_from_outside(full):
         for key in ("src", "srcset", "href"):
             assert attributes.get(key, "data:").startswith("data:")
     assert not re.search(r"url\(|@import|https?://", content)
+
+
+def test_an_older_run_has_its_figures_and_no_intervals(full):
+    results = read_results(full)
+    for key in ("intervals", "groups", "training_counts", "paired"):
+        del results[key]
+    for figures in results["scores"].values():
+        del figures["macro_f1"], figures["ece"]
+    results["graph_effect"] = {key: results["graph_effect"][key] for key in ("top1_with", "top1_without", "changed")}
+    said = predictions(occurring=5)
+    write_results(full, results)
+    text = Page(write_report(full).read_text(encoding="utf-8")).text
+    assert f"Macro F1{page.percent(summarise(said.probabilities, said.labels).macro_f1)}" in text
+    assert "Head, medium and tail" not in text
+    assert "McNemar" not in text
+
+
+def test_scores_that_are_no_probabilities_have_no_calibration(tmp_path):
+    said = predictions(20)
+    said = Predictions(said.names, said.paths, said.labels, 3 * said.probabilities, said.classes)
+    write_predictions(tmp_path / "predictions.csv", said)
+    text = Page(write_report(tmp_path).read_text(encoding="utf-8")).text
+    assert "How sure it is" not in text
+    assert "Calibration error" not in text
 
 
 def test_pictures_stand_in_the_page_and_beside_it(full):

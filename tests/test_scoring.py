@@ -13,6 +13,7 @@ from taggnn.data.order import SharedGroups
 from taggnn.data.views import batches_of_views, collate_views_of_clips
 from taggnn.heads import PoolHead, TagHead
 from taggnn.model import Recogniser
+from taggnn.paired import mcnemar
 from taggnn.predictions import Skipped
 from taggnn.scoring import score
 
@@ -131,13 +132,21 @@ def test_the_effect_is_the_difference_to_the_same_weights_without_edges():
         kept = torch.cat([built.eval()(batch["clip"])[0] for batch in given])
         without = torch.cat([bare.eval()(batch["clip"])[0] for batch in given])
     truth = torch.cat([batch["label"] for batch in given])
+    right, wrong = kept.argmax(1) == truth, without.argmax(1) == truth
+    ours, theirs = (right & ~wrong).tolist(), (wrong & ~right).tolist()
     assert effect == {
         "top1_with": pytest.approx(float((kept.argmax(1) == truth).double().mean())),
         "top1_without": pytest.approx(float((without.argmax(1) == truth).double().mean())),
         "changed": pytest.approx(float((kept.argmax(1) != without.argmax(1)).double().mean())),
         "relative_logits": pytest.approx(float((kept - without).norm() / kept.norm()), rel=1e-4),
         "clips": 8,
+        "only_with": sum(ours),
+        "only_without": sum(theirs),
+        "p": mcnemar(sum(theirs), sum(ours)).p,
+        "gain_low": effect["gain_low"],
+        "gain_high": effect["gain_high"],
     }
+    assert effect["gain_low"] <= effect["top1_with"] - effect["top1_without"] <= effect["gain_high"]
 
 
 def test_one_pass_equals_the_two_separate_ones():

@@ -13,8 +13,10 @@ import pytest
 import torch
 
 import taggnn.train
-from taggnn import config
+from taggnn import checkpoint, config
+from taggnn.bootstrap import answers
 from taggnn.data.dataset import ClipDataset
+from taggnn.paired import mcnemar
 from taggnn.predictions import read_predictions, read_skipped
 
 FILES = "config.yaml metrics.csv best.ckpt last.ckpt predictions.csv skipped.csv results.json report.html confusion.png"
@@ -102,6 +104,31 @@ def test_baseline_beside_the_head(trained):
     assert (folder / "compare" / "pool" / "best.ckpt").is_file()
     assert "Beside the baseline" in (folder / "report.html").read_text()
     assert re.search(r"^ +pool +top-1", ended.out, re.MULTILINE)
+
+
+def test_the_head_is_compared_with_its_baseline_clip_by_clip(trained):
+    folder, ended = trained
+    (row,) = json.loads((folder / "results.json").read_text())["paired"]
+    ours, theirs = (read_predictions(place / "predictions.csv") for place in (folder, folder / "compare" / "pool"))
+    right = [answers(file.probabilities, file.labels).right for file in (ours, theirs)]
+    assert (row["name"], row["against"], row["clips"]) == ("tag", "pool", 8)
+    assert row["only_name"] == int((right[0] & ~right[1]).sum())
+    assert row["only_against"] == int((right[1] & ~right[0]).sum())
+    assert row["p"] == row["p_holm"] == mcnemar(row["only_against"], row["only_name"]).p
+    top1 = row["top1"]
+    assert top1["low"] <= top1["value"] <= top1["high"]
+    assert top1["value"] == pytest.approx(float(right[0].double().mean() - right[1].double().mean()))
+    assert f"tag less pool: {100 * top1['value']:+.1f} points (" in ended.out
+    assert row["verdict"] in ended.out
+    assert "tag less pool" in (folder / "report.html").read_text()
+
+
+def test_training_clips_of_each_class_are_kept(trained):
+    folder, _ = trained
+    stated = json.loads((folder / "results.json").read_text())["training_counts"]
+    loaded = checkpoint.load(folder / "best.ckpt")
+    assert dict(zip(loaded.classes, loaded.training_counts, strict=True)) == stated
+    assert sorted(stated.values()) == [*([2] * 7), 7]
 
 
 def test_bad_clips_are_named_once_and_counted_nowhere(trained):
