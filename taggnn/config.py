@@ -21,7 +21,7 @@ from taggnn.data.decoders import chosen
 from taggnn.data.shards import digest
 from taggnn.data.tokens import CONFIG, TokenCache, differences, that_matter
 from taggnn.heads import HEADS, PoolHead, TagHead
-from taggnn.loggers import Name
+from taggnn.loggers import LOGGERS
 from taggnn.names import unknown
 from taggnn.precisions import Precision
 from taggnn.strategies import devices_of
@@ -171,9 +171,9 @@ def parser(program: str = "taggnn.train", description: str = _TRAINS) -> Parser:
     )
     add(
         "--loggers",
-        type=list[Name],
+        type=list[str],
         default=["tensorboard", "csv"],
-        help="where figures go; metrics.csv is always written",
+        help=f"of {', '.join(LOGGERS)}; metrics.csv is always written",
     )
     add("--log_every", type=int, default=10, help="steps between two figures of steps")
     add("--threads", type=int | None, default=None, help="CPU threads of PyTorch; null: its own choice")
@@ -255,6 +255,9 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
     for head in (config.head, *config.compare):
         if head not in HEADS:
             built.error(str(unknown("head", head, HEADS)))
+    for name in config.loggers:
+        if name not in LOGGERS:
+            built.error(str(unknown("logger", name, LOGGERS)))
     for key, (least, most) in _LIMITS.items():
         value = config[key]
         if value is not None and not least <= value <= most:

@@ -5,13 +5,14 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import lightning.pytorch as pl
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from taggnn.history import History
 
-Name = Literal["tensorboard", "csv", "wandb", "mlflow"]
+LOGGERS = ("tensorboard", "csv", "wandb", "mlflow")
 # Each is the name of the package that it needs.
 _NEEDED = ("tensorboard", "wandb", "mlflow")
 
@@ -61,7 +62,8 @@ def check(names: Sequence[str]) -> None:
         if name in available(names) or name not in _NEEDED:
             continue
         if name == "tensorboard":
-            print("loggers   no TensorBoard files: pip install tensorboard, or --loggers [csv]", file=sys.stderr)
+            said = "loggers   no TensorBoard files: pip install tensorboard, or --loggers [csv]"
+            rank_zero_only(print)(said, file=sys.stderr)
         else:
             raise ValueError(f"loggers {name}: not installed; pip install {name}, or leave it out of --loggers")
 

@@ -308,7 +308,7 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
 
 def _beside(settings: Namespace, history: History, folder: Path) -> list[pl.Callback]:
     """What goes on beside training where the configuration asks for it; stands behind the history."""
-    parts: list[pl.Callback] = []
+    parts: list[pl.Callback] = [compiling.Marks()] if settings.compile else []
     if settings.optim.ema is not None:
         parts.append(Averaging(settings.optim.ema))
     if settings.patience is not None:
@@ -372,7 +372,7 @@ def _switched_on(settings: Namespace) -> str:
     if settings.optim.ema is not None:
         parts.append(f"weights averaged ({settings.optim.ema:g})")
     if settings.patience is not None:
-        parts.append(f"until {settings.patience} epochs bring no better {settings.monitor}")
+        parts.append(f"patience {settings.patience} for {settings.monitor}")
     return "" if parts == ["32-true"] else f"; {', '.join(parts)}"
 
 

@@ -127,6 +127,13 @@ def test_class_folder_in_val_that_train_lacks(train_refused, videos, tmp_path):
         (["--data.classes", "nope.txt"], "nope.txt: no such file of class names"),
         (["--data.val_fraction", "2"], "val_fraction 2.0"),
         (["--precision", "f8"], "precision: unknown value 'f8'. Possible: 32-true, bf16-mixed"),
+        pytest.param(
+            ["--precision", "16-mixed"], "precision 16-mixed: needs a GPU; on a CPU bf16-mixed", marks=NO_CUDA
+        ),
+        (["--compile", "fast"], "compile: expected true or false or default or reduce-overhead"),
+        (["--optim.ema", "1"], "optim.ema 1.0: possible are 0 to 0.999999"),
+        (["--patience", "0"], "patience 0: possible are 1 or more"),
+        (["--loggers", "[tensorbord]"], "unknown logger 'tensorbord'; did you mean 'tensorboard'?"),
         (["--trainer.accelerator", "gpuu"], "You selected an invalid accelerator name: `accelerator='gpuu'`"),
         pytest.param(["--trainer.accelerator", "cuda"], "`CUDAAccelerator` can not run on your system", marks=NO_CUDA),
     ],

@@ -19,7 +19,7 @@ from taggnn.task import RecognitionTask
 # Everything that is drawn in training, steps behind two batches, and a shorter last one.
 DRAWN = """
 data: {balance: class, sampling: uniform, temporal_jitter: 0.7, erase: 0.3}
-optim: {mixup: 0.8, cutmix: 1.0, label_smoothing: 0.1}
+optim: {mixup: 0.8, cutmix: 1.0, label_smoothing: 0.1, ema: 0.9}
 trainer: {accumulate_grad_batches: 2}
 compare: []
 """
@@ -54,7 +54,15 @@ def check_same(folder, reference):
         assert (folder / name).read_text() == (reference / name).read_text(), name
     for name in ("best.ckpt", "last.ckpt"):
         found, wanted = read(folder / name), read(reference / name)
-        for part in ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step", "running"):
+        for part in (
+            "state_dict",
+            "optimizer_states",
+            "lr_schedulers",
+            "epoch",
+            "global_step",
+            "running",
+            "trained_weights",
+        ):
             assert equal(found[part], wanted[part]), f"{name}: {part}"
 
 

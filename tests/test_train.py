@@ -197,6 +197,21 @@ def test_resuming_a_finished_run_changes_nothing(trained, program):
     assert ended.out.splitlines()[-1] == first.out.splitlines()[-1]
 
 
+def test_a_run_that_stops_early_says_where(tiny, program, tmp_path):
+    # Weights that do not move are no better in the second epoch.
+    words = ["--optim.lr", "0", "--patience", "1", "--trainer.max_epochs", "5", "--compare", "[]", "--optim.ema", "0.9"]
+    ended = program(taggnn.train, "--config", tiny, *words, "--runs", tmp_path)
+    assert ended.code == 0, ended.err
+    said = "stopped after epoch 2 of 5: val/top1 no better than in epoch 1 for 1 epoch"
+    assert said in ended.out.splitlines()
+    assert "5 epochs; 32-true, weights averaged (0.9), patience 1 for val/top1" in ended.out
+    folder = Path(re.search(r"^run +(.+)$", ended.out, re.MULTILINE)[1])
+    assert said in json.loads((folder / "results.json").read_text())["notes"]
+    assert said in (folder / "report.html").read_text()
+    assert len(_metrics(folder)) == 2
+    assert list((folder / "tensorboard").iterdir())
+
+
 @pytest.mark.parametrize("words", [["--seed", "1"], ["--trainer.max_epochs", "9"], ["--config", "demo"]])
 def test_resume_takes_no_further_options(words, trained, program):
     before = _hashes(trained[0])
