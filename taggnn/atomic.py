@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import secrets
 import shutil
 import sys
@@ -11,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 STALE_SECONDS = 3600.0
+_PART = re.compile(r"\.part-[0-9a-f]{8}(\.\w+)?$")
 
 
 @contextmanager
@@ -45,6 +47,13 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     if sys.platform != "win32":
         with suppress(OSError):
             _sync(path.parent, os.O_RDONLY)
+
+
+def clear(folder: str | os.PathLike) -> None:
+    """Removes what killed writers left anywhere below a folder in which nobody writes now."""
+    for path in Path(folder).rglob(".*.part-*"):
+        if _PART.search(path.name):
+            path.unlink(missing_ok=True)
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> Path:

@@ -91,6 +91,11 @@ _LIMITS = {
     "trainer.max_epochs": (1, math.inf),
     "trainer.accumulate_grad_batches": (1, math.inf),
 }
+# Keys that change nothing about what a run comes to, but how fast it does and where it stands.
+_FREE = {
+    *("run", "runs", "preview", "threads", "save_minutes", "save_batches", "log_every", "loggers"),
+    *("data.workers", "data.store", "trainer.devices", "trainer.num_nodes"),
+}
 # Keys of data that say where the clips lie and how they are fed, and change nothing about a stored token.
 _FEEDING = {"root", "tokens", "store", "batch_size", "workers", "drop_last", "balance", "give_up"}
 # Keys of a backbone that say how it learns, and nothing of what it does when it does not.
@@ -133,7 +138,7 @@ class BackboneChoice:
 
 _TRAINS = (
     "Trains a recogniser on labelled videos and writes a report. Alone, it runs the recipe 'demo'. "
-    "--resume RUN, without further options, continues an interrupted run."
+    "--resume RUN, without further options, continues an interrupted run; --run RUN begins one there, or continues it."
 )
 
 
@@ -155,6 +160,12 @@ def parser(program: str = "taggnn.train", description: str = _TRAINS) -> Parser:
         help="name of the run's folder below runs; null: that of the configuration",
     )
     add("--runs", type=str, default="runs", help="folder of the run folders")
+    add(
+        "--run",
+        type=str | None,
+        default=None,
+        help="the run folder itself: begins there, or goes on where it has begun; null: a new one below runs",
+    )
     add(
         "--preview",
         type=int | None,
@@ -383,6 +394,21 @@ def _tree(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 def _layer(tree: Mapping[str, Any]) -> str:
     return f"--config={json.dumps(tree)}"
+
+
+def changes(before: Namespace, now: Namespace) -> list[str]:
+    """What two configurations differ in, a text a key, but for keys that change nothing about what is trained."""
+    flat = [_flat(yaml.safe_load(dump(settings))) for settings in (before, now)]
+    keys = [key for key in dict.fromkeys([*flat[0], *flat[1]]) if key not in _FREE]
+    values = {key: [one.get(key) for one in flat] for key in keys}
+    return [f"{key} {then}, now {given}" for key, (then, given) in values.items() if then != given]
+
+
+def _flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{above}{key}.") if isinstance(value, Mapping) and value else {f"{above}{key}": value}
+    return flat
 
 
 def fill(settings: Namespace) -> None:

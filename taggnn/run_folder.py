@@ -1,7 +1,40 @@
-"""A new folder for every run of a program, named by its time, so that no result overwrites another."""
+"""A new folder for every run of a program, named by its time, so that no result overwrites another; one process at a time
+works in it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from taggnn.atomic import clear
+
+# A process that was told to end may need a moment for it while the next one starts already.
+PATIENCE_SECONDS = 5.0
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keeps a run folder for this process, and takes away the halves of files that a killed one left in it.
+
+    The system gives it free when the process ends, however it ends.
+
+    Raises:
+        ValueError: another process has it.
+    """
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=PATIENCE_SECONDS)
+    except Timeout:
+        raise ValueError(
+            f"run {folder}: another process is at work in it; wait for its end, or begin another run"
+        ) from None
+    try:
+        clear(folder)
+        yield
+    finally:
+        lock.release()
 
 
 def new_folder(place: Path) -> Path:

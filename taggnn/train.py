@@ -1,9 +1,11 @@
 """``python -m taggnn.train``: labelled videos in, a trained recogniser and a report out.
 
 Alone it runs the demo recipe. ``--config NAME|FILE`` picks another one, every value can be given on the command line, and
-``--resume RUN_DIR`` continues an interrupted run to the result it would have had.
+``--resume RUN_DIR`` continues an interrupted run to the result it would have had; ``--run RUN_DIR`` begins one there, or
+continues it, so that a job can be started again with the same words.
 """
 
+import contextlib
 import shlex
 import sys
 import time
@@ -42,7 +44,7 @@ from taggnn.predictions import read_skipped, write_predictions, write_skipped
 from taggnn.preview import write_preview
 from taggnn.progress import Progress
 from taggnn.report import read_results, write_report, write_results
-from taggnn.run_folder import new_folder
+from taggnn.run_folder import held, new_folder
 from taggnn.saving import BestEpoch, Saving
 from taggnn.scoring import score
 from taggnn.screen import summary_lines
@@ -69,12 +71,22 @@ def main(arguments: Sequence[str]) -> None:
 def _run(settings: Namespace, folder: Path | None) -> None:
     """Trains what the configuration says, in every process that there is."""
     data = launch.agreed(lambda: data_of(settings))
+    if settings.run is not None and folder is not None:
+        launch.agreed(lambda: _check_same(settings, folder))
     heads = list(dict.fromkeys((settings.head, *settings.compare)))
     launch.agreed(lambda: _check_models(settings, data, heads, folder is not None))
     # The first process says where.
     made = launch.agreed(lambda: str(folder or _new_folder(settings)) if processes.is_first() else None)
     folder = Path(processes.from_first(made))
-    print(f"run       {folder}", flush=True)
+    with contextlib.ExitStack() as stack:
+        launch.agreed(lambda: stack.enter_context(held(folder)) if processes.is_first() else None)
+        _run_in(folder, settings, data, heads)
+
+
+def _run_in(folder: Path, settings: Namespace, data: ClipData, heads: Sequence[str]) -> None:
+    places = {head: folder if head == settings.head else folder / "compare" / head for head in heads}
+    ended = processes.from_first(all(_finished(place) for place in places.values()))
+    print(f"run       {folder}{' (has ended: only its report is written again)' if ended else ''}", flush=True)
     if processes.count() > 1:
         print(_said_step(settings))
     if processes.is_first():
@@ -92,6 +104,8 @@ def _run(settings: Namespace, folder: Path | None) -> None:
                 raise
             left = processes.Lost(f"process {processes.rank()} of {processes.count()}: another process has ended")
         hint = f"continue with: python -m taggnn.train --resume {shlex.quote(str(folder))}"
+        if settings.run is not None:
+            hint = "continue with the same command"
         raise type(left)(*left.args, hint) from None
     if not processes.is_first():
         return
@@ -109,6 +123,15 @@ def _devices(settings: Namespace) -> list[torch.device]:
 
 
 def _new_folder(settings: Namespace) -> Path:
+    if settings.run is not None:
+        folder = Path(settings.run)
+        folder.mkdir(parents=True, exist_ok=True)
+        others = [path.name for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+        if others:
+            raise ValueError(
+                f"--run {folder}: no run has begun in it (no config.yaml), and it is not empty: {', '.join(others[:5])}"
+            )
+        return folder
     return new_folder(Path(settings.runs) / (settings.recipe or "run"))
 
 
@@ -141,7 +164,9 @@ def _check_models(settings: Namespace, data: ClipData, heads: Sequence[str], goe
 def _settings(arguments: Sequence[str]) -> tuple[Namespace, Path | None]:
     """The configuration, and the folder of the run to continue if there is one."""
     if not any(word.split("=")[0] == "--resume" for word in arguments):
-        return config.parse(arguments), None
+        settings = config.parse(arguments)
+        begun = settings.run is not None and (Path(settings.run) / "config.yaml").is_file()
+        return settings, Path(settings.run) if begun else None
     arguments = [
         part for word in arguments for part in (word.split("=", 1) if word.startswith("--resume=") else [word])
     ]
@@ -154,10 +179,20 @@ def _settings(arguments: Sequence[str]) -> tuple[Namespace, Path | None]:
         what = "no config.yaml in it" if folder.is_dir() else "no such folder"
         raise FileNotFoundError(f"--resume {folder}: {what}; give the folder that the run printed as 'run'")
     settings = config.parser().parse_path(str(folder / "config.yaml"))
+    settings.run = None
     if launch.place().count > 1:
         # Another number of processes than it began with may go on.
         settings.trainer.devices, settings.trainer.num_nodes = "auto", 1
     return settings, folder
+
+
+def _check_same(settings: Namespace, folder: Path) -> None:
+    changed = config.changes(config.parser().parse_path(str(folder / "config.yaml")), settings)
+    if changed:
+        raise ValueError(
+            f"--run {folder}: it has begun with another configuration ({'; '.join(changed)}); give that again, or another "
+            "folder"
+        )
 
 
 def _mixing_notes(settings: Namespace) -> list[str]:

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from taggnn.run_folder import new_folder
+from taggnn import run_folder
+from taggnn.run_folder import held, new_folder
 
 
 def test_two_of_one_second_are_two(tmp_path):
@@ -18,3 +19,18 @@ def test_a_place_that_is_a_file(tmp_path):
     (tmp_path / "runs").touch()
     with pytest.raises(OSError, match="runs"):
         new_folder(tmp_path / "runs")
+
+
+def test_one_at_a_time_works_in_a_folder_and_half_files_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_folder, "PATIENCE_SECONDS", 0.05)
+    (tmp_path / "pool").mkdir()
+    halves = [tmp_path / ".last.part-0123abcd.ckpt", tmp_path / "pool" / ".metrics.part-0123abcd.csv"]
+    kept = [tmp_path / "last.ckpt", tmp_path / ".last.part-one.ckpt"]
+    for path in (*halves, *kept):
+        path.touch()
+    with held(tmp_path):
+        assert [path.exists() for path in (*halves, *kept)] == [False, False, True, True]
+        with pytest.raises(ValueError, match="another process is at work in it"), held(tmp_path):
+            pass
+    with held(tmp_path):
+        pass

@@ -12,6 +12,7 @@ import torch
 
 import taggnn
 import taggnn.train
+from taggnn import run_folder
 from taggnn.checkpoint import read
 from taggnn.saving import BestEpoch
 from taggnn.task import RecognitionTask
@@ -223,3 +224,41 @@ def test_the_best_score_is_known_where_the_folder_was_moved(tmp_path):
     moved.load_state_dict(kept.state_dict())
     assert moved.best_model_path == moved.kth_best_model_path == str(Path(moved.dirpath) / "best.ckpt")
     assert moved.best_k_models == {moved.best_model_path: torch.tensor(0.5)}
+
+
+def test_the_same_command_begins_goes_on_and_ends(drawn, whole, program, tmp_path, monkeypatch):
+    words = [*drawn, "--run", tmp_path / "run"]
+    with monkeypatch.context() as patched:
+        asked(patched, "training_step", 8, "SIGTERM")
+        first = program(taggnn.train, *words)
+    assert first.code == 143
+    assert first.err.splitlines()[-1] == "taggnn.train: ended by SIGTERM; continue with the same command"
+    second = program(taggnn.train, *words, "--save_minutes", 0)
+    assert second.code == 0, second.err
+    assert folder_of(second) == tmp_path / "run"
+    assert "epoch   1/2" not in second.out
+    check_same(tmp_path / "run", whole)
+    kept = (tmp_path / "run" / "last.ckpt").stat().st_mtime_ns
+    third = program(taggnn.train, *words)
+    assert third.code == 0, third.err
+    assert f"run       {tmp_path / 'run'} (has ended: only its report is written again)" in third.out
+    assert (tmp_path / "run" / "last.ckpt").stat().st_mtime_ns == kept
+    other = program(taggnn.train, *words, "--optim.lr", 0.5, "--data.batch_size", 2)
+    assert other.code == 2
+    assert "it has begun with another configuration (data.batch_size 4, now 2; optim.lr 0.001, now 0.5)" in other.err
+
+
+def test_a_folder_with_other_things_in_it_is_no_run_folder(drawn, program, tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    ended = program(taggnn.train, *drawn, "--run", tmp_path)
+    assert ended.code == 2
+    assert f"--run {tmp_path}: no run has begun in it (no config.yaml), and it is not empty: thesis.tex" in ended.err
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_two_processes_in_one_run_folder_are_refused(states, program, monkeypatch):
+    monkeypatch.setattr(run_folder, "PATIENCE_SECONDS", 0.05)
+    with run_folder.held(states[1]):
+        ended = program(taggnn.train, "--resume", states[1])
+    assert ended.code == 2
+    assert f"run {states[1]}: another process is at work in it" in ended.err

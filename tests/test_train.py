@@ -337,7 +337,7 @@ def test_interrupt_while_the_baseline_trains(tiny, trained, program, tmp_path):
     assert "Traceback" not in ended.stderr
     for path in folder.rglob("*.ckpt"):
         torch.load(path, weights_only=True)
-    assert not list(folder.rglob(".*"))
+    assert list(folder.rglob(".*")) == [folder / ".lock"]
     resumed = program(taggnn.train, "--resume", folder)
     assert resumed.code == 0, resumed.err
     assert "training  tag" not in resumed.out
