@@ -62,10 +62,10 @@ def machines() -> int:
 _hushed = False
 
 
-def hush() -> None:
-    """From here on ``speaks`` is False: another process has said it."""
+def hush(other: bool = True) -> None:
+    """Whether another process has said what there is to say: from here on ``speaks`` is False."""
     global _hushed
-    _hushed = True
+    _hushed = other
 
 
 def speaks(text: str | None = None) -> bool:

@@ -37,6 +37,7 @@ def run(program: Callable[[Sequence[str]], int | None], name: str, arguments: Se
         where a signal asked it to end.
     """
     quiet()
+    processes.hush(False)
     try:
         return program(list(sys.argv[1:] if arguments is None else arguments)) or 0
     except KeyboardInterrupt as interrupt:

@@ -1,0 +1,280 @@
+"""Whole runs on several processes: the figures and weights of one, told once, written once; and real launchers."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import taggnn.train
+from taggnn import checkpoint, launch, strategies, terminal
+from taggnn.strategies import devices_of
+from taggnn.task import RecognitionTask
+
+ROOT = Path(__file__).parents[1]
+# Nothing that differs by the size of a batch or by the process that draws it; and no Adam, which makes as much of a gradient
+# that is all rounding as of any other.
+PLAIN = [
+    "--optim.optimiser",
+    "sgd",
+    "--optim.lr",
+    "0.05",
+    "--tag.dropout",
+    "0",
+    "--backbone.frozen_bn",
+    "true",
+    "--compare",
+    "[]",
+    "--loggers",
+    "[csv]",
+]
+
+
+def trained(words, stop=None):
+    """What a process of a group says, its code, and the folder; ends without warning in a batch where that is wanted."""
+    out, err = io.StringIO(), io.StringIO()
+    begin, left = RecognitionTask.on_train_batch_start, [stop]
+
+    def count(self, batch, batch_idx):
+        if left[0] == 0:
+            raise SystemExit(9)
+        left[0] = None if left[0] is None else left[0] - 1
+        return begin(self, batch, batch_idx)
+
+    RecognitionTask.on_train_batch_start = count
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = terminal.run(taggnn.train.main, "taggnn.train", words)
+    except SystemExit as leaving:
+        code = leaving.code
+    finally:
+        RecognitionTask.on_train_batch_start = begin
+    return code, out.getvalue(), err.getvalue()
+
+
+def several(*commands):
+    return [trained(*command) for command in commands]
+
+
+def folder_of(out):
+    return Path(re.search(r"^run +(.+)$", out, re.MULTILINE)[1])
+
+
+def rows(folder):
+    with (folder / "metrics.csv").open(newline="") as file:
+        return [
+            {k: float(v) for k, v in row.items() if k not in ("seconds", "clips/s")} for row in csv.DictReader(file)
+        ]
+
+
+@pytest.fixture(scope="module")
+def runs(tiny, videos, together, program, tmp_path_factory):
+    """The same run by one process, and by two in each way; and what else two processes were asked for."""
+    place = tmp_path_factory.mktemp("runs")
+    words = ["--config", str(tiny), *PLAIN, "--runs", str(place)]
+    of_two = [*words, "--data.batch_size", "2"]
+    one = program(taggnn.train, *words)
+    assert one.code == 0, one.err
+    found = together(
+        2,
+        several,
+        (of_two,),
+        ([*of_two, "--trainer.strategy", "fsdp", "--optim.gradient_clip", "100"],),
+        ([*of_two, "--save_batches", "1"], 8),
+        ([*of_two, "--data.root", str(videos / "gone")],),
+        ([*of_two, "--data.bach_size", "2"],),
+    )
+    names = ("ddp", "fsdp", "stopped", "no root", "no option")
+    return folder_of(one.out), {name: [each[number] for each in found] for number, name in enumerate(names)}
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_two_processes_train_the_weights_of_one(runs, strategy):
+    one, found = runs
+    (code, out, err), (other_code, other_out, _) = found[strategy]
+    assert (code, other_code, other_out) == (0, 0, ""), err
+    assert "step      2 processes x batch 2 = 4 clips" in out
+    folder = folder_of(out)
+    assert len(rows(folder)) == 2
+    for mine, theirs in zip(rows(folder), rows(one), strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-4)
+    skipped, expected = ((run / "skipped.csv").read_text().splitlines() for run in (folder, one))
+    assert sorted(skipped) == sorted(expected)
+    weights, expected = (torch.load(run / "last.ckpt", weights_only=True) for run in (folder, one))
+    assert weights["state_dict"].keys() == expected["state_dict"].keys()
+    for key, value in expected["state_dict"].items():
+        torch.testing.assert_close(weights["state_dict"][key], value, rtol=1e-4, atol=1e-5)
+    for mine, theirs in zip(weights["optimizer_states"], expected["optimizer_states"], strict=True):
+        assert mine["param_groups"] == theirs["param_groups"]
+        assert mine["state"].keys() == theirs["state"].keys()
+        for number, state in theirs["state"].items():
+            for key, value in state.items():
+                assert mine["state"][number][key].shape == value.shape
+    results, theirs = (json.loads((run / "results.json").read_text()) for run in (folder, one))
+    assert results["scores"]["test"] == pytest.approx(theirs["scores"]["test"], rel=1e-4)
+    assert (results["environment"]["processes"], results["environment"]["machines"]) == (2, 1)
+    clips = torch.zeros(1, 3, 4, 32, 32)
+    answers = [checkpoint.load(run / "best.ckpt").recogniser(clips)[0] for run in (folder, one)]
+    torch.testing.assert_close(*answers, rtol=1e-3, atol=1e-3)
+
+
+def test_another_number_of_processes_goes_on(runs, program):
+    (code, out, err), _ = runs[1]["stopped"]
+    assert code != 0, err
+    folder = folder_of(out)
+    # Two batches into the second epoch, of four clips each; two clips each is what one process goes on with.
+    stored = torch.load(folder / "last.ckpt", weights_only=True)
+    place = stored["loops"]["fit_loop"]["state_dict"]["combined_loader"][0]
+    assert (stored["clips_a_batch"], place["epoch"]) == (4, 1)
+    assert place["position"] == 8
+    ended = program(taggnn.train, "--resume", folder)
+    assert ended.code == 0, ended.err
+    first, second = rows(folder)
+    assert (first["train/clips"], second["train/clips"]) == (16, 16)
+    whole = rows(folder_of(runs[1]["ddp"][0][1]))
+    assert first == pytest.approx(whole[0], rel=1e-4)
+    # The rate falls to zero at the end of the run, whatever the number of its steps.
+    assert second["lr"] < 0.2 * first["lr"]
+    steps = torch.load(folder / "last.ckpt", weights_only=True)["lr_schedulers"][0]["last_epoch"]
+    assert steps == 2 * 11
+
+
+@pytest.mark.parametrize(("case", "said"), [("no root", "no such folder"), ("no option", "unknown option --data.bach")])
+def test_a_mistake_is_told_once(runs, case, said):
+    (code, _, err), (other_code, other_out, other_err) = runs[1][case]
+    assert (code, other_code) == (2, 2)
+    assert said in err
+    assert other_out == other_err == ""
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Sets how many GPUs this machine has and where this process stands."""
+
+    def given(gpus=0, **at):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+        monkeypatch.setattr(strategies, "place", lambda: launch.Place(**at))
+
+    return given
+
+
+FOUR = {"rank": 5, "count": 8, "local_rank": 1, "local_count": 4}
+
+
+@pytest.mark.parametrize(
+    ("given", "accelerator", "gpus", "at", "expected"),
+    [
+        ("auto", "auto", 4, {}, []),
+        (1, "auto", 4, {}, []),
+        (3, "cpu", 0, {}, ["cpu"] * 3),
+        ("2", "auto", 4, {}, ["cuda:0", "cuda:1"]),
+        (-1, "gpu", 2, {}, ["cuda:0", "cuda:1"]),
+        ([1, 3], "cuda", 4, {}, ["cuda:1", "cuda:3"]),
+        ("1,3", "gpu", 4, {}, ["cuda:1", "cuda:3"]),
+        ("auto", "auto", 0, FOUR, ["cpu"] * 4),
+        ("auto", "auto", 4, FOUR, [f"cuda:{number}" for number in range(4)]),
+        (4, "cpu", 4, FOUR, ["cpu"] * 4),
+    ],
+)
+def test_each_process_has_its_device(given, accelerator, gpus, at, expected, here):
+    here(gpus, **at)
+    assert devices_of(given, 1, accelerator) == [torch.device(name) for name in expected]
+
+
+def test_a_task_of_slurm_that_sees_one_gpu_takes_it(here, monkeypatch):
+    here(1, **FOUR)
+    monkeypatch.setenv("SLURM_PROCID", "5")
+    assert devices_of("auto", 1, "gpu")[FOUR["local_rank"]] == torch.device("cuda", 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "gpus", "at", "message"),
+    [
+        ((4, 1, "gpu"), 2, {}, "trainer.devices 4: 4 processes need a GPU each, and this machine has 2 GPUs"),
+        ((2, 1, "gpu"), 0, {}, "trainer.devices 2: 2 processes need a GPU each, and this machine has no GPU"),
+        (([1, 1], 1, "gpu"), 2, {}, r"trainer.devices \[1, 1\]: 2 processes need a GPU each"),
+        ((0, 1, "cpu"), 0, {}, "trainer.devices 0: on the CPU it is a number of processes, 1 or more"),
+        (("two", 1, "cpu"), 0, {}, "trainer.devices two: expected a number, a list of GPUs, or auto"),
+        ((2, 1, "mps"), 0, {}, "trainer.accelerator mps: possible with several devices are cpu, gpu and auto"),
+        ((2, 3, "cpu"), 0, {}, "trainer.num_nodes 3: machines work together where torchrun or srun"),
+        ((2, 1, "cpu"), 0, FOUR, "trainer.devices 2: the launcher started 4 processes on this machine; leave it out"),
+        (("auto", 1, "gpu"), 2, FOUR, "4 processes need a GPU each, and this machine has 2 GPUs"),
+    ],
+)
+def test_devices_that_are_not_there_are_refused(words, gpus, at, message, here):
+    here(gpus, **at)
+    with pytest.raises(ValueError, match=message):
+        devices_of(*words)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--trainer.strategy", "fsdq"], "unknown trainer.strategy 'fsdq'; did you mean 'fsdp'"),
+        (
+            ["--trainer.strategy", "fsdp"],
+            "trainer.strategy fsdp: shares weights out between processes, and there is one",
+        ),
+        (
+            ["--trainer.strategy", "fsdp", "--trainer.devices", "2", "--optim.ema", "0.9"],
+            "optim.ema: not possible with trainer.strategy fsdp",
+        ),
+        (
+            ["--trainer.strategy", "fsdp", "--trainer.devices", "2", "--precision", "16-mixed"],
+            "precision 16-mixed: not possible with trainer.strategy fsdp; bf16-mixed is",
+        ),
+        (["--trainer.devices", "2", "--trainer.sync_batchnorm", "true"], "trainer.sync_batchnorm: PyTorch has it for"),
+    ],
+)
+def test_what_processes_cannot_do_together_is_refused(words, message, program, tiny):
+    ended = program(taggnn.train, "--config", tiny, *words)
+    assert ended.code == 2
+    assert message in ended.err
+
+
+def _started(tiny, place, *launcher, words=()):
+    command = [sys.executable, *launcher, "-m", "taggnn.train", "--config", tiny, *PLAIN, "--runs", place, *words]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        list(map(str, command)), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no torchrun")
+def test_two_machines_of_torchrun(runs, tiny, tmp_path):
+    """Each machine is an agent of torchrun with one process, on loopback."""
+    port = launch._free_port()
+    machines = [
+        _started(
+            *(tiny, tmp_path, "-m", "torch.distributed.run", "--nnodes", 2, "--nproc-per-node", 1, "--node-rank", rank),
+            *("--master-addr", "127.0.0.1", "--master-port", port),
+            words=("--data.batch_size", 2),
+        )
+        for rank in (0, 1)
+    ]
+    said = [machine.communicate(timeout=180) for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0], said
+    assert said[1][0] == ""
+    assert "step      2 processes x batch 2 = 4 clips" in said[0][0]
+    folder = folder_of(said[0][0])
+    for mine, theirs in zip(rows(folder), rows(runs[0]), strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-4)
+    told = json.loads((folder / "results.json").read_text())["environment"]
+    assert (told["processes"], told["machines"]) == (2, 2)
+
+
+def test_plain_python_starts_the_others(runs, tiny, program, tmp_path):
+    words = ["--config", tiny, *PLAIN, "--runs", tmp_path, "--trainer.devices", 2, "--data.batch_size", 2]
+    ended = program(taggnn.train, *words)
+    assert ended.code == 0, ended.err
+    assert ended.out.count("epoch   1/2") == 1
+    for mine, theirs in zip(rows(folder_of(ended.out)), rows(runs[0]), strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-4)
