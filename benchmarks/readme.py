@@ -3,7 +3,7 @@
     python benchmarks/readme.py            # rewrites the text between the marker lines
     python benchmarks/readme.py --check    # changes nothing; exit code 1 where README is out of date
 
-The results are the JSON files in benchmarks/results that latency.py, scaling.py and throughput.py wrote.
+The results are the JSON files in benchmarks/results that latency.py, scaling.py, throughput.py and training.py wrote.
 """
 
 import sys
@@ -16,6 +16,7 @@ import machine
 import program
 from head import AUTHORS, COMMON, OURS
 from measure import BOTH, FORWARD, PROJECTION
+from training import HEAD, PRECISIONS, STEP, told_of
 
 from graphs import parse
 from taggnn import atomic, convs, kernels
@@ -62,7 +63,13 @@ def collected(folder: Path) -> dict[str, list[tuple[Path, Results]]]:
     Raises:
         ValueError: a file is no result of this version, or of an interrupted measurement, or there is none.
     """
-    found: dict[str, list[tuple[Path, Results]]] = {"latency": [], "head": [], "scaling": [], "throughput": []}
+    found: dict[str, list[tuple[Path, Results]]] = {
+        "latency": [],
+        "head": [],
+        "scaling": [],
+        "throughput": [],
+        "training": [],
+    }
     for path in sorted(folder.glob("*.json"), key=lambda path: (not path.name.startswith("cpu"), path.stem)):
         results = program.read(path)
         # For another section of README: taggnn.models writes both.
@@ -85,6 +92,7 @@ def section(found: dict[str, list[tuple[Path, Results]]], results: Path, readme:
         "head": whole_head,
         "scaling": scaling,
         "throughput": throughput,
+        "training": training,
     }
     parts = ["*Written by `python benchmarks/readme.py` from the JSON files in `benchmarks/results`.*"]
     machines: list[str] = []
@@ -235,6 +243,42 @@ def throughput(result: Results) -> list[str]:
             ["part", "clips/s", "ms a clip (20 to 80 %)", "of a training step", "times the bare decode"], table
         ),
         result["bottleneck"],
+    ]
+
+
+def training(result: Results) -> list[str]:
+    """A step of a released recipe with our head and with its authors', and what the head's part gains."""
+    rows, settings = result["rows"], result["settings"]
+    named = {(row["precision"], row["mode"], row["part"], row["by"]): row for row in rows}
+    # column -> (part, whose, key, how it is shown)
+    columns: dict[str, tuple[str, str, str, Callable[[float | None], str]]] = {
+        "clips/s": (STEP, OURS, "clips_per_s", layout.digits),
+        "theirs": (STEP, AUTHORS, "clips_per_s", layout.digits),
+        "whole step: faster": (STEP, OURS, "faster_than_authors", layout.times),
+        "head's part: faster": (HEAD, OURS, "faster_than_authors", layout.times),
+        "head's share": (HEAD, OURS, "share_of_step", _percent),
+        "theirs: head's share": (HEAD, AUTHORS, "share_of_step", _percent),
+        "MiB a step": (STEP, OURS, "peak_bytes", layout.mebibytes),
+        "less than theirs": (STEP, OURS, "memory_of_authors", _less),
+    }
+    ways = dict.fromkeys((row["precision"], row["mode"]) for row in rows)
+    table = [
+        [
+            PRECISIONS[precision],
+            mode,
+            *(shown(named.get((precision, mode, part, by), {}).get(key)) for part, by, key, shown in columns.values()),
+        ]
+        for precision, mode in ways
+    ]
+    told = [told_of(entry) for entry in result["left_out"]]
+    return [
+        f"**A training step of `{settings['recipe']}` on {_where(result)}**, with `tag_released` and with its authors' "
+        f"formulation of the head: backbone `{settings['backbone']}`, {settings['batch']} clips of "
+        f"{' x '.join(map(str, settings['clip']))} in memory; forward, backward, {settings['optimiser']}, dropout as released; "
+        "the head's part is the head alone, forward and backward. Both have the same weights, were found equal before and were "
+        "timed in turn. Memory is a step's peak on top of weights and optimiser.",
+        layout.markdown(["precision", "mode", *columns], table),
+        *([f"{'; '.join(told)}."] if told else []),
     ]
 
 
