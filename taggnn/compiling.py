@@ -5,6 +5,7 @@ from typing import Any, Literal
 import lightning.pytorch as pl
 import torch
 
+from taggnn.layers import GraphLayer
 from taggnn.model import Recogniser
 
 Compile = bool | Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
@@ -30,6 +31,24 @@ def check(given: Compile, device: torch.device | str) -> None:
             f"compile {str(given).lower()}: torch.compile does not work here on {device} ({said}); it needs a C++ compiler "
             "such as g++ for a CPU, and Triton for a GPU. --compile false does without"
         ) from error
+
+
+def check_model(model: Recogniser, given: Compile) -> None:
+    """Refuses to compile a model that PyTorch cannot trace.
+
+    Args:
+        model: what is to be trained.
+        given: as for ``check``.
+
+    Raises:
+        ValueError: its graph layers are computed by torch-scatter, which does not tell PyTorch the shapes of its results.
+    """
+    impls = {layer.kernel.impl for layer in model.modules() if isinstance(layer, GraphLayer)}
+    if given and "scatter" in impls:
+        raise ValueError(
+            f"compile {str(given).lower()}: impl scatter cannot be compiled, since torch-scatter's operators cannot be traced; "
+            "impl structured and dense can as one graph, pyg in pieces"
+        )
 
 
 def compile_parts(model: Recogniser, given: Compile) -> None:

@@ -1,6 +1,7 @@
 """Where the figures of a run go beside its metrics.csv: TensorBoard, Weights & Biases, MLflow."""
 
 import importlib.util
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -130,7 +131,13 @@ class Curves(pl.Callback):
             row = self.history.rows[-1]
             self._step = trainer.global_step
             # train/loss and val/top1 are in a group already.
-            self._write({key if "/" in key else f"epoch/{key}": value for key, value in row.items() if key != "epoch"})
+            named = {
+                **row,
+                "epoch/lr": row["lr"],
+                "epoch/seconds": row["seconds"],
+                "epoch/clips_per_second": row["clips/s"],
+            }
+            self._write({key: value for key, value in named.items() if "/" in key and key != "clips/s"})
 
     def state_dict(self) -> dict[str, Any]:
         return {"ids": dict(self._ids)}
@@ -169,8 +176,8 @@ class Curves(pl.Callback):
             return logger
         from lightning.pytorch.loggers import MLFlowLogger
 
-        logger = MLFlowLogger(
-            experiment_name="taggnn", run_name=title, save_dir=str(self.folder / "mlruns"), run_id=self._ids.get(name)
-        )
+        # Where the environment names no server; new versions of MLflow refuse to write plain files.
+        where = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(self.folder / 'mlflow.db').absolute()}"
+        logger = MLFlowLogger("taggnn", run_name=title, tracking_uri=where, run_id=self._ids.get(name))
         self._ids[name] = str(logger.run_id)
         return logger

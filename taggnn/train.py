@@ -154,6 +154,7 @@ def _check_models(settings: Namespace, data: ClipData, heads: Sequence[str], goe
         weights = settings.backbone.weights if not goes_on and head == settings.head else None
         built = task_of(settings, data, head, weights).model
         built.check_device(device)
+        compiling.check_model(built, settings.compile)
         if getattr(built.backbone, "_clip_channels", 3) != 3:
             raise ValueError(
                 "backbone.options.in_channels=1: videos are read in colour; grey clips are for taggnn.attach"

@@ -8,6 +8,7 @@ from torch import nn
 
 from taggnn import checkpoint, compiling
 from taggnn.heads import PoolHead
+from taggnn.layers import GraphLayer
 from taggnn.model import Recogniser
 
 
@@ -63,6 +64,19 @@ def test_where_it_is_not_possible_a_sentence_says_so(monkeypatch):
     with pytest.raises(ValueError, match=said):
         compiling.check("max-autotune", "cpu")
     compiling.check(False, "cpu")
+
+
+def test_an_implementation_that_cannot_be_traced_is_refused(build):
+    model = build().model
+    compiling.check_model(model, True)
+    for layer in model.modules():
+        if isinstance(layer, GraphLayer):
+            layer.kernel.impl = "scatter"
+    compiling.check_model(model, False)
+    with pytest.raises(
+        ValueError, match="compile true: impl scatter cannot be compiled, since torch-scatter's operators"
+    ):
+        compiling.check_model(model, True)
 
 
 def test_false_leaves_the_model_as_it_is(build):
