@@ -5,7 +5,6 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 import torch.distributed as dist
-from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 from torch import Tensor, nn
 
 from taggnn import processes
@@ -34,7 +33,7 @@ class Averaging(pl.Callback):
         decay: d, the largest share of the average that stays at a step, from 0 to below 1.
 
     Raises:
-        ValueError: a decay out of range; in ``setup``, a strategy that gives each process a part of the weights (FSDP).
+        ValueError: a decay out of range.
     """
 
     def __init__(self, decay: float) -> None:
@@ -45,12 +44,6 @@ class Averaging(pl.Callback):
         self._averages: dict[str, Tensor] = {}
         # The trained weights, while the average stands in the model.
         self._held: dict[str, Tensor] = {}
-
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        if isinstance(trainer.strategy, FSDPStrategy | ModelParallelStrategy):
-            raise ValueError(
-                f"optim.ema {self.decay}: not possible where weights are shared out; trainer.strategy ddp is"
-            )
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         averaged = _averaged(pl_module)

@@ -3,7 +3,6 @@
 import lightning.pytorch as pl
 import pytest
 import torch
-from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import nn
 
 from taggnn import checkpoint
@@ -158,12 +157,3 @@ def test_every_process_measures_the_same_average(together):
 def test_a_decay_out_of_range_is_refused(decay):
     with pytest.raises(ValueError, match=rf"optim\.ema {decay}: expected a number from 0 to below 1"):
         Averaging(decay)
-
-
-def test_weights_that_are_shared_out_are_refused():
-    trainer = Told()
-    trainer.strategy = ModelParallelStrategy()
-    with pytest.raises(
-        ValueError, match=r"optim\.ema 0\.9: not possible where weights are shared out; trainer\.strategy ddp"
-    ):
-        Averaging(0.9).setup(trainer, None, "fit")
