@@ -3,7 +3,8 @@
     python benchmarks/readme.py            # rewrites the text between the marker lines
     python benchmarks/readme.py --check    # changes nothing; exit code 1 where README is out of date
 
-The results are the JSON files in benchmarks/results that latency.py, scaling.py, throughput.py and training.py wrote.
+The results are the JSON files in benchmarks/results that latency.py, scaling.py, throughput.py, training.py and
+exported.py wrote.
 """
 
 import sys
@@ -63,13 +64,8 @@ def collected(folder: Path) -> dict[str, list[tuple[Path, Results]]]:
     Raises:
         ValueError: a file is no result of this version, or of an interrupted measurement, or there is none.
     """
-    found: dict[str, list[tuple[Path, Results]]] = {
-        "latency": [],
-        "head": [],
-        "scaling": [],
-        "throughput": [],
-        "training": [],
-    }
+    kinds = ("latency", "head", "scaling", "throughput", "training", "exported")
+    found: dict[str, list[tuple[Path, Results]]] = {kind: [] for kind in kinds}
     for path in sorted(folder.glob("*.json"), key=lambda path: (not path.name.startswith("cpu"), path.stem)):
         results = program.read(path)
         # For another section of README: taggnn.models writes both.
@@ -93,6 +89,7 @@ def section(found: dict[str, list[tuple[Path, Results]]], results: Path, readme:
         "scaling": scaling,
         "throughput": throughput,
         "training": training,
+        "exported": exported,
     }
     parts = ["*Written by `python benchmarks/readme.py` from the JSON files in `benchmarks/results`.*"]
     machines: list[str] = []
@@ -279,6 +276,27 @@ def training(result: Results) -> list[str]:
         "timed in turn. Memory is a step's peak on top of weights and optimiser.",
         layout.markdown(["precision", "mode", *columns], table),
         *([f"{'; '.join(told)}."] if told else []),
+    ]
+
+
+def exported(result: Results) -> list[str]:
+    """Recognisers and their exported programs, side by side."""
+    table = []
+    for row in result["rows"]:
+        ways = row["ways"]
+        cells = [f"`{row['model'].replace(':', '`, `')}`", " x ".join(map(str, row["clip"]))]
+        cells.append(layout.digits(ways["eager"]["median_ms"]))
+        for way in ("torch", "onnx"):
+            cells.append(f"{layout.digits(ways[way]['median_ms'])} ({layout.times(ways[way]['faster_than_eager'])})")
+            cells.append(f"{ways[way]['difference']:.0e}")
+        table.append(cells)
+    clips = result["settings"]["clips"]
+    return [
+        f"**Exported models, {clips} clip{'s' if clips > 1 else ''} on {_where(result)}**: head `tag` on random weights, asked in "
+        "turn with the recogniser itself; in brackets how many times as fast; *differs* is the largest difference of a logit.",
+        layout.markdown(
+            ["backbone, conv", "clip", "eager ms", "torch.export ms", "differs", "ONNX Runtime ms", "differs"], table
+        ),
     ]
 
 

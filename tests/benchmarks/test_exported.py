@@ -1,0 +1,39 @@
+"""python benchmarks/exported.py from its command line to its ratios and its file."""
+
+import json
+
+import exported
+import pytest
+import readme
+
+from taggnn import environment
+
+pytestmark = pytest.mark.skipif(not environment.is_there("onnxscript"), reason="needs pip install 'taggnn[export]'")
+
+
+def test_one_model_in_its_three_forms(bench, tmp_path):
+    path = tmp_path / "a.json"
+    words = ["--models", "small:gcn", "--size", 4, 32, 32, "--iters", 3, "--clips", 2, "--out", path]
+    ended = bench(exported, *words)
+    assert ended.code == 0, ended.err
+    found = json.loads(path.read_text())
+    (row,) = found["rows"]
+    assert (found["kind"], row["model"], row["clip"], row["clips"]) == ("exported", "small:gcn", [4, 32, 32], 2)
+    eager = row["ways"]["eager"]
+    for way in ("torch", "onnx"):
+        one = row["ways"][way]
+        assert one["samples"] == 3
+        assert one["difference"] < 1e-4
+        assert one["bytes"] > 10**5
+        assert one["faster_than_eager"] == pytest.approx(eager["median_ms"] / one["median_ms"])
+    assert "small:gcn" in ended.out
+    text = "\n".join(readme.exported(found))
+    assert "| `small`, `gcn` | 4 x 32 x 32 |" in text
+    assert "2 clips" in text
+
+
+def test_an_unknown_backbone_is_told_at_once(bench, tmp_path):
+    ended = bench(exported, "--models", "smal:gcn", "--out", tmp_path / "a.json")
+    assert ended.code == 2
+    assert "smal" in ended.err
+    assert list(tmp_path.iterdir()) == []
