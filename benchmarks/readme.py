@@ -292,8 +292,8 @@ def exported(result: Results) -> list[str]:
         table.append(cells)
     clips = result["settings"]["clips"]
     return [
-        f"**Exported models, {clips} clip{'s' if clips > 1 else ''} on {_where(result)}**: head `tag` on random weights, asked in "
-        "turn with the recogniser itself; in brackets how many times as fast; *differs* is the largest difference of a logit.",
+        f"**Exported models, {clips} clip{'s' if clips > 1 else ''} on {_where(result)}**: head `tag` on random weights, asked "
+        "in turn with the recogniser itself; in brackets how many times as fast; *differs* is the largest difference of a logit.",
         layout.markdown(
             ["backbone, conv", "clip", "eager ms", "torch.export ms", "differs", "ONNX Runtime ms", "differs"], table
         ),
