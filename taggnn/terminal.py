@@ -33,8 +33,8 @@ def run(program: Callable[[Sequence[str]], int | None], name: str, arguments: Se
         arguments: the command line; None for the process's own.
 
     Returns:
-        0, 1 when disk or memory is full, a loader process was ended or the user interrupted, 2 after a user's mistake, 143
-        where a signal asked it to end.
+        0, 1 when disk or memory is full, a loader or another process has ended or the user interrupted, 2 after a user's
+        mistake, 143 where a signal asked it to end.
     """
     quiet()
     processes.hush(False)
@@ -74,7 +74,8 @@ def run(program: Callable[[Sequence[str]], int | None], name: str, arguments: Se
         if os.environ.get("TAGGNN_TRACEBACK"):
             raise
         _tell(f"{name}: {error}")
-        return 1 if isinstance(error, OSError) and error.errno in _SPACE else 2
+        ended = isinstance(error, ChildProcessError)
+        return 1 if ended or (isinstance(error, OSError) and error.errno in _SPACE) else 2
 
 
 def _tell(text: str) -> None:

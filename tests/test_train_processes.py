@@ -36,6 +36,9 @@ PLAIN = [
     "[csv]",
 ]
 
+# Those of BatchNorm differ from process to process.
+STATISTICS = ["--backbone.frozen_bn", "false", "--trainer.max_epochs", "1", "--optim.warmup_epochs", "0"]
+
 
 def trained(words, stop=None):
     """What a process of a group says, its code, and the folder; ends without warning in a batch where that is wanted."""
@@ -49,13 +52,16 @@ def trained(words, stop=None):
         return begin(self, batch, batch_idx)
 
     RecognitionTask.on_train_batch_start = count
+    report = taggnn.train.write_report
+    # Pictures take longer than the run.
+    taggnn.train.write_report = lambda folder: folder / "report.html"
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             code = terminal.run(taggnn.train.main, "taggnn.train", words)
     except SystemExit as leaving:
         code = leaving.code
     finally:
-        RecognitionTask.on_train_batch_start = begin
+        RecognitionTask.on_train_batch_start, taggnn.train.write_report = begin, report
     return code, out.getvalue(), err.getvalue()
 
 
@@ -88,10 +94,12 @@ def runs(tiny, videos, together, program, tmp_path_factory):
         (of_two,),
         ([*of_two, "--trainer.strategy", "fsdp", "--optim.gradient_clip", "100"],),
         ([*of_two, "--save_batches", "1"], 8),
+        ([*of_two, *STATISTICS],),
+        ([*of_two, *STATISTICS, "--trainer.strategy", "fsdp"],),
         ([*of_two, "--data.root", str(videos / "gone")],),
         ([*of_two, "--data.bach_size", "2"],),
     )
-    names = ("ddp", "fsdp", "stopped", "no root", "no option")
+    names = ("ddp", "fsdp", "stopped", "statistics", "statistics of fsdp", "no root", "no option")
     return folder_of(one.out), {name: [each[number] for each in found] for number, name in enumerate(names)}
 
 
@@ -123,6 +131,17 @@ def test_two_processes_train_the_weights_of_one(runs, strategy):
     clips = torch.zeros(1, 3, 4, 32, 32)
     answers = [checkpoint.load(run / "best.ckpt").recogniser(clips)[0] for run in (folder, one)]
     torch.testing.assert_close(*answers, rtol=1e-3, atol=1e-3)
+
+
+def test_every_process_measures_with_the_statistics_of_the_first(runs):
+    folders = [folder_of(runs[1][name][0][1]) for name in ("statistics", "statistics of fsdp")]
+    replicated, shared = (rows(folder) for folder in folders)
+    assert shared[0] == pytest.approx(replicated[0], rel=1e-4)
+    states = [torch.load(folder / "last.ckpt", weights_only=True)["state_dict"] for folder in folders]
+    kept = [key for key in states[0] if "running" in key]
+    assert kept
+    for key in kept:
+        torch.testing.assert_close(states[0][key], states[1][key], rtol=1e-4, atol=1e-5)
 
 
 def test_another_number_of_processes_goes_on(runs, program):
