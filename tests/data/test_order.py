@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import Dataset
 
-from taggnn.data.order import ResumableLoader, SeededSampler, SharedBatches, class_shares, seed_of
+from taggnn import processes
+from taggnn.data.order import ResumableLoader, SeededSampler, SharedBatches, SharedGroups, class_shares, seed_of
 
 quick = settings(derandomize=True, max_examples=60, deadline=None, database=None)
 # Long tails: up to eight classes of 1 to 60 clips, in any order.
@@ -297,3 +298,18 @@ def test_another_number_of_processes_goes_on_where_the_first_had_come_to(monkeyp
     left = (7 - first) % second if drop_last else 0
     assert sorted(keys) == sorted(whole[: 7 - left])
     assert [state for _, state in rest] == [{"epoch": 1, "position": 0}] * second
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+@pytest.mark.parametrize("groups", [0, 1, 4, 7])
+@pytest.mark.parametrize("batches", [1, 3])
+def test_groups_of_batches_are_dealt_out_whole_and_once(count, groups, batches, monkeypatch):
+    given = [[[f"{group}.{batch}"] for batch in range(batches)] for group in range(groups)]
+    shared, parts = SharedGroups(given), []
+    monkeypatch.setattr(processes, "count", lambda: count)
+    for rank in range(count):
+        monkeypatch.setattr(processes, "rank", lambda rank=rank: rank)
+        parts.append(list(shared))
+        assert len(parts[-1]) == len(shared) == -(-groups // count) * batches
+    for rank, part in enumerate(parts):
+        assert [batch for batch in part if batch] == [batch for group in given[rank::count] for batch in group]
