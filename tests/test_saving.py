@@ -1,10 +1,18 @@
-"""A run that goes on from any state that its folder ever had, or after a signal, ends as if nothing had happened."""
+"""A run that goes on from any state that its folder ever had, or after a signal, ends as if nothing had happened.
 
+It is killed at random moments too: ``TAGGNN_KILLS`` says how often (2), ``TAGGNN_KILL_SEED`` at which (0).
+"""
+
+import contextlib
 import csv
+import multiprocessing
 import os
+import random
 import re
 import shutil
 import signal
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,11 +20,12 @@ import torch
 
 import taggnn
 import taggnn.train
-from taggnn import run_folder
+from taggnn import run_folder, terminal
 from taggnn.checkpoint import read
 from taggnn.saving import BestEpoch
 from taggnn.task import RecognitionTask
 
+KILLS, SEED = int(os.environ.get("TAGGNN_KILLS", 2)), int(os.environ.get("TAGGNN_KILL_SEED", 0))
 # Everything that is drawn in training, steps behind two batches, and a shorter last one.
 DRAWN = """
 data: {balance: class, sampling: uniform, temporal_jitter: 0.7, erase: 0.3}
@@ -64,7 +73,7 @@ def check_same(folder, reference):
             "running",
             "trained_weights",
         ):
-            assert equal(found[part], wanted[part]), f"{name}: {part}"
+            assert equal(found.get(part), wanted.get(part)), f"{name}: {part}"
 
 
 @pytest.fixture(autouse=True)
@@ -262,3 +271,70 @@ def test_two_processes_in_one_run_folder_are_refused(states, program, monkeypatc
         ended = program(taggnn.train, "--resume", states[1])
     assert ended.code == 2
     assert f"run {states[1]}: another process is at work in it" in ended.err
+
+
+def trained(words, said):
+    """One process of its own."""
+    torch.set_num_threads(1)
+    # Nobody looks at the pages of runs that are only compared.
+    taggnn.train.write_report = lambda folder: folder / "report.html"
+    with said.open("a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+        code = terminal.run(taggnn.train.main, "taggnn.train", words)
+    sys.exit(code)
+
+
+def begin(words, said):
+    start = multiprocessing.get_context("forkserver")
+    start.set_forkserver_preload(["taggnn.train", "taggnn.evaluate"])
+    process = start.Process(target=trained, args=([str(word) for word in words], said))
+    process.start()
+    return process
+
+
+def halves(folder):
+    """Files that are being written, by their names."""
+    return {path.name for path in folder.glob(".*.part-*")} if folder.is_dir() else set()
+
+
+def kill(process, folder, draw, seconds):
+    """Kills the process; returns where it was, None where it had ended before."""
+    aims, began, stale, seen = draw.random() < 0.5, time.monotonic(), halves(folder), set()
+    moment, number = draw.uniform(0, seconds), draw.randint(1, 8)
+    while process.is_alive():
+        writing = halves(folder) - stale
+        seen |= writing
+        if writing and len(seen) >= number if aims else time.monotonic() - began > moment:
+            break
+    process.kill()
+    process.join()
+    if process.exitcode >= 0:
+        assert process.exitcode == 0
+        return None
+    left = sorted(halves(folder) - stale)
+    return f"writing {left[0]}" if left else f"after {time.monotonic() - began:.2f} s"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no fork server")
+def test_killed_again_and_again(tiny, tmp_path):
+    words = ["--config", tiny, "--compare", "[]", "--save_batches", 1, "--data.balance", "sqrt", "--optim.mixup", 0.8]
+    said, began = tmp_path / "said.txt", time.monotonic()
+    whole = begin([*words, "--run", tmp_path / "whole"], said)
+    whole.join()
+    assert whole.exitcode == 0, said.read_text()
+    seconds, draw = time.monotonic() - began, random.Random(SEED)
+    kills, runs = 0, 0
+    while kills < KILLS:
+        # A run may come to its end before all kills are done; then another begins.
+        runs += 1
+        folder = tmp_path / f"killed_{runs}"
+        while True:
+            process = begin([*words, "--run", folder], said)
+            place = kill(process, folder, draw, seconds) if kills < KILLS else process.join()
+            if place is None:
+                break
+            kills += 1
+            loaded = [read(path)["global_step"] for path in folder.glob("[!.]*.ckpt")]
+            print(f"kill {kills}: {place}; steps in checkpoints {loaded}")
+        assert process.exitcode == 0, said.read_text()
+        check_same(folder, tmp_path / "whole")
+        assert not halves(folder)
