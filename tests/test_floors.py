@@ -15,13 +15,13 @@ ROOT = Path(__file__).parents[1]
 
 # A new module or package of taggnn is listed here, as deep as it can stand.
 FLOORS = [
-    ["graphs", "names", "atomic", "processes"],
+    ["graphs", "names", "atomic", "processes", "signals"],
     ["kernels"],
     ["convs", "macs", "layers"],
     ["heads", "backbones", "data"],
     # report is a program too, but train and evaluate write reports by its functions.
     [
-        *("arguments", "environment", "run_folder", "signals", "terminal", "launch", "saving"),
+        *("arguments", "environment", "run_folder", "terminal", "launch", "saving"),
         *("calibration", "longtail", "metrics", "bootstrap", "paired"),
         *("pictures", "preview", "page", "bars", "check_page", "predictions", "history"),
         *("diagrams", "matching", "beside", "report_statistics", "report"),

@@ -36,6 +36,7 @@ from taggnn.data.tokens import TokenCache, TokenDataset
 from taggnn.data.transforms import RELEASED_MEAN, RELEASED_STD, Transform
 from taggnn.data.video import GIVE_UP
 from taggnn.data.views import ViewsOfClips, batches_of_views, collate_views_of_clips
+from taggnn.signals import leave_to_parent
 
 # M_MMAP_THRESHOLD of malloc.h
 _MMAP_THRESHOLD = -3
@@ -425,7 +426,7 @@ class ClipData(LightningDataModule):
         return {
             "num_workers": self.workers,
             "collate_fn": collate,
-            "worker_init_fn": give_memory_back,
+            "worker_init_fn": begin_worker,
             "persistent_workers": self.workers > 0,
             "pin_memory": torch.cuda.is_available(),
             # Without its own generator a loader draws from the global stream each epoch, and a resumed run would
@@ -434,7 +435,13 @@ class ClipData(LightningDataModule):
         }
 
 
-def give_memory_back(worker: int) -> None:
+def begin_worker(worker: int) -> None:
+    """What a loader process does first."""
+    give_memory_back()
+    leave_to_parent()
+
+
+def give_memory_back() -> None:
     """Keeps a loader process from growing with every clip it makes, where the C library is GNU's.
 
     By itself that library takes blocks as large as those freed before out of the heap, where small ones lie between them in the
