@@ -179,9 +179,9 @@ def _pair(
     support, right = recalls(first)
     rows = zip(both.classes, support.tolist(), right.tolist(), recalls(second)[1].tolist(), strict=True)
     classes = [ClassChange(*row) for row in rows if row[1]]
-    changed = []
+    changed, first_right, second_right = [], first.right.tolist(), second.right.tolist()
     for place in (first.predicted != second.predicted).nonzero().flatten().tolist():
-        change = "gained" if second.right[place] else "lost" if first.right[place] else "other"
+        change = "gained" if second_right[place] else "lost" if first_right[place] else "other"
         truth, one, two = (
             both.classes[int(numbers[place])] for numbers in (first.labels, first.predicted, second.predicted)
         )

@@ -82,6 +82,11 @@ def test_differences_are_paired():
     assert found["top1"].high - found["top1"].low < 0.07
     for figure in found.values():
         assert figure.low <= figure.value <= figure.high
+    first, second = resample(models)
+    low, high = interval(second["ece"] - first["ece"])
+    # What resampling adds to calibration errors is taken off.
+    value = found["ece"].value
+    assert (found["ece"].low, found["ece"].high) == (2 * value - high, 2 * value - low)
 
 
 def test_the_interval_of_a_difference_is_that_of_three_shares():
