@@ -321,6 +321,9 @@ def _formats(given: str) -> list[str]:
 
 
 def _sentence(error: Exception) -> str:
+    # What PyTorch's exporter says first is how to report it; why stands in the error that it began with.
+    while type(error).__module__.startswith("torch.onnx") and isinstance(error.__cause__, Exception):
+        error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     plain = isinstance(error, ValueError | ImportError) and type(error).__module__ == "builtins"
     return lines[0] if plain and lines else f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}"

@@ -83,7 +83,16 @@ def fuse(pathways: Sequence[Tensor]) -> Tensor:
     **Shapes:** [(B, C_i, T_i, H_i, W_i)] -> (B, sum C_i, min T_i, min H_i, min W_i)
     """
     grid = coarsest(pathways)
-    return torch.cat([one if one.shape[2:] == grid else F.adaptive_avg_pool3d(one, grid) for one in pathways], 1)
+    return torch.cat([one if one.shape[2:] == grid else shrunk(one, grid) for one in pathways], 1)
+
+
+def shrunk(one: Tensor, grid: Sequence[int]) -> Tensor:
+    """Averages features to a smaller grid. **Shapes:** (B, C, T, H, W) -> (B, C, *grid)"""
+    sizes = one.shape[2:]
+    # The same boxes everywhere, in the words that ONNX has.
+    if torch.compiler.is_exporting() and not any(size % number for size, number in zip(sizes, grid, strict=True)):
+        return F.avg_pool3d(one, [size // number for size, number in zip(sizes, grid, strict=True)])
+    return F.adaptive_avg_pool3d(one, grid)
 
 
 def coarsest(pathways: Sequence[Tensor]) -> tuple[int, ...]:

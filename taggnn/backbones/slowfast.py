@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from taggnn.backbones.outputs import shrunk
 from taggnn.backbones.resnet3d import DESIGNS, Design, depths_of, initialised, stage, stem
 
 # The fast pathway has an eighth of the channels, and twice as many reach the slow one.
@@ -113,7 +113,7 @@ class SlowFast(nn.Module):
         slow, fast = clip[:, :, slow_frames(clip.shape[2], self.alpha)], clip
         for block in self.blocks:
             slow, fast = block(slow, fast)
-        return torch.cat([slow, F.adaptive_avg_pool3d(fast, slow.shape[2:])], 1)
+        return torch.cat([slow, shrunk(fast, slow.shape[2:])], 1)
 
 
 def slow_frames(frames: int, alpha: int) -> list[int]:
