@@ -23,7 +23,7 @@ $(VENV)/installed: setup.cfg pyproject.toml
 
 # torch-scatter has no wheels for current PyTorch and is compiled against the one installed above, once.
 $(VENV)/tested: $(VENV)/installed
-	$(PIP) install --quiet --editable '.[test,huggingface]' setuptools wheel
+	$(PIP) install --quiet --editable '.[test,huggingface,export]' setuptools wheel
 	@$(BIN)/python -c 'import torch_scatter' 2>/dev/null || echo "Compiling torch-scatter: about 7 minutes."
 	$(BIN)/python -c 'import torch_scatter' 2>/dev/null || \
 		MAX_JOBS=$(MAX_JOBS) $(PIP) install --quiet --no-build-isolation --no-cache-dir 'torch-scatter>=2.1.2'

@@ -11,7 +11,7 @@ import torchvision
 from torch import nn
 
 import taggnn
-from taggnn import check, config, evaluate, extract, models, predict
+from taggnn import check, compare, config, evaluate, export, extract, models, predict
 from taggnn.backbones import BACKBONES
 from taggnn.convs import CONVS
 from taggnn.heads import HEADS
@@ -21,10 +21,10 @@ from taggnn.layers import READOUTS
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [
-    shlex.split(line, comments=True)
+    ["python", "-m", *shlex.split(command, comments=True)]
     for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
-    for line in block.splitlines()
-    if line.startswith("python -m taggnn.")
+    # Behind python, torchrun or srun, on one line or several.
+    for command in re.findall(r"-m (taggnn\..*)", block.replace("\\\n", " "))
 ]
 
 
@@ -41,8 +41,15 @@ def test_command_parses(command, monkeypatch):
         assert config.parser().parse_args([*arguments, "--data.root=."]).data.tokens
     elif program == "taggnn.train":
         assert config.parse(arguments).data.root
+    elif program == "taggnn.evaluate" and "--predictions" in arguments:
+        # The other arguments of a checkpoint are not asked for then.
+        assert evaluate.parser().parse_args([*arguments, "--checkpoint=x", "--data.root=."]).predictions
     elif program == "taggnn.evaluate":
         assert evaluate.parser().parse_args(arguments).checkpoint
+    elif program == "taggnn.compare":
+        assert compare.parser().parse_args(arguments).runs
+    elif program == "taggnn.export":
+        assert export.parser().parse_args(arguments).checkpoint
     elif program == "taggnn.predict":
         assert predict.parser().parse_args(arguments).files
     elif program in ("taggnn.check", "taggnn.extract"):
@@ -75,7 +82,7 @@ def test_python_runs(block, trained, videos, monkeypatch, tmp_path):
 
 def test_commands_are_found():
     named = {command[2].removeprefix("taggnn.") for command in COMMANDS}
-    assert named == {"train", "evaluate", "predict", "check", "extract"}
+    assert named == {"train", "evaluate", "predict", "compare", "check", "extract", "export"}
 
 
 @pytest.mark.parametrize(
