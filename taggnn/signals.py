@@ -1,5 +1,7 @@
 """Signals that ask the program to end: it saves first where it trains, and leaves with a code that says it can go on."""
 
+import multiprocessing
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -56,11 +58,20 @@ class Watch:
 
 
 def leave_to_parent() -> None:
-    """For a loader process: a scheduler sends signals to all processes of a job, and the one that trains needs its batches
-    until it has saved. The second signal of a kind ends the loader."""
-    for number in ASKING:
-        signal.signal(number, _leave_once)
+    """For a loader process: keeps SIGTERM and SIGUSR1 from it, unless its parent sends them.
+
+    A scheduler sends its signals to all processes of a job, and the one that trains needs its batches until it has saved.
+    Where the system does not tell who sent a signal (macOS, Windows) all stays as it is.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None and hasattr(signal, "sigwaitinfo"):
+        # For this thread and those it starts; they are taken in a thread of their own.
+        signal.pthread_sigmask(signal.SIG_BLOCK, ASKING)
+        threading.Thread(target=_end_for, args=(parent.pid,), daemon=True).start()
 
 
-def _leave_once(number: int, frame: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_DFL)
+def _end_for(parent: int) -> None:
+    while signal.sigwaitinfo(ASKING).si_pid != parent:
+        pass
+    # Without it Python's end would wait for ever for a loader that was not shut down.
+    os._exit(0)

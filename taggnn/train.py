@@ -92,7 +92,6 @@ def _run_in(folder: Path, settings: Namespace, data: ClipData, heads: Sequence[s
     if processes.is_first():
         write_text(folder / "config.yaml", config.dump(settings))
     rows = []
-    places = {head: folder if head == settings.head else folder / "compare" / head for head in heads}
     try:
         with Watch() as watch:
             for head, place in places.items():
