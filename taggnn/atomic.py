@@ -42,7 +42,9 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     except OSError as error:
         raise _explained(error, path, temporary) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        # Where its folder cannot be one, nothing lies there, and that is no news beside the error itself.
+        with suppress(OSError):
+            temporary.unlink()
     # The rename itself is only safe against a power cut once the folder is synced; not every file system can.
     if sys.platform != "win32":
         with suppress(OSError):

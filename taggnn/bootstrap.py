@@ -151,7 +151,7 @@ def calibrated_errors(model: Answers, resamples: int = RESAMPLES, seed: int = 0)
     **Shapes:** -> (R,)
     """
     confidence, clips = model.confidence.double(), len(model.labels)
-    place, draw = bin_of(confidence), torch.Generator().manual_seed(seed)
+    place, draw = bin_of(model.confidence), torch.Generator().manual_seed(seed)
     ones = torch.ones(clips, dtype=torch.float64)
     bins = _sparse(place, torch.arange(clips), ones, (BINS, clips))
     block = max(1, _HELD // clips)

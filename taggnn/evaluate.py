@@ -25,7 +25,7 @@ from taggnn.exported import Exported
 from taggnn.figures import figures_of
 from taggnn.predictions import write_predictions, write_skipped
 from taggnn.report import write_report, write_results
-from taggnn.run_folder import new_folder
+from taggnn.run_folder import new_folder, writable
 from taggnn.scoring import score
 from taggnn.screen import print_evaluation
 
@@ -37,6 +37,8 @@ def main(arguments: Sequence[str]) -> None:
         given = parser().parse_args(arguments)
     with launch.joined(given.devices, "taggnn.evaluate", arguments):
         loaded, data, remark, loader, device = launch.agreed(lambda: _ready(given))
+        # Before the long work that it is for.
+        folder = launch.agreed(lambda: _folder(given.out) if processes.is_first() else None)
         clips = getattr(data, f"{given.split}_clips")
         started = time.perf_counter()
         scored = score(
@@ -49,7 +51,6 @@ def main(arguments: Sequence[str]) -> None:
         of_each = processes.gathered(memory)
         if not processes.is_first():
             return
-    folder = Path(given.out) if given.out else new_folder(Path("runs") / "evaluate")
     predictions = scored.predictions
     write_skipped(folder / "skipped.csv", scored.skipped)
     if predictions is None:
@@ -102,6 +103,11 @@ def _ready(given: Namespace) -> tuple[checkpoint.Loaded, ClipData, list[str], Da
     return loaded, data, remark, data.eval_dataloader(given.split, given.views, given.crops), device
 
 
+def _folder(given: str | None) -> Path:
+    """Where the results go."""
+    return writable(Path(given)) if given else new_folder(Path("runs") / "evaluate")
+
+
 def _said_views(given: Namespace) -> str:
     """How clips were looked at, where it was not the plain way."""
     if given.views == given.crops == 1:
@@ -114,7 +120,12 @@ def parser() -> Parser:
     """Builds the command line of this program."""
     built = Parser(prog="taggnn.evaluate", description="Measures a checkpoint on labelled videos.")
     add = built.add_argument
-    add("--checkpoint", type=str, required=True, help="best.ckpt of a run, or a file that TAG-Head's authors published")
+    add(
+        "--checkpoint",
+        type=str,
+        required=True,
+        help="a run's folder or checkpoint, what taggnn.export wrote, or a file that TAG-Head's authors published",
+    )
     add(
         "--predictions",
         type=str | None,

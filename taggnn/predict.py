@@ -78,7 +78,7 @@ def parser() -> Parser:
         "--checkpoint",
         type=str,
         required=True,
-        help="a run's folder or checkpoint, or a file that TAG-Head's authors published",
+        help="a run's folder or checkpoint, what taggnn.export wrote, or a file that TAG-Head's authors published",
     )
     add("--dataset", type=str | None, default=None, help=f"for the authors' files: {', '.join(checkpoint.RELEASED)}")
     add("--top", type=int, default=5, help="how many classes")

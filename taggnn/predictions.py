@@ -19,6 +19,8 @@ from taggnn.atomic import write_text
 from taggnn.metrics import predicted_classes
 
 COLUMNS = ("name", "path", "label", "class", "predicted", "predicted_class", "probability")
+# Characters of a foreign file's beginning that a message shows.
+SHOWN = 60
 SKIPPED_COLUMNS = ("name", "path", "split", "reason")
 
 
@@ -86,14 +88,12 @@ def write_predictions(path: str | os.PathLike, predictions: Predictions) -> Path
     rows = zip(
         predictions.names, predictions.paths, predictions.labels.tolist(), best, probabilities.tolist(), strict=True
     )
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*COLUMNS, *(f"p:{name}" for name in classes)])
+    lines = [_line([*COLUMNS, *(f"p:{name}" for name in classes)])]
     for name, clip_path, label, predicted, row in rows:
         shares = [f"{p:.9g}" for p in row]
         facts = [name, clip_path, label, classes[label], predicted, classes[predicted], shares[predicted]]
-        writer.writerow([*facts, *shares])
-    return write_text(path, text.getvalue())
+        lines.append(_line([*facts, *shares]))
+    return write_text(path, "".join(lines))
 
 
 def read_predictions(path: str | os.PathLike) -> Predictions:
@@ -137,11 +137,7 @@ def write_skipped(path: str | os.PathLike, skipped: Iterable[Skipped]) -> Path:
     Raises:
         OSError: as `taggnn.atomic.replacing`.
     """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(SKIPPED_COLUMNS)
-    writer.writerows(astuple(row) for row in skipped)
-    return write_text(path, text.getvalue())
+    return write_text(path, "".join(map(_line, [SKIPPED_COLUMNS, *map(astuple, skipped)])))
 
 
 def read_skipped(path: str | os.PathLike) -> list[Skipped]:
@@ -156,6 +152,14 @@ def read_skipped(path: str | os.PathLike) -> list[Skipped]:
     return [Skipped(*row) for row in rows]
 
 
+def _line(cells: Sequence[object]) -> str:
+    # Python before 3.13 puts quotes only around the characters of its own line end: with "\n" a "\r" in a name would
+    # break the row.
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().removesuffix("\r\n") + "\n"
+
+
 def _rows(path: str | os.PathLike, columns: Sequence[str]) -> Iterable[list[str]]:
     path = Path(path)
     if not path.is_file():
@@ -164,9 +168,10 @@ def _rows(path: str | os.PathLike, columns: Sequence[str]) -> Iterable[list[str]
         rows = _readable(csv.reader(file), path)
         header = next(rows, [])
         if header[: len(columns)] != list(columns):
+            begins = "".join(c if c.isprintable() else "?" for c in ", ".join(header[: len(columns)])[:SHOWN])
             raise ValueError(
                 f"{path}: not a {'predictions' if columns is COLUMNS else 'skipped'}.csv: it must begin with the "
-                f"columns {', '.join(columns)}, and begins with {', '.join(header[: len(columns)]) or 'nothing'}"
+                f"columns {', '.join(columns)}, and begins with {begins or 'nothing'}"
             )
         yield header
         for number, row in enumerate(rows, start=1):

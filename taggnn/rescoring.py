@@ -4,6 +4,7 @@ What the file itself does not say (clips missing or unreadable, training clips o
 results.json and skipped.csv beside it, where they are about the same predictions.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -114,10 +115,14 @@ def rescored(predictions: Predictions, file: Path, split: str | None = None) -> 
 
 
 def _about(stated: dict[str, Any], again: Scores) -> bool:
-    """Whether figures of results.json are those of these predictions, to the last bit."""
+    """Whether figures of results.json are those of these predictions; another machine may add up in another order."""
     # Files of earlier versions lack some of the figures.
     keys = ("measured", "classes", "top1", "top5", "mca", "macro_f1", "ece")
-    return all(stated[key] == getattr(again, key) for key in keys if stated.get(key) is not None)
+    known = {key: getattr(again, key) for key in keys if stated.get(key) is not None}
+    return all(
+        value is not None and math.isclose(stated[key], value, rel_tol=1e-9, abs_tol=1e-12)
+        for key, value in known.items()
+    )
 
 
 def _unreadable(beside: Path) -> int:
@@ -132,7 +137,8 @@ def _loss(predictions: Predictions) -> float | None:
     true = predictions.probabilities.double().gather(1, predictions.labels[:, None])
     if not are_probabilities(predictions.probabilities) or not bool((true > 0).all()):
         return None
-    return -float(torch.log(true).mean())
+    # Not -0.0 where all are certain.
+    return 0.0 - float(torch.log(true).mean())
 
 
 def _write_beside(file: Path, predictions: Predictions, folder: Path) -> None:

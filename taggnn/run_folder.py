@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from filelock import FileLock, Timeout
 
@@ -35,6 +36,20 @@ def held(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def writable(folder: Path) -> Path:
+    """Makes a folder where it is missing, and gives it back once it is known that files can be written into it.
+
+    Raises:
+        OSError: they cannot; names the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from error
+    return folder
 
 
 def new_folder(place: Path) -> Path:

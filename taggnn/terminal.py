@@ -73,9 +73,16 @@ def run(program: Callable[[Sequence[str]], int | None], name: str, arguments: Se
     except (ValueError, OSError, ImportError, MisconfigurationException) as error:
         if os.environ.get("TAGGNN_TRACEBACK"):
             raise
-        _tell(f"{name}: {error}")
+        _tell(f"{name}: {_said(error)}")
         ended = isinstance(error, ChildProcessError)
         return 1 if ended or (isinstance(error, OSError) and error.errno in _SPACE) else 2
+
+
+def _said(error: Exception) -> str:
+    # What the system says has a number in front and the file behind it.
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
+    return str(error)
 
 
 def _tell(text: str) -> None:

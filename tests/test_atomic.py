@@ -37,6 +37,13 @@ def test_the_temporary_path_has_the_suffix_and_the_folder_of_the_target(tmp_path
     assert (tmp_path / "x.ckpt").read_bytes() == b"new"
 
 
+def test_a_folder_that_cannot_be_one_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file") as caught:
+        write_text(tmp_path / "file" / "in" / "a.txt", "x")
+    assert ".part-" not in str(caught.value)
+
+
 def test_permissions_follow_the_umask(tmp_path):
     (tmp_path / "plain").write_text("")
     assert write_bytes(tmp_path / "ours", b"").stat().st_mode == (tmp_path / "plain").stat().st_mode

@@ -29,6 +29,14 @@ def test_an_edge_belongs_to_the_bin_below_it_and_zero_to_the_first():
     assert bin_of(torch.tensor([0.0, 0.25, 0.2500001, 0.5, 1.0], dtype=torch.float64), 4).tolist() == [0, 0, 1, 1, 3]
 
 
+def test_an_edge_in_single_precision_belongs_to_the_bin_below_it_too():
+    # As float32 0.2, 0.4 and 0.6 are above 3/15, 6/15 and 9/15 as float64; files of rounded shares are full of them.
+    edges = torch.arange(1, BINS + 1) / BINS
+    assert (
+        bin_of(edges).tolist() == bin_of(torch.tensor([n / BINS for n in range(1, 16)])).tolist() == list(range(BINS))
+    )
+
+
 def test_equals_a_loop_over_clips():
     draw = torch.Generator().manual_seed(0)
     confidence, right = torch.rand(500, generator=draw), torch.rand(500, generator=draw) < 0.6

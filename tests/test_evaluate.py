@@ -226,6 +226,15 @@ def test_no_clip_can_be_read(trained, videos, program, tmp_path):
     assert len(read_skipped(tmp_path / "out" / "skipped.csv")) == 2
 
 
+def test_a_place_that_cannot_be_written_is_told_before_the_work(trained, videos, program, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(taggnn.evaluate, "score", lambda *given, **options: pytest.fail("clips were scored"))
+    words = ["--checkpoint", trained[0] / "best.ckpt", "--data.root", videos, "--data.workers", "0"]
+    ended = program(taggnn.evaluate, *words, "--out", tmp_path / "file" / "out")
+    assert ended.code == 2
+    assert ended.err == f"taggnn.evaluate: {tmp_path / 'file' / 'out'}: not a directory\n"
+
+
 def test_without_a_folder_each_evaluation_gets_its_own(trained, videos, program, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ["--checkpoint", trained[0] / "best.ckpt", "--data.root", videos, "--data.workers", "0"]

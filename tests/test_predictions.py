@@ -68,6 +68,24 @@ def test_a_path_that_is_no_utf8_comes_back(tmp_path):
     assert read_skipped(write_skipped(tmp_path / "skipped.csv", [row])) == [row]
 
 
+def test_names_with_any_line_end_come_back(tmp_path):
+    odd = ["a\rb", "a\r", "\r\n", "a\nb", 'a,"b"', "a\u2028b"]
+    given = Predictions(odd, odd, torch.zeros(6, dtype=torch.long), torch.ones(6, 1), ["x\r"])
+    read = read_predictions(write_predictions(tmp_path / "predictions.csv", given))
+    assert (read.names, read.paths, read.classes) == (odd, odd, ["x\r"])
+    rows = [Skipped(name, name, "test", name) for name in odd]
+    assert read_skipped(write_skipped(tmp_path / "skipped.csv", rows)) == rows
+
+
+def test_a_file_that_is_no_text_is_told_without_its_bytes(tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(bytes(range(1, 256)) * 40)
+    with pytest.raises(ValueError, match=r"not a predictions\.csv") as caught:
+        read_predictions(path)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 300 + len(str(path))
+
+
 def test_skipped_clips_come_back(tmp_path):
     rows = [
         Skipped("a", "x/a.mp4", "test", "empty file, 0 bytes"),

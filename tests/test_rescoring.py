@@ -1,6 +1,7 @@
 """taggnn.evaluate --predictions: what a model's own run said, bit for bit, without the model."""
 
 import json
+import math
 import shutil
 
 import pytest
@@ -86,6 +87,18 @@ def test_results_of_other_predictions_are_not_believed(evaluated, program, tmp_p
     assert results["scores"]["test"]["top1"] == 1.0
 
 
+def test_figures_that_another_machine_added_up_are_of_the_same_predictions(evaluated, program, tmp_path):
+    shutil.copytree(evaluated[0], tmp_path / "run")
+    path = tmp_path / "run" / "results.json"
+    stated = json.loads(path.read_text())
+    for key in ("mca", "macro_f1", "ece"):
+        stated["scores"]["test"][key] = math.nextafter(stated["scores"]["test"][key], 1)
+    path.write_text(json.dumps(stated))
+    printed, results = rescore(program, tmp_path / "run", tmp_path / "out")
+    assert "other predictions" not in printed
+    assert results["model"] == stated["model"]
+
+
 def test_an_older_run_gets_its_new_figures_in_place(trained, program, tmp_path):
     shutil.copytree(trained[0], tmp_path / "run")
     path = tmp_path / "run" / "results.json"
@@ -120,6 +133,11 @@ def test_a_foreign_file_with_rounded_probabilities_and_logits(program, tmp_path)
     printed, results = rescore(program, path, tmp_path / "out")
     assert "are no probabilities" in printed
     assert (results["scores"]["test"]["ece"], results["scores"]["test"]["loss"]) == (None, None)
+
+
+def test_a_model_that_is_certain_and_right_has_a_loss_of_zero(program, tmp_path):
+    printed, _ = rescore(program, foreign(tmp_path / "theirs.csv", ["x,,0,a,0,a,1,1,0"]), tmp_path / "out")
+    assert "loss      0.0000" in printed
 
 
 def test_a_true_class_of_probability_zero_has_no_finite_loss(program, tmp_path):

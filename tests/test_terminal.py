@@ -32,7 +32,7 @@ def test_code_of_the_program(answer, code, capsys):
         (FileNotFoundError("x: no such file"), 2, "p: x: no such file"),
         (ImportError("PyAV is not installed"), 2, "p: PyAV is not installed"),
         (MisconfigurationException("no accelerator"), 2, "p: no accelerator"),
-        (OSError(errno.ENOSPC, "No space left", "x"), 1, "p: [Errno 28] No space left: 'x'"),
+        (OSError(errno.ENOSPC, "No space left", "x"), 1, "p: x: no space left"),
         (KeyboardInterrupt(), 1, "p: interrupted"),
         (KeyboardInterrupt("continue with: c"), 1, "p: interrupted; continue with: c"),
         (MemoryError(), 1, "p: out of memory; a smaller data.batch_size"),
