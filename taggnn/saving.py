@@ -78,7 +78,7 @@ class Saving(Checkpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         if self._validates:
-            _validating(checkpoint["loops"]["fit_loop"])
+            validating(checkpoint["loops"]["fit_loop"])
 
     def _due(self) -> bool:
         minutes = (time.monotonic() - self._written) / 60
@@ -97,7 +97,7 @@ class Saving(Checkpoint):
         self._written, self._count = time.monotonic(), 0
 
 
-def _validating(loop: dict[str, Any]) -> None:
+def validating(loop: dict[str, Any]) -> None:
     """Changes the state of Lightning's loop, behind the last batch of an epoch, to where validation begins."""
     trained, validated = loop["epoch_loop.batch_progress"], loop["epoch_loop.val_loop.batch_progress"]
     for part in ("total", "current"):

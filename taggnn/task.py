@@ -17,6 +17,7 @@ from taggnn.data.order import SharedBatches, seed_of
 from taggnn.idle import Idle
 from taggnn.mixing import CLIP_PLACES, TOKEN_PLACES, Mixing
 from taggnn.predictions import Skipped
+from taggnn.saving import validating
 
 # Steps in a row that a scaler may leave out: by then its scale has become 2**40 times smaller.
 OVERFLOWS = 40
@@ -340,6 +341,10 @@ class RecognitionTask(pl.LightningModule):
         loops["epoch_loop.batch_progress"]["current"] = {
             key: value + moved if key != "is_last_batch" else value for key, value in current.items()
         }
+        epochs = loops["epoch_progress"]["current"]
+        if place["position"] and not left and epochs["processed"] < epochs["ready"]:
+            # With drop_last the clips that are left may be too few for a batch of so many processes.
+            validating(loops)
         if self.optimisation.schedule_step == "step":
             together = self.trainer.accumulate_grad_batches
             steps = epoch * -(-len(batches) // together) + -(-done // together)

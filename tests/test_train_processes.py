@@ -165,6 +165,20 @@ def test_another_number_of_processes_goes_on(runs, program):
     assert steps == 2 * 11
 
 
+def test_clips_too_few_for_a_batch_of_more_processes_end_the_epoch(tiny, tmp_path):
+    words = ["--config", str(tiny), *PLAIN, "--run", str(tmp_path), "--data.drop_last", "true", "--save_batches", "1"]
+    # Three of 21 clips are left; batches of twice the size are what twice the processes would have.
+    assert trained([*words, "--data.batch_size", "2"], 9)[0] == 1
+    config = tmp_path / "config.yaml"
+    config.write_text(config.read_text().replace("batch_size: 2", "batch_size: 4"))
+    code, _, err = trained(["--resume", str(tmp_path)])
+    assert code == 0, err
+    first, second = rows(tmp_path)
+    assert first["val/clips"] == second["val/clips"] == 8
+    # The clips that cannot be read fall where they do.
+    assert (first["train/clips"], second["train/clips"]) == (14, 15)
+
+
 @pytest.mark.parametrize(("case", "said"), [("no root", "no such folder"), ("no option", "unknown option --data.bach")])
 def test_a_mistake_is_told_once(runs, case, said):
     (code, _, err), (other_code, other_out, other_err) = runs[1][case]
