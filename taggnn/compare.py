@@ -15,6 +15,7 @@ from taggnn.atomic import write_text
 from taggnn.bootstrap import RESAMPLES
 from taggnn.compare_page import compare_page
 from taggnn.comparison import TITLES, Comparison, Pair, compared
+from taggnn.exported import ENDINGS
 from taggnn.matching import matched
 from taggnn.page import p_value
 from taggnn.predictions import read_predictions
@@ -51,13 +52,20 @@ def main(arguments: Sequence[str]) -> None:
 def lines(found: Comparison) -> list[str]:
     """The comparison as lines for the screen."""
     said = [f"{model.letter:9} {model.source}{f'   {model.title}' if model.title else ''}" for model in found.models]
-    said += [*found.notes, "", f"compared  {found.clips:,} clips of {found.classes:,} classes", ""]
+    clips = "1 clip" if found.clips == 1 else f"{found.clips:,} clips"
+    said += [
+        *found.notes,
+        "",
+        f"compared  {clips} of {'1 class' if found.classes == 1 else f'{found.classes:,} classes'}",
+        "",
+    ]
     said.append(f"{'':19}" + "".join(f"{model.letter:27}" for model in found.models).rstrip())
     for key, title in TITLES.items():
         cells = []
         for model in found.models:
             value, ends = getattr(model.scores, key), model.intervals.get(key)
-            between = f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends else ""
+            # An interval without width says nothing.
+            between = f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends and ends[0] < ends[1] else ""
             cells.append("-" if value is None else f"{value:.4f}{between}")
         if set(cells) != {"-"}:
             said.append(f"{title:19}" + "".join(f"{cell:27}" for cell in cells).rstrip())
@@ -65,7 +73,8 @@ def lines(found: Comparison) -> list[str]:
         said += ["", *_pair_lines(pair, len(found.pairs))]
     said += [
         "",
-        f"intervals: 95 %, {found.resamples:,} bootstrap resamples of the clips; those of a difference are paired",
+        f"intervals: 95 %; Wilson's for top-1, {found.resamples:,} bootstrap resamples of the clips for the others and, paired, "
+        "for differences",
     ]
     return said
 
@@ -74,9 +83,9 @@ def _pair_lines(pair: Pair, family: int) -> list[str]:
     one, two, test = pair.first, pair.second, pair.test
     said = [f"{two} against {one}"]
     for key, row in pair.differences.items():
-        ends = f"({100 * row.low:+.2f} to {100 * row.high:+.2f})"
+        ends = f" ({100 * row.low:+.2f} to {100 * row.high:+.2f})" if row.low < row.high else ""
         said.append(
-            f"  {TITLES[key]:17}{100 * row.value:+7.2f} points {ends}{', less is better' if key == 'ece' else ''}"
+            f"  {TITLES[key]:17} {100 * row.value:+7.2f} points{ends}{', less is better' if key == 'ece' else ''}"
         )
     holm = f"; {p_value(pair.p_holm)} after Holm, for {family} comparisons" if family > 1 else ""
     said.append(
@@ -94,7 +103,8 @@ def _pair_lines(pair: Pair, family: int) -> list[str]:
     if pair.changed:
         both_wrong = sum(row.change == "other" for row in pair.changed)
         also = f", {both_wrong:,} of them wrong either way" if both_wrong else ""
-        said.append(f"  {len(pair.changed):,} clips are taken for another class{also}")
+        clips = "1 clip is" if len(pair.changed) == 1 else f"{len(pair.changed):,} clips are"
+        said.append(f"  {clips} taken for another class{also}")
     return said
 
 
@@ -104,7 +114,7 @@ def _file(run: str) -> Path:
         if not (path / "predictions.csv").is_file():
             raise FileNotFoundError(f"{path}: no predictions.csv in it; give a run's or an evaluation's folder")
         return path / "predictions.csv"
-    if path.suffix in (".ckpt", ".pth", ".pt", ".safetensors"):
+    if path.suffix in (".ckpt", ".pth", ".pt", ".safetensors", *ENDINGS):
         raise ValueError(
             f"{path}: a model, not its predictions; give its run folder, or the folder that python -m taggnn.evaluate wrote "
             "for it"

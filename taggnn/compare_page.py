@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from taggnn import bars, diagrams, page
 from taggnn.comparison import TITLES, Comparison, Model, Pair
+from taggnn.report_statistics import between
 
 # Rows of the table of changed clips; comparison.json has all of them.
 ROWS = 500
@@ -35,8 +36,8 @@ def _figures(found: Comparison) -> str:
         ("", [page.cell(model.letter), _name(model), *(_cell(model, key) for key in keys)]) for model in found.models
     ]
     lead = (
-        f"In small print: where each figure lies 95 times in 100 by the choice of clips ({found.resamples:,} bootstrap "
-        "resamples)."
+        f"In small print: where each figure lies 95 times in 100 by the choice of clips (Wilson's interval for "
+        f"top-1, {page.number(found.resamples)} bootstrap resamples for the others)."
     )
     notes = "".join(f'<p class="note">{page.escape(note)}</p>' for note in found.notes)
     return page.section("Figures", page.table(header, rows), notes, lead=lead)
@@ -49,7 +50,7 @@ def _name(model: Model) -> str:
 
 def _cell(model: Model, key: str) -> str:
     value, ends = getattr(model.scores, key), model.intervals.get(key)
-    small = f'<br><small class="q">{100 * ends[0]:.1f} to {page.percent(ends[1])}</small>' if ends else ""
+    small = f'<br><small class="q">{between(ends)}</small>' if between(ends) else ""
     return f'<td class="n">{page.percent(value)}{small}</td>'
 
 
@@ -58,8 +59,8 @@ def _pair(found: Comparison, pair: Pair) -> str:
     tiles = [
         page.tile(page.points(pair.differences["top1"].value), "Top-1, points", _ends(pair, "top1")),
         page.tile(page.points(pair.differences["mca"].value), "Class mean, points", _ends(pair, "mca")),
-        page.tile(page.number(test.only_second), f"Only {two} is right", "clips"),
-        page.tile(page.number(test.only_first), f"Only {one} is right", "clips"),
+        page.tile(page.number(test.only_second), f"Only {two} is right", "clip" if test.only_second == 1 else "clips"),
+        page.tile(page.number(test.only_first), f"Only {one} is right", "clip" if test.only_first == 1 else "clips"),
         page.tile(
             page.p_value(test.p).removeprefix("p ").removeprefix("= ").replace(" ", ""),
             "McNemar's p",
@@ -73,9 +74,8 @@ def _pair(found: Comparison, pair: Pair) -> str:
         f"{two} against {one}",
         page.tiles(tiles),
         f"<h3>{two} less {one}</h3>",
-        drawing,
-        "<p>Intervals are of the difference itself: both models answer to the same drawn clips. For the calibration error "
-        "less is better.</p>",
+        f"<figure>{drawing}<figcaption>Intervals are of the difference itself: both models answer to the same drawn clips. For "
+        "the calibration error less is better.</figcaption></figure>",
         _table_of_two(pair),
         _classes(pair),
         _changed(pair),
@@ -85,7 +85,7 @@ def _pair(found: Comparison, pair: Pair) -> str:
 
 def _ends(pair: Pair, key: str) -> str:
     row = pair.differences[key]
-    return f"{page.points(row.low)} to {page.points(row.high)}"
+    return f"{page.points(row.low)} to {page.points(row.high)}" if row.low < row.high else ""
 
 
 def _holm(found: Comparison, pair: Pair) -> str:
@@ -141,7 +141,7 @@ def _classes(pair: Pair) -> str:
         for row in pair.classes
     ]
     table = page.details(f"All {len(rows)} classes that occur", page.table(header, rows, tall=len(rows) > 25))
-    return f"<h3>Classes</h3>{drawing}{caption}{table}"
+    return f"<h3>Classes</h3><figure>{drawing}{caption}</figure>{table}"
 
 
 def _changed(pair: Pair) -> str:
@@ -153,7 +153,8 @@ def _changed(pair: Pair) -> str:
     rows = [("", _clip(row.name, row.truth, row.first, row.second, meaning[row.change])) for row in shown]
     header = [("Clip", "t"), ("Truth", "t"), (f"{pair.first} says", "t"), (f"{pair.second} says", "t"), ("", "t")]
     more = f"; the first {ROWS} are shown, comparison.json has all" if len(pair.changed) > ROWS else ""
-    title = f"{page.number(len(pair.changed))} clips that are taken for another class{more}"
+    clips = "1 clip that is" if len(pair.changed) == 1 else f"{page.number(len(pair.changed))} clips that are"
+    title = f"{clips} taken for another class{more}"
     return page.details(title, page.table(header, rows, tall=len(rows) > 12))
 
 

@@ -130,7 +130,7 @@ def reliability_diagram(bins: Sequence[Bin]) -> str:
     if not most:
         return ""
     wide = (WIDTH - LEFT) / len(bins)
-    base, below = _TOP + _HEIGHT, _TOP + _HEIGHT + 26 + _COUNTS
+    base, below = _TOP + _HEIGHT, _TOP + _HEIGHT + 40 + _COUNTS
     parts = []
     for tick in range(0, 101, 20):
         y = base - _HEIGHT * tick / 100

@@ -380,7 +380,8 @@ def _print(folder: Path, eager: float, written: Mapping[str, Written], failed: M
         print(
             f"{name:12} {one.file:18} {one.size / 2**20:7.1f}  {one.difference:10.1e}  {same:>7}  {one.milliseconds:8.1f}"
         )
-    print(f"\ndifference: largest of a logit; ms: one clip, {torch.get_num_threads()} threads")
+    threads = torch.get_num_threads()
+    print(f"\ndifference: largest of a logit; ms: one clip, {threads} thread{'s' if threads > 1 else ''}")
     print(f"folder    {folder}")
     for name, reason in failed.items():
         print(f"taggnn.export: {name} was not written: {reason}", file=sys.stderr)

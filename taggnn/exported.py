@@ -205,7 +205,7 @@ class OnnxProgram:
         length = len(_digest_field(b"", 0))
         field, before = content[-length:], content[:-length]
         if _DIGEST.encode() not in field:
-            raise _foreign(source) if _DIGEST.encode() not in content else _changed(source)
+            raise _foreign(source, "cut off, or ") if _DIGEST.encode() not in content else _changed(source)
         start = int(field[-_PLACE:]) if field[-_PLACE:].isdigit() else 0
         if field != _digest_field(before, start):
             raise _changed(source)
@@ -322,8 +322,10 @@ def _changed(source: str) -> ValueError:
     return ValueError(f"{source}: damaged, or changed since it was exported")
 
 
-def _foreign(source: str) -> ValueError:
-    return ValueError(f"{source}: not written by taggnn.export, so its classes and its preprocessing are not known")
+def _foreign(source: str, perhaps: str = "") -> ValueError:
+    return ValueError(
+        f"{source}: {perhaps}not written by taggnn.export, so its classes and its preprocessing are not known"
+    )
 
 
 def _runtime(source: str) -> Any:

@@ -80,7 +80,8 @@ def _places(file: Predictions, source: str) -> dict[str, int]:
     places = {name: place for place, name in enumerate(file.names)}
     if len(places) < len(file.names):
         twice = list(dict.fromkeys(name for place, name in enumerate(file.names) if places[name] != place))
-        raise ValueError(f"{source}: {len(twice)} names stand for several clips each: {_some(twice)}")
+        names = "1 name stands" if len(twice) == 1 else f"{len(twice)} names stand"
+        raise ValueError(f"{source}: {names} for several clips: {_some(twice)}")
     return places
 
 

@@ -191,7 +191,7 @@ p { margin: 0 0 12px; max-width: 56em; text-wrap: pretty; }
 .tile { border-top: 3px solid var(--line); padding-top: 10px; }
 .tile:first-child { border-color: var(--right); }
 .tile span { display: block; color: var(--muted); font-size: 14px; }
-.tile strong { display: block; font-size: 34px; line-height: 1.25; font-weight: 650; letter-spacing: -.02em;
+.tile strong { display: block; font-size: 30px; line-height: 1.25; font-weight: 650; letter-spacing: -.02em;
   font-variant-numeric: tabular-nums; }
 .tile small { display: block; color: var(--muted); font-size: 13.5px; line-height: 1.45; }
 .tiles + *, .note + .tiles { margin-top: 20px; }

@@ -108,7 +108,7 @@ def verdict(test: McNemar, p: float, first: str, second: str) -> str:
     if p >= SIGNIFICANT:
         said = f"{first} has {test.only_first:,} and {second} {test.only_second:,}"
         only = "1 clip" if clips == 1 else f"{clips:,} clips"
-        return f"No difference is shown: of {only} that only one of them has right, {said}; chance alone would do that."
+        return f"No difference is shown: of {only} that only one of them has right, {said}; chance alone could do that."
     better, worse = (second, first) if apart > 0 else (first, second)
     more = "1 more clip" if abs(apart) == 1 else f"{abs(apart):,} more clips"
     return f"{better} has {more} right than {worse}; chance alone would hardly do that."

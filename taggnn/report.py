@@ -44,7 +44,8 @@ RESULTS = {
     "title": "heading; the folder's name when absent",
     "subtitle": "one sentence below it",
     "scores": "split name -> Scores.as_dict(), e.g. {'val': {...}, 'test': {...}}",
-    "intervals": "split name -> [low, high] of top1, top5, mca, macro_f1, ece; level, resamples and seed of the bootstrap",
+    "intervals": "split name -> [low, high] of top1, top5, mca, macro_f1, ece; Wilson's of top1; level, resamples and seed of "
+    "the bootstrap behind the others",
     "groups": "split name -> rows of `taggnn.longtail.Group`: class mean of classes with many, some and few training clips",
     "training_counts": "class -> training clips",
     "paired": "rows of `taggnn.beside.beside`: the chosen head less each head trained beside it, on the same clips",
@@ -273,7 +274,7 @@ def _tiles(scores: Scores, ends: Mapping) -> str:
         found.append(
             page.tile(page.percent(scores.top5), "Top-5", f"true class among the best five{_95(ends, 'top5')}")
         )
-    found.append(page.tile(page.percent(scores.mca), "Mean class accuracy", of_classes + _95(ends, "mca")))
+    found.append(page.tile(page.percent(scores.mca), "Class mean", of_classes + _95(ends, "mca")))
     if scores.macro_f1 is not None:
         below = f"over the same classes{_95(ends, 'macro_f1')}"
         found.append(page.tile(page.percent(scores.macro_f1), "Macro F1", below))

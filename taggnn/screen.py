@@ -120,7 +120,9 @@ def summary_lines(results: Mapping[str, Any], split: str) -> list[str]:
 
 def _group_line(row: Mapping[str, Any]) -> str:
     of = "" if row["classes_counted"] == row["classes"] else f" of {row['classes']}"
-    about = f"class mean over {row['classes_counted']}{of} classes of {GROUPS[row['name']]}, {row['clips']:,} clips measured"
+    classes = f"{row['classes_counted']}{of} {'class' if row['classes'] == 1 else 'classes'}"
+    clips = "1 clip" if row["clips"] == 1 else f"{row['clips']:,} clips"
+    about = f"class mean over {classes} of {GROUPS[row['name']]}, {clips} measured"
     if row["mca"] is None:
         return f"{row['name']:8}  -        none of its {row['classes']} classes ({GROUPS[row['name']]}) was measured"
     return f"{row['name']:8}  {row['mca']:.4f}{_between(row['interval'])}   {about}"

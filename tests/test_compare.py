@@ -8,7 +8,7 @@ import torch
 
 import taggnn.compare
 from taggnn.comparison import letter_of
-from taggnn.metrics import summarise
+from taggnn.metrics import summarise, wilson
 from taggnn.paired import mcnemar
 from taggnn.predictions import Predictions, write_predictions
 from taggnn.report import write_results
@@ -57,8 +57,8 @@ def test_two_folders(two, program, tmp_path):
     for line in (
         f"A         {one}   pool <1>",
         "compared  120 clips of 6 classes",
-        f"top-1              {scores[0].top1:.4f}",
-        f"  top-1            {100 * (scores[1].top1 - scores[0].top1):+7.2f} points",
+        "top-1              {:.4f} ({:.3f} to {:.3f})".format(scores[0].top1, *wilson(scores[0].top1, 120)),
+        f"  top-1             {100 * (scores[1].top1 - scores[0].top1):+7.2f} points",
         f"only B right {c}, only A right {b}: McNemar p < 0.0001",
         f"B has {c - b} more clips right than A; chance alone would hardly do that.",
         "gained most",
@@ -131,6 +131,7 @@ def test_a_run_and_the_baseline_inside_it(trained, program, tmp_path):
         (["{one}", "{empty}"], "no predictions.csv in it"),
         (["{one}", "{one}/nowhere.csv"], "nowhere.csv: no such file"),
         (["{one}", "x/best.ckpt"], "a model, not its predictions; give its run folder"),
+        (["{one}", "x/model.onnx"], "a model, not its predictions; give its run folder"),
         (["{one}", "{one}", "--resamples", "1"], "--resamples 1: an interval needs 2 or more"),
         (["{one}", "{one}", "--seeds", "1"], "unknown option --seeds; did you mean seed"),
     ],
@@ -142,6 +143,24 @@ def test_a_mistake_is_told_in_a_sentence(words, message, two, program, tmp_path)
     assert ended.code == 2
     assert message in ended.err
     assert not (tmp_path / "out").exists()
+
+
+def test_one_clip_claims_nothing_and_is_told_in_the_singular(program, tmp_path):
+    scores = torch.tensor([[0.9, 0.1]])
+    for name, shares in (("a", scores), ("b", scores.flip(1))):
+        write_predictions(
+            tmp_path / name / "predictions.csv", Predictions(["x"], ["x"], torch.tensor([0]), shares, ["k", "l"])
+        )
+    ended = program(taggnn.compare, tmp_path / "a", tmp_path / "b", "--out", tmp_path)
+    assert "compared  1 clip of 2 classes" in ended.out
+    assert "1 clip is taken for another class" in ended.out
+    assert "class mean         1.0000                     0.0000\n" in ended.out
+    assert "top-1              1.0000 (0.207 to 1.000)" in ended.out
+    assert "  class mean        -100.00 points\n" in ended.out
+    assert "chance alone could do that" in ended.out
+    content = (tmp_path / "compare.html").read_text()
+    assert "1 clip that is taken for another class" in content
+    assert "100.0\u00a0to" not in content
 
 
 def test_letters_go_on_behind_z():

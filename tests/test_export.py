@@ -205,8 +205,10 @@ def test_files_of_others_are_refused(folder, tmp_path):
     (tmp_path / "text.pt2").write_text("no model")
     (tmp_path / "plain.pt2").write_bytes(replaced(folder[0] / "model.pt2", {"extra/taggnn.json": lambda old: b"[]"}))
     shutil.copy(folder[0] / "model.safetensors", tmp_path)
+    (tmp_path / "half.onnx").write_bytes((folder[0] / "model.onnx").read_bytes()[:-1000])
     for name, reason in [
         ("text.onnx", "not written by taggnn.export"),
+        ("half.onnx", "cut off, or not written by taggnn.export"),
         ("text.pt2", "no file of torch.export"),
         ("plain.pt2", "not written by taggnn.export"),
     ]:

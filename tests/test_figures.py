@@ -8,7 +8,7 @@ import torch
 from taggnn.bootstrap import answers, interval, resample
 from taggnn.figures import counts_in, figures_of
 from taggnn.longtail import masks
-from taggnn.metrics import summarise
+from taggnn.metrics import summarise, wilson
 from taggnn.predictions import Predictions
 from taggnn.screen import figure_lines, summary_lines
 
@@ -36,7 +36,8 @@ def test_intervals_and_groups_are_those_of_the_resamples(said):
     ends = found["intervals"]["val"]
     assert (ends.pop("level"), ends.pop("resamples"), ends.pop("seed")) == (0.95, 300, 2)
     assert list(ends) == ["top1", "top5", "mca", "macro_f1", "ece"]
-    assert all(ends[key] == list(interval(drawn[key])) for key in ("top1", "top5", "mca", "macro_f1"))
+    assert all(ends[key] == list(interval(drawn[key])) for key in ("top5", "mca", "macro_f1"))
+    assert ends["top1"] == list(wilson(scores.top1, 90))
     assert all(low <= getattr(scores, key) <= high for key, (low, high) in ends.items())
     rows = {row["name"]: row for row in found["groups"]["val"]}
     assert [(row["classes"], row["classes_counted"]) for row in rows.values()] == [(2, 2), (2, 2), (3, 1)]
@@ -81,6 +82,8 @@ def test_the_screen_says_what_an_older_run_has_and_no_more(said):
 
 def test_a_group_of_which_nothing_was_measured_says_so(said):
     scores = summarise(said.probabilities, said.labels)
+    one = figures_of("test", said, scores, [50] * 4 + [1, 50, 50], resamples=20)
+    assert "class mean over 1 class of fewer than 20 training clips" in "\n".join(figure_lines(one, "test"))
     found = figures_of("test", said, scores, [50] * 5 + [1, 1], resamples=20)
     assert "tail      -        none of its 2 classes (fewer than 20 training clips) was measured" in figure_lines(
         found, "test"
