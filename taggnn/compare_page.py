@@ -16,11 +16,12 @@ ROWS = 500
 def compare_page(found: Comparison) -> str:
     """Builds the whole document."""
     letters = [model.letter for model in found.models]
+    clips = "1 clip" if found.clips == 1 else f"{page.number(found.clips)} clips"
+    classes = "1 class" if found.classes == 1 else f"{page.number(found.classes)} classes"
     return page.page(
         f"{', '.join(letters[:-1])} and {letters[-1]} on the same clips",
         "taggnn comparison",
-        f"{page.number(found.clips)} clips of {page.number(found.classes)} classes, answered by each of "
-        f"{len(found.models)} models.",
+        f"{clips} of {classes}, answered by each of {len(found.models)} models.",
         [
             f"<style>{bars.STYLE}{diagrams.STYLE}</style>",
             _figures(found),

@@ -128,6 +128,12 @@ def read_predictions(path: str | os.PathLike) -> Predictions:
         labels.append(label)
         probabilities.append(shares)
     table = torch.tensor(probabilities, dtype=torch.float32).view(len(names), len(classes))
+    broken = table.isnan().any(dim=1).nonzero().flatten().tolist()
+    if broken:
+        raise ValueError(
+            f"{path}: the probabilities of {len(broken)} of {len(names)} clips are not numbers (first: clip {broken[0] + 1}, "
+            f"{names[broken[0]]!r}): the model has diverged"
+        )
     return Predictions(names, paths, torch.tensor(labels, dtype=torch.long), table, classes)
 
 

@@ -160,6 +160,7 @@ def test_one_clip_claims_nothing_and_is_told_in_the_singular(program, tmp_path):
     assert "chance alone could do that" in ended.out
     content = (tmp_path / "compare.html").read_text()
     assert "1 clip that is taken for another class" in content
+    assert "1 clip of 2 classes, answered by each of 2 models" in content
     assert "100.0\u00a0to" not in content
 
 

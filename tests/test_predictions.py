@@ -110,6 +110,10 @@ HEAD = ",".join(COLUMNS)
         (f"{HEAD},p:a\nc,c,one,a,0,a,1,1\n", r"clip 1 \('c'\): .*one"),
         (f"{HEAD},p:a\n{'c' * 200_000}\n", "not a CSV table .*field"),
         (f"{HEAD},p:a\nc,c,0,a,0,a,1,?\n", r"clip 1 \('c'\): .*\?"),
+        (
+            f"{HEAD},p:a\nc,c,0,a,0,a,1,1\nd,d,0,a,0,a,nan,nan\n",
+            r"of 1 of 2 clips are not numbers \(first: clip 2, 'd'\)",
+        ),
     ],
     ids=[
         "other file",
@@ -121,6 +125,7 @@ HEAD = ",".join(COLUMNS)
         "label text",
         "endless cell",
         "probability text",
+        "NaN",
     ],
 )
 def test_a_broken_file_is_named_with_its_row(tmp_path, content, message):

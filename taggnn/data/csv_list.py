@@ -42,7 +42,7 @@ def read(
             raise ValueError(f"{source}: the list is empty")
         if absent:
             raise ValueError(
-                f"{source}, line 1: no column {', '.join(absent)}; expected {','.join(COLUMNS)}, "
+                f"{source}, line 1: no column {', '.join(absent)}; expected {','.join(COLUMNS)} or path,class,label, "
                 f"found {','.join(found)}. A list of 'path label' lines must not be named .csv"
             )
         table.fieldnames = found
