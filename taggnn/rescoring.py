@@ -46,6 +46,10 @@ def main(arguments: Sequence[str]) -> None:
     folder = Path(given.out) if given.out else new_folder(Path("runs") / "evaluate")
     if folder.resolve() != file.parent.resolve():
         _write_beside(file, predictions, folder)
+    elif not set(read_results(folder)) <= set(results):
+        raise ValueError(
+            f"--out {folder}: what its results.json says of other predictions would be lost; give another folder"
+        )
     write_results(folder, results)
     print_evaluation(results, split, predictions, folder, write_report(folder))
 

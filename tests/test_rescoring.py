@@ -85,6 +85,12 @@ def test_results_of_other_predictions_are_not_believed(evaluated, program, tmp_p
     assert "results.json: about other predictions" in printed
     assert "model" not in results
     assert results["scores"]["test"]["top1"] == 1.0
+    # Nor are they written over.
+    before = (tmp_path / "run" / "results.json").read_bytes()
+    ended = program(taggnn.evaluate, "--predictions", tmp_path / "run", "--out", tmp_path / "run")
+    assert ended.code == 2
+    assert "would be lost; give another folder" in ended.err
+    assert (tmp_path / "run" / "results.json").read_bytes() == before
 
 
 def test_figures_that_another_machine_added_up_are_of_the_same_predictions(evaluated, program, tmp_path):
