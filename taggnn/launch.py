@@ -137,11 +137,16 @@ def joined(
         try:
             yield
         except BaseException as error:
-            lost = isinstance(error, processes.Lost)
-            # What a copy says is read by its first process, which has its own words.
-            if here.count > 1 and not copied and not processes.speaks(None if lost else str(error)):
-                processes.hush()
-            raise
+            lost = processes.lost(error)
+            if copied:
+                # The first process reads what a copy says; one that only lost another has nothing to say.
+                processes.hush(lost is not None and here.rank > 0)
+            elif here.count > 1:
+                # Settled as long as the group stands.
+                processes.hush(not processes.speaks(None if lost else str(error)))
+            if lost is None or lost is error:
+                raise
+            raise lost from None
 
 
 def agreed(step: Callable[[], Value]) -> Value:
@@ -212,9 +217,8 @@ def _copies(count: int, module: str, words: Sequence[str]) -> Iterator[None]:
         threading.Thread(target=_end_with_copies, args=(module, copies, told, left), daemon=True).start()
         try:
             yield
-        except RuntimeError as error:
-            # Of a connection that a copy has left.
-            _raise_failed(copies, told, wait=2, also=error.args[1:])
+        except processes.Lost as error:
+            _raise_failed(copies, told, wait=10, also=error.args[1:])
             raise
         finally:
             left.set()
@@ -224,33 +228,44 @@ def _copies(count: int, module: str, words: Sequence[str]) -> Iterator[None]:
 def _raise_failed(
     copies: Sequence[subprocess.Popen], told: Sequence[IO[bytes]], wait: float, also: Sequence[str] = ()
 ) -> None:
-    for rank, (copy, file) in enumerate(zip(copies, told, strict=True), start=1):
+    for copy in copies:
         with contextlib.suppress(subprocess.TimeoutExpired):
             copy.wait(wait)
-        if copy.returncode:
-            raise ChildProcessError("; ".join([_said(rank, copy, file), *map(str, also)])) from None
+    failed = _failed(copies, told)
+    if failed is not None:
+        raise ChildProcessError("; ".join([_said(failed, copies, told), *map(str, also)])) from None
 
 
-def _said(rank: int, copy: subprocess.Popen, file: IO[bytes]) -> str:
+def _failed(copies: Sequence[subprocess.Popen], told: Sequence[IO[bytes]]) -> int | None:
+    """The copy that has failed first, by its place; None where none has."""
+    failed = [number for number, copy in enumerate(copies) if copy.poll()]
+    # Those that only lost another process end with a code and without a word.
+    return max(
+        failed,
+        key=lambda number: copies[number].returncode < 0 or os.fstat(told[number].fileno()).st_size > 0,
+        default=None,
+    )
+
+
+def _said(number: int, copies: Sequence[subprocess.Popen], told: Sequence[IO[bytes]]) -> str:
     """How a copy ended, and its last words."""
+    copy, file = copies[number], told[number]
     file.seek(0)
     said = file.read().decode(errors="replace").strip().splitlines() or ["without a word"]
     shown = "\n".join(said) if os.environ.get("TAGGNN_TRACEBACK") else said[-1]
     how = f"with code {copy.returncode}" if copy.returncode > 0 else f"by {signal.Signals(-copy.returncode).name}"
-    return f"process {rank} ended {how}: {shown}"
+    return f"process {number + 1} ended {how}: {shown}"
 
 
 def _end_with_copies(
     module: str, copies: Sequence[subprocess.Popen], told: Sequence[IO[bytes]], left: threading.Event
 ) -> None:
     """Ends this process where a copy has failed and it does not notice: a GPU may wait for ever."""
-    failed = None
-    while failed is None:
+    while _failed(copies, told) is None:
         if left.wait(0.5):
             return
-        failed = next((number for number, copy in enumerate(copies) if copy.poll()), None)
     if not left.wait(_GRACE):
-        print(f"{module}: {_said(failed + 1, copies[failed], told[failed])}", file=sys.stderr, flush=True)
+        print(f"{module}: {_said(_failed(copies, told), copies, told)}", file=sys.stderr, flush=True)
         for copy in copies:
             copy.kill()
         os._exit(1)

@@ -23,9 +23,16 @@ class Lost(RuntimeError):
     """Another process of the program has ended."""
 
 
-def is_lost(error: Exception) -> bool:
-    """Whether an error of a collective means that another process has ended."""
-    return count() > 1 and (isinstance(error, dist.DistError) or bool(_LOST.search(str(error))))
+def lost(error: BaseException) -> Lost | None:
+    """What to raise in place of an error of a collective that means that another process has ended; None for any other."""
+    if isinstance(error, Lost):
+        return error
+    if count() == 1 or not isinstance(error, RuntimeError):
+        return None
+    if not (isinstance(error, dist.DistError) or _LOST.search(str(error))):
+        return None
+    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return Lost(f"process {rank()} of {count()}: another process has ended ({reason})")
 
 
 def count() -> int:
@@ -59,11 +66,15 @@ def machines() -> int:
     return -(-count() // local_count())
 
 
-_hushed = False
+_hushed: bool | None = None
 
 
-def hush(other: bool = True) -> None:
-    """Whether another process has said what there is to say: from here on ``speaks`` is False."""
+def hush(other: bool | None = True) -> None:
+    """Settles what ``speaks`` answers from here on, also when the group has gone.
+
+    Args:
+        other: whether another process says what there is to say; None leaves it open again.
+    """
     global _hushed
     _hushed = other
 
@@ -77,9 +88,11 @@ def speaks(text: str | None = None) -> bool:
     Args:
         text: what it would say; None for whether anything was said by any of them.
     """
+    if _hushed is not None:
+        return not _hushed
     first = int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0) == 0
-    if _hushed or not _grouped():
-        return first and not _hushed
+    if not _grouped():
+        return first
     try:
         store = dist.distributed_c10d._get_default_store()
         if text is None:

@@ -37,7 +37,7 @@ def run(program: Callable[[Sequence[str]], int | None], name: str, arguments: Se
         mistake, 143 where a signal asked it to end.
     """
     quiet()
-    processes.hush(False)
+    processes.hush(None)
     try:
         return program(list(sys.argv[1:] if arguments is None else arguments)) or 0
     except KeyboardInterrupt as interrupt:

@@ -98,10 +98,8 @@ def _run_in(folder: Path, settings: Namespace, data: ClipData, heads: Sequence[s
                 done = processes.from_first(_finished(place)) or _train(settings, data, head, place, watch)
                 rows.append({**done["comparison"][0], "chosen": head == settings.head})
     except (KeyboardInterrupt, Ended, RuntimeError) as left:
-        if isinstance(left, RuntimeError):
-            if not processes.is_lost(left):
-                raise
-            left = processes.Lost(f"process {processes.rank()} of {processes.count()}: another process has ended")
+        if isinstance(left, RuntimeError) and (left := processes.lost(left)) is None:
+            raise
         hint = f"continue with: python -m taggnn.train --resume {shlex.quote(str(folder))}"
         if settings.run is not None:
             hint = "continue with the same command"

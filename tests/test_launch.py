@@ -2,11 +2,13 @@
 
 import contextlib
 import io
+import os
 import re
 import sys
 
 import pytest
 import torch
+import torch.distributed as dist
 
 import taggnn.evaluate
 from taggnn import launch, processes, terminal
@@ -205,10 +207,48 @@ def test_a_copy_that_fails_is_told(environment, monkeypatch):
         pytest.raises(ChildProcessError, match="process 1 ended with code 1: without a word"),
         launch._copies(2, "", []),
     ):
-        raise RuntimeError("connection closed by peer")
+        raise processes.Lost("another process has ended")
     with pytest.raises(ChildProcessError, match="process 1 ended with code 1"), launch._copies(2, "", []):
         assert launch.place() == launch.Place(0, 2, 0, 2)
     assert launch.place() == launch.Place()
+
+
+def test_of_copies_that_fail_the_one_with_words_is_told(environment, monkeypatch, tmp_path):
+    copy = tmp_path / "copy"
+    copy.write_text('#!/bin/sh\n[ "$RANK" = 2 ] && echo "taggnn.train: the disk is full" >&2\nexit 1\n')
+    copy.chmod(0o755)
+    monkeypatch.setattr(launch.sys, "executable", str(copy))
+    said = "process 2 ended with code 1: taggnn.train: the disk is full"
+    with pytest.raises(ChildProcessError, match=said), launch._copies(4, "", []):
+        raise processes.Lost("another process has ended")
+
+
+def _second_fails(copied):
+    """The second finds a mistake, the first loses it then: how each ends, and what it says."""
+    if copied:
+        os.environ[launch._PARENT] = str(os.getppid())
+
+    def program(_):
+        with launch.joined(None, "taggnn.train", []):
+            store = dist.distributed_c10d._get_default_store()
+            if processes.rank() == 1:
+                raise ValueError("only the second finds it")
+            if not copied:
+                store.wait(["taggnn/said"])
+            raise processes.Lost("another process has ended")
+
+    err = io.StringIO()
+    with contextlib.redirect_stderr(err):
+        code = terminal.run(program, "taggnn.train", [])
+    return code, err.getvalue()
+
+
+@pytest.mark.parametrize("copied", [False, True], ids=["launcher", "copies"])
+def test_what_one_process_alone_finds_is_told_by_it(together, copied):
+    first, second = together(2, _second_fails, copied)
+    assert second == (2, "taggnn.train: only the second finds it\n")
+    # Of copies the first takes the words of the others.
+    assert first == (1, "taggnn.train: another process has ended\n" if copied else "")
 
 
 def test_copies_end_with_the_first(environment, monkeypatch, tmp_path):
