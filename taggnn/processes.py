@@ -32,6 +32,8 @@ def lost(error: BaseException) -> Lost | None:
     if not (isinstance(error, dist.DistError) or _LOST.search(str(error))):
         return None
     reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    # Without the place in gloo's source, and without its advice.
+    reason = re.sub(r"^\[[^]]*\] *", "", reason).split(". ")[0]
     return Lost(f"process {rank()} of {count()}: another process has ended ({reason})")
 
 

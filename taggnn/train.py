@@ -52,6 +52,9 @@ from taggnn.signals import Ended, Watch
 from taggnn.stopping import Stopping
 from taggnn.task import Optimisation, RecognitionTask
 
+# Seconds until a file of one machine is there on another: network file systems may look again after a minute only.
+_SEEN_WITHIN = 90
+
 
 def main(arguments: Sequence[str]) -> None:
     with launch.only_first_heard():
@@ -91,6 +94,7 @@ def _run_in(folder: Path, settings: Namespace, data: ClipData, heads: Sequence[s
         print(_said_step(settings))
     if processes.is_first():
         write_text(folder / "config.yaml", config.dump(settings))
+    launch.agreed(lambda: _check_seen(folder))
     rows = []
     try:
         with Watch() as watch:
@@ -112,6 +116,18 @@ def _run_in(folder: Path, settings: Namespace, data: ClipData, heads: Sequence[s
     _print_summary(results, folder, report)
     if data.store is not None:
         print(f"store     {data.store.summary()}")
+
+
+def _check_seen(folder: Path) -> None:
+    """Refuses machines that do not see what the first process writes: the best epoch is read by all of them in the end."""
+    until = time.monotonic() + _SEEN_WITHIN
+    while not (folder / "config.yaml").is_file():
+        if time.monotonic() > until:
+            raise ValueError(
+                f"run folder {folder.absolute()}: what the first process has written there is not seen here; --runs or --run "
+                "must be on a file system that all machines share"
+            )
+        time.sleep(0.1)
 
 
 def _devices(settings: Namespace) -> list[torch.device]:

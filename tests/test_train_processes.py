@@ -69,6 +69,15 @@ def several(*commands):
     return [trained(*command) for command in commands]
 
 
+def apart(words, place):
+    """As on machines without a file system in common."""
+    own = place / os.environ["RANK"]
+    own.mkdir()
+    os.chdir(own)
+    taggnn.train._SEEN_WITHIN = 0.2
+    return trained(words)
+
+
 def folder_of(out):
     return Path(re.search(r"^run +(.+)$", out, re.MULTILINE)[1])
 
@@ -185,6 +194,15 @@ def test_a_mistake_is_told_once(runs, case, said):
     assert (code, other_code) == (2, 2)
     assert said in err
     assert other_out == other_err == ""
+
+
+def test_machines_without_a_common_file_system_are_refused_before_training(tiny, together, tmp_path):
+    first, second = together(2, apart, ["--config", str(tiny)], tmp_path)
+    assert (first[0], second[0]) == (2, 2)
+    assert "process 1 on " in first[2]
+    assert "must be on a file system that all machines share" in first[2]
+    assert "training" not in first[1]
+    assert second[1:] == ("", "")
 
 
 @pytest.fixture
