@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 
-from taggnn import bars, diagrams, page
+from taggnn import bars, diagrams, page, terminal
 from taggnn.atomic import write_bytes, write_text
 from taggnn.metrics import (
     Scores,
@@ -572,17 +572,12 @@ def _float(text: str | None) -> float | None:
         return None
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> None:
     """Makes the report of one run folder again."""
     parser = argparse.ArgumentParser(prog="python -m taggnn.report", description=main.__doc__)
     parser.add_argument("run_dir", help="a run folder, e.g. runs/demo/<time>")
-    try:
-        print(write_report(parser.parse_args(arguments).run_dir))
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    print(write_report(parser.parse_args(arguments).run_dir))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(terminal.run(main, "taggnn.report"))

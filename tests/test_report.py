@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from taggnn import page, pictures
+from taggnn import page, pictures, terminal
 from taggnn.figures import figures_of
 from taggnn.metrics import summarise
 from taggnn.pictures import DARK, LIGHT, confusion, curves, shorten
@@ -340,19 +340,19 @@ def test_results_hold_plain_types_and_no_unknown_key(tmp_path):
 )
 def test_the_program_names_what_is_wrong_without_a_traceback(tmp_path, capsys, name, content, message):
     (tmp_path / name).write_text(content)
-    assert main([str(tmp_path)]) == 2
+    assert terminal.run(main, "taggnn.report", [str(tmp_path)]) == 2
     said = capsys.readouterr().err
-    assert said.startswith("error: ")
+    assert said.startswith("taggnn.report: ")
     assert re.search(message, said)
     assert name in said
 
 
 def test_the_program_prints_the_report_s_path_and_refuses_folders_without_a_run(full, tmp_path, capsys):
-    assert main([str(full)]) == 0
+    assert terminal.run(main, "taggnn.report", [str(full)]) == 0
     assert capsys.readouterr().out.strip() == str(full / "report.html")
-    assert main([str(tmp_path / "nowhere")]) == 2
+    assert terminal.run(main, "taggnn.report", [str(tmp_path / "nowhere")]) == 2
     assert "is not there" in capsys.readouterr().err
-    assert main([str(tmp_path)]) == 2
+    assert terminal.run(main, "taggnn.report", [str(tmp_path)]) == 2
     assert "is no run folder" in capsys.readouterr().err
 
 
