@@ -160,7 +160,7 @@ class RecognitionTask(pl.LightningModule):
             self._seen += int(clips)
             self._losses.append(total)
         elif self._scaler is None:
-            raise ValueError(self._diverged(f"the loss is {total / clips}", batch_idx))
+            raise ValueError(self._diverged(f"the loss is {total / max(clips, 1)}", batch_idx))
         if clips:
             self.log("loss", total / clips, prog_bar=True, logger=False, batch_size=int(clips))
         return loss * self._weight(count, clips)
