@@ -150,7 +150,7 @@ def joined(
 
 
 def agreed(step: Callable[[], Value]) -> Value:
-    """Does a step in every process; where it fails in one, the first tells of it and all end.
+    """Does a step in every process; where it fails in one, the first tells of it and all end. A step may have such steps in it.
 
     Args:
         step: what a user's mistake, or a machine that lacks something, may stop.
@@ -164,12 +164,19 @@ def agreed(step: Callable[[], Value]) -> Value:
         value = step()
     except (ValueError, OSError, ImportError) as caught:
         error = caught
+    except _Told:
+        # Of a step in this one; the first process has the error.
+        pass
     said = processes.gathered(error and f"process {processes.rank()} on {socket.gethostname()}: {error}")
     if not any(said):
         return value
     if not processes.is_first():
-        raise SystemExit(2)
+        raise _Told(2)
     raise error or ValueError(next(filter(None, said)))
+
+
+class _Told(SystemExit):
+    """Ends a process whose first one tells why."""
 
 
 def device(given: str | None) -> torch.device:

@@ -126,16 +126,18 @@ def test_a_process_that_is_not_the_first_is_not_heard(environment, capsys):
 FAILING = [(), (0, 1), (1,)]
 
 
-def _step(failing):
+def _step(failing, nested=False):
     def step():
         if processes.rank() in failing:
             raise FileNotFoundError(f"nothing for {processes.rank()}")
         return processes.rank()
 
     try:
-        return launch.agreed(step)
-    except (OSError, ValueError, SystemExit) as error:
+        return launch.agreed(lambda: launch.agreed(step)) if nested else launch.agreed(step)
+    except (OSError, ValueError) as error:
         return type(error).__name__, str(error)
+    except SystemExit as leaving:
+        return "SystemExit", leaving.code
 
 
 def evaluated(words):
@@ -151,6 +153,10 @@ def evaluated(words):
 
 def several(*commands):
     return [_step(failing) for failing in FAILING], [evaluated(words) for words in commands]
+
+
+def nested():
+    return [_step(failing, nested=True) for failing in FAILING]
 
 
 def words_of(trained, videos, out, *words):
@@ -189,7 +195,14 @@ def test_two_processes_evaluate_as_one(trained, videos, program, together, tmp_p
     assert not (tmp_path / "gone").exists()
     assert first_steps[:2] == [0, ("FileNotFoundError", "nothing for 0")]
     assert re.fullmatch(r"process 1 on .*: nothing for 1", first_steps[2][1])
-    assert second_steps == [1, ("SystemExit", "2"), ("SystemExit", "2")]
+    assert second_steps == [1, ("SystemExit", 2), ("SystemExit", 2)]
+
+
+def test_a_step_in_a_step_is_agreed_on_too(together):
+    first, second = together(2, nested)
+    assert first[:2] == [0, ("FileNotFoundError", "nothing for 0")]
+    assert re.search(r"process 1 on .*: nothing for 1", first[2][1])
+    assert second == [1, ("SystemExit", 2), ("SystemExit", 2)]
 
 
 def test_copies_of_the_program(trained, videos, program, tmp_path):
