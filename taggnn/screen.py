@@ -102,7 +102,7 @@ def summary_lines(results: Mapping[str, Any], split: str) -> list[str]:
     scores, ends = Scores(**results["scores"][split]), results.get("intervals", {}).get(split, {})
     low, high = wilson(scores.top1, scores.measured)
     lines = [f"          95 % interval: top-1 {low:.3f} to {high:.3f}"]
-    if "mca" in ends:
+    if "mca" in ends and ends["mca"][0] < ends["mca"][1]:
         lines[0] += f", class mean {ends['mca'][0]:.3f} to {ends['mca'][1]:.3f}"
     others = [("macro F1", "macro_f1"), ("calibration error", "ece")]
     said = [

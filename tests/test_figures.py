@@ -80,6 +80,13 @@ def test_the_screen_says_what_an_older_run_has_and_no_more(said):
     assert len(summary_lines({"scores": {"test": scores}}, "test")) == 1
 
 
+def test_where_every_clip_is_right_no_interval_without_width_is_printed(said):
+    right = torch.nn.functional.one_hot(said.labels, len(said.classes)).double()
+    found = figures_of("test", said, summarise(right, said.labels), resamples=20)
+    found["intervals"]["test"] |= {"mca": [1.0, 1.0], "macro_f1": [1.0, 1.0]}
+    assert "1.000 to 1.000" not in "\n".join([*summary_lines(found, "test"), *figure_lines(found, "test")])
+
+
 def test_a_group_of_which_nothing_was_measured_says_so(said):
     scores = summarise(said.probabilities, said.labels)
     one = figures_of("test", said, scores, [50] * 4 + [1, 50, 50], resamples=20)
