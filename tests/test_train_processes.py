@@ -3,9 +3,11 @@
 import contextlib
 import csv
 import io
+import itertools
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 import torch
 
 import taggnn.train
-from taggnn import checkpoint, launch, strategies, terminal
+from taggnn import checkpoint, launch, processes, strategies, terminal
 from taggnn.strategies import devices_of
 from taggnn.task import RecognitionTask
 
@@ -40,15 +42,20 @@ PLAIN = [
 STATISTICS = ["--backbone.frozen_bn", "false", "--trainer.max_epochs", "1", "--optim.warmup_epochs", "0"]
 
 
-def trained(words, stop=None):
-    """What a process of a group says, its code, and the folder; ends without warning in a batch where that is wanted."""
+def trained(words, stop=None, asked=None):
+    """What a process of a group says, its code, and the folder.
+
+    Before a batch of that number all end without warning (``stop``), or the second alone is asked to end (``asked``).
+    """
     out, err = io.StringIO(), io.StringIO()
-    begin, left = RecognitionTask.on_train_batch_start, [stop]
+    begin, batches = RecognitionTask.on_train_batch_start, itertools.count()
 
     def count(self, batch, batch_idx):
-        if left[0] == 0:
+        number = next(batches)
+        if number == stop:
             raise SystemExit(9)
-        left[0] = None if left[0] is None else left[0] - 1
+        if number == asked and processes.rank() == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
         return begin(self, batch, batch_idx)
 
     RecognitionTask.on_train_batch_start = count
@@ -103,12 +110,24 @@ def runs(tiny, videos, together, program, tmp_path_factory):
         (of_two,),
         ([*of_two, "--trainer.strategy", "fsdp", "--optim.gradient_clip", "100"],),
         ([*of_two, "--save_batches", "1"], 8),
+        ([*of_two, "--run", str(place / "asked")], None, 5),
+        ([*of_two, "--run", str(place / "asked")],),
         ([*of_two, *STATISTICS],),
         ([*of_two, *STATISTICS, "--trainer.strategy", "fsdp"],),
         ([*of_two, "--data.root", str(videos / "gone")],),
         ([*of_two, "--data.bach_size", "2"],),
     )
-    names = ("ddp", "fsdp", "stopped", "statistics", "statistics of fsdp", "no root", "no option")
+    names = (
+        "ddp",
+        "fsdp",
+        "stopped",
+        "asked to end",
+        "went on",
+        "statistics",
+        "statistics of fsdp",
+        "no root",
+        "no option",
+    )
     return folder_of(one.out), {name: [each[number] for each in found] for number, name in enumerate(names)}
 
 
@@ -151,6 +170,20 @@ def test_every_process_measures_with_the_statistics_of_the_first(runs):
     assert kept
     for key in kept:
         torch.testing.assert_close(states[0][key], states[1][key], rtol=1e-4, atol=1e-5)
+
+
+def test_a_signal_to_one_process_ends_all_behind_the_same_batch(runs):
+    _, found = runs
+    assert [code for code, *_ in found["asked to end"]] == [143, 143]
+    assert "continue with the same command" in found["asked to end"][0][2]
+    (code, out, err), _ = found["went on"]
+    assert code == 0, err
+    assert "training  tag (continued)" in out
+    whole, folder = folder_of(found["ddp"][0][1]), folder_of(out)
+    assert rows(folder) == rows(whole)
+    assert (folder / "predictions.csv").read_bytes() == (whole / "predictions.csv").read_bytes()
+    weights, expected = (torch.load(run / "last.ckpt", weights_only=True)["state_dict"] for run in (folder, whole))
+    assert all(torch.equal(weights[key], value) for key, value in expected.items())
 
 
 def test_another_number_of_processes_goes_on(runs, program):
