@@ -20,6 +20,7 @@ import torch.distributed as dist
 from lightning.fabric.plugins.environments import SLURMEnvironment
 
 from taggnn import processes, terminal
+from taggnn.signals import EXIT_CODE
 
 Value = TypeVar("Value")
 # One process may have to wait for another as long as that one computes; one that is gone is noticed at once.
@@ -245,7 +246,8 @@ def _raise_failed(
 
 def _failed(copies: Sequence[subprocess.Popen], told: Sequence[IO[bytes]]) -> int | None:
     """The copy that has failed first, by its place; None where none has."""
-    failed = [number for number, copy in enumerate(copies) if copy.poll()]
+    # On a signal all leave together, and the first may need longer for it.
+    failed = [number for number, copy in enumerate(copies) if copy.poll() not in (None, 0, EXIT_CODE)]
     # Those that only lost another process end with a code and without a word.
     return max(
         failed,

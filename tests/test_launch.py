@@ -4,7 +4,10 @@ import contextlib
 import io
 import os
 import re
+import subprocess
 import sys
+import tempfile
+import threading
 
 import pytest
 import torch
@@ -275,3 +278,20 @@ def test_copies_end_with_the_first(environment, monkeypatch, tmp_path):
         raise ValueError("a mistake")
     assert len(started) == 2
     assert all(copy.returncode for copy in started)
+
+
+@pytest.mark.parametrize(("code", "ends"), [(143, False), (0, False), (1, True)])
+def test_only_a_copy_that_failed_ends_the_first(code, ends, monkeypatch, capsys):
+    """One that left on a signal has left with all others, of which the first may take longer."""
+    ended, left = [], threading.Event()
+    monkeypatch.setattr(launch, "_GRACE", 0)
+    monkeypatch.setattr(launch.os, "_exit", ended.append)
+    with subprocess.Popen(["sh", "-c", f"exit {code}"]) as copy, tempfile.TemporaryFile() as told:
+        copy.wait()
+        watching = threading.Thread(target=launch._end_with_copies, args=("taggnn.train", [copy], [told], left))
+        watching.start()
+        watching.join(1)
+        left.set()
+        watching.join()
+    assert ended == ([1] if ends else [])
+    assert ("process 1 ended with code 1" in capsys.readouterr().err) == ends
