@@ -4,7 +4,8 @@ Axes: n views, K classes.
 """
 
 import math
-from typing import Literal, get_args
+from collections.abc import Callable
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -62,3 +63,20 @@ class Consensus:
         if self.average == "logits":
             return -float((self._sum / self.views).float().log_softmax(-1)[label])
         return math.log(self.views) - float(self._log_sum[label])
+
+
+def add_options(add: Callable[..., Any]) -> None:
+    """Adds ``--views``, ``--crops`` and ``--average`` to the command line of a program, by its parser's ``add_argument``."""
+    add(
+        "--views",
+        type=int,
+        default=1,
+        help="choices of frames of a clip, spread over its length, whose answers are averaged",
+    )
+    add(
+        "--crops",
+        type=int,
+        default=1,
+        help="crops of each along the longer side of the picture; 3: left, centre, right",
+    )
+    add("--average", type=Average, default="probabilities", help="what is averaged over views and crops")

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from taggnn import checkpoint, environment, launch, metrics, processes, rescoring, terminal
 from taggnn.arguments import Parser
-from taggnn.consensus import Average
+from taggnn.consensus import add_options
 from taggnn.data.clips import existing_root
 from taggnn.data.datamodule import ClipData
 from taggnn.data.folders import read as read_folders
@@ -165,19 +165,7 @@ def parser() -> Parser:
     )
     add("--device", type=str | None, default=None, help="cpu, cuda, cuda:1; null: a GPU where there is one")
     add("--out", type=str | None, default=None, help="folder of the results; null: runs/evaluate/<time>")
-    add(
-        "--views",
-        type=int,
-        default=1,
-        help="choices of frames of a clip, spread over its length, whose answers are averaged",
-    )
-    add(
-        "--crops",
-        type=int,
-        default=1,
-        help="crops of each along the longer side of the picture; 3: left, centre, right",
-    )
-    add("--average", type=Average, default="probabilities", help="what is averaged over views and crops")
+    add_options(add)
     add(
         "--devices",
         type=int | None,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from taggnn import checkpoint, terminal
 from taggnn.arguments import Parser
-from taggnn.consensus import Average
+from taggnn.consensus import add_options
 from taggnn.data.folders import VIDEO_ENDINGS, videos_in
 from taggnn.loaded import Prediction
 
@@ -82,19 +82,7 @@ def parser() -> Parser:
     )
     add("--dataset", type=str | None, default=None, help=f"for the authors' files: {', '.join(checkpoint.RELEASED)}")
     add("--top", type=int, default=5, help="how many classes")
-    add(
-        "--views",
-        type=int,
-        default=1,
-        help="choices of frames of a clip, spread over its length, whose answers are averaged",
-    )
-    add(
-        "--crops",
-        type=int,
-        default=1,
-        help="crops of each along the longer side of the picture; 3: left, centre, right",
-    )
-    add("--average", type=Average, default="probabilities", help="what is averaged over views and crops")
+    add_options(add)
     add("--json", action="store_true", help="one JSON object a line")
     add("--device", type=str | None, default=None, help="cpu, cuda, cuda:1; null: a GPU where there is one")
     return built
