@@ -19,6 +19,12 @@ def parts(drawn, tag, kind):
     return [part for part in ElementTree.fromstring(drawn).iter(tag) if part.get("class") == kind]
 
 
+def at(drawn, label, key):
+    """Where the mark of an axis with this label stands."""
+    (found,) = [part for part in ElementTree.fromstring(drawn).iter("text") if part.text == label]
+    return float(found.get(key))
+
+
 def inside(drawn):
     tree = ElementTree.fromstring(drawn)
     height = float(tree.find("svg").get("viewBox").split()[3])
@@ -40,7 +46,8 @@ def test_a_dot_lies_where_its_value_is():
     first, second = (float(dot.get("cx")) for dot in parts(drawn, "circle", "dot"))
     zero = float(parts(drawn, "line", "zero")[0].get("x1"))
     low, high = (float(parts(drawn, "line", "whisker")[0].get(key)) for key in ("x1", "x2"))
-    assert second == zero
+    assert second == zero == at(drawn, "0", "x")
+    assert first == at(drawn, "+10", "x")
     assert (high - zero) == pytest.approx(2 * (first - zero), abs=0.2)
     assert (low - zero) == pytest.approx((first - zero) / 2, abs=0.2)
     assert "a: +10.00 points, +5.00 to +20.00" in drawn
@@ -59,6 +66,8 @@ def test_bars_go_up_for_a_gain_and_down_for_a_loss():
     none, down = parts(drawn, "rect", "lost")
     assert float(up.get("height")) == pytest.approx(2 * float(down.get("height")), abs=0.2)
     assert float(none.get("height")) == 0
+    # The text of a mark is set 4 below its line.
+    assert float(up.get("y")) == pytest.approx(at(drawn, "+40", "y") - 4, abs=0.2)
     assert float(up.get("y")) + float(up.get("height")) == pytest.approx(float(down.get("y")), abs=0.2)
     assert "a: 4 of 10" in drawn
 

@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -265,6 +266,29 @@ def test_what_one_process_alone_finds_is_told_by_it(together, copied):
     assert second == (2, "taggnn.train: only the second finds it\n")
     # Of copies the first takes the words of the others.
     assert first == (1, "taggnn.train: another process has ended\n" if copied else "")
+
+
+@pytest.mark.parametrize("left", [False, True], ids=["it hangs", "it has noticed"])
+def test_a_process_ends_behind_a_failed_copy_also_where_it_hangs(left, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(launch, "_GRACE", 0.05)
+    codes, noticed = [], threading.Event()
+    monkeypatch.setattr(launch.os, "_exit", codes.append)
+    if left:
+        noticed.set()
+    (tmp_path / "said").write_text("Traceback\nout of memory\n")
+    copies = [subprocess.Popen(words) for words in (["false"], ["sleep", "60"])]
+    try:
+        copies[0].wait()
+        with (tmp_path / "said").open("rb") as said:
+            launch._end_with_copies("taggnn.train", copies, [said, said], noticed)
+        if left:
+            assert (codes, copies[1].poll(), capsys.readouterr().err) == ([], None, "")
+        else:
+            assert (codes, copies[1].wait(5)) == ([1], -signal.SIGKILL)
+            assert capsys.readouterr().err == "taggnn.train: process 1 ended with code 1: out of memory\n"
+    finally:
+        copies[1].kill()
+        copies[1].wait()
 
 
 def test_copies_end_with_the_first(environment, monkeypatch, tmp_path):

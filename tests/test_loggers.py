@@ -32,6 +32,8 @@ def test_event_files_hold_the_figures_of_steps_and_epochs(build, batches, fit, t
     found, texts = points(tmp_path)
     of_steps = ("step/loss", "step/lr", "step/gradient_norm", "step/clips_per_second")
     for tag in of_steps:
+        # The clips, too, are counted from 0 in each epoch.
+        assert min(value for _, value in found[tag]) > 0 or tag == "step/lr", tag
         assert [step for step, _ in found.pop(tag)] == [2, 4, 6, 8, 10], tag
     columns = {"epoch/lr": "lr", "epoch/seconds": "seconds", "epoch/clips_per_second": "clips/s"}
     columns |= {key: key for key in ("train/loss", "train/clips", "val/loss", "val/top1", "val/mca", "val/clips")}
@@ -42,6 +44,11 @@ def test_event_files_hold_the_figures_of_steps_and_epochs(build, batches, fit, t
         assert [value for _, value in curve] == pytest.approx(rows, rel=1e-5), tag
     (text,) = texts
     assert "| optim.lr | 0.01 |" in text.tensor_proto.string_val[0].decode()
+
+
+def test_batches_that_wait_for_their_step_have_no_figures(build, batches, fit, tmp_path):
+    fit(build(), batches(6), batches(1), parts(tmp_path, every=1), epochs=1, accumulate_grad_batches=3)
+    assert [step for step, _ in points(tmp_path)[0]["step/lr"]] == [1, 2]
 
 
 def test_the_norm_is_that_before_clipping(build, batches, fit, tmp_path):

@@ -19,6 +19,10 @@ def test_auto_is_what_the_device_has(machine):
     assert chosen("auto", "cpu") == "32-true"
 
 
+def test_gradients_are_scaled_on_apple_s_gpu_too(machine):
+    assert chosen("16-mixed", "mps") == "16-mixed"
+
+
 def test_what_a_device_does_not_have_is_refused_in_a_sentence(machine):
     refused = {
         "cpu": ("16-mixed", "needs a GPU; on a CPU bf16-mixed"),

@@ -1,6 +1,7 @@
 """What the bar says, and where it stands."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 
@@ -52,6 +53,22 @@ def test_a_resumed_run_s_bar_stands_where_it_goes_on(build, batches, fit, tmp_pa
     assert places[0] in (0, 2)
     assert set(places) <= {0, 2, 3, 4}
     assert all(line.startswith("epoch 2/2") for line in drawn)
+
+
+def test_figures_are_of_what_the_bar_has_seen(tmp_path):
+    """A run that goes on in the middle of an epoch: batches and clips before it took none of its time."""
+    progress = Progress(History(tmp_path))
+    progress._first, progress._clips = 4, 8
+    trainer = SimpleNamespace(
+        fit_loop=SimpleNamespace(batch_idx=5),
+        num_training_batches=10,
+        current_epoch=0,
+        max_epochs=1,
+        callback_metrics={"loss": 0.5},
+        optimizers=[SimpleNamespace(param_groups=[{"lr": 1e-3}])],
+    )
+    said = progress._text(trainer, SimpleNamespace(train_clips=16), seconds=4.0)
+    assert said == "loss 0.5000, lr 1.00e-03, 2 clips/s, run 8 s left"
 
 
 def test_time_left_counts_the_epochs_that_are_done():

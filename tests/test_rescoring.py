@@ -8,8 +8,10 @@ import pytest
 import torch
 
 import taggnn.evaluate
+from taggnn.metrics import summarise
 from taggnn.predictions import Predictions, Skipped, read_predictions, write_predictions, write_skipped
-from taggnn.rescoring import asked
+from taggnn.report import write_results
+from taggnn.rescoring import asked, rescored
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +181,16 @@ def test_another_split_than_the_results_say_is_refused(evaluated, program, tmp_p
     ended = program(taggnn.evaluate, "--predictions", evaluated[0], "--split", "val", "--out", tmp_path / "out")
     assert ended.code == 2
     assert "says that these clips are of test" in ended.err
+
+
+def test_the_split_is_that_of_the_results_and_the_figures_of_others_stay(tmp_path):
+    said = read_predictions(foreign(tmp_path / "predictions.csv", ["x,,0,a,0,a,0.7,0.7,0.3", "y,,1,b,0,a,0.6,0.6,0.4"]))
+    scores = {"train": {"top1": 1.0}, "val": summarise(said.probabilities, said.labels, missing=3, loss=0.6).as_dict()}
+    write_results(tmp_path, {"title": "a run", "scores": scores})
+    results, split, _ = rescored(said, tmp_path / "predictions.csv")
+    assert split == "val"
+    assert results["title"] == "a run"
+    assert results["scores"] == scores
 
 
 def test_only_the_option_itself_asks():

@@ -235,6 +235,13 @@ def test_the_best_score_is_known_where_the_folder_was_moved(tmp_path):
     assert moved.best_k_models == {moved.best_model_path: torch.tensor(0.5)}
 
 
+def test_before_the_first_epoch_there_is_no_best_one(tmp_path):
+    moved = BestEpoch(tmp_path / "new", "val/top1")
+    moved.load_state_dict(BestEpoch(tmp_path / "old", "val/top1").state_dict())
+    assert moved.best_model_path == moved.kth_best_model_path == ""
+    assert moved.best_k_models == {}
+
+
 def test_the_same_command_begins_goes_on_and_ends(drawn, whole, program, tmp_path, monkeypatch):
     words = [*drawn, "--run", tmp_path / "run"]
     with monkeypatch.context() as patched:
