@@ -32,8 +32,8 @@ def beside(folders: Mapping[str, Path]) -> list[dict[str, Any]]:
             "name": names[0],
             "against": other,
             "clips": len(both.names),
-            # The differences are of the others less the first.
-            **{key: asdict(Difference(-row.value, -row.high, -row.low)) for key, row in found.items()},
+            # The differences are of the others less the first; 0 less 0 is 0, where its negative would print as -0.0.
+            **{key: asdict(Difference(0 - row.value, 0 - row.high, 0 - row.low)) for key, row in found.items()},
             "only_name": test.only_second,
             "only_against": test.only_first,
             "p": test.p,

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torchvision
 from torch import nn
+from torch.distributed import run
 
 import taggnn
 from taggnn import check, compare, config, evaluate, export, extract, models, predict
@@ -24,7 +25,7 @@ COMMANDS = [
     ["python", "-m", *shlex.split(command, comments=True)]
     for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
     # Behind python, torchrun or srun, on one line or several.
-    for command in re.findall(r"-m (taggnn\..*)", block.replace("\\\n", " "))
+    for command in re.findall(r"-m (?:-- )?(taggnn\..*)", block.replace("\\\n", " "))
 ]
 
 
@@ -61,6 +62,15 @@ def test_command_parses(command, monkeypatch):
         pytest.fail(f"README has a command that this test does not know: {program}")
 
 
+@pytest.mark.parametrize("command", re.findall(r"^torchrun (.*)", README.replace("\\\n", " "), re.MULTILINE))
+def test_torchrun_takes_only_its_own(command):
+    """It takes a beginning of its options for the option wherever it stands, `--run` for `--run-path`."""
+    words = shlex.split(command, comments=True)
+    read = run.parse_args(words)
+    assert read.training_script == "taggnn.train"
+    assert read.training_script_args == words[words.index("taggnn.train") + 1 :]
+
+
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
@@ -77,7 +87,9 @@ def test_python_runs(block, trained, videos, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     clips = torch.zeros(1, 3, 16, 112, 112)
     own = {"clips": clips, "backbone": small, "loader": [(clips, torch.tensor([1]))]}
-    exec(compile(block, "README.md", "exec"), {"torch": torch, "taggnn": taggnn, **own})
+    # A block that imports has all that it needs; the others go on where those ended.
+    known = {} if "import" in block else {"torch": torch, "taggnn": taggnn}
+    exec(compile(block, "README.md", "exec"), {**known, **own})
 
 
 def test_commands_are_found():

@@ -14,6 +14,7 @@ import torch
 
 import taggnn.train
 from taggnn import checkpoint, config
+from taggnn.beside import beside
 from taggnn.bootstrap import answers
 from taggnn.data.dataset import ClipDataset
 from taggnn.paired import mcnemar
@@ -104,6 +105,13 @@ def test_baseline_beside_the_head(trained):
     assert (folder / "compare" / "pool" / "best.ckpt").is_file()
     assert "Beside the baseline" in (folder / "report.html").read_text()
     assert re.search(r"^ +pool +top-1", ended.out, re.MULTILINE)
+
+
+def test_equal_heads_differ_by_zero_without_a_sign(trained):
+    folder, _ = trained
+    (row,) = beside({"tag": folder, "again": folder})
+    assert list(row["top1"].values()) == [0, 0, 0]
+    assert "-0.0" not in repr(row)
 
 
 def test_the_head_is_compared_with_its_baseline_clip_by_clip(trained):
