@@ -46,3 +46,10 @@ model = taggnn.attach("small", classes=2, clip=(1, 16, 16), backbone_options={"w
 print(*model.eval()(torch.zeros(1, 3, 1, 16, 16))[0].shape)
 """
     assert run(code, blocked=("av", "torch_scatter", "torchcodec")) == ["1", "2"]
+
+
+def test_a_head_in_python_warns_of_nothing():
+    code = "import taggnn; taggnn.heads.TagHead(channels=8, grid=(1, 2, 2), classes=2)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0
+    assert "Warning" not in done.stderr
