@@ -15,8 +15,8 @@ Take a head alone, for tokens (B, T, H, W, C) of your own::
     head = taggnn.heads.TagHead(channels=512, grid=(8, 7, 7), classes=99)
     logits, extras = head(tokens)
 
-Programs: ``python -m taggnn.train``, ``evaluate``, ``predict``, ``compare``, ``export``, ``check``, ``extract``, ``models``; each
-has ``--help``. Who hears whom, and a batch's tokens as a PyG ``Batch``: the package ``graphs``.
+Programs: ``python -m taggnn.train``, ``evaluate``, ``predict``, ``compare``, ``report``, ``export``, ``check``, ``extract``,
+``models``; each has ``--help``. Who hears whom, and a batch's tokens as a PyG ``Batch``: the package ``graphs``.
 """
 
 from importlib import import_module
