@@ -100,14 +100,14 @@ class Loaded:
             print(prediction.source, prediction)
     """
 
-    recogniser: Recogniser | Exported
+    recogniser: Recogniser | Exported = field(repr=False)
     classes: tuple[str, ...]
     preprocess: dict[str, Any]
     split_options: dict[str, Any]
     source: str
     epoch: int | None = None
     training_counts: tuple[int, ...] | None = None
-    spec: dict[str, Any] | None = None
+    spec: dict[str, Any] | None = field(default=None, repr=False)
 
     @property
     def device(self) -> torch.device:
