@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 # A new module or package of taggnn is listed here, as deep as it can stand.
 FLOORS = [
-    ["graphs", "names", "atomic", "processes", "signals"],
+    ["graphs", "names", "types", "atomic", "processes", "signals"],
     ["kernels"],
     ["convs", "macs", "layers"],
     ["heads", "backbones", "data"],
