@@ -9,57 +9,23 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-import lightning.pytorch as pl
 import yaml
 from jsonargparse import Namespace
 
-from taggnn import backbones, strategies
+from taggnn import backbones
 from taggnn.arguments import Parser
-from taggnn.compiling import Compile
 from taggnn.data.datamodule import ClipData
 from taggnn.data.decoders import chosen
 from taggnn.data.shards import digest
 from taggnn.data.tokens import CONFIG, TokenCache, differences, that_matter
 from taggnn.heads import HEADS, PoolHead, TagHead
-from taggnn.loggers import LOGGERS
 from taggnn.names import unknown
-from taggnn.precisions import Precision
-from taggnn.strategies import devices_of
-from taggnn.task import Optimisation
+from taggnn.training import loggers, parallel
+from taggnn.training.compiling import Compile
+from taggnn.training.device import Precision, devices_of
+from taggnn.training.options import Optimisation, Training
 
 RECIPES = resources.files("taggnn") / "recipes"
-# Set by the program itself, or of no use in a run folder.
-_OWN_TRAINER = {
-    "barebones",
-    "callbacks",
-    "check_val_every_n_epoch",
-    "default_root_dir",
-    "enable_autolog_hparams",
-    "enable_checkpointing",
-    "enable_model_summary",
-    "enable_progress_bar",
-    "fast_dev_run",
-    "gradient_clip_algorithm",
-    "gradient_clip_val",
-    "inference_mode",
-    "limit_predict_batches",
-    "limit_test_batches",
-    "limit_val_batches",
-    "log_every_n_steps",
-    "logger",
-    "max_steps",
-    "min_epochs",
-    "min_steps",
-    "model_registry",
-    "num_sanity_val_steps",
-    "overfit_batches",
-    "plugins",
-    "precision",
-    "profiler",
-    "reload_dataloaders_every_n_epochs",
-    "use_distributed_sampler",
-    "val_check_interval",
-}
 # Smallest and largest value of the numbers that no part checks when it is built.
 _LIMITS = {
     "seed": (0, 2**32 - 1),
@@ -88,13 +54,15 @@ _LIMITS = {
     "optim.label_smoothing": (0, 1),
     "optim.gradient_clip": (0, math.inf),
     "optim.ema": (0, 0.999999),
-    "trainer.max_epochs": (1, math.inf),
-    "trainer.accumulate_grad_batches": (1, math.inf),
+    "train.epochs": (1, math.inf),
+    "train.accumulate": (1, math.inf),
+    "train.limit_batches": (0, math.inf),
+    "train.max_hours": (0, math.inf),
 }
 # Keys that change nothing about what a run comes to, but how fast it does and where it stands.
 _FREE = {
     *("run", "runs", "preview", "threads", "save_minutes", "save_batches", "log_every", "loggers"),
-    *("data.workers", "data.store", "trainer.devices", "trainer.num_nodes"),
+    *("data.workers", "data.store", "devices"),
 }
 # Keys of data that say where the clips lie and how they are fed, and change nothing about a stored token.
 _FEEDING = {"root", "tokens", "store", "batch_size", "workers", "drop_last", "balance", "give_up"}
@@ -172,6 +140,14 @@ def parser(program: str = "taggnn.train", description: str = _TRAINS) -> Parser:
         default=None,
         help="draw so many training clips as the model is fed them, print the picture's path and stop",
     )
+    add(
+        "--devices",
+        type=int | str | list[int],
+        default="auto",
+        help="processes of this machine that train together: a number, GPUs by number ([0, 2]), -1 for all GPUs; auto: as many "
+        "as torchrun or srun started, else one",
+    )
+    add("--device", type=str | None, default=None, help="cpu, cuda, cuda:1, ...; null: a GPU where there is one")
     add("--precision", type=Precision, default="32-true", help="auto: bf16-mixed on a GPU that has it, else 32-true")
     add("--compile", type=Compile, default=False, help="torch.compile for backbone and head: true, or one of its modes")
     add(
@@ -184,7 +160,7 @@ def parser(program: str = "taggnn.train", description: str = _TRAINS) -> Parser:
         "--loggers",
         type=list[str],
         default=["tensorboard", "csv"],
-        help=f"of {', '.join(LOGGERS)}; metrics.csv is always written",
+        help=f"of {', '.join(loggers.NAMES)}; metrics.csv is always written",
     )
     add("--log_every", type=int, default=10, help="steps between two figures of steps")
     add("--threads", type=int | None, default=None, help="CPU threads of PyTorch; null: its own choice")
@@ -204,8 +180,7 @@ def parser(program: str = "taggnn.train", description: str = _TRAINS) -> Parser:
     built.add_class_arguments(PoolHead, "pool", skip=_BUILT_PER_MODEL, instantiate=False)
     built.add_class_arguments(ClipData, "data", skip={"seed"}, instantiate=False)
     built.add_class_arguments(Optimisation, "optim", instantiate=False)
-    built.add_class_arguments(pl.Trainer, "trainer", skip=_OWN_TRAINER, instantiate=False)
-    built.set_defaults({"trainer.max_epochs": 30, "trainer.devices": "auto"})
+    built.add_class_arguments(Training, "train", instantiate=False)
     return built
 
 
@@ -267,22 +242,20 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
         if head not in HEADS:
             built.error(str(unknown("head", head, HEADS)))
     for name in config.loggers:
-        if name not in LOGGERS:
-            built.error(str(unknown("logger", name, LOGGERS)))
+        if name not in loggers.NAMES:
+            built.error(str(unknown("logger", name, loggers.NAMES)))
     for key, (least, most) in _LIMITS.items():
         value = config[key]
         if value is not None and not least <= value <= most:
             built.error(f"{key} {value}: possible are {least} {'to ' + str(most) if most < math.inf else 'or more'}")
     try:
-        devices = devices_of(config.trainer.devices, config.trainer.num_nodes, config.trainer.accelerator)
-        parts = config.trainer.sync_batchnorm, config.precision, config.optim.ema is not None
-        strategies.check(config.trainer.strategy, devices, *parts)
+        devices = devices_of(config.devices, config.device)
+        parts = config.train.sync_batchnorm, config.precision, config.optim.ema is not None
+        parallel.check(config.train.strategy, devices, *parts)
     except ValueError as error:
         built.error(str(error))
-    if config.optim.warmup_epochs and config.optim.warmup_epochs >= (config.trainer.max_epochs or math.inf):
-        built.error(f"optim.warmup_epochs {config.optim.warmup_epochs}: must be below trainer.max_epochs")
-    if config.trainer.max_epochs is None:
-        built.error("trainer.max_epochs null: give the number of epochs, 1 or more")
+    if config.optim.warmup_epochs and config.optim.warmup_epochs >= config.train.epochs:
+        built.error(f"optim.warmup_epochs {config.optim.warmup_epochs}: must be below train.epochs")
     return config
 
 

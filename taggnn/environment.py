@@ -17,7 +17,7 @@ except ImportError:
     # Windows has none.
     resource = None
 
-_PACKAGES = ("taggnn", "torch", "torchvision", "torch_geometric", "lightning", "av")
+_PACKAGES = ("taggnn", "torch", "torchvision", "torch_geometric", "av")
 
 
 def describe(device: torch.device, seed: int) -> dict[str, str | int]:

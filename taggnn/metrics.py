@@ -167,6 +167,11 @@ def summarise(
     )
 
 
+def larger_is_better(name: str) -> bool:
+    """Whether more of a figure is better; of the loss it is not."""
+    return name != "loss"
+
+
 def in_best(scores: Tensor, labels: Tensor, k: int) -> Tensor:
     """Whether the true class is among the ``k`` with the highest scores, of each clip.
 

@@ -7,13 +7,14 @@ import hashlib
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 
 Value = TypeVar("Value")
-# What a collective says where a peer has gone: gloo's words, and NCCL's.
+# What a collective's error contains where a peer has gone: gloo's words, and NCCL's.
 _LOST = re.compile(
     r"gloo|NCCL|ncclSystemError|[Cc]onnection (closed|reset|refused)|[Bb]roken pipe|store->get|[Ss]ocket|recvValue|sendBytes"
 )
@@ -21,6 +22,47 @@ _LOST = re.compile(
 
 class Lost(RuntimeError):
     """Another process of the program has ended."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which process of a program this one is.
+
+    Args:
+        rank: its number, from 0.
+        count: how many processes there are.
+        local_rank: its number on its machine, from 0.
+        local_count: how many are on its machine.
+    """
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+    local_count: int = 1
+
+
+def place() -> Place:
+    """Which process this is according to torchrun or SLURM; alone without them. Known before there is a process group.
+
+    Raises:
+        ValueError: an environment that names only part of it.
+    """
+    given = os.environ
+    if "RANK" in given and "WORLD_SIZE" in given:
+        rank, count = int(given["RANK"]), int(given["WORLD_SIZE"])
+        return Place(rank, count, int(given.get("LOCAL_RANK", rank)), int(given.get("LOCAL_WORLD_SIZE", count)))
+    # A batch script that calls the program without srun is one process, whatever the job asked for.
+    srun = "SLURM_STEP_ID" in given and given.get("SLURM_JOB_NAME") not in ("bash", "interactive")
+    if not srun or int(given.get("SLURM_NTASKS", 1)) == 1:
+        return Place()
+    if "SLURM_NTASKS_PER_NODE" not in given:
+        raise ValueError("SLURM: give the tasks as --ntasks-per-node, and start the program with srun")
+    # Written into the environment, where the process group looks for them: the first of gpu[07-09,12] or of a,b is the main one.
+    name, number = re.match(r"([^,\[]+)(?:\[(\w+))?", given["SLURM_NODELIST"]).groups("")
+    given["MASTER_ADDR"] = name + number
+    given.setdefault("MASTER_PORT", str(15000 + int(given["SLURM_JOB_ID"][-4:])))
+    local = int(given["SLURM_LOCALID"]), int(given["SLURM_NTASKS_PER_NODE"])
+    return Place(int(given["SLURM_PROCID"]), int(given["SLURM_NTASKS"]), *local)
 
 
 def lost(error: BaseException) -> Lost | None:
@@ -32,7 +74,7 @@ def lost(error: BaseException) -> Lost | None:
     if not (isinstance(error, dist.DistError) or _LOST.search(str(error))):
         return None
     reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    # Without the place in gloo's source, and without its advice.
+    # Without the position in gloo's source, and without its advice.
     reason = re.sub(r"^\[[^]]*\] *", "", reason).split(". ")[0]
     return Lost(f"process {rank()} of {count()}: another process has ended ({reason})")
 
@@ -48,7 +90,7 @@ def rank() -> int:
 
 
 def is_first() -> bool:
-    """Whether this process speaks and writes for all."""
+    """Whether this process prints and writes for all."""
     return rank() == 0
 
 
@@ -58,9 +100,8 @@ def cores() -> int:
 
 
 def local_count() -> int:
-    """How many processes of the program work on this machine, by what their launcher says."""
-    here = os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE") or count()
-    return int(here) if _grouped() else 1
+    """How many processes of the program work on this machine."""
+    return place().local_count if _grouped() else 1
 
 
 def machines() -> int:
@@ -68,50 +109,44 @@ def machines() -> int:
     return -(-count() // local_count())
 
 
-_hushed: bool | None = None
+_prints: bool | None = None
 
 
-def hush(other: bool | None = True) -> None:
-    """Settles what ``speaks`` answers from here on, also when the group has gone.
-
-    Args:
-        other: whether another process says what there is to say; None leaves it open again.
-    """
-    global _hushed
-    _hushed = other
+def settle(prints: bool | None) -> None:
+    """Settles what ``prints_message`` answers from here on, also when the group has gone; None leaves it open again."""
+    global _prints
+    _prints = prints
 
 
-def speaks(text: str | None = None) -> bool:
-    """Whether this process is the one that tells the user something that other processes may want to tell as well.
+def prints_message(text: str | None = None) -> bool:
+    """Whether this process is the one that prints a message that other processes may want to print as well.
 
-    The first that asks for a text gets it, since a mistake may be found by one process alone. Before the group stands, and
-    where its store has gone, that is the first process.
+    The first that wants to print a text does, since a mistake may be found by one process alone. Before there is a group, and
+    where its store has gone, that is the process of rank 0.
 
     Args:
-        text: what it would say; None for whether anything was said by any of them.
+        text: the message; None for whether nothing was printed by any of them.
     """
-    if _hushed is not None:
-        return not _hushed
+    if _prints is not None:
+        return _prints
     first = int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0) == 0
     if not _grouped():
         return first
     try:
         store = dist.distributed_c10d._get_default_store()
         if text is None:
-            return not store.check(["taggnn/said"])
-        store.set("taggnn/said", "yes")
-        return store.add(f"taggnn/said/{hashlib.sha1(text.encode()).hexdigest()}", 1) == 1
+            return not store.check(["taggnn/message"])
+        store.set("taggnn/message", "yes")
+        return store.add(f"taggnn/message/{hashlib.sha1(text.encode()).hexdigest()}", 1) == 1
     except (RuntimeError, ValueError):
         return first
 
 
 def gathered(value: Value) -> list[Value]:
-    """What each process has, in the order of their numbers; the same list in every process.
-
-    All processes must call it. For plain types and tensors on the CPU.
+    """The value of each process, in the order of their ranks; the same list in every process. All processes must call it.
 
     Args:
-        value: that of this process.
+        value: that of this process: plain types and tensors on the CPU.
     """
     if not _grouped():
         return [value]
@@ -135,11 +170,7 @@ def summed(values: Sequence[float], device: torch.device | str = "cpu") -> list[
 
 
 def from_first(value: Value) -> Value:
-    """What the first process has, in every process; all of them must call it.
-
-    Args:
-        value: that of this process; counts only in the first.
-    """
+    """The value of the process of rank 0, in every process; all of them must call it."""
     if not _grouped():
         return value
     held = [value]
@@ -148,11 +179,7 @@ def from_first(value: Value) -> Value:
 
 
 def largest(value: int) -> int:
-    """The largest of what the processes have, in every process; all of them must call it. Cheap enough for every batch.
-
-    Args:
-        value: that of this process.
-    """
+    """The largest value of all processes, in every process; all of them must call it. Cheap enough for every batch."""
     if not _grouped():
         return int(value)
     device = torch.device("cuda", torch.cuda.current_device()) if "nccl" in dist.get_backend() else "cpu"

@@ -30,21 +30,15 @@ class Watch:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Watch":
-        self.take_again()
+        # Python lets no other thread choose.
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._note) for number in ASKING}
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
-
-    def take_again(self) -> None:
-        """Takes the signals from whoever has taken them since."""
-        # Python lets no other thread choose.
-        if threading.current_thread() is threading.main_thread():
-            for number in ASKING:
-                before = signal.signal(number, self._note)
-                self._before.setdefault(number, before)
 
     def ended(self) -> Ended:
         """What to raise where the program leaves; of several processes only some may have noted a signal themselves."""

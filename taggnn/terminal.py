@@ -4,12 +4,13 @@ import errno
 import logging
 import os
 import re
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from taggnn import processes
 from taggnn.names import unknown
@@ -37,10 +38,13 @@ def run(program: Callable[[Sequence[str]], int | None], name: str, arguments: Se
         mistake, 143 where a signal asked it to end.
     """
     quiet()
-    processes.hush(None)
+    processes.settle(None)
     try:
         return program(list(sys.argv[1:] if arguments is None else arguments)) or 0
     except KeyboardInterrupt as interrupt:
+        # A second Ctrl-C, or the launcher's, finds nothing more to interrupt.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         _tell(f"{name}: interrupted" + "".join(f"; {hint}" for hint in interrupt.args))
         return 1
     except Ended as ended:
@@ -70,7 +74,7 @@ def run(program: Callable[[Sequence[str]], int | None], name: str, arguments: Se
             file=sys.stderr,
         )
         return 1
-    except (ValueError, OSError, ImportError, MisconfigurationException) as error:
+    except (ValueError, OSError, ImportError) as error:
         if os.environ.get("TAGGNN_TRACEBACK"):
             raise
         _tell(f"{name}: {_said(error)}")
@@ -86,7 +90,7 @@ def _said(error: Exception) -> str:
 
 
 def _tell(text: str) -> None:
-    if processes.speaks(text):
+    if processes.prints_message(text):
         print(text, file=sys.stderr)
 
 
@@ -120,21 +124,12 @@ def quiet() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for library in ("lightning", "lightning.pytorch", "lightning.fabric", "torch", "torchvision", "matplotlib"):
+    for library in ("torch", "torchvision", "matplotlib"):
         logging.getLogger(library).setLevel(logging.WARNING)
     for noise in (
         ".*torch.jit.script.*",
-        ".*does not have many workers.*",
-        ".*returned `?None`?.*",
         ".*LeafSpec.*",
         ".*isinstance\\(treespec.*",
-        ".*lr_scheduler.step.*optimizer.step.*",
-        ".*number of training batches.*logging interval.*",
-        ".*exists and is not empty.*",
-        ".*epoch_end.*",
-        ".*in eval mode at the start of training.*",
-        # Every process logs the figures of all.
-        ".*recommended to use `self.log.*sync_dist=True.*",
         ".*find_unused_parameters=True was specified.*",
         ".*FSDP2-wrapped module .* returned a view tensor.*",
     ):

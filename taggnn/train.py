@@ -6,6 +6,7 @@ continues it, so that a job can be started again with the same words.
 """
 
 import contextlib
+import random
 import shlex
 import sys
 import time
@@ -13,44 +14,34 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
+import numpy as np
 import torch
 from jsonargparse import Namespace
 
-from taggnn import (
-    checkpoint,
-    compiling,
-    config,
-    environment,
-    launch,
-    loggers,
-    metrics,
-    precisions,
-    processes,
-    strategies,
-    terminal,
-)
+from taggnn import checkpoint, config, environment, launch, losses, metrics, model, processes, terminal
 from taggnn.atomic import write_text
-from taggnn.averaging import Averaging
 from taggnn.beside import beside
 from taggnn.data.datamodule import ClipData
 from taggnn.data.marks import marks, said_changes
 from taggnn.data.splits import SPLITS
 from taggnn.data.tokens import differences
 from taggnn.figures import figures_of
-from taggnn.history import History
+from taggnn.model import Recogniser
 from taggnn.page import p_value
 from taggnn.predictions import read_skipped, write_predictions, write_skipped
 from taggnn.preview import write_preview
-from taggnn.progress import Progress
 from taggnn.report import read_results, write_report, write_results
 from taggnn.run_folder import held, new_folder
-from taggnn.saving import BestEpoch, Saving
 from taggnn.scoring import score
 from taggnn.screen import summary_lines
 from taggnn.signals import Ended, Watch
-from taggnn.stopping import Stopping
-from taggnn.task import Optimisation, RecognitionTask
+from taggnn.training import compiling, loggers, optim
+from taggnn.training.bar import Bar
+from taggnn.training.device import devices_of, precision_of
+from taggnn.training.history import History
+from taggnn.training.loop import Trainer
+from taggnn.training.options import Optimisation, Training
+from taggnn.training.saving import Saving
 
 # Seconds until a file of one machine is there on another: network file systems may look again after a minute only.
 _SEEN_WITHIN = 90
@@ -60,14 +51,14 @@ def main(arguments: Sequence[str]) -> None:
     with launch.only_first_heard():
         settings, folder = _settings(arguments)
     if settings.preview:
-        if launch.place().rank:
+        if processes.place().rank:
             return
         place = Path(settings.runs) / (settings.recipe or "run") / "preview.png"
         print(f"preview   {write_preview(place, data_of(settings), settings.preview, _mixing_notes(settings))}")
         return
-    devices = _devices(settings)
-    gpus = [device.index for device in devices if device.type == "cuda"]
-    with launch.joined(len(devices) or None, "taggnn.train", arguments, gpus, settings.threads):
+    devices = devices_of(settings.devices, settings.device)
+    gpus = [device.index or 0 for device in devices if device.type == "cuda"]
+    with launch.joined(len(devices), "taggnn.train", arguments, gpus, settings.threads):
         _run(settings, folder)
 
 
@@ -130,9 +121,9 @@ def _check_seen(folder: Path) -> None:
         time.sleep(0.1)
 
 
-def _devices(settings: Namespace) -> list[torch.device]:
-    trainer = settings.trainer
-    return strategies.devices_of(trainer.devices, trainer.num_nodes, trainer.accelerator)
+def _device(settings: Namespace) -> torch.device:
+    """The device of this process."""
+    return devices_of(settings.devices, settings.device)[processes.place().local_rank]
 
 
 def _new_folder(settings: Namespace) -> Path:
@@ -150,28 +141,32 @@ def _new_folder(settings: Namespace) -> Path:
 
 def _said_step(settings: Namespace) -> str:
     """How many clips a step of the optimiser sees: ``step      4 processes x batch 8 x accumulate 2 = 64 clips``."""
-    together = settings.trainer.accumulate_grad_batches
+    together = settings.train.accumulate
     count = processes.count() * settings.data.batch_size * together
     accumulated = f" x accumulate {together}" if together > 1 else ""
     return f"step      {processes.count()} processes x batch {settings.data.batch_size}{accumulated} = {count} clips"
 
 
-def _check_models(settings: Namespace, data: ClipData, heads: Sequence[str], goes_on: bool) -> None:
-    """Builds every model once before any of them is trained: a wrong option of the last one is told now."""
+def _check_models(settings: Namespace, data: ClipData, heads: Sequence[str], resumes: bool) -> None:
+    """Builds every model once before any of them is trained: a wrong option of the last one is known now."""
     # Likewise a device that is not there, a precision that it has not, or an implementation that it cannot compute.
-    device = trainer_of(settings).strategy.root_device
+    device = _device(settings)
+    precision_of(settings.precision, device)
     compiling.check(settings.compile, device)
     loggers.check(settings.loggers)
+    losses.build(settings.optim.loss)
     for head in heads:
-        # A run that goes on has its weights in its checkpoint.
-        weights = settings.backbone.weights if not goes_on and head == settings.head else None
-        built = task_of(settings, data, head, weights).model
+        # A run that is resumed has its weights in its checkpoint.
+        weights = settings.backbone.weights if not resumes and head == settings.head else None
+        built = recogniser_of(settings, data, head, weights)
         built.check_device(device)
         compiling.check_model(built, settings.compile)
-        if getattr(built.backbone, "_clip_channels", 3) != 3:
-            raise ValueError(
-                "backbone.options.in_channels=1: videos are read in colour; grey clips are for taggnn.attach"
-            )
+        fed = built.accepting(data.spec)
+        if mixing := Optimisation(**settings.optim.as_dict()).mixing:
+            mixing.check(data.spec)
+        if settings.optim.losses:
+            names = optim.loss_names(fed, data.spec, len(data.classes))
+            optim.loss_weights(built, settings.optim.losses, names)
         print(built.describe() if head == settings.head else f"beside    {built.found['head']}")
 
 
@@ -194,9 +189,9 @@ def _settings(arguments: Sequence[str]) -> tuple[Namespace, Path | None]:
         raise FileNotFoundError(f"--resume {folder}: {what}; give the folder that the run printed as 'run'")
     settings = config.parser().parse_path(str(folder / "config.yaml"))
     settings.run = None
-    if launch.place().count > 1:
-        # Another number of processes than it began with may go on.
-        settings.trainer.devices, settings.trainer.num_nodes = "auto", 1
+    if processes.place().count > 1:
+        # Another number of processes than it began with may continue.
+        settings.devices = "auto"
     return settings, folder
 
 
@@ -227,41 +222,95 @@ def data_of(settings: Namespace) -> ClipData:
         config.freeze(settings)
     data = ClipData(**settings.data.as_dict(), seed=settings.seed)
     # Once on each machine.
-    launch.agreed(lambda: data.prepare_data() if launch.place().local_rank == 0 else None)
+    launch.agreed(lambda: data.prepare_data() if processes.place().local_rank == 0 else None)
     data.setup()
     return data
 
 
-def task_of(settings: Namespace, data: ClipData, head: str, weights: str | None) -> RecognitionTask:
-    """Builds model and task; the same seed gives the same backbone whatever the head."""
-    pl.seed_everything(settings.seed, verbose=False)
+def seed_everything(seed: int) -> None:
+    """Seeds Python, NumPy and PyTorch."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 a head of a user may draw from it
+    torch.manual_seed(seed)
+
+
+def architecture_of(settings: Namespace, data: ClipData, head: str) -> dict[str, Any]:
+    """What ``model.build`` makes the recogniser of, as plain types."""
     backbone = settings.backbone
-    options = settings[head].as_dict()
-    spec = {
+    return {
         "backbone": {
             **{key: value for key, value in backbone.as_dict().items() if key not in ("weights", "options")},
             **backbone.options,
         },
-        "head": {"name": head, **options},
-        "clip": [data.preprocess["frames"], *data.preprocess["size"]],
+        "head": {"name": head, **config.head_options(settings, head)},
+        "input": data.model_spec.plain(),
         "classes": list(data.classes),
     }
-    stored = data.cache is not None
+
+
+def recogniser_of(settings: Namespace, data: ClipData, head: str, weights: str | None) -> Recogniser:
+    """Builds the model; the same seed gives the same backbone whatever the head."""
+    seed_everything(settings.seed)
+    # Those that made stored tokens: a checkpoint is to answer on videos too.
+    stored = data.backbone_state()
+    built = model.build(architecture_of(settings, data, head), weights if stored is None else None)
+    if stored is not None:
+        built.backbone.load_state_dict(stored)
+    return built
+
+
+def header_of(settings: Namespace, data: ClipData, head: str) -> dict[str, Any]:
+    """What a checkpoint says of a run besides its weights and its progress, as plain types."""
     lists = {split: getattr(data.splits, split) for split in SPLITS}
     trained_on = {
         "clips": {split: marks(clips) for split, clips in lists.items() if clips is not None},
-        "tokens": data.cache.identity if stored else None,
+        "tokens": data.identity,
         "counts": data.train_clips.counts,
     }
-    task = RecognitionTask(
-        *(spec, data.preprocess, data.split_options, settings.optim.as_dict(), settings.seed),
-        weights=None if stored else weights,
-        trained_on=trained_on,
+    return {
+        "format": checkpoint.FORMAT,
+        "architecture": architecture_of(settings, data, head),
+        "split_options": dict(data.split_options),
+        "trained_on": trained_on,
+        "optimisation": settings.optim.as_dict(),
+        "seed": settings.seed,
+    }
+
+
+def trainer_of(
+    settings: Namespace, data: ClipData, built: Recogniser, header: dict[str, Any], folder: Path, watch: Watch
+) -> Trainer:
+    """The training loop of a configuration, around a model that it moves to its device."""
+    device, history = _device(settings), History(folder, data.val_clips.listed)
+    training = Training(**settings.train.as_dict())
+    torch.use_deterministic_algorithms(training.deterministic)
+    torch.backends.cudnn.benchmark = training.benchmark
+    torch.autograd.set_detect_anomaly(training.detect_anomaly)
+    built.to(device)
+    if training.sync_batchnorm and processes.count() > 1:
+        built = torch.nn.SyncBatchNorm.convert_sync_batchnorm(built)
+    compiling.compile_parts(built, settings.compile)
+    shown = {key: value for key, value in vars(settings.as_flat()).items() if key != "config"}
+    return Trainer(
+        built,
+        data.spec,
+        data.train_dataloader(),
+        data.val_dataloader(),
+        Optimisation(**settings.optim.as_dict()),
+        training,
+        history,
+        header,
+        seed=settings.seed,
+        precision=precision_of(settings.precision, device),
+        monitor=settings.monitor,
+        patience=settings.patience,
+        saving=Saving(settings.save_minutes, settings.save_batches, watch),
+        # Bars are for a terminal; the line after each epoch is for all.
+        bar=Bar(sys.stderr.isatty() and processes.is_first(), training.epochs),
+        curves=loggers.Curves(loggers.available(settings.loggers), folder, shown, settings.log_every),
+        unused=settings.backbone.name.startswith("hf:"),
+        begin_batch=torch.compiler.cudagraph_mark_step_begin if settings.compile else lambda: None,
     )
-    if stored:
-        # Those that made the tokens: a checkpoint is to answer on videos too.
-        task.model.backbone.load_state_dict(data.cache.backbone_state())
-    return task
 
 
 def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: Watch) -> dict[str, Any]:
@@ -271,42 +320,29 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
     """
     folder.mkdir(parents=True, exist_ok=True)
     last = folder / "last.ckpt"
-    goes_on = processes.from_first(last.is_file())
-    task = task_of(settings, data, head, None if goes_on else settings.backbone.weights)
-    if goes_on:
-        launch.agreed(lambda: _check_continued(last, task))
-    compiling.compile_parts(task.model, settings.compile)
-    history = History(folder, data.val_clips.listed)
-    trainer = trainer_of(
-        settings,
-        default_root_dir=folder,
-        plugins=[checkpoint.AtomicCheckpointIO()],
-        callbacks=[
-            # Bars are for a terminal; the line that History prints after each epoch is for every place.
-            *([Progress(history)] if sys.stderr.isatty() else []),
-            history,
-            *_beside(settings, history, folder),
-            BestEpoch(folder, settings.monitor),
-            Saving(last, settings.save_minutes, settings.save_batches, watch),
-        ],
-    )
-    print(f"\ntraining  {head}{' (continued)' if goes_on else ''}: {trainer.max_epochs} epochs{_switched_on(settings)}")
-    try:
-        trainer.fit(task, datamodule=data, ckpt_path=last if goes_on else None)
-    except SystemExit:
-        # Lightning's answer to Ctrl-C, which would leave without a word.
-        raise KeyboardInterrupt from None
+    resumes = processes.from_first(last.is_file())
+    header = header_of(settings, data, head)
+    if resumes:
+        launch.agreed(lambda: _check_continued(last, header))
+    built = recogniser_of(settings, data, head, None if resumes else settings.backbone.weights)
+    trainer = trainer_of(settings, data, built, header, folder, watch)
+    if resumes:
+        trainer.load(last)
+    history, epochs = trainer.history, settings.train.epochs
+    print(f"\ntraining  {head}{' (continued)' if resumes else ''}: {epochs} epochs{_switched_on(settings)}", flush=True)
+    trainer.fit()
 
     if not history.rows:
-        raise ValueError("not one batch was trained; look at trainer.limit_train_batches and data.drop_last")
+        raise ValueError("not one batch was trained; look at train.limit_batches and data.drop_last")
     best = checkpoint.load(folder / "best.ckpt")
-    device = trainer.strategy.root_device
+    device = trainer.device
     started = time.perf_counter()
-    scored = score(best.recogniser, data.test_dataloader(), data.test_clips, "test", device, graph_effect=True)
+    tested_model = best.model.accepting(data.spec)
+    scored = score(tested_model, data.test_dataloader(), data.test_clips, "test", device, graph_effect=True)
     tested = time.perf_counter() - started
     predictions = scored.predictions
     if processes.is_first():
-        write_skipped(folder / "skipped.csv", [*task.skipped.values(), *scored.skipped])
+        write_skipped(folder / "skipped.csv", [*history.skipped.values(), *scored.skipped])
     if predictions is None:
         raise ValueError(f"none of the test clips could be used; see {folder / 'skipped.csv'}")
     if processes.is_first():
@@ -320,7 +356,7 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
     )
     unmeasured = metrics.unmeasured(predictions.labels, data.test_clips.listed_counts)
     trained = sum(row["seconds"] for row in history.rows)
-    parameters = sum(parameter.numel() for parameter in best.recogniser.head.parameters())
+    parameters = sum(parameter.numel() for parameter in best.model.head.parameters())
     results = {
         "title": f"{settings.recipe or 'run'}: {head}",
         "subtitle": f"{len(data.classes)} classes, {_trained_on(data)}, {settings.backbone.name} backbone",
@@ -340,14 +376,16 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
                 "seconds": trained,
             }
         ],
-        "model": task.model.found,
+        "model": built.found,
         "environment": environment.describe(device, settings.seed),
         "durations": {"train": trained, "test": tested},
-        "notes": [
-            *data.splits.notes,
-            *(part.said for part in trainer.callbacks if isinstance(part, Stopping) and part.said),
-        ],
+        "notes": [*data.splits.notes, *filter(None, [trainer.stopped])],
     }
+    if trainer.weights:
+        last_row = history.rows[-1]
+        results["losses"] = {
+            name: {"weight": weight, "last": last_row[f"train/{name}"]} for name, weight in trainer.weights.items()
+        }
     if scored.graph_effect is not None:
         results["graph_effect"] = scored.graph_effect
     if processes.is_first():
@@ -355,31 +393,18 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
     return results
 
 
-def _beside(settings: Namespace, history: History, folder: Path) -> list[pl.Callback]:
-    """What goes on beside training where the configuration asks for it; stands behind the history."""
-    parts: list[pl.Callback] = [compiling.Marks()] if settings.compile else []
-    if settings.optim.ema is not None:
-        parts.append(Averaging(settings.optim.ema))
-    if settings.patience is not None:
-        parts.append(Stopping(history, settings.monitor, settings.patience))
-    names = loggers.available(settings.loggers)
-    if names:
-        shown = {key: value for key, value in vars(settings.as_flat()).items() if key != "config"}
-        parts.append(loggers.Curves(names, folder, history, shown, settings.log_every))
-    return parts
-
-
-def _check_continued(last: Path, task: RecognitionTask) -> None:
-    hyper = checkpoint.read(last)["hyper_parameters"]
-    kept, now = hyper["spec"], task.hparams["trained_on"]
-    changed = [key for key, value in task.hparams["spec"].items() if kept.get(key) != value]
+def _check_continued(last: Path, header: dict[str, Any]) -> None:
+    """Refuses a checkpoint of another model or of other clips than those of now."""
+    content = checkpoint.read(last)
+    checkpoint.check_format(content, last)
+    kept, now = content["architecture"], header["trained_on"]
+    changed = [key for key, value in header["architecture"].items() if kept.get(key) != value]
     if changed:
         raise ValueError(
             f"{last}: cannot go on: its {' and '.join(changed)} are not what the videos and the configuration give now; "
             "start a new run"
         )
-    # An older checkpoint does not say what it was trained on.
-    then = hyper.get("trained_on") or now
+    then = content["trained_on"]
     splits = dict.fromkeys([*then["clips"], *now["clips"]])
     said = {split: said_changes(then["clips"].get(split, ""), now["clips"].get(split, "")) for split in splits}
     wrong = [f"its {split} clips are not those it began with: {change}" for split, change in said.items() if change]
@@ -390,34 +415,13 @@ def _check_continued(last: Path, task: RecognitionTask) -> None:
         raise ValueError(f"{last}: cannot go on: {'; '.join(wrong)}; bring them back, or start a new run")
 
 
-def trainer_of(settings: Namespace, **parts: Any) -> pl.Trainer:
-    """Lightning's trainer of a configuration, quiet; ``parts`` are further arguments of it."""
-    devices, given = _devices(settings), settings.trainer.as_dict()
-    if devices:
-        unused = settings.backbone.name.startswith("hf:")
-        given |= {"devices": "auto", "strategy": strategies.strategy_of(given["strategy"], devices, unused)}
-        given["num_nodes"] = launch.place().nodes
-    elif given["devices"] == "auto":
-        given["devices"] = 1
-    return pl.Trainer(
-        **given,
-        **parts,
-        precision=precisions.chosen(settings.precision, settings.trainer.accelerator),
-        logger=False,
-        enable_model_summary=False,
-        enable_progress_bar=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-    )
-
-
 def _switched_on(settings: Namespace) -> str:
     """What training does beside the plain thing, in the order of a step."""
-    parts = [precisions.chosen(settings.precision, settings.trainer.accelerator)]
+    parts = [precision_of(settings.precision, _device(settings))]
     if settings.compile:
         parts.append("compiled" if settings.compile is True else f"compiled ({settings.compile})")
-    if settings.trainer.accumulate_grad_batches > 1:
-        parts.append(f"{settings.trainer.accumulate_grad_batches} batches a step")
+    if settings.train.accumulate > 1:
+        parts.append(f"{settings.train.accumulate} batches a step")
     if settings.optim.ema is not None:
         parts.append(f"weights averaged ({settings.optim.ema:g})")
     if settings.patience is not None:

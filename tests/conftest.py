@@ -14,7 +14,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import av
-import lightning.pytorch as pl
 import pytest
 import torch
 import torch.distributed as dist
@@ -22,10 +21,12 @@ from torch import nn
 from torch_geometric.data import Batch, Data
 from torch_geometric.nn import APPNP, global_mean_pool
 
-from taggnn import terminal, train
-from taggnn.checkpoint import AtomicCheckpointIO
+from taggnn import checkpoint, model, terminal, train
 from taggnn.data.synthetic import make_synthetic
-from taggnn.task import RecognitionTask
+from taggnn.training.history import History
+from taggnn.training.loop import Trainer
+from taggnn.training.options import Optimisation, Training
+from taggnn.types import VIDEO_AXES, Batch
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # A worker has a core to itself, and so have the programs that it starts.
@@ -119,18 +120,38 @@ def together():
 SMALL = {
     "backbone": {"name": "small", "width": 4},
     "head": {"name": "tag", "dim": 16, "encoder_heads": 4},
-    "clip": [2, 16, 32],
+    "input": {"kind": "video", "axes": list(VIDEO_AXES), "shape": [3, 2, 16, 32], "options": {"frames": 2}},
     "classes": ["a", "b", "c"],
 }
 
 
+@dataclass
+class Setup:
+    """What is trained, and how."""
+
+    model: model.Recogniser
+    architecture: dict
+    optimisation: Optimisation
+
+    @property
+    def header(self):
+        """What a checkpoint of it holds besides weights and progress."""
+        kept = {"architecture": self.architecture, "split_options": {"seed": 1}, "trained_on": {}}
+        return {"format": checkpoint.FORMAT, **kept, "optimisation": vars(self.optimisation), "seed": 0}
+
+    def weights(self):
+        """A copy of the state dict."""
+        return {name: value.clone() for name, value in self.model.state_dict().items()}
+
+
 @pytest.fixture(scope="session")
 def build():
-    """``build(lr=0.1)``: a task of milliseconds with these options of its optimisation."""
+    """``build(lr=0.1)``: a model of milliseconds with these options of its optimisation."""
 
-    def small(seed=0, spec=None, **optimisation):
+    def small(seed=0, architecture=None, **optimisation):
         torch.manual_seed(seed)
-        return RecognitionTask({**SMALL, **(spec or {})}, {"frames": 2}, {"seed": 1}, {"lr": 0.01, **optimisation})
+        whole = {**SMALL, **(architecture or {})}
+        return Setup(model.build(whole), whole, Optimisation(**{"lr": 0.01, **optimisation}))
 
     return small
 
@@ -142,69 +163,73 @@ def batches():
     def made(count, clips=3, first=0):
         found = []
         for number in range(first, first + count):
-            clip = torch.randn(clips, 3, 2, 16, 32, generator=torch.Generator().manual_seed(number))
-            label = (torch.arange(clips) + number) % 3
-            found.append({"clip": clip, "label": label, "index": torch.arange(clips) + number * clips, "skipped": []})
+            x = torch.randn(clips, 3, 2, 16, 32, generator=torch.Generator().manual_seed(number))
+            found.append(Batch(x, (torch.arange(clips) + number) % 3, torch.arange(clips) + number * clips))
         return found
 
     return made
 
 
 class Batches:
-    """Batches that are there already, as a loader whose place Lightning saves."""
+    """Batches that are there already, as a loader; a position in them is a number of batches."""
+
+    step = 1
 
     def __init__(self, batches):
-        self.batches, self.place = batches, 0
+        self.held, self.clips = batches, len(batches)
 
     def __len__(self):
-        return len(self.batches)
+        return len(self.held)
 
     def __iter__(self):
-        for number in range(self.place, len(self.batches)):
-            self.place = (number + 1) % len(self)
-            yield self.batches[number]
+        return iter(self.held)
 
-    def state_dict(self):
-        return {"place": self.place}
+    def batches(self, position=0):
+        return len(self.held) - position
 
-    def load_state_dict(self, state):
-        self.place = state["place"]
-
-
-class Kept(pl.callbacks.Checkpoint):
-    """Writes a checkpoint behind the batches and epochs that are named."""
-
-    def __init__(self, folder, batches=(), epochs=()):
-        self.folder, self.batches, self.epochs = folder, batches, epochs
-
-    def on_train_batch_end(self, trainer, *_):
-        if trainer.fit_loop.total_batch_idx in self.batches:
-            trainer.save_checkpoint(self.folder / f"batch_{trainer.fit_loop.total_batch_idx}.ckpt")
-
-    def on_train_epoch_end(self, trainer, *_):
-        if trainer.current_epoch in self.epochs:
-            trainer.save_checkpoint(self.folder / f"epoch_{trainer.current_epoch}.ckpt")
+    def epoch(self, number, position=0):
+        return iter(self.held[position:])
 
 
 @pytest.fixture
 def fit(tmp_path):
-    """``fit(task, batches, val)``: Lightning's loop over batches that are there; gives the trainer."""
+    """``fit(setup, batches, val)``: the loop over batches that are there; gives the trainer.
 
-    def run(task, batches, val=None, callbacks=(), epochs=2, ckpt_path=None, keep=None, plugins=(), **options):
-        kept = [] if keep is None else [Kept(tmp_path, **keep)]
-        trainer = pl.Trainer(
-            **{"accelerator": "cpu", "devices": 1, "logger": False, "precision": "32-true", **options},
-            max_epochs=epochs,
-            callbacks=[*callbacks, *kept],
-            plugins=[AtomicCheckpointIO(), *plugins],
-            enable_checkpointing=bool(kept),
-            enable_model_summary=False,
-            enable_progress_bar=False,
-            num_sanity_val_steps=0,
-            default_root_dir=tmp_path,
+    ``resume``: a checkpoint to continue from. ``keep``: after which batches of the run and epochs a checkpoint is written besides,
+    batch_5.ckpt and epoch_1.ckpt. ``watch``: called with the trainer after every batch. ``scale``: 16-mixed on a CPU, which the
+    program does not offer there, since float16 is slow.
+    """
+
+    def run(
+        setup, batches, val, epochs=2, resume=None, keep=None, watch=None, scale=None, folder=tmp_path, kind=Trainer,
+        history=None, data_spec=None, **options,
+    ):  # fmt: skip
+        training = {key: options.pop(key) for key in list(options) if key in Training.__dataclass_fields__}
+
+        class Watched(kind):
+            def train_batch(self, number, batch):
+                super().train_batch(number, batch)
+                total = self.progress.epoch * self.batches + number + 1
+                if total in (keep or {}).get("batches", ()):
+                    self.save(f"batch_{total}.ckpt")
+                if watch:
+                    watch(self)
+
+            def finish_epoch(self, measured):
+                super().finish_epoch(measured)
+                if self.progress.epoch - 1 in (keep or {}).get("epochs", ()):
+                    self.save(f"epoch_{self.progress.epoch - 1}.ckpt")
+
+        trainer = Watched(
+            *(setup.model, data_spec or setup.model.spec, Batches(batches), Batches(val), setup.optimisation),
+            *(Training(epochs=epochs, **training), history or History(folder), setup.header),
+            **{"precision": "16-mixed" if scale else "32-true", **options},
         )
-        terminal.quiet()
-        trainer.fit(task, Batches(batches), None if val is None else Batches(val), ckpt_path=ckpt_path)
+        if scale:
+            trainer.step.scaler = torch.amp.GradScaler("cpu", init_scale=scale, growth_interval=2000)
+        if resume:
+            trainer.load(resume)
+        trainer.fit()
         return trainer
 
     return run

@@ -4,11 +4,9 @@ import contextlib
 import io
 import os
 import re
-import signal
 import subprocess
 import sys
-import tempfile
-import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +15,7 @@ import torch.distributed as dist
 import taggnn.evaluate
 from taggnn import launch, processes, terminal
 
+ROOT = Path(__file__).parents[1]
 LAUNCHERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 SLURM = (
     "SLURM_STEP_ID",
@@ -51,35 +50,35 @@ SRUN = {
 
 
 def test_alone(environment):
-    assert launch.place() == launch.Place(0, 1, 0, 1)
+    assert processes.place() == processes.Place(0, 1, 0, 1)
 
 
 def test_under_torchrun(environment):
     environment(**TORCHRUN)
-    assert launch.place() == launch.Place(3, 4, 1, 2)
+    assert processes.place() == processes.Place(3, 4, 1, 2)
 
 
 def test_under_slurm(environment, monkeypatch):
     environment(**SRUN)
-    assert launch.place() == launch.Place(3, 4, 1, 2)
-    assert launch.os.environ["MASTER_ADDR"] == "gpu7"
-    assert launch.os.environ["MASTER_PORT"] == str(15000 + 4567)
+    assert processes.place() == processes.Place(3, 4, 1, 2)
+    assert os.environ["MASTER_ADDR"] == "gpu7"
+    assert os.environ["MASTER_PORT"] == str(15000 + 4567)
 
 
 def test_one_task_of_slurm_is_alone(environment):
     environment(SLURM_NTASKS=1, SLURM_PROCID=0, SLURM_LOCALID=0)
-    assert launch.place() == launch.Place()
+    assert processes.place() == processes.Place()
 
 
 def test_a_batch_script_without_srun_is_alone(environment):
     environment(**{key: value for key, value in SRUN.items() if key != "SLURM_STEP_ID"})
-    assert launch.place() == launch.Place()
+    assert processes.place() == processes.Place()
 
 
 def test_slurm_without_tasks_per_node_is_refused(environment):
     environment(**{key: value for key, value in SRUN.items() if key != "SLURM_NTASKS_PER_NODE"})
     with pytest.raises(ValueError, match="--ntasks-per-node"):
-        launch.place()
+        processes.place()
 
 
 @pytest.mark.parametrize(
@@ -209,49 +208,91 @@ def test_a_step_in_a_step_is_agreed_on_too(together):
     assert second == [1, ("SystemExit", 2), ("SystemExit", 2)]
 
 
-def test_copies_of_the_program(trained, videos, program, tmp_path):
-    """Plain python starts the second process itself, and tells of one that fails."""
+def started(*words, **options):
+    """A program in a process of its own, as a user starts it."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *options.pop("path", [])])}
+    command = [sys.executable, *map(str, words)]
+    return subprocess.Popen(
+        command, env=environment | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_plain_python_starts_the_processes(trained, videos, program, tmp_path):
+    """They evaluate as one."""
     assert program(taggnn.evaluate, *words_of(trained, videos, tmp_path / "one")).code == 0
-    ended = program(taggnn.evaluate, *words_of(trained, videos, tmp_path / "two", "--devices", 2))
-    assert ended.code == 0, ended.err
-    assert "in 2 processes" in ended.out
+    words = words_of(trained, videos, tmp_path / "two", "--devices", 2)
+    with started("-m", "taggnn.evaluate", *words) as ended:
+        out, err = ended.communicate(timeout=100)
+    assert ended.returncode == 0, err
+    assert "in 2 processes" in out
     assert files(tmp_path / "two") == files(tmp_path / "one")
 
 
-def test_a_copy_that_fails_is_told(environment, monkeypatch):
-    monkeypatch.setattr(launch.sys, "executable", "/bin/false")
-    with (
-        pytest.raises(ChildProcessError, match="process 1 ended with code 1: without a word"),
-        launch._copies(2, "", []),
-    ):
-        raise processes.Lost("another process has ended")
-    with pytest.raises(ChildProcessError, match="process 1 ended with code 1"), launch._copies(2, "", []):
-        assert launch.place() == launch.Place(0, 2, 0, 2)
-    assert launch.place() == launch.Place()
+# A program of three processes; what each does stands in its words.
+WORKER = """
+import os, sys, time
+from taggnn import launch
+rank = int(os.environ.get("RANK", -1))
+if __name__ == "__main__" and rank < 0:
+    sys.exit(launch.start(3, "worker", sys.argv[1:]))
+print("pid", os.getpid(), flush=True)
+what = sys.argv[1 + rank]
+if what == "sleeps":
+    from taggnn.launch import _end_with
+    _end_with(int(os.environ["TAGGNN_PARENT"]))
+if what.isdigit():
+    print("worker: the disk is full", file=sys.stderr)
+    sys.exit(int(what))
+if what == "killed":
+    os.kill(os.getpid(), 9)
+"""
 
 
-def test_of_copies_that_fail_the_one_with_words_is_told(environment, monkeypatch, tmp_path):
-    copy = tmp_path / "copy"
-    copy.write_text('#!/bin/sh\n[ "$RANK" = 2 ] && echo "taggnn.train: the disk is full" >&2\nexit 1\n')
-    copy.chmod(0o755)
-    monkeypatch.setattr(launch.sys, "executable", str(copy))
-    said = "process 2 ended with code 1: taggnn.train: the disk is full"
-    with pytest.raises(ChildProcessError, match=said), launch._copies(4, "", []):
-        raise processes.Lost("another process has ended")
+@pytest.fixture
+def worker(tmp_path):
+    (tmp_path / "worker.py").write_text(WORKER)
+    return lambda *words: started("-m", "worker", *words, path=[str(tmp_path)])
 
 
-def _second_fails(copied):
-    """The second finds a mistake, the first loses it then: how each ends, and what it says."""
-    if copied:
-        os.environ[launch._PARENT] = str(os.getppid())
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["ends", "ends", "ends"], 0, ""),
+        (["ends", "ends", "1"], 1, "worker: the disk is full\n"),
+        (["ends", "2", "ends"], 2, "worker: the disk is full\n"),
+        (["143", "ends", "ends"], 143, "worker: the disk is full\n"),
+        (["ends", "killed", "ends"], 1, "worker: process 1 of 3 was killed by SIGKILL\n"),
+    ],
+    ids=["all-end", "fails", "mistake", "signal", "killed"],
+)
+def test_the_code_is_that_of_the_process_that_failed(worker, words, code, message):
+    with worker(*words) as ended:
+        _, err = ended.communicate(timeout=60)
+    assert (ended.returncode, err) == (code, message)
+
+
+@pytest.mark.skipif(not hasattr(os, "getppid"), reason="no parents")
+def test_processes_end_with_their_launcher(worker):
+    with worker("sleeps", "sleeps", "sleeps") as launcher:
+        pids = [int(launcher.stdout.readline().split()[1]) for _ in range(3)]
+        launcher.kill()
+        launcher.wait(10)
+        # They hold the pipe open until they have ended.
+        launcher.stdout.read()
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def _second_fails():
+    """The second finds a mistake, the first loses it then: how each ends, and what it prints."""
 
     def program(_):
         with launch.joined(None, "taggnn.train", []):
             store = dist.distributed_c10d._get_default_store()
             if processes.rank() == 1:
                 raise ValueError("only the second finds it")
-            if not copied:
-                store.wait(["taggnn/said"])
+            store.wait(["taggnn/message"])
             raise processes.Lost("another process has ended")
 
     err = io.StringIO()
@@ -260,62 +301,7 @@ def _second_fails(copied):
     return code, err.getvalue()
 
 
-@pytest.mark.parametrize("copied", [False, True], ids=["launcher", "copies"])
-def test_what_one_process_alone_finds_is_told_by_it(together, copied):
-    first, second = together(2, _second_fails, copied)
+def test_what_one_process_alone_finds_is_printed_by_it(together):
+    first, second = together(2, _second_fails)
     assert second == (2, "taggnn.train: only the second finds it\n")
-    # Of copies the first takes the words of the others.
-    assert first == (1, "taggnn.train: another process has ended\n" if copied else "")
-
-
-@pytest.mark.parametrize("left", [False, True], ids=["it hangs", "it has noticed"])
-def test_a_process_ends_behind_a_failed_copy_also_where_it_hangs(left, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(launch, "_GRACE", 0.05)
-    codes, noticed = [], threading.Event()
-    monkeypatch.setattr(launch.os, "_exit", codes.append)
-    if left:
-        noticed.set()
-    (tmp_path / "said").write_text("Traceback\nout of memory\n")
-    copies = [subprocess.Popen(words) for words in (["false"], ["sleep", "60"])]
-    try:
-        copies[0].wait()
-        with (tmp_path / "said").open("rb") as said:
-            launch._end_with_copies("taggnn.train", copies, [said, said], noticed)
-        if left:
-            assert (codes, copies[1].poll(), capsys.readouterr().err) == ([], None, "")
-        else:
-            assert (codes, copies[1].wait(5)) == ([1], -signal.SIGKILL)
-            assert capsys.readouterr().err == "taggnn.train: process 1 ended with code 1: out of memory\n"
-    finally:
-        copies[1].kill()
-        copies[1].wait()
-
-
-def test_copies_end_with_the_first(environment, monkeypatch, tmp_path):
-    slow = tmp_path / "slow"
-    slow.write_text("#!/bin/sh\nexec sleep 60\n")
-    slow.chmod(0o755)
-    monkeypatch.setattr(launch.sys, "executable", str(slow))
-    started, start = [], launch.subprocess.Popen
-    monkeypatch.setattr(launch.subprocess, "Popen", lambda *a, **k: started.append(start(*a, **k)) or started[-1])
-    with pytest.raises(ValueError, match="a mistake"), launch._copies(3, "", []):
-        raise ValueError("a mistake")
-    assert len(started) == 2
-    assert all(copy.returncode for copy in started)
-
-
-@pytest.mark.parametrize(("code", "ends"), [(143, False), (0, False), (1, True)])
-def test_only_a_copy_that_failed_ends_the_first(code, ends, monkeypatch, capsys):
-    """One that left on a signal has left with all others, of which the first may take longer."""
-    ended, left = [], threading.Event()
-    monkeypatch.setattr(launch, "_GRACE", 0)
-    monkeypatch.setattr(launch.os, "_exit", ended.append)
-    with subprocess.Popen(["sh", "-c", f"exit {code}"]) as copy, tempfile.TemporaryFile() as told:
-        copy.wait()
-        watching = threading.Thread(target=launch._end_with_copies, args=("taggnn.train", [copy], [told], left))
-        watching.start()
-        watching.join(1)
-        left.set()
-        watching.join()
-    assert ended == ([1] if ends else [])
-    assert ("process 1 ended with code 1" in capsys.readouterr().err) == ends
+    assert first == (1, "")

@@ -231,11 +231,10 @@ class SharedGroups(Sampler[list[Any]]):
             yield from mine[0] if mine else [[] for _ in self.groups[0]]
 
 
-class ResumableLoader(DataLoader):
-    """A loader over a ``SeededSampler`` whose state is the place in the epoch, saved and restored by Lightning.
+class EpochLoader(DataLoader):
+    """A loader over a ``SeededSampler`` that begins any epoch at any clip.
 
-    The state counts the clips of the batches that all processes were handed, not those that workers have fetched ahead. It
-    is the same in every process, and another number of processes can go on with it.
+    Where an epoch stands is a number of clips of all processes, so that another number of them can continue.
 
     Args:
         dataset: takes the sampler's keys.
@@ -250,24 +249,22 @@ class ResumableLoader(DataLoader):
     ):
         super().__init__(dataset, batch_sampler=SharedBatches(sampler, batch_size, drop_last), **options)
         self.order = sampler
-        self._handed_out: tuple[int, int] | None = None
 
-    def __iter__(self) -> Iterator[Any]:
-        # A generator, so that nothing starts before the first batch is wanted: Lightning asks for an iterator before it
-        # tells the epoch.
-        epoch, position = self.order.epoch, self.order.position
-        for batch in super().__iter__():
-            position = min(position + self.batch_sampler.step, len(self.order))
-            self._handed_out = (epoch, position)
-            yield batch
+    @property
+    def clips(self) -> int:
+        """The clips of a whole epoch."""
+        return len(self.order)
 
-    def state_dict(self) -> dict[str, int]:
-        """The place of the next clip as plain numbers: {"epoch", "position"}."""
-        epoch, position = self._handed_out or (self.order.epoch, self.order.position)
-        complete = not self.batch_sampler.count(len(self.order) - position)
-        return {"epoch": epoch + 1, "position": 0} if complete else {"epoch": epoch, "position": position}
+    @property
+    def step(self) -> int:
+        """Clips in a full batch of all processes."""
+        return self.batch_sampler.step
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continues at a place given by ``state_dict``."""
-        self._handed_out = None
-        self.order.resume(state["epoch"], state["position"])
+    def batches(self, position: int = 0) -> int:
+        """How many batches an epoch has after so many clips."""
+        return self.batch_sampler.count(self.clips - position)
+
+    def epoch(self, number: int, position: int = 0) -> Iterator[Any]:
+        """The batches of an epoch after so many clips of it."""
+        self.order.resume(number, position)
+        return iter(self)

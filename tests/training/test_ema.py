@@ -1,26 +1,36 @@
-"""The average of the weights against a plain loop over all of them; what is measured, kept and continued."""
+"""The average of the weights against a plain loop over all of them; what is measured, kept and resumed."""
 
-import lightning.pytorch as pl
 import pytest
 import torch
 from torch import nn
 
-from taggnn import checkpoint
-from taggnn.averaging import TRAINED, Averaging
+from taggnn import checkpoint, processes
+from taggnn.signals import Ended, Watch
+from taggnn.training.ema import TRAINED, Average
+from taggnn.training.loop import Trainer
+from taggnn.training.saving import Saving
 
 
-class Watch(pl.Callback):
+class Kept:
     """The weights after every optimiser step and in every validation."""
 
     def __init__(self):
         self.stepped, self.validated = [], []
 
-    def on_train_batch_end(self, trainer, pl_module, *_):
-        if trainer.global_step > len(self.stepped):
-            self.stepped.append(copied(pl_module))
+    def __call__(self, trainer):
+        if trainer.progress.step > len(self.stepped):
+            self.stepped.append(copied(trainer.recogniser))
 
-    def on_validation_epoch_start(self, trainer, pl_module):
-        self.validated.append(copied(pl_module))
+    def kind(self):
+        """A trainer that notes the weights of its validations."""
+        validated = self.validated
+
+        class Validating(Trainer):
+            def answer(self, batch):
+                validated.append(copied(self.recogniser))
+                return super().answer(batch)
+
+        return Validating
 
 
 def copied(module):
@@ -45,77 +55,80 @@ def close(found, expected):
 
 @pytest.mark.parametrize(("decay", "accumulate"), [(0.3, 1), (0.999, 1), (0.999, 2)])
 def test_it_is_the_average_after_every_step(build, batches, fit, tmp_path, decay, accumulate):
-    task, watch = build(), Watch()
-    start = copied(task)
-    averaging = [Averaging(decay), watch]
-    fit(task, batches(6), batches(2), averaging, accumulate_grad_batches=accumulate, keep={"epochs": [1]})
+    setup, watch = build(ema=decay), Kept()
+    start = setup.weights()
+    fit(setup, batches(6), batches(2), watch=watch, kind=watch.kind(), accumulate=accumulate, keep={"epochs": [1]})
     assert len(watch.stepped) == 12 // accumulate
     expected = naive(start, watch.stepped, decay)
     kept = checkpoint.read(tmp_path / "epoch_1.ckpt")
-    close(kept["state_dict"], expected)
+    close(kept["model"], expected)
     close(watch.validated[-1], expected)
-    # Tables and counts are the model's own, and the weights that were trained are kept beside the average.
+    # Tables and counts are the model's own, and the weights that were trained are kept next to the average.
     for name, value in watch.stepped[-1].items():
-        same = kept[TRAINED].get(name, kept["state_dict"][name])
+        same = kept[TRAINED].get(name, kept["model"][name])
         assert torch.equal(same, value), name
         assert (name in kept[TRAINED]) == (value.is_floating_point() and expected[name].ne(value.double()).any()), name
 
 
-def test_training_goes_on_as_without_an_average(build, batches, fit):
-    plain, averaged = build(), build()
+def test_training_continues_as_without_an_average(build, batches, fit):
+    plain, averaged = build(), build(ema=0.9)
     fit(plain, batches(4), batches(1))
-    fit(averaged, batches(4), batches(1), [Averaging(0.9)])
-    for name, value in plain.state_dict().items():
-        assert torch.equal(averaged.state_dict()[name], value), name
+    fit(averaged, batches(4), batches(1))
+    for name, value in plain.model.state_dict().items():
+        assert torch.equal(averaged.model.state_dict()[name], value), name
 
 
 @pytest.mark.parametrize("place", ["batch_2.ckpt", "batch_5.ckpt", "epoch_0.ckpt"])
 def test_a_resumed_run_has_both_sets_of_weights(build, batches, fit, tmp_path, place):
     keep = {"batches": [2, 5], "epochs": [0, 2]}
-    fit(build(), batches(4), batches(1), [Averaging(0.99)], epochs=3, keep=keep)
+    fit(build(ema=0.99), batches(4), batches(1), epochs=3, keep=keep)
     whole = checkpoint.read(tmp_path / "epoch_2.ckpt")
     (tmp_path / "epoch_2.ckpt").unlink()
-    again = build(seed=1)
-    fit(again, batches(4), batches(1), [Averaging(0.99)], epochs=3, keep=keep, ckpt_path=tmp_path / place)
+    fit(build(seed=1, ema=0.99), batches(4), batches(1), epochs=3, keep=keep, resume=tmp_path / place)
     resumed = checkpoint.read(tmp_path / "epoch_2.ckpt")
-    for part in ("state_dict", TRAINED):
+    for part in ("model", TRAINED):
         assert list(resumed[part]) == list(whole[part])
         for name, value in whole[part].items():
             assert torch.equal(resumed[part][name], value), name
-    assert resumed["callbacks"]["Averaging"] == whole["callbacks"]["Averaging"] == {"updates": 12, "step": 12}
+    assert resumed["ema"] == whole["ema"] == {"updates": 12}
 
 
 def test_who_loads_the_checkpoint_gets_the_average(build, batches, fit, tmp_path):
-    fit(build(), batches(4), batches(1), [Averaging(0.9)], keep={"epochs": [1]})
+    fit(build(ema=0.9), batches(4), batches(1), keep={"epochs": [1]})
     kept = checkpoint.read(tmp_path / "epoch_1.ckpt")
-    loaded = checkpoint.load(tmp_path / "epoch_1.ckpt").recogniser.state_dict()
+    loaded = checkpoint.load(tmp_path / "epoch_1.ckpt").model.state_dict()
     for name, value in loaded.items():
-        assert torch.equal(value, kept["state_dict"][f"model.{name}"]), name
-    assert not torch.equal(loaded["head.classifier.weight"], kept[TRAINED]["model.head.classifier.weight"])
+        assert torch.equal(value, kept["model"][name]), name
+    assert not torch.equal(loaded["head.classifier.weight"], kept[TRAINED]["head.classifier.weight"])
 
 
 def test_a_checkpoint_written_in_a_validation_has_each_set_in_its_place(build, batches, fit, tmp_path):
-    class Saves(pl.Callback):
-        def on_validation_batch_start(self, trainer, *_):
-            trainer.save_checkpoint(tmp_path / "inside.ckpt")
+    class Leaves(Trainer):
+        def after_validation_batch(self):
+            if self.progress.epoch == 1:
+                self.saving.watch.noted = "SIGTERM"
+            super().after_validation_batch()
 
-    fit(build(), batches(4), batches(1), [Averaging(0.9), Saves()], keep={"epochs": [1]})
-    inside, after = checkpoint.read(tmp_path / "inside.ckpt"), checkpoint.read(tmp_path / "epoch_1.ckpt")
-    for part in ("state_dict", TRAINED):
+    fit(build(ema=0.9), batches(4), batches(1), keep={"epochs": [1]})
+    after = checkpoint.read(tmp_path / "epoch_1.ckpt")
+    with pytest.raises(Ended):
+        fit(build(ema=0.9), batches(4), batches(1), kind=Leaves, saving=Saving(watch=Watch()))
+    inside = checkpoint.read(tmp_path / "last.ckpt")
+    for part in ("model", TRAINED):
         for name, value in after[part].items():
             assert torch.equal(inside[part][name], value), name
 
 
 def test_a_parameter_of_two_names_is_averaged_under_both(build, batches, fit, tmp_path):
-    task, watch = build(), Watch()
-    task.model.head.again = task.model.head.classifier
-    start = copied(task)
-    fit(task, batches(3), batches(1), [Averaging(0.5), watch], epochs=1, keep={"epochs": [0]})
-    close(checkpoint.read(tmp_path / "epoch_0.ckpt")["state_dict"], naive(start, watch.stepped, 0.5))
-    assert torch.equal(task.model.head.classifier.weight, watch.stepped[-1]["model.head.classifier.weight"])
+    setup, watch = build(ema=0.5), Kept()
+    setup.model.head.again = setup.model.head.classifier
+    start = setup.weights()
+    fit(setup, batches(3), batches(1), watch=watch, epochs=1, keep={"epochs": [0]})
+    close(checkpoint.read(tmp_path / "epoch_0.ckpt")["model"], naive(start, watch.stepped, 0.5))
+    assert torch.equal(setup.model.head.classifier.weight, watch.stepped[-1]["head.classifier.weight"])
 
 
-class Normed(pl.LightningModule):
+class Normed(nn.Module):
     """One BatchNorm and one weight."""
 
     def __init__(self):
@@ -123,25 +136,15 @@ class Normed(pl.LightningModule):
         self.norm, self.weight = nn.BatchNorm1d(2), nn.Parameter(torch.ones(2))
 
 
-class Told:
-    """What the callback asks of a trainer."""
-
-    global_step = 0
-
-
 def shares():
-    from taggnn import processes
-
-    module, averaging, trainer = Normed(), Averaging(0.9), Told()
-    averaging.on_fit_start(trainer, module)
+    module = Normed()
+    average = Average(module, 0.9)
     # Each process sees clips of its own, so that its statistics part; weights are alike.
     module.norm.running_mean.fill_(1.0 + processes.rank())
     module.weight.data.fill_(3.0)
-    trainer.global_step = 1
-    averaging.on_train_batch_end(trainer, module)
-    averaging.on_validation_epoch_start(trainer, module)
-    inside = {name: value.tolist() for name, value in module.state_dict().items()}
-    averaging.on_validation_epoch_end(trainer, module)
+    average.update()
+    with average.in_place():
+        inside = {name: value.tolist() for name, value in module.state_dict().items()}
     return inside, module.norm.running_mean.tolist()
 
 
@@ -156,4 +159,4 @@ def test_every_process_measures_the_same_average(together):
 @pytest.mark.parametrize("decay", [-0.1, 1.0, 7])
 def test_a_decay_out_of_range_is_refused(decay):
     with pytest.raises(ValueError, match=rf"optim\.ema {decay}: expected a number from 0 to below 1"):
-        Averaging(decay)
+        Average(Normed(), decay)

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from taggnn import checkpoint, compiling
-from taggnn.heads import PoolHead
+import taggnn
+from taggnn import checkpoint
 from taggnn.layers import GraphLayer
-from taggnn.model import Recogniser
+from taggnn.training import compiling
 
 
 def test_a_step_has_no_graph_break_and_trains_alike(build, batches, fit, tmp_path):
@@ -24,28 +24,28 @@ def test_a_step_has_no_graph_break_and_trains_alike(build, batches, fit, tmp_pat
     # The graphs run as they are: what the code generator makes of them has a test of its own.
     for part in (compiled.model.backbone, compiled.model.head):
         part.compile(backend=counted, fullgraph=True)
-    for task in (plain, compiled):
-        fit(task, batches(2), batches(1), epochs=1, keep={"epochs": [0]})
+    for setup in (plain, compiled):
+        fit(setup, batches(2), batches(1), epochs=1, keep={"epochs": [0]})
     # Backbone and head, in training and in validation.
     assert len(graphs) == 4
-    assert list(compiled.state_dict()) == list(plain.state_dict())
-    loaded = checkpoint.load(tmp_path / "epoch_0.ckpt").recogniser.state_dict()
-    for name, value in plain.state_dict().items():
-        trained = compiled.state_dict()[name]
+    assert list(compiled.model.state_dict()) == list(plain.model.state_dict())
+    loaded = checkpoint.load(tmp_path / "epoch_0.ckpt").model.state_dict()
+    for name, value in plain.model.state_dict().items():
+        trained = compiled.model.state_dict()[name]
         torch.testing.assert_close(trained, value, rtol=1e-4, atol=1e-6, msg=name)
-        assert torch.equal(loaded[name.removeprefix("model.")], trained), name
+        assert torch.equal(loaded[name], trained), name
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler (g++)")
 def test_generated_code_gives_the_same_gradients():
     torch._dynamo.reset()
     torch.manual_seed(0)
-    model = Recogniser(nn.Conv3d(3, 4, 1), PoolHead(4, (2, 4, 4), 3), (2, 4, 4), (2, 4, 4)).eval()
+    model = taggnn.attach(nn.Conv3d(3, 4, 1), "pool", 3, clip=(2, 4, 4)).eval()
     clip, label, gradients = torch.randn(2, 3, 2, 4, 4), torch.tensor([0, 2]), []
     for given in (False, True):
         compiling.compile_parts(model, given)
         model.zero_grad()
-        nn.functional.cross_entropy(model(clip)[0], label).backward()
+        nn.functional.cross_entropy(model(clip).logits, label).backward()
         gradients.append({name: parameter.grad for name, parameter in model.named_parameters()})
     assert model.head._compiled_call_impl is not None
     for name, value in gradients[0].items():
@@ -60,8 +60,10 @@ def test_where_it_is_not_possible_a_sentence_says_so(monkeypatch):
         return called
 
     monkeypatch.setattr(torch, "compile", refuses)
-    said = r"compile max-autotune: torch\.compile does not work here on cpu \(No working C\+\+ compiler found in config"
-    with pytest.raises(ValueError, match=said):
+    message = (
+        r"compile max-autotune: torch\.compile does not work here on cpu \(No working C\+\+ compiler found in config"
+    )
+    with pytest.raises(ValueError, match=message):
         compiling.check("max-autotune", "cpu")
     compiling.check(False, "cpu")
 
@@ -80,6 +82,6 @@ def test_an_implementation_that_cannot_be_traced_is_refused(build):
 
 
 def test_false_leaves_the_model_as_it_is(build):
-    task = build()
-    compiling.compile_parts(task.model, False)
-    assert task.model.head._compiled_call_impl is None
+    model = build().model
+    compiling.compile_parts(model, False)
+    assert model.head._compiled_call_impl is None

@@ -1,9 +1,9 @@
-"""BatchNorm in a process without clips, layer by layer; tests/test_sharing.py has the processes."""
+"""BatchNorm in a process without clips, layer by layer; test_sharing.py has the processes."""
 
 import torch
 from torch import nn
 
-from taggnn.idle import Idle
+from taggnn.training.parallel import idle
 
 
 def test_layers_are_put_back_as_they_were(monkeypatch):
@@ -12,10 +12,9 @@ def test_layers_are_put_back_as_they_were(monkeypatch):
     seen = []
     monkeypatch.setattr(nn.SyncBatchNorm, "forward", lambda self, x: seen.append(len(x)) or x)
     x = torch.ones(3, 2, 1, 1)
-    idle = Idle(nn.ModuleList([plain, shared, frozen]))
-    assert (plain.training, shared.training, frozen.training) == (False, True, False)
-    assert torch.equal(shared(x), x)
-    idle.end()
+    with idle(nn.ModuleList([plain, shared, frozen])):
+        assert (plain.training, shared.training, frozen.training) == (False, True, False)
+        assert torch.equal(shared(x), x)
     assert (plain.training, shared.training, frozen.training) == (True, True, False)
     shared(x)
     assert seen == [0, 3]

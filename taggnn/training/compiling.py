@@ -1,8 +1,7 @@
 """torch.compile for training: backbone and head in place, so that the names of their weights stay."""
 
-from typing import Any, Literal
+from typing import Literal
 
-import lightning.pytorch as pl
 import torch
 
 from taggnn.layers import GraphLayer
@@ -63,16 +62,6 @@ def compile_parts(model: Recogniser, given: Compile) -> None:
     if given:
         model.backbone.compile(mode=_mode(given))
         model.head.compile(mode=_mode(given))
-
-
-class Marks(pl.Callback):
-    """Tells PyTorch where a batch begins, so that CUDA graphs know when the results of the one before may go."""
-
-    def on_train_batch_start(self, *_: Any) -> None:
-        torch.compiler.cudagraph_mark_step_begin()
-
-    def on_validation_batch_start(self, *_: Any) -> None:
-        torch.compiler.cudagraph_mark_step_begin()
 
 
 def _mode(given: Compile) -> str | None:

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,11 +17,10 @@ import pytest
 import torch
 
 import taggnn.train
-from taggnn import checkpoint, launch, processes, strategies, terminal
-from taggnn.strategies import devices_of
-from taggnn.task import RecognitionTask
+from taggnn import checkpoint, processes, terminal
+from taggnn.training.loop import Trainer
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # Nothing that differs by the size of a batch or by the process that draws it; and no Adam, which makes as much of a gradient
 # that is all rounding as of any other.
 PLAIN = [
@@ -39,7 +39,7 @@ PLAIN = [
 ]
 
 # Those of BatchNorm differ from process to process.
-STATISTICS = ["--backbone.frozen_bn", "false", "--trainer.max_epochs", "1", "--optim.warmup_epochs", "0"]
+STATISTICS = ["--backbone.frozen_bn", "false", "--train.epochs", "1", "--optim.warmup_epochs", "0"]
 
 
 def trained(words, stop=None, asked=None):
@@ -48,17 +48,17 @@ def trained(words, stop=None, asked=None):
     Before a batch of that number all end without warning (``stop``), or the second alone is asked to end (``asked``).
     """
     out, err = io.StringIO(), io.StringIO()
-    begin, batches = RecognitionTask.on_train_batch_start, itertools.count()
+    begin, batches = Trainer.train_batch, itertools.count()
 
-    def count(self, batch, batch_idx):
-        number = next(batches)
-        if number == stop:
+    def count(self, number, batch):
+        done = next(batches)
+        if done == stop:
             raise SystemExit(9)
-        if number == asked and processes.rank() == 1:
+        if done == asked and processes.rank() == 1:
             os.kill(os.getpid(), signal.SIGTERM)
-        return begin(self, batch, batch_idx)
+        return begin(self, number, batch)
 
-    RecognitionTask.on_train_batch_start = count
+    Trainer.train_batch = count
     report = taggnn.train.write_report
     # Pictures take longer than the run.
     taggnn.train.write_report = lambda folder: folder / "report.html"
@@ -68,7 +68,7 @@ def trained(words, stop=None, asked=None):
     except SystemExit as leaving:
         code = leaving.code
     finally:
-        RecognitionTask.on_train_batch_start, taggnn.train.write_report = begin, report
+        Trainer.train_batch, taggnn.train.write_report = begin, report
     return code, out.getvalue(), err.getvalue()
 
 
@@ -108,12 +108,12 @@ def runs(tiny, videos, together, program, tmp_path_factory):
         2,
         several,
         (of_two,),
-        ([*of_two, "--trainer.strategy", "fsdp", "--optim.gradient_clip", "100"],),
+        ([*of_two, "--train.strategy", "fsdp", "--optim.gradient_clip", "100"],),
         ([*of_two, "--save_batches", "1"], 8),
         ([*of_two, "--run", str(place / "asked")], None, 5),
         ([*of_two, "--run", str(place / "asked")],),
         ([*of_two, *STATISTICS],),
-        ([*of_two, *STATISTICS, "--trainer.strategy", "fsdp"],),
+        ([*of_two, *STATISTICS, "--train.strategy", "fsdp"],),
         ([*of_two, "--data.root", str(videos / "gone")],),
         ([*of_two, "--data.bach_size", "2"],),
     )
@@ -144,20 +144,20 @@ def test_two_processes_train_the_weights_of_one(runs, strategy):
     skipped, expected = ((run / "skipped.csv").read_text().splitlines() for run in (folder, one))
     assert sorted(skipped) == sorted(expected)
     weights, expected = (torch.load(run / "last.ckpt", weights_only=True) for run in (folder, one))
-    assert weights["state_dict"].keys() == expected["state_dict"].keys()
-    for key, value in expected["state_dict"].items():
-        torch.testing.assert_close(weights["state_dict"][key], value, rtol=1e-4, atol=1e-5)
-    for mine, theirs in zip(weights["optimizer_states"], expected["optimizer_states"], strict=True):
-        assert mine["param_groups"] == theirs["param_groups"]
-        assert mine["state"].keys() == theirs["state"].keys()
-        for number, state in theirs["state"].items():
-            for key, value in state.items():
-                assert mine["state"][number][key].shape == value.shape
+    assert weights["model"].keys() == expected["model"].keys()
+    for key, value in expected["model"].items():
+        torch.testing.assert_close(weights["model"][key], value, rtol=1e-4, atol=1e-5)
+    mine, theirs = weights["optimiser"], expected["optimiser"]
+    assert mine["param_groups"] == theirs["param_groups"]
+    assert mine["state"].keys() == theirs["state"].keys()
+    for number, state in theirs["state"].items():
+        for key, value in state.items():
+            assert mine["state"][number][key].shape == value.shape
     results, theirs = (json.loads((run / "results.json").read_text()) for run in (folder, one))
     assert results["scores"]["test"] == pytest.approx(theirs["scores"]["test"], rel=1e-4)
     assert (results["environment"]["processes"], results["environment"]["machines"]) == (2, 1)
     clips = torch.zeros(1, 3, 4, 32, 32)
-    answers = [checkpoint.load(run / "best.ckpt").recogniser(clips)[0] for run in (folder, one)]
+    answers = [checkpoint.load(run / "best.ckpt").model(clips).logits for run in (folder, one)]
     torch.testing.assert_close(*answers, rtol=1e-3, atol=1e-3)
 
 
@@ -165,7 +165,7 @@ def test_every_process_measures_with_the_statistics_of_the_first(runs):
     folders = [folder_of(runs[1][name][0][1]) for name in ("statistics", "statistics of fsdp")]
     replicated, shared = (rows(folder) for folder in folders)
     assert shared[0] == pytest.approx(replicated[0], rel=1e-4)
-    states = [torch.load(folder / "last.ckpt", weights_only=True)["state_dict"] for folder in folders]
+    states = [torch.load(folder / "last.ckpt", weights_only=True)["model"] for folder in folders]
     kept = [key for key in states[0] if "running" in key]
     assert kept
     for key in kept:
@@ -182,7 +182,7 @@ def test_a_signal_to_one_process_ends_all_behind_the_same_batch(runs):
     whole, folder = folder_of(found["ddp"][0][1]), folder_of(out)
     assert rows(folder) == rows(whole)
     assert (folder / "predictions.csv").read_bytes() == (whole / "predictions.csv").read_bytes()
-    weights, expected = (torch.load(run / "last.ckpt", weights_only=True)["state_dict"] for run in (folder, whole))
+    weights, expected = (torch.load(run / "last.ckpt", weights_only=True)["model"] for run in (folder, whole))
     assert all(torch.equal(weights[key], value) for key, value in expected.items())
 
 
@@ -192,9 +192,7 @@ def test_another_number_of_processes_goes_on(runs, program):
     folder = folder_of(out)
     # Two batches into the second epoch, of four clips each; two clips each is what one process goes on with.
     stored = torch.load(folder / "last.ckpt", weights_only=True)
-    place = stored["loops"]["fit_loop"]["state_dict"]["combined_loader"][0]
-    assert (stored["clips_a_batch"], place["epoch"]) == (4, 1)
-    assert place["position"] == 8
+    assert (stored["progress"]["epoch"], stored["progress"]["position"]) == (1, 8)
     ended = program(taggnn.train, "--resume", folder)
     assert ended.code == 0, ended.err
     first, second = rows(folder)
@@ -203,8 +201,9 @@ def test_another_number_of_processes_goes_on(runs, program):
     assert first == pytest.approx(whole[0], rel=1e-4)
     # The rate falls to zero at the end of the run, whatever the number of its steps.
     assert second["lr"] < 0.2 * first["lr"]
-    steps = torch.load(folder / "last.ckpt", weights_only=True)["lr_schedulers"][0]["last_epoch"]
-    assert steps == 2 * 11
+    progress = torch.load(folder / "last.ckpt", weights_only=True)["progress"]
+    # Six steps of four clips, two more of the second epoch, and the seven of two clips that were left.
+    assert (progress["epoch"], progress["step"]) == (2, 6 + 2 + 7)
 
 
 def test_clips_too_few_for_a_batch_of_more_processes_end_the_epoch(tiny, tmp_path):
@@ -238,90 +237,35 @@ def test_machines_without_a_common_file_system_are_refused_before_training(tiny,
     assert second[1:] == ("", "")
 
 
-@pytest.fixture
-def here(monkeypatch):
-    """Sets how many GPUs this machine has and where this process stands."""
-
-    def given(gpus=0, **at):
-        monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
-        monkeypatch.setattr(strategies, "place", lambda: launch.Place(**at))
-
-    return given
-
-
-FOUR = {"rank": 5, "count": 8, "local_rank": 1, "local_count": 4}
-
-
-@pytest.mark.parametrize(
-    ("given", "accelerator", "gpus", "at", "expected"),
-    [
-        ("auto", "auto", 4, {}, []),
-        (1, "auto", 4, {}, []),
-        (3, "cpu", 0, {}, ["cpu"] * 3),
-        ("2", "auto", 4, {}, ["cuda:0", "cuda:1"]),
-        (-1, "gpu", 2, {}, ["cuda:0", "cuda:1"]),
-        ([1, 3], "cuda", 4, {}, ["cuda:1", "cuda:3"]),
-        ("1,3", "gpu", 4, {}, ["cuda:1", "cuda:3"]),
-        ("auto", "auto", 0, FOUR, ["cpu"] * 4),
-        ("auto", "auto", 4, FOUR, [f"cuda:{number}" for number in range(4)]),
-        (4, "cpu", 4, FOUR, ["cpu"] * 4),
-    ],
-)
-def test_each_process_has_its_device(given, accelerator, gpus, at, expected, here):
-    here(gpus, **at)
-    assert devices_of(given, 1, accelerator) == [torch.device(name) for name in expected]
-
-
-def test_a_task_of_slurm_that_sees_one_gpu_takes_it(here, monkeypatch):
-    here(1, **FOUR)
-    monkeypatch.setenv("SLURM_PROCID", "5")
-    assert devices_of("auto", 1, "gpu")[FOUR["local_rank"]] == torch.device("cuda", 0)
-
-
-@pytest.mark.parametrize(
-    ("words", "gpus", "at", "message"),
-    [
-        ((4, 1, "gpu"), 2, {}, "trainer.devices 4: 4 processes need a GPU each, and this machine has 2 GPUs"),
-        ((2, 1, "gpu"), 0, {}, "trainer.devices 2: 2 processes need a GPU each, and this machine has no GPU"),
-        (([1, 1], 1, "gpu"), 2, {}, r"trainer.devices \[1, 1\]: 2 processes need a GPU each"),
-        ((0, 1, "cpu"), 0, {}, "trainer.devices 0: on the CPU it is a number of processes, 1 or more"),
-        (("two", 1, "cpu"), 0, {}, "trainer.devices two: expected a number, a list of GPUs, or auto"),
-        ((2, 1, "mps"), 0, {}, "trainer.accelerator mps: possible with several devices are cpu, gpu and auto"),
-        ((2, 3, "cpu"), 0, {}, "trainer.num_nodes 3: machines work together where torchrun or srun"),
-        ((2, 1, "cpu"), 0, FOUR, "trainer.devices 2: the launcher started 4 processes on this machine; leave it out"),
-        (("auto", 1, "gpu"), 2, FOUR, "4 processes need a GPU each, and this machine has 2 GPUs"),
-    ],
-)
-def test_devices_that_are_not_there_are_refused(words, gpus, at, message, here):
-    here(gpus, **at)
-    with pytest.raises(ValueError, match=message):
-        devices_of(*words)
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--trainer.strategy", "fsdq"], "unknown trainer.strategy 'fsdq'; did you mean 'fsdp'"),
+        (["--train.strategy", "fsdq"], "unknown train.strategy 'fsdq'; did you mean 'fsdp'"),
         (
-            ["--trainer.strategy", "fsdp"],
-            "trainer.strategy fsdp: shares weights out between processes, and there is one",
+            ["--train.strategy", "fsdp"],
+            "train.strategy fsdp: shares weights out between processes, and there is one",
         ),
         (
-            ["--trainer.strategy", "fsdp", "--trainer.devices", "2", "--optim.ema", "0.9"],
-            "optim.ema: not possible with trainer.strategy fsdp",
+            ["--train.strategy", "fsdp", "--devices", "2", "--optim.ema", "0.9"],
+            "optim.ema: not possible with train.strategy fsdp",
         ),
         (
-            ["--trainer.strategy", "fsdp", "--trainer.devices", "2", "--precision", "16-mixed"],
-            "precision 16-mixed: not possible with trainer.strategy fsdp; bf16-mixed is",
+            ["--train.strategy", "fsdp", "--devices", "2", "--precision", "16-mixed"],
+            "precision 16-mixed: not possible with train.strategy fsdp; bf16-mixed is",
         ),
-        (["--trainer.devices", "2", "--trainer.sync_batchnorm", "true"], "trainer.sync_batchnorm: PyTorch has it for"),
+        (["--devices", "2", "--train.sync_batchnorm", "true"], "train.sync_batchnorm: PyTorch has it for"),
     ],
 )
 def test_what_processes_cannot_do_together_is_refused(words, message, program, tiny):
     ended = program(taggnn.train, "--config", tiny, *words)
     assert ended.code == 2
     assert message in ended.err
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def _started(tiny, place, *launcher, words=()):
@@ -335,7 +279,7 @@ def _started(tiny, place, *launcher, words=()):
 @pytest.mark.skipif(sys.platform == "win32", reason="no torchrun")
 def test_two_machines_of_torchrun(runs, tiny, tmp_path):
     """Each machine is an agent of torchrun with one process, on loopback."""
-    port = launch._free_port()
+    port = free_port()
     machines = [
         _started(
             *(tiny, tmp_path, "-m", "torch.distributed.run", "--nnodes", 2, "--nproc-per-node", 1, "--node-rank", rank),
@@ -355,10 +299,50 @@ def test_two_machines_of_torchrun(runs, tiny, tmp_path):
     assert (told["processes"], told["machines"]) == (2, 2)
 
 
-def test_plain_python_starts_the_others(runs, tiny, program, tmp_path):
-    words = ["--config", tiny, *PLAIN, "--runs", tmp_path, "--trainer.devices", 2, "--data.batch_size", 2]
-    ended = program(taggnn.train, *words)
-    assert ended.code == 0, ended.err
-    assert ended.out.count("epoch   1/2") == 1
-    for mine, theirs in zip(rows(folder_of(ended.out)), rows(runs[0]), strict=True):
+def test_plain_python_starts_the_others(runs, tiny, tmp_path):
+    with _started(tiny, tmp_path, words=("--devices", 2, "--data.batch_size", 2)) as program:
+        out, err = program.communicate(timeout=180)
+    assert program.returncode == 0, err
+    assert out.count("epoch   1/2") == 1
+    for mine, theirs in zip(rows(folder_of(out)), rows(runs[0]), strict=True):
         assert mine == pytest.approx(theirs, rel=1e-4)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+def test_a_signal_to_the_launcher_saves_and_ends_all(tiny, tmp_path, name):
+    words = ("--devices", 2, "--data.batch_size", 2, "--train.epochs", 200, "--optim.warmup_epochs", 0)
+    with _started(tiny, tmp_path, words=words) as program:
+        lines = iter(program.stdout.readline, "")
+        out = "".join(itertools.takewhile(lambda line: not line.startswith("epoch   2/"), lines))
+        program.send_signal(getattr(signal, name))
+        _, err = program.communicate(timeout=60)
+    assert program.returncode == 143, err
+    assert f"ended by {name}" in err
+    assert err.count("continue with") == 1
+    assert "Traceback" not in err
+    assert (folder_of(out) / "last.ckpt").is_file()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+def test_all_end_where_one_process_is_killed(tiny, tmp_path):
+    words = ("--devices", 2, "--data.batch_size", 2, "--train.epochs", 200, "--optim.warmup_epochs", 0)
+    with _started(tiny, tmp_path, words=words) as program:
+        for line in iter(program.stdout.readline, ""):
+            if line.startswith("epoch   1/"):
+                break
+        children = subprocess.run(["pgrep", "-P", str(program.pid)], capture_output=True, text=True).stdout.split()
+        os.kill(int(children[-1]), signal.SIGKILL)
+        _, err = program.communicate(timeout=60)
+    assert program.returncode == 1, err
+    assert "was killed by SIGKILL" in err
+    assert "Traceback" not in err
+    assert subprocess.run(["ps", "-p", ",".join(children), "-o", "stat="], capture_output=True, text=True).stdout == ""
+
+
+def test_a_mistake_in_started_processes_is_printed_once(tiny, videos, tmp_path):
+    with _started(tiny, tmp_path, words=("--devices", 2, "--data.root", videos / "gone")) as program:
+        _, err = program.communicate(timeout=60)
+    assert program.returncode == 2
+    assert err.count("no such folder") == 1
+    assert len(err.strip().splitlines()) == 1, err

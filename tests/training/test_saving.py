@@ -22,15 +22,14 @@ import taggnn
 import taggnn.train
 from taggnn import run_folder, terminal
 from taggnn.checkpoint import read
-from taggnn.saving import BestEpoch
-from taggnn.task import RecognitionTask
+from taggnn.training.loop import Trainer
 
 KILLS, SEED = int(os.environ.get("TAGGNN_KILLS", 2)), int(os.environ.get("TAGGNN_KILL_SEED", 0))
 # Everything that is drawn in training, steps behind two batches, and a shorter last one.
 DRAWN = """
 data: {balance: class, sampling: uniform, temporal_jitter: 0.7, erase: 0.3}
 optim: {mixup: 0.8, cutmix: 1.0, label_smoothing: 0.1, ema: 0.9}
-trainer: {accumulate_grad_batches: 2}
+train: {accumulate: 2}
 compare: []
 """
 
@@ -64,15 +63,7 @@ def check_same(folder, reference):
         assert (folder / name).read_text() == (reference / name).read_text(), name
     for name in ("best.ckpt", "last.ckpt"):
         found, wanted = read(folder / name), read(reference / name)
-        for part in (
-            "state_dict",
-            "optimizer_states",
-            "lr_schedulers",
-            "epoch",
-            "global_step",
-            "running",
-            "trained_weights",
-        ):
+        for part in ("model", "optimiser", "scaler", "steps", "progress", "ema", "trained_weights"):
             assert equal(found.get(part), wanted.get(part)), f"{name}: {part}"
 
 
@@ -120,10 +111,10 @@ def test_writing_inside_epochs_changes_nothing(states, whole):
 
 def test_checkpoints_are_written_behind_steps_only(states):
     written = [read(state / "last.ckpt") for state in states[0] if state.name.endswith("-last.ckpt")]
-    places = [content["loops"]["fit_loop"]["state_dict"]["combined_loader"][0]["position"] for content in written]
-    # Six batches, the last of 1 clip; before validation, and behind it, comes the beginning of an epoch.
-    assert places == [8, 16, 0, 0] * 2
-    assert [content["global_step"] for content in written] == [1, 2, 3, 3, 4, 5, 6, 6]
+    positions = [content["progress"]["position"] for content in written]
+    # Six batches, the last of 1 clip; before validation all clips are done, and after it comes the beginning of an epoch.
+    assert positions == [8, 16, 21, 0] * 2
+    assert [content["progress"]["step"] for content in written] == [1, 2, 3, 3, 4, 5, 6, 6]
 
 
 # The file that was written last, at which writing of it, and how many loader processes it goes on with.
@@ -173,17 +164,17 @@ def test_a_checkpoint_holds_tensors_and_plain_types_only(states):
 
 # Where a signal comes: the method, at which call of it, and how many steps are done when the program leaves.
 COMES = {
-    "while-gradients-wait": ("training_step", 2, "SIGTERM", 2),
-    "at-the-last-batch": ("training_step", 5, "SIGUSR1", 3),
-    "in-validation": ("validation_step", 2, "SIGTERM", 3),
-    "behind-validation": ("on_train_epoch_end", 0, "SIGTERM", 3),
-    "behind-the-last-epoch": ("on_train_epoch_end", 1, "SIGUSR1", 6),
+    "while-gradients-wait": ("losses", 2, "SIGTERM", 2),
+    "at-the-last-batch": ("losses", 5, "SIGUSR1", 3),
+    "in-validation": ("after_validation_batch", 2, "SIGTERM", 3),
+    "after-validation": ("finish_epoch", 0, "SIGTERM", 3),
+    "after-the-last-epoch": ("finish_epoch", 1, "SIGUSR1", 6),
 }
 
 
 def asked(monkeypatch, method, call, name):
-    """The process gets the signal at that call of a method of the task."""
-    plain, calls = getattr(RecognitionTask, method), []
+    """The process gets the signal at that call of a method of the loop."""
+    plain, calls = getattr(Trainer, method), []
 
     def noted(self, *arguments):
         if len(calls) == call:
@@ -191,7 +182,7 @@ def asked(monkeypatch, method, call, name):
         calls.append(method)
         return plain(self, *arguments)
 
-    monkeypatch.setattr(RecognitionTask, method, noted)
+    monkeypatch.setattr(Trainer, method, noted)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such signals")
@@ -209,7 +200,7 @@ def test_a_signal_saves_and_leaves(drawn, whole, program, tmp_path, monkeypatch,
     assert "Traceback" not in ended.err
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)] == before
     # Nothing that was trained is trained again.
-    assert read(folder / "last.ckpt")["global_step"] == steps
+    assert read(folder / "last.ckpt")["progress"]["step"] == steps
     resumed = program(taggnn.train, "--resume", folder)
     assert resumed.code == 0, resumed.err
     check_same(folder, whole)
@@ -225,27 +216,17 @@ def test_a_signal_while_the_test_clips_are_scored_ends_at_once(drawn, whole, pro
     check_same(folder_of(ended), whole)
 
 
-def test_the_best_score_is_known_where_the_folder_was_moved(tmp_path):
-    kept = BestEpoch(tmp_path / "old", "val/top1")
-    path = str(Path(kept.dirpath) / "best.ckpt")
-    kept.best_k_models, kept.best_model_path, kept.kth_best_model_path = {path: torch.tensor(0.5)}, path, path
-    moved = BestEpoch(tmp_path / "new", "val/top1")
-    moved.load_state_dict(kept.state_dict())
-    assert moved.best_model_path == moved.kth_best_model_path == str(Path(moved.dirpath) / "best.ckpt")
-    assert moved.best_k_models == {moved.best_model_path: torch.tensor(0.5)}
-
-
-def test_before_the_first_epoch_there_is_no_best_one(tmp_path):
-    moved = BestEpoch(tmp_path / "new", "val/top1")
-    moved.load_state_dict(BestEpoch(tmp_path / "old", "val/top1").state_dict())
-    assert moved.best_model_path == moved.kth_best_model_path == ""
-    assert moved.best_k_models == {}
+def test_the_best_epoch_is_known_where_the_folder_was_moved(states, whole, program, tmp_path):
+    state = [state for state in states[0] if state.name.endswith("-last.ckpt")][4]
+    folder = shutil.copytree(state, tmp_path / "elsewhere" / "run")
+    assert program(taggnn.train, "--resume", folder).code == 0
+    check_same(folder, whole)
 
 
 def test_the_same_command_begins_goes_on_and_ends(drawn, whole, program, tmp_path, monkeypatch):
     words = [*drawn, "--run", tmp_path / "run"]
     with monkeypatch.context() as patched:
-        asked(patched, "training_step", 8, "SIGTERM")
+        asked(patched, "losses", 7, "SIGTERM")
         first = program(taggnn.train, *words)
     assert first.code == 143
     assert first.err.splitlines()[-1] == "taggnn.train: ended by SIGTERM; continue with the same command"
@@ -340,7 +321,7 @@ def test_killed_again_and_again(tiny, tmp_path):
             if place is None:
                 break
             kills += 1
-            loaded = [read(path)["global_step"] for path in folder.glob("[!.]*.ckpt")]
+            loaded = [read(path)["progress"]["step"] for path in folder.glob("[!.]*.ckpt")]
             print(f"kill {kills}: {place}; steps in checkpoints {loaded}")
         assert process.exitcode == 0, said.read_text()
         check_same(folder, tmp_path / "whole")

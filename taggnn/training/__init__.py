@@ -1,0 +1,1 @@
+"""Training: the loop, what it optimises, how several processes share it, and what is logged."""

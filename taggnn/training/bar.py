@@ -1,0 +1,85 @@
+"""The bar of a training at a terminal: where the epoch stands, what it learns, and how long the run will take."""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+from tqdm import tqdm
+
+# Seconds that pass at least between two pictures of the bar.
+_OFTEN = 0.2
+_SHAPE = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
+
+
+class Bar:
+    """One bar for the running epoch, and one for its validation; shown in the first process, at a terminal.
+
+    Args:
+        shown: whether it is drawn at all.
+        epochs: of the run.
+    """
+
+    def __init__(self, shown: bool, epochs: int) -> None:
+        self.shown, self.epochs = shown, epochs
+        self._bar: tqdm | None = None
+        self._began, self._clips, self._first, self._drawn = 0.0, 0, 0, 0.0
+
+    def begin(self, name: str, total: int, first: int = 0, clips: int = 0) -> None:
+        """Opens a bar that stands at batch ``first``, after which so many clips were trained on."""
+        self.close()
+        self._began, self._clips, self._first = time.perf_counter(), clips, first
+        options = {"disable": not self.shown, "leave": False, "dynamic_ncols": True, "mininterval": _OFTEN}
+        self._bar = tqdm(desc=name, total=total, initial=first, bar_format=_SHAPE, file=sys.stderr, **options)
+
+    def train(
+        self, epoch: int, clips: int, losses: Mapping[str, float], rate: float, rows: Sequence[Mapping[str, float]]
+    ) -> None:
+        """Moves on by a batch.
+
+        Args:
+            epoch: epochs finished.
+            clips: those that the running epoch has trained on.
+            losses: the loss of the batch, and its parts by name.
+            rate: the learning rate.
+            rows: of the history, whose seconds say how long the rest will take.
+        """
+        now, done, total = time.perf_counter(), self._bar.n + 1, self._bar.total
+        if self.shown and now - self._drawn > _OFTEN:
+            self._drawn, seconds = now, now - self._began
+            here = seconds * total / (done - self._first)
+            left = in_words(time_left(epoch + done / total, self.epochs, rows, here))
+            parts = ", ".join(f"{name} {value:.4f}" for name, value in losses.items())
+            speed = (clips - self._clips) / seconds
+            self._bar.set_postfix_str(f"{parts}, lr {rate:.2e}, {speed:.3g} clips/s, run {left} left", refresh=False)
+        self._bar.update(1)
+
+    def advance(self) -> None:
+        """Moves on by a batch of validation."""
+        self._bar.update(1)
+
+    def close(self) -> None:
+        """Takes the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def time_left(epoch: float, epochs: int, rows: Sequence[Mapping[str, float]], here: float) -> float:
+    """Seconds to the end of a run.
+
+    Args:
+        epoch: epochs done, in fractions.
+        epochs: how many there will be.
+        rows: those of the history; the mean of their "seconds" counts where there are any.
+        here: seconds that an epoch takes as far as the running one shows.
+    """
+    each = sum(row["seconds"] for row in rows) / len(rows) if rows else here
+    return max(0.0, epochs - epoch) * each
+
+
+def in_words(seconds: float) -> str:
+    """45 s, 12 min, 3 h 20 min"""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"

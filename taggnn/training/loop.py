@@ -1,0 +1,299 @@
+"""The training loop: plain PyTorch, resumable after any optimiser step, the same in one process and in several.
+
+Everything random about a step follows from (seed, number of the batch, rank), everything random about a clip from (seed, epoch,
+index): a checkpoint holds no generator.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from taggnn import checkpoint, losses, processes
+from taggnn.data.order import EpochLoader, seed_of
+from taggnn.model import Recogniser
+from taggnn.training import optim, parallel, validation
+from taggnn.training.bar import Bar
+from taggnn.training.history import History, kept_row, stop_reason
+from taggnn.training.loggers import Curves
+from taggnn.training.options import Optimisation, Training
+from taggnn.training.saving import Saving
+from taggnn.training.step import OVERFLOWS, Step
+from taggnn.types import Batch, InputSpec
+
+
+@dataclass
+class Progress:
+    """Where a run stands: with the weights and the optimiser's state all that is needed to continue.
+
+    Args:
+        epoch: epochs finished.
+        position: clips of the running epoch that all processes were handed.
+        step: optimiser steps of the run.
+        clips: clips that the running epoch has trained on.
+        losses: of its batches, each summed over the clips of all processes, by name; "loss" is their weighted sum.
+    """
+
+    epoch: int = 0
+    position: int = 0
+    step: int = 0
+    clips: int = 0
+    losses: dict[str, list[float]] = field(default_factory=dict)
+
+
+class Trainer:
+    """Trains a recogniser; keeps ``last.ckpt`` and ``best.ckpt`` in the folder of its history.
+
+    Where several processes share the batches, the gradient is the mean over the clips of all of them, and what is measured is
+    measured on all clips, each counted once; every process knows the same figures.
+
+    Args:
+        recogniser: the model, on its device.
+        data_spec: what the batches hold: what the model is fed, or stored tokens, which its head alone is fed.
+        loader: the training batches.
+        val_loader: the validation batches.
+        optimisation: how the weights are trained.
+        training: how long.
+        history: the figures of the epochs, and the run folder.
+        header: what else a checkpoint holds, as plain types: the architecture, what it was trained on, ...
+        seed: every random draw of a step follows from it.
+        precision: "32-true", "bf16-mixed" or "16-mixed".
+        monitor: the figure that picks the best epoch: "val/" and the name of a metric, or "val/loss".
+        patience: epochs without a better one after which the run ends; None for all epochs.
+        saving: when last.ckpt is written inside an epoch.
+        bar, curves: where figures go.
+        unused: the model has trained parameters that a step may leave out; DDP has to look for them.
+        begin_batch: called before every batch.
+    """
+
+    def __init__(
+        self,
+        recogniser: Recogniser,
+        data_spec: InputSpec,
+        loader: EpochLoader,
+        val_loader: Any,
+        optimisation: Optimisation,
+        training: Training,
+        history: History,
+        header: Mapping[str, Any],
+        seed: int = 0,
+        precision: str = "32-true",
+        monitor: str = "val/top1",
+        patience: int | None = None,
+        saving: Saving | None = None,
+        bar: Bar | None = None,
+        curves: Curves | None = None,
+        unused: bool = False,
+        begin_batch: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.recogniser, self.data_spec, self.loader, self.val_loader = recogniser, data_spec, loader, val_loader
+        self.optimisation, self.training, self.history, self.header = (
+            optimisation,
+            training,
+            history,
+            dict(header or {}),
+        )
+        self.seed, self.monitor, self.patience, self.begin_batch = seed, monitor, patience, begin_batch
+        self.saving, self.bar = saving or Saving(), bar or Bar(False, training.epochs)
+        self.curves = curves or Curves((), history.folder, {})
+        first = next(recogniser.parameters())
+        self.device, self.dtype = first.device, first.dtype
+        if training.strategy == "fsdp":
+            parallel.shard(recogniser)
+        self.model = recogniser.accepting(data_spec)
+        self.parallel = self.model if training.strategy == "fsdp" else parallel.replicate(self.model, unused)
+        self.step = Step(recogniser, optimisation, precision)
+        self.criterion = losses.build(optimisation.loss)
+        self.weights: dict[str, float] = {}
+        self.batches = limited(loader.batches(), training.limit_batches)
+        self.progress = Progress()
+        self.stopped: str | None = None
+        self.set_rate()
+
+    # -- the loop, top to bottom -------------------------------------------------------------------------------------
+
+    def fit(self) -> list[dict[str, float]]:
+        """Trains the epochs that are left; gives the rows of the history.
+
+        Raises:
+            ValueError: no clip can be used, or the loss is no number.
+            Ended: a signal asked for it; everything is saved.
+        """
+        failed, self.saving.watch.patient = True, True
+        try:
+            self.curves.open(self.progress.step)
+            self.stop_early()
+            while self.progress.epoch < self.training.epochs and not self.stopped:
+                self.saving.leave_if_asked()
+                self.train_epoch()
+                self.finish_epoch(self.validate())
+            self.saving.leave_if_asked()
+            failed = False
+        finally:
+            self.bar.close()
+            self.curves.close(failed)
+            self.saving.watch.patient = False
+        return self.history.rows
+
+    def train_epoch(self) -> None:
+        now, first = self.progress, self.batches_done()
+        if not now.position:
+            self.history.begin()
+        self.curves.begin_epoch(now.clips)
+        self.bar.begin(f"epoch {now.epoch + 1}/{self.training.epochs}", self.batches, first, now.clips)
+        left = self.loader.epoch(now.epoch, now.position) if first < self.batches else ()
+        for number, batch in enumerate(islice(left, self.batches - first), first):
+            self.train_batch(number, batch)
+        if not now.clips:
+            raise ValueError(f"none of the training clips could be used; {self.history.reasons()}")
+
+    def train_batch(self, number: int, batch: Batch) -> None:
+        now, rank, total = self.progress, processes.rank(), self.progress.epoch * self.batches + number
+        torch.manual_seed(seed_of(self.seed, total, rank) if rank else self.seed * 1_000_003 + total)
+        self.begin_batch()
+        here, last = len(batch), number + 1 == self.batches or (number + 1) % self.training.accumulate == 0
+        # A process without clips takes part in what all do together, and learns nothing of it.
+        idle = parallel.idle(self.recogniser) if not here and processes.count() > 1 else nullcontext()
+        with idle, nullcontext() if last else parallel.without_sync(self.parallel):
+            parts = self.losses(batch) if here or processes.count() > 1 else {}
+            sums = [here, len(batch.skipped), *(float(part.detach()) * here for part in parts.values())]
+            # Of all processes from here on.
+            clips, bad, *sums = processes.summed(sums, self.device)
+            self.step.backward(parts.get("loss"), here, clips)
+        if bad:
+            self.history.skip([clip for rows in processes.gathered(batch.skipped) for clip in rows], "train")
+        figures = dict(zip(parts, sums, strict=True)) if clips else {}
+        self.count(number, int(clips), figures)
+        now.position = min(now.position + self.loader.step, self.loader.clips)
+        if last:
+            self.step.take()
+            now.step += 1
+            self.set_rate()
+        if self.step.overflows == OVERFLOWS:
+            raise ValueError(self.diverged(f"{OVERFLOWS} steps in a row had a gradient that is inf or nan", number))
+        means, rate = {name: value / clips for name, value in figures.items()}, self.step.rate
+        self.bar.train(now.epoch, now.clips, means, rate, self.history.rows)
+        self.curves.step(now.step, now.clips, {**means, "lr": rate, "gradient_norm": self.step.gradient_norm})
+        self.saving.after_batch(last, self.save)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The mean losses of a batch: "loss" is what is trained, the weighted sum of the others."""
+        if not len(batch):
+            batch = Batch(self.data_spec.example(1), torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.long))
+        batch = batch.to(self.device, self.dtype)
+        x, targets = batch.x, batch.label
+        with self.step.autocast():
+            if mixing := self.optimisation.mixing:
+                x, targets = mixing(x, targets, len(self.header["architecture"]["classes"]), self.data_spec)
+            output = self.parallel(x, targets)
+            main = self.criterion(output.logits, targets, self.optimisation.label_smoothing).mean()
+            if not output.losses:
+                return {"loss": main}
+            if output.losses.keys() != self.weights.keys():
+                self.weights = optim.loss_weights(self.recogniser, self.optimisation.losses, output.losses)
+            parts = {name: loss.mean() for name, loss in output.losses.items()}
+            loss = sum((self.weights[name] * part for name, part in parts.items()), main)
+        return {"loss": loss, losses.name_of(self.optimisation.loss): main, **parts}
+
+    def count(self, number: int, clips: int, figures: Mapping[str, float]) -> None:
+        """Adds a batch to the figures of the epoch; where gradients are scaled, one whose loss overflows is left out."""
+        if math.isfinite(figures.get("loss", 0.0)):
+            self.progress.clips += clips
+            for name, value in figures.items():
+                self.progress.losses.setdefault(name, []).append(value)
+        elif not self.step.scaler.is_enabled():
+            raise ValueError(self.diverged(f"the loss is {figures['loss'] / clips}", number))
+
+    def validate(self) -> dict[str, float]:
+        """The figures of the validation clips, of the averaged weights where there are any."""
+        self.history.begin_validation()
+        self.bar.begin("validation", len(self.val_loader))
+        ema = self.step.ema
+        with ema.in_place() if ema else nullcontext(), validation.evaluating(self.recogniser):
+            logits, labels, skipped = validation.answers(self.answer, self.val_loader, self.after_validation_batch)
+        self.history.skip(skipped, "val")
+        if logits is None:
+            raise ValueError(f"none of the validation clips could be used; {self.history.reasons()}")
+        return validation.figures(logits, labels, self.monitor)
+
+    def answer(self, batch: Batch) -> Tensor:
+        self.begin_batch()
+        x = batch.x if len(batch) else self.data_spec.example(1)
+        with self.step.autocast():
+            return self.model(x.to(self.device, self.dtype)).logits.float().cpu()
+
+    def after_validation_batch(self) -> None:
+        self.bar.advance()
+        self.saving.leave_if_asked(self.save)
+
+    def finish_epoch(self, measured: Mapping[str, float]) -> None:
+        now = self.progress
+        means = {f"train/{name}": math.fsum(values) / now.clips for name, values in now.losses.items()}
+        clips, now.epoch, now.position, now.clips, now.losses = now.clips, now.epoch + 1, 0, 0, {}
+        self.set_rate()
+        self.bar.close()
+        row = {"epoch": now.epoch, **means, "train/clips": clips, **measured, "lr": self.step.rate}
+        self.curves.epoch(now.step, self.history.add(row, self.training.epochs))
+        if kept_row(self.history.rows, self.monitor) == now.epoch - 1:
+            self.save("best.ckpt")
+        self.save()
+        if self.stop_early():
+            print(self.stopped)
+
+    # -- where it stands ---------------------------------------------------------------------------------------------
+
+    def batches_done(self) -> int:
+        """Batches of the running epoch that are done."""
+        return min(self.loader.batches() - self.loader.batches(self.progress.position), self.batches)
+
+    def set_rate(self) -> None:
+        """Sets the learning rate of where the run stands; a step that was left out does not count."""
+        done, together = self.progress.epoch, self.training.accumulate
+        if self.optimisation.schedule_step == "step":
+            an_epoch = max(1, math.ceil(self.batches / together))
+            steps = done * an_epoch + math.ceil(self.batches_done() / together)
+            done = (steps - self.step.left_out) / an_epoch
+        self.step.set_rate(optim.rate(done, self.training.epochs, self.optimisation))
+
+    def stop_early(self) -> bool:
+        """Whether patience or time is over; decided by the history alone, as an uninterrupted run would."""
+        reason = stop_reason(self.history.rows, self.monitor, self.patience, self.training)
+        self.stopped = processes.from_first(reason)
+        return self.stopped is not None
+
+    def save(self, name: str = "last.ckpt") -> None:
+        """Writes a checkpoint; every process must call it, after an optimiser step."""
+        state = self.step.state_dict()
+        if processes.is_first():
+            logged = {"history": self.history.state_dict(), "loggers": self.curves.identities}
+            content = {**self.header, **state, "progress": asdict(self.progress), **logged}
+            checkpoint.save(self.history.folder / name, content)
+        # Nobody leaves before it is written.
+        processes.from_first(None)
+        self.saving.written()
+
+    def load(self, path: Path) -> None:
+        """Continues from a checkpoint, of any number of processes."""
+        content = checkpoint.read(path, self.device)
+        self.step.load_state_dict(content)
+        self.progress = Progress(**content["progress"])
+        self.history.load_state_dict(content["history"])
+        self.curves.identities = dict(content["loggers"])
+        self.set_rate()
+
+    def diverged(self, found: str, number: int) -> str:
+        return (
+            f"epoch {self.progress.epoch + 1}, batch {number + 1}: {found}: training has diverged. A smaller optim.lr, "
+            "optim.warmup_epochs or optim.gradient_clip help most often; precision 32-true has the largest range"
+        )
+
+
+def limited(batches: int, limit: int | float | None) -> int:
+    """How many batches of an epoch are trained on: all, so many, or such a share of them."""
+    return min(batches, int(limit * batches) if isinstance(limit, float) else batches if limit is None else limit)

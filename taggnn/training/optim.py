@@ -1,0 +1,103 @@
+"""The optimiser: parameter groups, learning rate, and the weights of named losses."""
+
+import math
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+
+import torch
+from torch import nn
+
+from taggnn import backbones
+from taggnn.names import unknown
+from taggnn.training.options import Optimisation
+from taggnn.types import InputSpec
+
+# What position tables and class tokens are called in our heads and in torchvision's transformers.
+_POSITIONS = ("position", "pos_encoding", "rel_pos", "class_token", "cls_token", "time_embeddings")
+
+
+def optimiser(model: nn.Module, settings: Optimisation) -> torch.optim.Optimizer:
+    """Builds the optimiser of a recogniser; each group keeps its peak rate as ``initial_lr``.
+
+    Args:
+        model: with ``backbone`` and ``head``.
+        settings: what is to be built.
+    """
+    groups = [
+        {
+            "params": parameters,
+            "lr": settings.lr * factor,
+            "initial_lr": settings.lr * factor,
+            "weight_decay": settings.weight_decay if decayed else 0.0,
+        }
+        for module, scale in ((model.backbone, settings.backbone_lr_scale), (model.head, 1.0))
+        for (factor, decayed), parameters in _groups(module, scale).items()
+    ]
+    if settings.optimiser == "sgd":
+        return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=settings.momentum > 0)
+    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimiser](groups, lr=settings.lr)
+
+
+def rate(epoch: float, epochs: int, settings: Optimisation) -> float:
+    """The learning rate as a share of its peak.
+
+    Formula: ``e / warmup`` while ``e < warmup``; then 1, or ``(1 + cos(pi * (e - warmup) / (epochs - warmup))) / 2``.
+
+    Args:
+        epoch: e, epochs done, in fractions.
+        epochs: how many there will be.
+        settings: schedule and warm-up.
+    """
+    warmup = settings.warmup_epochs
+    if epoch < warmup:
+        # The very first step must not be lost to a rate of zero.
+        return max(epoch / warmup, 1e-3)
+    if settings.schedule == "constant":
+        return 1.0
+    return (1 + math.cos(math.pi * min(1.0, (epoch - warmup) / max(epochs - warmup, 1e-9)))) / 2
+
+
+def loss_names(model: nn.Module, spec: InputSpec, classes: int) -> list[str]:
+    """The names of the losses that a model returns in training, by a dry run that leaves no trace in it.
+
+    Args:
+        model: what is trained.
+        spec: what it is fed.
+        classes: K.
+    """
+    # Weights are shared with the copy; statistics and other buffers are not.
+    copy = deepcopy(model, {id(parameter): parameter for parameter in model.parameters()})
+    first = next(model.parameters())
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        targets = torch.arange(2, device=first.device) % classes
+        return list(copy.train()(spec.example(2, first.device, first.dtype), targets).losses)
+
+
+def loss_weights(model: nn.Module, given: Mapping[str, float], names: Iterable[str]) -> dict[str, float]:
+    """The weight of every named loss: as given, else the default of the module that states one, else 1.
+
+    Args:
+        model: its modules may have ``loss_weights``, name -> default.
+        given: ``optim.losses``.
+        names: those that the model returns.
+
+    Raises:
+        ValueError: a weight is given for a loss that there is not.
+    """
+    stated = {name: weight for part in model.modules() for name, weight in getattr(part, "loss_weights", {}).items()}
+    names = list(names)
+    for name in given:
+        if name not in names:
+            raise unknown("loss", name, names, "optim.losses")
+    return {name: float(given.get(name, stated.get(name, 1.0))) for name in names}
+
+
+def _groups(module: nn.Module, scale: float) -> dict[tuple[float, bool], list[nn.Parameter]]:
+    """Parameters by their learning rate, as a share of the head's, and whether they decay; the last stage first."""
+    scales = backbones.tuning_of(module).scales
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            spared = parameter.ndim < 2 or any(word in name for word in _POSITIONS)
+            groups.setdefault((scale * scales.get(name, 1.0), not spared), []).append(parameter)
+    return dict(sorted(groups.items(), reverse=True))

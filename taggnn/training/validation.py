@@ -1,0 +1,72 @@
+"""What is measured on the validation clips after every epoch.
+
+Axes: M clips, K classes.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from taggnn import metrics, processes
+from taggnn.types import BadClip, Batch
+
+
+@torch.no_grad()
+def answers(
+    answer: Callable[[Batch], Tensor | None], loader: Iterable[Batch], after_batch: Callable[[], None]
+) -> tuple[Tensor | None, Tensor, list[BadClip]]:
+    """The answers to all clips, in the order of the list, and those that could not be read; the same in every process.
+
+    Args:
+        answer: a batch -> its logits on the CPU; in several processes it is called for empty batches too.
+        loader: the batches of this process.
+        after_batch: called after each.
+
+    **Shapes:** logits (M, K), or None where no clip could be read; labels (M,)
+    """
+    found, skipped = [], []
+    for batch in loader:
+        skipped += batch.skipped
+        logits = answer(batch) if len(batch) or processes.count() > 1 else None
+        if len(batch):
+            found.append((logits, batch.label, batch.index))
+        after_batch()
+    shares = processes.gathered((found, skipped))
+    skipped, parts = [clip for _, rows in shares for clip in rows], [part for rows, _ in shares for part in rows]
+    if not parts:
+        return None, torch.empty(0, dtype=torch.long), skipped
+    logits, labels, index = (torch.cat(column) for column in zip(*parts, strict=True))
+    # Alone a process has them in the order of the list.
+    order = index.argsort() if processes.count() > 1 else slice(None)
+    return logits[order], labels[order], skipped
+
+
+def figures(logits: Tensor, labels: Tensor, monitor: str) -> dict[str, float]:
+    """The columns of metrics.csv. **Shapes:** logits (M, K), labels (M,)"""
+    scores = metrics.summarise(logits.softmax(-1), labels)
+    chosen = {"top1": scores.top1, "mca": scores.mca, "clips": float(scores.measured)}
+    if (name := monitor.removeprefix("val/")) not in ("loss", *chosen):
+        chosen[name] = float(getattr(scores, name, math.nan))
+    return {f"val/{name}": value for name, value in {"loss": float(F.cross_entropy(logits, labels)), **chosen}.items()}
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode for the time of a ``with`` block; each part is put back into its own mode.
+
+    In several processes BatchNorm has the statistics of the first from then on.
+    """
+    modes = [(part, part.training) for part in model.modules()]
+    model.eval()
+    for buffer in model.buffers() if processes.count() > 1 else ():
+        dist.broadcast(buffer, 0)
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
