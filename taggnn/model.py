@@ -18,6 +18,7 @@ from taggnn.backbones.tokens import checked_size
 from taggnn.kernels import CUDA_ONLY, IMPLS
 from taggnn.layers import GraphLayer
 from taggnn.names import unknown
+from taggnn.types import Batch
 
 Grid = tuple[int, int, int]
 # Asked of a module that says nothing about itself.
@@ -94,14 +95,13 @@ class Recogniser(nn.Module):
         pairs = clip.split(2) if clip.device.type == "cpu" else [clip]
         return torch.cat([self._tokens_of_pair(pair) for pair in pairs])
 
-    def tokens_in(self, batch: Mapping[str, Any], device: torch.device | str) -> Tensor:
+    def tokens_in(self, batch: Batch, device: torch.device | str) -> Tensor:
         """The tokens of a batch as the loaders make it: those that it brings, or those of its clips.
 
-        **Shapes:** "tokens" (B, T', H', W', C) or "clip" (B, 3, T, H, W) -> (B, T', H', W', C)
+        **Shapes:** (B, T', H', W', C) or (B, 3, T, H, W) -> (B, T', H', W', C)
         """
-        if "tokens" in batch:
-            return batch["tokens"].to(device).float()
-        return self.tokens(batch["clip"].to(device))
+        x = batch.x.to(device)
+        return self.tokens(x) if tuple(x.shape[1:]) == (3, *self.clip) else x.float()
 
     def forward(self, clip: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         return self.head(self.tokens(clip))

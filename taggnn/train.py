@@ -105,8 +105,8 @@ def _run_in(folder: Path, settings: Namespace, data: ClipData, heads: Sequence[s
     write_results(folder, results)
     report = write_report(folder)
     _print_summary(results, folder, report)
-    if data.store is not None:
-        print(f"store     {data.store.summary()}")
+    for name, note in data.traits.notes().items():
+        print(f"{name:9} {note}")
 
 
 def _check_seen(folder: Path) -> None:
@@ -220,7 +220,7 @@ def data_of(settings: Namespace) -> ClipData:
     if settings.data.tokens is not None:
         config.check_tokens(settings)
         config.freeze(settings)
-    data = ClipData(**settings.data.as_dict(), seed=settings.seed)
+    data = config.clips_of(settings)
     # Once on each machine.
     launch.agreed(lambda: data.prepare_data() if processes.place().local_rank == 0 else None)
     data.setup()
@@ -242,7 +242,7 @@ def architecture_of(settings: Namespace, data: ClipData, head: str) -> dict[str,
             **{key: value for key, value in backbone.as_dict().items() if key not in ("weights", "options")},
             **backbone.options,
         },
-        "head": {"name": head, **config.head_options(settings, head)},
+        "head": {"name": head, **settings[head].as_dict()},
         "input": data.model_spec.plain(),
         "classes": list(data.classes),
     }
@@ -252,7 +252,7 @@ def recogniser_of(settings: Namespace, data: ClipData, head: str, weights: str |
     """Builds the model; the same seed gives the same backbone whatever the head."""
     seed_everything(settings.seed)
     # Those that made stored tokens: a checkpoint is to answer on videos too.
-    stored = data.backbone_state()
+    stored = data.traits.backbone_state and data.traits.backbone_state()
     built = model.build(architecture_of(settings, data, head), weights if stored is None else None)
     if stored is not None:
         built.backbone.load_state_dict(stored)
@@ -264,7 +264,7 @@ def header_of(settings: Namespace, data: ClipData, head: str) -> dict[str, Any]:
     lists = {split: getattr(data.splits, split) for split in SPLITS}
     trained_on = {
         "clips": {split: marks(clips) for split, clips in lists.items() if clips is not None},
-        "tokens": data.identity,
+        "tokens": data.traits.identity,
         "counts": data.train_clips.counts,
     }
     return {

@@ -18,7 +18,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch_geometric.data import Batch, Data
+from torch_geometric import data as graph_data
 from torch_geometric.nn import APPNP, global_mean_pool
 
 from taggnn import checkpoint, model, terminal, train
@@ -254,7 +254,7 @@ class Composition(nn.Module):
 
     def forward(self, tokens):
         x = self.transformer(tokens.reshape(len(tokens), -1, tokens.shape[-1]) + self.pos_embedding)
-        batch = Batch.from_data_list([Data(x=clip, edge_index=self.edges) for clip in x])
+        batch = graph_data.Batch.from_data_list([graph_data.Data(x=clip, edge_index=self.edges) for clip in x])
         x = self.propagation(batch.x, batch.edge_index)
         return self.mlp_head(global_mean_pool(x, batch.batch))
 
@@ -340,7 +340,8 @@ def tiny(videos, tmp_path_factory):
     path = tmp_path_factory.mktemp("recipes") / "tiny.yaml"
     path.write_text(
         f"""
-data: {{root: {videos}, frames: 4, short_side: 32, size: 32, batch_size: 4, workers: 0}}
+data: {{root: {videos}, batch_size: 4, workers: 0}}
+video: {{frames: 4, short_side: 32, size: 32}}
 backbone: {{options: {{width: 8}}}}
 tag: {{encoder_layers: 1, encoder_heads: 4}}
 optim: {{warmup_epochs: 0.5}}

@@ -5,13 +5,13 @@ import pickle
 
 import pytest
 import torch
+from taggnn.task import RecognitionTask
 from torch import nn
 
 import taggnn
 from taggnn import checkpoint
 from taggnn.backbones import r2plus1d_34
 from taggnn.checkpoint import AtomicCheckpointIO
-from taggnn.task import RecognitionTask
 
 SPEC = {
     "backbone": {"name": "small", "width": 8},

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.utils.data import Dataset
 
 from taggnn import processes
-from taggnn.data.order import ResumableLoader, SeededSampler, SharedBatches, SharedGroups, class_shares, seed_of
+from taggnn.data.order import EpochLoader, SeededSampler, SharedBatches, SharedGroups, class_shares, seed_of
 
 quick = settings(derandomize=True, max_examples=60, deadline=None, database=None)
 # Long tails: up to eight classes of 1 to 60 clips, in any order.
@@ -30,7 +30,7 @@ class Keys(Dataset):
 
 
 def loader(workers=0, batch_size=2, drop_last=False, balance="none"):
-    return ResumableLoader(
+    return EpochLoader(
         Keys(),
         sampler=SeededSampler(7, seed=5, shuffle=True, labels=[0, 0, 0, 0, 0, 1, 2], balance=balance),
         batch_size=batch_size,

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.distributed as dist
+from taggnn.task import RecognitionTask
 from torch import nn
 
 from taggnn import processes
 from taggnn.data.order import SharedBatches
-from taggnn.task import RecognitionTask
 
 SPEC = {
     "backbone": {"name": "small", "width": 4, "frozen_bn": True},
