@@ -3,91 +3,128 @@
 One process has batches of 4, two have batches of 2. Double precision, no dropout.
 """
 
-from types import SimpleNamespace
+import tempfile
+from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
-from taggnn.task import RecognitionTask
 from torch import nn
 
-from taggnn import processes
+from taggnn import model, processes
 from taggnn.data.order import SharedBatches
+from taggnn.training.history import History
+from taggnn.training.loop import Trainer
+from taggnn.training.options import Optimisation, Training
+from taggnn.types import VIDEO_AXES, BadClip, Features, InputSpec, Output, Sample, collate
 
-SPEC = {
+INPUT = InputSpec("video", VIDEO_AXES, (3, 2, 16, 32), {"frames": 2})
+ARCHITECTURE = {
     "backbone": {"name": "small", "width": 4, "frozen_bn": True},
     "head": {"name": "tag", "dim": 16, "encoder_heads": 4, "dropout": 0.0},
-    "clip": [2, 16, 32],
+    "input": INPUT.plain(),
     "classes": ["a", "b", "c"],
 }
 
 
+class Losing(nn.Module):
+    """A head with a loss of each clip, and one of the batch that is a mean over its clips."""
+
+    def __init__(self, channels, classes):
+        super().__init__()
+        self.classifier, self.aside = nn.Linear(channels, classes), nn.Linear(channels, 1)
+
+    def forward(self, tokens, targets=None):
+        pooled = tokens.flatten(1, -2).mean(1)
+        losses = {}
+        if targets is not None:
+            losses = {"aside": self.aside(pooled)[:, 0].square() + targets, "size": pooled.square().sum(1).mean()}
+        return Output(self.classifier(pooled), {}, losses)
+
+
+class LosingBackbone(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        tokens = self.inner(x).movedim(1, -1)
+        return Features(tokens, {"flat": tokens.flatten(1).var(1)} if self.training else {})
+
+
 def items(bad=(), length=7):
-    """Clips as a loader's data set has them; None for those that cannot be read."""
+    """Clips as a loader's data set has them."""
     generator = torch.Generator().manual_seed(0)
-    clips = torch.randn(length, 3, 2, 16, 32, generator=generator, dtype=torch.float64)
-    return [None if index in bad else (clip, index % 3, index) for index, clip in enumerate(clips)]
+    clips = torch.randn(length, *INPUT.shape, generator=generator, dtype=torch.float64)
+    return [
+        BadClip(f"{index}.mp4", f"/x/{index}.mp4", "truncated") if index in bad else Sample(clip, index % 3, index)
+        for index, clip in enumerate(clips)
+    ]
 
 
-def batch_of(found, keys):
-    good = [found[key] for key in keys if found[key] is not None]
-    return {
-        "clip": torch.stack([clip for clip, _, _ in good]) if good else torch.empty(0, 3, 0, 0, 0),
-        "label": torch.tensor([label for _, label, _ in good], dtype=torch.long),
-        "index": torch.tensor([index for _, _, index in good], dtype=torch.long),
-        "skipped": [(f"{key}.mp4", f"/x/{key}.mp4", "truncated") for key in keys if found[key] is None],
-    }
+class Loader:
+    """Batches of items, shared out by the processes."""
+
+    def __init__(self, found, size):
+        self.found, self.shared, self.clips = found, SharedBatches(range(len(found)), size), len(found)
+
+    @property
+    def step(self):
+        return self.shared.step
+
+    def batches(self, position=0):
+        return self.shared.count(self.clips - position)
+
+    def epoch(self, number, position=0):
+        return iter(self)
+
+    def __len__(self):
+        return self.batches()
+
+    def __iter__(self):
+        return (collate([self.found[key] for key in keys], INPUT) for keys in self.shared)
 
 
-def task(spec=SPEC, **optimisation):
+class Recorded(Trainer):
+    """Notes the gradients of each step."""
+
+    def fit(self):
+        self.gradients, take = [], self.step.take
+        self.step.optimiser.register_step_pre_hook(lambda *_: self.gradients.append(self._now()))
+
+        def taken():
+            before = len(self.gradients)
+            answer = take()
+            if len(self.gradients) == before:
+                self.gradients.append([None for _ in self.recogniser.parameters()])
+            return answer
+
+        self.step.take = taken
+        return super().fit()
+
+    def _now(self):
+        return [None if p.grad is None else p.grad.clone() for p in self.recogniser.parameters()]
+
+
+def trainer(size, val=None, bad=(), together=1, clip=0.0, losing=False, architecture=ARCHITECTURE, epochs=2, **options):
     torch.manual_seed(0)
-    built = RecognitionTask(spec, {}, {}, optimisation).double()
-    built.log = lambda *_, **__: None
-    built._trainer = SimpleNamespace(
-        fit_loop=SimpleNamespace(total_batch_idx=0), sanity_checking=False, max_epochs=1, accumulate_grad_batches=1
-    )
-    return built.train()
+    built = model.build(architecture)
+    if losing:
+        built.head, built.backbone = Losing(32, 3), LosingBackbone(built.backbone)
+    built.double()
+    optimisation = Optimisation(lr=0.01, weight_decay=0.1, schedule="constant", gradient_clip=clip, **options)
+    folder, header = Path(tempfile.mkdtemp()), {"architecture": architecture}
+    training = Training(epochs=epochs, accumulate=together)
+    loaders = Loader(items(bad), size), val or Loader(items(), size)
+    return Recorded(built, INPUT, *loaders, optimisation, training, History(folder), header)
 
 
-def replicated(built):
-    """A step through DDP, as Lightning's strategy takes it."""
-
-    class Step(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.task = built
-
-        def forward(self, batch):
-            return self.task.training_step(batch, 0)
-
-    return nn.parallel.DistributedDataParallel(Step()) if dist.is_initialized() else Step()
-
-
-def trained(size, bad=(), together=1, clip=0.0, spec=SPEC):
+def trained(size, **options):
     """Two epochs of seven clips: the gradients of each step, the figures of the epochs, the weights at the end."""
-    built = task(spec, gradient_clip=clip)
-    built.trainer.accumulate_grad_batches = together
-    step, found = replicated(built), items(bad)
-    optimiser = torch.optim.AdamW(built.parameters(), lr=0.01, weight_decay=0.1)
-    gradients, figures = [], []
-    for _ in range(2):
-        built.on_train_epoch_start()
-        batches = list(SharedBatches(range(len(found)), size))
-        for number, keys in enumerate(batches):
-            batch = batch_of(found, keys)
-            built.on_train_batch_start(batch, number)
-            loss = step(batch)
-            if number % together == 0:
-                optimiser.zero_grad()
-            if loss is not None:
-                (loss / together).backward()
-            if (number + 1) % together == 0 or number + 1 == len(batches):
-                built.on_before_optimizer_step(optimiser)
-                gradients.append([None if p.grad is None else p.grad.clone() for p in built.parameters()])
-                optimiser.step()
-            built.on_train_batch_end(None, batch, number)
-        figures.append((built.train_clips, built.train_loss))
-    return gradients, figures, sorted(built.skipped), built.state_dict()
+    run = trainer(size, **options)
+    rows = run.fit()
+    kept = [{key: value for key, value in row.items() if key not in ("seconds", "clips/s")} for row in rows]
+    return run.gradients, kept, sorted(run.history.skipped), run.recogniser.state_dict()
 
 
 CASES = {
@@ -98,6 +135,9 @@ CASES = {
     "accumulated": {"together": 2, "bad": (4,)},
     "clipped": {"clip": 0.05, "bad": (2,)},
     "one-process-has-all": {"bad": (0, 2, 4)},
+    "named-losses": {"losing": True, "losses": {"aside": 0.3, "size": 2.0}},
+    "named-losses-uneven": {"losing": True, "losses": {"aside": 0.3}, "bad": (1, 3, 5)},
+    "named-losses-accumulated": {"losing": True, "losses": {"size": 0.3}, "bad": (4,), "together": 2},
 }
 
 
@@ -105,7 +145,8 @@ CASES = {
 def test_two_processes_have_the_gradients_of_one(case, of_two):
     of_two = [found["steps"] for found in of_two]
     gradients, figures, skipped, weights = trained(4, **CASES[case])
-    assert figures[0][0] == 7 - len(CASES[case].get("bad", ()))
+    assert figures[0]["train/clips"] == 7 - len(CASES[case].get("bad", ()))
+    assert ("train/aside" in figures[0]) == case.startswith("named")
     for one in of_two:
         found = one[case]
         assert len(found[0]) == len(gradients)
@@ -114,86 +155,77 @@ def test_two_processes_have_the_gradients_of_one(case, of_two):
                 assert (mine is None) == (other is None)
                 if mine is not None:
                     torch.testing.assert_close(mine, other, rtol=1e-6, atol=1e-12)
-        assert [clips for clips, _ in found[1]] == [clips for clips, _ in figures]
-        assert [loss for _, loss in found[1]] == pytest.approx([loss for _, loss in figures], rel=1e-12)
+        for mine, theirs in zip(found[1], figures, strict=True):
+            assert mine.keys() == theirs.keys()
+            assert mine["train/clips"] == theirs["train/clips"]
+            assert mine == pytest.approx(theirs, rel=1e-9)
+        assert found[1][0]["train/loss"] == pytest.approx(figures[0]["train/loss"], rel=1e-12)
         assert found[2] == skipped
         for key, value in weights.items():
             torch.testing.assert_close(found[3][key], value, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("losing", [False, True], ids=["plain", "named-losses"])
 @pytest.mark.parametrize("bad", [(), (4,), (0, 1, 2, 3), (4, 5, 6)], ids=["all", "one", "first-batch", "last-batch"])
 @pytest.mark.parametrize(("size", "batches"), [(4, 2), (2, 4), (2, 3)])
-def test_batches_accumulated_have_the_gradients_of_one_large_batch(bad, size, batches):
-    few, _, _, _ = trained(size, bad, batches, clip=0.05)
-    large, _, _, _ = trained(size * batches, bad, clip=0.05)
+def test_batches_accumulated_have_the_gradients_of_one_large_batch(bad, size, batches, losing):
+    few, rows, _, _ = trained(size, bad=bad, together=batches, clip=0.05, losing=losing)
+    large, others, _, _ = trained(size * batches, bad=bad, clip=0.05, losing=losing)
     assert len(few) == len(large) == 2 * -(-7 // (size * batches))
     for ours, theirs in zip(few, large, strict=True):
         for mine, other in zip(ours, theirs, strict=True):
             assert (mine is None) == (other is None)
             if mine is not None:
                 torch.testing.assert_close(mine, other, rtol=1e-6, atol=1e-12)
+    for mine, theirs in zip(rows, others, strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-9)
 
 
 def validated(size, bad=()):
-    built, found, logged = task().eval(), items(bad, length=8), {}
-    built.log = lambda name, value, **_: logged.update({name: float(value)})
-    built.on_validation_epoch_start()
-    with torch.no_grad():
-        for keys in SharedBatches(range(len(found)), size):
-            built.validation_step(batch_of(found, keys), 0)
-    built.on_validation_epoch_end()
-    return logged, sorted(built.skipped)
-
-
-def validations():
-    return [validated(3, (2, 7)), validated(1, (1, 3, 5, 7))]
+    run = trainer(size, Loader(items(bad, length=8), size))
+    return run.validate(), sorted(run.history.skipped)
 
 
 def test_every_process_measures_every_validation_clip_once(of_two):
     expected = [validated(1, (2, 7)), validated(1, (1, 3, 5, 7))]
-    assert [logged["val/clips"] for logged, _ in expected] == [6, 4]
+    assert [figures["val/clips"] for figures, _ in expected] == [6, 4]
     for found in of_two:
-        for (logged, skipped), (theirs, others) in zip(found["validations"], expected, strict=True):
-            assert logged == pytest.approx(theirs, rel=1e-12)
+        for (figures, skipped), (theirs, others) in zip(found["validations"], expected, strict=True):
+            assert figures == pytest.approx(theirs, rel=1e-12)
             assert skipped == others
 
 
 def none_read():
-    built = task()
-    built.on_validation_epoch_start()
-    built.validation_step(batch_of(items(range(7)), [processes.rank()]), 0)
     try:
-        built.on_validation_epoch_end()
+        trainer(1, Loader(items(range(2), length=2), 1)).validate()
     except ValueError as error:
         return str(error)
 
 
 def test_where_no_clip_can_be_used_every_process_says_so(of_two):
-    said = [found["none read"] for found in of_two]
-    assert said[0] == said[1] == ("none of the validation clips could be used; 0.mp4: truncated; 1.mp4: truncated")
+    messages = [found["none read"] for found in of_two]
+    assert messages[0] == messages[1] == (
+        "none of the validation clips could be used; 0.mp4: truncated; 1.mp4: truncated"
+    )
+
+
+MOVING = {**ARCHITECTURE, "backbone": {"name": "small", "width": 4}}
 
 
 def batchnorm():
-    """Statistics of BatchNorm behind a step in which the second process has no clip, and one in which it has."""
-    spec = {**SPEC, "backbone": {"name": "small", "width": 4}}
-    built, found = task(spec), items()
+    """Statistics of BatchNorm after a step in which the second process has no clip, and one in which it has."""
+    run, found = trainer(1, architecture=MOVING), items()
     statistics = []
-    for keys in ([[0], []], [[1], [2]]):
-        batch = batch_of(found, keys[processes.rank()])
-        built.on_train_batch_start(batch, 0)
-        built.training_step(batch, 0).backward()
-        built.on_train_batch_end(None, batch, 0)
-        statistics.append([value.clone() for name, value in built.named_buffers() if "running" in name])
-    return statistics, all(part.training for part in built.modules())
+    for number, keys in enumerate(([[0], []], [[1], [2]])):
+        run.train_batch(number, collate([found[key] for key in keys[processes.rank()]], INPUT))
+        statistics.append([value.clone() for name, value in run.recogniser.named_buffers() if "running" in name])
+    return statistics, all(part.training for part in run.recogniser.modules())
 
 
 def test_a_process_without_clips_leaves_its_statistics_alone(of_two):
     (first, _), (second, training) = [found["batchnorm"] for found in of_two]
-    fresh = [
-        value
-        for name, value in task({**SPEC, "backbone": {"name": "small", "width": 4}}).named_buffers()
-        if "running" in name
-    ]
+    run = trainer(1, architecture=MOVING)
+    fresh = [value for name, value in run.recogniser.named_buffers() if "running" in name]
     assert fresh
     for value, one, other in zip(fresh, first[0], second[0], strict=True):
         assert torch.equal(other, value)
@@ -202,14 +234,26 @@ def test_a_process_without_clips_leaves_its_statistics_alone(of_two):
     assert training
 
 
+class Draws(nn.Module):
+    """A head that notes a random draw of each training step."""
+
+    def __init__(self):
+        super().__init__()
+        self.classifier, self.drawn = nn.Linear(32, 3), []
+
+    def forward(self, tokens, targets=None):
+        if targets is not None:
+            self.drawn.append(float(torch.rand(())))
+        return Output(self.classifier(tokens.flatten(1, -2).mean(1)))
+
+
 def drawn():
-    built = task()
-    draws = []
+    run, found = trainer(4), items()
+    head = run.recogniser.head = Draws().double()
+    run.parallel = run.recogniser
     for number in (0, 1):
-        built.trainer.fit_loop.total_batch_idx = number
-        built.on_train_batch_start({"label": [0]}, number)
-        draws.append(float(torch.rand(())))
-    return draws
+        run.train_batch(number, collate([found[number]], INPUT))
+    return head.drawn
 
 
 def test_every_process_draws_for_itself_and_the_first_as_one_alone(of_two):
@@ -225,6 +269,7 @@ def everything():
         "none read": none_read(),
         "batchnorm": batchnorm(),
         "drawn": drawn(),
+        "grouped": dist.is_initialized(),
     }
 
 
