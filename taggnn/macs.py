@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -51,6 +51,29 @@ def graph_macs(conv: nn.Module, topology: Topology, grid: Sequence[int], channel
     return one[type(family)]()
 
 
+def _attention(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> int:
+    """Operations, two for each multiply-add, of the scores ``q k`` and of the sum ``p v``.
+
+    **Shapes:** query (B, A, N, D), key (B, A, M, D), value (B, A, M, C).
+    """
+    return 2 * query.shape[:-1].numel() * key.shape[-2] * (query.shape[-1] + value.shape[-1])
+
+
+def _attention_backward(grad: Tensor, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> int:
+    """Operations of five products: the scores once more, their gradient, and those of query, key and value.
+
+    **Shapes:** as ``_attention``; grad (B, A, N, C).
+    """
+    return 2 * query.shape[:-1].numel() * key.shape[-2] * (3 * query.shape[-1] + 2 * value.shape[-1])
+
+
+# PyTorch's attention on a CPU, of which torch.utils.flop_counter knows nothing before torch 2.15.
+_ATTENTION_ON_CPU = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+}
+
+
 class _Counter(TorchDispatchMode):
     """Adds up what torch.utils.flop_counter knows of each operation; its own mode follows modules too, and fails in no_grad."""
 
@@ -59,15 +82,27 @@ class _Counter(TorchDispatchMode):
         self.flops = 0
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        packet = operation._overloadpacket
+        # PyTorch's own formula first: where there is one, ours is not added to it.
+        formula = flop_registry.get(packet) or _ATTENTION_ON_CPU.get(packet)
+        if formula is None:
+            # In inference_mode a linear layer arrives whole; elsewhere autograd has taken it apart before.
+            with self:
+                parts = operation.decompose(*args, **(kwargs or {}))
+            if parts is not NotImplemented:
+                return parts
         out = operation(*args, **(kwargs or {}))
-        formula = flop_registry.get(operation._overloadpacket)
         if formula is not None:
             self.flops += formula(*args, **(kwargs or {}), out_val=out)
         return out
 
 
 def counted_macs(call: Callable[[], object]) -> int:
-    """Multiply-adds that torch.utils.flop_counter knows: matrix products alone, no scatter, no elementwise work, no Triton."""
+    """Multiply-adds of matrix products and attention, also in ``backward``; no scatter, no elementwise work, no Triton.
+
+    As torch.utils.flop_counter knows them; the same on the meta device, in no_grad and in inference_mode. The backward pass of a
+    fused attention computes the scores again: five products, where the unfused one of the meta device needs four.
+    """
     fast = torch.backends.mha.get_fastpath_enabled()
     # The fused encoder layer counts as nothing.
     torch.backends.mha.set_fastpath_enabled(False)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from taggnn import backbones, counting, heads
+from taggnn.macs import counted_macs
 
 
 def test_a_backbone_is_counted_as_it_is_built():
@@ -71,3 +72,14 @@ def test_counting_leaves_the_fast_path_as_it_was():
     before = torch.backends.mha.get_fastpath_enabled()
     counting.of_head("tag", 8, (1, 2, 2), 3, encoder_heads=2)
     assert torch.backends.mha.get_fastpath_enabled() == before
+
+
+@pytest.mark.parametrize("name", ["tag", "pool"])
+def test_a_head_without_its_graph_is_counted_alike_on_the_cpu_and_on_meta(name):
+    seen = []
+    for device in ("cpu", "meta"):
+        with torch.device(device), torch.no_grad():
+            options = {} if name == "pool" else {"graph_layers": 0}
+            head, tokens = heads.build(name, 512, (2, 2, 3), 4, **options).eval(), torch.zeros(1, 2, 2, 3, 512)
+            seen.append(counted_macs(lambda head=head, tokens=tokens: head(tokens)))
+    assert seen[0] == seen[1] == counting.of_head(name, 512, (2, 2, 3), 4, **options).macs > 0
