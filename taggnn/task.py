@@ -188,7 +188,7 @@ class RecognitionTask(pl.LightningModule):
         fed, labels = batch[kind].to(self.dtype), batch["label"]
         if mixing := self.optimisation.mixing:
             fed, labels = mixing(fed, labels, len(self.hparams["spec"]["classes"]), places)
-        logits = self.model.head(self.model.tokens_in({kind: fed}, self.device))[0]
+        logits = self.model.head(self.model.tokens_in({kind: fed}, self.device)).logits
         # Mixed labels are smoothed as single ones are: (1 - e) y + e / K.
         return F.cross_entropy(logits, labels, label_smoothing=self.optimisation.label_smoothing)
 
@@ -222,7 +222,7 @@ class RecognitionTask(pl.LightningModule):
     def validation_step(self, batch: dict, batch_idx: int) -> None:
         self._unread += batch["skipped"]
         if len(batch["label"]):
-            logits = self.model.head(self.model.tokens_in(batch, self.device))[0]
+            logits = self.model.head(self.model.tokens_in(batch, self.device)).logits
             # Alone a process has them in the order of the list.
             places = batch["index"] if processes.count() > 1 else torch.arange(len(logits))
             self._collected.append((logits.float().cpu(), batch["label"].cpu(), places.cpu()))
