@@ -104,7 +104,7 @@ class Recogniser(nn.Module):
         return self.tokens(x) if tuple(x.shape[1:]) == (3, *self.clip) else x.float()
 
     def forward(self, clip: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.head(self.tokens(clip))
+        return tuple(self.head(self.tokens(clip)))
 
     def _tokens_of_pair(self, clip: Tensor) -> Tensor:
         alone = len(clip) == 1 and clip.device.type == "cpu"

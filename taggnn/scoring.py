@@ -193,10 +193,10 @@ def _answers(
     if not len(batch):
         return
     tokens = recogniser.tokens_in(batch, device)
-    logits = recogniser.head(tokens)[0].float().cpu()
+    logits = recogniser.head(tokens).logits.float().cpu()
     without: Sequence[Tensor | None] = [None] * len(logits)
     if bare:
-        without = recogniser.head(tokens, topology=NoEdges())[0].float().cpu()
+        without = recogniser.head(tokens, topology=NoEdges()).logits.float().cpu()
     yield from zip(batch.index.tolist(), logits, without, strict=True)
 
 

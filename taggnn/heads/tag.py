@@ -1,6 +1,7 @@
 """TAG-Head: Transformer encoder and space-time graph over the tokens of a clip.
 
-Axes: B clips, T frames, H W token grid, N = T*H*W nodes of one clip, C channels, K classes, A attention heads.
+Axes: B clips, grid the token grid with time first (T H W on video, T V on skeletons), N nodes of one clip, C channels, K classes,
+A attention heads.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from graphs import Topology, parse
 from taggnn.layers import GraphLayer, PositionTable, encoder
 from taggnn.layers import readout as build_readout
 from taggnn.names import unknown
+from taggnn.types import Output
 
 
 class TagHead(nn.Module):
@@ -30,11 +32,11 @@ class TagHead(nn.Module):
 
     Args:
         channels: C of the backbone's tokens.
-        grid: (T, H, W) tokens of one clip.
+        grid: sizes of the token grid of one clip, time first; as many axes as the topology takes, any number for the built-in.
         classes: K.
         dim: channels inside the head; where it differs from ``channels`` a linear layer and LayerNorm lead there [ours]. None
             (default): ``channels``, but 512 at most.
-        position: "joint", one table for all places (as released, default), or "factorised", one table an axis.
+        position: "joint", one table for all positions (as released, default), or "factorised", one table an axis.
         position_std: standard deviation of its normal start (default 0.02; released 1).
         encoder_layers: Transformer layers (default 2); 0 leaves the encoder out.
         encoder_heads: A of the encoder (default 8).
@@ -56,15 +58,15 @@ class TagHead(nn.Module):
         readout: "attention" (default), "mean" or "max".
         classifier_dropout: probability before the last linear layer (default 0).
 
-    **Shapes:** tokens (B, T, H, W, C) -> logits (B, K) and extras: ``encoded`` and ``propagated`` (B, T, H, W, dim), ``pooled``
-    (B, dim), and ``weights`` (B, T, H, W) where the read-out has weights.
+    **Shapes:** tokens (B, *grid, C) -> ``Output``: logits (B, K) and extras ``encoded`` and ``propagated`` (B, *grid, dim),
+    ``pooled`` (B, dim), and ``weights`` (B, *grid) where the read-out has weights; no losses.
 
     Raises:
         ValueError: an unknown name or option, or sizes that do not divide; in ``forward``, tokens of another grid.
     """
 
     # What a call gives, for type checkers: nn.Module says Any.
-    __call__: Callable[..., tuple[Tensor, dict[str, Tensor]]]
+    __call__: Callable[..., Output]
 
     def __init__(
         self,
@@ -135,7 +137,7 @@ class TagHead(nn.Module):
 
         Args:
             channels: C of the backbone's tokens; where it is not 512, a linear layer and LayerNorm lead there [ours].
-            grid: (T, H, W) tokens of one clip.
+            grid: sizes of the token grid of one clip, time first.
             classes: K.
             ffn: channels of the feed-forward part: 512 (HAA500), 1024 (Gym99, default), 2048 (Gym288).
             impl: how the propagation is computed; never changes the result (default "auto").
@@ -158,18 +160,18 @@ class TagHead(nn.Module):
             readout="mean",
         )
 
-    def forward(self, tokens: Tensor, topology: Topology | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, tokens: Tensor, targets: Tensor | None = None, topology: Topology | None = None) -> Output:
         """Classifies the tokens; ``topology`` takes the place of the head's own, for a diagnosis."""
         x = self.position(self.project(tokens))
-        encoded = self.encoder(x.flatten(1, 3)).unflatten(1, self.grid)
+        encoded = self.encoder(x.flatten(1, -2)).unflatten(1, self.grid)
         x = encoded
         for layer in self.propagation:
             x = layer(x, topology)
-        pooled, weights = self.readout(x.flatten(1, 3))
+        pooled, weights = self.readout(x.flatten(1, -2))
         extras = {"encoded": encoded, "propagated": x, "pooled": pooled}
         if weights is not None:
             extras["weights"] = weights.unflatten(1, self.grid)
-        return self.classifier(self.dropout(self.norm(pooled))), extras
+        return Output(self.classifier(self.dropout(self.norm(pooled))), extras)
 
     def resize(self, grid: Sequence[int]) -> None:
         """Adapts the head to another token grid: the position table is interpolated, the graph is drawn anew."""
