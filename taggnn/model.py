@@ -1,64 +1,64 @@
-"""The assembled recogniser: backbone -> tokens -> head, and ``attach``, which builds one around any video model.
+"""The assembled recogniser: backbone -> tokens -> head, and ``attach``, which builds one around any model of clips.
 
-Axes: B clips, C channels, T frames, H W token grid or, for clips, pixels; K classes.
+Axes: B clips, grid the token grid with time first, C channels, K classes.
 """
 
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from graphs import Topology
-from taggnn import backbones, heads
+from taggnn import backbones, heads, names
 from taggnn.backbones.finetuning import STATISTICS_FROZEN
-from taggnn.backbones.tokens import checked_size
+from taggnn.backbones.tokens import describe, run_once
 from taggnn.kernels import CUDA_ONLY, IMPLS
 from taggnn.layers import GraphLayer
-from taggnn.names import unknown
-from taggnn.types import Batch
+from taggnn.types import VIDEO_AXES, Features, InputSpec, Model, Output
 
-Grid = tuple[int, int, int]
-# Asked of a module that says nothing about itself.
-USUAL_CLIP: Grid = (16, 112, 112)
+# What may be put where a name is possible, too.
+Given = str | Callable[..., nn.Module] | nn.Module
 
 
 class Recogniser(nn.Module):
     """A backbone and a head in one module.
 
     Args:
-        backbone: (B, 3, T, H, W) -> (B, C, T', H', W'), or (B, N, C) with a stated grid.
-        head: tokens (B, T', H', W', C) -> (logits, extras).
-        clip: (T, H, W) of the clips it was built for, in frames and pixels.
-        grid: (T', H', W') of its tokens.
-        stated_grid: the grid to read (B, N, C) by; None where the backbone yields five axes.
+        backbone: inputs -> (B, C, *grid), ``Features``, or (B, N, C) with a stated grid.
+        head: tokens (B, *grid, C), and targets where it names them -> ``Output``, logits, or (logits, extras).
+        spec: what it is fed.
+        grid: sizes of the token grid, time first.
+        stated_grid: the grid to read (B, N, C) by; None where the backbone's output says it.
         found: what ``attach`` found out, part -> sentence.
 
-    **Shapes:** clip (B, 3, T, H, W) -> logits (B, K) and the head's extras.
+    **Shapes:** x (B, *spec.shape), targets (B,) or (B, K) -> logits (B, K), the head's extras, and the losses of both.
     """
 
     # What a call gives, for type checkers: nn.Module says Any.
-    __call__: Callable[..., tuple[Tensor, dict[str, Tensor]]]
+    __call__: Callable[..., Output]
 
     def __init__(
         self,
         backbone: nn.Module,
         head: nn.Module,
-        clip: Grid,
-        grid: Grid,
-        stated_grid: Grid | None = None,
+        spec: InputSpec,
+        grid: Sequence[int],
+        stated_grid: Sequence[int] | None = None,
         found: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
-        self.clip = tuple(clip)
+        self.spec = spec
         self.grid = tuple(grid)
-        self.stated_grid = stated_grid
+        self.stated_grid = None if stated_grid is None else tuple(stated_grid)
         self.found = dict(found or {})
         self.frozen = False
+        self._teachable = takes_targets(head)
 
     @property
     def device(self) -> torch.device:
@@ -67,7 +67,7 @@ class Recogniser(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What clips are to be."""
+        """What inputs are to be."""
         return next(self.parameters()).dtype
 
     def freeze(self) -> None:
@@ -85,48 +85,73 @@ class Recogniser(nn.Module):
                 self.backbone.get_submodule(part).eval()
         return self
 
-    def tokens(self, clip: Tensor) -> Tensor:
-        """Runs the backbone alone. **Shapes:** (B, 3, T, H, W) -> (B, T', H', W', C)."""
+    def features(self, x: Tensor) -> Features:
+        """Runs the backbone alone. **Shapes:** (B, *spec.shape) -> tokens (B, *grid, C)."""
         # An exported program is one for any number of clips, and no file of tokens depends on its last bits.
         if not self.frozen or torch.compiler.is_exporting():
-            return backbones.tokens_of(self.backbone(clip), self.stated_grid)
+            return backbones.features_of(self.backbone(x), self.stated_grid)
         # On a CPU the size of a batch decides how a convolution is summed up. In pairs, the last clip twice where it has no
         # partner, a clip has the same tokens to the last bit whatever its batch, and pairs are no slower.
-        pairs = clip.split(2) if clip.device.type == "cpu" else [clip]
-        return torch.cat([self._tokens_of_pair(pair) for pair in pairs])
+        pairs = x.split(2) if x.device.type == "cpu" else [x]
+        # A frozen backbone is never in training mode, so it has no losses.
+        return Features(torch.cat([self._tokens_of_pair(pair) for pair in pairs]))
 
-    def tokens_in(self, batch: Batch, device: torch.device | str) -> Tensor:
-        """The tokens of a batch as the loaders make it: those that it brings, or those of its clips.
+    def forward(self, x: Tensor, targets: Tensor | None = None) -> Output:
+        features = self.features(x)
+        output = answer(self.head, features.tokens, targets, self._teachable)
+        return Output(output.logits, output.extras, {} if targets is None else merged(features.losses, output.losses))
 
-        **Shapes:** (B, T', H', W', C) or (B, 3, T, H, W) -> (B, T', H', W', C)
-        """
-        x = batch.x.to(device)
-        return self.tokens(x) if tuple(x.shape[1:]) == (3, *self.clip) else x.float()
+    def _tokens_of_pair(self, x: Tensor) -> Tensor:
+        alone = len(x) == 1 and x.device.type == "cpu"
+        tokens = backbones.tokens_of(self.backbone(torch.cat([x, x]) if alone else x), self.stated_grid)
+        return tokens[: len(x)].contiguous()
 
-    def forward(self, clip: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        return tuple(self.head(self.tokens(clip)))
-
-    def _tokens_of_pair(self, clip: Tensor) -> Tensor:
-        alone = len(clip) == 1 and clip.device.type == "cpu"
-        tokens = backbones.tokens_of(self.backbone(torch.cat([clip, clip]) if alone else clip), self.stated_grid)
-        return tokens[: len(clip)].contiguous()
-
-    @torch.no_grad()
-    def resize(self, clip: Sequence[int]) -> None:
-        """Adapts the model to clips of another size: positions are interpolated, the graph is drawn on the new grid.
+    def accepting(self, spec: InputSpec) -> Model:
+        """The model for inputs of a kind: itself, or a view of it that takes stored tokens and has the same head.
 
         Args:
-            clip: frames, height and width in pixels of the clips to come.
+            spec: what a data module's batches hold.
 
         Raises:
-            ValueError: the backbone fails on such a clip, or its grid was stated and does not follow from the clip.
+            ValueError: it takes neither such inputs nor such tokens.
         """
-        clip = checked_size(tuple(clip), "clip")
-        backbones.resize_positions(self.backbone, clip)
-        _, grid = backbones.dry_run(self.backbone, clip, self.stated_grid)
+        if (spec.axes, spec.shape) == (self.spec.axes, self.spec.shape):
+            return self
+        if spec.kind == "tokens" and spec.shape[:-1] == self.grid:
+            return TokenView(self, spec)
+        raise ValueError(f"the model takes {self.spec}, or stored tokens of grid {self.grid}; given {spec}")
+
+    @torch.no_grad()
+    def resize(self, shape: Sequence[int] | None = None, **sizes: int) -> None:
+        """Adapts the model to inputs of another size: positions are interpolated, the graph is drawn on the new grid.
+
+        Args:
+            shape: sizes of all axes, or of all but the channels.
+            sizes: those of some axes, by name: ``frame=32, height=112``.
+
+        Raises:
+            ValueError: no such axis or size, the backbone fails on such a clip, its grid was stated and does not follow from
+                the clip, or the head knows no other grid.
+        """
+        spec = self._resized(shape, sizes)
+        if not hasattr(self.head, "resize"):
+            raise ValueError(f"{type(self.head).__name__} has no resize(grid), so the model cannot take another size")
+        if spec.axes == VIDEO_AXES:
+            backbones.resize_positions(self.backbone, spec.shape[1:])
+        _, grid = backbones.dry_run(self.backbone, spec, self.stated_grid)
         self.head.resize(grid)
-        self.clip, self.grid = clip, grid
-        self.found["resized"] = f"clip {_by(clip)} -> grid {_by(grid)}"
+        self.spec, self.grid = spec, grid
+        self.found["resized"] = f"{_fed(spec)} -> grid {_by(grid)}"
+
+    def _resized(self, shape: Sequence[int] | None, sizes: Mapping[str, int]) -> InputSpec:
+        axes = self.spec.axes
+        if shape is None:
+            return self.spec.resized(**sizes)
+        if len(shape) == len(axes) - 1:
+            axes = tuple(axis for axis in axes if axis != "channel")
+        if sizes or len(shape) != len(axes):
+            raise ValueError(f"resize takes a shape, or sizes by name, of {', '.join(self.spec.axes)}; given {shape}, {sizes}")
+        return self.spec.resized(**dict(zip(axes, shape, strict=True)))
 
     def check_device(self, device: torch.device | str) -> None:
         """Refuses a device that an implementation of its graph layers cannot compute on, before any clip is read.
@@ -146,12 +171,95 @@ class Recogniser(nn.Module):
         return "\n".join(f"{part:9} {fact}" for part, fact in self.found.items())
 
 
+class TokenView(nn.Module):
+    """A recogniser that is fed stored tokens: the same head, with the same names in its state dict, and no backbone.
+
+    Args:
+        recogniser: whose head it is.
+        spec: of the tokens.
+
+    **Shapes:** x (B, *grid, C), targets as for ``Recogniser`` -> ``Output``
+
+    Raises:
+        ValueError: the head does not take such tokens; in ``forward``, tokens of another shape.
+    """
+
+    __call__: Callable[..., Output]
+
+    def __init__(self, recogniser: Recogniser, spec: InputSpec) -> None:
+        super().__init__()
+        run_once(recogniser.head, spec)
+        self.head = recogniser.head
+        self.spec, self.grid = spec, recogniser.grid
+        self._teachable = takes_targets(self.head)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What tokens become, in whatever precision they were stored."""
+        return next(self.parameters()).dtype
+
+    def forward(self, x: Tensor, targets: Tensor | None = None) -> Output:
+        self.spec.check(x)
+        output = answer(self.head, x.to(self.dtype), targets, self._teachable)
+        return Output(output.logits, output.extras, {} if targets is None else output.losses)
+
+
+def takes_targets(head: nn.Module) -> bool:
+    """Whether a head's ``forward`` names ``targets``, so that it can have losses of its own."""
+    parameters = inspect.signature(head.forward).parameters.values()
+    return any(one.name == "targets" or one.kind is one.VAR_KEYWORD for one in parameters)
+
+
+def answer(head: nn.Module, tokens: Tensor, targets: Tensor | None = None, teachable: bool = True) -> Output:
+    """What a head says of tokens, whichever of the possible forms it has.
+
+    Args:
+        head: its answer may be ``Output``, logits, or (logits, extras).
+        tokens: of a batch.
+        targets: handed on where the head takes them.
+        teachable: see ``takes_targets``.
+
+    **Shapes:** tokens (B, *grid, C), targets (B,) or (B, K)
+
+    Raises:
+        ValueError: it answers otherwise.
+    """
+    said = head(tokens) if targets is None or not teachable else head(tokens, targets=targets)
+    if isinstance(said, Output):
+        return said
+    if isinstance(said, Tensor):
+        return Output(said)
+    if isinstance(said, tuple) and len(said) == 2 and isinstance(said[0], Tensor) and isinstance(said[1], Mapping):
+        return Output(said[0], dict(said[1]))
+    raise ValueError(
+        f"{type(head).__name__}: a head must answer with Output, with logits, or with (logits, extras); got {describe(said)}"
+    )
+
+
+def merged(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The losses of a backbone and of a head.
+
+    Raises:
+        ValueError: both have one of the same name.
+    """
+    both = [name for name in first if name in second]
+    if both:
+        raise ValueError(f"loss {both[0]!r}: the backbone and the head both have one of this name; rename one of them")
+    return {**first, **second}
+
+
 def attach(
-    backbone: nn.Module | str,
-    head: str | Callable[[int, Grid, int], nn.Module] = "tag",
+    backbone: Given,
+    head: Given = "tag",
     classes: int | None = None,
     *,
     clip: Sequence[int] | None = None,
+    input: InputSpec | None = None,
     grid: Sequence[int] | None = None,
     weights: str | None = None,
     backbone_options: Mapping[str, Any] | None = None,
@@ -159,18 +267,21 @@ def attach(
     class_tokens: int = 0,
     **head_options: Any,
 ) -> Recogniser:
-    """Puts a head behind a video backbone: pool and classifier go, C and (T, H, W) are found by a dry run.
+    """Puts a head behind a backbone: pool and classifier go, C and the token grid are found by a dry run.
 
     Args:
         backbone: a name, see ``taggnn.backbones.find``; or an instance of any video model of torchvision or of four families of
-            Hugging Face; or any module that yields (B, C, T, H, W), or (B, N, C) with a stated ``grid``.
-        head: a name of ``taggnn.heads.HEADS`` (default "tag"), or a callable ``(channels, grid, classes) -> module`` of your own.
-        classes: K; None (default) takes as many as the removed classifier told apart.
-        clip: frames, height and width in pixels of the clips to come; None (default) takes the backbone's own.
-        grid: (T, H, W) of the tokens; needed only where the backbone yields (B, N, C).
+            Hugging Face; or a class, its dotted path, or an instance of any module that yields (B, C, *grid) such as
+            (B, C, T, H, W), or ``Features``, or (B, N, C) with a stated ``grid``.
+        head: a name of ``taggnn.heads.HEADS`` (default "tag"); or a class or callable ``(channels, grid, classes) -> module`` of
+            your own, or its dotted path; or a module that is built already.
+        classes: K; None (default) takes as many as the given head, or the removed classifier, tells apart.
+        clip: of video: frames, height and width in pixels of the clips to come; None (default) takes the backbone's own.
+        input: of any other kind of input: what it is.
+        grid: sizes of the token grid, time first; needed only where the backbone yields (B, N, C).
         weights: of a backbone given by name: what its row in ``BACKBONES`` says, or None (default) for random ones.
-        backbone_options: further arguments of ``taggnn.backbones.build`` for a backbone given by name; for another, those of
-            ``taggnn.backbones.tune``.
+        backbone_options: further arguments of ``taggnn.backbones.build`` for a backbone given by name or as a class; for an
+            instance, those of ``taggnn.backbones.tune``.
         features: which part of a nested output holds the features: a key, number or field, dots between several. Pathways, a list
             of (B, C, T, H, W), need none: they are averaged to the coarsest grid and concatenated on channels.
         class_tokens: how many tokens before those of the ``grid`` are dropped from (B, N, C) (default 0).
@@ -187,68 +298,81 @@ def attach(
         model = taggnn.attach(torchvision.models.video.r2plus1d_18(), "tag", classes=99, conv="gatv2")
         logits, extras = model(clips)
     """
-    if classes is None:
+    if classes is None and not isinstance(head, nn.Module):
         classes = _classes_of(backbone)
-    if classes < 1:
+    if classes is not None and classes < 1:
         raise ValueError(f"attach needs the number of classes, 1 or more; given classes={classes}")
-    clip = checked_size(tuple(clip), "clip") if clip is not None else None
-    grid = checked_size(tuple(grid), "grid") if grid is not None else None
-    if isinstance(backbone, str):
+    if input is not None and clip is not None:
+        raise ValueError(f"clip={tuple(clip)} and input={input} both say what the model is fed; give one of them")
+    clip = backbones.checked_size(tuple(clip), "clip") if clip is not None else None
+    if input is not None and input.axes == VIDEO_AXES:
+        clip = input.shape[1:]
+    grid = backbones.checked_grid(tuple(grid), "grid") if grid is not None else None
+    options = dict(backbone_options or {})
+    own = not isinstance(backbone, str) or names.is_path(backbone)
+    name, usual = type(backbone).__name__, backbones.USUAL_CLIP
+    if not own:
         if features is not None or class_tokens:
             raise ValueError(
                 "features and class_tokens are for a module of your own; a backbone given by name yields its tokens"
             )
-        module = backbones.build(backbone, weights=weights, clip=clip, **(backbone_options or {}))
-        name, clip = backbone, clip or getattr(module, "clip", None) or backbones.find(backbone).clip
-    else:
+        module = backbones.build(backbone, weights=weights, clip=clip, **options)
+        name, usual = backbone, backbones.find(backbone, options.get("config")).clip
+    elif isinstance(backbone, nn.Module):
         if weights is not None:
             raise ValueError("weights are for a backbone given by name; load them into the module yourself")
         module = backbones.strip(backbone)
-        possible = list(inspect.signature(backbones.tune).parameters)[1:]
-        for option in backbone_options or {}:
-            if option not in possible:
-                raise unknown(f"option of a backbone that is a {type(backbone).__name__}", option, possible)
-        name, clip = type(backbone).__name__, clip or getattr(module, "clip", None) or USUAL_CLIP
-        module = backbones.adapt(module, clip, features, class_tokens)
-        if backbone_options:
-            backbones.tune(module, **backbone_options)
-    channels, found_grid = backbones.dry_run(module, clip, grid)
-    if isinstance(head, str):
-        built = heads.build(head, channels, found_grid, classes, **head_options)
-        head_name = head
+        for option in options:
+            if option not in _TUNING:
+                raise names.unknown(f"option of a backbone that is a {name}", option, _TUNING)
     else:
-        built = head(channels, found_grid, classes, **head_options)
-        head_name = getattr(head, "__name__", type(head).__name__)
+        row = backbones.find(backbone)
+        module = backbones.build(
+            backbone, weights, clip=clip, **{key: value for key, value in options.items() if key not in _TUNING}
+        )
+        name, usual = row.name, row.clip
+        options = {key: value for key, value in options.items() if key in _TUNING}
+    clip = clip or getattr(module, "clip", None) or usual
+    spec = backbones.video_spec(module, clip) if input is None else input
+    if spec.axes == VIDEO_AXES:
+        spec = spec.resized(channel=backbones.clip_channels(module, spec.shape[0]))
+    if own:
+        module = backbones.adapt(module, spec, features, class_tokens)
+        if options:
+            backbones.tune(module, **options)
+    channels, found_grid = backbones.dry_run(module, spec, grid)
+    built, head_name = _head(head, channels, found_grid, classes, head_options)
+    classes = _classes_told(built, channels, found_grid, classes)
     removed = ", ".join(getattr(module, "description", None) or ["nothing"])
     found = {
         "backbone": f"{name}, {_million(module)} parameters; removed: {removed}",
-        "tokens": f"clip {_by(clip)} -> grid {_by(found_grid)} = {_count(found_grid)} tokens of {channels} channels"
+        "tokens": f"{_fed(spec)} -> grid {_by(found_grid)} = {prod(found_grid)} tokens of {channels} channels"
         + "".join(f"; {done}" for done in getattr(module, "told", ())),
         "head": f"{head_name}, {_million(built)} parameters, {classes} classes{_graph(built, found_grid)}",
     }
     if backbones.tuning_of(module).told:
         found["training"] = "; ".join(backbones.tuning_of(module).told)
-    return Recogniser(module, built, clip, found_grid, grid, found)
+    return Recogniser(module, built, spec, found_grid, grid, found)
 
 
-def build(spec: Mapping[str, Any], weights: str | None = None) -> Recogniser:
-    """Builds the recogniser that a specification of plain types describes, as checkpoints hold it.
+def build(architecture: Mapping[str, Any], weights: str | None = None) -> Recogniser:
+    """Builds the recogniser that an architecture of plain types describes, as checkpoints hold it.
 
     Args:
-        spec: ``backbone`` {"name", "frozen" (see ``Recogniser.freeze``), further options of ``backbones.build``}, ``head``
-            {"name", its options}, ``clip`` [T, H, W], ``classes`` [names].
+        architecture: ``backbone`` {"name", "frozen" (see ``Recogniser.freeze``), further options of ``backbones.build``}, ``head``
+            {"name", its options}, ``input`` (``InputSpec.plain()``), ``classes`` [names]. A name may be a dotted path.
         weights: of the backbone, where training starts; None (default) leaves them random, to be loaded from a checkpoint.
 
     Raises:
         ValueError: as ``attach``.
     """
-    backbone, head = dict(spec["backbone"]), dict(spec["head"])
+    backbone, head = dict(architecture["backbone"]), dict(architecture["head"])
     frozen = backbone.pop("frozen", False)
     recogniser = attach(
         backbone.pop("name"),
         head.pop("name"),
-        len(spec["classes"]),
-        clip=spec["clip"],
+        len(architecture["classes"]),
+        input=InputSpec.read(architecture["input"]),
         weights=weights,
         backbone_options=backbone,
         **head,
@@ -261,9 +385,58 @@ def build(spec: Mapping[str, Any], weights: str | None = None) -> Recogniser:
     return recogniser
 
 
-def _classes_of(backbone: nn.Module | str) -> int:
+# Options of a backbone that say how it learns; the others are its builder's.
+_TUNING = list(inspect.signature(backbones.tune).parameters)[1:]
+
+
+def _head(
+    head: Given, channels: int, grid: tuple[int, ...], classes: int | None, options: Mapping[str, Any]
+) -> tuple[nn.Module, str]:
+    """The head and its name, out of whatever says which."""
+    if isinstance(head, nn.Module):
+        name = type(head).__name__
+        if options:
+            raise ValueError(f"{', '.join(options)}: {name} is built already, so options of a head mean nothing for it")
+        return head, name
+    if isinstance(head, str) and head in heads.HEADS:
+        return heads.build(head, channels, grid, classes, **options), head
+    builder = names.find("head", head, heads.HEADS)
+    name = head if isinstance(head, str) else getattr(head, "__name__", type(head).__name__)
+    if not callable(builder):
+        raise ValueError(f"head {name}: expected a class or a function (channels, grid, classes) -> module, found {builder!r}")
+    try:
+        built = builder(channels, grid, classes, **options)
+    except TypeError as error:
+        given = ", ".join(f"{option}={value!r}" for option, value in options.items()) or "no options"
+        raise ValueError(f"head {name} cannot be built with {given}: {error}") from error
+    if not isinstance(built, nn.Module):
+        raise ValueError(f"head {name}: expected a torch.nn.Module, it makes a {type(built).__name__}")
+    return built, name
+
+
+def _classes_told(head: nn.Module, channels: int, grid: tuple[int, ...], classes: int | None) -> int:
+    """K: as said, else as many logits as the head has for tokens of zeros."""
+    if classes is not None:
+        return classes
+    axes = tuple(f"axis {number}" for number in range(1, len(grid) + 1))
+    said = run_once(_Logits(head), InputSpec("tokens", (*axes, "channel"), (*grid, channels)))
+    return said.shape[-1]
+
+
+class _Logits(nn.Module):
+    """A head without its extras."""
+
+    def __init__(self, head: nn.Module) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return answer(self.head, tokens).logits
+
+
+def _classes_of(backbone: Given) -> int:
     """K of a model's own classifier: the outputs of its last linear layer, where ``strip`` would remove one."""
-    if isinstance(backbone, str) or backbones.strip(backbone) is backbone:
+    if not isinstance(backbone, nn.Module) or backbones.strip(backbone) is backbone:
         raise ValueError("attach needs the number of classes: this backbone has no classifier to take it from")
     last = [layer for layer in backbone.modules() if isinstance(layer, nn.Linear | nn.Conv3d)][-1]
     return last.weight.shape[0]
@@ -278,11 +451,11 @@ def _by(sizes: Sequence[int]) -> str:
     return " x ".join(map(str, sizes))
 
 
-def _count(grid: Grid) -> int:
-    return grid[0] * grid[1] * grid[2]
+def _fed(spec: InputSpec) -> str:
+    return f"clip {_by(spec.shape[1:])}" if spec.axes == VIDEO_AXES else str(spec)
 
 
-def _graph(head: nn.Module, grid: Grid) -> str:
+def _graph(head: nn.Module, grid: tuple[int, ...]) -> str:
     topology = getattr(head, "topology", None)
     if not isinstance(topology, Topology):
         return ""

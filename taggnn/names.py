@@ -1,6 +1,7 @@
 """Names that users write: how an unknown one is refused, and how a dotted path leads to an object and back."""
 
 import importlib
+import warnings
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from types import ModuleType
@@ -34,9 +35,9 @@ def unknown(kind: str, given: str, possible: Iterable[str], where: str = "") -> 
     return ValueError(message + f" Possible: {', '.join(possible[:LISTED]) or 'none'}{more}")
 
 
-def is_path(given: str) -> bool:
+def is_path(given: object) -> bool:
     """Whether a text has the form of a dotted path: two names or more with dots between them."""
-    return "." in given and all(part.isidentifier() for part in given.split("."))
+    return isinstance(given, str) and "." in given and all(part.isidentifier() for part in given.split("."))
 
 
 def imported(path: str, kind: str = "name") -> Any:
@@ -119,7 +120,10 @@ def _module(path: str, parts: list[str]) -> tuple[ModuleType, list[str]]:
     for count in range(len(parts) - 1, 0, -1):
         name = ".".join(parts[:count])
         try:
-            return importlib.import_module(name), parts[count:]
+            with warnings.catch_warnings():
+                # PyG's import calls what PyTorch 2.15 warns of; a user cannot do anything about it.
+                warnings.filterwarnings("ignore", ".*torch.jit.script.*")
+                return importlib.import_module(name), parts[count:]
         except ModuleNotFoundError as error:
             # Only a module on the way may be missing: a missing import inside of it is a fault of the module.
             if error.name is None or not f"{name}.".startswith(f"{error.name}."):

@@ -1,13 +1,14 @@
 """Backbones by name: (B, 3, T, H, W) -> (B, C, T', H', W'), without pool and classifier.
 
 ``BACKBONES`` states for each one what its weights expect, ``HUB`` the same for some of Hugging Face's; ``find`` knows both and
-every other model of the hub; ``build`` makes one; ``strip`` and ``tokens_of`` do the same service for a model of your own.
+every other model of the hub, and classes of your own; ``build`` makes one; ``strip`` and ``tokens_of`` do the same service for a
+model of your own.
 """
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -19,15 +20,26 @@ from taggnn.backbones import huggingface, imagenet, pytorchvideo, r2plus1d34, to
 from taggnn.backbones.batchnorm import FrozenBatchNorm, freeze_batchnorm, set_batchnorm
 from taggnn.backbones.download import Published
 from taggnn.backbones.finetuning import Tuning, set_drop_path, tune, tuning_of
-from taggnn.backbones.first_layer import set_in_channels
+from taggnn.backbones.first_layer import clip_channels, set_in_channels
 from taggnn.backbones.inception3d import InceptionI3D
 from taggnn.backbones.outputs import Adapted, coarsest, is_pathways, pick
 from taggnn.backbones.r2plus1d34 import r2plus1d_34, sequential_to_named
 from taggnn.backbones.small import Small
 from taggnn.backbones.stages import Stage, stages
-from taggnn.backbones.tokens import Grid, checked_size, describe, dry_run, run_once, tokens_of
+from taggnn.backbones.tokens import (
+    Grid,
+    checked_grid,
+    checked_size,
+    describe,
+    dry_run,
+    features_of,
+    run_once,
+    tokens_of,
+    video_spec,
+)
 from taggnn.backbones.weights import load_file, load_published
-from taggnn.names import unknown
+from taggnn.names import imported, is_path, unknown
+from taggnn.types import InputSpec
 
 __all__ = [
     "BACKBONES",
@@ -38,6 +50,12 @@ __all__ = [
     "build",
     "strip",
     "tokens_of",
+    "features_of",
+    "video_spec",
+    "clip_channels",
+    "USUAL_CLIP",
+    "checked_grid",
+    "checked_size",
     "dry_run",
     "adapt",
     "resize_positions",
@@ -277,22 +295,65 @@ def _hub(place: str, config: Mapping[str, Any] | None = None, published: bool = 
 HUB: Mapping[str, Backbone] = MappingProxyType({row.name: row for row in map(_hub, huggingface.KNOWN)})
 
 
-def find(name: str, config: Mapping[str, Any] | None = None, published: bool = False) -> Backbone:
-    """The row of a backbone: of ``BACKBONES``, or one for any video transformer of Hugging Face.
+# What a module is tried with that says nothing about itself.
+USUAL_CLIP: Grid = (16, 112, 112)
+
+
+def _own(given: str | Callable[..., nn.Module]) -> Backbone:
+    """A row for a class or function of one's own; what its attributes ``clip``, ``mean`` and ``std`` say counts."""
+    builder = imported(given, "backbone") if isinstance(given, str) else given
+    name = given if isinstance(given, str) else getattr(given, "__name__", type(given).__name__)
+    if not callable(builder) or isinstance(builder, nn.Module):
+        raise ValueError(f"backbone {name}: expected a class or a function that makes a module, found {builder!r}")
+
+    def stated(attribute: str, usual: Any) -> Any:
+        found = getattr(builder, attribute, None)
+        return tuple(found) if isinstance(found, list | tuple) and len(found) == 3 else usual
+
+    @wraps(builder, updated=())
+    def made(**options: Any) -> nn.Module:
+        module = builder(**options)
+        if not isinstance(module, nn.Module):
+            raise TypeError(f"it makes a {type(module).__name__}, not a torch.nn.Module")
+        return strip(module)
+
+    return Backbone(
+        name=name,
+        builder=made,
+        loader=load_file,
+        clip=stated("clip", USUAL_CLIP),
+        channels=None,
+        grid=None,
+        mean=stated("mean", (0.45, 0.45, 0.45)),
+        std=stated("std", (0.225, 0.225, 0.225)),
+        source=f"{builder.__module__}.{name.rpartition('.')[2]}",
+        paper="",
+        weights="random, or a local state dict of your own",
+    )
+
+
+def find(
+    name: str | Callable[..., nn.Module], config: Mapping[str, Any] | None = None, published: bool = False
+) -> Backbone:
+    """The row of a backbone: of ``BACKBONES``, one for any video transformer of Hugging Face, or one for a class of one's own.
 
     Args:
         name: a key of ``BACKBONES``; or ``hf:`` and a hub id, a folder with a model's files, or a family's name (videomae,
-            timesformer, vivit, vjepa2).
+            timesformer, vivit, vjepa2); or the dotted path of a class or function that makes a module, or that class itself.
         config: changes of a Hugging Face model's configuration.
         published: whether published weights are wanted; only then is the hub asked for a model of ``HUB``.
 
     Raises:
         FileNotFoundError: a model's configuration cannot be had.
-        ValueError: an unknown name.
+        ValueError: an unknown name, or a path that cannot be imported.
     """
+    if not isinstance(name, str):
+        return _own(name)
     place = huggingface.split(name)
     if place is not None:
         return _hub(place, config, published)
+    if name not in BACKBONES and is_path(name):
+        return _own(name)
     if name not in BACKBONES:
         raise unknown("backbone", name, [*BACKBONES, *HUB])
     return BACKBONES[name]
@@ -328,12 +389,12 @@ def strip(module: nn.Module) -> nn.Module:
     return torchvision3d.strip(module)
 
 
-def adapt(module: nn.Module, clip: Grid, features: str | None = None, class_tokens: int = 0) -> nn.Module:
+def adapt(module: nn.Module, spec: InputSpec, features: str | None = None, class_tokens: int = 0) -> nn.Module:
     """Brings the output of a module to one tensor: nested features picked, pathways fused, class tokens dropped.
 
     Args:
-        module: (B, 3, T, H, W) -> anything.
-        clip: (T, H, W) of a clip to try it with.
+        module: (B, *spec.shape) -> anything.
+        spec: what it is fed; it is tried with one clip of zeros.
         features: path of the part to take, see ``taggnn.backbones.outputs.pick``; None takes the whole output.
         class_tokens: how many tokens before those of the grid are dropped from (B, N, C).
 
@@ -345,7 +406,7 @@ def adapt(module: nn.Module, clip: Grid, features: str | None = None, class_toke
     """
     if isinstance(class_tokens, bool) or not isinstance(class_tokens, int) or class_tokens < 0:
         raise ValueError(f"class_tokens must be a whole number, 0 or more; given {class_tokens!r}")
-    output = run_once(module, clip)
+    output = run_once(module, spec)
     told = []
     if features is not None:
         output = pick(output, features)
@@ -382,7 +443,7 @@ def resize_positions(module: nn.Module, clip: Grid) -> None:
 
 
 def build(
-    name: str,
+    name: str | Callable[..., nn.Module],
     weights: str | Path | None = None,
     frozen_bn: bool = False,
     bn_momentum: float | None = None,
@@ -391,10 +452,10 @@ def build(
     layer_decay: float | None = None,
     checkpointing: bool = False,
     drop_path: float | None = None,
-    in_channels: int = 3,
+    in_channels: int | None = None,
     **options: object,
 ) -> nn.Module:
-    """Builds a backbone of the table.
+    """Builds a backbone of the table, or one of one's own.
 
     Args:
         name: as for ``find``.
@@ -405,11 +466,13 @@ def build(
         clip: (T, H, W) of the clips to come, ``None`` for the row's. Only the positions of transformers depend on
             it; they are interpolated after the weights are loaded.
         freeze_stages, layer_decay, checkpointing, drop_path: see ``tune``.
-        in_channels: 3 (default), or 1 for grey clips: the first layer's kernels are added up over red, green and blue.
+        in_channels: 3 (None, default), or 1 for grey clips: the first layer's kernels are added up over red, green and blue. A
+            builder of one's own that names it is given it instead.
         **options: arguments of the row's builder.
 
     Returns:
-        A module ``(B, in_channels, T, H, W) -> (B, C, T', H', W')`` in training mode.
+        A module ``(B, in_channels, T, H, W) -> (B, C, T', H', W')`` in training mode; one's own may take and yield other
+        axes.
 
     Raises:
         FileNotFoundError: ``weights`` is a path, and nothing is there.
@@ -417,9 +480,13 @@ def build(
             contradicting BatchNorm options.
     """
     row = find(name, options.get("config"), published=str(weights) == "default")
-    possible = list(inspect.signature(row.builder).parameters)
+    name, own = row.name, not isinstance(name, str) or is_path(name)
+    parameters = inspect.signature(row.builder).parameters
+    possible = [key for key, one in parameters.items() if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)]
+    if own and in_channels is not None and "in_channels" in possible:
+        options["in_channels"], in_channels = in_channels, None
     for option in options:
-        if option not in possible:
+        if option not in possible and not any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
             raise unknown(f"option of backbone {name}", option, possible)
     if clip is not None:
         clip = checked_size(clip, "clip")
@@ -429,8 +496,10 @@ def build(
         given = ", ".join(f"{option}={value!r}" for option, value in options.items()) or "no options"
         raise ValueError(f"backbone {name} cannot be built with {given}: {error or type(error).__name__}") from error
     if not isinstance(module, huggingface.HubFeatures):
-        set_in_channels(module, in_channels)
-    elif in_channels != 3:
+        # A module of one's own may see something else than colour, and says so by itself.
+        if not own or in_channels is not None:
+            set_in_channels(module, 3 if in_channels is None else in_channels)
+    elif in_channels not in (None, 3):
         raise ValueError(f"in_channels={in_channels}: {name} takes clips of colour only")
     if weights is not None:
         row.loader(module, weights=weights)

@@ -5,6 +5,9 @@ Axes: O output channels, I input channels, T frames, h w height and width of a k
 
 from torch import Tensor, nn
 
+# Where ``set_in_channels`` writes the channels of a clip: ``in_channels`` may be a width inside a user's own module.
+MARK = "_clip_channels"
+
 
 def set_in_channels(module: nn.Module, channels: int) -> None:
     """Makes a backbone for colour take clips of one channel, in place; weights that are loaded later are fitted too.
@@ -14,7 +17,7 @@ def set_in_channels(module: nn.Module, channels: int) -> None:
 
     Args:
         module: a backbone; its attribute ``first`` names the convolutions that see the clip, without it that is the first one
-            of all. It gets a mark, ``_clip_channels``.
+            of all. ``clip_channels`` reads the number back.
         channels: 1 or 3; 3 changes nothing.
 
     Raises:
@@ -22,7 +25,7 @@ def set_in_channels(module: nn.Module, channels: int) -> None:
     """
     if channels not in (1, 3):
         raise ValueError(f"in_channels={channels}; possible are 1 and 3")
-    module._clip_channels = channels
+    setattr(module, MARK, channels)
     if channels == 3:
         return
     for name in first_layers(module):
@@ -31,6 +34,11 @@ def set_in_channels(module: nn.Module, channels: int) -> None:
             raise ValueError(f"{type(module).__name__}: {name} sees {conv.weight.shape[1]} channels, 3 were expected")
         conv.in_channels = 1
         conv.weight = nn.Parameter(summed(conv.weight.detach()), requires_grad=conv.weight.requires_grad)
+
+
+def clip_channels(module: nn.Module, usual: int = 3) -> int:
+    """Channels of the clips that a backbone takes; ``usual`` where ``set_in_channels`` was not called on it."""
+    return getattr(module, MARK, usual)
 
 
 def first_layers(module: nn.Module) -> tuple[str, ...]:

@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from taggnn.backbones.first_layer import MARK
+
 
 class Adapted(nn.Module):
     """A module whose output is brought to one tensor.
 
     Args:
-        module: (B, 3, T, H, W) -> anything.
+        module: clips -> anything.
         features: the path of what to take, see ``pick``; None for all of it.
         class_tokens: how many tokens before those of the grid are dropped from (B, N, C).
 
@@ -34,7 +36,8 @@ class Adapted(nn.Module):
         cut = getattr(module, "cut", None)
         if cut is not None:
             self.cut = tuple(tuple(f"module.{part}" if part else "module" for part in group) for group in cut)
-        self._clip_channels = getattr(module, "_clip_channels", 3)
+        if hasattr(module, MARK):
+            setattr(self, MARK, getattr(module, MARK))
 
     def forward(self, clip: Tensor) -> Any:
         output = self.module(clip)

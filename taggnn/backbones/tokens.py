@@ -1,112 +1,154 @@
-"""What comes out of a backbone, as tokens: accepted forms, clear refusals, and a dry run that finds C and (T, H, W).
+"""What comes out of a backbone, as tokens: accepted forms, clear refusals, and a dry run that finds C and the grid.
 
-Axes: B clips, C channels, T frames, H W token grid, N = T*H*W nodes.
+Axes: B clips, C channels, T frames, H W token grid, N tokens of one clip; a grid may have any number of axes, time first.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from math import prod
 
 import torch
 from torch import Tensor, nn
 
+from taggnn.backbones.first_layer import clip_channels
 from taggnn.backbones.outputs import tensors_in
+from taggnn.types import VIDEO_AXES, Features, InputSpec
 
+# (T, H, W) of a clip of video, in frames and pixels
 Grid = tuple[int, int, int]
 
 
-def tokens_of(output: object, grid: Grid | None = None) -> Tensor:
-    """Brings the output of a backbone to token form.
+def features_of(output: object, grid: Sequence[int] | None = None) -> Features:
+    """Brings the output of a backbone to tokens, its losses with them.
 
     Args:
-        output: (B, C, T, H, W), or (B, N, C) with a stated grid and time slowest in N.
-        grid: (T, H, W) of the tokens; needed for (B, N, C), checked for (B, C, T, H, W).
+        output: (B, C, *grid) of two axes of the grid or more; (B, N, C) with a stated grid and time slowest in N; or
+            ``Features``, whose tokens are (B, *grid, C) already. Three axes are always read as (B, N, C), never as
+            (B, C, grid of one axis).
+        grid: sizes of the token grid; needed for (B, N, C), checked for the others.
 
     Returns:
-        Tokens, a view where that is possible.
-
-    **Shapes:** (B, C, T, H, W) or (B, N, C) -> (B, T, H, W, C)
+        The tokens, a view where that is possible.
 
     Raises:
-        ValueError: the output is neither, or does not fit the grid; the message prints what came out.
+        ValueError: the output is none of them, or does not fit the grid; the message prints what came out.
     """
     if grid is not None:
-        grid = checked_size(grid, "grid")
-    if not isinstance(output, Tensor) or output.dim() not in (3, 5):
-        message = f"a backbone must yield (B, C, T, H, W), or (B, N, C) with a stated grid; got {describe(output)}"
+        grid = checked_grid(grid, "grid")
+    if not isinstance(output, Features):
+        return Features(_tokens_of(output, grid))
+    if not isinstance(output.tokens, Tensor) or output.tokens.dim() < 3:
+        raise ValueError(f"tokens of Features must be (B, *grid, C); got {describe(output.tokens)}")
+    if grid is not None and output.grid != grid:
+        raise ValueError(f"the backbone yields tokens of grid {output.grid}, but the stated grid is {grid}")
+    return output
+
+
+def tokens_of(output: object, grid: Sequence[int] | None = None) -> Tensor:
+    """The tokens of ``features_of`` alone.
+
+    **Shapes:** (B, C, *grid) or (B, N, C) -> (B, *grid, C)
+    """
+    return features_of(output, grid).tokens
+
+
+def _tokens_of(output: object, grid: tuple[int, ...] | None) -> Tensor:
+    if not isinstance(output, Tensor) or output.dim() < 3:
+        message = (
+            "a backbone must yield (B, C, T, H, W) or another (B, C, *grid), Features, or (B, N, C) with a stated grid; "
+            f"got {describe(output)}"
+        )
         if isinstance(output, Tensor) and output.dim() == 2:
             message += ". Two axes look like logits or pooled features: remove pool and classifier"
         usable = [path for path, tensor in tensors_in(output) if path and tensor.dim() in (3, 5)]
         if usable:
             message += f". Pick one: {' or '.join(f'features={path!r}' for path in usable[:6])}"
         raise ValueError(message)
-    if output.dim() == 5:
+    if output.dim() > 3:
         if grid is not None and tuple(output.shape[2:]) != grid:
-            raise ValueError(f"the backbone yields {describe(output)}, (B, C, T, H, W), but the stated grid is {grid}")
-        return output.permute(0, 2, 3, 4, 1)
+            form = "(B, C, T, H, W)" if output.dim() == 5 else "(B, C, *grid)"
+            raise ValueError(f"the backbone yields {describe(output)}, {form}, but the stated grid is {grid}")
+        return output.movedim(1, -1)
     nodes = output.shape[1]
     if grid is None:
         raise ValueError(
             f"the backbone yields {describe(output)}, read as (B, N, C) with N = {nodes} tokens: state grid=(T, H, W), "
             f"time slowest{_suggestions(nodes)}"
         )
-    if grid[0] * grid[1] * grid[2] != nodes:
+    if prod(grid) != nodes:
         message = (
             f"the backbone yields {describe(output)}, read as (B, N, C) with N = {nodes} tokens, but the stated grid "
-            f"{grid} has {grid[0] * grid[1] * grid[2]}"
+            f"{grid} has {prod(grid)}"
         )
-        if grid[0] * grid[1] * grid[2] == nodes - 1:
+        if prod(grid) == nodes - 1:
             message += "; one token too many is probably a class token: state class_tokens=1"
         raise ValueError(message)
     return output.unflatten(1, grid)
 
 
+def video_spec(module: nn.Module, clip: Sequence[int]) -> InputSpec:
+    """What a backbone of video is fed: colour, or grey where ``set_in_channels`` made it so.
+
+    Args:
+        module: the backbone.
+        clip: (T, H, W), frames, height and width in pixels.
+
+    Raises:
+        ValueError: not three positive integers.
+    """
+    return InputSpec("video", VIDEO_AXES, (clip_channels(module), *checked_size(clip, "clip")))
+
+
 @torch.no_grad()
-def dry_run(module: nn.Module, clip: Grid, grid: Grid | None = None) -> tuple[int, Grid]:
+def dry_run(module: nn.Module, spec: InputSpec, grid: Sequence[int] | None = None) -> tuple[int, tuple[int, ...]]:
     """Finds channels and token grid of a backbone from one clip of zeros, and leaves no trace in it.
 
     Every submodule is put into evaluation mode for the run and back into its own mode after it, so that BatchNorm
     statistics do not move. The clip lies on the device and in the dtype of the module's first parameter.
 
     Args:
-        module: (1, 3, T, H, W) -> anything ``tokens_of`` accepts; 1 for the 3 where ``set_in_channels`` made it so.
-        clip: frames, height and width in pixels of the clip to try.
+        module: (1, *spec.shape) -> anything ``features_of`` accepts.
+        spec: what it is fed.
         grid: the token grid, where the module yields (B, N, C).
 
     Returns:
-        ``(channels, (T, H, W))`` of the tokens.
+        ``(channels, grid)`` of the tokens.
 
     Raises:
         ValueError: the module fails on such a clip, or yields something else than tokens.
     """
-    output = run_once(module, clip)
-    tokens = tokens_of(output, grid)
-    if len(tokens) != 1:
-        raise ValueError(f"one clip went into {type(module).__name__}, {len(tokens)} came out: {describe(output)}")
-    return tokens.shape[-1], tuple(tokens.shape[1:4])
+    output = run_once(module, spec)
+    features = features_of(output, grid)
+    if len(features.tokens) != 1:
+        raise ValueError(
+            f"one clip went into {type(module).__name__}, {len(features.tokens)} came out: {describe(output)}"
+        )
+    if spec.axes == VIDEO_AXES and isinstance(output, Tensor) and output.dim() == 4 and grid is None:
+        raise ValueError(
+            f"{type(module).__name__} yields {describe(output)} for video, where (B, C, T, H, W) was expected: state "
+            f"grid={features.grid} if time comes first in it"
+        )
+    return features.tokens.shape[-1], features.grid
 
 
 @torch.no_grad()
-def run_once(module: nn.Module, clip: Grid) -> object:
+def run_once(module: nn.Module, spec: InputSpec) -> object:
     """What a module yields for one clip of zeros, in evaluation mode; see ``dry_run``, which says what that is.
 
     Raises:
         ValueError: the module fails on such a clip.
     """
-    clip = checked_size(clip, "clip")
-    example = next((p for p in [*module.parameters(), *module.buffers()] if p.is_floating_point()), torch.zeros(()))
-    # Not ``in_channels``, which a user's own module may have for a width inside of it.
-    channels = getattr(module, "_clip_channels", 3)
-    frames = torch.zeros((1, channels, *clip), device=example.device, dtype=example.dtype)
+    like = next((p for p in [*module.parameters(), *module.buffers()] if p.is_floating_point()), torch.zeros(()))
+    clip = spec.example(1, like.device, like.dtype)
     modes = [(m, m.training) for m in module.modules()]
     try:
         # The flag itself, not eval(): a train() of the user's own might do more than that, and not undo it.
         for part, _ in modes:
             part.training = False
-        return module(frames)
+        return module(clip)
     except (RuntimeError, TypeError, IndexError, AssertionError) as error:
         raise ValueError(
-            f"{type(module).__name__} failed on a clip of zeros {tuple(frames.shape)}, (B, {channels}, T, H, W): "
-            f"{type(error).__name__}: {error}"
+            f"{type(module).__name__} failed on a clip of zeros {tuple(clip.shape)}, {spec}: {type(error).__name__}: {error}"
         ) from error
     finally:
         for part, mode in modes:
@@ -150,6 +192,22 @@ def checked_size(size: object, name: str) -> Grid:
     values = tuple(size) if isinstance(size, list | tuple | torch.Size) else ()
     if len(values) != 3 or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in values):
         raise ValueError(f"{name} must be three positive integers (T, H, W), got {size!r}")
+    return values
+
+
+def checked_grid(size: object, name: str) -> tuple[int, ...]:
+    """Checks the sizes of a token grid of any number of axes.
+
+    Args:
+        size: what the user gave.
+        name: what it is called, for the message.
+
+    Raises:
+        ValueError: not positive integers, one at least.
+    """
+    values = tuple(size) if isinstance(size, list | tuple | torch.Size) else ()
+    if not values or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in values):
+        raise ValueError(f"{name} must be positive integers such as (T, H, W), got {size!r}")
     return values
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file as load_file_of_tensors
 from torch import Tensor, nn
 
 from taggnn.backbones.download import Published, fetch
-from taggnn.backbones.first_layer import first_layers, summed
+from taggnn.backbones.first_layer import clip_channels, first_layers, summed
 from taggnn.names import unknown
 
 log = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ def load_strictly(
     own = module.state_dict()
     for key in (f"{name}.weight" for name in first_layers(module)):
         if (
-            getattr(module, "_clip_channels", 3) == 1
+            clip_channels(module) == 1
             and key in state
             and state[key].dim() == 5
             and state[key].shape[1] == 3

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from taggnn.backbones import BACKBONES, FrozenBatchNorm, build, dry_run, torchvision3d
+from taggnn.backbones import BACKBONES, FrozenBatchNorm, build, torchvision3d
 
 
 def test_every_torchvision_builder_is_in_the_table():
@@ -22,14 +22,14 @@ def test_rows_are_complete(name):
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_the_table_states_channels_and_grid(name):
+def test_the_table_states_channels_and_grid(name, dry_run):
     with torch.device("meta"):
         module = build(name)
     assert dry_run(module, BACKBONES[name].clip) == (BACKBONES[name].channels, BACKBONES[name].grid)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_time_height_and_width_keep_their_order(name):
+def test_time_height_and_width_keep_their_order(name, dry_run):
     frames, side, _ = BACKBONES[name].clip
     clip = (frames, side, side // 2 + 16)
     with torch.device("meta"):
@@ -55,7 +55,7 @@ def test_a_value_that_the_builder_refuses(width):
         build("small", width=width)
 
 
-def test_options_reach_the_builder():
+def test_options_reach_the_builder(dry_run):
     assert dry_run(build("small", width=4, time_stride=2), (5, 17, 33)) == (32, (3, 2, 3))
 
 
@@ -68,7 +68,7 @@ def test_small_loads_a_file_of_its_own_and_no_published_name(tmp_path):
         build("small", weights="default")
 
 
-def test_a_clip_size_moves_mvit_s_positions():
+def test_a_clip_size_moves_mvit_s_positions(dry_run):
     with torch.device("meta"):
         module = build("mvit_v1_b", clip=(2, 32, 40))
     assert dry_run(module, (2, 32, 40)) == (768, (1, 1, 2))

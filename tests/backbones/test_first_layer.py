@@ -3,8 +3,9 @@ import torch
 from torch import nn
 
 from taggnn import attach
-from taggnn.backbones import BACKBONES, build, dry_run
+from taggnn.backbones import BACKBONES, build
 from taggnn.backbones.first_layer import first_layers, inflated, set_in_channels
+from taggnn.types import VIDEO_AXES
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,8 @@ def test_a_file_of_colour_is_added_up_and_one_of_grey_taken_as_it_is(tmp_path, c
 
 def test_a_head_is_attached_to_a_grey_backbone():
     model = attach("small", "tag", classes=2, clip=(4, 32, 32), backbone_options={"width": 4, "in_channels": 1})
-    assert model(torch.randn(1, 1, 4, 32, 32))[0].shape == (1, 2)
+    assert model(torch.randn(1, 1, 4, 32, 32)).logits.shape == (1, 2)
+    assert (model.spec.axes, model.spec.shape) == (VIDEO_AXES, (1, 4, 32, 32))
 
 
 @pytest.mark.parametrize("channels", [0, 2, 4])
@@ -64,16 +66,16 @@ def test_a_first_layer_that_is_not_of_colour():
         set_in_channels(nn.Sequential(nn.Conv3d(2, 4, 1)), 1)
 
 
-def test_a_dry_run_takes_the_module_s_channels():
+def test_a_dry_run_takes_the_module_s_channels(dry_run):
     grey = nn.Sequential(nn.Conv3d(3, 4, 1))
     set_in_channels(grey, 1)
     assert dry_run(grey, (2, 3, 4)) == (4, (2, 3, 4))
     grey.append(nn.Linear(9, 1))
-    with pytest.raises(ValueError, match=r"zeros \(1, 1, 2, 3, 4\), \(B, 1, T, H, W\)"):
+    with pytest.raises(ValueError, match=r"zeros \(1, 1, 2, 3, 4\), video \(channel 1, frame 2"):
         dry_run(grey, (2, 3, 4))
 
 
-def test_a_module_s_own_word_in_channels_says_nothing_of_the_clip():
+def test_a_module_s_own_word_in_channels_says_nothing_of_the_clip(dry_run):
     module = nn.Sequential(nn.Conv3d(3, 4, 1))
     module.in_channels = 64
     assert dry_run(module, (2, 3, 4)) == (4, (2, 3, 4))

@@ -9,7 +9,7 @@ import torch
 
 import taggnn
 from taggnn import backbones
-from taggnn.backbones import HUB, build, dry_run, find, huggingface, resize_positions
+from taggnn.backbones import HUB, build, find, huggingface, resize_positions
 
 transformers = pytest.importorskip("transformers")
 
@@ -124,7 +124,7 @@ def test_a_model_with_a_head_loses_it(kind):
 
 
 @pytest.mark.parametrize("kind", TINY)
-def test_positions_move_to_another_clip(kind):
+def test_positions_move_to_another_clip(kind, dry_run):
     clip = {"vjepa2": (6, 32, 32), "vivit": (4, 32, 32)}.get(kind, (4 if kind == "videomae" else 6, 24, 32))
     features = backbones.strip(model_of(kind)).eval()
     with pytest.raises(ValueError, match=r"was built for clips of .* Build it for that size"):
@@ -328,7 +328,7 @@ def test_statistics_are_those_of_pixels_in_0_to_1(content, mean, std, tmp_path):
 
 
 @pytest.mark.parametrize("name", HUB)
-def test_known_models_are_built_as_their_row_says_without_the_hub(name):
+def test_known_models_are_built_as_their_row_says_without_the_hub(name, dry_run):
     row = HUB[name]
     with torch.device("meta"):
         module = build(name)

@@ -1,14 +1,14 @@
 import pytest
 import torch
 
-from taggnn.backbones import BACKBONES, build, dry_run
+from taggnn.backbones import BACKBONES, build
 from taggnn.backbones.inception3d import Pool, same_padding
 
 
 @pytest.mark.parametrize(
     ("clip", "grid"), [((64, 224, 224), (8, 7, 7)), ((9, 33, 64), (2, 2, 2)), ((1, 32, 40), (1, 1, 2))], ids=str
 )
-def test_grid(clip, grid):
+def test_grid(clip, grid, dry_run):
     with torch.device("meta"):
         assert dry_run(build("i3d_inception"), clip) == (1024, grid)
 

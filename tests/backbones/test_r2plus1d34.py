@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from taggnn.backbones import build, dry_run, r2plus1d_34, sequential_to_named, strip, weights
+from taggnn.backbones import build, r2plus1d_34, sequential_to_named, strip, weights
 
 CHILDREN = ["stem", "layer1", "layer2", "layer3", "layer4"]
 
@@ -60,7 +60,7 @@ def test_traits_of_the_caffe2_original():
 
 
 @pytest.mark.parametrize(("clip", "grid"), [((32, 112, 112), (4, 7, 7)), ((1, 100, 80), (1, 7, 5))], ids=str)
-def test_grid(clip, grid):
+def test_grid(clip, grid, dry_run):
     with torch.device("meta"):
         assert dry_run(build("r2plus1d_34_32_ig65m"), clip) == (512, grid)
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from taggnn.backbones import build, dry_run
+from taggnn.backbones import build
 from taggnn.backbones.resnet3d import DESIGNS, initialised, resnet3d, stage
 
 
@@ -15,7 +15,7 @@ from taggnn.backbones.resnet3d import DESIGNS, initialised, resnet3d, stage
         ("csn_r101_32x2", (1, 2, 3)),
     ],
 )
-def test_grid_of_an_odd_clip(name, grid):
+def test_grid_of_an_odd_clip(name, grid, dry_run):
     with torch.device("meta"):
         assert dry_run(build(name), (5, 50, 70)) == (2048, grid)
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from taggnn.backbones import build, dry_run
+from taggnn.backbones import build
 from taggnn.backbones.slowfast import Fusion, Pathways, slow_frames
 
 
@@ -19,7 +19,7 @@ def test_slow_frames_of_any_clip(frames, expected):
 
 @pytest.mark.parametrize("frames", [1, 2, 4, 7, 9])
 @pytest.mark.parametrize("name", ["slowfast_r50_4x16", "slowfast_r50_8x8"])
-def test_any_number_of_frames(name, frames):
+def test_any_number_of_frames(name, frames, dry_run):
     alpha = 8 if name.endswith("4x16") else 4
     with torch.device("meta"):
         assert dry_run(build(name), (frames, 40, 70)) == (2304, (-(-frames // alpha), 2, 3))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from taggnn.backbones import BACKBONES, build, dry_run, stages
+from taggnn.backbones import BACKBONES, build, stages
 from taggnn.backbones.first_layer import set_in_channels
 from taggnn.backbones.outputs import Adapted
 from taggnn.backbones.stages import chosen
@@ -143,7 +143,7 @@ def test_stages_are_chosen_by_number_and_by_name():
         taken(["patch_embed", "layer1"])
 
 
-def test_an_adapted_module_keeps_its_cut_and_its_channels():
+def test_an_adapted_module_keeps_its_cut_and_its_channels(dry_run):
     module = nn.Sequential(nn.Conv3d(3, 4, 1), nn.Conv3d(4, 4, 1))
     set_in_channels(module, 1)
     module.cut = (("1",), ("0",))

@@ -7,7 +7,7 @@ from torchvision import models
 from torchvision.models import video
 from torchvision.models.video.mvit import MSBlockConfig
 
-from taggnn.backbones import build, dry_run, resize_positions, strip, torchvision3d
+from taggnn.backbones import build, resize_positions, strip, torchvision3d
 
 MVITS = [name for name in torchvision3d.NAMES if name.startswith("mvit")]
 
@@ -151,7 +151,7 @@ def test_mvit_refuses_another_size_and_names_its_own(relative, clip):
 
 @pytest.mark.parametrize("relative", [False, True], ids=["absolute", "relative"])
 @pytest.mark.parametrize(("clip", "grid"), [((1, 32, 32), (1, 4, 4)), ((5, 30, 70), (3, 4, 9))], ids=str)
-def test_resized_mvit_takes_the_new_size_and_trains(relative, clip, grid):
+def test_resized_mvit_takes_the_new_size_and_trains(relative, clip, grid, dry_run):
     model = tiny_mvit(relative)
     features = strip(model)
     resize_positions(features, clip)

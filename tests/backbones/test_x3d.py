@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from taggnn.backbones import build, dry_run
+from taggnn.backbones import build
 from taggnn.backbones.x3d import Excitation
 
 
@@ -18,7 +18,7 @@ def test_every_second_block_weighs_its_channels():
     assert [isinstance(block.branch2.norm_b[1], Excitation) for block in blocks] == [True, False, True, False, True]
 
 
-def test_time_is_kept_and_odd_sizes_are_rounded_up():
+def test_time_is_kept_and_odd_sizes_are_rounded_up(dry_run):
     with torch.device("meta"):
         assert dry_run(build("x3d_xs"), (3, 33, 70)) == (432, (3, 2, 3))
 
