@@ -656,7 +656,7 @@ def test_a_whole_model_compiles_in_one_graph_and_answers_alike(train):
 
 def test_a_whole_model_is_exported_with_its_output():
     built = small("tag", dim=8, encoder_layers=1, encoder_heads=2).eval()
-    program = torch.export.export(built, (built.spec.example(2),), dynamic_shapes={"x": {0: torch.export.Dim.DYNAMIC}, "targets": None})
+    program = torch.export.export(built, (built.spec.example(2),), dynamic_shapes={"x": {0: torch.export.Dim.DYNAMIC}})
     clip = torch.randn(3, *built.spec.shape)
     found = program.module()(clip)
     assert isinstance(found, Output)
