@@ -4,8 +4,8 @@
     python benchmarks/leak.py --loads 100000 --every 5000 --out a.json
     python benchmarks/leak.py --config folder --data.root DIR            # any data set and recipe, as taggnn.train takes them
 
-Clips are loaded in this process as a worker of a training's loader loads them, epoch after epoch; ``--data.store DIR`` and
-``--data.decoder`` count. All options but those below are those of taggnn.train. Reads /proc, so it needs Linux.
+Clips are loaded in this process as a worker of a training's loader loads them, epoch after epoch; ``--video.store DIR`` and
+``--video.decoder`` count. All options but those below are those of taggnn.train. Reads /proc, so it needs Linux.
 """
 
 import os
@@ -25,9 +25,10 @@ from throughput import told
 from tqdm import tqdm
 
 from taggnn import config, terminal, train
-from taggnn.data.dataset import BadClip, ClipDataset
+from taggnn.data.dataset import ClipDataset
 from taggnn.data.order import SeededSampler
 from taggnn.data.synthetic import MOTIONS, make_clip, write_video
+from taggnn.types import BadClip
 
 SCRIPT = "benchmarks/leak.py"
 STATM = Path("/proc/self/statm")

@@ -7,13 +7,15 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import av
 import torch
 
-from taggnn.data.dataset import BadClip, ClipDataset, collate
+from taggnn.data.dataset import ClipDataset, collate
 from taggnn.data.order import ResumableLoader, SeededSampler
 from taggnn.data.video import frame_times
+from taggnn.types import BadClip
 
 Key = tuple[int, int]
 
@@ -54,13 +56,7 @@ class Recorder:
 
 @dataclass(frozen=True)
 class Untouched:
-    """A transform that leaves the frames as they were read.
-
-    Args:
-        train: whether the frames are drawn as in training.
-    """
-
-    train: bool
+    """A transform of training that leaves the frames as they were read."""
 
     def draw(self, frames: torch.Tensor, seed: int) -> tuple[torch.Tensor, bool]:
         return frames, False
@@ -91,14 +87,16 @@ def part_of(dataset: ClipDataset, seed: int, count: int) -> tuple[ClipDataset, l
 def untransformed(dataset: ClipDataset) -> ClipDataset:
     """The same data set, whose items are the frames as they were read."""
     plain = copy.copy(dataset)
-    plain.transform = Untouched(dataset.transform.train)
+    plain.source = copy.copy(dataset.source)
+    plain.source.train_transform = Untouched()
     return plain
 
 
 def depths(dataset: ClipDataset, keys: Sequence[Key]) -> list[Depth]:
     """How far each clip has to be decoded for the frames that training draws of it."""
     watched = copy.copy(dataset)
-    watched.sampler = Recorder(dataset.sampler)
+    watched.source = copy.copy(dataset.source)
+    watched.source.train_sampler = Recorder(dataset.source.train_sampler)
     found = []
     for key in keys:
         watched[key]
@@ -106,7 +104,7 @@ def depths(dataset: ClipDataset, keys: Sequence[Key]) -> list[Depth]:
         timeline = frame_times(clip.path)
         shown = timeline if clip.origin is None else timeline.since(clip.origin)
         first = shown.between(clip.start, clip.stop).start
-        last = first + watched.sampler.last
+        last = first + watched.source.train_sampler.last
         inside = first > 0 and timeline.stamps is not None
         cut = {"begin": timeline.stamps[first], "until": timeline.stamps[last]} if inside else {}
         found.append(Depth(clip.path, last + 1, **cut))
@@ -138,7 +136,7 @@ def loader(dataset: ClipDataset, seed: int, batch: int, workers: int, pinned: bo
         batch_size=batch,
         sampler=SeededSampler(len(dataset), seed, shuffle=True),
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=partial(collate, spec=dataset.source.spec),
         persistent_workers=workers > 0,
         pin_memory=pinned,
         generator=torch.Generator().manual_seed(seed),

@@ -19,7 +19,8 @@ from matplotlib.patches import ConnectionPatch
 
 import taggnn
 from graphs import TEMPORAL, graph
-from taggnn.data.dataset import load_clip
+from taggnn.data.video_source import VideoSource
+from taggnn.data.views import clip_views
 
 INK, SPATIAL_COLOUR, TEMPORAL_COLOUR, BAR = "#24292f", "#56b4e9", "#e69f00", "#0072b2"
 SHOWN = 6
@@ -34,13 +35,14 @@ def main() -> None:
 
     loaded = taggnn.load(given.checkpoint)
     model = loaded.recogniser
-    clip = load_clip(str(given.clip), loaded.preprocess)
+    source = VideoSource(**loaded.preprocess)
+    (clip,) = next(clip_views(str(given.clip), source))
     with torch.inference_mode():
         logits, extras = model(clip[None])
     if "weights" not in extras:
         parser.error("the picture shows an attention read-out; this checkpoint has another")
     frames, height, width = model.grid
-    pixels = _pixels(clip, loaded.preprocess)
+    pixels = _pixels(clip, source)
     weights = extras["weights"][0]
 
     figure = plt.figure(figsize=(12, 4.7), facecolor="white")
@@ -94,12 +96,12 @@ def main() -> None:
     print(f"{given.out}: {model.found['head']}")
 
 
-def _pixels(clip: torch.Tensor, preprocess: dict) -> torch.Tensor:
+def _pixels(clip: torch.Tensor, source: VideoSource) -> torch.Tensor:
     """The normalised clip as pictures again. **Shapes:** (3, T, H, W) -> (T, H, W, 3) in [0, 1]"""
-    if preprocess["standardise"]:
+    if source.transform.standardise:
         # Its own mean and deviation are not kept: shown from its darkest to its brightest point.
         return ((clip - clip.min()) / (clip.max() - clip.min())).permute(1, 2, 3, 0)
-    mean, std = (torch.tensor(preprocess[part]).reshape(3, 1, 1, 1) for part in ("mean", "std"))
+    mean, std = (torch.tensor(part).reshape(3, 1, 1, 1) for part in (source.mean, source.std))
     return (clip * std + mean).clamp(0, 1).permute(1, 2, 3, 0)
 
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from taggnn.task import RecognitionTask
 from taggnn.train import trainer_of
+from taggnn.types import Batch
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,13 @@ class Repeated:
         times: how often it is handed out in an epoch.
     """
 
-    batch: dict[str, Any]
+    batch: Batch
     times: int
 
     def __len__(self) -> int:
         return self.times
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[Batch]:
         return repeat(self.batch, self.times)
 
 
@@ -75,7 +76,7 @@ def finish(device: torch.device) -> None:
 
 
 def parts(
-    task: RecognitionTask, batch: dict[str, Any], times: int, device: torch.device, context: Callable[[], Any]
+    task: RecognitionTask, batch: Batch, times: int, device: torch.device, context: Callable[[], Any]
 ) -> dict[str, Callable[[], None]]:
     """Backbone and head, forward and backward, each as a call that goes through a batch so many times.
 
@@ -87,7 +88,7 @@ def parts(
         context: of the trainer's precision.
     """
     model = task.model.to(device).train()
-    clip, labels = batch["clip"].to(device), batch["label"].to(device)
+    clip, labels = batch.x.to(device), batch.label.to(device)
     with torch.no_grad(), context():
         tokens = model.tokens(clip)
     upstream, leaf = torch.randn_like(tokens), tokens.detach().requires_grad_()
@@ -115,7 +116,7 @@ def parts(
 
 
 def train(
-    settings: Namespace, task: RecognitionTask, batches: Iterable[dict[str, Any]], epochs: int
+    settings: Namespace, task: RecognitionTask, batches: Iterable[Batch], epochs: int
 ) -> tuple[list[float], list[float]]:
     """Trains as ``taggnn.train`` does, but for validation and checkpoints.
 

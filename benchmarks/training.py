@@ -137,11 +137,11 @@ def read(given: argparse.Namespace) -> tuple[Sizes, Any]:
     if given.recipe not in PRESETS:
         raise unknown("recipe", given.recipe, PRESETS)
     settings = config.parse(["--config", given.recipe])
-    side = given.size or settings.data.size
+    side = given.size or settings.video.size
     sizes = Sizes(
         given.recipe,
         given.backbone or settings.backbone.name,
-        (given.frames or settings.data.frames, side, side),
+        (given.frames or settings.video.frames, side, side),
         given.batch_size or settings.data.batch_size,
     )
     return sizes, settings

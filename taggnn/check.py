@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     given = _parse(arguments)
     _refuse(given)
     decoder = f"PyAV {import_av().__version__}"
-    data = ClipData(**given.data.as_dict(), seed=given.seed)
+    data = config.clips_of(given)
     data.prepare_data()
     problems = data.setup_for_check()
     splits = _splits(data)
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
     files = cuts_of(clip for clips in splits.values() for clip in clips)
     facts, known = _scan(files, given, place / "scanned.json", decoder)
     seconds = time.perf_counter() - started
-    found = audit(splits, facts, problems, data.preprocess["frames"])
+    found = audit(splits, facts, problems, data.spec.options["frames"])
 
     folder = place if given.out else new_folder(place)
     written = _write_lists(folder, found, data.classes, Path(given.data.root))
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
     about = About(
         root=str(given.data.root),
         splits=splits,
-        frames=data.preprocess["frames"],
+        frames=data.spec.options["frames"],
         depth=given.depth,
         seconds=seconds,
         known=known,
@@ -97,7 +97,7 @@ def parser() -> Parser:
         "wrong; 1: problems were found; 2: a mistake in the command."
     )
     for action in built._actions:
-        if not (action.dest.startswith("data.") or action.dest in ("help", "config", "seed", "runs", "data")):
+        if not (action.dest.startswith(("data.", "video.")) or action.dest in ("help", "config", "seed", "runs", "data")):
             action.help = argparse.SUPPRESS
     for group in built._action_groups:
         if group._group_actions and all(action.help is argparse.SUPPRESS for action in group._group_actions):
@@ -130,6 +130,8 @@ def _parse(arguments: Sequence[str]) -> Namespace:
 def _refuse(given: Namespace) -> None:
     """Stops at options that no check can follow, before any list is read."""
     _refuse_tokens(given.data.tokens)
+    if given.data.source != "video":
+        raise ValueError(f"data.source {given.data.source}: the check opens video files, so it must be video")
     if given.preview is not None:
         raise ValueError("--preview: is drawn by taggnn.train, with the same options; a check draws none")
     if given.workers < 1 or not given.limit > 0:

@@ -16,9 +16,11 @@ from jsonargparse import Namespace
 from taggnn import backbones, strategies
 from taggnn.arguments import Parser
 from taggnn.compiling import Compile
+from taggnn.data import sources
 from taggnn.data.datamodule import ClipData
 from taggnn.data.decoders import chosen
 from taggnn.data.shards import digest
+from taggnn.data.sources import SOURCES
 from taggnn.data.tokens import CONFIG, TokenCache, differences, that_matter
 from taggnn.heads import HEADS, PoolHead, TagHead
 from taggnn.loggers import LOGGERS
@@ -26,6 +28,7 @@ from taggnn.names import unknown
 from taggnn.precisions import Precision
 from taggnn.strategies import devices_of
 from taggnn.task import Optimisation
+from taggnn.types import Source
 
 RECIPES = resources.files("taggnn") / "recipes"
 # Set by the program itself, or of no use in a run folder.
@@ -75,7 +78,7 @@ _LIMITS = {
     "tag.ffn": (1, math.inf),
     "tag.graph_layers": (0, math.inf),
     "tag_released.ffn": (1, math.inf),
-    "data.short_side": (1, math.inf),
+    "video.short_side": (1, math.inf),
     "optim.lr": (0, math.inf),
     "optim.backbone_lr_scale": (0, math.inf),
     "optim.weight_decay": (0, math.inf),
@@ -94,10 +97,15 @@ _LIMITS = {
 # Keys that change nothing about what a run comes to, but how fast it does and where it stands.
 _FREE = {
     *("run", "runs", "preview", "threads", "save_minutes", "save_batches", "log_every", "loggers"),
-    *("data.workers", "data.store", "trainer.devices", "trainer.num_nodes"),
+    *("data.workers", "video.store", "trainer.devices", "trainer.num_nodes"),
 }
-# Keys of data that say where the clips lie and how they are fed, and change nothing about a stored token.
-_FEEDING = {"root", "tokens", "store", "batch_size", "workers", "drop_last", "balance", "give_up"}
+# Keys that say which source there is, and are no arguments of the data module.
+_SOURCE = ("source", "source_options", "tokens")
+# Keys that say where the clips lie and how they are fed, and change nothing about a stored token.
+_FEEDING = {
+    *("data.root", "data.tokens", "data.batch_size", "data.workers", "data.drop_last", "data.balance"),
+    *("video.store", "video.give_up"),
+}
 # Keys of a backbone that say how it learns, and nothing of what it does when it does not.
 _LEARNING = {"frozen_bn", "bn_momentum", "freeze_stages", "layer_decay", "checkpointing", "drop_path"}
 _BUILT_PER_MODEL = {"channels", "grid", "classes"}
@@ -202,7 +210,24 @@ def parser(program: str = "taggnn.train", description: str = _TRAINS) -> Parser:
     built.add_class_arguments(TagHead, "tag", skip=_BUILT_PER_MODEL, instantiate=False)
     built.add_method_arguments(TagHead, "released", "tag_released", skip=_BUILT_PER_MODEL)
     built.add_class_arguments(PoolHead, "pool", skip=_BUILT_PER_MODEL, instantiate=False)
-    built.add_class_arguments(ClipData, "data", skip={"seed"}, instantiate=False)
+    built.add_class_arguments(ClipData, "data", skip={"seed", "source"}, instantiate=False)
+    add(
+        "--data.source",
+        type=str,
+        default="video",
+        help=f"what a clip is: one of {', '.join(_given_by_name())}, with its options below its own name; or the dotted path of a "
+        "class of your own",
+    )
+    add("--data.source_options", type=dict[str, Any], default={}, help="arguments of a class of your own, by name")
+    add(
+        "--data.tokens",
+        type=str | None,
+        default=None,
+        help="folder that taggnn.extract wrote: its tokens are the data, and no clip is read; root and workers are not used, and "
+        "the clips, the splits and how clips are shown are those of the extraction",
+    )
+    for name in _given_by_name():
+        built.add_class_arguments(SOURCES[name].source, name, instantiate=False)
     built.add_class_arguments(Optimisation, "optim", instantiate=False)
     built.add_class_arguments(pl.Trainer, "trainer", skip=_OWN_TRAINER, instantiate=False)
     built.set_defaults({"trainer.max_epochs": 30, "trainer.devices": "auto"})
@@ -260,9 +285,9 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
         print("\n".join(dropped), file=sys.stderr)
     if config.recipe is None:
         config.recipe = recipe
-    if inherits and not _values("data.store", rest):
+    if inherits and not _values("video.store", rest):
         # That of the extraction: it has done its work.
-        config.data.store = None
+        config.video.store = None
     for head in (config.head, *config.compare):
         if head not in HEADS:
             built.error(str(unknown("head", head, HEADS)))
@@ -281,6 +306,7 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
         built.error(str(error))
     if config.optim.warmup_epochs and config.optim.warmup_epochs >= (config.trainer.max_epochs or math.inf):
         built.error(f"optim.warmup_epochs {config.optim.warmup_epochs}: must be below trainer.max_epochs")
+    _check_source(config, rest, built)
     if config.trainer.max_epochs is None:
         built.error("trainer.max_epochs null: give the number of epochs, 1 or more")
     return config
@@ -329,12 +355,34 @@ def _without_another_s(files: Sequence[Path], rest: Sequence[str], built: Parser
 def _check_options(options: Mapping[Any, Any], built: Parser) -> None:
     """Refuses options of the backbone's builder that are keys of the run: they would count more, without a word."""
     own = {one.name: f"--backbone.{one.name}" for one in fields(BackboneChoice)}
-    own["clip"] = "--data.frames and --data.size"
+    own["clip"] = "--video.frames and --video.size"
     for option in options:
         if not isinstance(option, str):
             built.error(f"backbone.options: the name of an option is text, got {option!r}")
         if option in own:
             built.error(f"backbone.options: {option!r} is no option of a backbone's builder; give {own[option]}")
+
+
+def _given_by_name() -> list[str]:
+    """The sources that have options below their own name; the folder of tokens is given as data.tokens."""
+    return [name for name in SOURCES if name != "tokens"]
+
+
+def _check_source(config: Namespace, rest: Sequence[str], built: Parser) -> None:
+    """Refuses keys that say which source there is and contradict one another."""
+    name, options = config.data.source, config.data.source_options
+    if name == "tokens":
+        built.error("data.source tokens: give their folder as --data.tokens DIR, and leave data.source out")
+    if name not in SOURCES and "." not in name:
+        built.error(str(unknown("source", name, SOURCES, "data.source")))
+    if name in SOURCES and options:
+        built.error(f"data.source_options: are for a class of your own; the options of {name} are keys below --{name}")
+    for other in _given_by_name():
+        words = [word for word in rest if word.split("=")[0].split(".")[0] == f"--{other}"]
+        if other != name and words:
+            built.error(f"{words[0].split('=')[0]}: is an option of the source {other!r}, and data.source is {name!r}")
+    if config.data.root is None and config.data.tokens is None and name in SOURCES:
+        built.error("missing: --data.root; see --help")
 
 
 def _cache(folder: str, built: Parser) -> TokenCache:
@@ -419,9 +467,37 @@ def fill(settings: Namespace) -> None:
     backbone, published = settings.backbone, settings.backbone.weights == "default"
     backbone.options = backbones.settled(backbone.name, backbone.options, published)
     row = backbones.find(backbone.name, backbone.options.get("config"), published)
-    for part in ("mean", "std"):
-        if settings.data[part] is None:
-            settings.data[part] = list(getattr(row, part))
+    for part in ("mean", "std") if settings.data.source == "video" else ():
+        if settings.video[part] is None:
+            settings.video[part] = list(getattr(row, part))
+
+
+def source_of(settings: Namespace) -> Source:
+    """The source of a configuration.
+
+    Raises:
+        ValueError: as ``sources.build``.
+    """
+    data = settings.data
+    if data.tokens is not None:
+        if settings.video.store is not None:
+            raise ValueError(
+                f"data.tokens {data.tokens} and video.store {settings.video.store}: one of them is possible; with tokens no clip "
+                "is decoded"
+            )
+        return sources.build("tokens", {"folder": data.tokens})
+    options = settings[data.source].as_dict() if data.source in SOURCES else data.source_options
+    return sources.build(data.source, options)
+
+
+def clips_of(settings: Namespace) -> ClipData:
+    """The clips of a configuration, not read yet.
+
+    Raises:
+        ValueError: as ``sources.build`` and ``ClipData``.
+    """
+    own = {key: value for key, value in settings.data.as_dict().items() if key not in _SOURCE}
+    return ClipData(source_of(settings), **own, seed=settings.seed)
 
 
 def freeze(settings: Namespace) -> None:
@@ -438,10 +514,12 @@ def of_tokens(settings: Namespace) -> dict[str, Any]:
     """The keys that stored tokens follow from, with their values as plain types: of the backbone and of the data."""
     backbone = settings.backbone.as_dict().items()
     keys = {f"backbone.{key}": value for key, value in backbone if key not in _LEARNING}
-    keys |= {f"data.{key}": value for key, value in settings.data.as_dict().items() if key not in _FEEDING}
-    # By the decoder that is really used: a store takes PyAV whatever is chosen.
-    keys["data.decoder"] = "pyav" if settings.data.store is not None else chosen(settings.data.decoder)
-    return json.loads(json.dumps(keys))
+    groups = ["data", *([settings.data.source] if settings.data.source in SOURCES else [])]
+    keys |= {f"{group}.{key}": value for group in groups for key, value in settings[group].as_dict().items()}
+    if settings.data.source == "video":
+        # By the decoder that is really used: a store takes PyAV whatever is chosen.
+        keys["video.decoder"] = "pyav" if settings.video.store is not None else chosen(settings.video.decoder)
+    return json.loads(json.dumps({key: value for key, value in keys.items() if key not in _FEEDING}))
 
 
 def check_tokens(settings: Namespace) -> None:
@@ -461,8 +539,7 @@ def check_tokens(settings: Namespace) -> None:
         and Path(weights).is_file()
         and all(there[key] == given.get(key, there[key]) for key in others)
     ):
-        clip = (cache.preprocess["frames"], *cache.preprocess["size"])
-        built = backbones.build(choice.name, weights, clip=clip, **choice.options)
+        built = backbones.build(choice.name, weights, clip=cache.input.shape[1:], **choice.options)
         there["backbone.weights"], given["backbone.weights"] = cache.weights["digest"], digest(built.state_dict())
     # A key that another version of taggnn has or had says nothing here.
     both = [key for key in that_matter(there, cache.views) if key in given]

@@ -21,6 +21,7 @@ from taggnn.data.datamodule import ClipData
 from taggnn.data.folders import read as read_folders
 from taggnn.data.folders import subfolders
 from taggnn.data.published import PUBLISHED
+from taggnn.data.video_source import VideoSource
 from taggnn.exported import Exported
 from taggnn.figures import figures_of
 from taggnn.predictions import write_predictions, write_skipped
@@ -196,7 +197,7 @@ def _check_source(given: Namespace) -> None:
 
 def _data(given: Namespace, loaded: checkpoint.Loaded) -> tuple[ClipData, list[str]]:
     """The clips, read against the checkpoint's classes and shown as the model was trained to see them; and what to remark."""
-    named = loaded.preprocess | loaded.split_options
+    named = dict(loaded.split_options)
     classes, remark = list(loaded.classes), []
     options = {f"{given.split}_list": given.data.list, "missing": given.data.missing, "workers": given.data.workers}
     if given.data.folder is not None:
@@ -209,7 +210,8 @@ def _data(given: Namespace, loaded: checkpoint.Loaded) -> tuple[ClipData, list[s
         folder, classes, said = _numbered_folders(given, len(classes))
         options[f"{given.split}_folder"], remark = folder, [said]
         print(said)
-    data = ClipData(given.data.root, classes=classes, batch_size=given.data.batch_size, **named, **options)
+    source = VideoSource(**loaded.preprocess)
+    data = ClipData(source, given.data.root, classes=classes, batch_size=given.data.batch_size, **named, **options)
     data.setup_only(given.split)
     return data, remark
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from taggnn.names import unknown
+from taggnn.types import Batch
 
 # What the files say of themselves stands in them under this name.
 META = "taggnn.json"
@@ -79,13 +80,13 @@ class Exported(nn.Module):
             raise ValueError(f"{self.source} takes clips (B, {wanted}) with B from 1 on; got {tuple(clip.shape)}")
         return self._program(clip.to(self.device, self.dtype)), {}
 
-    def tokens_in(self, batch: Mapping[str, Any], device: torch.device | str) -> Tensor:
-        """The clips of a batch as the loaders make it. **Shapes:** "clip" (B, 3, T, H, W) -> the same"""
-        if "tokens" in batch:
+    def tokens_in(self, batch: Batch, device: torch.device | str) -> Tensor:
+        """The clips of a batch as the loaders make it. **Shapes:** (B, 3, T, H, W) -> the same"""
+        if batch.x.ndim != 5 or batch.x.shape[1] != 3:
             raise ValueError(
                 f"{self.source} takes clips, not stored tokens: an exported program has its backbone in it"
             )
-        return batch["clip"].to(device)
+        return batch.x.to(device)
 
     def to(self, device: torch.device | str) -> "Exported":
         """Opens the program on a device."""

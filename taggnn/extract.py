@@ -22,7 +22,7 @@ from taggnn.atomic import write_text
 from taggnn.backbones.weights import misfits
 from taggnn.data import shards
 from taggnn.data.datamodule import ClipData
-from taggnn.data.tokens import BACKBONE, CONFIG, INDEX, KIND, TokenCache, described
+from taggnn.data.tokens import BACKBONE, CONFIG, FORMAT, INDEX, KIND, TokenCache, described
 from taggnn.extraction import (
     changed_videos,
     check_space,
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> None:
     if settings.threads:
         torch.set_num_threads(settings.threads)
     device = terminal.device(own["device"])
-    data = ClipData(**settings.data.as_dict(), seed=settings.seed)
+    data = config.clips_of(settings)
     data.prepare_data()
     data.setup()
     model, origin = _backbone(settings, data, own["checkpoint"])
@@ -141,13 +141,13 @@ def _trained(path: str) -> dict[str, Any]:
     hyper, _ = checkpoint.backbone_of(path)
     options = dict(hyper["spec"]["backbone"])
     own = {key: options.pop(key) for key in vars(config.BackboneChoice()) if key in options}
-    return {"backbone": {**own, "options": options, "weights": None}, "data": dict(hyper["preprocess"])}
+    return {"backbone": {**own, "options": options, "weights": None}, "video": dict(hyper["preprocess"])}
 
 
 def _backbone(settings: Namespace, data: ClipData, path: str | None) -> tuple[Recogniser, str]:
     """The frozen backbone behind no head, and where its weights come from; random ones are those of a training."""
     pl.seed_everything(settings.seed, verbose=False)
-    given, clip = settings.backbone, (data.preprocess["frames"], *data.preprocess["size"])
+    given, clip = settings.backbone, data.model_spec.shape[1:]
     weights = None if path else given.weights
     built = backbones.build(given.name, weights, clip=clip, **given.options)
     origin = f"of {path}" if path else given.weights or f"random, seed {settings.seed}"
@@ -177,10 +177,11 @@ def _index(settings: Namespace, data: ClipData, own: dict[str, Any], model: Reco
     row = math.prod(size) * getattr(torch, own["dtype"]).itemsize
     return {
         "kind": KIND,
+        "format": FORMAT,
         "complete": False,
         "settings": config.of_tokens(settings),
         "weights": {"origin": origin, "digest": shards.digest(model.backbone.state_dict())},
-        "preprocess": data.preprocess,
+        "input": data.model_spec.plain(),
         "tokens": size,
         "dtype": own["dtype"],
         "views": own["views"],

@@ -23,13 +23,14 @@ from taggnn.data.clips import Clip
 from taggnn.data.datamodule import ClipData
 from taggnn.data.order import seed_of
 from taggnn.data.splits import SPLITS
-from taggnn.data.tokens import BACKBONE, INDEX, differences, that_matter
+from taggnn.data.tokens import BACKBONE, INDEX, differences, read_tokens, that_matter
 from taggnn.model import Recogniser
+from taggnn.types import Batch
 
 # Views of a clip made from one decode: a shard of each is in memory meanwhile.
 AT_ONCE = 4
 # What two calls must agree in to write into one folder, beside the settings and the clips.
-_SAME = ("preprocess", "tokens", "dtype", "views", "seed", "rows_a_shard", "classes")
+_SAME = ("input", "tokens", "dtype", "views", "seed", "rows_a_shard", "classes")
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def left_to_do(folder: Path, pieces: Sequence[Piece], index: Mapping[str, Any]) 
     """
     if not (folder / INDEX).is_file():
         return list(pieces)
-    earlier = shards.read_index(folder / INDEX, index["kind"])
+    earlier = read_tokens(folder)
     changed = differences(identity(earlier), identity(index))
     if changed:
         raise ValueError(
@@ -141,7 +142,7 @@ def readable_again(folder: Path, data: ClipData, pieces: Sequence[Piece]) -> tup
             keys = [[(place, seed_of(data.seed, piece.view or 0, place))] for place in places]
             found = 0
             for batch in data.loader_of(piece.split, keys, train=piece.view is not None) if keys else ():
-                found += len(batch["label"])
+                found += len(batch)
                 bar.update()
             good += found
             again += [piece] if found else []
@@ -151,7 +152,7 @@ def readable_again(folder: Path, data: ClipData, pieces: Sequence[Piece]) -> tup
 def finished(folder: Path, index: Mapping[str, Any]) -> bool:
     """Whether the folder says that all its shards are made, and the weights of the backbone lie in it, whole."""
     try:
-        complete = shards.read_index(folder / INDEX, index["kind"])["complete"]
+        complete = read_tokens(folder)["complete"]
         return complete and shards.digest(shards.read_shard(folder / BACKBONE)) == index["weights"]["digest"]
     except (FileNotFoundError, ValueError):
         return False
@@ -200,7 +201,7 @@ def extract(folder: Path, model: Recogniser, data: ClipData, pieces: Sequence[Pi
                 for _ in range(0, _clips(group[0]), size):
                     for one, batch in zip(filled, next(batches), strict=True):
                         one.add(batch, model, device, places)
-                        bar.update(len(batch["label"]) + len(batch["skipped"]))
+                        bar.update(len(batch) + len(batch.skipped))
                 for one in filled:
                     one.write(folder)
 
@@ -215,13 +216,13 @@ class _Filled:
         self.labels: list[int] = []
         self.bad: dict[int, str] = {}
 
-    def add(self, batch: dict[str, Any], model: Recogniser, device: torch.device, places: Mapping[str, int]) -> None:
-        self.bad |= {places[name]: reason for name, _, reason in batch["skipped"]}
-        first, more = len(self.good), len(batch["label"])
+    def add(self, batch: Batch, model: Recogniser, device: torch.device, places: Mapping[str, int]) -> None:
+        self.bad |= {places[name]: reason for name, _, reason in batch.skipped}
+        first, more = len(self.good), len(batch)
         if more:
-            self.tokens[first : first + more] = _stored(model, batch["clip"].to(device), self.tokens.dtype)
-            self.good += batch["index"].tolist()
-            self.labels += batch["label"].tolist()
+            self.tokens[first : first + more] = _stored(model, batch.x.to(device), self.tokens.dtype)
+            self.good += batch.index.tolist()
+            self.labels += batch.label.tolist()
 
     def write(self, folder: Path) -> None:
         held = {

@@ -14,10 +14,9 @@ import torch
 from torch import Tensor
 
 from taggnn.consensus import Average, Consensus
-from taggnn.data.dataset import eval_sampler, eval_transform
-from taggnn.data.sampling import spread
 from taggnn.data.video import VideoError
-from taggnn.data.views import clip_views, frame_views
+from taggnn.data.video_source import VideoSource
+from taggnn.data.views import check_views, clip_views, frame_views
 from taggnn.exported import Exported
 from taggnn.model import Recogniser
 
@@ -187,8 +186,7 @@ class Loaded:
             raise ValueError(f"top {top}: must be 1 or more")
         # Said at once, and not by the first of many.
         Consensus(average)
-        spread(eval_sampler(self.preprocess), views)
-        eval_transform(self.preprocess).check_crops(crops)
+        check_views(VideoSource(**self.preprocess), views, crops)
         how = partial(self._predict, top=top, views=views, crops=crops, average=average, start=start, stop=stop)
         if isinstance(source, str | os.PathLike | Tensor | np.ndarray):
             return how(source)
@@ -231,7 +229,7 @@ class Loaded:
     ) -> Iterator[Tensor]:
         """The views of a video, some at a time. **Shapes:** yields float32 (n, 3, T, h, w)"""
         if not isinstance(source, Tensor | np.ndarray):
-            return clip_views(os.fspath(source), self.preprocess, views, crops, start=start, stop=stop)
+            return clip_views(os.fspath(source), VideoSource(**self.preprocess), views, crops, start=start, stop=stop)
         if start is not None or stop is not None:
             raise ValueError("start and stop are seconds of a file; of frames or a clip give those to be used")
         given = torch.as_tensor(source)
@@ -243,7 +241,7 @@ class Loaded:
             raise ValueError(
                 f"{given.dtype} {tuple(given.shape)}: expected frames, uint8 (T, H, W, 3), or a clip, float (3, T, h, w)"
             )
-        return frame_views(given.cpu(), self.preprocess, views, crops)
+        return frame_views(given.cpu(), VideoSource(**self.preprocess), views, crops)
 
     def _predict(
         self,

@@ -25,13 +25,10 @@ from tqdm import tqdm
 
 from taggnn.atomic import write_bytes
 from taggnn.data.datamodule import ClipData
-from taggnn.data.dataset import BadClip
-from taggnn.data.transforms import Transform
 from taggnn.pictures import LIGHT, drawable, families, shorten
+from taggnn.types import BadClip
 
 MOST_COLUMNS = 16
-# Deviations of a clip normalised by its own that are drawn from black to white.
-SPAN = 5.0
 
 # All below in pixels; matplotlib's point is DPI / 72 of them.
 DPI = 100
@@ -90,38 +87,24 @@ def collect(data: ClipData, number: int) -> list[Shown]:
     Raises:
         ValueError: if there is no training split, or stored tokens stand in for the clips.
     """
-    if data.cache is not None:
-        raise ValueError("--preview: draws pictures, and stored tokens have none; leave data.tokens out")
-    loader, evaluation = data.train_dataloader(), data.samples("train")
+    picture = data.traits.picture
+    if picture is None:
+        left_out = "data.tokens" if data.spec.kind == "tokens" else "--preview"
+        raise ValueError(f"--preview: draws pictures, and {data.spec.kind} have none; leave {left_out} out")
+    loader = data.train_dataloader()
     keys = list(islice(loader.order, number))
     shown = []
     for index, seed in tqdm(keys, desc="preview", unit="clip", disable=None):
         clip = data.train_clips[index]
         label = data.classes[clip.label]
-        items = loader.dataset.views(index, [seed], evaluation)
+        items = loader.dataset.views(index, [seed], evaluation=True)
         bad = next((item for item in items if isinstance(item, BadClip)), None)
         if bad is not None:
             shown.append(Shown(clip.name, label, reason=bad.reason))
             continue
-        trained, evaluated = (visible(item["clip"], data.train_transform) for item in items)
-        becomes = data.classes[items[0]["label"]]
-        shown.append(Shown(clip.name, label, trained, evaluated, items[0]["flipped"], becomes))
+        trained, evaluated = (picture(item.x) for item in items)
+        shown.append(Shown(clip.name, label, trained, evaluated, items[0].flipped, data.classes[items[0].label]))
     return shown
-
-
-def visible(clip: Tensor, transform: Transform) -> Tensor:
-    """A normalised clip as pictures again.
-
-    What is normalised by its own mean and deviation shows the mean as mid grey, and 2.5 deviations as black and white.
-
-    **Shapes:** float32 (3, T, h, w) -> uint8 (T, h, w, 3)
-    """
-    if transform.standardise:
-        pixels = clip / SPAN + 0.5
-    else:
-        mean, std = (torch.tensor(part).view(3, 1, 1, 1) for part in (transform.mean, transform.std))
-        pixels = clip * std + mean
-    return (pixels.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 3, 0)
 
 
 def sheet(shown: Sequence[Shown], title: str, facts: Sequence[str]) -> bytes:
@@ -219,35 +202,18 @@ def _step(frames: int) -> int:
 
 def _facts(data: ClipData, clips: int) -> list[str]:
     """Where the clips come from and what is done to them, in sentences."""
-    transform, preprocess = data.train_transform, data.preprocess
-    frames, step = preprocess["frames"], _step(preprocess["frames"])
+    frames, height, width = data.spec.size("frame", "height", "width")
+    step = _step(frames)
     some = "" if step == 1 else f", of which every {step}{ {2: 'nd', 3: 'rd'}.get(step, 'th') } is drawn"
-    done = [
-        f"crop of {transform.scale[0]:g} to {transform.scale[1]:g} of the area",
-        f"flip {transform.flip:g}" + (" with its label" if data.mirrored else "") if transform.flip else "no flip",
-    ]
-    if transform.randaugment:
-        deviation = f" ± {transform.magnitude_std:g}" if transform.magnitude_std else ""
-        done.append(f"RandAugment {transform.randaugment} x {transform.magnitude}{deviation}")
-    done += [
-        f"{name} {value:g}"
-        for name, value in (("colour jitter", transform.jitter), ("erase", transform.erase))
-        if value
-    ]
-    done += [name for name in ("grey", "stretch") if getattr(transform, name)]
-    scale, jitter = getattr(data.train_sampler, "scale", (1, 1)), getattr(data.train_sampler, "jitter", 0)
-    done += [f"{scale[0]:g} to {scale[1]:g} of the length"] if tuple(scale) != (1, 1) else []
-    done += [f"jitter in time {jitter:g}"] if jitter else []
     facts = [
         f"{data.root}: the first {_number(clips, 'clip')} of the first epoch, of {len(data.train_clips)} training clips in "
         f"{len(data.classes)} classes; order and draws are those of training",
-        f"{_number(frames, 'frame')} ({preprocess['sampling']}){some}, {transform.size[0]} x {transform.size[1]} pixels; "
-        f"{', '.join(done)}",
+        "; ".join([f"{_number(frames, 'frame')}{some}, {height} x {width} pixels", *data.traits.describe()]),
     ]
+    if data.mirrored and data.traits.flip:
+        facts.append("a flipped clip has the label that its class is mirrored to")
     if data.balance != "none":
         facts.append(f"classes balanced: {data.balance}")
-    if transform.standardise:
-        facts.append("each clip normalised by itself: mid grey is its mean, black and white are 2.5 deviations away")
     return facts
 
 

@@ -23,6 +23,7 @@ from taggnn.metrics import predicted_classes
 from taggnn.model import Recogniser
 from taggnn.paired import top1_difference
 from taggnn.predictions import Predictions, Skipped
+from taggnn.types import Batch
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Scored:
 @torch.inference_mode()
 def score(
     recogniser: Recogniser,
-    batches: Iterable[dict],
+    batches: Iterable[Batch],
     clips: ClipList,
     split: str,
     device: torch.device | str = "cpu",
@@ -80,7 +81,7 @@ def score(
     with tqdm(desc=split, total=len(clips), unit="clip", file=sys.stderr, leave=False, disable=_hidden()) as bar:
         for batch in batches:
             done = len(found.places) + len(bad)
-            bad |= {name: reason for name, _, reason in batch["skipped"]}
+            bad |= {name: reason for name, _, reason in batch.skipped}
             for place, *answers in _answers(recogniser, batch, device, bare):
                 clip = opened.setdefault(place, _Opened(average, bare))
                 clip.add(*answers)
@@ -186,17 +187,17 @@ class _Found:
 
 
 def _answers(
-    recogniser: Recogniser, batch: dict, device: torch.device | str, bare: bool
+    recogniser: Recogniser, batch: Batch, device: torch.device | str, bare: bool
 ) -> Iterator[tuple[int, Tensor, Tensor | None]]:
     """Place of the clip, logits (K,) and those without edges, for each view of a batch."""
-    if not len(batch["label"]):
+    if not len(batch):
         return
     tokens = recogniser.tokens_in(batch, device)
     logits = recogniser.head(tokens)[0].float().cpu()
     without: Sequence[Tensor | None] = [None] * len(logits)
     if bare:
         without = recogniser.head(tokens, topology=NoEdges())[0].float().cpu()
-    yield from zip(batch["index"].tolist(), logits, without, strict=True)
+    yield from zip(batch.index.tolist(), logits, without, strict=True)
 
 
 def _together(found: _Found, bad: dict[str, str], clips: ClipList, split: str) -> Scored:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import lightning.pytorch as pl
@@ -18,6 +18,7 @@ from taggnn.idle import Idle
 from taggnn.mixing import CLIP_PLACES, TOKEN_PLACES, Mixing
 from taggnn.predictions import Skipped
 from taggnn.saving import validating
+from taggnn.types import Batch
 
 # Steps in a row that a scaler may leave out: by then its scale has become 2**40 times smaller.
 OVERFLOWS = 40
@@ -117,6 +118,8 @@ class RecognitionTask(pl.LightningModule):
         self.seed = seed
         self.model = model.build(spec, weights)
         self.skipped: dict[str, Skipped] = {}
+        # The clips, where the batches of an epoch are to be counted; set before training.
+        self.data: Any = None
         # Of the last step, before it was clipped.
         self.gradient_norm: Tensor | None = None
         # Whether the last step changed the weights, and how many before it in a row did not.
@@ -135,24 +138,24 @@ class RecognitionTask(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         self._seen, self._losses = 0, []
 
-    def on_train_batch_start(self, batch: dict, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # Counted in batches: optimiser steps stand still while gradients are accumulated.
         number, rank = self.trainer.fit_loop.total_batch_idx, processes.rank()
         torch.manual_seed(seed_of(self.seed, number, rank) if rank else self.seed * 1_000_003 + number)
-        if processes.count() > 1 and not len(batch["label"]):
+        if processes.count() > 1 and not len(batch):
             self._idle = Idle(self.model)
 
-    def training_step(self, batch: dict, batch_idx: int) -> Tensor | None:
-        count = len(batch["label"])
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+        count = len(batch)
         if processes.count() == 1 and not count:
-            self._note_skipped(batch["skipped"], "train")
+            self._note_skipped(batch.skipped, "train")
             # Behind batches that have clips a step is due: without any loss Lightning would leave out one of 16-mixed.
             return self._loss_of_nothing() if self._clips_of_step else None
         loss = self._loss(batch) if count else 0 * self._answers_to_nothing().sum()
         # Of all processes from here on.
-        clips, total, bad = processes.summed((count, float(loss.detach()) * count, len(batch["skipped"])), self.device)
+        clips, total, bad = processes.summed((count, float(loss.detach()) * count, len(batch.skipped)), self.device)
         if bad:
-            for rows in processes.gathered(batch["skipped"]):
+            for rows in processes.gathered(batch.skipped):
                 self._note_skipped(rows, "train")
         self._clips_of_step += int(clips)
         # Where gradients are scaled, a step that overflows is left out, and its clips with it.
@@ -181,14 +184,14 @@ class RecognitionTask(pl.LightningModule):
     def _loss_of_nothing(self) -> Tensor:
         return 0 * sum(parameter.sum() for parameter in self.parameters() if parameter.requires_grad)
 
-    def _loss(self, batch: dict) -> Tensor:
+    def _loss(self, batch: Batch) -> Tensor:
         """The mean loss of a batch that has clips."""
         # Clips, or the tokens that a frozen backbone made of them before.
-        kind, places = ("tokens", TOKEN_PLACES) if "tokens" in batch else ("clip", CLIP_PLACES)
-        fed, labels = batch[kind].to(self.dtype), batch["label"]
+        whole = tuple(batch.x.shape[1:]) == (3, *self.model.clip)
+        fed, labels, places = batch.x.to(self.dtype), batch.label, CLIP_PLACES if whole else TOKEN_PLACES
         if mixing := self.optimisation.mixing:
             fed, labels = mixing(fed, labels, len(self.hparams["spec"]["classes"]), places)
-        logits = self.model.head(self.model.tokens_in({kind: fed}, self.device))[0]
+        logits = self.model.head(self.model.tokens_in(replace(batch, x=fed), self.device))[0]
         # Mixed labels are smoothed as single ones are: (1 - e) y + e / K.
         return F.cross_entropy(logits, labels, label_smoothing=self.optimisation.label_smoothing)
 
@@ -197,7 +200,7 @@ class RecognitionTask(pl.LightningModule):
         nothing = torch.zeros(1, 3, *self.model.clip, device=self.device, dtype=self.dtype)
         return self.model(nothing)[0]
 
-    def on_train_batch_end(self, outputs: Any, batch: dict, batch_idx: int) -> None:
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         if self._idle is not None:
             self._idle.end()
             self._idle = None
@@ -219,13 +222,13 @@ class RecognitionTask(pl.LightningModule):
     def on_validation_epoch_start(self) -> None:
         self._collected, self._unread = [], []
 
-    def validation_step(self, batch: dict, batch_idx: int) -> None:
-        self._unread += batch["skipped"]
-        if len(batch["label"]):
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._unread += batch.skipped
+        if len(batch):
             logits = self.model.head(self.model.tokens_in(batch, self.device))[0]
             # Alone a process has them in the order of the list.
-            places = batch["index"] if processes.count() > 1 else torch.arange(len(logits))
-            self._collected.append((logits.float().cpu(), batch["label"].cpu(), places.cpu()))
+            places = batch.index if processes.count() > 1 else torch.arange(len(logits))
+            self._collected.append((logits.float().cpu(), batch.label.cpu(), places.cpu()))
         elif processes.count() > 1:
             self._answers_to_nothing()
 
@@ -321,7 +324,7 @@ class RecognitionTask(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # Of the running epoch, and of all processes.
         checkpoint["running"] = {"clips": self._seen, "losses": list(self._losses)}
-        if self.trainer.datamodule is not None:
+        if self.data is not None:
             checkpoint["clips_a_batch"] = self._batches().step
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -352,8 +355,7 @@ class RecognitionTask(pl.LightningModule):
 
     def _batches(self) -> SharedBatches:
         """The training batches of an epoch."""
-        data = self.trainer.datamodule
-        return SharedBatches(range(len(data.train_clips)), data.batch_size, data.drop_last)
+        return SharedBatches(range(len(self.data.train_clips)), self.data.batch_size, self.data.drop_last)
 
     def _note_skipped(self, rows: list[tuple[str, str, str]], split: str) -> None:
         for name, path, reason in rows:

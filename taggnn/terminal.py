@@ -66,7 +66,7 @@ def run(program: Callable[[Sequence[str]], int | None], name: str, arguments: Se
             )
             return 1
         print(
-            f"{name}: out of memory; a smaller data.batch_size, data.frames or data.size needs less ({reason})",
+            f"{name}: out of memory; a smaller data.batch_size, video.frames or video.size needs less ({reason})",
             file=sys.stderr,
         )
         return 1

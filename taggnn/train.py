@@ -114,8 +114,8 @@ def _run_in(folder: Path, settings: Namespace, data: ClipData, heads: Sequence[s
     write_results(folder, results)
     report = write_report(folder)
     _print_summary(results, folder, report)
-    if data.store is not None:
-        print(f"store     {data.store.summary()}")
+    for name, note in data.traits.notes().items():
+        print(f"{name:9} {note}")
 
 
 def _check_seen(folder: Path) -> None:
@@ -225,7 +225,7 @@ def data_of(settings: Namespace) -> ClipData:
     if settings.data.tokens is not None:
         config.check_tokens(settings)
         config.freeze(settings)
-    data = ClipData(**settings.data.as_dict(), seed=settings.seed)
+    data = config.clips_of(settings)
     # Once on each machine.
     launch.agreed(lambda: data.prepare_data() if launch.place().local_rank == 0 else None)
     data.setup()
@@ -243,24 +243,24 @@ def task_of(settings: Namespace, data: ClipData, head: str, weights: str | None)
             **backbone.options,
         },
         "head": {"name": head, **options},
-        "clip": [data.preprocess["frames"], *data.preprocess["size"]],
+        "clip": [*data.model_spec.shape[1:]],
         "classes": list(data.classes),
     }
-    stored = data.cache is not None
+    stored = data.traits.backbone_state is not None
     lists = {split: getattr(data.splits, split) for split in SPLITS}
     trained_on = {
         "clips": {split: marks(clips) for split, clips in lists.items() if clips is not None},
-        "tokens": data.cache.identity if stored else None,
+        "tokens": data.traits.identity,
         "counts": data.train_clips.counts,
     }
     task = RecognitionTask(
-        *(spec, data.preprocess, data.split_options, settings.optim.as_dict(), settings.seed),
+        *(spec, data.model_spec.options, data.split_options, settings.optim.as_dict(), settings.seed),
         weights=None if stored else weights,
         trained_on=trained_on,
     )
     if stored:
         # Those that made the tokens: a checkpoint is to answer on videos too.
-        task.model.backbone.load_state_dict(data.cache.backbone_state())
+        task.model.backbone.load_state_dict(data.traits.backbone_state())
     return task
 
 
@@ -291,8 +291,9 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
         ],
     )
     print(f"\ntraining  {head}{' (continued)' if goes_on else ''}: {trainer.max_epochs} epochs{_switched_on(settings)}")
+    task.data = data
     try:
-        trainer.fit(task, datamodule=data, ckpt_path=last if goes_on else None)
+        trainer.fit(task, data.train_dataloader(), data.val_dataloader(), ckpt_path=last if goes_on else None)
     except SystemExit:
         # Lightning's answer to Ctrl-C, which would leave without a word.
         raise KeyboardInterrupt from None

@@ -19,13 +19,14 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch_geometric.data import Batch, Data
+from torch_geometric import data as graph_data
 from torch_geometric.nn import APPNP, global_mean_pool
 
 from taggnn import terminal, train
 from taggnn.checkpoint import AtomicCheckpointIO
 from taggnn.data.synthetic import make_synthetic
 from taggnn.task import RecognitionTask
+from taggnn.types import Batch
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # A worker has a core to itself, and so have the programs that it starts.
@@ -144,7 +145,7 @@ def batches():
         for number in range(first, first + count):
             clip = torch.randn(clips, 3, 2, 16, 32, generator=torch.Generator().manual_seed(number))
             label = (torch.arange(clips) + number) % 3
-            found.append({"clip": clip, "label": label, "index": torch.arange(clips) + number * clips, "skipped": []})
+            found.append(Batch(clip, label, torch.arange(clips) + number * clips))
         return found
 
     return made
@@ -229,7 +230,7 @@ class Composition(nn.Module):
 
     def forward(self, tokens):
         x = self.transformer(tokens.reshape(len(tokens), -1, tokens.shape[-1]) + self.pos_embedding)
-        batch = Batch.from_data_list([Data(x=clip, edge_index=self.edges) for clip in x])
+        batch = graph_data.Batch.from_data_list([graph_data.Data(x=clip, edge_index=self.edges) for clip in x])
         x = self.propagation(batch.x, batch.edge_index)
         return self.mlp_head(global_mean_pool(x, batch.batch))
 
@@ -315,7 +316,8 @@ def tiny(videos, tmp_path_factory):
     path = tmp_path_factory.mktemp("recipes") / "tiny.yaml"
     path.write_text(
         f"""
-data: {{root: {videos}, frames: 4, short_side: 32, size: 32, batch_size: 4, workers: 0}}
+data: {{root: {videos}, batch_size: 4, workers: 0}}
+video: {{frames: 4, short_side: 32, size: 32}}
 backbone: {{options: {{width: 8}}}}
 tag: {{encoder_layers: 1, encoder_heads: 4}}
 optim: {{warmup_epochs: 0.5}}

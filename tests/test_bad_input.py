@@ -114,16 +114,16 @@ def test_class_folder_in_val_that_train_lacks(train_refused, videos, tmp_path):
         (["--backbone.options", "{widht: 2}"], "unknown option of backbone small 'widht'; did you mean 'width'?"),
         (["--backbone.weights", "kinetics"], "Small has no published weights 'kinetics': give the path of a file"),
         (["--backbone.weights", "nope.pth"], "weights file nope.pth does not exist"),
-        (["--data.frames", "0"], "data.frames must be 1 or more, not 0"),
+        (["--video.frames", "0"], "video.frames must be 1 or more, not 0"),
         (["--data.batch_size", "0"], "data.batch_size 0: must be 1 or more"),
-        (["--data.size", "0"], "data.size (0, 0): at least 1 pixel"),
-        (["--data.short_side", "0"], "data.short_side 0: possible are 1 or more"),
+        (["--video.size", "0"], "video.size (0, 0): at least 1 pixel"),
+        (["--video.short_side", "0"], "video.short_side 0: possible are 1 or more"),
         (["--data.workers", "-1"], "data.workers -1: must be 0 or more"),
-        (["--data.flip", "2"], "data.flip 2.0: possible are 0 to 1"),
-        (["--data.temporal_jitter", "2"], "data.temporal_jitter 2.0: possible are 0 to 1"),
-        (["--data.temporal_scale", "[0, 1]"], "data.temporal_scale (0.0, 1.0): expected 0 < smallest <= largest <= 1"),
-        (["--data.jitter", "2"], "data.jitter 2.0: possible are 0 to 1"),
-        (["--data.scale", "[0, 1]"], "data.scale (0.0, 1.0): expected 0 < smallest <= largest <= 1"),
+        (["--video.flip", "2"], "video.flip 2.0: possible are 0 to 1"),
+        (["--video.temporal_jitter", "2"], "video.temporal_jitter 2.0: possible are 0 to 1"),
+        (["--video.temporal_scale", "[0, 1]"], "video.temporal_scale (0.0, 1.0): expected 0 < smallest <= largest <= 1"),
+        (["--video.jitter", "2"], "video.jitter 2.0: possible are 0 to 1"),
+        (["--video.scale", "[0, 1]"], "video.scale (0.0, 1.0): expected 0 < smallest <= largest <= 1"),
         (["--data.classes", "nope.txt"], "nope.txt: no such file of class names"),
         (["--data.val_fraction", "2"], "val_fraction 2.0"),
         (["--precision", "f8"], "precision: unknown value 'f8'. Possible: 32-true, bf16-mixed"),
@@ -151,9 +151,9 @@ def test_name_of_weights(train_refused, tmp_path):
 
 
 def test_clips_larger_than_the_memory(program, tiny, tmp_path):
-    ended = program(taggnn.train, "--config", tiny, "--runs", tmp_path, "--data.size", "1000000")
+    ended = program(taggnn.train, "--config", tiny, "--runs", tmp_path, "--video.size", "1000000")
     assert ended.code == 1
-    assert ended.err.startswith("taggnn.train: out of memory; a smaller data.batch_size, data.frames or data.size")
+    assert ended.err.startswith("taggnn.train: out of memory; a smaller data.batch_size, video.frames or video.size")
 
 
 @pytest.mark.parametrize("bad", ["train", "val", "test"])

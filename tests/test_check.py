@@ -133,7 +133,7 @@ def root(tmp_path_factory):
 
 def words(root, out, *more):
     lists = [f"--data.{split}_list={root / split}.csv" for split in LISTS]
-    return ["--data.root", root, *lists, "--data.frames", 4, "--out", out, "--workers", 2, *more]
+    return ["--data.root", root, *lists, "--video.frames", 4, "--out", out, "--workers", 2, *more]
 
 
 @pytest.fixture(scope="module")
@@ -214,11 +214,11 @@ def test_the_command_on_screen_trains(checked, tiny, program, root, tmp_path):
 
 
 def test_the_command_stands_on_its_lists_and_keeps_all_else_of_what_was_given():
-    given = ["--config", "gym99", "--data.dataset", "gym99", "--out=x", "--data.val_folder", "v", "--data.frames", "8"]
+    given = ["--config", "gym99", "--data.dataset", "gym99", "--out=x", "--data.val_folder", "v", "--video.frames", "8"]
     data = Namespace(dataset="gym99", version=None, annotations=None)
     command = check._command(given, Path("out"), {"train": Path("out/train.csv")}, Namespace(data=data), ["jump"])
     assert command == [
-        *("python", "-m", "taggnn.train", "--config", "gym99", "--data.frames", "8", "--data.dataset=null"),
+        *("python", "-m", "taggnn.train", "--config", "gym99", "--video.frames", "8", "--data.dataset=null"),
         *("--data.train_list=out/train.csv", "--data.classes=out/classes.txt"),
     ]
     spaced = check._command(
@@ -230,7 +230,7 @@ def test_the_command_stands_on_its_lists_and_keeps_all_else_of_what_was_given():
 
 def test_a_clean_set_ends_with_zero_and_its_lists_are_clean(checked, root, program, tmp_path):
     lists = {f"--data.{split}_list={checked[0] / split}.csv" for split in LISTS}
-    ended = program(check, "--data.root", root, *sorted(lists), "--data.frames", 1, "--out", tmp_path / "out")
+    ended = program(check, "--data.root", root, *sorted(lists), "--video.frames", 1, "--out", tmp_path / "out")
     rows = read(tmp_path / "out" / "problems.csv")
     # What is kept although something is wrong with it stays wrong.
     assert {row["kind"] for row in rows} == {"cut beyond", "damaged", "one frame"}

@@ -52,7 +52,7 @@ def test_recipe_where_none_is_named(words, recipe):
 def test_command_line_wins_wherever_it_stands(before):
     words, named = ["--data.root", "mine", "--optim.lr", "0.5"], ["--config", "gym99"]
     settings = config.parse([*words, *named] if before else [*named, *words])
-    assert (settings.data.root, settings.optim.lr, settings.data.frames) == ("mine", 0.5, 64)
+    assert (settings.data.root, settings.optim.lr, settings.video.frames) == ("mine", 0.5, 64)
 
 
 def test_later_files_win(tmp_path):
@@ -76,7 +76,7 @@ def test_printed_configuration_is_read_back(words, capsys, tmp_path):
 
 
 def test_dump_holds_every_key_and_reads_back():
-    settings = config.parse(["--config", "haa500", "--data.short_side", "null"])
+    settings = config.parse(["--config", "haa500", "--video.short_side", "null"])
     text = config.dump(settings)
     assert "short_side: null" in text
     assert config.parser().parse_string(text).data == settings.data
@@ -99,14 +99,14 @@ def test_limits_are_of_keys_that_exist(key):
         (["--compare", "[poool]"], "unknown head 'poool'; did you mean 'pool'?"),
         (["--compare", "pool"], "compare: expected a list [a, b, ...], got 'pool'"),
         (["--tag.encoder_activation", "gelo"], "tag.encoder_activation: unknown value 'gelo'; did you mean 'gelu'"),
-        (["--data.sampling", "unifrm"], "data.sampling: unknown value 'unifrm'; did you mean 'uniform'?"),
+        (["--video.sampling", "unifrm"], "video.sampling: unknown value 'unifrm'; did you mean 'uniform'?"),
         (["--optim.optimiser", "adm"], "optim.optimiser: unknown value 'adm'; did you mean 'adam'"),
         (["--monitor", "val/top"], "monitor: unknown value 'val/top'; did you mean 'val/top1'"),
         (["--optim.lr", "fast"], "optim.lr: expected a number, got 'fast'"),
         (["--seed", "1.5"], "seed: expected a whole number, got '1.5'"),
         (["--trainer.max_epochs", "three"], "trainer.max_epochs: expected a whole number or null, got 'three'"),
-        (["--data.size", "big"], "data.size: expected a whole number or a list [a, b, ...], got 'big'"),
-        (["--data.scale", "[1]"], "data.scale: expected a list of 2 numbers, got '[1]'"),
+        (["--video.size", "big"], "video.size: expected a whole number or a list [a, b, ...], got 'big'"),
+        (["--video.scale", "[1]"], "video.scale: expected a list of 2 numbers, got '[1]'"),
         (["--tag.conv_options", "5"], "tag.conv_options: expected a mapping {key: value} or null, got '5'"),
         (["--backbone.frozen_bn", "maybe"], "backbone.frozen_bn: expected true or false, got 'maybe'"),
         (["--trainer.max_epochs", "0"], "trainer.max_epochs 0: possible are 1 or more"),
@@ -134,12 +134,12 @@ def test_refusals_on_the_command_line(words, message, refused):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("data: {frames: 3\n  size: 4\n", ", line 2, column 7: no YAML: expected ',' or '}'"),
+        ("video: {frames: 3\n  size: 4\n", ", line 2, column 7: no YAML: expected ',' or '}'"),
         ("data:\n\troot: x\n", ", line 2, column 1: no YAML: found character '\\t'"),
         ("tag: {cnv: gat}\n", ": unknown key tag.cnv; did you mean tag.conv"),
         ("tga: {conv: gat}\n", ": unknown key tga; did you mean tag"),
         ("lr: 3\n", ": unknown key lr; did you mean optim.lr"),
-        ("data: {frames: many}\n", ", data.frames: expected a whole number, got 'many'"),
+        ("video: {frames: many}\n", ", video.frames: expected a whole number, got 'many'"),
         ("monitor: val/tpo1\n", ", monitor: unknown value 'val/tpo1'; did you mean 'val/top1'"),
         ("data: 5\n", ": data: expected keys below it, such as data.root; got 5"),
         ("- a\n- b\n", ": no keys in it; expected lines 'key: value'"),
@@ -158,8 +158,8 @@ def test_file_that_is_no_text(refused, tmp_path):
 
 
 def test_value_of_the_command_line_is_not_blamed_on_the_file(refused, tmp_path):
-    path = _written(tmp_path / "mine.yaml", "data: {frames: 8}\n")
-    assert refused("--config", path, "--data.frames", "many").startswith("data.frames: expected")
+    path = _written(tmp_path / "mine.yaml", "video: {frames: 8}\n")
+    assert refused("--config", path, "--video.frames", "many").startswith("video.frames: expected")
 
 
 def test_numbers_that_yaml_takes_for_text_are_numbers(tmp_path):
@@ -181,14 +181,14 @@ def stored(tmp_path, monkeypatch):
 
     class Cache:
         def __init__(self, folder):
-            self.folder, self.settings = Path(folder), {"data.frames": 5}
+            self.folder, self.settings = Path(folder), {"video.frames": 5}
             if not self.folder.is_dir():
                 raise FileNotFoundError(f"{folder}: no such folder")
 
     monkeypatch.setattr(config, "TokenCache", Cache)
     folder = tmp_path / "tok"
     folder.mkdir()
-    _written(folder / "config.yaml", "seed: 77\ndata: {root: videos, frames: 5, store: st}\n")
+    _written(folder / "config.yaml", "seed: 77\ndata: {root: videos}\nvideo: {frames: 5, store: st}\n")
     return folder
 
 
@@ -208,27 +208,27 @@ def stored(tmp_path, monkeypatch):
 def test_tokens_bring_their_settings_however_they_are_given(given, stored, tmp_path):
     words = [word.format(stored) for word in given]
     alone = config.parse(words)
-    assert (alone.data.tokens, alone.data.frames, alone.seed) == (str(stored), 5, 77)
+    assert (alone.data.tokens, alone.video.frames, alone.seed) == (str(stored), 5, 77)
     beside = config.parse([*words, "--config", str(_written(tmp_path / "own.yaml", "seed: 3\n"))])
-    assert (beside.data.tokens, beside.data.frames, beside.seed) == (str(stored), 5, 3)
+    assert (beside.data.tokens, beside.video.frames, beside.seed) == (str(stored), 5, 3)
 
 
 def test_tokens_in_a_file_of_data_keys(stored, tmp_path):
     path = _written(tmp_path / "data.yaml", f"tokens: {stored}\n")
-    assert config.parse(["--data", str(path)]).data.frames == 5
+    assert config.parse(["--data", str(path)]).video.frames == 5
 
 
 @pytest.mark.parametrize(
     "words", [["--data.tokens", "null"], ["--data.tokens=~"], ["--data", '{"tokens": null}']], ids=str
 )
 def test_tokens_null_are_no_tokens(words, stored, tmp_path):
-    frames = config.parse([]).data.frames
+    frames = config.parse([]).video.frames
     alone = config.parse(words)
-    assert (alone.data.tokens, alone.data.frames, alone.recipe) == (None, frames, "demo")
+    assert (alone.data.tokens, alone.video.frames, alone.recipe) == (None, frames, "demo")
     own = _written(tmp_path / "own.yaml", f"data: {{root: videos, tokens: {stored}}}\n")
-    assert config.parse(["--config", str(own)]).data.frames == 5
+    assert config.parse(["--config", str(own)]).video.frames == 5
     off = config.parse(["--config", str(own), *words])
-    assert (off.data.tokens, off.data.frames) == (None, 16)
+    assert (off.data.tokens, off.video.frames) == (None, 16)
 
 
 def test_tokens_that_are_not_there_are_named(stored, refused):
@@ -236,8 +236,8 @@ def test_tokens_that_are_not_there_are_named(stored, refused):
 
 
 def test_the_store_of_an_extraction_is_not_that_of_a_training_on_its_tokens(stored):
-    assert config.parse(["--data.tokens", str(stored)]).data.store is None
-    assert config.parse(["--data.tokens", str(stored), "--data.store", "mine"]).data.store == "mine"
+    assert config.parse(["--data.tokens", str(stored)]).video.store is None
+    assert config.parse(["--data.tokens", str(stored), "--video.store", "mine"]).video.store == "mine"
 
 
 @pytest.mark.parametrize("words", [["--data", '{"root": "videos"}'], ["--data={root: videos}"]], ids=str)
@@ -269,7 +269,7 @@ def test_the_last_value_of_a_key_on_a_command_line(words, value):
         ("{frozen: true}", "'frozen' is no option of a backbone's builder; give --backbone.frozen"),
         ("{freeze_stages: 1}", "'freeze_stages' is no option of a backbone's builder; give --backbone.freeze_stages"),
         ("{weights: default}", "'weights' is no option of a backbone's builder; give --backbone.weights"),
-        ("{clip: [8, 64, 64]}", "'clip' is no option of a backbone's builder; give --data.frames and --data.size"),
+        ("{clip: [8, 64, 64]}", "'clip' is no option of a backbone's builder; give --video.frames and --video.size"),
     ],
 )
 def test_options_of_a_backbone_are_not_keys_of_the_run(option, message, refused):

@@ -18,10 +18,11 @@ import taggnn.evaluate
 import taggnn.extract
 import taggnn.train
 from taggnn import checkpoint, config, extraction
-from taggnn.data import dataset, shards
+from taggnn.data import shards, video_source
 from taggnn.data.container import Container
 from taggnn.data.order import seed_of
-from taggnn.data.tokens import TokenCache
+from taggnn.data.dataset import ClipDataset
+from taggnn.data.tokens import TokenCache, TokenSource
 from taggnn.data.video import VideoError
 from taggnn.predictions import read_predictions, read_skipped
 
@@ -48,8 +49,8 @@ def recipe(videos, tmp_path_factory):
     path = tmp_path_factory.mktemp("recipes") / "plain.yaml"
     path.write_text(
         f"""
-data: {{root: {videos}, frames: 4, short_side: 32, size: 32, batch_size: 4, workers: 0,
-  sampling: uniform, flip: 0, scale: [1, 1], ratio: [1, 1]}}
+data: {{root: {videos}, batch_size: 4, workers: 0}}
+video: {{frames: 4, short_side: 32, size: 32, sampling: uniform, flip: 0, scale: [1, 1], ratio: [1, 1]}}
 backbone: {{options: {{width: 8, drop: 0.3}}}}
 tag: {{encoder_layers: 1, encoder_heads: 4, dim: 32}}
 trainer: {{max_epochs: {EPOCHS}, accelerator: cpu}}
@@ -60,7 +61,7 @@ threads: 1
 
 
 MIRRORED = ["--data.mirrored", '{"left": "right", "clockwise": "counter_clockwise"}']
-AUGMENTED = ["--data.sampling", "segment", "--data.flip", "0.5", "--data.scale", "[0.5,1]", "--data.erase", "0.5"]
+AUGMENTED = ["--video.sampling", "segment", "--video.flip", "0.5", "--video.scale", "[0.5,1]", "--video.erase", "0.5"]
 EXTRACT = ["--dtype", "float32", "--shard_size", "0.04", "--device", "cpu"]
 
 
@@ -77,6 +78,11 @@ def run(program, tmp_path, *words):
     ended = program(taggnn.train, "--runs", tmp_path, *words)
     assert ended.code == 0, ended.err
     return Path(re.search(r"^run +(.+)$", ended.out, re.MULTILINE)[1])
+
+
+def samples(folder, split, train=False):
+    source = TokenSource(folder)
+    return ClipDataset(getattr(source.splits, split), source, train)
 
 
 def hashes(folder):
@@ -131,16 +137,16 @@ def test_tokens_are_those_of_the_backbone(tokens, recipe):
     folder, _ = tokens
     settings = config.parse(["--config", str(recipe)])
     config.fill(settings)
-    data = taggnn.train.ClipData(**settings.data.as_dict(), seed=settings.seed)
+    data = config.clips_of(settings)
     cache = TokenCache(folder)
     backbone = taggnn.extract.backbones.build("small", width=8)
     backbone.load_state_dict(cache.backbone_state())
-    stored, clips = cache.dataset("val"), data.samples("val")
+    stored, clips = samples(folder, "val"), data.samples("val")
     for place in (5, 9):
         with torch.no_grad():
-            expected = backbone.eval()(clips[place, 0]["clip"][None])[0].permute(1, 2, 3, 0)
-        torch.testing.assert_close(stored[place, 0]["tokens"], expected)
-        assert stored[place, 0]["label"] == clips[place, 0]["label"]
+            expected = backbone.eval()(clips[place, 0].x[None])[0].permute(1, 2, 3, 0)
+        torch.testing.assert_close(stored[place, 0].x, expected)
+        assert stored[place, 0].label == clips[place, 0].label
     assert stored[0, 0] == clips[0, 0]
 
 
@@ -181,14 +187,13 @@ def test_a_run_on_tokens_does_not_go_on_with_those_of_other_weights(tokens, reci
 def test_a_view_is_that_of_its_epoch_and_any_later_on(recipe, program, tmp_path):
     ended = program(taggnn.extract, "--config", recipe, *AUGMENTED, "--out", tmp_path, "--views", 3, *EXTRACT)
     assert ended.code == 0, ended.err
-    cache = TokenCache(tmp_path)
-    stored = cache.dataset("train", train=True)
-    views = [stored[7, seed_of(42, epoch, 7)]["tokens"] for epoch in range(3)]
+    stored = samples(tmp_path, "train", train=True)
+    views = [stored[7, seed_of(42, epoch, 7)].x for epoch in range(3)]
     assert not any(torch.equal(views[a], views[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
-    later = [stored[7, seed_of(42, epoch, 7)]["tokens"] for epoch in range(3, 40)]
+    later = [stored[7, seed_of(42, epoch, 7)].x for epoch in range(3, 40)]
     drawn = [next(n for n, view in enumerate(views) if torch.equal(view, one)) for one in later]
     assert set(drawn) == {0, 1, 2}
-    assert not torch.equal(cache.dataset("train")[7, 0]["tokens"], views[0])
+    assert not torch.equal(samples(tmp_path, "train")[7, 0].x, views[0])
 
 
 def test_a_killed_extraction_goes_on_to_the_same_bytes(tokens, recipe, program, tmp_path):
@@ -243,7 +248,7 @@ def test_a_test_split_that_is_val_again_is_stored_once(recipe, program, tmp_path
     cache = TokenCache(tmp_path)
     assert cache.splits.test is cache.splits.val
     assert not list(tmp_path.glob("test-*"))
-    assert torch.equal(cache.dataset("test")[9, 0]["tokens"], cache.dataset("val")[9, 0]["tokens"])
+    assert torch.equal(samples(tmp_path, "test")[9, 0].x, samples(tmp_path, "val")[9, 0].x)
 
 
 @pytest.mark.parametrize("name", ["val-00001.safetensors", "backbone.safetensors"])
@@ -292,17 +297,17 @@ def test_tokens_of_a_changed_video_are_made_anew(recipe, program, tmp_path, vide
     shutil.copytree(videos, root)
     words = ["--config", recipe, "--data.root", root, "--out", tmp_path / "c", *EXTRACT]
     assert program(taggnn.extract, *words).code == 0
-    before, old = hashes(tmp_path / "c"), TokenCache(tmp_path / "c").dataset("train")
+    before, old = hashes(tmp_path / "c"), samples(tmp_path / "c", "train")
     names = [clip.name for clip in old.clips]
     changed, same = names.index("train/up/up_001.mp4"), names.index("train/down/down_000.mp4")
-    old = old[changed, 0]["tokens"], old[same, 0]["tokens"]
+    old = old[changed, 0].x, old[same, 0].x
     shutil.copy(root / "train" / "down" / "down_000.mp4", root / "train" / "up" / "up_001.mp4")
     ended = program(taggnn.extract, *words)
     assert ended.code == 0, ended.err
     assert "changed   1 clips have other video files" in ended.out
-    new = TokenCache(tmp_path / "c").dataset("train")
-    assert not torch.equal(new[changed, 0]["tokens"], old[0])
-    torch.testing.assert_close(new[changed, 0]["tokens"], old[1])
+    new = samples(tmp_path / "c", "train")
+    assert not torch.equal(new[changed, 0].x, old[0])
+    torch.testing.assert_close(new[changed, 0].x, old[1])
     # The one shard, and the index.
     assert sum(before[name] != now for name, now in hashes(tmp_path / "c").items()) == 2
 
@@ -319,7 +324,7 @@ def test_a_skipped_clip_is_tried_again(recipe, program, tmp_path, videos, monkey
         said = "changed   1 clips"
     else:
         shutil.copy(good, root / name)
-        read = dataset.read_views
+        read = video_source.read_views
 
         def busy(path, *given, **options):
             if path.endswith(name):
@@ -327,7 +332,7 @@ def test_a_skipped_clip_is_tried_again(recipe, program, tmp_path, videos, monkey
             return read(path, *given, **options)
 
         with monkeypatch.context() as patched:
-            patched.setattr(dataset, "read_views", busy)
+            patched.setattr(video_source, "read_views", busy)
             assert program(taggnn.extract, *words).code == 0
         said = "retried   15 skipped clips: 1 can be read now"
     assert len(TokenCache(tmp_path / "c").skipped) == 15
@@ -354,8 +359,8 @@ def test_tokens_of_another_list_are_refused(tokens, recipe, program, tmp_path, k
 
 
 def test_without_training_views_it_is_no_matter_how_training_sees_clips(tokens, recipe, program):
-    training = ["--data.flip", "0.5", "--data.scale", "[0.5,1]", "--data.erase", "0.5", "--data.randaugment", "2"]
-    training += ["--data.temporal_jitter", "0.5", "--data.decoder", "pyav", *MIRRORED]
+    training = ["--video.flip", "0.5", "--video.scale", "[0.5,1]", "--video.erase", "0.5", "--video.randaugment", "2"]
+    training += ["--video.temporal_jitter", "0.5", "--video.decoder", "pyav", *MIRRORED]
     before = hashes(tokens[0])
     ended = program(taggnn.extract, "--config", recipe, *training, "--out", tokens[0], *EXTRACT)
     assert ended.code == 0, ended.err
@@ -365,17 +370,17 @@ def test_without_training_views_it_is_no_matter_how_training_sees_clips(tokens, 
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["--data.decoder", "pyav"], ["--data.decoder", "torchcodec", "--data.store", "s"]]
+    "words", [[], ["--video.decoder", "pyav"], ["--video.decoder", "torchcodec", "--video.store", "s"]]
 )
 def test_the_decoder_that_is_used_is_compared(recipe, words):
     settings = config.parse(["--config", str(recipe), *words])
-    assert config.of_tokens(settings)["data.decoder"] == "pyav"
+    assert config.of_tokens(settings)["video.decoder"] == "pyav"
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--data.store", "s"], "and data.store s: one of them is possible"),
+        (["--video.store", "s"], "and video.store s: one of them is possible"),
         (["--data.root=v"], "data.root beside data.tokens: the clips are those of the tokens"),
     ],
     ids=["store", "root"],
@@ -418,12 +423,12 @@ def test_a_file_is_no_folder_of_tokens(recipe, program, tmp_path, below):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--data.frames", "8"], "data.frames 4 there, 8 given"),
+        (["--video.frames", "8"], "video.frames 4 there, 8 given"),
         (
-            ["--data.sampling", "dense", "--data.stride", "2"],
-            "data.sampling 'uniform' there, 'dense' given; data.stride 1",
+            ["--video.sampling", "dense", "--video.stride", "2"],
+            "video.sampling 'uniform' there, 'dense' given; video.stride 1",
         ),
-        (["--data.grey", "true"], "data.grey False there, True given"),
+        (["--video.grey", "true"], "video.grey False there, True given"),
         (["--backbone.options.width", "16"], "backbone.options {'width': 8, 'drop': 0.3} there, {'width': 16,"),
         (["--backbone.name", "r3d_18"], "backbone.name 'small' there, 'r3d_18' given"),
         (["--backbone.frozen", "false"], "backbone.frozen True there, False given"),
@@ -458,12 +463,12 @@ def test_weights_are_compared_by_what_is_in_the_file(tokens, tmp_path):
 def test_another_extraction_is_not_mixed_in(tokens, recipe, program, tmp_path):
     shutil.copytree(tokens[0], tmp_path / "c")
     before = hashes(tmp_path / "c")
-    words = ["--config", recipe, "--out", tmp_path / "c", *EXTRACT, "--seed", "1", "--data.stride", "3"]
+    words = ["--config", recipe, "--out", tmp_path / "c", *EXTRACT, "--seed", "1", "--video.stride", "3"]
     ended = program(taggnn.extract, *words)
     assert ended.code == 2
     for said in (
         "holds the tokens of another extraction",
-        "data.stride 1 there, 3 given",
+        "video.stride 1 there, 3 given",
         "weights",
         "seed 42 there, 1",
     ):
@@ -473,18 +478,18 @@ def test_another_extraction_is_not_mixed_in(tokens, recipe, program, tmp_path):
 
 def test_what_is_not_given_is_taken_from_the_extraction(tokens, recipe, tmp_path):
     alone = checked("--data.tokens", tokens[0], "--data.batch_size", 8)
-    assert (alone.trainer.max_epochs, alone.tag.dim, alone.data.batch_size, alone.data.frames) == (EPOCHS, 32, 8, 4)
+    assert (alone.trainer.max_epochs, alone.tag.dim, alone.data.batch_size, alone.video.frames) == (EPOCHS, 32, 8, 4)
     # A recipe of its own settles all that the tokens do not follow from.
     own = tmp_path / "own.yaml"
     own.write_text("tag: {dim: 48}\noptim: {lr: 0.01}\n")
     beside = checked("--config", own, "--data.tokens", tokens[0])
-    assert (beside.trainer.max_epochs, beside.tag.dim, beside.data.frames) == (30, 48, 4)
+    assert (beside.trainer.max_epochs, beside.tag.dim, beside.video.frames) == (30, 48, 4)
     assert beside.backbone.options == {"width": 8, "drop": 0.3}
     assert checked("--config", recipe, f"--data.tokens={tokens[0]}").backbone.frozen
     # A file may name the tokens, as the config.yaml of a run on them does.
     own.write_text(f"data: {{tokens: {tokens[0]}}}\ntag: {{dim: 48}}\n")
     named = checked("--config", own)
-    assert (named.tag.dim, named.data.frames, named.backbone.frozen) == (48, 4, True)
+    assert (named.tag.dim, named.video.frames, named.backbone.frozen) == (48, 4, True)
 
 
 def test_a_head_trained_on_tokens_answers_on_videos(tokens, videos, program, tmp_path):
@@ -508,13 +513,14 @@ def test_a_trained_backbone_is_taken_from_its_checkpoint(trained, videos, progra
     assert ended.code == 0, ended.err
     cache, state = TokenCache(tmp_path / "c"), checkpoint.load(folder / "best.ckpt").recogniser.backbone.state_dict()
     assert cache.weights["digest"] == shards.digest(state)
-    assert cache.preprocess["frames"] == 4
+    assert cache.input.options["frames"] == 4
+    assert cache.input.shape == (3, 4, 32, 32)
 
 
 def test_half_precision_is_close_and_too_large_values_are_refused(tokens, recipe, program, tmp_path):
     ended = program(taggnn.extract, "--config", recipe, "--out", tmp_path / "half", "--device", "cpu")
     assert ended.code == 0, ended.err
-    half, full = (TokenCache(folder).dataset("val")[9, 0]["tokens"] for folder in (tmp_path / "half", tokens[0]))
+    half, full = (samples(folder, "val")[9, 0].x for folder in (tmp_path / "half", tokens[0]))
     assert half.dtype is torch.float16
     torch.testing.assert_close(half.float(), full, rtol=2**-10, atol=1e-6)
     state = TokenCache(tokens[0]).backbone_state()
@@ -544,7 +550,7 @@ def test_a_full_disk_is_told_before_the_work(recipe, program, tmp_path, monkeypa
         (["--data.tokens", "x"], "tokens are made of videos"),
         (["--preview", "3"], "--preview: is for taggnn.train"),
         (["--out="], "--out: an empty path"),
-        (["--data.store="], "--data.store: an empty path"),
+        (["--video.store="], "--video.store: an empty path"),
         (["--checkpoint", "gone.ckpt"], "gone.ckpt: no such file"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",

@@ -17,11 +17,16 @@ import taggnn.train
 from taggnn.data.container import Container
 from taggnn.data.datamodule import ClipData
 from taggnn.data.synthetic import MIRRORED
-from taggnn.data.transforms import Transform
+from taggnn.data.video_source import VideoSource
 from taggnn.pictures import families
-from taggnn.preview import CAPTION, DPI, EDGE, TEXT, Shown, _Writer, collect, sheet, visible
+from taggnn.preview import CAPTION, DPI, EDGE, TEXT, Shown, _Writer, collect, sheet
+from taggnn.types import InputSpec, Sample
 
-OPTIONS = {"frames": 4, "short_side": 32, "size": [24, 32], "batch_size": 4, "workers": 0}
+OPTIONS = {"frames": 4, "short_side": 32, "size": [24, 32]}
+
+
+def data_of(videos, mirrored=None, **options):
+    return ClipData(VideoSource(**OPTIONS | options), str(videos), mirrored=mirrored, batch_size=4, workers=0)
 
 
 def pixels(png):
@@ -46,43 +51,43 @@ def columns(png, value):
 
 
 @pytest.mark.parametrize(
-    "transform", [Transform(), Transform(mean=(0.1, 0.5, 0.7), std=(0.2, 0.3, 0.9))], ids=["one", "three"]
+    "source", [VideoSource(), VideoSource(mean=(0.1, 0.5, 0.7), std=(0.2, 0.3, 0.9))], ids=["one", "three"]
 )
-def test_normalised_clips_are_pictures_again(transform):
+def test_normalised_clips_are_pictures_again(source):
     frames = torch.randint(0, 256, (3, 112, 112, 3), dtype=torch.uint8)
-    assert torch.equal(visible(transform(frames), transform), frames)
+    assert torch.equal(source.picture(source.transform(frames)), frames)
 
 
 def test_a_clip_normalised_by_itself_shows_its_mean_as_mid_grey():
-    transform = Transform(size=8, standardise=True)
-    shown = visible(torch.tensor([-9.0, -2.5, 0.0, 2.5, 9.0]).expand(3, 1, 1, 5), transform)
+    source = VideoSource(size=8, standardise=True)
+    shown = source.picture(torch.tensor([-9.0, -2.5, 0.0, 2.5, 9.0]).expand(3, 1, 1, 5))
     assert shown[0, 0, :, 0].tolist() == [0, 0, 128, 255, 255]
 
 
 def test_the_clips_are_those_that_training_sees_first(videos):
-    data = ClipData(
-        str(videos), **OPTIONS, randaugment=2, flip=0.5, mirrored={"left": "right", "clockwise": "counter_clockwise"}
+    data = data_of(
+        videos, randaugment=2, flip=0.5, mirrored={"left": "right", "clockwise": "counter_clockwise"}
     )
     data.setup()
     shown, batches = collect(data, 10), list(islice(data.train_dataloader(), 3))
     trained = [each for each in shown if each.reason is None]
-    clips = torch.cat([batch["clip"] for batch in batches])[: len(trained)]
-    labels = torch.cat([batch["label"] for batch in batches])[: len(trained)]
-    indices = torch.cat([batch["index"] for batch in batches])[: len(trained)].tolist()
+    clips = torch.cat([batch.x for batch in batches])[: len(trained)]
+    labels = torch.cat([batch.label for batch in batches])[: len(trained)]
+    indices = torch.cat([batch.index for batch in batches])[: len(trained)].tolist()
     assert len(trained) >= 5
     for each, tensor, label, index in zip(trained, clips, labels, indices, strict=True):
         row = data.train_clips[index]
-        assert torch.equal(each.trained, visible(tensor, data.train_transform))
+        assert torch.equal(each.trained, data.source.picture(tensor))
         assert (each.name, each.label, each.becomes) == (row.name, data.classes[row.label], data.classes[label])
         assert each.becomes == each.label or each.flipped
-        assert torch.equal(each.evaluated, visible(data.samples("train")[index, 0]["clip"], data.train_transform))
+        assert torch.equal(each.evaluated, data.source.picture(data.samples("train")[index, 0].x))
     assert any(each.becomes != each.label for each in trained)
 
 
 def test_both_rows_of_a_clip_share_one_decode(videos, monkeypatch):
     opened, open_one = [], Container.__enter__
     monkeypatch.setattr(Container, "__enter__", lambda self: opened.append(self.path) or open_one(self))
-    data = ClipData(str(videos), **OPTIONS | {"size": 24}, temporal_jitter=0.5, mirrored=MIRRORED)
+    data = data_of(videos, size=24, temporal_jitter=0.5, mirrored=MIRRORED)
     data.setup()
     good = {row.path for row in data.train_clips if "/a_" not in row.name}
     shown = collect(data, 999)
@@ -90,17 +95,22 @@ def test_both_rows_of_a_clip_share_one_decode(videos, monkeypatch):
     assert sum(each.reason is None for each in shown) == len(set(read)) == len(read)
 
 
-def test_stored_tokens_have_no_pictures(videos, monkeypatch):
-    data = ClipData(str(videos), **OPTIONS)
-    monkeypatch.setattr(data, "cache", object())
+def test_stored_tokens_have_no_pictures(videos):
+    class Tokens:
+        spec = InputSpec("tokens", ("frame", "channel"), (2, 3))
+
+        def __call__(self, clip, seed):
+            return Sample(torch.zeros(2, 3), clip.label)
+
+    data = ClipData(Tokens(), str(videos))
     with pytest.raises(
-        ValueError, match=r"--preview: draws pictures, and stored tokens have none; leave data\.tokens out"
+        ValueError, match=r"--preview: draws pictures, and tokens have none; leave data\.tokens out"
     ):
         collect(data, 1)
 
 
 def test_bad_clips_stand_on_the_sheet_with_their_reason(videos):
-    data = ClipData(str(videos), **OPTIONS)
+    data = data_of(videos)
     data.setup()
     shown = collect(data, 999)
     assert len(shown) == len(data.train_clips) == 21

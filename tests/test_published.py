@@ -55,7 +55,8 @@ def trained_by_name(gym, program, tmp_path_factory):
     recipe = tmp_path_factory.mktemp("recipe") / "recipe.yaml"
     recipe.write_text(
         f"""
-data: {{root: {root}, dataset: gym99, annotations: {lists}, frames: 4, short_side: 32, size: 32, batch_size: 4, workers: 0}}
+data: {{root: {root}, dataset: gym99, annotations: {lists}, batch_size: 4, workers: 0}}
+video: {{frames: 4, short_side: 32, size: 32}}
 backbone: {{options: {{width: 8}}}}
 tag: {{encoder_layers: 1, encoder_heads: 4}}
 optim: {{warmup_epochs: 0}}

@@ -28,7 +28,8 @@ from taggnn.task import RecognitionTask
 KILLS, SEED = int(os.environ.get("TAGGNN_KILLS", 2)), int(os.environ.get("TAGGNN_KILL_SEED", 0))
 # Everything that is drawn in training, steps behind two batches, and a shorter last one.
 DRAWN = """
-data: {balance: class, sampling: uniform, temporal_jitter: 0.7, erase: 0.3}
+data: {balance: class}
+video: {sampling: uniform, temporal_jitter: 0.7, erase: 0.3}
 optim: {mixup: 0.8, cutmix: 1.0, label_smoothing: 0.1, ema: 0.9}
 trainer: {accumulate_grad_batches: 2}
 compare: []

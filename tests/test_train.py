@@ -190,7 +190,7 @@ def test_configuration_of_the_run_is_complete(trained, tiny):
     kept = config.parser().parse_path(str(trained[0] / "config.yaml"))
     given = config.parse(["--config", str(tiny)])
     # Also what the backbone decided.
-    given.data.mean, given.data.std = (0.45,) * 3, (0.225,) * 3
+    given.video.mean, given.video.std = (0.45,) * 3, (0.225,) * 3
     for key in ("data", "tag", "backbone", "optim", "trainer", "compare", "seed"):
         assert kept[key] == given[key], key
 

@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,6 +115,7 @@ def read_clips(
     classes: Sequence[str] | None = None,
     missing: str = "error",
     problems: list[Problem] | None = None,
+    endings: Collection[str] | None = None,
 ) -> ClipList:
     """Reads labelled clips; the reader follows from what is given.
 
@@ -131,6 +132,7 @@ def read_clips(
             in ``ClipList.missing``.
         problems: a list that takes what is wrong with single rows, which are then left out; None raises at the first. A
             missing file is added to it whatever ``missing`` says.
+        endings: of the files in class folders that count as clips, in small letters; None: those of videos.
 
     Raises:
         FileNotFoundError: if the root, the list or (with ``missing="error"`` and no ``problems``) a listed file does not
@@ -143,7 +145,7 @@ def read_clips(
     if missing not in ("error", "skip"):
         raise ValueError(f"missing {missing!r}: possible are 'error' and 'skip'")
     if list is None:
-        return folders.read(root, classes, problems)
+        return folders.read(root, classes, problems, endings or folders.VIDEO_ENDINGS)
     list = Path(list)
     if not list.is_file():
         what = "is a folder; give the list file itself" if list.is_dir() else "no such list file"

@@ -388,7 +388,7 @@ class Container:
     def in_time(self) -> None:
         """Raises VideoError when the time is up."""
         if time.monotonic() > self._deadline:
-            raise self.error(f"given up after {self.give_up:g} s; data.give_up sets the limit")
+            raise self.error(f"given up after {self.give_up:g} s; video.give_up sets the limit")
 
     def _times(self, stamps: Sequence[int | None]) -> tuple[tuple[float, ...], Fraction | None]:
         """Ascending seconds from the first stamp, and the rate where it is constant.

@@ -4,7 +4,7 @@ Classes are the folders that hold at least one video, sorted by name. Only video
 hidden files and folders and files with other endings are ignored, as are videos beside the class folders.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from taggnn.data.clips import Clip, ClipList, lacking
@@ -15,12 +15,12 @@ VIDEO_ENDINGS = frozenset(
 )
 
 
-def videos_in(folder: Path, deep: bool = False) -> list[Path]:
-    """The video files directly in a folder, or at any depth, by their ending, sorted by name; hidden ones left out."""
+def videos_in(folder: Path, deep: bool = False, endings: Collection[str] = VIDEO_ENDINGS) -> list[Path]:
+    """The files with these endings directly in a folder, or at any depth, sorted by name; hidden ones left out."""
     return sorted(
         path
         for path in (folder.rglob("*") if deep else folder.iterdir())
-        if path.suffix.lower() in VIDEO_ENDINGS and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in endings and not path.name.startswith(".") and path.is_file()
     )
 
 
@@ -29,15 +29,20 @@ def subfolders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def read(root: Path, classes: Sequence[str] | None, problems: list[Problem] | None = None) -> ClipList:
+def read(
+    root: Path,
+    classes: Sequence[str] | None,
+    problems: list[Problem] | None = None,
+    endings: Collection[str] = VIDEO_ENDINGS,
+) -> ClipList:
     """Reads ``root/<class>/<video>``; see ``clips.read_clips`` for the arguments.
 
     Raises:
         ValueError: if there are no class folders with videos, or (unless problems are collected) one that ``classes`` lacks.
     """
-    held = {folder.name: found for folder in subfolders(root) if (found := videos_in(folder))}
+    held = {folder.name: found for folder in subfolders(root) if (found := videos_in(folder, endings=endings))}
     if not held:
-        raise ValueError(_nothing(root))
+        raise ValueError(_nothing(root, endings))
     names = tuple(held) if classes is None else tuple(classes)
     label_of = {name: label for label, name in enumerate(names)}
     clips: list[Clip] = []
@@ -49,18 +54,18 @@ def read(root: Path, classes: Sequence[str] | None, problems: list[Problem] | No
     return ClipList(tuple(clips), names, str(root))
 
 
-def _nothing(root: Path) -> str:
+def _nothing(root: Path, endings: Collection[str]) -> str:
     """Says what the folder holds instead of class folders with videos."""
     expected = f"{root}: expected class folders with videos, {root.name}/<class>/<video>"
-    if direct := videos_in(root):
+    if direct := videos_in(root, endings=endings):
         return (
             f"{expected}; found {len(direct)} videos directly in it and no class folders: put each class into a folder"
         )
     inner = subfolders(root)
-    deeper = [folder.name for folder in inner if any(videos_in(below) for below in subfolders(folder))]
+    deeper = [folder.name for folder in inner if any(videos_in(below, endings=endings) for below in subfolders(folder))]
     if deeper:
         return f"{expected}; the class folders seem to lie one level deeper, in {', '.join(deeper[:5])}"
     if inner:
         names = ", ".join(folder.name for folder in inner[:5])
-        return f"{expected}; found the folders {names}, none with a video ({' '.join(sorted(VIDEO_ENDINGS))})"
+        return f"{expected}; found the folders {names}, none with a video ({' '.join(sorted(endings))})"
     return f"{expected}; found no folders"

@@ -237,8 +237,8 @@ def training(name: str, frames: int, jitter: float, scale: Sequence[float], **op
     Args:
         name: a key of ``SAMPLERS``.
         frames: T.
-        jitter: ``data.temporal_jitter``, see ``Uniform``.
-        scale: ``data.temporal_scale``, see ``Uniform``.
+        jitter: ``video.temporal_jitter``, see ``Uniform``.
+        scale: ``video.temporal_scale``, see ``Uniform``.
         **options: further fields of that sampler.
 
     Raises:

@@ -1,6 +1,6 @@
 """Which clips are for training, for choosing and for reporting, from lists, folders or one unsplit folder."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -48,6 +48,7 @@ def read_splits(
     dataset: str | None = None,
     version: str | None = None,
     annotations: str | None = None,
+    endings: Collection[str] | None = None,
 ) -> Splits:
     """Reads the splits of a data set.
 
@@ -79,6 +80,7 @@ def read_splits(
         dataset: name of a published data set, see ``published.PUBLISHED``; None: own lists or folders.
         version: its version; None: the default one.
         annotations: folder of its lists; None: they are found below the root.
+        endings: of the files in class folders that count as clips, in small letters; None: those of videos.
 
     Raises:
         FileNotFoundError: if the root, a list or a listed file does not exist.
@@ -109,11 +111,11 @@ def read_splits(
             raise ValueError(f"{root}: no train list and no folder {folders['train']!r}, so the classes are not known")
         # Train first: its classes are what the other two are read against.
         for split in given if only is None else _needed(only, given, classes is None):
-            found[split] = _read(root, sources[split], folders[split], classes, missing, problems)
+            found[split] = _read(root, sources[split], folders[split], classes, missing, problems, endings)
             # A list of val may name a class that has but a number so far.
             classes = found[split].classes
     if not given:
-        whole = read_clips(root, classes=classes, problems=problems)
+        whole = read_clips(root, classes=classes, problems=problems, endings=endings)
         found["train"], classes = whole, whole.classes
         if test_fraction:
             found["train"], found["test"] = hold_out(whole, test_fraction, seed)
@@ -264,10 +266,11 @@ def _read(
     classes: Sequence[str] | None,
     missing: str,
     problems: list[Problem] | None,
+    endings: Collection[str] | None,
 ) -> ClipList:
     if source != root / folder or not source.is_dir():
-        return read_clips(root, source, classes, missing, problems)
-    found = read_clips(source, None, classes, problems=problems)
+        return read_clips(root, source, classes, missing, problems, endings)
+    found = read_clips(source, None, classes, problems=problems, endings=endings)
     prefix = "" if folder == "." else f"{folder}/"
     return replace(found, clips=tuple(replace(clip, name=prefix + clip.name) for clip in found))
 

@@ -55,12 +55,12 @@ class ClipStore:
     """
 
     def __init__(self, folder: str | Path):
-        self.folder = shards.given_folder(folder, "--data.store")
-        shards.check_writable(self.folder, "--data.store")
+        self.folder = shards.given_folder(folder, "--video.store")
+        shards.check_writable(self.folder, "--video.store")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OSError(f"--data.store {self.folder}: cannot be made ({error.strerror})") from None
+            raise OSError(f"--video.store {self.folder}: cannot be made ({error.strerror})") from None
         self._full = False
 
     def frames(

@@ -1,36 +1,30 @@
-"""Tokens of a frozen backbone, stored by ``taggnn.extract``: their folder, and the data set that heads are trained on.
+"""Tokens of a frozen backbone, stored by ``taggnn.extract``: their folder, and the source that heads are trained on.
 
-Axes: T H W token grid, C channels.
+Axes: C channels; the grid of the tokens is that of the backbone, time first.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from taggnn.data.clips import Clip, ClipList
-from taggnn.data.dataset import BadClip
 from taggnn.data.order import seed_of
 from taggnn.data.shards import Shards, given_folder, read_index, read_shard
 from taggnn.data.splits import SPLITS, Splits
+from taggnn.types import TOKEN_AXES, BadClip, InputSpec, Sample
 
 KIND = "taggnn tokens"
+# Of the index; raised when older folders can no longer be read.
+FORMAT = 2
 INDEX, BACKBONE, CONFIG = "index.json", "backbone.safetensors", "config.yaml"
 # How training alone sees clips: without training views nothing of it is in a token.
 _TRAINING = {
-    *(
-        "data.flip",
-        "data.mirrored",
-        "data.scale",
-        "data.ratio",
-        "data.randaugment",
-        "data.magnitude",
-        "data.magnitude_std",
-    ),
-    *("data.jitter", "data.erase", "data.temporal_jitter", "data.temporal_scale"),
+    "data.mirrored",
+    *(f"video.{key}" for key in ("flip", "scale", "ratio", "randaugment", "magnitude", "magnitude_std")),
+    *(f"video.{key}" for key in ("jitter", "erase", "temporal_jitter", "temporal_scale")),
 }
 _AGAIN = "the same call of taggnn.extract makes it anew"
 
@@ -49,11 +43,12 @@ class TokenCache:
 
     def __init__(self, folder: str | Path):
         self.folder = given_folder(folder, "--data.tokens")
-        index = read_index(self.folder / INDEX, KIND)
+        index = read_tokens(self.folder)
         if not index["complete"]:
-            raise ValueError(f"tokens {self.folder}: not finished; the same call of taggnn.extract goes on with them")
+            raise ValueError(f"tokens {self.folder}: not finished; the same call of taggnn.extract resumes them")
         self.settings: dict[str, Any] = index["settings"]
-        self.preprocess: dict[str, Any] = index["preprocess"]
+        self.input = InputSpec.read(index["input"])
+        self.shape: tuple[int, ...] = tuple(index["tokens"])
         self.split_options: dict[str, Any] = index["split_options"]
         self.weights: dict[str, str] = index["weights"]
         self.views, self.seed = index["views"], index["seed"]
@@ -63,35 +58,19 @@ class TokenCache:
             **{key: index[key] for key in ("dtype", "views", "seed")},
         }
         self.splits = _splits(index, self.folder)
-        self._places = {
-            split: [row["tokens"] for row in held["clips"]]
-            for split, held in index["splits"].items()
-            if "clips" in held
-        }
-        self._view_places = [row.get("views") for row in index["splits"].get("train", {}).get("clips", [])]
         own = {BACKBONE: {"bytes": self.weights["bytes"], "sha256": self.weights["sha256"]}}
         self.shards = Shards(self.folder, index["shards"] | own, _AGAIN)
-
-    def dataset(self, split: str, train: bool = False) -> "TokenDataset":
-        """The tokens of a split, in the order of its list.
-
-        Args:
-            split: its name.
-            train: the stored training views, where there are any, instead of the clips as evaluation sees them.
-        """
-        clips = getattr(self.splits, split)
-        stored = "val" if split == "test" and clips is self.splits.val else split
-        places = self._view_places if train and self.views else [[place] for place in self._places[stored]]
-        return TokenDataset(clips, self.shards, places, self.seed)
 
     @property
     def skipped(self) -> list[tuple[str, str]]:
         """(split/name, reason) of each clip that there are no tokens of."""
+        lists = {split: getattr(self.splits, split) for split in SPLITS}
         return [
-            (f"{split}/{clip.name}", place)
-            for split, places in self._places.items()
-            for clip, place in zip(getattr(self.splits, split), places, strict=True)
-            if isinstance(place, str)
+            (f"{split}/{clip.name}", clip.tokens)
+            for split, clips in lists.items()
+            if clips is not None and not (split == "test" and clips is self.splits.val)
+            for clip in clips
+            if isinstance(clip.tokens, str)
         ]
 
     def backbone_state(self) -> dict[str, Tensor]:
@@ -100,42 +79,95 @@ class TokenCache:
         return read_shard(self.folder / BACKBONE)
 
 
-class TokenDataset(Dataset):
-    """Stored tokens in place of the clips of a list; an item's key is (index, seed), as for ``ClipDataset``.
+# Where the tokens of a clip lie: (shard, row); or the reason why there are none.
+Stored = tuple[str, int] | str
 
-    Of N stored training views, an epoch e below N with the seed of the extraction gets view e, which is what that epoch would
-    draw from the videos; any other epoch or seed gets one at random.
+
+@dataclass(frozen=True)
+class StoredClip(Clip):
+    """A row that has its tokens with it.
 
     Args:
-        clips: the rows.
-        shards: where the tokens lie.
-        places: for each clip its views, each a (file, row), or the reason why there are no tokens.
-        seed: what the views were drawn with.
-
-    **Shapes:** item {"tokens": (T, H, W, C) as stored, "label": int, "index": int}, or a ``BadClip``
+        index: its index in the list of its split: the draws of its training views follow from it.
+        tokens: where those of evaluation lie.
+        views: where those of the training views lie, in the order of the epochs.
     """
 
-    def __init__(self, clips: ClipList, shards: Shards, places: list[list[tuple[str, int] | str]], seed: int = 0):
-        self.clips, self.shards, self.places, self.seed = clips, shards, places, seed
+    index: int = 0
+    tokens: Stored = "no tokens are stored"
+    views: tuple[Stored, ...] = ()
 
-    def __len__(self) -> int:
-        return len(self.clips)
 
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any] | BadClip:
-        index, seed = key
-        clip, place = self.clips[index], self.places[index][self._view(index, seed)]
-        if isinstance(place, str):
-            return BadClip(clip.name, clip.path, place)
-        file, row = place
+class TokenSource:
+    """Stored tokens in place of clips. It brings its own lists, whose rows say where their tokens lie.
+
+    Of N stored training views, an epoch e below N with the seed of the extraction gets view e, which is what that epoch would
+    draw from the videos; any other epoch or seed gets one at random. Without training views, training sees what evaluation does.
+
+    Args:
+        folder: what ``taggnn.extract --out`` wrote.
+
+    **Shapes:** a sample (T', H', W', C) as stored, or of whatever grid the backbone has
+
+    Raises:
+        FileNotFoundError, NotADirectoryError, ValueError: as ``TokenCache``.
+    """
+
+    # Stored tokens are read faster than a loader process hands them over.
+    workers = 0
+
+    def __init__(self, folder: str | Path):
+        self.cache = TokenCache(folder)
+        self.spec = InputSpec("tokens", token_axes(len(self.cache.shape)), self.cache.shape)
+        self.model_spec = self.cache.input
+        self.splits, self.split_options = self.cache.splits, self.cache.split_options
+        self.origin = str(self.cache.folder)
+        self.identity = self.cache.identity
+
+    def __call__(self, clip: StoredClip, seed: int | None) -> Sample | BadClip:
+        """The tokens of one clip.
+
+        Args:
+            clip: a row of ``splits``.
+            seed: which training view, as above; None: the clip as evaluation sees it.
+        """
+        stored = clip.tokens if seed is None or not clip.views else clip.views[self._view(clip, seed)]
+        if isinstance(stored, str):
+            return BadClip(clip.name, clip.path, stored)
+        file, row = stored
         # A mirrored view may have another label than its clip.
-        label = int(self.shards.row(file, "label", row))
-        return {"tokens": self.shards.row(file, "tokens", row), "label": label, "index": index}
+        label = int(self.cache.shards.row(file, "label", row))
+        return Sample(self.cache.shards.row(file, "tokens", row), label)
 
-    def _view(self, index: int, seed: int) -> int:
-        views = len(self.places[index])
-        if views == 1:
-            return 0
-        return next((view for view in range(views) if seed_of(self.seed, view, index) == seed), seed % views)
+    def backbone_state(self) -> dict[str, Tensor]:
+        """The weights of the backbone that made the tokens."""
+        return self.cache.backbone_state()
+
+    def _view(self, clip: StoredClip, seed: int) -> int:
+        views = len(clip.views)
+        drawn = (view for view in range(views) if seed_of(self.cache.seed, view, clip.index) == seed)
+        return next(drawn, seed % views)
+
+
+def token_axes(rank: int) -> tuple[str, ...]:
+    """Names of the axes of one clip's tokens: time first, channels last."""
+    return TOKEN_AXES if rank == len(TOKEN_AXES) else ("frame", *(f"axis{n}" for n in range(1, rank - 1)), "channel")
+
+
+def read_tokens(folder: Path) -> dict[str, Any]:
+    """The index of a folder of tokens, finished or not.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is damaged, of another kind, or of an earlier version of taggnn.
+    """
+    index = read_index(folder / INDEX, KIND)
+    if index.get("format") != FORMAT:
+        raise ValueError(
+            f"tokens {folder}: written by another version of taggnn (format {index.get('format', 1)}, this one reads "
+            f"{FORMAT}); extract them again, into another folder"
+        )
+    return index
 
 
 def described(splits: Splits) -> dict[str, Any]:
@@ -174,11 +206,17 @@ def _splits(index: Mapping[str, Any], folder: Path) -> Splits:
         if "same_as" in held:
             found[split] = found[held["same_as"]]
             continue
-        rows = [{key: value for key, value in row.items() if key not in ("tokens", "views")} for row in held["clips"]]
+        rows = [{key: _stored(value) for key, value in row.items()} for row in held["clips"]]
         rest = {
             key: tuple(value) if isinstance(value, list) else value for key, value in held.items() if key != "clips"
         }
-        found[split] = ClipList(tuple(Clip(**row) for row in rows), classes, **rest)
+        clips = tuple(StoredClip(**row, index=number) for number, row in enumerate(rows))
+        found[split] = ClipList(clips, classes, **rest)
     weights = index["weights"]
     note = f"tokens stored in {folder}: backbone {index['settings']['backbone.name']}, weights {weights['origin']}"
     return Splits(*(found.get(split) for split in SPLITS), classes, (*index["notes"], note))
+
+
+def _stored(value: Any) -> Any:
+    """Lists of an index as tuples: rows are hashable."""
+    return tuple(map(_stored, value)) if isinstance(value, list) else value

@@ -150,7 +150,7 @@ class Transform:
             raise ValueError(f"crops {crops}: must be 1 or more")
         if crops > 1 and self.stretch:
             raise ValueError(
-                f"crops {crops}: the model sees whole frames, stretched to its input (data.stretch), so there is nothing to cut; "
+                f"crops {crops}: the model sees whole frames, stretched to its input (video.stretch), so there is nothing to cut; "
                 "possible is 1"
             )
         if self.train:

@@ -1,20 +1,20 @@
 """Evaluation with several views of a clip: V choices of frames, and S crops of each, a bounded number of them at a time.
 
-Axes: B views of a batch, T frames, h w the picture as the model is fed.
+Axes: B views of a batch, n views of a clip, T frames, h w the picture as the model is fed.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from taggnn.data.clips import Clip, ClipList
-from taggnn.data.dataset import BadClip, ClipDataset, eval_sampler, eval_transform
-from taggnn.data.decoders import resized
-from taggnn.data.sampling import spread
+from taggnn.data.clips import Clip
+from taggnn.data.dataset import ClipDataset, collate
+from taggnn.data.traits import traits_of
 from taggnn.data.video import VideoError
+from taggnn.types import BadClip, Batch, InputSpec, Sample, Source
 
 # (number of the choice of frames, number of the crop)
 View = tuple[int, int]
@@ -24,55 +24,60 @@ Key = tuple[int, tuple[View, ...]]
 class ViewsOfClips(Dataset):
     """Views of the clips of a list; an item's key is (index, views), and its views share a decode.
 
-    A view is what it would be alone, whichever others are asked for with it.
+    A view is what it would be alone, whichever others are made with it.
 
     Args:
         samples: the clips as evaluation sees them.
-        views: V, choices of frames (``view`` of the samplers in sampling.py).
-        crops: S, crops of each (``Transform.crop``).
+        views: V, choices of frames (default 1: the one of evaluation).
+        crops: S, crops of each (default 1: the central one).
 
-    **Shapes:** item {"clip": float32 (n, 3, T, h, w) for n views, "label": int, "index": int}, or a ``BadClip`` where one of the
-    views cannot be read
+    **Shapes:** item: a ``Sample`` for each view, or a ``BadClip`` where one of them cannot be read
 
     Raises:
-        ValueError: fewer than one, or several crops where frames are stretched.
+        ValueError: as ``check_views``.
     """
 
     def __init__(self, samples: ClipDataset, views: int = 1, crops: int = 1):
-        samples.transform.check_crops(crops)
-        self.samples, self.crops = samples, crops
-        self.samplers = spread(samples.sampler, views)
+        check_views(samples.source, views, crops)
+        self.samples, self.views, self.crops = samples, views, crops
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, key: Key) -> dict[str, Any] | BadClip:
-        index, views = key
-        choices = list(dict.fromkeys(choice for choice, _ in views))
-        pictures = self.samples.pictures(index, [(self.samplers[choice], _no_draws) for choice in choices])
-        bad = next((frames for frames in pictures if isinstance(frames, BadClip)), None)
-        if bad is not None:
-            return bad
-        frames, crop = dict(zip(choices, pictures, strict=True)), self.samples.transform.crop
-        clip = torch.stack([crop(frames[choice], number, self.crops) for choice, number in views])
-        return {"clip": clip, "label": self.samples.clips[index].label, "index": index}
+    def __getitem__(self, key: Key) -> list[Sample] | BadClip:
+        index, chosen = key
+        found = _views(self.samples.source, self.samples.clips[index], chosen, self.views, self.crops)
+        return found if isinstance(found, BadClip) else [replace(sample, index=index) for sample in found]
 
 
-def collate_views_of_clips(items: Sequence[dict[str, Any] | BadClip]) -> dict[str, Any]:
+def check_views(source: Source, views: int = 1, crops: int = 1) -> None:
+    """Refuses numbers of views and crops that a source cannot give.
+
+    Raises:
+        ValueError: fewer than one, several of a source that gives one, or several crops where frames are stretched.
+    """
+    for what, number in (("views", views), ("crops", crops)):
+        if number < 1:
+            raise ValueError(f"{what} must be 1 or more, not {number}")
+    several = traits_of(source)
+    if several.check_views is not None:
+        several.check_views(views, crops)
+    if views * crops > 1 and several.evaluation_views is None:
+        raise ValueError(
+            f"views {views}, crops {crops}: {source.spec.kind} give one view of a clip, so 1 and 1 are possible"
+        )
+
+
+def collate_views_of_clips(items: Sequence[list[Sample] | BadClip], spec: InputSpec) -> Batch:
     """Puts the views of several clips into one batch and leaves bad clips out, naming them.
 
-    **Shapes:** {"clip": (B, 3, T, h, w), "label": (B,) long, "index": (B,) long, "skipped": [(name, path, reason), ...]}; views
-    of one clip have the same index. Without a good clip "clip" is (0, 3, 0, 0, 0).
+    Views of one clip have the same index.
+
+    Args:
+        items: of ``ViewsOfClips``.
+        spec: what one view is.
     """
-    good = [item for item in items if not isinstance(item, BadClip)]
-    counts = torch.tensor([len(item["clip"]) for item in good], dtype=torch.long)
-    labels, places = ([item[key] for item in good] for key in ("label", "index"))
-    return {
-        "clip": torch.cat([item["clip"] for item in good]) if good else torch.empty(0, 3, 0, 0, 0),
-        "label": torch.tensor(labels, dtype=torch.long).repeat_interleave(counts),
-        "index": torch.tensor(places, dtype=torch.long).repeat_interleave(counts),
-        "skipped": [(item.name, item.path, item.reason) for item in items if isinstance(item, BadClip)],
-    }
+    return collate([one for item in items for one in ([item] if isinstance(item, BadClip) else item)], spec)
 
 
 def batches_of_views(clips: int, views: int, crops: int, size: int) -> list[list[list[Key]]]:
@@ -111,25 +116,25 @@ def parted(views: Sequence[View], crops: int, size: int) -> list[tuple[View, ...
 
 def clip_views(
     path: str,
-    preprocess: dict[str, Any],
+    source: Source,
     views: int = 1,
     crops: int = 1,
     at_once: int = 8,
     start: float | None = None,
     stop: float | None = None,
 ) -> Iterator[Tensor]:
-    """The views of one video file, exactly as evaluation sees them, a few at a time.
+    """The views of one file, exactly as evaluation sees them, a few at a time.
 
     Args:
         path: the file.
-        preprocess: what the checkpoint stores, see ``ClipData.preprocess``.
+        source: what makes samples of files.
         views: V, choices of frames (default 1: the one of evaluation).
         crops: S, crops of each (default 1: the central one).
         at_once: most views in memory (default 8); they share a decode.
         start: first second to use; None (default) for the beginning.
         stop: second to end at; None (default) for the end.
 
-    **Shapes:** yields float32 (n, 3, T, h, w), n at most ``at_once``, V S views altogether; the crops of one choice of frames
+    **Shapes:** yields (n, *source.spec.shape), n at most ``at_once``, V S views altogether; the crops of one choice of frames
     side by side
 
     Raises:
@@ -137,42 +142,36 @@ def clip_views(
         VideoError: if the file cannot be used.
     """
     _at_least_one_at_once(at_once)
-    row = ClipList((Clip(str(path), 0, str(path), start, stop),), ("",), str(path))
-    samples = ClipDataset(row, eval_sampler(preprocess), eval_transform(preprocess), preprocess["short_side"])
-    # Not a generator itself: what is wrong with the numbers is told at once.
-    return _chunks(ViewsOfClips(samples, views, crops), parted(every_view(views, crops), crops, at_once))
+    check_views(source, views, crops)
+    clip = Clip(str(path), 0, str(path), start, stop)
+    # Not a generator itself: what is wrong with the numbers is refused at once.
+    return _chunks(source, clip, views, crops, parted(every_view(views, crops), crops, at_once))
 
 
-def frame_views(
-    frames: Tensor, preprocess: dict[str, Any], views: int = 1, crops: int = 1, at_once: int = 8
-) -> Iterator[Tensor]:
+def frame_views(frames: Tensor, source: Source, views: int = 1, crops: int = 1, at_once: int = 8) -> Iterator[Tensor]:
     """The views of a video whose frames are in memory already, a few at a time.
 
-    Frames of another size than ``preprocess`` says are scaled by torch, which differs from the decoder's scaling by a level
+    Frames of another size than the source decodes to are scaled by torch, which differs from the decoder's scaling by a level
     or two of 255.
 
     Args:
         frames: of the whole video or cut, upright and in RGB.
-        preprocess, views, crops, at_once: as for ``clip_views``.
+        source: what makes samples of videos, such as ``VideoSource``.
+        views: V, choices of frames (default 1: the one of evaluation).
+        crops: S, crops of each (default 1: the central one).
+        at_once: most views in memory (default 8).
 
     **Shapes:** uint8 (F, H, W, 3); yields as ``clip_views``
 
     Raises:
-        ValueError: numbers that are not possible, or other frames.
+        ValueError: numbers that are not possible, other frames, or a source that is not fed with frames.
     """
     _at_least_one_at_once(at_once)
-    transform, samplers = eval_transform(preprocess), spread(eval_sampler(preprocess), views)
-    transform.check_crops(crops)
-    parts = parted(every_view(views, crops), crops, at_once)
-
-    def stacked(part: Sequence[View]) -> Tensor:
-        pictures = {
-            choice: resized(frames[samplers[choice](len(frames))], preprocess["short_side"])
-            for choice in dict.fromkeys(choice for choice, _ in part)
-        }
-        return torch.stack([transform.crop(pictures[choice], number, crops) for choice, number in part])
-
-    return map(stacked, parts)
+    check_views(source, views, crops)
+    made = traits_of(source).frame_views
+    if made is None:
+        raise ValueError(f"frames: {source.spec.kind} are not made of frames; give the path of a file")
+    return (made(frames, part, views, crops) for part in parted(every_view(views, crops), crops, at_once))
 
 
 def _at_least_one_at_once(at_once: int) -> None:
@@ -180,13 +179,17 @@ def _at_least_one_at_once(at_once: int) -> None:
         raise ValueError(f"at_once {at_once}: must be 1 or more")
 
 
-def _chunks(clips: ViewsOfClips, parts: Sequence[tuple[View, ...]]) -> Iterator[Tensor]:
+def _chunks(source: Source, clip: Clip, views: int, crops: int, parts: Sequence[tuple[View, ...]]) -> Iterator[Tensor]:
     for part in parts:
-        item = clips[0, part]
-        if isinstance(item, BadClip):
-            raise VideoError(item.path, item.reason)
-        yield item["clip"]
+        found = _views(source, clip, part, views, crops)
+        if isinstance(found, BadClip):
+            raise VideoError(found.path, found.reason)
+        yield torch.stack([sample.x for sample in found])
 
 
-def _no_draws() -> None:
-    """What a sampler of evaluation draws with."""
+def _views(source: Source, clip: Clip, chosen: Sequence[View], views: int, crops: int) -> list[Sample] | BadClip:
+    several = traits_of(source).evaluation_views
+    if several is not None:
+        return several(clip, chosen, views, crops)
+    alone = source(clip, None)
+    return alone if isinstance(alone, BadClip) else [alone for _ in chosen]

@@ -8,12 +8,11 @@ import torch
 from taggnn.data.clips import Clip, ClipList, read_clips
 from taggnn.data.dataset import ClipDataset
 from taggnn.data.order import SeededSampler
-from taggnn.data.sampling import build
-from taggnn.data.transforms import Transform
+from taggnn.data.video_source import VideoSource
 
 
 def data_set(clips, frames=4, train=True):
-    return ClipDataset(clips, build("segment", frames), Transform(size=16, train=train), short_side=16)
+    return ClipDataset(clips, VideoSource(frames, "segment", size=16, short_side=16), train)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +44,7 @@ def test_a_decode_ends_with_the_last_frame_that_training_draws(whole):
     depths = loading.depths(few, keys)
     for (index, seed), depth in zip(keys, depths, strict=True):
         assert depth.path == few.clips[index].path
-        drawn = few.sampler(8, generator=torch.Generator().manual_seed(seed + 1))
+        drawn = few.source.train_sampler(8, generator=torch.Generator().manual_seed(seed + 1))
         assert depth.frames == max(drawn) + 1
         assert loading.decode(depth) == depth.frames
     assert min(depth.frames for depth in depths) < 8
@@ -81,17 +80,17 @@ def test_reading_gives_the_frames_that_the_transform_gets(whole):
     few, _ = loading.part_of(whole, 0, 2)
     plain = loading.untransformed(few)
     key = (1, 11)
-    frames = plain[key]["clip"]
+    frames = plain[key].x
     assert frames.dtype == torch.uint8
     assert tuple(frames.shape) == (4, 16, 16, 3)
-    assert torch.equal(few.transform.draw(frames, 11)[0], few[key]["clip"])
+    assert torch.equal(few.source.train_transform.draw(frames, 11)[0], few[key].x)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_the_loader_hands_out_the_same_in_every_pass(whole, workers):
     few, _ = loading.part_of(whole, 0, 6)
     made = loading.loader(few, 0, 2, workers, pinned=False)
-    first, second = ([batch["clip"] for batch in made] for _ in range(2))
+    first, second = ([batch.x for batch in made] for _ in range(2))
     assert len(first) == 3
     assert all(torch.equal(*pair) for pair in zip(first, second, strict=True))
 

@@ -8,6 +8,7 @@ import torch
 
 from taggnn import config
 from taggnn.task import RecognitionTask
+from taggnn.types import Batch
 
 SPEC = {
     "backbone": {"name": "small", "width": 4},
@@ -25,7 +26,7 @@ def task():
 
 @pytest.fixture
 def batch():
-    return {"clip": torch.randn(3, 3, 2, 16, 32), "label": torch.arange(3), "index": torch.arange(3), "skipped": []}
+    return Batch(torch.randn(3, 3, 2, 16, 32), torch.arange(3), torch.arange(3))
 
 
 @pytest.mark.parametrize("frozen", [False, True], ids=["trained-backbone", "frozen-backbone"])

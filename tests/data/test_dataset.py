@@ -4,16 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-import taggnn.data.dataset
-from taggnn.data import container
+from taggnn.data import container, video_source
 from taggnn.data.clips import Clip, ClipList
-from taggnn.data.dataset import BadClip, ClipDataset, collate, load_clip
+from taggnn.data.dataset import ClipDataset, collate
 from taggnn.data.order import seed_of
 from taggnn.data.sampling import RandomInSegment, Uniform
-from taggnn.data.store import ClipStore
 from taggnn.data.synthetic import make_clip, write_video
 from taggnn.data.transforms import Transform
 from taggnn.data.video import VideoError
+from taggnn.data.video_source import VideoSource
+from taggnn.data.views import clip_views
+from taggnn.types import BadClip, Sample
 
 PREPROCESS = {
     "frames": 4,
@@ -27,6 +28,25 @@ PREPROCESS = {
     "stretch": False,
     "standardise": False,
 }
+SPEC = VideoSource(**PREPROCESS).spec
+
+
+def made(sampler, transform, short_side=None, **options):
+    """A source of these parts, in training and in evaluation alike."""
+    source = VideoSource(short_side=short_side, **options)
+    source.sampler = source.train_sampler = sampler
+    source.transform = source.train_transform = transform
+    return source
+
+
+def samples_of(clips, sampler, transform, short_side=None, mirrored=None, **options):
+    return ClipDataset(clips, made(sampler, transform, short_side, **options), transform.train, mirrored)
+
+
+def load_clip(path, preprocess, **cut):
+    """One file as the evaluation of a model does."""
+    (clip,) = next(clip_views(path, VideoSource(**preprocess), **cut))
+    return clip
 
 
 @pytest.fixture(scope="module")
@@ -41,24 +61,24 @@ def clips(tmp_path_factory):
 
 
 def test_a_sample_and_its_shape(clips):
-    sample = ClipDataset(clips, Uniform(4), Transform(size=(16, 12)), short_side=20)[1, 0]
-    assert sample["clip"].shape == (3, 4, 16, 12)
-    assert (sample["label"], sample["index"]) == (1, 1)
+    sample = samples_of(clips, Uniform(4), Transform(size=(16, 12)), short_side=20)[1, 0]
+    assert sample.x.shape == (3, 4, 16, 12)
+    assert (sample.label, sample.index) == (1, 1)
 
 
 def test_a_training_sample_follows_from_its_seed(clips):
-    dataset = ClipDataset(clips, RandomInSegment(4), Transform(size=16, train=True), short_side=20)
+    dataset = samples_of(clips, RandomInSegment(4), Transform(size=16, train=True), short_side=20)
     torch.manual_seed(1)
-    first = dataset[0, 11]["clip"]
+    first = dataset[0, 11].x
     torch.rand(3)
-    assert torch.equal(dataset[0, 11]["clip"], first)
-    assert len({dataset[0, seed]["clip"].sum().item() for seed in range(5)}) == 5
+    assert torch.equal(dataset[0, 11].x, first)
+    assert len({dataset[0, seed].x.sum().item() for seed in range(5)}) == 5
 
 
 def test_the_seed_draws_the_frames_too(clips):
     fixed = Transform(size=20, train=True, flip=0.0, scale=(1.0, 1.0))
-    dataset = ClipDataset(clips, RandomInSegment(3), fixed, short_side=20)
-    assert len({dataset[0, seed]["clip"].sum().item() for seed in range(5)}) > 1
+    dataset = samples_of(clips, RandomInSegment(3), fixed, short_side=20)
+    assert len({dataset[0, seed].x.sum().item() for seed in range(5)}) > 1
 
 
 class Watched:
@@ -81,7 +101,7 @@ class Watched:
 @pytest.mark.parametrize("way", ["alone", "views", "store"])
 def test_frames_and_augmentation_are_drawn_from_two_streams(way, clips, tmp_path):
     watched = Watched()
-    samples = ClipDataset(clips, watched, watched, store=ClipStore(tmp_path) if way == "store" else None)
+    samples = samples_of(clips, watched, watched, store=tmp_path if way == "store" else None)
     for seed in (3, 2**62):
         samples.views(0, [seed, seed]) if way == "views" else samples[0, seed]
     assert not {each for draws in watched.sampled for each in draws} & {
@@ -97,12 +117,12 @@ def test_the_number_of_frames_drawn_does_not_change_the_augmentation(clips):
             torch.rand(frames, generator=generator)
             return [0] * frames
 
-        return ClipDataset(clips, sampler, Transform(size=16, train=True, randaugment=2, jitter=0.5), short_side=20)
+        return samples_of(clips, sampler, Transform(size=16, train=True, randaugment=2, jitter=0.5), short_side=20)
 
     for seed in range(4):
         few, many = first(2)[0, seed], first(7)[0, seed]
-        assert torch.equal(few["clip"][:, 0], many["clip"][:, 0])
-        assert few["flipped"] == many["flipped"]
+        assert torch.equal(few.x[:, 0], many.x[:, 0])
+        assert few.flipped == many.flipped
 
 
 def test_what_a_seed_draws_stays_what_it_is(clips):
@@ -118,7 +138,7 @@ def test_what_a_seed_draws_stays_what_it_is(clips):
     places, flips = [], []
     for epoch in range(4):
         seed = seed_of(42, epoch, 7)
-        ClipDataset(clips, sampler, transform, short_side=20)[0, seed]
+        samples_of(clips, sampler, transform, short_side=20)[0, seed]
         cropped, flipped = transform.draw(ramp, seed)
         # The first and the last column that the crop shows.
         places.append(((cropped[0, 0, 0, [0, -1]] * 0.225 + 0.45) * 255).round().int().tolist())
@@ -131,35 +151,34 @@ def test_what_a_seed_draws_stays_what_it_is(clips):
 def _same(one, other):
     if isinstance(one, BadClip) or isinstance(other, BadClip):
         return one == other
-    return torch.equal(one["clip"], other["clip"]) and all(one[key] == other[key] for key in one if key != "clip")
+    return torch.equal(one.x, other.x) and all(getattr(one, key) == getattr(other, key) for key in ("label", "index", "flipped"))
 
 
-def _pair(clips, store=None, **options):
+def _pair(clips, store=None):
     """The same clips as training and as evaluation show them; a flip swaps the first two classes."""
-    trained = Transform(size=16, train=True, randaugment=1)
-    training = ClipDataset(
-        clips, Uniform(4, jitter=1.0, scale=(0.5, 1.0)), trained, 20, mirrored=(1, 0, 2), store=store, **options
+    source = VideoSource(
+        4, temporal_jitter=1.0, temporal_scale=(0.5, 1.0), size=16, randaugment=1, short_side=20, store=store
     )
-    return training, ClipDataset(clips, Uniform(4), Transform(size=16), 20, store=store, **options)
+    return ClipDataset(clips, source, True, mirrored=(1, 0, 2)), ClipDataset(clips, source)
 
 
 @pytest.mark.parametrize("stored", [False, True], ids=["decoded", "stored"])
 def test_views_of_a_clip_are_the_items_they_would_be_alone(stored, clips, tmp_path):
-    training, evaluation = _pair(clips, ClipStore(tmp_path) if stored else None)
+    training, evaluation = _pair(clips, tmp_path if stored else None)
     for index in range(len(clips)):
         seeds = [5, 2, 5, 9, 11]
-        views = training.views(index, seeds, evaluation)
+        views = training.views(index, seeds, evaluation=True)
         alone = [*(training[index, seed] for seed in seeds), evaluation[index, 0]]
         assert len(views) == len(alone)
         assert all(map(_same, views, alone))
-    assert len({training[0, seed]["label"] for seed in range(8)}) == 2
+    assert len({training[0, seed].label for seed in range(8)}) == 2
 
 
 def test_views_of_a_clip_share_one_decode(clips, monkeypatch):
     opened, open_one = [], container.Container.__enter__
     monkeypatch.setattr(container.Container, "__enter__", lambda self: opened.append(self) or open_one(self))
-    training, evaluation = _pair(clips)
-    assert len(training.views(0, [1, 2, 3], evaluation)) == 4
+    training, _ = _pair(clips)
+    assert len(training.views(0, [1, 2, 3], evaluation=True)) == 4
     assert len(opened) == 1
 
 
@@ -178,10 +197,10 @@ def test_a_view_that_cannot_be_read_takes_no_other_with_it(write_video, tmp_path
     path = _damaged_late(write_video(tmp_path / "whole.mp4"), tmp_path)
     row = ClipList((Clip(str(path), 0, "a"),), ("a",), "")
     sampler = RandomInSegment(1)
-    training = ClipDataset(row, sampler, Transform(size=16, train=True))
+    training = samples_of(row, sampler, Transform(size=16, train=True))
     seeds = range(24)
     views = training.views(0, seeds)
-    assert {type(view) for view in views} == {dict, BadClip}
+    assert {type(view) for view in views} == {Sample, BadClip}
     assert all(_same(view, training[0, seed]) for view, seed in zip(views, seeds, strict=True))
 
 
@@ -194,8 +213,8 @@ def test_views_of_a_miscounted_clip_are_the_items_they_would_be_alone(write_vide
     data = path.read_bytes()
     path.write_bytes(data[: 3 * 188] + data[second:])
     training, evaluation = _pair(ClipList((Clip(str(path), 0, "a"),), ("a", "b", "c"), ""))
-    views = training.views(0, [1, 2, 3], evaluation)
-    assert all(isinstance(view, dict) for view in views)
+    views = training.views(0, [1, 2, 3], evaluation=True)
+    assert all(isinstance(view, Sample) for view in views)
     assert all(map(_same, views, [*(training[0, seed] for seed in (1, 2, 3)), evaluation[0, 0]]))
 
 
@@ -208,28 +227,25 @@ def test_views_are_drawn_as_often_as_they_would_be_alone(clips, monkeypatch):
         views = [sample(29) for sample in samples] if max(map(max, views)) > 24 else views
         return [pictures[view] for view in views]
 
-    monkeypatch.setattr(taggnn.data.dataset, "read_views", read)
-    samples = ClipDataset(clips, RandomInSegment(1), Transform(size=16, train=True))
+    monkeypatch.setattr(video_source, "read_views", read)
+    samples = samples_of(clips, RandomInSegment(1), Transform(size=16, train=True))
     alone = [samples[0, seed] for seed in range(9)]
     assert all(map(_same, samples.views(0, range(9)), alone))
 
 
 def test_views_that_make_no_sense_are_refused(clips):
-    training, evaluation = _pair(clips)
+    training, _ = _pair(clips)
     with pytest.raises(ValueError, match="no seed given"):
         training.views(0, [])
-    evaluation.short_side = 24
-    with pytest.raises(ValueError, match="must have the clips, short_side, decoder and store"):
-        training.views(0, [1], evaluation)
 
 
 def test_evaluation_ignores_the_seed(clips):
-    dataset = ClipDataset(clips, RandomInSegment(4), Transform(size=16), short_side=20)
-    assert torch.equal(dataset[0, 1]["clip"], dataset[0, 2]["clip"])
+    dataset = samples_of(clips, RandomInSegment(4), Transform(size=16), short_side=20)
+    assert torch.equal(dataset[0, 1].x, dataset[0, 2].x)
 
 
 def test_a_file_that_is_no_video_is_a_bad_clip_with_a_reason(clips):
-    bad = ClipDataset(clips, Uniform(4), Transform(size=16))[2, 0]
+    bad = samples_of(clips, Uniform(4), Transform(size=16))[2, 0]
     assert isinstance(bad, BadClip)
     assert (bad.name, bad.path) == ("2.mp4", clips[2].path)
     assert bad.reason
@@ -237,7 +253,7 @@ def test_a_file_that_is_no_video_is_a_bad_clip_with_a_reason(clips):
 
 
 def test_a_decode_given_up_is_a_bad_clip_with_a_reason(clips):
-    bad = ClipDataset(clips, Uniform(4), Transform(size=16), give_up=1e-6)[0, 0]
+    bad = samples_of(clips, Uniform(4), Transform(size=16), give_up=1e-6)[0, 0]
     assert isinstance(bad, BadClip)
     assert "given up after 1e-06 s" in bad.reason
 
@@ -246,30 +262,30 @@ def test_a_clip_cut_out_of_an_original_counts_in_its_seconds(clips):
     whole = clips[0]
     cut = Clip(whole.path, 0, "cut", start=10.0 + 2 / 25, stop=10.0 + 6 / 25, origin=10.0)
     same = Clip(whole.path, 0, "same", start=2 / 25, stop=6 / 25)
-    dataset = ClipDataset(ClipList((cut, same), ("a",), ""), Uniform(4), Transform(size=16))
-    assert torch.equal(dataset[0, 0]["clip"], dataset[1, 0]["clip"])
+    dataset = samples_of(ClipList((cut, same), ("a",), ""), Uniform(4), Transform(size=16))
+    assert torch.equal(dataset[0, 0].x, dataset[1, 0].x)
 
 
 def test_a_batch_leaves_bad_clips_out_and_names_them(clips):
-    dataset = ClipDataset(clips, Uniform(4), Transform(size=(16, 12)), short_side=20)
-    batch = collate([dataset[index, 0] for index in (1, 2, 0)])
-    assert batch["clip"].shape == (2, 3, 4, 16, 12)
-    assert batch["label"].tolist() == [1, 0]
-    assert batch["index"].tolist() == [1, 0]
-    ((name, path, reason),) = batch["skipped"]
+    dataset = samples_of(clips, Uniform(4), Transform(size=(16, 12)), short_side=20)
+    batch = collate([dataset[index, 0] for index in (1, 2, 0)], SPEC)
+    assert batch.x.shape == (2, 3, 4, 16, 12)
+    assert batch.label.tolist() == [1, 0]
+    assert batch.index.tolist() == [1, 0]
+    ((name, path, reason),) = batch.skipped
     assert (name, path, type(reason)) == ("2.mp4", clips[2].path, str)
 
 
 def test_a_batch_of_bad_clips_is_empty():
-    batch = collate([BadClip("a", "b/a", "broken")])
-    assert batch["clip"].shape[:2] == (0, 3)
-    assert batch["label"].shape == batch["index"].shape == (0,)
-    assert batch["label"].dtype == torch.long
-    assert batch["skipped"] == [("a", "b/a", "broken")]
+    batch = collate([BadClip("a", "b/a", "broken")], SPEC)
+    assert batch.x.shape[:2] == (0, 3)
+    assert batch.label.shape == batch.index.shape == (0,)
+    assert batch.label.dtype == torch.long
+    assert batch.skipped == [("a", "b/a", "broken")]
 
 
 def test_a_single_clip_is_loaded_as_evaluation_sees_it(clips):
-    expected = ClipDataset(clips, Uniform(4), Transform(size=(16, 12)), short_side=20)[1, 0]["clip"]
+    expected = samples_of(clips, Uniform(4), Transform(size=(16, 12)), short_side=20)[1, 0].x
     assert torch.equal(load_clip(clips[1].path, PREPROCESS), expected)
     with pytest.raises(VideoError):
         load_clip(clips[2].path, PREPROCESS)

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from taggnn.data import decoders
-from taggnn.data.datamodule import ClipData
 from taggnn.data.sampling import Uniform
 from taggnn.data.video import VideoError, frame_times, read_frames
+from taggnn.data.video_source import VideoSource
 
 pytest.importorskip("av")
 
@@ -101,4 +101,4 @@ def test_torchcodec_that_cannot_be_imported_is_refused_before_any_work(error, pa
     with pytest.raises(ValueError, match=message):
         read_frames(path, range, decoder="torchcodec")
     with pytest.raises(ValueError, match=message):
-        ClipData(str(path.parent), decoder="torchcodec")
+        VideoSource(decoder="torchcodec")

@@ -7,9 +7,8 @@ import torch
 from taggnn.data.clips import Clip, ClipList
 from taggnn.data.dataset import ClipDataset, collate
 from taggnn.data.mirror import alike_but_for_side, mirrored_labels
-from taggnn.data.sampling import Uniform
 from taggnn.data.synthetic import ATTRIBUTES, MIRRORED, MOTIONS, draw, states, write_video
-from taggnn.data.transforms import Transform
+from taggnn.data.video_source import VideoSource
 
 CLASSES = ("jump", "left turn", "right turn", "roll left", "roll right")
 
@@ -80,22 +79,22 @@ def clips(tmp_path_factory):
 
 
 def test_the_label_follows_exactly_the_clips_that_are_flipped(clips):
-    plain = Transform(size=32, train=True, flip=0.5, scale=(1.0, 1.0))
     mirrored = mirrored_labels(MIRRORED, clips.classes)
-    dataset = ClipDataset(clips, Uniform(8), plain, mirrored=mirrored)
+    source = VideoSource(8, size=32, flip=0.5, scale=(1.0, 1.0), short_side=None)
+    dataset = ClipDataset(clips, source, train=True, mirrored=mirrored)
     assert [clips.classes[k] for k in mirrored[:2]] == ["right", "left"]
     for index in range(len(clips)):
-        upright = ClipDataset(clips, Uniform(8), Transform(size=32))[index, 0]["clip"]
+        upright = ClipDataset(clips, source)[index, 0].x
         seen = set()
         for seed in range(12):
             item = dataset[index, seed]
-            flipped = torch.equal(item["clip"], upright.flip(-1))
-            assert flipped or torch.equal(item["clip"], upright)
-            assert item["flipped"] == flipped
-            assert item["label"] == (mirrored[index] if flipped else index)
+            flipped = torch.equal(item.x, upright.flip(-1))
+            assert flipped or torch.equal(item.x, upright)
+            assert item.flipped == flipped
+            assert item.label == (mirrored[index] if flipped else index)
             seen.add(flipped)
         assert seen == {False, True}
-    assert collate([dataset[0, 0]])["label"].tolist() == [dataset[0, 0]["label"]]
+    assert collate([dataset[0, 0]], source.spec).label.tolist() == [dataset[0, 0].label]
 
 
 @pytest.mark.parametrize("name", MOTIONS)

@@ -13,6 +13,7 @@ from taggnn.data.datamodule import ClipData
 from taggnn.data.sampling import Dense, RandomInSegment, Uniform, draws
 from taggnn.data.store import ClipStore
 from taggnn.data.video import VideoError, read_frames
+from taggnn.data.video_source import VideoSource
 
 SAMPLERS = [Uniform(5), Uniform(4, jitter=0.5), RandomInSegment(5), RandomInSegment(3, (0.4, 0.8)), Dense(6, 3)]
 
@@ -147,25 +148,25 @@ def test_a_store_that_cannot_be_written_is_told_once_and_training_goes_on(clip, 
 @pytest.mark.parametrize("below", ["", "deep/er"])
 def test_a_file_is_no_store(tmp_path, below):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(NotADirectoryError, match=r"--data\.store \S+: .*is a file, not a folder"):
+    with pytest.raises(NotADirectoryError, match=r"--video\.store \S+: .*is a file, not a folder"):
         ClipStore(tmp_path / "file" / below)
 
 
 def test_a_folder_that_may_not_be_written_is_no_store(tmp_path, monkeypatch):
     monkeypatch.setattr(store.shards.os, "access", lambda place, how: False)
-    with pytest.raises(PermissionError, match=r"--data\.store \S+: cannot be written"):
+    with pytest.raises(PermissionError, match=r"--video\.store \S+: cannot be written"):
         ClipStore(tmp_path / "store")
     assert not (tmp_path / "store").exists()
 
 
 def test_a_folder_that_cannot_be_made_is_no_store(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "gone" / "x")
-    with pytest.raises(OSError, match=r"--data\.store \S+: cannot be made \("):
+    with pytest.raises(OSError, match=r"--video\.store \S+: cannot be made \("):
         ClipStore(tmp_path / "link")
 
 
 def test_an_empty_path_is_not_the_working_directory():
-    with pytest.raises(ValueError, match=r"--data\.store: an empty path"):
+    with pytest.raises(ValueError, match=r"--video\.store: an empty path"):
         ClipStore("")
 
 
@@ -282,10 +283,11 @@ def test_processes_may_fill_one_folder_together(clip, tmp_path):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_two_epochs_with_a_store_are_those_without(videos, tmp_path, workers):
-    options = {"frames": 4, "short_side": 24, "size": 16, "sampling": "segment", "erase": 0.5, "workers": workers}
+    options = {"frames": 4, "short_side": 24, "size": 16, "sampling": "segment", "erase": 0.5}
     epochs = []
     for folder in (None, tmp_path / "store"):
-        data = ClipData(str(videos), **options, flip=0, batch_size=4, seed=3, store=folder and str(folder))
+        source = VideoSource(**options, flip=0, store=folder and str(folder))
+        data = ClipData(source, str(videos), batch_size=4, seed=3, workers=workers)
         loader = data.train_dataloader()
         batches = []
         for epoch in range(2):
@@ -294,9 +296,9 @@ def test_two_epochs_with_a_store_are_those_without(videos, tmp_path, workers):
         epochs.append(batches)
     assert len(epochs[0]) == len(epochs[1]) == 2 * (6 + 4)
     for plain, stored in zip(*epochs, strict=True):
-        assert torch.equal(plain["clip"], stored["clip"])
-        assert torch.equal(plain["label"], stored["label"])
-        assert plain["skipped"] == stored["skipped"]
+        assert torch.equal(plain.x, stored.x)
+        assert torch.equal(plain.label, stored.label)
+        assert plain.skipped == stored.skipped
     # 16 training clips of which any frame may be drawn, and 8 to choose on; of the bad ones nothing.
     sizes = [path.stat().st_size for path in (tmp_path / "store").rglob("*.safetensors")]
     assert sum(size > 2000 for size in sizes) == 24

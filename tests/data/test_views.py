@@ -5,12 +5,13 @@ import torch
 
 from taggnn.data import container
 from taggnn.data.clips import Clip, ClipList
-from taggnn.data.dataset import BadClip, ClipDataset, load_clip
+from taggnn.data.dataset import ClipDataset
 from taggnn.data.sampling import Dense, RandomInSegment, Uniform
-from taggnn.data.store import ClipStore
 from taggnn.data.transforms import Transform
 from taggnn.data.video import VideoError, read_frames
+from taggnn.data.video_source import VideoSource
 from taggnn.data.views import ViewsOfClips, batches_of_views, clip_views, collate_views_of_clips, every_view
+from taggnn.types import BadClip
 
 SIZE = (16, 12)
 PREPROCESS = {
@@ -27,6 +28,12 @@ PREPROCESS = {
 }
 TRANSFORM = Transform(size=SIZE, mean=0.4, std=0.2)
 SAMPLERS = [Uniform(4), RandomInSegment(4), Dense(4, 2)]
+
+
+def samples_of(clips, sampler, transform, short_side=None, store=None):
+    source = VideoSource(sampler.frames, size=list(SIZE), short_side=short_side, store=store)
+    source.sampler, source.transform = sampler, transform
+    return ClipDataset(clips, source)
 
 
 @pytest.fixture(scope="module")
@@ -69,31 +76,32 @@ def _middle(length, wanted):
 @pytest.mark.parametrize(("views", "crops"), [(1, 1), (3, 1), (1, 3), (5, 2)])
 @pytest.mark.parametrize("index", [0, 1, 2], ids=["wide", "high", "one-frame"])
 def test_views_are_what_a_plain_decode_gives(sampler, views, crops, index, clips):
-    seen = ViewsOfClips(ClipDataset(clips, sampler, TRANSFORM, 20), views, crops)
+    seen = ViewsOfClips(samples_of(clips, sampler, TRANSFORM, 20), views, crops)
     item = seen[index, every_view(views, crops)]
-    assert item["clip"].shape == (views * crops, 3, 4, *SIZE)
-    torch.testing.assert_close(item["clip"], naive(clips[index].path, sampler, views, crops))
-    assert (item["label"], item["index"]) == (clips[index].label, index)
+    assert len(item) == views * crops
+    assert {each.x.shape for each in item} == {(3, 4, *SIZE)}
+    torch.testing.assert_close(torch.stack([each.x for each in item]), naive(clips[index].path, sampler, views, crops))
+    assert {(each.label, each.index) for each in item} == {(clips[index].label, index)}
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=repr)
 def test_one_view_is_the_item_of_evaluation(sampler, clips):
-    samples = ClipDataset(clips, sampler, TRANSFORM, 20)
+    samples = samples_of(clips, sampler, TRANSFORM, 20)
     for index in range(3):
-        assert torch.equal(ViewsOfClips(samples)[index, ((0, 0),)]["clip"][0], samples[index, 0]["clip"])
+        assert torch.equal(ViewsOfClips(samples)[index, ((0, 0),)][0].x, samples[index, 0].x)
     assert ViewsOfClips(samples)[3, ((0, 0),)] == samples[3, 0]
 
 
 @pytest.mark.parametrize("stored", [False, True], ids=["decoded", "stored"])
 def test_a_view_does_not_depend_on_the_others(stored, clips, tmp_path):
     def seen(size):
-        store = ClipStore(tmp_path) if stored else None
-        data = ViewsOfClips(ClipDataset(clips, Dense(3), TRANSFORM, 20, store=store), 4, 2)
+        store = tmp_path if stored else None
+        data = ViewsOfClips(samples_of(clips, Dense(3), TRANSFORM, 20, store=store), 4, 2)
         rows = {}
         for group in batches_of_views(3, 4, 2, size):
             for keys in group:
-                batch = collate_views_of_clips([data[key] for key in keys])
-                for index, clip in zip(batch["index"].tolist(), batch["clip"], strict=True):
+                batch = collate_views_of_clips([data[key] for key in keys], data.samples.source.spec)
+                for index, clip in zip(batch.index.tolist(), batch.x, strict=True):
                     rows.setdefault(index, []).append(clip)
         return {index: torch.stack(clips) for index, clips in rows.items()}
 
@@ -107,7 +115,7 @@ def test_a_view_does_not_depend_on_the_others(stored, clips, tmp_path):
 def test_views_of_a_clip_share_one_decode(clips, monkeypatch):
     opened, open_one = [], container.Container.__enter__
     monkeypatch.setattr(container.Container, "__enter__", lambda self: opened.append(self) or open_one(self))
-    ViewsOfClips(ClipDataset(clips, Dense(3), TRANSFORM, 20), 3, 3)[0, every_view(3, 3)]
+    ViewsOfClips(samples_of(clips, Dense(3), TRANSFORM, 20), 3, 3)[0, every_view(3, 3)]
     assert len(opened) == 1
 
 
@@ -125,13 +133,13 @@ def _late_damage(path, target):
 def test_a_clip_is_bad_where_one_of_its_views_is(write_video, tmp_path):
     path = _late_damage(write_video(tmp_path / "whole.mp4"), tmp_path / "damaged.mp4")
     row = ClipList((Clip(str(path), 0, "a"),), ("a",), "")
-    seen = ViewsOfClips(ClipDataset(row, Dense(2), TRANSFORM, 20), 3)
-    assert isinstance(seen[0, ((0, 0),)], dict)
+    seen = ViewsOfClips(samples_of(row, Dense(2), TRANSFORM, 20), 3)
+    assert isinstance(seen[0, ((0, 0),)], list)
     assert isinstance(seen[0, ((2, 0),)], BadClip)
     assert isinstance(seen[0, every_view(3, 1)], BadClip)
-    batch = collate_views_of_clips([seen[0, every_view(3, 1)]])
-    assert len(batch["label"]) == len(batch["clip"]) == 0
-    assert [name for name, _, _ in batch["skipped"]] == ["a"]
+    batch = collate_views_of_clips([seen[0, every_view(3, 1)]], seen.samples.source.spec)
+    assert len(batch) == len(batch.x) == 0
+    assert [name for name, _, _ in batch.skipped] == ["a"]
 
 
 def test_a_miscounted_clip_has_the_same_views_alone_and_together(write_video, tmp_path):
@@ -142,10 +150,10 @@ def test_a_miscounted_clip_has_the_same_views_alone_and_together(write_video, tm
         second = [packet.pos for packet in source.demux(video=0) if packet.size][1]
     data = path.read_bytes()
     path.write_bytes(data[: 3 * 188] + data[second:])
-    seen = ViewsOfClips(ClipDataset(ClipList((Clip(str(path), 0, "a"),), ("a",), ""), Uniform(2), TRANSFORM, 20), 4)
-    together = seen[0, every_view(4, 1)]["clip"]
+    seen = ViewsOfClips(samples_of(ClipList((Clip(str(path), 0, "a"),), ("a",), ""), Uniform(2), TRANSFORM, 20), 4)
+    together = [each.x for each in seen[0, every_view(4, 1)]]
     for place, view in enumerate(every_view(4, 1)):
-        assert torch.equal(seen[0, (view,)]["clip"][0], together[place])
+        assert torch.equal(seen[0, (view,)][0].x, together[place])
 
 
 @pytest.mark.parametrize("clips", [0, 1, 7])
@@ -183,17 +191,17 @@ def test_a_choice_of_frames_is_not_decoded_twice_where_its_crops_fit():
 
 @pytest.mark.parametrize(("views", "crops", "at_once"), [(1, 1, 8), (3, 3, 4), (3, 3, 1), (3, 3, 100), (2, 4, 3)])
 def test_views_of_a_file_come_in_pieces(views, crops, at_once, clips):
-    pieces = list(clip_views(clips[0].path, PREPROCESS, views, crops, at_once))
+    pieces = list(clip_views(clips[0].path, VideoSource(**PREPROCESS), views, crops, at_once))
     assert max(map(len, pieces)) <= at_once
     torch.testing.assert_close(torch.cat(pieces), naive(clips[0].path, Dense(4, 2), views, crops))
     if views == crops == 1:
-        assert torch.equal(pieces[0][0], load_clip(clips[0].path, PREPROCESS))
+        assert torch.equal(pieces[0][0], VideoSource(**PREPROCESS)(clips[0], None).x)
 
 
 def test_views_of_a_file_are_made_as_they_are_asked_for(clips, monkeypatch):
     opened, open_one = [], container.Container.__enter__
     monkeypatch.setattr(container.Container, "__enter__", lambda self: opened.append(self) or open_one(self))
-    pieces = clip_views(clips[0].path, PREPROCESS, 1000, at_once=2, start=0.2, stop=1.0)
+    pieces = clip_views(clips[0].path, VideoSource(**PREPROCESS), 1000, at_once=2, start=0.2, stop=1.0)
     assert opened == []
     next(pieces)
     assert len(opened) == 1
@@ -211,9 +219,9 @@ def test_views_of_a_file_are_made_as_they_are_asked_for(clips, monkeypatch):
 def test_impossible_views_of_a_file_are_refused_at_once(options, message, clips):
     preprocess = PREPROCESS | {"stretch": options.pop("stretch", False)}
     with pytest.raises(ValueError, match=message):
-        clip_views(clips[0].path, preprocess, **options)
+        clip_views(clips[0].path, VideoSource(**preprocess), **options)
 
 
 def test_views_of_a_file_that_is_no_video(clips):
     with pytest.raises(VideoError, match="not a video"):
-        next(clip_views(clips[3].path, PREPROCESS, 3))
+        next(clip_views(clips[3].path, VideoSource(**PREPROCESS), 3))
