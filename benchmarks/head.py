@@ -128,7 +128,7 @@ def measure(
 
     nodes = torch.randn(clips, grid[0] * places**2, ours.classifier.in_features).to(device, dtype)
     stages: dict[tuple[str, str], tuple[passes.Way, Tensor, nn.Module]] = {
-        ("head", OURS): (lambda x: ours(x)[0], tokens, ours),
+        ("head", OURS): (lambda x: ours(x).logits, tokens, ours),
         ("head", AUTHORS): (theirs, tokens, ours),
         ("encoder", COMMON): (theirs.encode, tokens, ours),
         ("graph", OURS): (lambda x: _propagate(ours, x), nodes, ours),
@@ -180,7 +180,7 @@ def compare(ours: TagHead, tokens: Tensor, backward: bool) -> dict[str, gate.Ver
     nodes = torch.randn(len(x), prod(ours.grid), ours.classifier.in_features).to(x)
     upstreams = {"head": torch.randn(len(x), ours.classifier.out_features), "graph": torch.randn(nodes.shape)}
     ways = {
-        "head": (exact, theirs, lambda x: ours(x)[0], x),
+        "head": (exact, theirs, lambda x: ours(x).logits, x),
         "graph": (exact.propagate, theirs.propagate, lambda x: _propagate(ours, x), nodes),
     }
     verdicts = {}

@@ -1,4 +1,7 @@
-"""Draws a topology: ``python -m graphs --frames 3 --height 2 --width 2`` prints it and writes topology.png."""
+"""Draws a topology: ``python -m graphs --frames 3 --height 2 --width 2`` prints it and writes topology.png.
+
+``--grid 4 17 --topology mine.rules.Bones`` does so for a rule of your own on other axes.
+"""
 
 import argparse
 import sys
@@ -22,7 +25,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--height", type=int, default=2, metavar="H", help="rows of a frame (default 2)")
     parser.add_argument("--width", type=int, default=2, metavar="W", help="columns of a frame (default 2)")
     parser.add_argument(
-        "--topology", default="clique+chain", metavar="RULE", help=f"{', '.join(RULES)} or a sum of them"
+        "--grid",
+        type=int,
+        nargs="+",
+        metavar="SIZE",
+        help="all sizes of a grid with other axes, time first, instead of frames, height and width",
+    )
+    parser.add_argument(
+        "--topology",
+        default="clique+chain",
+        metavar="RULE",
+        help=f"{', '.join(RULES)}, the dotted path of a rule of your own, or a sum of them",
     )
     parser.add_argument(
         "--reach", type=int, default=1, metavar="R", help="frames a chain reaches to each side (default 1)"
@@ -31,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--out", default="topology.png", metavar="FILE", help=".png, .svg or .pdf (default topology.png)"
     )
     args = parser.parse_args(argv)
-    grid = args.frames, args.height, args.width
+    grid = tuple(args.grid or ()) or (args.frames, args.height, args.width)
     try:
         topology = parse(args.topology, args.reach)
         print(describe(topology, grid), flush=True)

@@ -1,6 +1,6 @@
 """From a rule to tensors: the views of one clip's graph, made when asked for and kept, and the PyG Batch of many clips.
 
-Axes: B clips, T frames, H W token grid, N = T*H*W nodes of one clip, E edges of one clip, C channels.
+Axes: B clips, grid the token grid with time first (T H W on video), N nodes of one clip, E edges of one clip, C channels.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .topology import Topology
+from .topology import Topology, listed
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch
@@ -26,7 +26,7 @@ def graph(topology: Topology, grid: Sequence[int], device: torch.device | str = 
 
     Args:
         topology: the rule.
-        grid: sizes along the rule's axes, (T, H, W) tokens.
+        grid: sizes along the rule's axes, time first: (T, H, W) on video.
         device: where its tensors live; ``"cuda"`` is the current CUDA device.
 
     Raises:
@@ -78,7 +78,7 @@ class Graph:
 
     @property
     def pos(self) -> Tensor:
-        """Integer coordinates of each node along the rule's axes, (t, h, w) on a token grid: (N, 3) long."""
+        """Integer coordinates of each node along the axes of the grid, (t, h, w) on video: (N, rank) long."""
         return self._view("pos", self._pos)[0]
 
     def batched(self, clips: int) -> tuple[Tensor, Tensor]:
@@ -139,16 +139,15 @@ class Graph:
 def to_batch(tokens: Tensor, topology: Topology) -> "Batch":
     """Turns backbone tokens into one PyG Batch, equal to ``Batch.from_data_list`` of one Data a clip, without a loop.
 
-    Its edges are the cached ones, shared between calls: write to a clone. ``pos`` holds (t, h, w) as floating point,
-    because PyG's transforms and point convolutions compute with it; tokens of half precision get float32, where every
+    Its edges are the cached ones, shared between calls: write to a clone. ``pos`` holds (t, h, w), or as many coordinates as
+    the grid has axes, as floating point, because PyG's transforms and point convolutions compute with it; tokens of half precision get float32, where every
     coordinate is exact.
 
     Args:
         tokens: features of the token grid, in any memory layout; gradients flow back to them.
         topology: the rule that gives the edges.
 
-    **Shapes:** tokens (B, T, H, W, C) -> ``x`` (B*N, C), ``edge_index`` (2, B*E), ``edge_type`` (B*E,),
-    ``pos`` (B*N, 3), ``batch`` (B*N,), ``ptr`` (B + 1,).
+    **Shapes:** tokens (B, *grid, C) -> ``x`` (B*N, C), ``edge_index`` (2, B*E), ``edge_type`` (B*E,), ``pos`` (B*N, rank), ``batch`` (B*N,), ``ptr`` (B + 1,).
 
     Raises:
         ValueError: tokens have another number of axes, or one of them is empty.
@@ -156,8 +155,9 @@ def to_batch(tokens: Tensor, topology: Topology) -> "Batch":
     # Imported here because rules, views and pictures do without it, and it takes seconds.
     from torch_geometric.data import Batch
 
-    if tokens.dim() != len(topology.axes) + 2:
-        expected = ", ".join(("clips", *topology.axes, "channels"))
+    least = len(topology.axes) + 2 - (... in topology.axes)
+    if tokens.dim() < least or (... not in topology.axes and tokens.dim() > least):
+        expected = f"clips, {listed(topology.axes)}, channels"
         raise ValueError(f"tokens have axes ({expected}), given a tensor of shape {tuple(tokens.shape)}")
     clips, *grid, channels = tokens.shape
     one = graph(topology, grid, tokens.device)

@@ -1,6 +1,7 @@
 """A topology in words: counts, degrees and, on a small grid, who hears whom."""
 
 from collections.abc import Sequence
+from math import prod
 
 import torch
 
@@ -18,15 +19,16 @@ def describe(topology: Topology, grid: Sequence[int]) -> str:
 
     Args:
         topology: the rule.
-        grid: (T, H, W) tokens.
+        grid: its sizes, time first: (T, H, W) on video.
 
     Raises:
         ValueError: ``grid`` does not fit the rule.
     """
     one = graph(topology, grid)
-    frames, height, width = one.grid
+    frames, *others = one.grid
+    positions = " x ".join(map(str, others)) if others else "1"
     lines = [
-        f"{topology} on {frames} frames of {height} x {width} places",
+        f"{topology} on {frames} frames of {positions} places",
         f"  nodes       {one.num_nodes:,}",
         f"  edges       {one.num_edges:,} (each direction counts)",
         *(f"    {kind:<9} {number:,}" for kind, number in count_kinds(topology, one.grid).items()),
@@ -56,8 +58,17 @@ def span(one: Graph, self_loop: int = 0) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
+def plane(grid: Sequence[int]) -> tuple[int, int, int]:
+    """A grid of any rank as frames of rows and columns: the last axis is a row, those between it and time are stacked.
+
+    **Shapes:** (T,) -> (T, 1, 1), (T, V) -> (T, 1, V), (T, H, W) -> the same, (T, A, B, V) -> (T, A*B, V)
+    """
+    frames, *others = grid
+    return frames, prod(others[:-1]), others[-1] if others else 1
+
+
 def _numbers(one: Graph) -> list[str]:
-    frames, height, width = one.grid
+    frames, height, width = plane(one.grid)
     cell = len(str(one.num_nodes - 1))
     block = max(width * (cell + 1) - 1, len(f"t={frames - 1}"))
     numbers = torch.arange(one.num_nodes).view(frames, height, width)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .batch import Graph, graph
-from .describe import KINDS, count_kinds, span
+from .describe import KINDS, count_kinds, plane, span
 from .topology import SPATIAL, TEMPORAL, Topology
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def picture(topology: Topology, grid: Sequence[int]) -> "Figure":
 
     Args:
         topology: the rule.
-        grid: (T, H, W) tokens.
+        grid: its sizes, time first: (T, H, W) on video; another rank is laid out by ``graphs.describe.plane``.
 
     Raises:
         ValueError: ``grid`` does not fit the rule, or is too large: ``MOST_NODES`` to draw, ``MOST_EDGES`` to list.
@@ -51,12 +51,12 @@ def picture(topology: Topology, grid: Sequence[int]) -> "Figure":
     from matplotlib.figure import Figure
 
     one = graph(topology, grid)
-    frames, height, width = one.grid
-    shown, step = _shown(one.grid)
+    frames, height, width = plane(one.grid)
+    shown, step = _shown((frames, height, width))
     start, end = (frame * height * width for frame in (shown.start, shown.stop))
     if end - start > MOST_NODES or one.num_edges > MOST_EDGES:
         raise ValueError(
-            f"a grid of {frames} x {height} x {width} is too large to draw: {end - start:,} nodes to draw and "
+            f"a grid of {' x '.join(map(str, one.grid))} is too large to draw: {end - start:,} nodes to draw and "
             f"{one.num_edges:,} edges, possible are {MOST_NODES:,} and {MOST_EDGES:,}; "
             "the rule looks the same on a smaller grid"
         )
@@ -66,7 +66,8 @@ def picture(topology: Topology, grid: Sequence[int]) -> "Figure":
     if int(within.sum()) > _MOST_LINES:
         middle = ((frames // 2) * height + height // 2) * width + width // 2
         within &= (pairs == middle).any(0)
-    pairs, kinds, pos = pairs[:, within] - start, kinds[within], one.pos[start:end]
+    pairs, kinds = pairs[:, within] - start, kinds[within]
+    pos = torch.cartesian_prod(*(torch.arange(size) for size in (frames, height, width)))[start:end]
 
     t, h, w = (pos - pos[0]).float().T[..., None]
     where = t * torch.tensor([step, 0.0]) + h * _ALONG_H + w * _ALONG_W
@@ -92,7 +93,7 @@ def save(topology: Topology, grid: Sequence[int], path: str | Path) -> Path:
 
     Args:
         topology: the rule.
-        grid: (T, H, W) tokens.
+        grid: its sizes, time first.
         path: the file; its suffix (.png, .svg, .pdf) chooses the format.
 
     Raises:
@@ -189,9 +190,9 @@ def _write(figure: "Figure", one: Graph, shown: range, middle: int | None) -> No
     from matplotlib.lines import Line2D
 
     inch = 1 / figure.get_figheight()
-    frames, height, width = one.grid
+    frames = one.grid[0]
     about = (
-        f"{frames} × {height} × {width} grid · {one.num_nodes:,} nodes · {one.num_edges:,} edges · degree {span(one)}"
+        f"{' × '.join(map(str, one.grid))} grid · {one.num_nodes:,} nodes · {one.num_edges:,} edges · degree {span(one)}"
     )
     notes = ["edges in opposite directions share a line"]
     if middle is not None:

@@ -1,7 +1,9 @@
-"""Topologies by name, as recipes and command lines write them: ``clique+chain(reach=2)``."""
+"""Topologies by name, as recipes and command lines write them: ``clique+chain(reach=2)``, ``mine.rules.Bones(joints=17)``."""
 
+import ast
+import importlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from difflib import get_close_matches
 
@@ -10,7 +12,7 @@ from .topology import NoEdges, Topology
 
 RULES: dict[str, type[Topology]] = {"clique": Clique, "chain": Chain, "none": NoEdges}
 
-_TERM = re.compile(r"(?P<name>[^()]*?)\s*(?:\((?P<options>[^()]*)\))?")
+_TERM = re.compile(r"(?P<name>[^()]*?)\s*(?:\((?P<options>.*)\))?", re.DOTALL)
 
 
 def parse(spec: str, reach: int = 1) -> Topology:
@@ -18,15 +20,16 @@ def parse(spec: str, reach: int = 1) -> Topology:
 
     Args:
         spec: names of rules joined by ``+``, each with options in brackets where it has any: ``none``, ``clique``,
-            ``chain``, ``clique+chain``, ``clique+chain(reach=2)``.
+            ``chain``, ``clique+chain``, ``clique+chain(reach=2)``. A rule of your own is named by the dotted path of its
+            class, and its options are Python literals: ``clique+mine.rules.Bones(joints=17)``.
         reach: the reach in frames of every chain that does not state its own.
 
     Raises:
-        ValueError: an unknown rule or option, or a value the rule refuses.
+        ValueError: an unknown rule or option, a value the rule refuses, or a dotted path that leads to no topology.
     """
     if not isinstance(spec, str):
         raise ValueError(f"topology is a text such as 'clique+chain', given {spec!r}")
-    terms = [_rule(term.strip(), spec, reach) for term in spec.split("+")]
+    terms = [_rule(term.strip(), spec, reach) for term in _split(spec, "+")]
     return sum(terms, NoEdges())
 
 
@@ -34,21 +37,86 @@ def _rule(term: str, spec: str, reach: int) -> Topology:
     match = _TERM.fullmatch(term)
     if match is None or not match["name"]:
         raise ValueError(f"topology {spec!r}: {term!r} is not a rule such as 'clique' or 'chain(reach=2)'")
-    if match["name"] not in RULES:
-        raise _unknown("topology", match["name"], RULES, spec)
-    rule = RULES[match["name"]]
-    known = [field.name for field in fields(rule)]
-    options = {"reach": reach} if "reach" in known else {}
-    for option in (match["options"] or "").split(",") if (match["options"] or "").strip() else ():
-        name, _, value = (part.strip() for part in option.partition("="))
+    name, named = match["name"], RULES.get(match["name"])
+    rule = named or _imported(name, spec)
+    known = [field.name for field in fields(rule) if field.init]
+    options = {"reach": reach} if named and "reach" in known else {}
+    for option in _split(match["options"], ",") if (match["options"] or "").strip() else ():
+        key, _, value = (part.strip() for part in option.partition("="))
         if not known:
-            raise ValueError(f"topology {spec!r}: {match['name']} takes no options, given {option.strip()!r}")
-        if name not in known:
-            raise _unknown(f"option of {match['name']}", name, known, spec)
-        if not re.fullmatch(r"-?\d+", value):
-            raise ValueError(f"topology {spec!r}: {name} is an integer, given {value!r}")
-        options[name] = int(value)
-    return rule(**options)
+            raise ValueError(f"topology {spec!r}: {name} takes no options, given {option.strip()!r}")
+        if key not in known:
+            raise _unknown(f"option of {name}", key, known, spec)
+        options[key] = _integer(key, value, spec) if named else _literal(key, value, spec)
+    try:
+        return rule(**options)
+    except TypeError as error:
+        raise ValueError(f"topology {spec!r}: {error}; options of {name}: {', '.join(known) or 'none'}") from error
+
+
+def _imported(path: str, spec: str) -> type[Topology]:
+    """The rule that a dotted path names; its last parts may be a class inside a class."""
+    parts = path.split(".")
+    if len(parts) < 2 or not all(part.isidentifier() for part in parts):
+        raise _unknown("topology", path, [*RULES, "the dotted path of a Topology"], spec)
+    for count in range(len(parts) - 1, 0, -1):
+        module = ".".join(parts[:count])
+        try:
+            found = importlib.import_module(module)
+            break
+        except ModuleNotFoundError as error:
+            # Only a module on the way may be missing.
+            if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+                raise ValueError(f"topology {spec!r}: cannot import {module!r}: {error}") from error
+        except (Exception, SystemExit) as error:
+            raise ValueError(
+                f"topology {spec!r}: cannot import {module!r}: {type(error).__name__}: {error}"
+            ) from error
+    else:
+        raise ValueError(f"topology {spec!r}: cannot import {path!r}: No module named {parts[0]!r}")
+    for number, name in enumerate(parts[count:], count):
+        if not hasattr(found, name):
+            rules = [key for key, value in vars(found).items() if _is_rule(value)]
+            raise _unknown(f"topology in {'.'.join(parts[:number])}", name, rules, spec)
+        found = getattr(found, name)
+    if not _is_rule(found):
+        raise ValueError(f"topology {spec!r}: {path} is no class of graphs.Topology but {found!r}")
+    return found
+
+
+def _is_rule(found: object) -> bool:
+    return isinstance(found, type) and issubclass(found, Topology)
+
+
+def _split(text: str, at: str) -> Iterator[str]:
+    """The parts of a text between signs that stand in no brackets and no quotes."""
+    start, depth, quote = 0, 0, ""
+    for number, sign in enumerate(text):
+        if quote:
+            quote = "" if sign == quote else quote
+        elif sign in "'\"":
+            quote = sign
+        elif sign == at and depth == 0:
+            yield text[start:number]
+            start = number + 1
+        else:
+            depth += (sign in "([{") - (sign in ")]}")
+    yield text[start:]
+
+
+def _integer(key: str, value: str, spec: str) -> int:
+    if not re.fullmatch(r"-?\d+", value):
+        raise ValueError(f"topology {spec!r}: {key} is an integer, given {value!r}")
+    return int(value)
+
+
+def _literal(key: str, value: str, spec: str) -> object:
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+        raise ValueError(
+            f"topology {spec!r}: {key} is a Python literal such as 2, 0.5, True, 'text' or (1, 2), given {value!r}"
+        ) from error
 
 
 def _unknown(kind: str, given: str, possible: Iterable[str], spec: str) -> ValueError:

@@ -1,6 +1,6 @@
 """A topology: a rule that says which node hears which, before any grid, batch or device is known.
 
-Axes: T frames, P places of a frame, N nodes of one clip (time slowest), E edges of one clip.
+Axes: T frames, P positions of a frame, N nodes of one clip (time slowest), E edges of one clip.
 """
 
 import operator
@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from math import prod
+from types import EllipsisType
 from typing import ClassVar
 
 import torch
@@ -15,6 +16,9 @@ from torch import Tensor
 
 SPATIAL = 0
 TEMPORAL = 1
+
+# Names of axes, time first; an ellipsis at the end stands for any number of further ones.
+Axes = tuple[str | EllipsisType, ...]
 
 
 @dataclass(frozen=True)
@@ -25,8 +29,8 @@ class Topology(ABC):
     its list unless the rule knows a closed form. Rules add up: ``Clique() + Chain(reach=2)``.
     """
 
-    # The axes of a grid, time first. A rule on joints has ("frames", "joints").
-    axes: ClassVar[tuple[str, ...]] = ("frames", "height", "width")
+    # The axes of a grid, time first. A rule on joints has ("frames", "joints"); one for grids of any rank has ("frames", ...).
+    axes: ClassVar[Axes] = ("frames", "height", "width")
     # The edge types the rule may produce; rules that share none cannot share an edge.
     edge_types: ClassVar[tuple[int, ...]] = (SPATIAL, TEMPORAL)
 
@@ -69,13 +73,18 @@ class Topology(ABC):
         Raises:
             ValueError: it does not hold one positive integer for each of ``axes``.
         """
+        is_open = ... in self.axes
+        least = len(self.axes) - is_open
         try:
             shape = tuple(operator.index(size) for size in grid)
-            fits = len(shape) == len(self.axes) and min(shape) >= 1 and not any(isinstance(size, bool) for size in grid)
+            fits = len(shape) >= least and (is_open or len(shape) == least)
+            fits = fits and min(shape) >= 1 and not any(isinstance(size, bool) for size in grid)
         except TypeError:
             fits = False
         if not fits:
-            raise ValueError(f"grid is {len(self.axes)} positive integers ({', '.join(self.axes)}), given {grid!r}")
+            count = f"at least {least}" if is_open else str(least)
+            integers = "positive integer" if least == 1 else "positive integers"
+            raise ValueError(f"topology {self}: grid is {count} {integers} ({listed(self.axes)}), given {grid!r}")
         return shape
 
     def __add__(self, other: "Topology") -> "Topology":
@@ -85,15 +94,20 @@ class Topology(ABC):
         return parts[0] if len(parts) == 1 else Union(parts)
 
     def __str__(self) -> str:
+        """The text that ``graphs.parse`` reads back: a rule of your own is written by its dotted path."""
         options = [(f.name, getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != f.default]
-        listed = ", ".join(f"{name}={value}" for name, value in options)
-        return type(self).__name__.lower() + (f"({listed})" if listed else "")
+        stated = ", ".join(f"{name}={value!r}" for name, value in options)
+        rule = type(self)
+        own = rule.__module__.partition(".")[0] == __name__.partition(".")[0]
+        name = rule.__name__.lower() if own else f"{rule.__module__}.{rule.__qualname__}"
+        return name + (f"({stated})" if stated else "")
 
 
 @dataclass(frozen=True)
 class NoEdges(Topology):
-    """Nobody hears anybody: the control that shows what a graph adds, and the zero of ``+``."""
+    """Nobody hears anybody: the control that shows what a graph adds, and the zero of ``+``; on grids of any rank."""
 
+    axes: ClassVar[Axes] = ("frames", ...)
     edge_types: ClassVar[tuple[int, ...]] = ()
 
     def edges(self, grid: Sequence[int], device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
@@ -114,7 +128,7 @@ class Union(Topology):
 
     Parts are flattened, joined where one rule says both (two chains are the longer one) and put in a fixed order, so
     that unions of the same rules are equal however they were written. An edge that two parts share has the type
-    that the first of them gives it.
+    that the first of them gives it. Parts for grids of any rank take the axes of the others.
 
     Args:
         parts: the rules, at least two different ones.
@@ -132,14 +146,14 @@ class Union(Topology):
             raise ValueError(
                 f"a union needs at least two different rules, given {given}; sum(rules, NoEdges()) takes any number"
             )
-        if len({part.axes for part in parts}) > 1:
-            listed = "; ".join(f"{part} has {', '.join(part.axes)}" for part in parts)
-            raise ValueError(f"a union needs rules over the same axes: {listed}")
+        if _common([part.axes for part in parts]) is None:
+            stated = "; ".join(f"{part} has {listed(part.axes)}" for part in parts)
+            raise ValueError(f"a union needs rules over the same axes: {stated}")
         object.__setattr__(self, "parts", parts)
 
     @property
-    def axes(self) -> tuple[str, ...]:
-        return self.parts[0].axes
+    def axes(self) -> Axes:
+        return _common([part.axes for part in self.parts])
 
     @property
     def edge_types(self) -> tuple[int, ...]:
@@ -147,8 +161,8 @@ class Union(Topology):
 
     def edges(self, grid: Sequence[int], device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
         num_nodes = prod(self.checked(grid))
-        listed = [part.edges(grid, device) for part in self.parts]
-        (source, target), kind = torch.cat([edges for edges, _ in listed], 1), torch.cat([kinds for _, kinds in listed])
+        found = [part.edges(grid, device) for part in self.parts]
+        (source, target), kind = torch.cat([edges for edges, _ in found], 1), torch.cat([kinds for _, kinds in found])
         # Stable, so that of two equal edges the earlier part's stays.
         key, order = torch.sort(target * num_nodes + source, stable=True)
         first = torch.ones_like(key, dtype=torch.bool)
@@ -172,6 +186,29 @@ class Union(Topology):
 
     def __str__(self) -> str:
         return "+".join(map(str, self.parts))
+
+
+def listed(axes: Axes) -> str:
+    """Axes as a text: ``frames, ...``."""
+    return ", ".join("..." if axis is ... else str(axis) for axis in axes)
+
+
+def _common(stated: Iterable[Axes]) -> Axes | None:
+    """The axes that fit all of these, None where there are none."""
+    common: Axes = (...,)
+    for axes in stated:
+        fixed, other = (tuple(axis for axis in one if axis is not ...) for one in (common, axes))
+        if ... in common and ... in axes:
+            count = min(len(fixed), len(other))
+            fits, joined = fixed[:count] == other[:count], max(common, axes, key=len)
+        elif ... in common:
+            fits, joined = other[: len(fixed)] == fixed, axes
+        else:
+            fits, joined = (fixed[: len(other)] == other if ... in axes else common == axes), common
+        if not fits:
+            return None
+        common = joined
+    return common
 
 
 def _simplest(rules: Iterable[Topology]) -> tuple[Topology, ...]:

@@ -6,6 +6,7 @@ Axes: C channels, T frames, H W token grid or, for clips, pixels; K classes.
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
@@ -83,7 +84,7 @@ def of_head(name: str, channels: int, grid: Sequence[int], classes: int, **optio
         graph = graph_macs(layer.conv, layer.topology, grid, width or _width(head, channels))
         if graph is None:
             raise ValueError(f"head {name}: what a {type(layer.conv).__name__} multiplies is not known here")
-        macs += projection_macs(layer.conv, grid[0] * grid[1] * grid[2]) + graph
+        macs += projection_macs(layer.conv, prod(grid)) + graph
     bare = copy(head)
     bare._modules = {**head._modules, **({"propagation": nn.ModuleList()} if hasattr(head, "propagation") else {})}
     with torch.no_grad():

@@ -1,9 +1,11 @@
 """The parts a token head is made of: position table, Transformer encoder, graph layer, read-outs.
 
-Axes: B clips, T frames, H W token grid, N = T*H*W nodes of one clip, C channels, A attention heads.
+Axes: B clips, grid the token grid with time first (T H W on video, T V on skeletons), N nodes of one clip, C channels,
+A attention heads.
 """
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any, Literal
 
 import torch
@@ -12,7 +14,7 @@ from torch.nn import functional as F
 
 from graphs import Topology
 from taggnn import convs, kernels
-from taggnn.names import unknown
+from taggnn.names import find, unknown
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "elu": nn.ELU, "none": nn.Identity}
 
@@ -21,15 +23,15 @@ class PositionTable(nn.Module):
     """Adds a learnable vector to every token of the grid.
 
     Source: TAG-Head, https://arxiv.org/abs/2604.11498. Formula: ``x[b, t, h, w] + E[t, h, w]``, or ``+ E_t[t] + E_h[h] +
-    E_w[w]`` where factorised [ours].
+    E_w[w]`` where factorised [ours]; on grids of another rank with as many indices as they have axes.
 
     Args:
         channels: C.
-        grid: (T, H, W) tokens.
-        factorised: one table per axis in place of one for all places together (default: one joint table, as released).
+        grid: sizes of the token grid, time first; any number of axes.
+        factorised: one table per axis in place of one for all positions together (default: one joint table, as released).
         std: standard deviation of the normal start (default 0.02; the released one is 1).
 
-    **Shapes:** (B, T, H, W, C) -> the same.
+    **Shapes:** (B, *grid, C) -> the same.
 
     Raises:
         ValueError: in ``forward``, tokens of another grid than the table's.
@@ -37,19 +39,18 @@ class PositionTable(nn.Module):
 
     def __init__(self, channels: int, grid: Sequence[int], factorised: bool = False, std: float = 0.02) -> None:
         super().__init__()
-        frames, height, width = grid
-        shapes = [(frames, 1, 1), (1, height, 1), (1, 1, width)] if factorised else [(frames, height, width)]
+        shapes = [_along(axis, grid) for axis in range(len(grid))] if factorised else [tuple(grid)]
         self.tables = nn.ParameterList(nn.Parameter(torch.randn(*shape, channels) * std) for shape in shapes)
 
     @property
     def grid(self) -> tuple[int, ...]:
-        return tuple(torch.broadcast_shapes(*(table.shape[:3] for table in self.tables)))
+        return tuple(torch.broadcast_shapes(*(table.shape[:-1] for table in self.tables)))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        if tuple(tokens.shape[1:4]) != self.grid:
+        if tuple(tokens.shape[1:-1]) != self.grid:
             raise ValueError(
-                f"tokens of grid {tuple(tokens.shape[1:4])} given to a head built for {self.grid} (frames, height, width): "
-                "feed clips of the size it was built for, or call resize() on the head first"
+                f"tokens of grid {tuple(tokens.shape[1:-1])} given to a head built for {self.grid} (time first): feed clips of "
+                "the size it was built for, or call resize() on the head first"
             )
         for table in self.tables:
             tokens = tokens + table
@@ -57,15 +58,37 @@ class PositionTable(nn.Module):
 
     @torch.no_grad()
     def resize(self, grid: Sequence[int]) -> None:
-        """Stretches the table to another grid by trilinear interpolation [ours]."""
+        """Stretches the table to another grid of the same rank by linear interpolation along every axis [ours].
+
+        Raises:
+            ValueError: the grid has another number of axes.
+        """
+        grid = tuple(grid)
+        if len(grid) != len(self.grid):
+            raise ValueError(f"a position table of grid {self.grid} cannot be stretched to {grid}: another number of axes")
         for i, table in enumerate(self.tables):
-            size = (
-                tuple(grid)
-                if len(self.tables) == 1
-                else tuple(new if axis == i else 1 for axis, new in enumerate(grid))
-            )
-            stretched = F.interpolate(table.movedim(-1, 0)[None], size=size, mode="trilinear", align_corners=False)
-            self.tables[i] = nn.Parameter(stretched[0].movedim(0, -1).contiguous())
+            size = grid if len(self.tables) == 1 else _along(i, grid)
+            if size != tuple(table.shape[:-1]):
+                self.tables[i] = nn.Parameter(_stretched(table, size))
+
+
+def _along(axis: int, grid: Sequence[int]) -> tuple[int, ...]:
+    return tuple(size if number == axis else 1 for number, size in enumerate(grid))
+
+
+def _stretched(table: Tensor, size: tuple[int, ...]) -> Tensor:
+    """**Shapes:** (*old, C) -> (*size, C)"""
+    mode = {1: "linear", 2: "bilinear", 3: "trilinear"}.get(len(size))
+    if mode is not None:
+        table = F.interpolate(table.movedim(-1, 0)[None], size=size, mode=mode, align_corners=False)
+        return table[0].movedim(0, -1).contiguous()
+    # Linear in every axis: one after another is the same.
+    for axis, length in enumerate(size):
+        if table.shape[axis] != length:
+            rows = table.movedim(axis, -1)
+            flat = F.interpolate(rows.reshape(1, -1, rows.shape[-1]), size=length, mode="linear", align_corners=False)
+            table = flat.reshape(*rows.shape[:-1], length).movedim(-1, axis)
+    return table.contiguous()
 
 
 def encoder(
@@ -119,8 +142,9 @@ class GraphLayer(nn.Module):
     Args:
         channels: C.
         topology: who hears whom.
-        grid: (T, H, W) tokens of one clip.
-        conv: a name of ``taggnn.convs.CONVS`` or a dotted path (default "gat").
+        grid: sizes of the token grid of one clip, time first; as many axes as the topology takes.
+        conv: a name of ``taggnn.convs.CONVS``, a dotted path, a class, function or module, see ``taggnn.convs.build`` (default
+            "gat").
         conv_options: further arguments of the convolution, by name.
         impl: how it is computed, a name of ``taggnn.kernels.IMPLS``; never changes the result (default "auto").
         norm: LayerNorm first (default).
@@ -128,11 +152,11 @@ class GraphLayer(nn.Module):
         residual: add the input (default).
         dropout: probability (default 0).
 
-    **Shapes:** (B, T, H, W, C) -> the same.
+    **Shapes:** (B, *grid, C) -> the same.
 
     Raises:
         ValueError: unknown convolution, option, activation or implementation, a convolution that does not give C channels, or
-            an implementation that refuses it; in ``forward``, tokens of another grid.
+            an implementation that refuses it, or a topology that refuses the grid; in ``forward``, tokens of another grid.
     """
 
     def __init__(
@@ -140,7 +164,7 @@ class GraphLayer(nn.Module):
         channels: int,
         topology: Topology,
         grid: Sequence[int],
-        conv: str = "gat",
+        conv: str | type[nn.Module] | Callable[..., nn.Module] = "gat",
         conv_options: dict[str, Any] | None = None,
         impl: str = "auto",
         norm: bool = True,
@@ -158,20 +182,20 @@ class GraphLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.residual = residual
         self.impl = impl
-        self._try(conv, channels)
+        self._try(convs.name_of(conv), channels, topology.checked(grid))
         self.resize(grid)
 
     def forward(self, x: Tensor, topology: Topology | None = None) -> Tensor:
         """Propagates once; ``topology`` takes the place of the layer's own, for a diagnosis, and is worked out in the call."""
-        grid = tuple(x.shape[1:4])
+        grid = tuple(x.shape[1:-1])
         if grid != self.grid:
             raise ValueError(
-                f"tokens of grid {grid} given to a graph layer built for {self.grid} (frames, height, width): call resize() first"
+                f"tokens of grid {grid} given to a graph layer built for {self.grid} (time first): call resize() first"
             )
         kernel = self.kernel
         if topology is not None and topology != self.topology:
             kernel = kernels.find(self.conv, topology, grid).to(x.device)
-        out = kernel(self.conv, self.norm(x).flatten(1, 3)).unflatten(1, grid)
+        out = kernel(self.conv, self.norm(x).flatten(1, -2)).unflatten(1, grid)
         out = self.dropout(self.activation(out))
         return x + out if self.residual else out
 
@@ -183,11 +207,12 @@ class GraphLayer(nn.Module):
         self.grid = tuple(grid)
         self.kernel = kernel if place is None else kernel.to(place)
 
-    def _try(self, name: str, channels: int) -> None:
-        # A convolution from outside may want other inputs or give other sizes: said now, not after the data was read.
-        kernel = kernels.find(self.conv, self.topology, (2, 1, 2))
+    def _try(self, name: str, channels: int, grid: tuple[int, ...]) -> None:
+        # A convolution from outside may want other inputs or give other sizes: refused now, not after the data was read.
+        grid = _trial_grid(self.topology, grid)
+        kernel = kernels.find(self.conv, self.topology, grid)
         training = self.conv.training
-        x = torch.zeros(1, 4, channels)
+        x = torch.zeros(1, prod(grid), channels)
         try:
             with torch.no_grad():
                 out = kernel.to(x.device)(self.conv.eval(), x)
@@ -199,6 +224,19 @@ class GraphLayer(nn.Module):
             self.conv.train(training)
         if out.shape != x.shape:
             raise ValueError(f"convolution {name} must give {channels} channels per node; it gave {out.shape[-1]}")
+
+
+def _trial_grid(topology: Topology, grid: tuple[int, ...]) -> tuple[int, ...]:
+    """A grid of four nodes where the topology has a graph on one, else the given: a rule may want its own number of joints."""
+    small = (2, *[1] * (len(grid) - 2), 2)[: len(grid)]
+    if prod(grid) <= prod(small):
+        return grid
+    try:
+        fits = not topology.num_edges(small) or int(topology.edges(small)[0].max()) < prod(small)
+    except Exception:
+        # Whatever a rule of one's own finds wrong with a grid that nobody asked it for.
+        return grid
+    return small if fits else grid
 
 
 class MeanReadout(nn.Module):
@@ -247,12 +285,25 @@ class AttentionReadout(nn.Module):
 READOUTS: dict[str, type[nn.Module]] = {"mean": MeanReadout, "max": MaxReadout, "attention": AttentionReadout}
 
 
-def readout(name: str, channels: int) -> nn.Module:
-    """Builds a read-out ``x (B, N, C) -> (pooled (B, C), weights (B, N) or None)`` by name: mean, max or attention.
+def readout(
+    name: str | type[nn.Module] | Callable[[int], nn.Module] | nn.Module, channels: int
+) -> nn.Module:
+    """Builds a read-out ``x (B, N, C) -> (pooled (B, C), weights (B, N) or None)``.
+
+    Args:
+        name: "mean", "max" or "attention"; the dotted path of a class or function; the class or function ``(channels) -> module``
+            itself; or a module.
+        channels: C.
 
     Raises:
-        ValueError: the name is unknown.
+        ValueError: the name is unknown, or no module comes out.
     """
-    if name not in READOUTS:
-        raise unknown("read-out", name, READOUTS)
-    return READOUTS[name](channels)
+    builder = find("read-out", name, READOUTS)
+    built = builder
+    if not isinstance(builder, nn.Module):
+        if not callable(builder):
+            raise ValueError(f"read-out {name!r} is no class, function or module but {builder!r}")
+        built = builder(channels)
+    if not isinstance(built, nn.Module):
+        raise ValueError(f"read-out {name!r} must give a torch.nn.Module; it gave {built!r}")
+    return built

@@ -6,6 +6,7 @@ Axes: C channels, N nodes of one clip, E edges of one clip with the self-loops t
 """
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import torch
@@ -39,7 +40,7 @@ def graph_macs(conv: nn.Module, topology: Topology, grid: Sequence[int], channel
         family = operators.read(conv).family
     except ValueError:
         return None
-    nodes = grid[0] * grid[1] * grid[2]
+    nodes = prod(grid)
     edges = topology.num_edges(grid) + (nodes if getattr(family, "self_loops", False) else 0)
     one = {
         operators.Sum: lambda: family.steps * edges * channels,

@@ -130,7 +130,7 @@ def conv_table() -> Table:
     lines = []
     for name, (path, options) in convs.CONVS.items():
         conv = GraphLayer(CHANNELS, _topology(), GRID, name).conv
-        macs = projection_macs(conv, GRID[0] * GRID[1] * GRID[2])
+        macs = projection_macs(conv, math.prod(GRID))
         macs += graph_macs(conv, _topology(), GRID, CHANNELS) or 0
         parameters = sum(parameter.numel() for parameter in conv.parameters())
         shown = ", ".join(f"{key}={value}" for key, value in options.items())

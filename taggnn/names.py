@@ -57,8 +57,7 @@ def imported(path: str, kind: str = "name") -> Any:
     for number, name in enumerate(names):
         if not hasattr(found, name):
             where = ".".join(parts[: len(parts) - len(names) + number])
-            public = getattr(found, "__all__", None) or [one for one in dir(found) if not one.startswith("_")]
-            raise unknown(f"{kind} in {where}", name, public)
+            raise unknown(f"{kind} in {where}", name, [one for one in dir(found) if not one.startswith("_")])
         found = getattr(found, name)
     return found
 

@@ -2,26 +2,42 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
-from taggnn import backbones, metrics, model, processes
+from taggnn import backbones, checkpoint, metrics, model, processes
 from taggnn.data.order import SharedBatches, seed_of
 from taggnn.idle import Idle
 from taggnn.mixing import CLIP_PLACES, TOKEN_PLACES, Mixing
 from taggnn.predictions import Skipped
 from taggnn.saving import validating
-from taggnn.types import Batch
+from taggnn.types import VIDEO_AXES, Batch, InputSpec
 
 # Steps in a row that a scaler may leave out: by then its scale has become 2**40 times smaller.
 OVERFLOWS = 40
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes the loop's checkpoints with what ``taggnn.checkpoint`` reads of them."""
+
+    def save_checkpoint(self, content: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        hyper = content.get("hyper_parameters", {})
+        if "architecture" in hyper:
+            done = content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"] if "loops" in content else 0
+            weights = {key.removeprefix("model."): value for key, value in content["state_dict"].items()}
+            content = {**content, **hyper, "format": checkpoint.FORMAT, "model": weights, "progress": {"epoch": done}}
+        checkpoint.save(path, content)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        return checkpoint.read(path, map_location)
 
 
 @dataclass
@@ -104,10 +120,14 @@ class RecognitionTask(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.optimisation = Optimisation(**(optimisation or {}))
+        architecture = {key: spec[key] for key in ("backbone", "head", "classes")}
+        size = () if "input" in spec else (3, *spec["clip"])
+        architecture["input"] = spec.get("input") or InputSpec("video", VIDEO_AXES, size, preprocess).plain()
         # `weights` is left out: a checkpoint brings its own.
         self.save_hyperparameters(
             {
                 "spec": dict(spec),
+                "architecture": architecture,
                 "preprocess": dict(preprocess),
                 "split_options": dict(split_options),
                 "optimisation": asdict(self.optimisation),
@@ -116,7 +136,7 @@ class RecognitionTask(pl.LightningModule):
             }
         )
         self.seed = seed
-        self.model = model.build(spec, weights)
+        self.model = model.build(architecture, weights)
         self.skipped: dict[str, Skipped] = {}
         # The clips, where the batches of an epoch are to be counted; set before training.
         self.data: Any = None
@@ -133,7 +153,7 @@ class RecognitionTask(pl.LightningModule):
         self._clips_of_step, self._unit = 0, 0.0
 
     def forward(self, clip: Tensor) -> Tensor:
-        return self.model(clip)[0]
+        return self.model(clip).logits
 
     def on_train_epoch_start(self) -> None:
         self._seen, self._losses = 0, []
@@ -187,18 +207,22 @@ class RecognitionTask(pl.LightningModule):
     def _loss(self, batch: Batch) -> Tensor:
         """The mean loss of a batch that has clips."""
         # Clips, or the tokens that a frozen backbone made of them before.
-        whole = tuple(batch.x.shape[1:]) == (3, *self.model.clip)
+        whole = tuple(batch.x.shape[1:]) == self.model.spec.shape
         fed, labels, places = batch.x.to(self.dtype), batch.label, CLIP_PLACES if whole else TOKEN_PLACES
         if mixing := self.optimisation.mixing:
             fed, labels = mixing(fed, labels, len(self.hparams["spec"]["classes"]), places)
-        logits = self.model.head(self.model.tokens_in(replace(batch, x=fed), self.device))[0]
+        logits = self._logits(fed)
         # Mixed labels are smoothed as single ones are: (1 - e) y + e / K.
         return F.cross_entropy(logits, labels, label_smoothing=self.optimisation.label_smoothing)
 
     def _answers_to_nothing(self) -> Tensor:
         """The logits of a clip of zeros: a process without clips has to take part in what all do together."""
-        nothing = torch.zeros(1, 3, *self.model.clip, device=self.device, dtype=self.dtype)
-        return self.model(nothing)[0]
+        return self.model(self.model.spec.example(1, self.device, self.dtype)).logits
+
+    def _logits(self, x: Tensor) -> Tensor:
+        x = x.to(self.device)
+        whole = tuple(x.shape[1:]) == self.model.spec.shape
+        return model.answer(self.model.head, self.model.features(x).tokens if whole else x.float()).logits
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         if self._idle is not None:
@@ -225,7 +249,7 @@ class RecognitionTask(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._unread += batch.skipped
         if len(batch):
-            logits = self.model.head(self.model.tokens_in(batch, self.device))[0]
+            logits = self._logits(batch.x)
             # Alone a process has them in the order of the list.
             places = batch.index if processes.count() > 1 else torch.arange(len(logits))
             self._collected.append((logits.float().cpu(), batch.label.cpu(), places.cpu()))

@@ -50,7 +50,7 @@ from taggnn.scoring import score
 from taggnn.screen import summary_lines
 from taggnn.signals import Ended, Watch
 from taggnn.stopping import Stopping
-from taggnn.task import Optimisation, RecognitionTask
+from taggnn.task import AtomicCheckpointIO, Optimisation, RecognitionTask
 
 # Seconds until a file of one machine is there on another: network file systems may look again after a minute only.
 _SEEN_WITHIN = 90
@@ -168,10 +168,7 @@ def _check_models(settings: Namespace, data: ClipData, heads: Sequence[str], goe
         built = task_of(settings, data, head, weights).model
         built.check_device(device)
         compiling.check_model(built, settings.compile)
-        if getattr(built.backbone, "_clip_channels", 3) != 3:
-            raise ValueError(
-                "backbone.options.in_channels=1: videos are read in colour; grey clips are for taggnn.attach"
-            )
+        built.accepting(data.spec)
         print(built.describe() if head == settings.head else f"beside    {built.found['head']}")
 
 
@@ -280,7 +277,7 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
     trainer = trainer_of(
         settings,
         default_root_dir=folder,
-        plugins=[checkpoint.AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO()],
         callbacks=[
             # Bars are for a terminal; the line that History prints after each epoch is for every place.
             *([Progress(history)] if sys.stderr.isatty() else []),
@@ -300,10 +297,10 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
 
     if not history.rows:
         raise ValueError("not one batch was trained; look at trainer.limit_train_batches and data.drop_last")
-    best = checkpoint.load(folder / "best.ckpt")
+    best = checkpoint.load(folder / "best.ckpt", trust=True)
     device = trainer.strategy.root_device
     started = time.perf_counter()
-    scored = score(best.recogniser, data.test_dataloader(), data.test_clips, "test", device, graph_effect=True)
+    scored = score(best.model.accepting(data.spec), data.test_dataloader(), data.test_clips, "test", device, graph_effect=True)
     tested = time.perf_counter() - started
     predictions = scored.predictions
     if processes.is_first():
@@ -321,7 +318,7 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
     )
     unmeasured = metrics.unmeasured(predictions.labels, data.test_clips.listed_counts)
     trained = sum(row["seconds"] for row in history.rows)
-    parameters = sum(parameter.numel() for parameter in best.recogniser.head.parameters())
+    parameters = sum(parameter.numel() for parameter in best.model.head.parameters())
     results = {
         "title": f"{settings.recipe or 'run'}: {head}",
         "subtitle": f"{len(data.classes)} classes, {_trained_on(data)}, {settings.backbone.name} backbone",

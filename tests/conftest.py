@@ -23,9 +23,8 @@ from torch_geometric import data as graph_data
 from torch_geometric.nn import APPNP, global_mean_pool
 
 from taggnn import terminal, train
-from taggnn.checkpoint import AtomicCheckpointIO
 from taggnn.data.synthetic import make_synthetic
-from taggnn.task import RecognitionTask
+from taggnn.task import AtomicCheckpointIO, RecognitionTask
 from taggnn.types import Batch
 
 if "PYTEST_XDIST_WORKER" in os.environ:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
+from taggnn.types import Output
+
 
 class PoolHead(nn.Module):
     """Averages all tokens of a clip and classifies the average, as 3D CNNs are trained without a head of ours.
@@ -12,15 +14,15 @@ class PoolHead(nn.Module):
 
     Args:
         channels: C of the backbone's tokens.
-        grid: (T, H, W) tokens; any grid works, it is taken so that all heads are built alike.
+        grid: sizes of the token grid, time first; any grid works, it is taken so that all heads are built alike.
         classes: K.
         dropout: probability before the linear layer (default 0.2).
 
-    **Shapes:** tokens (B, T, H, W, C) -> logits (B, K) and extras ``pooled`` (B, C).
+    **Shapes:** tokens (B, *grid, C) -> ``Output``: logits (B, K) and extras ``pooled`` (B, C); no losses.
     """
 
     # What a call gives, for type checkers: nn.Module says Any.
-    __call__: Callable[..., tuple[Tensor, dict[str, Tensor]]]
+    __call__: Callable[..., Output]
 
     def __init__(self, channels: int, grid: Sequence[int], classes: int, *, dropout: float = 0.2) -> None:
         super().__init__()
@@ -28,9 +30,9 @@ class PoolHead(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(channels, classes)
 
-    def forward(self, tokens: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        pooled = tokens.mean((1, 2, 3))
-        return self.classifier(self.dropout(pooled)), {"pooled": pooled}
+    def forward(self, tokens: Tensor, targets: Tensor | None = None) -> Output:
+        pooled = tokens.mean(tuple(range(1, tokens.dim() - 1)))
+        return Output(self.classifier(self.dropout(pooled)), {"pooled": pooled})
 
     def resize(self, grid: Sequence[int]) -> None:
         """Takes note of another token grid; nothing here depends on it."""

@@ -1,6 +1,7 @@
 """TAG-Head: Transformer encoder and space-time graph over the tokens of a clip.
 
-Axes: B clips, T frames, H W token grid, N = T*H*W nodes of one clip, C channels, K classes, A attention heads.
+Axes: B clips, grid the token grid with time first (T H W on video, T V on skeletons), N nodes of one clip, C channels, K classes,
+A attention heads.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from graphs import Topology, parse
 from taggnn.layers import GraphLayer, PositionTable, encoder
 from taggnn.layers import readout as build_readout
 from taggnn.names import unknown
+from taggnn.types import Output
 
 
 class TagHead(nn.Module):
@@ -30,11 +32,11 @@ class TagHead(nn.Module):
 
     Args:
         channels: C of the backbone's tokens.
-        grid: (T, H, W) tokens of one clip.
+        grid: sizes of the token grid of one clip, time first; as many axes as the topology takes, any number for the built-in.
         classes: K.
         dim: channels inside the head; where it differs from ``channels`` a linear layer and LayerNorm lead there [ours]. None
             (default): ``channels``, but 512 at most.
-        position: "joint", one table for all places (as released, default), or "factorised", one table an axis.
+        position: "joint", one table for all positions (as released, default), or "factorised", one table an axis.
         position_std: standard deviation of its normal start (default 0.02; released 1).
         encoder_layers: Transformer layers (default 2); 0 leaves the encoder out.
         encoder_heads: A of the encoder (default 8).
@@ -42,29 +44,31 @@ class TagHead(nn.Module):
         norm_first: pre-norm (default) or post-norm (released).
         encoder_activation: "gelu" (default) or "relu" (released).
         dropout: probability inside the encoder (default 0.1; released 0.5).
-        conv: graph convolution, a name of ``taggnn.convs.CONVS`` or the dotted path of a class (default "gat").
+        conv: graph convolution: a name of ``taggnn.convs.CONVS``, the dotted path of a class or, in Python, the class itself; see
+            ``taggnn.convs.build`` (default "gat").
         conv_options: further arguments of the convolution, by name.
         graph_layers: how many (default 1); 0 leaves the graph out.
         graph_norm: LayerNorm before each convolution (default).
         graph_activation: after each convolution: "gelu" (default), "relu", "elu", "none".
         graph_residual: add a graph layer's input to its output (default).
         graph_dropout: probability behind each graph layer's activation (default 0).
-        topology: who hears whom: "clique+chain" (default), "clique", "chain", "none"; or a rule of your own, see
-            ``graphs.Topology``.
+        topology: who hears whom: "clique+chain" (default), "clique", "chain", "none"; the dotted path of a rule of your own, such
+            as "mine.rules.Bones(joints=17)", or a sum; in Python also a rule or its class, see ``graphs.Topology``.
         reach: how many frames the chain reaches, each way (default 1).
         impl: how the convolution is computed; never changes the result (default "auto").
-        readout: "attention" (default), "mean" or "max".
+        readout: "attention" (default), "mean" or "max", or the dotted path of a class ``(channels) -> module``; in Python also the
+            class itself.
         classifier_dropout: probability before the last linear layer (default 0).
 
-    **Shapes:** tokens (B, T, H, W, C) -> logits (B, K) and extras: ``encoded`` and ``propagated`` (B, T, H, W, dim), ``pooled``
-    (B, dim), and ``weights`` (B, T, H, W) where the read-out has weights.
+    **Shapes:** tokens (B, *grid, C) -> ``Output``: logits (B, K) and extras ``encoded`` and ``propagated`` (B, *grid, dim),
+    ``pooled`` (B, dim), and ``weights`` (B, *grid) where the read-out has weights; no losses.
 
     Raises:
         ValueError: an unknown name or option, or sizes that do not divide; in ``forward``, tokens of another grid.
     """
 
     # What a call gives, for type checkers: nn.Module says Any.
-    __call__: Callable[..., tuple[Tensor, dict[str, Tensor]]]
+    __call__: Callable[..., Output]
 
     def __init__(
         self,
@@ -81,17 +85,17 @@ class TagHead(nn.Module):
         norm_first: bool = True,
         encoder_activation: Literal["relu", "gelu"] = "gelu",
         dropout: float = 0.1,
-        conv: str = "gat",
+        conv: str | type[nn.Module] | Callable[..., nn.Module] = "gat",
         conv_options: dict[str, Any] | None = None,
         graph_layers: int = 1,
         graph_norm: bool = True,
         graph_activation: str = "gelu",
         graph_residual: bool = True,
         graph_dropout: float = 0.0,
-        topology: str | Topology = "clique+chain",
+        topology: str | Topology | type[Topology] = "clique+chain",
         reach: int = 1,
         impl: str = "auto",
-        readout: str = "attention",
+        readout: str | type[nn.Module] | Callable[[int], nn.Module] = "attention",
         classifier_dropout: float = 0.0,
     ) -> None:
         super().__init__()
@@ -99,7 +103,7 @@ class TagHead(nn.Module):
             raise unknown("position table", position, ["joint", "factorised"])
         dim = min(channels, 512) if dim is None else dim
         self.grid = tuple(grid)
-        self.topology = topology if isinstance(topology, Topology) else parse(topology, reach=reach)
+        self.topology = _rule(topology, reach)
         project = [nn.Linear(channels, dim), nn.LayerNorm(dim)] if dim != channels else []
         self.project = nn.Sequential(*project)
         self.position = PositionTable(dim, grid, factorised=position == "factorised", std=position_std)
@@ -135,7 +139,7 @@ class TagHead(nn.Module):
 
         Args:
             channels: C of the backbone's tokens; where it is not 512, a linear layer and LayerNorm lead there [ours].
-            grid: (T, H, W) tokens of one clip.
+            grid: sizes of the token grid of one clip, time first.
             classes: K.
             ffn: channels of the feed-forward part: 512 (HAA500), 1024 (Gym99, default), 2048 (Gym288).
             impl: how the propagation is computed; never changes the result (default "auto").
@@ -158,18 +162,18 @@ class TagHead(nn.Module):
             readout="mean",
         )
 
-    def forward(self, tokens: Tensor, topology: Topology | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, tokens: Tensor, targets: Tensor | None = None, topology: Topology | None = None) -> Output:
         """Classifies the tokens; ``topology`` takes the place of the head's own, for a diagnosis."""
         x = self.position(self.project(tokens))
-        encoded = self.encoder(x.flatten(1, 3)).unflatten(1, self.grid)
+        encoded = self.encoder(x.flatten(1, -2)).unflatten(1, self.grid)
         x = encoded
         for layer in self.propagation:
             x = layer(x, topology)
-        pooled, weights = self.readout(x.flatten(1, 3))
+        pooled, weights = self.readout(x.flatten(1, -2))
         extras = {"encoded": encoded, "propagated": x, "pooled": pooled}
         if weights is not None:
             extras["weights"] = weights.unflatten(1, self.grid)
-        return self.classifier(self.dropout(self.norm(pooled))), extras
+        return Output(self.classifier(self.dropout(self.norm(pooled))), extras)
 
     def resize(self, grid: Sequence[int]) -> None:
         """Adapts the head to another token grid: the position table is interpolated, the graph is drawn anew."""
@@ -177,3 +181,9 @@ class TagHead(nn.Module):
         self.grid = tuple(grid)
         for layer in self.propagation:
             layer.resize(grid)
+
+
+def _rule(given: str | Topology | type[Topology], reach: int) -> Topology:
+    if isinstance(given, type) and issubclass(given, Topology):
+        given = given()
+    return given if isinstance(given, Topology) else parse(given, reach=reach)

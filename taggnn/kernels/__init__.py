@@ -39,7 +39,7 @@ def find(conv: nn.Module, topology: Topology, grid: Sequence[int], impl: str = "
     Args:
         conv: the convolution that owns the weights; not kept.
         topology: the rule it will run on.
-        grid: (T, H, W) tokens of one clip.
+        grid: sizes of the token grid of one clip, time first: (T, H, W) on video; any rank that the topology takes.
         impl: a name of ``IMPLS``, or "auto" (default): "structured" where it supports the convolution, its options and the
             topology, else "pyg". "flex" and "triton" are taken by name only.
 

@@ -18,7 +18,7 @@ class EdgeList(nn.Module):
     Args:
         conv: the convolution; asked for what its ``forward`` takes, and not kept.
         topology: the rule that gives the edges.
-        grid: (T, H, W) tokens of one clip.
+        grid: sizes along the rule's axes, time first.
 
     **Shapes:** ``kernel(conv, x)``: x (B, N, C) -> (B, N, C').
 

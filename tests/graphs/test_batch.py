@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -84,10 +85,27 @@ def test_positions_are_exact_numbers_that_transforms_can_use(dtype):
     assert torch.equal(Distance(norm=False)(batch).edge_attr, torch.ones(602, 1, dtype=batch.pos.dtype))
 
 
+@dataclass(frozen=True)
+class OnVideo(Clique):
+    axes = ("frames", "height", "width")
+
+
 @pytest.mark.parametrize("shape", [(3, 2, 2, 4), (1, 2, 3, 2, 2, 4)], ids=str)
 def test_tokens_of_another_rank_are_refused(shape):
     with pytest.raises(ValueError, match=r"\(clips, frames, height, width, channels\), given a tensor of shape"):
-        to_batch(torch.zeros(shape), Clique())
+        to_batch(torch.zeros(shape), OnVideo())
+    with pytest.raises(ValueError, match=r"\(clips, frames, \.\.\., channels\), given a tensor of shape"):
+        to_batch(torch.zeros(2, 3), Clique())
+
+
+@pytest.mark.parametrize("grid", [(4,), (3, 5), (2, 2, 1, 3)], ids=str)
+def test_grids_of_any_rank_are_cut_apart_again(grid):
+    tokens = torch.randn(2, *grid, 6)
+    batch = to_batch(tokens, Clique() + Chain())
+    assert batch.pos.shape == (batch.num_nodes, len(grid))
+    for clip, one in zip(tokens, batch.to_data_list(), strict=True):
+        assert torch.equal(one.x, clip.flatten(0, -2))
+        assert torch.equal(one.edge_index, (Clique() + Chain()).edges(grid)[0])
 
 
 @pytest.mark.parametrize(("shape", "message"), [((0, 2, 2, 2, 3), "at least one clip"), ((2, 0, 2, 2, 3), "positive")])

@@ -84,10 +84,42 @@ def test_bends_lines_that_would_pass_over_a_node():
     assert bent == [False, True, False]
 
 
+@pytest.mark.parametrize("grid", [(5,), (3, 17), (2, 2, 1, 3)], ids=str)
+def test_grids_of_another_rank_are_drawn_and_described(grid, tmp_path, capsys):
+    out = tmp_path / "topology.png"
+    assert main(["--grid", *map(str, grid), "--out", str(out)]) == 0
+    assert out.is_file()
+    text = capsys.readouterr().out
+    assert f"on {grid[0]} frames of {' x '.join(map(str, grid[1:])) or '1'} " in text
+    drawn = sum(len(lines.get_segments()) for lines in lines_of(picture(Clique() + Chain(), grid)))
+    assert 2 * drawn == (Clique() + Chain()).num_edges(grid)
+
+
+def test_a_rule_of_ones_own_on_two_axes_by_its_path(tmp_path, capsys, monkeypatch):
+    (tmp_path / "ownrules.py").write_text(
+        "import torch, graphs\n"
+        "class Bones(graphs.Topology):\n"
+        "    axes = ('frames', 'joints')\n"
+        "    def edges(self, grid, device='cpu'):\n"
+        "        frames, joints = self.checked(grid)\n"
+        "        n = torch.arange(frames * joints, device=device)[:-1]\n"
+        "        return torch.stack([n, n + 1]), n * 0\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    out = tmp_path / "topology.png"
+    assert main(["--grid", "3", "5", "--topology", "ownrules.Bones", "--out", str(out)]) == 0
+    assert "ownrules.Bones on 3 frames of 5" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["--topology", "ownrules.Bones", "--out", str(out)])
+    assert "grid is 2 positive integers (frames, joints), given (3, 2, 2)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--frames", "0"], "grid is 3 positive integers (frames, height, width), given (0, 2, 2)"),
+        (["--frames", "0"], "grid is at least 1 positive integer (frames, ...), given (0, 2, 2)"),
+        (["--grid", "3", "0"], "grid is at least 1 positive integer (frames, ...), given (3, 0)"),
+        (["--topology", "own.rules.Bones"], "cannot import 'own.rules.Bones': No module named 'own'"),
         (["--frames", "three"], "argument --frames: invalid int value: 'three'"),
         (["--topology", "clik"], "unknown topology 'clik'; did you mean 'clique'? Possible: clique, chain, none"),
         (["--reach", "0"], "reach is a number of frames, an integer of at least 1, given 0"),

@@ -1,10 +1,13 @@
 """Topologies by name."""
 
+from dataclasses import dataclass, fields
+
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graphs import Chain, Clique, NoEdges, parse
+from graphs import SPATIAL, Chain, Clique, NoEdges, Topology, parse
 
 rules = st.lists(st.sampled_from([Clique(), NoEdges()]) | st.builds(Chain, st.integers(1, 9)), max_size=4).map(
     lambda parts: sum(parts, NoEdges())
@@ -40,6 +43,66 @@ def test_texts():
     assert str(Clique() + Chain()) == str(Chain() + Clique()) == "clique+chain"
     assert str(Chain(2) + Clique()) == "clique+chain(reach=2)"
     assert str(NoEdges()) == "none"
+
+
+@dataclass(frozen=True)
+class Ring(Topology):
+    """A rule of a user's own with options of several types."""
+
+    joints: int = 17
+    pairs: tuple = ()
+    name: str = "a"
+    reach: int = 1
+
+    def __post_init__(self):
+        if self.joints < 1:
+            raise ValueError(f"joints of at least 1, given {self.joints}")
+
+    def edges(self, grid, device="cpu"):
+        none = torch.empty(2, 0, dtype=torch.long, device=device)
+        return none, none[0] + SPATIAL
+
+
+class Outer:
+    class Inner(Ring):
+        pass
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        Ring(),
+        Ring(3, ((0, 1), (1, 2)), "x + y, (z)"),
+        Ring(5, name="it's"),
+        Outer.Inner(4),
+        Clique() + Ring(joints=2) + Chain(3),
+    ],
+    ids=str,
+)
+def test_a_rule_of_ones_own_is_read_back_from_its_text(rule):
+    assert parse(str(rule)) == rule
+    # The reach from outside is the chain's.
+    assert {field.name for field in fields(Ring)} == {"joints", "pairs", "name", "reach"}
+    assert "chain" in str(rule) or parse(str(rule), reach=3) == rule
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (f"{__name__}.Rign", f"unknown topology in {__name__} 'Rign'; did you mean 'Ring'"),
+        (f"{__name__}.SPATIAL", "is no class of graphs.Topology but 0"),
+        (f"{__name__}.Ring(joint=3)", "unknown option of"),
+        (f"{__name__}.Ring(name=two)", "name is a Python literal such as 2"),
+        (f"{__name__}.Ring(joints=0)", "joints of at least 1, given 0"),
+        ("torch.nn.Linear", "is no class of graphs.Topology but <class"),
+        ("tortsch.Ring", "No module named 'tortsch'"),
+        (".Ring", "unknown topology '.Ring'"),
+    ],
+)
+def test_a_path_that_leads_to_no_topology_is_refused(spec, message):
+    with pytest.raises(ValueError) as raised:  # noqa: PT011
+        parse(f"clique+{spec}")
+    assert message in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Rules against a reading of their definition, node by node."""
 
 from dataclasses import dataclass
+from math import prod
 
 import pytest
 import torch
@@ -140,11 +141,72 @@ def test_an_edge_that_two_parts_share_is_there_once():
 @pytest.mark.parametrize(
     "grid", [(2, 3), (1, 2, 3, 4), (0, 2, 2), (2, -1, 2), (2.0, 2, 2), (True, 2, 2), 7, None, "abc"], ids=str
 )
-@pytest.mark.parametrize("rule", [Clique(), Chain(), Clique() + Chain(), NoEdges()], ids=str)
+@pytest.mark.parametrize("rule", [Ahead(), Ahead() + Clique(), Chain() + Ahead()], ids=["own", "own+clique", "own+chain"])
 def test_a_grid_that_is_not_three_positive_integers_is_refused(rule, grid):
     for ask in (rule.edges, rule.num_edges, rule.degree, lambda given: graph(rule, given)):
         with pytest.raises(ValueError, match=r"3 positive integers \(frames, height, width\), given"):
             ask(grid)
+
+
+@pytest.mark.parametrize("grid", [(), (0, 2, 2), (2, -1), (2.0, 2), (True, 2, 2), 7, None, "abc"], ids=str)
+@pytest.mark.parametrize("rule", [Clique(), Chain(), Clique() + Chain(), NoEdges()], ids=str)
+def test_a_grid_that_is_not_positive_integers_is_refused_by_rules_for_any_rank(rule, grid):
+    for ask in (rule.edges, rule.num_edges, rule.degree, lambda given: graph(rule, given)):
+        with pytest.raises(ValueError, match=r"at least 1 positive integer \(frames, \.\.\.\), given"):
+            ask(grid)
+
+
+@few
+@given(rules, st.lists(st.integers(1, 4), min_size=1, max_size=4))
+def test_further_axes_are_the_positions_of_a_frame_whatever_their_number(rule, grid):
+    frames, *others = grid
+    same = (frames, prod(others), 1)
+    assert listed(rule, grid) == listed(rule, same)
+    assert rule.num_edges(grid) == rule.num_edges(same)
+    assert torch.equal(rule.degree(grid), rule.degree(same))
+    one = graph(rule, grid)
+    assert one.pos.shape == (prod(grid), len(grid))
+    assert torch.equal(torch.tensor(grid).prod(), torch.tensor(len(one.pos.unique(dim=0))))
+
+
+@dataclass(frozen=True)
+class Bones(Topology):
+    """A rule of a user's own on two axes: every joint hears the joint before it, in the same frame."""
+
+    axes = ("frames", "joints")
+    edge_types = (SPATIAL,)
+
+    def edges(self, grid, device="cpu"):
+        frames, joints = self.checked(grid)
+        nodes = torch.arange(frames * joints, device=device).view(frames, joints)
+        edge_index = torch.stack([nodes[:, :-1].flatten(), nodes[:, 1:].flatten()])
+        return edge_index, torch.full_like(edge_index[0], SPATIAL)
+
+
+def test_rules_for_any_rank_take_the_axes_of_the_others():
+    assert Clique().axes == Chain().axes == NoEdges().axes == (Clique() + Chain()).axes == ("frames", ...)
+    for rule in (Bones() + Chain(), Chain() + Bones(), Clique() + Chain() + Bones()):
+        assert rule.axes == ("frames", "joints")
+        with pytest.raises(ValueError, match=r"2 positive integers \(frames, joints\), given"):
+            rule.edges((2, 3, 1))
+    assert (Bones() + NoEdges()).axes == ("frames", "joints")
+    assert listed(Bones() + Chain(), (2, 2)) == [(2, 0, TEMPORAL), (0, 1, SPATIAL), (3, 1, TEMPORAL),
+                                                 (0, 2, TEMPORAL), (1, 3, TEMPORAL), (2, 3, SPATIAL)]  # fmt: skip
+    assert (Ahead() + Clique()).axes == ("frames", "height", "width")
+
+
+def test_rules_for_any_rank_may_name_more_than_the_first_axis():
+    @dataclass(frozen=True)
+    class Joints(Bones):
+        axes = ("frames", "joints", ...)
+
+    assert (Joints() + Chain()).axes == (Chain() + Joints()).axes == ("frames", "joints", ...)
+    assert (Joints() + Bones()).axes == ("frames", "joints")
+    with pytest.raises(ValueError, match=r"at least 2 positive integers \(frames, joints, \.\.\.\), given"):
+        Joints().checked((3,))
+    assert Joints().checked((3, 2, 1)) == (3, 2, 1)
+    with pytest.raises(ValueError, match="same axes"):
+        Joints() + Ahead()
 
 
 @pytest.mark.parametrize("reach", [0, -1, 1.5, True, None, "2"], ids=repr)
@@ -167,9 +229,12 @@ def test_only_topologies_add_up():
 
 
 def test_rules_over_other_axes_do_not_add_up():
-    @dataclass(frozen=True)
-    class Bones(Ahead):
-        axes = ("frames", "joints")
+    for first, second in ((Ahead(), Bones()), (Bones(), Ahead()), (Clique() + Ahead(), Chain() + Bones())):
+        with pytest.raises(ValueError, match=r"same axes: .*frames, height, width") as raised:
+            first + second
+        assert "Bones has frames, joints" in str(raised.value)
 
-    with pytest.raises(ValueError, match="same axes: clique has frames, height, width; bones has frames, joints"):
-        Clique() + Bones()
+
+def test_a_rule_of_ones_own_is_written_by_its_dotted_path():
+    assert str(Bones()) == f"{__name__}.Bones"
+    assert str(Clique() + Bones()) in (f"clique+{__name__}.Bones", f"{__name__}.Bones+clique")

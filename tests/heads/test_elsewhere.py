@@ -85,7 +85,7 @@ class Theirs(pl.LightningModule):
 
     def training_step(self, batch, _):
         clips, labels = batch
-        return F.cross_entropy(self.head(self.backbone(clips).permute(0, 2, 3, 4, 1))[0], labels)
+        return F.cross_entropy(self.head(self.backbone(clips).permute(0, 2, 3, 4, 1)).logits, labels)
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=0.1)
@@ -103,14 +103,14 @@ def test_in_somebody_elses_lightning_module(tmp_path):
     after = task.head.state_dict()
     assert all(not torch.equal(before[key], after[key]) for key in before)
     again = Theirs.load_from_checkpoint(tmp_path / "theirs.ckpt", weights_only=True)
-    assert torch.equal(again.head.eval()(tokens())[0], task.head.eval()(tokens())[0])
+    assert torch.equal(again.head.eval()(tokens()).logits, task.head.eval()(tokens()).logits)
 
 
 @pytest.mark.parametrize("conv", ["ResGatedGraphConv", "GENConv", "LEConv", "SuperGATConv"])
 def test_any_convolution_of_pyg_takes_its_place(conv):
     head = head_of(f"torch_geometric.nn.{conv}")
     assert isinstance(head.propagation[0].conv, getattr(torch_geometric.nn, conv))
-    head(tokens())[0].square().sum().backward()
+    head(tokens()).logits.square().sum().backward()
     assert all(parameter.grad is not None for parameter in head.propagation.parameters())
 
 
@@ -120,7 +120,7 @@ ALIKE = [*CONVS, "torch_geometric.nn.ResGatedGraphConv"]
 @pytest.mark.parametrize("conv", ALIKE)
 def test_copies_and_files_answer_alike_and_stand_alone(conv):
     head, x = head_of(conv).eval(), tokens()
-    expected = head(x)[0]
+    expected = head(x).logits
     file = io.BytesIO()
     torch.save(head.state_dict(), file)
     file.seek(0)
@@ -128,17 +128,17 @@ def test_copies_and_files_answer_alike_and_stand_alone(conv):
     fresh.load_state_dict(torch.load(file, weights_only=True))
     alike = {"deepcopy": copy.deepcopy(head), "pickle": pickle.loads(pickle.dumps(head)), "state dict": fresh}
     for name, other in alike.items():
-        assert torch.equal(other(x)[0], expected), name
+        assert torch.equal(other(x).logits, expected), name
         with torch.no_grad():
             for parameter in other.parameters():
                 parameter.add_(1.0)
-        assert torch.equal(head(x)[0], expected), f"{name} shares weights"
+        assert torch.equal(head(x).logits, expected), f"{name} shares weights"
 
 
 @pytest.mark.parametrize("conv", ALIKE)
 def test_precisions_and_back(conv):
     head, x = head_of(conv).eval(), tokens()
-    expected = head(x)[0]
+    expected = head(x).logits
     scale = expected.abs().max()
     for dtype, tolerance in ((torch.float64, 1e-5), (torch.bfloat16, 0.1), (torch.float16, 0.02)):
         answer, extras = copy.deepcopy(head).to(dtype)(x.to(dtype))
@@ -148,7 +148,7 @@ def test_precisions_and_back(conv):
     twice = copy.deepcopy(head).half().float()
     rounded = copy.deepcopy(head)
     rounded.load_state_dict({name: value.half().float() for name, value in head.state_dict().items()})
-    assert torch.equal(twice(x)[0], rounded(x)[0])
+    assert torch.equal(twice(x).logits, rounded(x).logits)
 
 
 @pytest.mark.parametrize("conv", [*CONVS, "torch_geometric.nn.LEConv"])
@@ -158,7 +158,7 @@ def test_built_on_the_meta_device_and_filled_later(conv):
         empty = head_of(conv).eval()
     filled = empty.to_empty(device="cpu")
     filled.load_state_dict(head.state_dict())
-    assert torch.equal(filled(x)[0], head(x)[0])
+    assert torch.equal(filled(x).logits, head(x).logits)
 
 
 @pytest.mark.parametrize("conv", ["gatv2", "gcn", "torch_geometric.nn.ResGatedGraphConv"])
@@ -166,7 +166,7 @@ def test_a_whole_head_compiles_in_one_graph_and_learns_alike(conv):
     head, x = head_of(conv), tokens()
     compiled = torch.compile(copy.deepcopy(head), fullgraph=True, backend="aot_eager")
     for each in (head, compiled):
-        each(x)[0].square().sum().backward()
+        each(x).logits.square().sum().backward()
     for (name, one), other in zip(head.named_parameters(), compiled.parameters(), strict=True):
         torch.testing.assert_close(
             other.grad, one.grad, rtol=1e-4, atol=1e-5, msg=lambda said, name=name: f"{name}: {said}"
@@ -178,14 +178,14 @@ def gradients_of_a_share(conv):
     torch.manual_seed(5)
     head = DistributedDataParallel(head_of(conv))
     rank, x = torch.distributed.get_rank(), tokens(4)
-    head(x[2 * rank : 2 * rank + 2])[0].square().mean().backward()
+    head(x[2 * rank : 2 * rank + 2]).logits.square().mean().backward()
     return {name: parameter.grad.tolist() for name, parameter in head.module.named_parameters()}
 
 
 @pytest.mark.parametrize("conv", ["gatv2", "gcn"])
 def test_two_processes_have_the_gradients_of_one(conv, together):
     head = head_of(conv)
-    head(tokens(4))[0].square().mean().backward()
+    head(tokens(4)).logits.square().mean().backward()
     first, second = together(2, gradients_of_a_share, conv)
     assert first == second
     for name, parameter in head.named_parameters():
@@ -201,12 +201,12 @@ def test_building_and_calling_touches_no_global_state():
 
     head = head_of().eval()
     before = state()
-    one = head(tokens())[0]
+    one = head(tokens()).logits
     assert state() == before
     head(tokens(1))
-    assert torch.equal(head(tokens())[0], one)
+    assert torch.equal(head(tokens()).logits, one)
     # Two heads of one topology and grid share nothing that training or a change of precision could alter.
     neighbour = head_of(seed=4).eval()
-    expected = neighbour(tokens())[0]
+    expected = neighbour(tokens()).logits
     head.double()(tokens().double())
-    assert torch.equal(neighbour(tokens())[0], expected)
+    assert torch.equal(neighbour(tokens()).logits, expected)

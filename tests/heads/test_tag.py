@@ -47,7 +47,7 @@ def test_released_logits_equal_the_composition_in_float32(composition, grid, cli
     head = with_weights_of(reference, grid, 5, 64).eval()
     tokens = torch.randn(clips, *grid, 512)
     with torch.no_grad():
-        torch.testing.assert_close(head(tokens)[0], reference(tokens), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(head(tokens).logits, reference(tokens), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("grid", "clips"), GRIDS, ids=str)
@@ -59,7 +59,7 @@ def test_released_logits_and_gradients_equal_the_composition_in_float64(composit
     ours, theirs = given.clone().requires_grad_(), given.clone().requires_grad_()
     # Weights of its own for every logit: the plain sum would hide a gradient that lands at the wrong clip or class.
     weights = torch.randn(clips, 5, dtype=torch.float64)
-    got, expected = head(ours)[0], reference(theirs)
+    got, expected = head(ours).logits, reference(theirs)
     (got * weights).sum().backward()
     (expected * weights).sum().backward()
     close = {"rtol": 1e-10, "atol": 1e-10}
@@ -82,7 +82,7 @@ def test_released_gradients_equal_the_composition_in_float32(composition):
     head = with_weights_of(reference, grid, 5, 64).eval()
     ours = torch.randn(2, *grid, 512, requires_grad=True)
     theirs = ours.detach().clone().requires_grad_()
-    head(ours)[0].square().sum().backward()
+    head(ours).logits.square().sum().backward()
     reference(theirs).square().sum().backward()
     torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-5)
 
@@ -141,8 +141,8 @@ def test_clips_of_a_batch_do_not_hear_each_other():
     torch.manual_seed(0)
     head = TagHead(16, (2, 3, 1), 3, encoder_heads=4).eval()
     tokens = torch.randn(3, 2, 3, 1, 16)
-    together = head(tokens)[0]
-    apart = torch.cat([head(clip[None])[0] for clip in tokens])
+    together = head(tokens).logits
+    apart = torch.cat([head(clip[None]).logits for clip in tokens])
     torch.testing.assert_close(together, apart)
 
 
@@ -155,13 +155,13 @@ def test_a_linear_layer_and_norm_lead_to_the_heads_own_channels(channels, option
     head = TagHead(channels, (1, 2, 1), 3, encoder_layers=0, **options)
     kinds = [type(part).__name__ for part in head.project]
     assert kinds == ([] if dim == channels else ["Linear", "LayerNorm"])
-    assert head(torch.randn(1, 1, 2, 1, channels))[1]["pooled"].shape == (1, dim)
+    assert head(torch.randn(1, 1, 2, 1, channels)).extras["pooled"].shape == (1, dim)
 
 
 def test_the_released_head_leads_other_channels_to_512():
     head = TagHead.released(64, (1, 2, 2), 3)
     assert [tuple(p.shape) for p in head.project.parameters()] == [(512, 64), (512,), (512,), (512,)]
-    assert head(torch.randn(1, 1, 2, 2, 64))[1]["pooled"].shape == (1, 512)
+    assert head(torch.randn(1, 1, 2, 2, 64)).extras["pooled"].shape == (1, 512)
 
 
 def test_topology_and_reach():
@@ -178,7 +178,7 @@ def test_without_encoder_and_graph_the_head_is_a_linear_model_of_the_mean():
     head = TagHead(8, (2, 1, 3), 4, encoder_layers=0, graph_layers=0, readout="mean").eval()
     tokens = torch.randn(2, 2, 1, 3, 8)
     mean = (tokens + head.position.tables[0]).mean((1, 2, 3))
-    torch.testing.assert_close(head(tokens)[0], head.classifier(head.norm(mean)))
+    torch.testing.assert_close(head(tokens).logits, head.classifier(head.norm(mean)))
 
 
 def test_another_topology_for_a_diagnosis_reaches_every_layer():
@@ -188,8 +188,8 @@ def test_another_topology_for_a_diagnosis_reaches_every_layer():
     bare = TagHead(8, (2, 2, 1), 4, topology="none", **options).eval()
     bare.load_state_dict(head.state_dict())
     tokens = torch.randn(2, 2, 2, 1, 8)
-    torch.testing.assert_close(head(tokens, topology=NoEdges())[0], bare(tokens)[0])
-    assert not torch.allclose(head(tokens)[0], bare(tokens)[0], atol=1e-4)
+    torch.testing.assert_close(head(tokens, topology=NoEdges()).logits, bare(tokens).logits)
+    assert not torch.allclose(head(tokens).logits, bare(tokens).logits, atol=1e-4)
 
 
 def test_resize_takes_clips_of_another_grid_and_keeps_every_other_weight():
@@ -214,7 +214,7 @@ def test_build_by_name_learns_in_every_parameter(name):
     # Attention scores start at zero, and then nothing reaches what is behind them: one step away from there.
     for parameter in head.parameters():
         parameter.data.add_(0.1 * torch.randn_like(parameter))
-    head.eval()(torch.randn(2, 2, 2, 1, 16))[0].square().sum().backward()
+    head.eval()(torch.randn(2, 2, 2, 1, 16)).logits.square().sum().backward()
     assert [n for n, p in head.named_parameters() if p.grad is None or not p.grad.abs().sum()] == []
 
 

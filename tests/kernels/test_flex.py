@@ -22,6 +22,8 @@ from taggnn.kernels import flex
 class Before(Topology):
     """A node hears all of the frame before; nobody hears the last frame, and the first hears nobody."""
 
+    axes = ("frames", ...)
+
     def edges(self, grid, device="cpu"):
         frames, *plane = self.checked(grid)
         frame = torch.arange(frames).repeat_interleave(prod(plane))
@@ -37,7 +39,7 @@ CASES = {
 }
 TOPOLOGIES = {name: parse(name) for name in ("clique+chain", "clique", "chain(reach=2)", "none")} | {"own": Before()}
 # One frame, one place, fewer frames than the reach, more frames than it; one clip and three.
-GRIDS = [((1, 2, 3), 3), ((4, 1, 1), 1), ((2, 1, 2), 3), ((4, 3, 2), 1)]
+GRIDS = [((1, 2, 3), 3), ((4, 1, 1), 1), ((2, 1, 2), 3), ((4, 3, 2), 1), ((4,), 2), ((3, 5), 1), ((2, 2, 1, 3), 1)]
 
 
 def build(case, dtype=torch.float64):

@@ -1,10 +1,13 @@
 """Every convolution on every implementation, topology and grid: the values and every gradient of PyG, in float64."""
 
+from dataclasses import dataclass
+from math import prod
+
 import pytest
 import torch
 from torch import nn
 
-from graphs import parse
+from graphs import SPATIAL, Topology, parse
 from taggnn import convs, kernels
 
 CONVS = {
@@ -24,13 +27,18 @@ CONVS = {
 }
 IMPLS = ["scatter", "dense", "structured"]
 TOPOLOGIES = ["none", "clique", "chain", "chain(reach=2)", "clique+chain", "clique+chain(reach=2)"]
-# Grid and clips: one frame, one place, height and width apart, fewer frames than the reach, one clip.
+# Grid and clips: one frame, one place, height and width apart, fewer frames than the reach, one clip; and other ranks than
+# video's: frames alone, frames and joints, four axes.
 GRIDS = {
     "T1-2x3-B2": ((1, 2, 3), 2),
     "T4-1x1-B2": ((4, 1, 1), 2),
     "T1-1x1-B1": ((1, 1, 1), 1),
     "T3-2x3-B1": ((3, 2, 3), 1),
     "T2-3x1-B3": ((2, 3, 1), 3),
+    "T5-B2": ((5,), 2),
+    "T1-B1": ((1,), 1),
+    "T3-V5-B2": ((3, 5), 2),
+    "T2-3x1x2-B2": ((2, 3, 1, 2), 2),
 }
 # Pairs that are refused, and a word of the reason.
 REFUSED = {("sage-max", "scatter"): "equal neighbours"}
@@ -59,10 +67,9 @@ def largest(parts):
     return max(float(value.abs().max()) for value in parts.values())
 
 
-def compare(impl, name, topology, grid, x):
+def compare(impl, name, rule, grid, x):
     conv_name, options = CONVS[name]
     conv = filled(convs.build(conv_name, x.shape[-1], **options))
-    rule = parse(topology)
     if (name, impl) in REFUSED:
         with pytest.raises(ValueError, match=REFUSED[name, impl]):
             kernels.find(conv, rule, grid, impl)
@@ -94,8 +101,47 @@ def scatter_if_built(request):
 def test_equal_to_pyg_in_values_and_every_gradient(name, impl, topology, grid):
     torch.manual_seed(0)
     shape, clips = GRIDS[grid]
-    x = torch.randn(clips, shape[0] * shape[1] * shape[2], 8, dtype=torch.float64)
-    compare(impl, name, topology, shape, x)
+    x = torch.randn(clips, prod(shape), 8, dtype=torch.float64)
+    compare(impl, name, parse(topology), shape, x)
+
+
+@dataclass(frozen=True)
+class Limbs(Topology):
+    """A rule of a user's own on two axes, for five joints only; directed, and the last joint hears nobody."""
+
+    axes = ("frames", "joints")
+    edge_types = (SPATIAL,)
+
+    def edges(self, grid, device="cpu"):
+        frames, joints = self.checked(grid)
+        if joints != 5:
+            raise ValueError(f"five joints, given {joints}")
+        # Sorted by target, then source.
+        limbs = torch.tensor([(1, 0), (2, 0), (0, 1), (3, 1), (1, 3)], device=device)
+        first = joints * torch.arange(frames, device=device)[:, None, None]
+        edge_index = (limbs + first).flatten(0, 1).T.contiguous()
+        return edge_index, torch.full_like(edge_index[0], SPATIAL)
+
+
+@pytest.mark.parametrize("rule", [Limbs(), Limbs() + parse("chain(reach=2)"), Limbs() + parse("clique+chain")], ids=str)
+@pytest.mark.parametrize("impl", [*IMPLS, "auto"])
+@pytest.mark.parametrize("name", CONVS)
+def test_a_rule_of_ones_own_on_two_axes_is_equal_or_refused(name, impl, rule):
+    torch.manual_seed(0)
+    x = torch.randn(2, 15, 8, dtype=torch.float64)
+    if impl == "structured":
+        with pytest.raises(ValueError, match="is not made of clique and chain"):
+            kernels.find(convs.build(CONVS[name][0], 8), rule, (3, 5), impl)
+        return
+    compare(impl, name, rule, (3, 5), x)
+    if impl == "auto":
+        assert kernels.find(convs.build(CONVS[name][0], 8), rule, (3, 5), impl).impl == "pyg"
+
+
+@pytest.mark.parametrize("impl", ["scatter", "dense", "structured", "flex", "triton", "pyg", "auto"])
+def test_a_rule_on_two_axes_refuses_another_rank_whatever_the_implementation(impl):
+    with pytest.raises(ValueError, match=r"2 positive integers \(frames, joints\), given \(3, 5, 1\)"):
+        kernels.find(convs.build("gat", 8), Limbs(), (3, 5, 1), impl)
 
 
 @pytest.mark.parametrize("kind", ["zeros", "equal-nodes", "rectified-integers"])
@@ -109,7 +155,7 @@ def test_equal_to_pyg_where_values_tie(name, impl, kind):
     x = {"zeros": torch.zeros_like(x), "equal-nodes": x[:, :1].expand_as(x), "rectified-integers": x.round().relu()}[
         kind
     ]
-    compare(impl, name, "clique+chain(reach=2)", shape, x)
+    compare(impl, name, parse("clique+chain(reach=2)"), shape, x)
 
 
 @pytest.mark.parametrize("impl", IMPLS)

@@ -81,6 +81,8 @@ PLACES = {
     "chain": ("chain(reach=2)", (4, 1, 1), 1),
     "chain-short": ("chain(reach=2)", (2, 1, 2), 1),
     "none": ("none", (2, 1, 2), 1),
+    "rank-1": ("clique+chain", (3,), 1),
+    "joints": ("clique+chain", (2, 3), 1),
 }
 
 

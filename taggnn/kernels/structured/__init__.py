@@ -1,6 +1,6 @@
 """Clique and chain without an edge list: closed forms for sums and maxima, blocks and sorted prefix sums for attention.
 
-Axes: T frames, P = H*W places of a frame.
+Axes: T frames, P positions of a frame (H*W on video, V joints on skeletons).
 """
 
 from collections.abc import Callable, Sequence
@@ -32,14 +32,14 @@ def propagation(family: Family, topology: Topology, grid: Sequence[int]) -> nn.M
     Args:
         family: what is computed.
         topology: ``Clique``, ``Chain``, both together, or ``NoEdges``.
-        grid: (T, H, W) tokens.
+        grid: sizes of the token grid, time first; all further axes together are the positions of a frame.
 
     Raises:
         ValueError: another topology.
     """
     clique, reach = parts(topology)
-    frames, *plane = topology.checked(grid)
-    return _MODULES[type(family)](family, clique, reach, frames, prod(plane))
+    frames, *others = topology.checked(grid)
+    return _MODULES[type(family)](family, clique, reach, frames, prod(others))
 
 
 def parts(topology: Topology) -> tuple[bool, int]:

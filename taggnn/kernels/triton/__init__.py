@@ -1,6 +1,6 @@
 """Fused attention over frame cliques and their chains in Triton: neither edges nor weights ever reach memory. CUDA only.
 
-Axes: B clips, T frames, P = H*W places of a frame, N = T*P nodes, A attention heads, D channels of a head, r reach of the chain.
+Axes: B clips, T frames, P positions of a frame (H*W on video), N = T*P nodes, A attention heads, D channels of a head, r reach of the chain.
 
 Floor of the forward pass, with b bytes an element (float32 4, bfloat16 2), 4 bytes for scores kept in float32, M = B*N nodes and
 a frame's clique of P*P pairs. A part that is read once and written once costs these bytes, at least::
@@ -47,7 +47,7 @@ def propagation(family: Family, topology: Topology, grid: Sequence[int]) -> nn.M
     Args:
         family: ``Additive``, ``Dynamic`` or ``Dot``.
         topology: ``Clique``, ``Chain``, both together, or ``NoEdges``.
-        grid: (T, H, W) tokens.
+        grid: sizes of the token grid, time first; all further axes together are the positions of a frame.
 
     Raises:
         ValueError: another family, or another topology.
@@ -59,7 +59,7 @@ def propagation(family: Family, topology: Topology, grid: Sequence[int]) -> nn.M
         raise ValueError(
             f"topology {topology} is not made of clique and chain; possible: clique, chain, clique+chain, none"
         )
-    frames, *plane = topology.checked(grid)
+    frames, *others = topology.checked(grid)
     clique = any(type(rule) is Clique for rule in rules)
     reach = max((rule.reach for rule in rules if type(rule) is Chain), default=0)
-    return _MODULES[type(family)](family, Neighbours(frames, prod(plane), clique, min(reach, frames - 1)))
+    return _MODULES[type(family)](family, Neighbours(frames, prod(others), clique, min(reach, frames - 1)))
