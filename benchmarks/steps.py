@@ -106,7 +106,7 @@ def parts(
     def head() -> None:
         for _ in range(times):
             with context():
-                loss = F.cross_entropy(model.head(leaf)[0], labels)
+                loss = F.cross_entropy(model.head(leaf).logits, labels)
             loss.backward()
             model.zero_grad(set_to_none=True)
             leaf.grad = None

@@ -185,7 +185,7 @@ class Step:
             self.optimiser.zero_grad(set_to_none=True)
             leaf.grad = None
 
-        ways = {OURS: lambda tokens: self.model.head(tokens)[0], AUTHORS: self.theirs}
+        ways = {OURS: lambda tokens: self.model.head(tokens).logits, AUTHORS: self.theirs}
         return {
             (part, by): partial(call, way) for part, call in ((STEP, step), (HEAD, head)) for by, way in ways.items()
         }

@@ -7,11 +7,11 @@ import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from safetensors.torch import load as load_tensors
 from torch import Tensor
 
@@ -19,13 +19,17 @@ from taggnn import model
 from taggnn.atomic import replacing
 from taggnn.backbones.r2plus1d34 import CHILDREN
 from taggnn.backbones.weights import misfits, read_state_dict
-from taggnn.data.transforms import RELEASED_MEAN, RELEASED_STD
+from taggnn.data.video_source import VideoSource
 from taggnn.exported import ENDINGS, Exported, open_program, read_meta
 from taggnn.loaded import Loaded
 from taggnn.model import Recogniser
 from taggnn.names import unknown
+from taggnn.trust import check as check_names
 
 log = logging.getLogger(__name__)
+
+# Of the files that training writes; another number means other keys.
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -58,25 +62,27 @@ _LAYOUTS = {
 }
 
 
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its target and renames it, so that no moment leaves half of one; reads tensors and plain
-    types only."""
+def save(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Writes a checkpoint next to its target and renames it, so that no moment leaves half of one.
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            noting = _Noting(file)
-            try:
-                torch.save(checkpoint, noting)
-            except RuntimeError:
-                # What torch.save makes of a full disk says nothing.
-                if noting.error is not None:
-                    raise noting.error from None
-                raise
+    Tensors go to the file as they come: no copy of it is made in memory.
 
-    def load_checkpoint(
-        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
-    ) -> dict[str, Any]:
-        return read(path, map_location)
+    Args:
+        path: the file; one that is there already is replaced.
+        content: tensors and plain types.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written; the file that was there is unchanged.
+    """
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        noting = _Noting(file)
+        try:
+            torch.save(dict(content), noting)
+        except RuntimeError:
+            # What torch.save makes of a full disk says nothing.
+            if noting.error is not None:
+                raise noting.error from None
+            raise
 
 
 class _Noting:
@@ -114,20 +120,21 @@ def read(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
         ) from error
 
 
-def load(path: str | Path, dataset: str | None = None) -> Loaded:
+def load(path: str | Path, dataset: str | None = None, trust: bool = False) -> Loaded:
     """Loads a trained model, ready to use; nothing else is needed.
 
     Args:
         path: folder of a run, whose ``best.ckpt`` is taken; or a checkpoint file, such as its ``last.ckpt``; or a
             ``.safetensors``, ``.pt2`` or ``.onnx`` that ``taggnn.export`` wrote.
         dataset: given for a file that TAG-Head's authors published, see ``load_released``; None (default) for ours.
+        trust: let the file name code that is not part of taggnn or PyG, by dotted path: it is imported and run (default: no).
 
     Returns:
-        Model, class names and preprocessing; ``predict`` classifies videos with them.
+        The model, its class names, and what it is fed; ``predict`` classifies files with them.
 
     Raises:
         FileNotFoundError: no such file, or no ``best.ckpt`` in the folder.
-        ValueError: not a checkpoint of ours, or its weights do not fit the model it describes.
+        ValueError: not a checkpoint of ours, its weights do not fit the model it describes, or it names code of others.
 
     Example::
 
@@ -137,39 +144,30 @@ def load(path: str | Path, dataset: str | None = None) -> Loaded:
         return load_released(path, dataset)
     path = _in_folder(Path(path))
     if path.suffix in ENDINGS:
-        return _loaded(*open_program(path), path)
+        return _opened(path, trust)
     if path.suffix == ".safetensors":
-        return read_weights(path, path.with_suffix(".json"))
-    content = read(path)
-    hyper = _hyper_parameters(content, path)
-    if not isinstance(content.get("state_dict"), Mapping):
-        raise ValueError(f"checkpoint {path}: no weights in it (no state_dict)")
-    recogniser = model.build(hyper["spec"])
-    state = {key.removeprefix("model."): value for key, value in content["state_dict"].items()}
-    _fit(recogniser, state, {key: key for key in recogniser.state_dict()}, str(path))
-    counts = hyper.get("trained_on", {}).get("counts")
-    return Loaded(
-        recogniser.eval(),
-        tuple(hyper["spec"]["classes"]),
-        dict(hyper["preprocess"]),
-        dict(hyper["split_options"]),
-        str(path),
-        _epochs(content),
-        None if counts is None else tuple(counts),
-        dict(hyper["spec"]),
-    )
+        return read_weights(path, path.with_suffix(".json"), trust)
+    content = _ours(read(path), path)
+    if not isinstance(content.get("model"), Mapping):
+        raise ValueError(f"checkpoint {path}: no weights in it (no model)")
+    recogniser = _built(content["architecture"], str(path), trust)
+    _fit(recogniser, dict(content["model"]), {key: key for key in recogniser.state_dict()}, str(path))
+    told = {**content, "epoch": content.get("progress", {}).get("epoch")}
+    told["training_counts"] = content.get("trained_on", {}).get("counts")
+    return _loaded(recogniser.eval(), told, path)
 
 
-def read_weights(weights: Path, description: Path) -> Loaded:
-    """Rebuilds the model of a ``.safetensors`` file and of the JSON file that ``taggnn.export`` wrote beside it.
+def read_weights(weights: Path, description: Path, trust: bool = False) -> Loaded:
+    """Rebuilds the model of a ``.safetensors`` file and of the JSON file that ``taggnn.export`` wrote with it.
 
     Args:
         weights: the tensors.
         description: what they are of, and their digest.
+        trust: as for ``load``.
 
     Raises:
         FileNotFoundError: one of them is not there.
-        ValueError: one of them was changed, or is not of ``taggnn.export``.
+        ValueError: one of them was changed, or is not of ``taggnn.export``; or as ``load``.
     """
     for part in (weights, description):
         if not part.is_file():
@@ -180,23 +178,34 @@ def read_weights(weights: Path, description: Path) -> Loaded:
     content = weights.read_bytes()
     if hashlib.sha256(content).hexdigest() != meta.get("sha256"):
         raise ValueError(f"{weights}: damaged, or not the file that {description} describes")
-    recogniser = model.build(meta["spec"])
+    recogniser = _built(meta["architecture"], str(description), trust)
     _fit(recogniser, load_tensors(content), {key: key for key in recogniser.state_dict()}, str(weights))
     return _loaded(recogniser.eval(), meta, weights)
 
 
-def _loaded(recogniser: Recogniser | Exported, meta: Mapping[str, Any], path: Path) -> Loaded:
-    """What an exported file says of itself, with its model."""
-    counts = meta.get("training_counts")
+def _opened(path: Path, trust: bool) -> Loaded:
+    """An exported program. Only the source of its input is ever imported."""
+    program, meta = open_program(path)
+    check_names({"input": meta["architecture"]["input"]}, str(path), trust)
+    return _loaded(program, meta, path)
+
+
+def _built(architecture: Mapping[str, Any], source: str, trust: bool) -> Recogniser:
+    check_names(architecture, source, trust)
+    return model.build(architecture)
+
+
+def _loaded(found: Recogniser | Exported, told: Mapping[str, Any], path: Path) -> Loaded:
+    """What a file says of itself, with its model."""
+    counts = told.get("training_counts")
     return Loaded(
-        recogniser,
-        tuple(meta["classes"]),
-        dict(meta["preprocess"]),
-        dict(meta["split_options"]),
+        found,
+        tuple(told["architecture"]["classes"]),
+        dict(told["split_options"]),
         str(path),
-        meta.get("epoch"),
+        told.get("epoch"),
         None if counts is None else tuple(counts),
-        dict(meta["spec"]),
+        dict(told["architecture"]),
     )
 
 
@@ -212,37 +221,53 @@ def _in_folder(path: Path) -> Path:
     return best
 
 
-def _epochs(content: Mapping[str, Any]) -> int | None:
-    """Epochs that were trained to their end; "epoch" is the number of the last one, or of the one that is under way."""
-    if "loops" in content:
-        return content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
-    return content["epoch"] + 1 if "epoch" in content else None
-
-
-def backbone_of(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def backbone_of(path: str | Path, trust: bool = False) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The backbone of a checkpoint of ours, whatever its head.
 
+    Args:
+        path: the file.
+        trust: as for ``load``.
+
     Returns:
-        The hyper-parameters (``spec``, ``preprocess``, ...), and the state dict of the backbone alone.
+        The architecture, see ``taggnn.model.build``, and the state dict of the backbone alone.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a checkpoint of ours.
+        ValueError: not a checkpoint of ours, or it names code of others.
     """
-    content = read(path)
-    hyper, prefix = _hyper_parameters(content, path), "model.backbone."
-    state = {key.removeprefix(prefix): value for key, value in content["state_dict"].items() if key.startswith(prefix)}
-    return hyper, state
+    content, prefix = _ours(read(path), path), "backbone."
+    architecture = dict(content["architecture"])
+    check_names({part: architecture[part] for part in ("backbone", "input")}, str(path), trust)
+    state = {key.removeprefix(prefix): value for key, value in content["model"].items() if key.startswith(prefix)}
+    return architecture, state
 
 
-def _hyper_parameters(content: Any, path: str | Path) -> dict[str, Any]:
-    hyper = content.get("hyper_parameters") if isinstance(content, dict) else None
-    if not isinstance(hyper, Mapping) or not {"spec", "preprocess", "split_options"} <= set(hyper):
-        hint = ""
-        if any(str(key).startswith(tuple(_LAYOUTS)) for key in _flat(content)):
-            hint = f"; it looks like one of TAG-Head's authors: name its data set ({', '.join(RELEASED)})"
-        raise ValueError(f"checkpoint {path}: not written by taggnn.train{hint}")
-    return dict(hyper)
+def _ours(content: Any, path: str | Path) -> dict[str, Any]:
+    """The content of a checkpoint that training wrote.
+
+    Raises:
+        ValueError: it is none, or of another version of taggnn.
+    """
+    if isinstance(content, Mapping) and "format" in content and "architecture" in content:
+        if content["format"] != FORMAT:
+            raise ValueError(
+                f"checkpoint {path}: written by another version of taggnn, as format {content['format']!r}; this one reads "
+                f"format {FORMAT}"
+            )
+        described = content["architecture"]
+        needed = {"backbone", "head", "input", "classes"}
+        if "split_options" in content and isinstance(described, Mapping) and needed <= set(described):
+            return dict(content)
+    hyper = content.get("hyper_parameters") if isinstance(content, Mapping) else None
+    if isinstance(hyper, Mapping) and "spec" in hyper:
+        raise ValueError(
+            f"checkpoint {path}: written by an earlier taggnn, which trained with Lightning, and cannot be read any more; train "
+            "again, or use it with that version"
+        )
+    hint = ""
+    if any(str(key).startswith(tuple(_LAYOUTS)) for key in _flat(content)):
+        hint = f"; it looks like one of TAG-Head's authors: name its data set ({', '.join(RELEASED)})"
+    raise ValueError(f"checkpoint {path}: not written by taggnn.train{hint}")
 
 
 def load_released(path: str | Path, dataset: str, classes: tuple[str, ...] | None = None) -> Loaded:
@@ -274,34 +299,22 @@ def load_released(path: str | Path, dataset: str, classes: tuple[str, ...] | Non
             f"checkpoint {path}: no key begins with {' or '.join(_LAYOUTS)}, so it is none of TAG-Head's; "
             f"the first are {', '.join(list(state)[:5])}"
         )
-    spec = {
+    architecture = {
         "backbone": {"name": "r2plus1d_34_32_ig65m"},
         "head": {"name": "tag_released", "ffn": shape.ffn},
-        "clip": (shape.frames, 112, 112),
+        "input": VideoSource(frames=shape.frames).spec.plain(),
         "classes": names,
     }
-    recogniser = model.build(spec)
+    recogniser = model.build(architecture)
     stored = recogniser.state_dict()
     numbered = any(key.startswith(f"{prefix}0.") for key in state)
     theirs = {ours: _their_name(ours, prefix, numbered) for ours in stored}
     state.pop("edge_index", None)
     table = state.get("pos_embedding")
-    if table is not None and table.ndim == 3 and table.shape[:2] == (1, _nodes(recogniser.grid)):
+    if table is not None and table.ndim == 3 and table.shape[:2] == (1, prod(recogniser.grid)):
         state["pos_embedding"] = table.reshape(*recogniser.grid, table.shape[-1])
     _fit(recogniser, state, theirs, str(path))
-    preprocess = {
-        "frames": shape.frames,
-        "sampling": "uniform",
-        "stride": 1,
-        "short_side": 128,
-        "size": (112, 112),
-        "grey": False,
-        "stretch": False,
-        "standardise": False,
-        "mean": RELEASED_MEAN,
-        "std": RELEASED_STD,
-    }
-    return Loaded(recogniser.eval(), names, preprocess, {"seed": 0}, str(path), spec=spec)
+    return Loaded(recogniser.eval(), names, {"seed": 0}, str(path), architecture=architecture)
 
 
 def _fit(recogniser: Recogniser, state: dict[str, Tensor], names: Mapping[str, str], source: str) -> None:
@@ -331,10 +344,6 @@ def _numbered(name: str) -> str:
     """The name of a backbone entry where the backbone is an nn.Sequential: the inverse of ``sequential_to_named``."""
     child, _, rest = name.partition(".")
     return f"{CHILDREN.index(child)}.{rest}"
-
-
-def _nodes(grid: tuple[int, int, int]) -> int:
-    return grid[0] * grid[1] * grid[2]
 
 
 def _flat(content: Any) -> list[str]:

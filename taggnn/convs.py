@@ -1,34 +1,94 @@
-"""Graph convolutions by name: a short table, and the dotted path of any other class."""
+"""Graph convolutions by name: a short table, and any other class by its dotted path or as it is."""
 
-import importlib
 import inspect
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from torch import nn
 
-from taggnn.names import unknown
+from taggnn.names import find, unknown
 
-# name -> (class, options that differ from PyG's own defaults)
-CONVS: dict[str, tuple[str, dict[str, Any]]] = {
-    "gcn": ("torch_geometric.nn.GCNConv", {}),
-    "gat": ("torch_geometric.nn.GATConv", {"heads": 4}),
-    "gatv2": ("torch_geometric.nn.GATv2Conv", {"heads": 4}),
-    "sage": ("torch_geometric.nn.SAGEConv", {}),
-    "graphconv": ("torch_geometric.nn.GraphConv", {}),
-    "gin": ("torch_geometric.nn.GINConv", {}),
-    "transformer": ("torch_geometric.nn.TransformerConv", {"heads": 4}),
-    "appnp": ("torch_geometric.nn.APPNP", {"K": 2, "alpha": 0.1}),
+
+class Row(NamedTuple):
+    """All that there is to register of a convolution.
+
+    Args:
+        builder: the dotted path of its class, or the class, so that PyG is imported at first use only.
+        options: what differs from the class's own defaults.
+        summary: what it is, in one line.
+        paper: address of the paper.
+    """
+
+    builder: str | Callable[..., nn.Module]
+    options: dict[str, Any]
+    summary: str
+    paper: str = ""
+
+
+# Names of the arguments that a class or function is given, where it has them.
+SIZES = ("in_channels", "out_channels", "channels")
+
+CONVS: dict[str, Row] = {
+    "gcn": Row(
+        "torch_geometric.nn.GCNConv",
+        {},
+        "sum over the neighbours, weighted by both degrees",
+        "https://arxiv.org/abs/1609.02907",
+    ),
+    "gat": Row(
+        "torch_geometric.nn.GATConv",
+        {"heads": 4},
+        "attention: softmax over the neighbours of an additive score",
+        "https://arxiv.org/abs/1710.10903",
+    ),
+    "gatv2": Row(
+        "torch_geometric.nn.GATv2Conv",
+        {"heads": 4},
+        "attention whose ranking of the neighbours depends on the node",
+        "https://arxiv.org/abs/2105.14491",
+    ),
+    "sage": Row(
+        "torch_geometric.nn.SAGEConv",
+        {},
+        "the node and the mean, sum or maximum of its neighbours, each with weights",
+        "https://arxiv.org/abs/1706.02216",
+    ),
+    "graphconv": Row(
+        "torch_geometric.nn.GraphConv",
+        {},
+        "the node and the sum of its neighbours, each with weights",
+        "https://arxiv.org/abs/1810.02244",
+    ),
+    "gin": Row(
+        "torch_geometric.nn.GINConv",
+        {},
+        "a perceptron of the node plus the sum of its neighbours",
+        "https://arxiv.org/abs/1810.00826",
+    ),
+    "transformer": Row(
+        "torch_geometric.nn.TransformerConv",
+        {"heads": 4},
+        "dot-product attention over the neighbours",
+        "https://arxiv.org/abs/2009.03509",
+    ),
+    "appnp": Row(
+        "torch_geometric.nn.APPNP",
+        {"K": 2, "alpha": 0.1},
+        "K steps of propagation that return to the start, no weights",
+        "https://arxiv.org/abs/1810.05997",
+    ),
 }
 
 
-def build(name: str, channels: int, **options: Any) -> nn.Module:
+def build(conv: str | Callable[..., nn.Module] | nn.Module, channels: int, **options: Any) -> nn.Module:
     """Builds a convolution from ``channels`` to ``channels``.
 
     Args:
-        name: a key of ``CONVS``, or the dotted path of a class ("torch_geometric.nn.RGCNConv", "mine.convs.MyConv"). The class
-            is given those of ``in_channels``, ``out_channels`` and ``channels`` that its constructor names. Attention heads that
-            are concatenated share ``channels`` between them. ``GINConv`` gets a two-layer perceptron as its ``nn``.
+        conv: a key of ``CONVS``; the dotted path of a class or function ("torch_geometric.nn.RGCNConv", "mine.convs.MyConv"); the
+            class or function itself; or a module, which is returned as it is, so that layers built with it share its weights. A
+            class or function is given those of ``in_channels``, ``out_channels`` and ``channels`` that it names. Attention heads
+            that are concatenated share ``channels`` between them. ``GINConv`` gets a two-layer perceptron as its ``nn``.
         channels: C, of input and output.
         options: further arguments of the class, by name.
 
@@ -36,14 +96,18 @@ def build(name: str, channels: int, **options: Any) -> nn.Module:
         ValueError: the name, the path or an option is unknown, ``channels`` is no multiple of ``heads``, or the class refuses
             a value.
     """
-    path, defaults = CONVS.get(name, (name, {}))
-    conv_class = _class(name, path)
-    taken, forwards = _options_of(conv_class)
+    name = name_of(conv)
+    builder, defaults = _builder(conv, name)
+    if isinstance(builder, nn.Module):
+        if options:
+            raise ValueError(f"convolution {name} is built already: it takes no options; given {', '.join(options)}")
+        return builder
+    taken, forwards = _options_of(builder)
     options = {**defaults, **options}
     for option in options:
         if option not in taken and not forwards:
             raise unknown(f"option of convolution {name}", option, taken)
-    if "nn" in taken and "nn" not in options and conv_class.__name__ == "GINConv":
+    if "nn" in taken and "nn" not in options and getattr(builder, "__name__", "") == "GINConv":
         options["nn"] = nn.Sequential(nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, channels))
     heads = options.get("heads", 1) if "heads" in taken else 1
     if not isinstance(heads, int) or isinstance(heads, bool) or heads < 1:
@@ -53,50 +117,66 @@ def build(name: str, channels: int, **options: Any) -> nn.Module:
         raise ValueError(
             f"convolution {name}: {channels} channels cannot be shared by heads={split}; heads must divide channels"
         )
-    sizes = {"in_channels": channels, "out_channels": channels // split, "channels": channels}
+    sizes = dict(zip(SIZES, (channels, channels // split, channels), strict=True))
     given = {size: value for size, value in sizes.items() if size in taken} | options
     try:
-        return conv_class(**given)
+        built = builder(**given)
     except (TypeError, ValueError, AssertionError, ZeroDivisionError, ImportError, RuntimeError) as error:
         # PyG states some of its conditions as bare assertions.
-        reason = str(error) or f"{conv_class.__name__} refuses its options ({type(error).__name__})"
+        reason = str(error) or f"{name_of(builder)} refuses its options ({type(error).__name__})"
         stated = ", ".join(f"{key}={value!r}" for key, value in given.items() if not isinstance(value, nn.Module))
         raise ValueError(f"convolution {name}: {reason}; given {stated}; possible: {', '.join(taken)}") from error
+    if not isinstance(built, nn.Module):
+        raise ValueError(f"convolution {name} must give a torch.nn.Module; it gave {built!r}")
+    return built
 
 
-def _class(name: str, path: str) -> type[nn.Module]:
-    module, _, attribute = path.rpartition(".")
-    if not all(path.split(".")) or not module:
-        raise unknown("convolution", name, [*CONVS, "the dotted path of a class"])
-    try:
-        with warnings.catch_warnings():
-            # PyG's import calls what PyTorch 2.15 warns of; nobody who asks for a head can do anything about it.
-            warnings.filterwarnings("ignore", ".*torch.jit.script.*")
-            found = getattr(importlib.import_module(module), attribute)
-    # A module of one's own may fail in any way while it is imported.
-    except (ImportError, SyntaxError, NameError, TypeError, ValueError, RuntimeError, OSError) as error:
-        raise ValueError(f"convolution {name!r}: cannot import {module!r} ({error})") from error
-    except AttributeError:
-        raise unknown(f"convolution in {module}", attribute, _public(module)) from None
-    if not (isinstance(found, type) and issubclass(found, nn.Module)):
-        raise ValueError(f"convolution {name!r} is no torch.nn.Module class but {found!r}")
-    return found
+def name_of(conv: Any) -> str:
+    """What messages call a convolution: its name or path, or that of its class or function."""
+    return conv if isinstance(conv, str) else getattr(conv, "__name__", type(conv).__name__)
 
 
-def _public(module: str) -> list[str]:
-    return [name for name in dir(importlib.import_module(module)) if name.endswith("Conv")]
+def _builder(conv: Any, name: str) -> tuple[Any, dict[str, Any]]:
+    """The class, function or module that was chosen, and the options of its row."""
+    with warnings.catch_warnings():
+        # PyG's import calls what PyTorch 2.15 warns of; nobody who builds a head can do anything about it.
+        warnings.filterwarnings("ignore", ".*torch.jit.script.*")
+        found = find("convolution", conv, CONVS)
+        defaults = {}
+        if isinstance(found, Row):
+            found, defaults = found.builder, found.options
+            found = find("convolution", found, {})
+    if isinstance(found, type) or not callable(found):
+        fits = isinstance(found, type) and issubclass(found, nn.Module)
+    else:
+        # A function that wants something, but no size, builds no layer.
+        parameters = inspect.signature(found).parameters.values() if not isinstance(found, nn.Module) else ()
+        wanted = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        fits = not wanted or bool(set(SIZES) & {p.name for p in parameters})
+    if not fits:
+        raise ValueError(
+            f"convolution {name!r} is no torch.nn.Module class but {found!r}; a function that builds one takes "
+            f"{', '.join(SIZES[:-1])} or {SIZES[-1]}"
+        )
+    return found, defaults
 
 
-def _options_of(conv_class: type) -> tuple[list[str], bool]:
-    """The constructor's argument names along the bases it forwards to, and whether an unknown one may still be meant."""
+def _options_of(builder: Callable[..., nn.Module]) -> tuple[list[str], bool]:
+    """The argument names of a function, or of a constructor along the bases it forwards to; and whether another may be meant."""
+    if not isinstance(builder, type):
+        return _named(list(inspect.signature(builder).parameters.values()))
     names: list[str] = []
-    for owner in conv_class.__mro__:
+    for owner in builder.__mro__:
         if "__init__" not in vars(owner):
             continue
-        parameters = list(inspect.signature(owner.__init__).parameters.values())[1:]
-        names += [
-            p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name not in names
-        ]
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        own, forwards = _named(list(inspect.signature(owner.__init__).parameters.values())[1:])
+        names += [name for name in own if name not in names]
+        if not forwards:
             return names, False
     return names, True
+
+
+def _named(parameters: list[inspect.Parameter]) -> tuple[list[str], bool]:
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    forwards = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
+    return [p.name for p in parameters if p.kind in kinds], forwards

@@ -5,7 +5,7 @@ Writes predictions.csv, skipped.csv, confusion.png, results.json and report.html
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,12 +16,13 @@ from torch.utils.data import DataLoader
 from taggnn import checkpoint, environment, launch, metrics, processes, rescoring, terminal
 from taggnn.arguments import Parser
 from taggnn.consensus import add_options
+from taggnn.data import sources
 from taggnn.data.clips import existing_root
 from taggnn.data.datamodule import ClipData
 from taggnn.data.folders import read as read_folders
 from taggnn.data.folders import subfolders
 from taggnn.data.published import PUBLISHED
-from taggnn.data.video_source import VideoSource
+from taggnn.data.traits import traits_of
 from taggnn.exported import Exported
 from taggnn.figures import figures_of
 from taggnn.predictions import write_predictions, write_skipped
@@ -29,6 +30,7 @@ from taggnn.report import write_report, write_results
 from taggnn.run_folder import new_folder, writable
 from taggnn.scoring import score
 from taggnn.screen import print_evaluation
+from taggnn.trust import add_option as add_trust
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str]) -> None:
         clips = getattr(data, f"{given.split}_clips")
         started = time.perf_counter()
         scored = score(
-            *(loaded.recogniser, loader, clips, given.split, device, given.graph_effect),
+            *(loaded.model.accepting(data.spec), loader, clips, given.split, device, given.graph_effect),
             views=given.views * given.crops,
             average=given.average,
         )
@@ -70,7 +72,7 @@ def main(arguments: Sequence[str]) -> None:
         "subtitle": f"{clips.source}, {clips.listed:,} clips listed, {given.split}{_said_views(given)}",
         **figures_of(given.split, predictions, scores, loaded.training_counts),
         "unmeasured": {given.split: unmeasured},
-        "model": loaded.recogniser.found,
+        "model": loaded.model.found,
         "environment": environment.describe(device, seed=loaded.split_options["seed"]),
         "durations": {given.split: seconds},
         "evaluation": {
@@ -95,10 +97,10 @@ def _ready(given: Namespace) -> tuple[checkpoint.Loaded, ClipData, list[str], Da
     """All that a mistake of the user can concern: the model, its clips, a remark on them, their loader, and where to compute."""
     _check_source(given)
     device = launch.device(given.device)
-    loaded = checkpoint.load(given.checkpoint, given.dataset)
-    loaded.recogniser.check_device(device)
-    print(loaded.recogniser.describe())
-    if isinstance(loaded.recogniser, Exported) and given.graph_effect:
+    loaded = checkpoint.load(given.checkpoint, given.dataset, given.trust)
+    loaded.model.check_device(device)
+    print(loaded.model.describe())
+    if isinstance(loaded.model, Exported) and given.graph_effect:
         print("graph     its effect is not measured: an exported program cannot leave out edges, model.safetensors can")
     data, remark = _data(given, loaded)
     return loaded, data, remark, data.eval_dataloader(given.split, given.views, given.crops), device
@@ -131,10 +133,11 @@ def parser() -> Parser:
         "--predictions",
         type=str | None,
         default=None,
-        help="instead of a checkpoint, and beside --split and --out alone: a predictions.csv to score again",
+        help="instead of a checkpoint, and with --split and --out alone: a predictions.csv to score again",
     )
     add("--dataset", type=str | None, default=None, help=f"for the authors' files: {', '.join(checkpoint.RELEASED)}")
-    add("--data.root", type=str, required=True, help="folder of the videos")
+    add_trust(add)
+    add("--data.root", type=str, required=True, help="folder of the clips")
     add(
         "--data.list",
         type=str | None,
@@ -207,10 +210,10 @@ def _data(given: Namespace, loaded: checkpoint.Loaded) -> tuple[ClipData, list[s
         remark = [f"the labels of {given.checkpoint} are taken to be the numbers that {named['dataset']} publishes"]
         print(remark[0])
     elif given.dataset is not None and given.data.list is None:
-        folder, classes, said = _numbered_folders(given, len(classes))
+        folder, classes, said = _numbered_folders(given, len(classes), traits_of(sources.of(loaded.spec)).endings)
         options[f"{given.split}_folder"], remark = folder, [said]
         print(said)
-    source = VideoSource(**loaded.preprocess)
+    source = sources.of(loaded.spec)
     data = ClipData(source, given.data.root, classes=classes, batch_size=given.data.batch_size, **named, **options)
     data.setup_only(given.split)
     return data, remark
@@ -225,7 +228,7 @@ def _published(given: Namespace, named: dict[str, Any]) -> dict[str, str | None]
     return {"dataset": dataset, "version": version, "annotations": given.data.annotations}
 
 
-def _numbered_folders(given: Namespace, count: int) -> tuple[str, list[str], str]:
+def _numbered_folders(given: Namespace, count: int, endings: Collection[str]) -> tuple[str, list[str], str]:
     """The class folders as the labels of a published checkpoint, which holds no class names to find them by.
 
     Returns:
@@ -237,7 +240,7 @@ def _numbered_folders(given: Namespace, count: int) -> tuple[str, list[str], str
     root, folder = Path(given.data.root), given.data.folder
     if folder is None:
         folder = given.split if (root / given.split).is_dir() and subfolders(root / given.split) else "."
-    names = list(read_folders(root / folder, None).classes)
+    names = list(read_folders(root / folder, None, endings=endings).classes)
     if len(names) != count:
         raise ValueError(
             f"{root / folder}: {len(names)} class folders, and {given.dataset} has {count} classes. The published files hold "

@@ -2,7 +2,7 @@
 
 Each file is opened again and must answer real clips as the model itself before it gets its name.
 
-Axes: B clips, T frames, H W pixels, K classes.
+Axes: B clips, K classes.
 """
 
 import hashlib
@@ -14,11 +14,11 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import save as save_tensors
@@ -34,8 +34,9 @@ from taggnn.exported import META, Exported, sealed
 from taggnn.model import Recogniser
 from taggnn.names import unknown
 from taggnn.predictions import read_predictions
+from taggnn.trust import add_option as add_trust
+from taggnn.types import InputSpec
 
-FORMATS = {"safetensors": "model.safetensors", "torch": "model.pt2", "onnx": "model.onnx"}
 # Largest difference of a logit, in parts of the largest logit (at least 1), that rounding may make.
 TOLERANCE = 1e-4
 # Seconds for timing each format.
@@ -67,15 +68,15 @@ def main(arguments: Sequence[str]) -> int:
     given = parser().parse_args(arguments)
     formats = _formats(given.formats)
     device = terminal.device(given.device)
-    loaded = checkpoint.load(given.checkpoint, given.dataset)
-    if isinstance(loaded.recogniser, Exported):
+    loaded = checkpoint.load(given.checkpoint, given.dataset, given.trust)
+    if isinstance(loaded.model, Exported):
         raise ValueError(
             f"{loaded.source} is exported already: give the checkpoint or the .safetensors it was made from"
         )
     folder = Path(given.out) if given.out else Path(loaded.source).parent / "export"
     path, clip = _clip(given.clip, loaded)
     loaded.to(device)
-    print(loaded.recogniser.describe())
+    print(loaded.model.describe())
     print(f"clip      {path}")
     written, failed = export(loaded, clip, folder, formats)
     eager = _milliseconds(lambda: loaded.logits(clip[None]))
@@ -85,7 +86,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def export(
-    loaded: Loaded, clip: Tensor, folder: str | Path, formats: Sequence[str] = tuple(FORMATS)
+    loaded: Loaded, clip: Tensor, folder: str | Path, formats: Sequence[str] | None = None
 ) -> tuple[dict[str, Written], dict[str, str]]:
     """Writes a model in several formats, and keeps those that answer as it does.
 
@@ -96,38 +97,39 @@ def export(
         loaded: from a checkpoint; where its model lies, the files are asked.
         clip: a real one, as ``loaded.clip`` gives it.
         folder: where to write; made when missing.
-        formats: names of ``FORMATS`` (default: all).
+        formats: names of ``EXPORTERS``; None (default): all.
 
     Returns:
         What was written, and for each other format why it was not.
 
-    **Shapes:** clip float32 (3, T, H, W)
+    **Shapes:** clip float32 (*spec.shape)
 
     Raises:
         ValueError: the model was not made from a specification, or answers with numbers that are not finite.
         OSError: the disk is full, or the folder cannot be written.
     """
-    if loaded.spec is None:
+    if loaded.architecture is None:
         raise ValueError(
-            f"{loaded.source}: this model was not made from a specification, and cannot be described in a file"
+            f"{loaded.source}: this model was not made from an architecture, and cannot be described in a file"
         )
-    batches = _batches(clip)
+    batches = _batches(clip, loaded.spec)
     answers = [loaded.logits(batch).cpu() for batch in batches]
     if not all(answer.isfinite().all() for answer in answers):
         raise ValueError(f"{loaded.source} answers a clip with numbers that are not finite; nothing is exported")
     # An implementation that needs a device or a package of its own would need it wherever the file goes.
-    spec = {**loaded.spec, "head": {key: value for key, value in loaded.spec["head"].items() if key != "impl"}}
-    copy = model.build(spec)
-    copy.load_state_dict(loaded.recogniser.state_dict())
+    head = {key: value for key, value in loaded.architecture["head"].items() if key != "impl"}
+    architecture = {**loaded.architecture, "head": head}
+    copy = model.build(architecture)
+    copy.load_state_dict(loaded.model.state_dict())
     copy.eval()
-    meta = _meta(loaded, spec, copy)
-    writers = {"safetensors": _write_safetensors, "torch": _write_torch, "onnx": _write_onnx}
-    traced = _Traced(copy)
+    meta = _meta(loaded, architecture, copy)
+    traced = Traced(copy)
     written, failed = {}, {}
-    for name in tqdm(formats, "exporting", leave=False, disable=None):
-        path = Path(folder) / FORMATS[name]
+    for name in tqdm(list(EXPORTERS) if formats is None else formats, "exporting", leave=False, disable=None):
+        exporter = EXPORTERS[name]
+        path = Path(folder) / exporter.file
         try:
-            with _quiet(), writers[name](path, traced, meta) as opened:
+            with _quiet(), exporter.write(path, traced, meta) as opened:
                 opened.to(loaded.device)
                 difference, same = _compared(opened, batches, answers)
                 took = _milliseconds(lambda opened=opened: opened.logits(clip[None]))
@@ -153,8 +155,9 @@ def parser() -> Parser:
         help="a run's folder or checkpoint, or a file that TAG-Head's authors published",
     )
     add("--dataset", type=str | None, default=None, help=f"for the authors' files: {', '.join(checkpoint.RELEASED)}")
-    add("--out", type=str | None, default=None, help="folder to write to; null: export beside the checkpoint")
-    add("--formats", type=str, default=",".join(FORMATS), help="which, with commas between them")
+    add_trust(add)
+    add("--out", type=str | None, default=None, help="folder to write to; null: export next to the checkpoint")
+    add("--formats", type=str, default=",".join(EXPORTERS), help=_HELP)
     add(
         "--clip",
         type=str | None,
@@ -175,10 +178,10 @@ class _Logits(nn.Module):
         self.recogniser = recogniser
 
     def forward(self, clip: Tensor) -> Tensor:
-        return self.recogniser(clip)[0]
+        return self.recogniser(clip).logits
 
 
-class _Traced:
+class Traced:
     """A model, and its program for any number of clips, traced once, when it is asked for."""
 
     def __init__(self, recogniser: Recogniser) -> None:
@@ -187,7 +190,7 @@ class _Traced:
     @cached_property
     def program(self) -> ExportedProgram:
         # Of one clip, the number would be taken for a constant.
-        clips = torch.zeros(2, 3, *self.recogniser.clip)
+        clips = self.recogniser.spec.example(2)
         with torch.no_grad():
             traced = torch.export.export(
                 _Logits(self.recogniser).eval(), (clips,), dynamic_shapes={"clip": {0: torch.export.Dim.DYNAMIC}}
@@ -197,18 +200,18 @@ class _Traced:
 
 
 @contextmanager
-def _write_safetensors(path: Path, traced: _Traced, meta: Mapping[str, Any]) -> Iterator[Loaded]:
+def _write_safetensors(path: Path, traced: Traced, meta: Mapping[str, Any]) -> Iterator[Loaded]:
     # Cloned: a file of safetensors holds no tensor twice.
     content = save_tensors({name: value.clone() for name, value in traced.recogniser.state_dict().items()})
     described = {**meta, "sha256": hashlib.sha256(content).hexdigest()}
     with atomic.replacing(path) as weights, atomic.replacing(path.with_suffix(".json")) as description:
         weights.write_bytes(content)
         description.write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        yield checkpoint.read_weights(weights, description)
+        yield checkpoint.read_weights(weights, description, trust=True)
 
 
 @contextmanager
-def _write_torch(path: Path, traced: _Traced, meta: Mapping[str, Any]) -> Iterator[Loaded]:
+def _write_torch(path: Path, traced: Traced, meta: Mapping[str, Any]) -> Iterator[Loaded]:
     content = io.BytesIO()
     torch.export.save(traced.program, content, extra_files={META: json.dumps(meta)})
     with _kept(path, content.getvalue()) as opened:
@@ -216,7 +219,7 @@ def _write_torch(path: Path, traced: _Traced, meta: Mapping[str, Any]) -> Iterat
 
 
 @contextmanager
-def _write_onnx(path: Path, traced: _Traced, meta: Mapping[str, Any]) -> Iterator[Loaded]:
+def _write_onnx(path: Path, traced: Traced, meta: Mapping[str, Any]) -> Iterator[Loaded]:
     absent = [package for package in ("onnx", "onnxscript", "onnxruntime") if not environment.is_there(package)]
     if absent:
         raise ImportError(f"needs {' and '.join(absent)}: pip install 'taggnn[export]'")
@@ -230,21 +233,43 @@ def _write_onnx(path: Path, traced: _Traced, meta: Mapping[str, Any]) -> Iterato
 @contextmanager
 def _kept(path: Path, content: bytes) -> Iterator[Loaded]:
     """Writes a program and opens it; it gets its name when the block ends well."""
+    # What it names is trusted: its model has been built of it already.
     with atomic.replacing(path) as temporary:
         temporary.write_bytes(content)
         try:
-            opened = checkpoint.load(temporary)
+            opened = checkpoint.load(temporary, trust=True)
         except ValueError as error:
             raise ValueError(str(error).replace(str(temporary), path.name)) from error
         yield opened
 
 
-def _meta(loaded: Loaded, spec: Mapping[str, Any], recogniser: Recogniser) -> dict[str, Any]:
+class Exporter(NamedTuple):
+    """A format, all that there is to say of it.
+
+    Args:
+        write: ``(path, traced, meta)`` writes the file and gives the opened model within its block; the file gets its name only
+            when the block ends well.
+        file: its name in the folder.
+        summary: what it is good for, in one line.
+    """
+
+    write: Callable[[Path, Traced, Mapping[str, Any]], AbstractContextManager[Loaded]]
+    file: str
+    summary: str
+
+
+EXPORTERS: dict[str, Exporter] = {
+    "safetensors": Exporter(_write_safetensors, "model.safetensors", "weights alone, for taggnn"),
+    "torch": Exporter(_write_torch, "model.pt2", "a program of torch.export, for PyTorch without taggnn"),
+    "onnx": Exporter(_write_onnx, "model.onnx", "for ONNX Runtime and what else reads ONNX"),
+}
+_HELP = "which, with commas between them: " + "; ".join(f"{name}: {row.summary}" for name, row in EXPORTERS.items())
+
+
+def _meta(loaded: Loaded, architecture: Mapping[str, Any], recogniser: Recogniser) -> dict[str, Any]:
     return {
-        "classes": list(loaded.classes),
-        "preprocess": loaded.preprocess,
+        "architecture": {**architecture, "classes": list(loaded.classes)},
         "split_options": loaded.split_options,
-        "spec": spec,
         "found": recogniser.found,
         "source": loaded.source,
         "epoch": loaded.epoch,
@@ -253,9 +278,10 @@ def _meta(loaded: Loaded, spec: Mapping[str, Any], recogniser: Recogniser) -> di
     }
 
 
-def _batches(clip: Tensor) -> list[Tensor]:
-    """The clip alone, and moved in time, in space and mirrored, as batches of several sizes."""
-    later, aside = clip.roll(1, 1), clip.roll(clip.shape[-1] // 4, -1)
+def _batches(clip: Tensor, spec: InputSpec) -> list[Tensor]:
+    """The clip alone, and moved in time, along its last axis and mirrored, as batches of several sizes."""
+    time = spec.axes.index("frame") if "frame" in spec.axes else 0
+    later, aside = clip.roll(1, time), clip.roll(max(1, clip.shape[-1] // 4), -1)
     return [clip[None], torch.stack([clip, later, aside]), torch.stack([aside.flip(-1), later.flip(1)])]
 
 
@@ -313,10 +339,10 @@ def _clip(given: str | None, loaded: Loaded) -> tuple[str, Tensor]:
 def _formats(given: str) -> list[str]:
     names = [name.strip() for name in given.strip("[]").split(",") if name.strip()]
     for name in names:
-        if name not in FORMATS:
-            raise unknown("format", name, FORMATS, "--formats")
+        if name not in EXPORTERS:
+            raise unknown("format", name, EXPORTERS, "--formats")
     if not names:
-        raise ValueError(f"--formats: none given; possible: {', '.join(FORMATS)}")
+        raise ValueError(f"--formats: none given; possible: {', '.join(EXPORTERS)}")
     return list(dict.fromkeys(names))
 
 

@@ -1,6 +1,6 @@
-"""Exported models run as the model they were made from: programs of torch.export and of ONNX, and no code of theirs beside.
+"""Exported models run as the model they were made from: programs of torch.export and of ONNX, and no code of theirs with them.
 
-Axes: B clips, T frames, H W pixels, K classes.
+Axes: B clips, K classes.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from taggnn.names import unknown
-from taggnn.types import Batch
+from taggnn.types import InputSpec, Output
 
 # What the files say of themselves stands in them under this name.
 META = "taggnn.json"
@@ -38,14 +38,14 @@ _WORD = re.compile(
 
 
 class Program(Protocol):
-    """A program that answers clips, on one device."""
+    """A program that answers inputs, on one device."""
 
     def __call__(self, clip: Tensor) -> Tensor:
-        """**Shapes:** float32 (B, 3, T, H, W) -> logits (B, K)"""
+        """**Shapes:** float32 (B, *spec.shape) -> logits (B, K)"""
 
 
 class Exported(nn.Module):
-    """An exported program in the place of a ``Recogniser``; it infers only, in float32.
+    """An exported program as a model; it infers only, in float32, and never has extras or losses.
 
     Args:
         kind: a name of ``KINDS``.
@@ -53,40 +53,40 @@ class Exported(nn.Module):
         meta: what it says of itself, see ``taggnn.export``.
         source: its path, for messages.
 
-    **Shapes:** clip (B, 3, T, H, W) -> logits (B, K) and no extras.
+    **Shapes:** x (B, *spec.shape) -> logits (B, K)
 
     Raises:
-        ValueError: the program does not run here; in ``forward``, clips of another size.
+        ValueError: the program does not run here; in ``forward``, inputs of another size.
         ImportError: ONNX Runtime is not there.
     """
+
+    # What a call gives, for type checkers: nn.Module says Any.
+    __call__: Callable[..., Output]
 
     def __init__(self, kind: str, content: bytes, meta: Mapping[str, Any], source: str) -> None:
         super().__init__()
         self.kind, self.source = kind, source
-        self.clip = tuple(meta["spec"]["clip"])
+        self.spec = InputSpec.read(meta["architecture"]["input"])
         self.found = {**meta["found"], "exported": f"{KINDS[kind].says}, {len(content) / 2**20:.1f} MiB"}
         self.dtype = torch.float32
         self._content = content
         self.device: torch.device | None = None
         self.to("cpu")
 
-    def forward(self, clip: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.head(clip)
+    def forward(self, x: Tensor, targets: Tensor | None = None) -> Output:
+        self.spec.check(x, self.source)
+        return Output(self._program(x.to(self.device, self.dtype)))
 
-    def head(self, clip: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The whole program: what a head is to a ``Recogniser``, its tokens being the clip."""
-        if clip.ndim != 5 or tuple(clip.shape[1:]) != (3, *self.clip) or not len(clip):
-            wanted = ", ".join(map(str, (3, *self.clip)))
-            raise ValueError(f"{self.source} takes clips (B, {wanted}) with B from 1 on; got {tuple(clip.shape)}")
-        return self._program(clip.to(self.device, self.dtype)), {}
+    def accepting(self, spec: InputSpec) -> "Exported":
+        """The model itself, for inputs such as it was exported for.
 
-    def tokens_in(self, batch: Batch, device: torch.device | str) -> Tensor:
-        """The clips of a batch as the loaders make it. **Shapes:** (B, 3, T, H, W) -> the same"""
-        if batch.x.ndim != 5 or batch.x.shape[1] != 3:
-            raise ValueError(
-                f"{self.source} takes clips, not stored tokens: an exported program has its backbone in it"
-            )
-        return batch.x.to(device)
+        Raises:
+            ValueError: they are others.
+        """
+        if (spec.axes, spec.shape) != (self.spec.axes, self.spec.shape):
+            why = "; an exported program has its backbone in it" if spec.kind == "tokens" else ""
+            raise ValueError(f"{self.source} takes {self.spec}, not {spec}{why}")
+        return self
 
     def to(self, device: torch.device | str) -> "Exported":
         """Opens the program on a device."""
@@ -304,7 +304,7 @@ def _pairs(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def read_meta(content: bytes, source: str) -> dict[str, Any]:
-    """What an exported file says of itself: spec, preprocess, classes and the rest of what ``taggnn.checkpoint.Loaded`` holds.
+    """What an exported file says of itself: architecture and the rest of what ``taggnn.checkpoint.Loaded`` holds.
 
     Raises:
         ValueError: it is not of ``taggnn.export``.
@@ -313,8 +313,10 @@ def read_meta(content: bytes, source: str) -> dict[str, Any]:
         meta = json.loads(content)
     except ValueError as error:
         raise _foreign(source) from error
-    needed = {"spec", "preprocess", "classes", "split_options", "found"}
-    if not isinstance(meta, dict) or not needed <= set(meta):
+    needed = {"architecture", "split_options", "found"}
+    if not isinstance(meta, dict) or not needed <= set(meta) or not isinstance(meta["architecture"], dict):
+        raise _foreign(source)
+    if not {"backbone", "head", "input", "classes"} <= set(meta["architecture"]):
         raise _foreign(source)
     return meta
 
@@ -325,7 +327,7 @@ def _changed(source: str) -> ValueError:
 
 def _foreign(source: str, perhaps: str = "") -> ValueError:
     return ValueError(
-        f"{source}: {perhaps}not written by taggnn.export, so its classes and its preprocessing are not known"
+        f"{source}: {perhaps}not written by taggnn.export, so its classes and its input are not known"
     )
 
 

@@ -138,10 +138,10 @@ def _settings(arguments: Sequence[str]) -> tuple[Namespace, dict[str, Any]]:
 
 def _trained(path: str) -> dict[str, Any]:
     """The keys of a configuration that a trained run settles: its backbone, and how it saw clips."""
-    hyper, _ = checkpoint.backbone_of(path)
-    options = dict(hyper["spec"]["backbone"])
+    architecture, _ = checkpoint.backbone_of(path)
+    options = dict(architecture["backbone"])
     own = {key: options.pop(key) for key in vars(config.BackboneChoice()) if key in options}
-    return {"backbone": {**own, "options": options, "weights": None}, "video": dict(hyper["preprocess"])}
+    return {"backbone": {**own, "options": options, "weights": None}, "video": dict(architecture["input"]["options"])}
 
 
 def _backbone(settings: Namespace, data: ClipData, path: str | None) -> tuple[Recogniser, str]:
@@ -152,27 +152,27 @@ def _backbone(settings: Namespace, data: ClipData, path: str | None) -> tuple[Re
     built = backbones.build(given.name, weights, clip=clip, **given.options)
     origin = f"of {path}" if path else given.weights or f"random, seed {settings.seed}"
     if path is not None:
-        hyper, state = checkpoint.backbone_of(path)
+        architecture, state = checkpoint.backbone_of(path)
         if wrong := misfits(built.state_dict(), state):
-            there = hyper["spec"]["backbone"]["name"]
+            there = architecture["backbone"]["name"]
             raise ValueError(
                 f"checkpoint {path}: its backbone is {there!r}, and does not fit {given.name!r} with the options given here "
                 f"({len(wrong)} entries differ, such as {wrong[0]}); leave --backbone out to take the checkpoint's"
             )
         built.load_state_dict(state)
-    channels, grid = backbones.dry_run(built, clip)
+    channels, grid = backbones.dry_run(built, data.model_spec)
     found = {
         "backbone": f"{given.name}, weights {origin}",
         "tokens": f"{' x '.join(map(str, grid))} of {channels} channels",
     }
-    model = Recogniser(built, nn.Identity(), clip, grid, found=found)
+    model = Recogniser(built, nn.Identity(), data.model_spec, grid, found=found)
     model.freeze()
     return model.eval(), origin
 
 
 def _index(settings: Namespace, data: ClipData, own: dict[str, Any], model: Recogniser, origin: str) -> dict[str, Any]:
     """What the tokens are made of and from, but for where they lie."""
-    channels, grid = backbones.dry_run(model.backbone, model.clip)
+    channels, grid = backbones.dry_run(model.backbone, model.spec)
     size = [*grid, channels]
     row = math.prod(size) * getattr(torch, own["dtype"]).itemsize
     return {

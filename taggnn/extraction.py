@@ -278,7 +278,7 @@ def _views(group: Sequence[Piece]) -> tuple[str, list[int | None]]:
 @torch.inference_mode()
 def _stored(model: Recogniser, clip: Tensor, dtype: torch.dtype) -> Tensor:
     """**Shapes:** (B, 3, T, H, W) -> (B, T', H', W', C)"""
-    tokens = model.tokens(clip).to(dtype).cpu()
+    tokens = model.features(clip).tokens.to(dtype).cpu()
     if not tokens.isfinite().all():
         raise ValueError(
             f"tokens that are not finite in {dtype}: the backbone's weights, or too large for it (--dtype float32)"

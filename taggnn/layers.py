@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from graphs import Topology
 from taggnn import convs, kernels
-from taggnn.names import unknown
+from taggnn.names import find, unknown
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "elu": nn.ELU, "none": nn.Identity}
 
@@ -143,7 +143,8 @@ class GraphLayer(nn.Module):
         channels: C.
         topology: who hears whom.
         grid: sizes of the token grid of one clip, time first; as many axes as the topology takes.
-        conv: a name of ``taggnn.convs.CONVS`` or a dotted path (default "gat").
+        conv: a name of ``taggnn.convs.CONVS``, a dotted path, a class, function or module, see ``taggnn.convs.build`` (default
+            "gat").
         conv_options: further arguments of the convolution, by name.
         impl: how it is computed, a name of ``taggnn.kernels.IMPLS``; never changes the result (default "auto").
         norm: LayerNorm first (default).
@@ -163,7 +164,7 @@ class GraphLayer(nn.Module):
         channels: int,
         topology: Topology,
         grid: Sequence[int],
-        conv: str = "gat",
+        conv: str | type[nn.Module] | Callable[..., nn.Module] = "gat",
         conv_options: dict[str, Any] | None = None,
         impl: str = "auto",
         norm: bool = True,
@@ -181,7 +182,7 @@ class GraphLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.residual = residual
         self.impl = impl
-        self._try(conv, channels, topology.checked(grid))
+        self._try(convs.name_of(conv), channels, topology.checked(grid))
         self.resize(grid)
 
     def forward(self, x: Tensor, topology: Topology | None = None) -> Tensor:
@@ -284,12 +285,25 @@ class AttentionReadout(nn.Module):
 READOUTS: dict[str, type[nn.Module]] = {"mean": MeanReadout, "max": MaxReadout, "attention": AttentionReadout}
 
 
-def readout(name: str, channels: int) -> nn.Module:
-    """Builds a read-out ``x (B, N, C) -> (pooled (B, C), weights (B, N) or None)`` by name: mean, max or attention.
+def readout(
+    name: str | type[nn.Module] | Callable[[int], nn.Module] | nn.Module, channels: int
+) -> nn.Module:
+    """Builds a read-out ``x (B, N, C) -> (pooled (B, C), weights (B, N) or None)``.
+
+    Args:
+        name: "mean", "max" or "attention"; the dotted path of a class or function; the class or function ``(channels) -> module``
+            itself; or a module.
+        channels: C.
 
     Raises:
-        ValueError: the name is unknown.
+        ValueError: the name is unknown, or no module comes out.
     """
-    if name not in READOUTS:
-        raise unknown("read-out", name, READOUTS)
-    return READOUTS[name](channels)
+    builder = find("read-out", name, READOUTS)
+    built = builder
+    if not isinstance(builder, nn.Module):
+        if not callable(builder):
+            raise ValueError(f"read-out {name!r} is no class, function or module but {builder!r}")
+        built = builder(channels)
+    if not isinstance(built, nn.Module):
+        raise ValueError(f"read-out {name!r} must give a torch.nn.Module; it gave {built!r}")
+    return built

@@ -1,12 +1,12 @@
-"""A trained model ready to use: video files, frames or clips in, class names with probabilities out.
+"""A trained model ready to use: files, frames or clips in, class names with probabilities out.
 
-Axes: B clips, T frames, H W pictures as they come and h w as the model is fed, K classes.
+Axes: B clips, T frames, H W pictures as they come and h w as the model is fed, K classes; "clip" is any input of a model.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeAlias, overload
 
 import numpy as np
@@ -14,13 +14,16 @@ import torch
 from torch import Tensor
 
 from taggnn.consensus import Average, Consensus
+from taggnn.data import sources
 from taggnn.data.video import VideoError
-from taggnn.data.video_source import VideoSource
+from taggnn.data.traits import traits_of
 from taggnn.data.views import check_views, clip_views, frame_views
 from taggnn.exported import Exported
 from taggnn.model import Recogniser
+from taggnn.types import InputSpec
+from taggnn.types import Source as Reader
 
-# A video file; frames, uint8 (T, H, W, 3); or a clip, float (3, T, h, w).
+# A file; frames of video, uint8 (T, H, W, 3); or a clip, float (*spec.shape) such as (3, T, h, w).
 Source: TypeAlias = str | os.PathLike[str] | Tensor | np.ndarray
 
 
@@ -80,16 +83,14 @@ class Loaded:
     """A trained model with all that it takes to use it, as ``taggnn.load`` gives it.
 
     Args:
-        recogniser: the model with its weights, in evaluation mode, or an exported one: clips (B, 3, T, h, w) -> (logits (B, K),
-            extras).
+        model: the model with its weights, in evaluation mode, or an exported one: inputs (B, *spec.shape) -> ``Output``.
         classes: class names in label order.
-        preprocess: how a video becomes a clip, see ``taggnn.data.datamodule``.
         split_options: the published data set and its version, if one was used; seed and fractions by which clips were held
             out where the data came without splits.
         source: the file it came from.
         epoch: epochs it was trained for; None where the file does not say.
         training_counts: training clips of each class; None where the file does not say.
-        spec: what ``model.build`` makes the model of; None where it was made otherwise.
+        architecture: what ``taggnn.model.build`` makes the model of; None where it was made otherwise.
 
     Example::
 
@@ -99,19 +100,28 @@ class Loaded:
             print(prediction.source, prediction)
     """
 
-    recogniser: Recogniser | Exported = field(repr=False)
+    model: Recogniser | Exported = field(repr=False)
     classes: tuple[str, ...]
-    preprocess: dict[str, Any]
     split_options: dict[str, Any]
     source: str
     epoch: int | None = None
     training_counts: tuple[int, ...] | None = None
-    spec: dict[str, Any] | None = field(default=None, repr=False)
+    architecture: dict[str, Any] | None = field(default=None, repr=False)
+
+    @property
+    def spec(self) -> InputSpec:
+        """What the model is fed."""
+        return self.model.spec
+
+    @cached_property
+    def _reader(self) -> Reader:
+        """What makes inputs of files, as evaluation sees them."""
+        return sources.of(self.spec)
 
     @property
     def device(self) -> torch.device:
         """Where the model computes."""
-        return self.recogniser.device
+        return self.model.device
 
     def to(self, device: torch.device | str) -> "Loaded":
         """Moves the model to a device, and gives it back.
@@ -119,8 +129,8 @@ class Loaded:
         Raises:
             ValueError: an implementation of its graph layers cannot compute there.
         """
-        self.recogniser.check_device(device)
-        self.recogniser.to(device)
+        self.model.check_device(device)
+        self.model.to(device)
         return self
 
     # A str is an iterable of str as well; the first signature that fits counts.
@@ -161,11 +171,12 @@ class Loaded:
         start: float | None = None,
         stop: float | None = None,
     ) -> Prediction | Iterator[Prediction]:
-        """Classifies a video, or one after the other as they are asked for.
+        """Classifies a file, or one after the other as they are asked for.
 
         Args:
-            source: a video file; or its frames, uint8 (T, H, W, 3), of which the model's sampling takes its share; or a
-                clip as the model is fed, float (3, T, h, w). Or a list or any other iterable of these.
+            source: a file; or an input as the model is fed it, floating point (*spec.shape), such as a clip (3, T, h, w); or, of
+                video, its frames, uint8 (T, H, W, 3), of which the model's sampling takes its share. Or a list or any other
+                iterable of these.
             top: how many classes to name at most (default 5).
             views: choices of frames to look at (default 1, the one of evaluation); never more than 8 pictures of the clip at
                 once, whatever their number.
@@ -180,13 +191,14 @@ class Loaded:
 
         Raises:
             VideoError: the one file given cannot be read; it is a ValueError and names the file.
-            ValueError: a number below 1, an unknown average, a tensor that is neither frames nor a clip, several views of a clip.
+            ValueError: a number below 1, an unknown average, an array that is neither frames nor an input, several views of an
+                input, or of a kind of input that has one view.
         """
         if top < 1:
             raise ValueError(f"top {top}: must be 1 or more")
         # Said at once, and not by the first of many.
         Consensus(average)
-        check_views(VideoSource(**self.preprocess), views, crops)
+        check_views(self._reader, views, crops)
         how = partial(self._predict, top=top, views=views, crops=crops, average=average, start=start, stop=stop)
         if isinstance(source, str | os.PathLike | Tensor | np.ndarray):
             return how(source)
@@ -195,53 +207,56 @@ class Loaded:
     def logits(self, clips: Tensor) -> Tensor:
         """What the model says about clips as ``clip`` makes them, stacked: float32, on the model's device, without gradients.
 
-        **Shapes:** float (B, 3, T, h, w) -> (B, K)
+        **Shapes:** float (B, *spec.shape), such as (B, 3, T, h, w) -> (B, K)
 
         Raises:
             ValueError: not a batch of clips.
         """
-        if clips.ndim != 5 or clips.shape[1] != 3 or not clips.is_floating_point():
+        if not clips.is_floating_point() or not _alike(clips.shape[1:], self.spec):
             raise ValueError(
-                f"clips {clips.dtype} {tuple(clips.shape)}: expected floating point (B, 3, T, h, w); clip() makes one of a file"
+                f"clips {clips.dtype} {tuple(clips.shape)}: expected floating point (B, {_sizes(self.spec)}); clip() makes one "
+                "of a file"
             )
-        model = self.recogniser
         with torch.no_grad():
-            return model(clips.to(model.device, model.dtype))[0].float()
+            return self.model(clips.to(self.model.device, self.model.dtype)).logits.float()
 
     def clip(self, source: Source, start: float | None = None, stop: float | None = None) -> Tensor:
-        """Turns a video file or its frames into what the model is fed, exactly as its evaluation does.
+        """Turns a file, or the frames of a video, into what the model is fed, exactly as its evaluation does.
 
         Args:
-            source: a file; or frames, uint8 (T, H, W, 3), in RGB and upright; a clip is given back as it is.
+            source: a file; or frames, uint8 (T, H, W, 3), in RGB and upright; an input is given back as it is.
             start: first second of a file to use (default: its beginning).
             stop: second to end before (default: its end).
 
-        **Shapes:** -> float32 (3, T, h, w)
+        **Shapes:** -> float32 (*spec.shape), such as (3, T, h, w)
 
         Raises:
             VideoError: the file cannot be read.
-            ValueError: a tensor that is neither frames nor a clip, or seconds of one.
+            ValueError: an array that is neither frames nor an input, or seconds of one.
         """
         return next(self._views(source, 1, 1, start, stop))[0]
 
     def _views(
         self, source: Source, views: int, crops: int, start: float | None, stop: float | None
     ) -> Iterator[Tensor]:
-        """The views of a video, some at a time. **Shapes:** yields float32 (n, 3, T, h, w)"""
+        """The views of a file, of frames or of an input, some at a time. **Shapes:** yields float32 (n, *spec.shape)"""
         if not isinstance(source, Tensor | np.ndarray):
-            return clip_views(os.fspath(source), VideoSource(**self.preprocess), views, crops, start=start, stop=stop)
+            return clip_views(os.fspath(source), self._reader, views, crops, start=start, stop=stop)
         if start is not None or stop is not None:
             raise ValueError("start and stop are seconds of a file; of frames or a clip give those to be used")
         given = torch.as_tensor(source)
-        if given.is_floating_point() and given.ndim == 4 and len(given) == 3:
+        if given.is_floating_point() and _alike(given.shape, self.spec):
             if views * crops > 1:
                 raise ValueError("a clip is one view already; several are taken from a file or from its frames")
             return iter([given[None]])
-        if given.dtype != torch.uint8 or given.ndim != 4 or given.shape[-1] != 3 or 0 in given.shape:
+        of_frames = traits_of(self._reader).frame_views is not None
+        if not of_frames or given.dtype != torch.uint8 or given.ndim != 4 or given.shape[-1] != 3 or 0 in given.shape:
+            possible = f"a clip, floating point ({_sizes(self.spec)})"
             raise ValueError(
-                f"{given.dtype} {tuple(given.shape)}: expected frames, uint8 (T, H, W, 3), or a clip, float (3, T, h, w)"
+                f"{given.dtype} {tuple(given.shape)}: expected "
+                + (f"frames, uint8 (T, H, W, 3), or {possible}" if of_frames else possible)
             )
-        return frame_views(given.cpu(), VideoSource(**self.preprocess), views, crops)
+        return frame_views(given.cpu(), self._reader, views, crops)
 
     def _predict(
         self,
@@ -271,6 +286,15 @@ def _reported(predict: Callable[[Source], Prediction], source: Source) -> Predic
         return predict(source)
     except VideoError as error:
         return Prediction(_path(source), (), torch.empty(0), error.reason)
+
+
+def _alike(shape: Sequence[int], spec: InputSpec) -> bool:
+    """Whether a shape has the axes and the channels of an input; what other sizes a model can take, it says itself."""
+    return len(shape) == len(spec.shape) and ("channel" not in spec.axes or shape[spec.axes.index("channel")] == spec.size("channel")[0])
+
+
+def _sizes(spec: InputSpec) -> str:
+    return ", ".join(map(str, spec.shape))
 
 
 def _path(source: Source) -> str | None:

@@ -219,7 +219,7 @@ def answer(head: nn.Module, tokens: Tensor, targets: Tensor | None = None, teach
     """What a head says of tokens, whichever of the possible forms it has.
 
     Args:
-        head: its answer may be ``Output``, logits, or (logits, extras).
+        head: its answer may have any form that ``as_output`` takes.
         tokens: of a batch.
         targets: handed on where the head takes them.
         teachable: see ``takes_targets``.
@@ -229,7 +229,15 @@ def answer(head: nn.Module, tokens: Tensor, targets: Tensor | None = None, teach
     Raises:
         ValueError: it answers otherwise.
     """
-    said = head(tokens) if targets is None or not teachable else head(tokens, targets=targets)
+    return as_output(head(tokens) if targets is None or not teachable else head(tokens, targets=targets), head)
+
+
+def as_output(said: Any, head: nn.Module) -> Output:
+    """Brings what a head answers to ``Output``: it may be one, logits, or (logits, extras).
+
+    Raises:
+        ValueError: it is something else.
+    """
     if isinstance(said, Output):
         return said
     if isinstance(said, Tensor):
@@ -341,7 +349,8 @@ def attach(
         if options:
             backbones.tune(module, **options)
     channels, found_grid = backbones.dry_run(module, spec, grid)
-    built, head_name = _head(head, channels, found_grid, classes, head_options)
+    built = heads.build(head, channels, found_grid, classes, **head_options)
+    head_name = head if isinstance(head, str) else getattr(head, "__name__", type(head).__name__)
     classes = _classes_told(built, channels, found_grid, classes)
     removed = ", ".join(getattr(module, "description", None) or ["nothing"])
     found = {
@@ -387,31 +396,6 @@ def build(architecture: Mapping[str, Any], weights: str | None = None) -> Recogn
 
 # Options of a backbone that say how it learns; the others are its builder's.
 _TUNING = list(inspect.signature(backbones.tune).parameters)[1:]
-
-
-def _head(
-    head: Given, channels: int, grid: tuple[int, ...], classes: int | None, options: Mapping[str, Any]
-) -> tuple[nn.Module, str]:
-    """The head and its name, out of whatever says which."""
-    if isinstance(head, nn.Module):
-        name = type(head).__name__
-        if options:
-            raise ValueError(f"{', '.join(options)}: {name} is built already, so options of a head mean nothing for it")
-        return head, name
-    if isinstance(head, str) and head in heads.HEADS:
-        return heads.build(head, channels, grid, classes, **options), head
-    builder = names.find("head", head, heads.HEADS)
-    name = head if isinstance(head, str) else getattr(head, "__name__", type(head).__name__)
-    if not callable(builder):
-        raise ValueError(f"head {name}: expected a class or a function (channels, grid, classes) -> module, found {builder!r}")
-    try:
-        built = builder(channels, grid, classes, **options)
-    except TypeError as error:
-        given = ", ".join(f"{option}={value!r}" for option, value in options.items()) or "no options"
-        raise ValueError(f"head {name} cannot be built with {given}: {error}") from error
-    if not isinstance(built, nn.Module):
-        raise ValueError(f"head {name}: expected a torch.nn.Module, it makes a {type(built).__name__}")
-    return built, name
 
 
 def _classes_told(head: nn.Module, channels: int, grid: tuple[int, ...], classes: int | None) -> int:

@@ -1,4 +1,4 @@
-"""``python -m taggnn.predict FILE... --checkpoint X``: what a model says about videos without labels.
+"""``python -m taggnn.predict FILE... --checkpoint X``: what a model says about videos, or its other clips, without labels.
 
 Files and folders; the most probable classes with their probabilities, as text or as JSON lines.
 """
@@ -11,17 +11,24 @@ from pathlib import Path
 from taggnn import checkpoint, terminal
 from taggnn.arguments import Parser
 from taggnn.consensus import add_options
-from taggnn.data.folders import VIDEO_ENDINGS, videos_in
+from taggnn.data import sources
+from taggnn.data.folders import videos_in
+from taggnn.data.traits import traits_of
 from taggnn.loaded import Prediction
+from taggnn.trust import add_option as add_trust
+from taggnn.types import InputSpec
 
 
 def main(arguments: Sequence[str]) -> int:
     given = parser().parse_args(arguments)
     if given.top < 1:
         raise ValueError(f"--top {given.top}: must be 1 or more")
-    files = list(_files(given.files))
+    for name in given.files:
+        if not Path(name).exists():
+            raise FileNotFoundError(f"{name}: no such file or folder")
     device = terminal.device(given.device)
-    loaded = checkpoint.load(given.checkpoint, given.dataset).to(device)
+    loaded = checkpoint.load(given.checkpoint, given.dataset, given.trust).to(device)
+    files = list(_files(given.files, loaded.spec))
     bad = 0
     looked = {key: given[key] for key in ("views", "crops", "average")}
     for prediction in loaded.predict(files, given.top, **looked):
@@ -52,28 +59,24 @@ def as_text(prediction: Prediction) -> str:
     )
 
 
-def _files(given: Sequence[str]) -> Iterator[Path]:
-    """The files as they are, and the videos below the folders."""
-    for name in given:
-        path = Path(name)
-        if path.is_dir():
-            found = videos_in(path, deep=True)
-            if not found:
-                raise ValueError(
-                    f"{path}: no video in this folder; possible endings: {', '.join(sorted(VIDEO_ENDINGS))}"
-                )
-            yield from found
-        elif path.is_file():
+def _files(given: Sequence[str], spec: InputSpec) -> Iterator[Path]:
+    """The files as they are, and those below the folders that the model's source reads."""
+    endings = traits_of(sources.of(spec)).endings
+    for path in map(Path, given):
+        if not path.is_dir():
             yield path
-        else:
-            raise FileNotFoundError(f"{path}: no such file or folder")
+            continue
+        found = videos_in(path, deep=True, endings=endings)
+        if not found:
+            raise ValueError(f"{path}: no {spec.kind} in this folder; possible endings: {', '.join(sorted(endings))}")
+        yield from found
 
 
 def parser() -> Parser:
     """Builds the command line of this program."""
-    built = Parser(prog="taggnn.predict", description="Tells the most probable classes of video files.")
+    built = Parser(prog="taggnn.predict", description="Gives the most probable classes of video files, or of the files of another kind of input.")
     add = built.add_argument
-    add("files", nargs="+", type=str, help="video files, or folders of them")
+    add("files", nargs="+", type=str, help="files, or folders of them")
     add(
         "--checkpoint",
         type=str,
@@ -81,6 +84,7 @@ def parser() -> Parser:
         help="a run's folder or checkpoint, what taggnn.export wrote, or a file that TAG-Head's authors published",
     )
     add("--dataset", type=str | None, default=None, help=f"for the authors' files: {', '.join(checkpoint.RELEASED)}")
+    add_trust(add)
     add("--top", type=int, default=5, help="how many classes")
     add_options(add)
     add("--json", action="store_true", help="one JSON object a line")

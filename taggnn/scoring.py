@@ -3,24 +3,28 @@
 Axes: B views of a batch, T H W token grid, C channels, M clips, K classes.
 """
 
+import inspect
 import math
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from graphs import NoEdges
+from graphs import NoEdges, Topology
 from taggnn import processes
 from taggnn.bootstrap import Answers
 from taggnn.consensus import Average, Consensus
 from taggnn.data.clips import ClipList
-from taggnn.heads import TagHead
+from taggnn.exported import Exported
+from taggnn.layers import GraphLayer
 from taggnn.metrics import predicted_classes
-from taggnn.model import Recogniser
+from taggnn.model import Recogniser, TokenView, as_output
 from taggnn.paired import top1_difference
 from taggnn.predictions import Predictions, Skipped
 from taggnn.types import Batch
@@ -45,7 +49,7 @@ class Scored:
 
 @torch.inference_mode()
 def score(
-    recogniser: Recogniser,
+    model: Recogniser | TokenView | Exported,
     batches: Iterable[Batch],
     clips: ClipList,
     split: str,
@@ -60,13 +64,13 @@ def score(
     each clip counts once. All views of a clip must come in one process.
 
     Args:
-        recogniser: the model; it is moved to ``device`` and put into evaluation mode.
+        model: it is moved to ``device`` and put into evaluation mode; for stored tokens, what ``Recogniser.accepting`` gives.
         batches: of the list, as the data module's loaders make them; gone through once.
         clips: the list itself.
         split: its name, for the progress bar and the skipped clips.
         device: where to compute.
-        graph_effect: ask the head a second time without its edges, on the same tokens, and say how far its answers move
-            (default: no).
+        graph_effect: call the head a second time without its edges, on the same tokens, and measure how far its answers move
+            (default: no); not measured where the model has no head with a graph, such as an exported one.
         views: how many views of a clip the batches hold (default 1). A clip counts once it has had them all, and is left out
             where one of them cannot be read.
         average: how a clip's views are averaged, see ``Consensus``.
@@ -74,15 +78,17 @@ def score(
     Raises:
         ValueError: a clip came with more or fewer views, and none of them was bad.
     """
-    recogniser.to(device).eval()
-    bare = graph_effect and has_graph(recogniser.head)
+    model.to(device).eval()
+    head = getattr(model, "head", None)
+    bare = graph_effect and has_graph(head)
     opened: dict[int, _Opened] = {}
     found, bad = _Found(bare), {}
-    with tqdm(desc=split, total=len(clips), unit="clip", file=sys.stderr, leave=False, disable=_hidden()) as bar:
+    bar = tqdm(desc=split, total=len(clips), unit="clip", file=sys.stderr, leave=False, disable=_hidden())
+    with bar, _inputs_of(head) if bare else nullcontext() as tokens:
         for batch in batches:
             done = len(found.places) + len(bad)
             bad |= {name: reason for name, _, reason in batch.skipped}
-            for place, *answers in _answers(recogniser, batch, device, bare):
+            for place, *answers in _answers(model, batch, device, tokens):
                 clip = opened.setdefault(place, _Opened(average, bare))
                 clip.add(*answers)
                 if clip.consensus.views == views:
@@ -97,9 +103,13 @@ def score(
     return _together(found, bad, clips, split)
 
 
-def has_graph(head: nn.Module) -> bool:
-    """Whether a head sends messages along edges, so that leaving them out can change its answers."""
-    return isinstance(head, TagHead) and len(head.propagation) > 0 and not isinstance(head.topology, NoEdges)
+def has_graph(head: nn.Module | None) -> bool:
+    """Whether a head sends messages along edges and can be called without them, so that leaving them out can change its answers."""
+    if head is None or not any(isinstance(part, GraphLayer) for part in head.modules()):
+        return False
+    own = getattr(head, "topology", None)
+    takes = "topology" in inspect.signature(head.forward).parameters
+    return takes and isinstance(own, Topology) and not isinstance(own, NoEdges)
 
 
 def graph_effect(
@@ -187,17 +197,31 @@ class _Found:
 
 
 def _answers(
-    recogniser: Recogniser, batch: Batch, device: torch.device | str, bare: bool
+    model: Recogniser | TokenView | Exported, batch: Batch, device: torch.device | str, tokens: list[Tensor] | None
 ) -> Iterator[tuple[int, Tensor, Tensor | None]]:
-    """Place of the clip, logits (K,) and those without edges, for each view of a batch."""
+    """Index of the clip, logits (K,) and those without edges, for each view of a batch."""
     if not len(batch):
         return
-    tokens = recogniser.tokens_in(batch, device)
-    logits = recogniser.head(tokens).logits.float().cpu()
+    logits = model(batch.x.to(device)).logits.float().cpu()
     without: Sequence[Tensor | None] = [None] * len(logits)
-    if bare:
-        without = recogniser.head(tokens, topology=NoEdges()).logits.float().cpu()
+    if tokens is not None:
+        without = as_output(model.head(*tokens, topology=NoEdges()), model.head).logits.float().cpu()
     yield from zip(batch.index.tolist(), logits, without, strict=True)
+
+
+@contextmanager
+def _inputs_of(head: nn.Module) -> Iterator[list[Tensor]]:
+    """The tokens that a head was given last, while the block runs: the model itself is called, and made once only."""
+    kept: list[Tensor] = []
+
+    def keep(_: nn.Module, given: tuple[Any, ...]) -> None:
+        kept[:] = given[:1]
+
+    hook = head.register_forward_pre_hook(keep)
+    try:
+        yield kept
+    finally:
+        hook.remove()
 
 
 def _together(found: _Found, bad: dict[str, str], clips: ClipList, split: str) -> Scored:

@@ -334,7 +334,7 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
 
     if not history.rows:
         raise ValueError("not one batch was trained; look at train.limit_batches and data.drop_last")
-    best = checkpoint.load(folder / "best.ckpt")
+    best = checkpoint.load(folder / "best.ckpt", trust=True)
     device = trainer.device
     started = time.perf_counter()
     tested_model = best.model.accepting(data.spec)

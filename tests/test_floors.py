@@ -35,6 +35,7 @@ FLOORS = [
             "task",
             "averaging",
             "consensus",
+            "trust",
             "exported",
             "loaded",
             "checkpoint",

@@ -44,18 +44,20 @@ class TagHead(nn.Module):
         norm_first: pre-norm (default) or post-norm (released).
         encoder_activation: "gelu" (default) or "relu" (released).
         dropout: probability inside the encoder (default 0.1; released 0.5).
-        conv: graph convolution, a name of ``taggnn.convs.CONVS`` or the dotted path of a class (default "gat").
+        conv: graph convolution: a name of ``taggnn.convs.CONVS``, the dotted path of a class or, in Python, the class itself; see
+            ``taggnn.convs.build`` (default "gat").
         conv_options: further arguments of the convolution, by name.
         graph_layers: how many (default 1); 0 leaves the graph out.
         graph_norm: LayerNorm before each convolution (default).
         graph_activation: after each convolution: "gelu" (default), "relu", "elu", "none".
         graph_residual: add a graph layer's input to its output (default).
         graph_dropout: probability behind each graph layer's activation (default 0).
-        topology: who hears whom: "clique+chain" (default), "clique", "chain", "none"; or a rule of your own, see
-            ``graphs.Topology``.
+        topology: who hears whom: "clique+chain" (default), "clique", "chain", "none"; the dotted path of a rule of your own, such
+            as "mine.rules.Bones(joints=17)", or a sum; in Python also a rule or its class, see ``graphs.Topology``.
         reach: how many frames the chain reaches, each way (default 1).
         impl: how the convolution is computed; never changes the result (default "auto").
-        readout: "attention" (default), "mean" or "max".
+        readout: "attention" (default), "mean" or "max", or the dotted path of a class ``(channels) -> module``; in Python also the
+            class itself.
         classifier_dropout: probability before the last linear layer (default 0).
 
     **Shapes:** tokens (B, *grid, C) -> ``Output``: logits (B, K) and extras ``encoded`` and ``propagated`` (B, *grid, dim),
@@ -83,17 +85,17 @@ class TagHead(nn.Module):
         norm_first: bool = True,
         encoder_activation: Literal["relu", "gelu"] = "gelu",
         dropout: float = 0.1,
-        conv: str = "gat",
+        conv: str | type[nn.Module] | Callable[..., nn.Module] = "gat",
         conv_options: dict[str, Any] | None = None,
         graph_layers: int = 1,
         graph_norm: bool = True,
         graph_activation: str = "gelu",
         graph_residual: bool = True,
         graph_dropout: float = 0.0,
-        topology: str | Topology = "clique+chain",
+        topology: str | Topology | type[Topology] = "clique+chain",
         reach: int = 1,
         impl: str = "auto",
-        readout: str = "attention",
+        readout: str | type[nn.Module] | Callable[[int], nn.Module] = "attention",
         classifier_dropout: float = 0.0,
     ) -> None:
         super().__init__()
@@ -101,7 +103,7 @@ class TagHead(nn.Module):
             raise unknown("position table", position, ["joint", "factorised"])
         dim = min(channels, 512) if dim is None else dim
         self.grid = tuple(grid)
-        self.topology = topology if isinstance(topology, Topology) else parse(topology, reach=reach)
+        self.topology = _rule(topology, reach)
         project = [nn.Linear(channels, dim), nn.LayerNorm(dim)] if dim != channels else []
         self.project = nn.Sequential(*project)
         self.position = PositionTable(dim, grid, factorised=position == "factorised", std=position_std)
@@ -179,3 +181,9 @@ class TagHead(nn.Module):
         self.grid = tuple(grid)
         for layer in self.propagation:
             layer.resize(grid)
+
+
+def _rule(given: str | Topology | type[Topology], reach: int) -> Topology:
+    if isinstance(given, type) and issubclass(given, Topology):
+        given = given()
+    return given if isinstance(given, Topology) else parse(given, reach=reach)

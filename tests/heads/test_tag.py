@@ -155,13 +155,13 @@ def test_a_linear_layer_and_norm_lead_to_the_heads_own_channels(channels, option
     head = TagHead(channels, (1, 2, 1), 3, encoder_layers=0, **options)
     kinds = [type(part).__name__ for part in head.project]
     assert kinds == ([] if dim == channels else ["Linear", "LayerNorm"])
-    assert head(torch.randn(1, 1, 2, 1, channels))[1]["pooled"].shape == (1, dim)
+    assert head(torch.randn(1, 1, 2, 1, channels)).extras["pooled"].shape == (1, dim)
 
 
 def test_the_released_head_leads_other_channels_to_512():
     head = TagHead.released(64, (1, 2, 2), 3)
     assert [tuple(p.shape) for p in head.project.parameters()] == [(512, 64), (512,), (512,), (512,)]
-    assert head(torch.randn(1, 1, 2, 2, 64))[1]["pooled"].shape == (1, 512)
+    assert head(torch.randn(1, 1, 2, 2, 64)).extras["pooled"].shape == (1, 512)
 
 
 def test_topology_and_reach():
