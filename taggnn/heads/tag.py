@@ -185,5 +185,8 @@ class TagHead(nn.Module):
 
 def _rule(given: str | Topology | type[Topology], reach: int) -> Topology:
     if isinstance(given, type) and issubclass(given, Topology):
-        given = given()
+        try:
+            given = given()
+        except TypeError as error:
+            raise ValueError(f"topology {given.__name__}: {error}; give an instance instead of the class") from error
     return given if isinstance(given, Topology) else parse(given, reach=reach)
