@@ -164,7 +164,7 @@ class GraphLayer(nn.Module):
         channels: int,
         topology: Topology,
         grid: Sequence[int],
-        conv: str | type[nn.Module] | Callable[..., nn.Module] = "gat",
+        conv: str | Callable[..., Any] = "gat",
         conv_options: dict[str, Any] | None = None,
         impl: str = "auto",
         norm: bool = True,
@@ -286,7 +286,7 @@ READOUTS: dict[str, type[nn.Module]] = {"mean": MeanReadout, "max": MaxReadout, 
 
 
 def readout(
-    name: str | type[nn.Module] | Callable[[int], nn.Module] | nn.Module, channels: int
+    name: str | Callable[..., Any], channels: int
 ) -> nn.Module:
     """Builds a read-out ``x (B, N, C) -> (pooled (B, C), weights (B, N) or None)``.
 

@@ -236,7 +236,7 @@ def task_of(settings: Namespace, data: ClipData, head: str, weights: str | None)
     """Builds model and task; the same seed gives the same backbone whatever the head."""
     pl.seed_everything(settings.seed, verbose=False)
     backbone = settings.backbone
-    options = settings[head].as_dict()
+    options = config.head_options(settings, head)
     spec = {
         "backbone": {
             **{key: value for key, value in backbone.as_dict().items() if key not in ("weights", "options")},

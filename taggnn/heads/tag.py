@@ -85,7 +85,7 @@ class TagHead(nn.Module):
         norm_first: bool = True,
         encoder_activation: Literal["relu", "gelu"] = "gelu",
         dropout: float = 0.1,
-        conv: str | type[nn.Module] | Callable[..., nn.Module] = "gat",
+        conv: str | Callable[..., Any] = "gat",
         conv_options: dict[str, Any] | None = None,
         graph_layers: int = 1,
         graph_norm: bool = True,
@@ -95,7 +95,7 @@ class TagHead(nn.Module):
         topology: str | Topology | type[Topology] = "clique+chain",
         reach: int = 1,
         impl: str = "auto",
-        readout: str | type[nn.Module] | Callable[[int], nn.Module] = "attention",
+        readout: str | Callable[..., Any] = "attention",
         classifier_dropout: float = 0.0,
     ) -> None:
         super().__init__()
