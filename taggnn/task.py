@@ -15,9 +15,10 @@ from torch.optim.lr_scheduler import LambdaLR
 from taggnn import backbones, metrics, model, processes
 from taggnn.data.order import SharedBatches, seed_of
 from taggnn.idle import Idle
-from taggnn.mixing import CLIP_PLACES, TOKEN_PLACES, Mixing
+from taggnn.mixing import Mixing
 from taggnn.predictions import Skipped
 from taggnn.saving import validating
+from taggnn.types import TOKEN_AXES, VIDEO_AXES, InputSpec
 
 # Steps in a row that a scaler may leave out: by then its scale has become 2**40 times smaller.
 OVERFLOWS = 40
@@ -184,10 +185,12 @@ class RecognitionTask(pl.LightningModule):
     def _loss(self, batch: dict) -> Tensor:
         """The mean loss of a batch that has clips."""
         # Clips, or the tokens that a frozen backbone made of them before.
-        kind, places = ("tokens", TOKEN_PLACES) if "tokens" in batch else ("clip", CLIP_PLACES)
+        kind, axes = ("tokens", TOKEN_AXES) if "tokens" in batch else ("clip", VIDEO_AXES)
         fed, labels = batch[kind].to(self.dtype), batch["label"]
         if mixing := self.optimisation.mixing:
-            fed, labels = mixing(fed, labels, len(self.hparams["spec"]["classes"]), places)
+            fed, labels = mixing(
+                fed, labels, len(self.hparams["spec"]["classes"]), InputSpec(kind, axes, tuple(fed.shape[1:]))
+            )
         logits = self.model.head(self.model.tokens_in({kind: fed}, self.device)).logits
         # Mixed labels are smoothed as single ones are: (1 - e) y + e / K.
         return F.cross_entropy(logits, labels, label_smoothing=self.optimisation.label_smoothing)

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from taggnn.mixing import CLIP_PLACES, TOKEN_PLACES
 from taggnn.model import Recogniser
 from taggnn.task import Optimisation, RecognitionTask, rate
+from taggnn.types import TOKEN_AXES, VIDEO_AXES, InputSpec
 
 SPEC = {
     "backbone": {"name": "small", "width": 4},
@@ -278,7 +278,9 @@ def test_a_mixed_step_is_the_smoothed_cross_entropy_of_the_mixed_labels(settings
     built.on_train_epoch_start()
     for seed in range(6):
         torch.manual_seed(seed)
-        clip, target = built.optimisation.mixing(batch(5)["clip"], batch(5)["label"], 3, CLIP_PLACES)
+        clip, target = built.optimisation.mixing(
+            batch(5)["clip"], batch(5)["label"], 3, InputSpec("video", VIDEO_AXES, tuple(batch(5)["clip"].shape[1:]))
+        )
         expected = -((0.8 * target + 0.2 / 3) * built(clip).log_softmax(-1)).sum(1).mean()
         torch.manual_seed(seed)
         assert float(built.training_step(batch(5), 0).detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
@@ -297,6 +299,6 @@ def test_a_step_on_tokens_runs_the_head_alone(monkeypatch, settings):
     torch.manual_seed(3)
     fed, target, mixing = tokens.float(), label, built.optimisation.mixing
     if mixing:
-        fed, target = mixing(fed, target, 3, TOKEN_PLACES)
+        fed, target = mixing(fed, target, 3, InputSpec("tokens", TOKEN_AXES, tuple(fed.shape[1:])))
     assert torch.equal(loss, nn.functional.cross_entropy(built.model.head(fed)[0], target))
     loss.backward()

@@ -56,8 +56,8 @@ class TagHead(nn.Module):
             as "mine.rules.Bones(joints=17)", or a sum; in Python also a rule or its class, see ``graphs.Topology``.
         reach: how many frames the chain reaches, each way (default 1).
         impl: how the convolution is computed; never changes the result (default "auto").
-        readout: "attention" (default), "mean" or "max", or the dotted path of a class ``(channels) -> module``; in Python also the
-            class itself.
+        readout: "attention" (default), "mean" or "max", or the dotted path of a class ``(channels) -> module``; in Python also
+            the class itself.
         classifier_dropout: probability before the last linear layer (default 0).
 
     **Shapes:** tokens (B, *grid, C) -> ``Output``: logits (B, K) and extras ``encoded`` and ``propagated`` (B, *grid, dim),
