@@ -140,14 +140,15 @@ def to_batch(tokens: Tensor, topology: Topology) -> "Batch":
     """Turns backbone tokens into one PyG Batch, equal to ``Batch.from_data_list`` of one Data a clip, without a loop.
 
     Its edges are the cached ones, shared between calls: write to a clone. ``pos`` holds (t, h, w), or as many coordinates as
-    the grid has axes, as floating point, because PyG's transforms and point convolutions compute with it; tokens of half precision get float32, where every
-    coordinate is exact.
+    the grid has axes, as floating point, because PyG's transforms and point convolutions compute with it; tokens of half
+    precision get float32, where every coordinate is exact.
 
     Args:
         tokens: features of the token grid, in any memory layout; gradients flow back to them.
         topology: the rule that gives the edges.
 
-    **Shapes:** tokens (B, *grid, C) -> ``x`` (B*N, C), ``edge_index`` (2, B*E), ``edge_type`` (B*E,), ``pos`` (B*N, rank), ``batch`` (B*N,), ``ptr`` (B + 1,).
+    **Shapes:** tokens (B, *grid, C) -> ``x`` (B*N, C), ``edge_index`` (2, B*E), ``edge_type`` (B*E,), ``pos`` (B*N, rank),
+    ``batch`` (B*N,), ``ptr`` (B + 1,).
 
     Raises:
         ValueError: tokens have another number of axes, or one of them is empty.

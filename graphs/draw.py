@@ -191,9 +191,7 @@ def _write(figure: "Figure", one: Graph, shown: range, middle: int | None) -> No
 
     inch = 1 / figure.get_figheight()
     frames = one.grid[0]
-    about = (
-        f"{' × '.join(map(str, one.grid))} grid · {one.num_nodes:,} nodes · {one.num_edges:,} edges · degree {span(one)}"
-    )
+    about = f"{' × '.join(map(str, one.grid))} grid · {one.num_nodes:,} nodes · {one.num_edges:,} edges · degree {span(one)}"
     notes = ["edges in opposite directions share a line"]
     if middle is not None:
         notes.append(f"only the edges of node {middle:,} are drawn")

@@ -79,7 +79,9 @@ class Chain(Topology):
         steps = torch.arange(-reach, reach + 1, device=device)
         steps = steps[steps != 0]
         node = torch.arange(frames * positions, device=device)
-        heard = node[:, None].div(positions, rounding_mode="floor") + steps  # (N, 2 reach), the frame each step leads to
+        heard = (
+            node[:, None].div(positions, rounding_mode="floor") + steps
+        )  # (N, 2 reach), the frame each step leads to
         inside = (heard >= 0) & (heard < frames)
         source = (node[:, None] + positions * steps)[inside]
         target = node[:, None].expand_as(inside)[inside]

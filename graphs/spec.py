@@ -69,9 +69,7 @@ def _imported(path: str, spec: str) -> type[Topology]:
             if error.name is None or not f"{module}.".startswith(f"{error.name}."):
                 raise ValueError(f"topology {spec!r}: cannot import {module!r}: {error}") from error
         except (Exception, SystemExit) as error:
-            raise ValueError(
-                f"topology {spec!r}: cannot import {module!r}: {type(error).__name__}: {error}"
-            ) from error
+            raise ValueError(f"topology {spec!r}: cannot import {module!r}: {type(error).__name__}: {error}") from error
     else:
         raise ValueError(f"topology {spec!r}: cannot import {path!r}: No module named {parts[0]!r}")
     for number, name in enumerate(parts[count:], count):

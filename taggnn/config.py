@@ -1,5 +1,6 @@
 """The configuration of a run: one tree of typed values, from recipes, files and the command line."""
 
+import inspect
 import json
 import math
 import sys
@@ -20,8 +21,8 @@ from taggnn.data.decoders import chosen
 from taggnn.data.shards import digest
 from taggnn.data.sources import SOURCES
 from taggnn.data.tokens import CONFIG, TokenCache, differences, that_matter
-from taggnn.heads import HEADS, PoolHead, TagHead
-from taggnn.names import unknown
+from taggnn.heads import HEADS, Row, filled_in
+from taggnn.names import find, unknown
 from taggnn.training import loggers, parallel
 from taggnn.training.compiling import Compile
 from taggnn.training.device import Precision, devices_of
@@ -76,7 +77,6 @@ _FEEDING = {
 }
 # Keys of a backbone that say how it learns, and nothing of what it does when it does not.
 _LEARNING = {"frozen_bn", "bn_momentum", "freeze_stages", "layer_decay", "checkpointing", "drop_path"}
-_BUILT_PER_MODEL = {"channels", "grid", "classes"}
 
 
 @dataclass
@@ -180,12 +180,23 @@ def parser(program: str = "taggnn.train", description: str = _TRAINS) -> Parser:
         help="write last.ckpt inside an epoch when so much time has passed; null: only behind each epoch",
     )
     add("--save_batches", type=int | None, default=None, help="likewise when so many batches have been trained on")
-    add("--head", type=str, default="tag", help=f"one of {', '.join(HEADS)}; each has its options below its own name")
-    add("--compare", type=list[str], default=[], help="heads trained beside it with the same backbone and budget")
+    add(
+        "--head",
+        type=str,
+        default="tag",
+        help=f"one of {', '.join(HEADS)}, each with its options below its own name; or the dotted path of a class or function "
+        "(channels, grid, classes, **options)",
+    )
+    add(
+        "--head_options",
+        type=dict[str, Any],
+        default={},
+        help="options of a head given by its dotted path; of one of --compare below its path: {mine.Head: {hidden: 8}}",
+    )
+    add("--compare", type=list[str], default=[], help="heads trained next to it with the same backbone and budget")
     built.add_class_arguments(BackboneChoice, "backbone", instantiate=False)
-    built.add_class_arguments(TagHead, "tag", skip=_BUILT_PER_MODEL, instantiate=False)
-    built.add_method_arguments(TagHead, "released", "tag_released", skip=_BUILT_PER_MODEL)
-    built.add_class_arguments(PoolHead, "pool", skip=_BUILT_PER_MODEL, instantiate=False)
+    for name, row in HEADS.items():
+        _add_head(built, name, row)
     built.add_class_arguments(ClipData, "data", skip={"seed", "source"}, instantiate=False)
     add(
         "--data.source",
@@ -207,6 +218,27 @@ def parser(program: str = "taggnn.train", description: str = _TRAINS) -> Parser:
     built.add_class_arguments(Optimisation, "optim", instantiate=False)
     built.add_class_arguments(Training, "train", instantiate=False)
     return built
+
+
+def _add_head(built: Parser, name: str, row: Row) -> None:
+    """The options of a head below its name, read off the signature of its builder."""
+    builder, skip = row.builder, set(filled_in(row.builder, name))
+    if isinstance(builder, type):
+        built.add_class_arguments(builder, name, skip=skip, instantiate=False)
+    elif inspect.ismethod(builder):
+        built.add_method_arguments(builder.__self__, builder.__name__, name, skip=skip)
+    else:
+        built.add_function_arguments(builder, name, skip=skip)
+
+
+def head_options(settings: Namespace, head: str) -> dict[str, Any]:
+    """The options of a head of a run: those below its name, or for a dotted path those of ``head_options``."""
+    if head in HEADS:
+        return settings[head].as_dict()
+    given = dict(settings.head_options)
+    if head in given:
+        return dict(given[head] or {})
+    return {key: value for key, value in given.items() if key not in settings.compare} if head == settings.head else {}
 
 
 def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mapping[str, Any] | None = None) -> Namespace:
@@ -264,8 +296,10 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
         # That of the extraction: it has done its work.
         config.video.store = None
     for head in (config.head, *config.compare):
-        if head not in HEADS:
-            built.error(str(unknown("head", head, HEADS)))
+        try:
+            find("head", head, HEADS)
+        except ValueError as error:
+            built.error(str(error))
     for name in config.loggers:
         if name not in loggers.NAMES:
             built.error(str(unknown("logger", name, loggers.NAMES)))

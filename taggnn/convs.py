@@ -151,7 +151,9 @@ def _builder(conv: Any, name: str) -> tuple[Any, dict[str, Any]]:
     else:
         # A function that wants something, but no size, builds no layer.
         parameters = inspect.signature(found).parameters.values() if not isinstance(found, nn.Module) else ()
-        wanted = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        wanted = [
+            p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        ]
         fits = not wanted or bool(set(SIZES) & {p.name for p in parameters})
     if not fits:
         raise ValueError(

@@ -65,7 +65,9 @@ class PositionTable(nn.Module):
         """
         grid = tuple(grid)
         if len(grid) != len(self.grid):
-            raise ValueError(f"a position table of grid {self.grid} cannot be stretched to {grid}: another number of axes")
+            raise ValueError(
+                f"a position table of grid {self.grid} cannot be stretched to {grid}: another number of axes"
+            )
         for i, table in enumerate(self.tables):
             size = grid if len(self.tables) == 1 else _along(i, grid)
             if size != tuple(table.shape[:-1]):
@@ -164,7 +166,7 @@ class GraphLayer(nn.Module):
         channels: int,
         topology: Topology,
         grid: Sequence[int],
-        conv: str | type[nn.Module] | Callable[..., nn.Module] = "gat",
+        conv: str | Callable[..., Any] = "gat",
         conv_options: dict[str, Any] | None = None,
         impl: str = "auto",
         norm: bool = True,
@@ -285,9 +287,7 @@ class AttentionReadout(nn.Module):
 READOUTS: dict[str, type[nn.Module]] = {"mean": MeanReadout, "max": MaxReadout, "attention": AttentionReadout}
 
 
-def readout(
-    name: str | type[nn.Module] | Callable[[int], nn.Module] | nn.Module, channels: int
-) -> nn.Module:
+def readout(name: str | Callable[..., Any], channels: int) -> nn.Module:
     """Builds a read-out ``x (B, N, C) -> (pooled (B, C), weights (B, N) or None)``.
 
     Args:

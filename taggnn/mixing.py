@@ -1,9 +1,8 @@
 """Batches whose clips are mixed with one another, and their labels alike: MixUp and CutMix.
 
-Axes: B clips, T frames, H W the picture or the token grid, C channels, K classes.
+Axes: B clips, H W the picture or the token grid, K classes.
 
-All draws come from the global CPU stream, which the training task seeds for every batch: a run that is continued mixes as
-it would have.
+All draws come from the global CPU stream, which training seeds for every batch: a run that is resumed mixes as it would have.
 """
 
 from dataclasses import dataclass
@@ -12,8 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# Height and width of a batch of clips (B, 3, T, H, W) and of tokens (B, T, H, W, C).
-CLIP_PLACES, TOKEN_PLACES = (3, 4), (2, 3)
+from taggnn.types import InputSpec
+
+# The axes that CutMix cuts its box from.
+BOX_AXES = ("height", "width")
 
 
 @dataclass(frozen=True)
@@ -42,100 +43,126 @@ class Mixing:
             parts.append(f"CutMix (alpha {self.cutmix:g}" + (f", chosen with {self.switch:g})" if parts else ")"))
         return " or ".join(parts) + (f" with probability {self.prob:g}" if self.prob < 1 else "")
 
-    def __call__(self, clip: Tensor, labels: Tensor, classes: int, places: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def check(self, spec: InputSpec) -> None:
+        """Refuses inputs that have no box to cut, before training.
+
+        Args:
+            spec: what batches hold.
+
+        Raises:
+            ValueError: a batch may be cut, and the input has no height and width, or only one position of them.
+        """
+        if self and self.cutmix and (not self.mixup or self.switch):
+            _box_axes(spec)
+
+    def __call__(self, x: Tensor, labels: Tensor, classes: int, spec: InputSpec) -> tuple[Tensor, Tensor]:
         """Mixes a batch by one of the two methods, or leaves it alone.
 
         Args:
-            clip: clips or tokens.
+            x: inputs of any kind.
             labels: their classes.
             classes: K.
-            places: which axes of ``clip`` are height and width: ``CLIP_PLACES`` or ``TOKEN_PLACES``.
+            spec: what the batch holds: MixUp takes any kind, CutMix one with the axes "height" and "width".
 
-        **Shapes:** clip (B, ...) -> the same; labels (B,) -> target (B, K) float32, rows that sum to 1
+        **Shapes:** x (B, *spec.shape) -> the same; labels (B,) -> targets (B, K) float32, rows that sum to 1
+
+        Raises:
+            ValueError: as ``check``, where the batch is cut.
         """
         # Nothing is drawn where there is no choice.
         if not self or (self.prob < 1 and torch.rand(()) >= self.prob):
-            return clip, _one_hot(clip, labels, classes)
+            return x, _one_hot(x, labels, classes)
         cut = bool(self.cutmix) and (not self.mixup or bool(torch.rand(()) < self.switch))
-        return cutmix(clip, labels, self.cutmix, classes, places) if cut else mixup(clip, labels, self.mixup, classes)
+        return cutmix(x, labels, self.cutmix, classes, spec) if cut else mixup(x, labels, self.mixup, classes)
 
 
-def mixup(clip: Tensor, labels: Tensor, alpha: float, classes: int) -> tuple[Tensor, Tensor]:
+def mixup(x: Tensor, labels: Tensor, alpha: float, classes: int) -> tuple[Tensor, Tensor]:
     """Blends each clip with another of the batch, and their labels alike.
 
     Source: MixUp, https://arxiv.org/abs/1710.09412. Formula: ``x = l x_i + (1 - l) x_j``, ``y = l y_i + (1 - l) y_j``, ``l``
     from Beta(alpha, alpha), one for each clip.
 
     Args:
-        clip: clips or tokens.
+        x: inputs of any kind.
         labels: their classes.
         alpha: above 0; the larger, the more even the blends.
         classes: K.
 
-    **Shapes:** clip (B, ...) -> the same; labels (B,) -> target (B, K) float32
+    **Shapes:** x (B, ...) -> the same; labels (B,) -> targets (B, K) float32
     """
-    share, partner = _drawn(clip, alpha)
-    weight = share.to(clip.dtype).view(-1, *[1] * (clip.ndim - 1))
-    return weight * clip + (1 - weight) * clip[partner], _blended(clip, labels, share, partner, classes)
+    share, partner = _drawn(x, alpha)
+    weight = share.to(x.dtype).view(-1, *[1] * (x.ndim - 1))
+    return weight * x + (1 - weight) * x[partner], _blended(x, labels, share, partner, classes)
 
 
-def cutmix(
-    clip: Tensor, labels: Tensor, alpha: float, classes: int, places: tuple[int, int] = CLIP_PLACES
-) -> tuple[Tensor, Tensor]:
+def cutmix(x: Tensor, labels: Tensor, alpha: float, classes: int, spec: InputSpec) -> tuple[Tensor, Tensor]:
     """Puts a box of another clip of the batch into each clip; labels count by the areas.
 
     The box is the same in all frames, a tube through the clip: VideoMix found that better than boxes in time.
 
     Source: CutMix, https://arxiv.org/abs/1905.04899, section 3.1 and appendix A; for video VideoMix,
     https://arxiv.org/abs/2012.03457. Formula: ``l`` from Beta(alpha, alpha), a box of ``H sqrt(1 - l)`` by ``W sqrt(1 - l)``
-    around a place drawn uniformly, cut at the borders; ``y = (1 - a) y_i + a y_j`` with ``a`` the part of the H W places that
-    the cut box really covers. One box for each clip.
+    around a position drawn uniformly, cut at the borders; ``y = (1 - a) y_i + a y_j`` with ``a`` the part of the H W positions
+    that the cut box really covers. One box for each clip.
 
     Args:
-        clip: clips or tokens.
+        x: inputs of any kind.
         labels: their classes.
         alpha: above 0; 1 as in the paper makes all areas alike likely.
         classes: K.
-        places: which axes are height and width: ``CLIP_PLACES`` or ``TOKEN_PLACES``.
+        spec: what the batch holds; the box is cut from its axes "height" and "width".
 
-    **Shapes:** clip (B, ...) -> the same; labels (B,) -> target (B, K) float32
+    **Shapes:** x (B, ...) -> the same; labels (B,) -> targets (B, K) float32
 
     Raises:
-        ValueError: if there is only one place to cut from.
+        ValueError: the input has no height and width, or only one position of them.
     """
-    sizes = [clip.shape[axis] for axis in places]
-    if sizes == [1, 1]:
-        raise ValueError("optim.cutmix: a grid of 1 x 1 places has no box to cut; use optim.mixup")
-    share, partner = _drawn(clip, alpha)
-    inside = torch.ones((), dtype=torch.bool, device=clip.device)
+    axes = _box_axes(spec)
+    sizes = [x.shape[axis] for axis in axes]
+    share, partner = _drawn(x, alpha)
+    inside = torch.ones((), dtype=torch.bool, device=x.device)
     area = torch.ones_like(share)
-    for axis, size in zip(places, sizes, strict=True):
-        # Whole places: a box of odd size has its middle on one of them, cutting to integers favours no side.
-        long = (size * (1 - share).sqrt()).round()
-        first = (torch.rand(len(share)).to(share) * size - long / 2).round()
-        first, behind = first.clamp(0, size), (first + long).clamp(0, size)
-        area = area * (behind - first) / size
-        place = torch.arange(size, device=clip.device)
-        covered = (place >= first[:, None]) & (place < behind[:, None])
-        inside = inside & covered.view(len(share), *[size if a == axis else 1 for a in range(1, clip.ndim)])
-    return torch.where(inside, clip[partner], clip), _blended(clip, labels, 1 - area, partner, classes)
+    for axis, size in zip(axes, sizes, strict=True):
+        # Whole positions: a box of odd size has its middle on one of them, cutting to integers favours no side.
+        length = (size * (1 - share).sqrt()).round()
+        first = (torch.rand(len(share)).to(share) * size - length / 2).round()
+        first, end = first.clamp(0, size), (first + length).clamp(0, size)
+        area = area * (end - first) / size
+        position = torch.arange(size, device=x.device)
+        covered = (position >= first[:, None]) & (position < end[:, None])
+        inside = inside & covered.view(len(share), *[size if a == axis else 1 for a in range(1, x.ndim)])
+    return torch.where(inside, x[partner], x), _blended(x, labels, 1 - area, partner, classes)
 
 
-def _drawn(clip: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+def _box_axes(spec: InputSpec) -> tuple[int, ...]:
+    """Where height and width stand in a batch."""
+    if not set(BOX_AXES) <= set(spec.axes):
+        raise ValueError(
+            f"optim.cutmix: a box is cut from {' and '.join(BOX_AXES)}, and {spec.kind} has {', '.join(spec.axes)}; "
+            "use optim.mixup"
+        )
+    if spec.size(*BOX_AXES) == (1, 1):
+        raise ValueError(
+            f"optim.cutmix: a grid of 1 x 1 positions has no box to cut, and {spec} has no more; use optim.mixup"
+        )
+    return spec.positions(*BOX_AXES)
+
+
+def _drawn(x: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
     """The share that each clip keeps, and its partner: (B,) each.
 
     Drawn on the CPU, so that every device mixes alike.
     """
-    share = torch.distributions.Beta(alpha, alpha).sample((len(clip),))
-    return share.to(clip.device), torch.randperm(len(clip)).to(clip.device)
+    share = torch.distributions.Beta(alpha, alpha).sample((len(x),))
+    return share.to(x.device), torch.randperm(len(x)).to(x.device)
 
 
-def _blended(clip: Tensor, labels: Tensor, share: Tensor, partner: Tensor, classes: int) -> Tensor:
-    target = _one_hot(clip, labels, classes)
+def _blended(x: Tensor, labels: Tensor, share: Tensor, partner: Tensor, classes: int) -> Tensor:
+    target = _one_hot(x, labels, classes)
     share = share.to(target)[:, None]
     return share * target + (1 - share) * target[partner]
 
 
-def _one_hot(clip: Tensor, labels: Tensor, classes: int) -> Tensor:
-    # Never in half precision, whatever the clip is in.
-    return F.one_hot(labels, classes).to(torch.promote_types(clip.dtype, torch.float32))
+def _one_hot(x: Tensor, labels: Tensor, classes: int) -> Tensor:
+    # Never in half precision, whatever the input is in.
+    return F.one_hot(labels, classes).to(torch.promote_types(x.dtype, torch.float32))

@@ -242,7 +242,7 @@ def architecture_of(settings: Namespace, data: ClipData, head: str) -> dict[str,
             **{key: value for key, value in backbone.as_dict().items() if key not in ("weights", "options")},
             **backbone.options,
         },
-        "head": {"name": head, **settings[head].as_dict()},
+        "head": {"name": head, **config.head_options(settings, head)},
         "input": data.model_spec.plain(),
         "classes": list(data.classes),
     }

@@ -30,9 +30,7 @@ _TAG_HEAD = "https://arxiv.org/abs/2604.11498"
 
 HEADS: dict[str, Row] = {
     "tag": Row(TagHead, "position, Transformer encoder, learned graph layer, attention read-out", _TAG_HEAD),
-    "tag_released": Row(
-        TagHead.released, "the same as its authors released it: APPNP, mean read-out", _TAG_HEAD
-    ),
+    "tag_released": Row(TagHead.released, "the same as its authors released it: APPNP, mean read-out", _TAG_HEAD),
     "pool": Row(PoolHead, "global average and linear, the baseline"),
 }
 

@@ -56,8 +56,8 @@ class TagHead(nn.Module):
             as "mine.rules.Bones(joints=17)", or a sum; in Python also a rule or its class, see ``graphs.Topology``.
         reach: how many frames the chain reaches, each way (default 1).
         impl: how the convolution is computed; never changes the result (default "auto").
-        readout: "attention" (default), "mean" or "max", or the dotted path of a class ``(channels) -> module``; in Python also the
-            class itself.
+        readout: "attention" (default), "mean" or "max", or the dotted path of a class ``(channels) -> module``; in Python also
+            the class itself.
         classifier_dropout: probability before the last linear layer (default 0).
 
     **Shapes:** tokens (B, *grid, C) -> ``Output``: logits (B, K) and extras ``encoded`` and ``propagated`` (B, *grid, dim),
@@ -85,7 +85,7 @@ class TagHead(nn.Module):
         norm_first: bool = True,
         encoder_activation: Literal["relu", "gelu"] = "gelu",
         dropout: float = 0.1,
-        conv: str | type[nn.Module] | Callable[..., nn.Module] = "gat",
+        conv: str | Callable[..., Any] = "gat",
         conv_options: dict[str, Any] | None = None,
         graph_layers: int = 1,
         graph_norm: bool = True,
@@ -95,7 +95,7 @@ class TagHead(nn.Module):
         topology: str | Topology | type[Topology] = "clique+chain",
         reach: int = 1,
         impl: str = "auto",
-        readout: str | type[nn.Module] | Callable[[int], nn.Module] = "attention",
+        readout: str | Callable[..., Any] = "attention",
         classifier_dropout: float = 0.0,
     ) -> None:
         super().__init__()
@@ -185,5 +185,8 @@ class TagHead(nn.Module):
 
 def _rule(given: str | Topology | type[Topology], reach: int) -> Topology:
     if isinstance(given, type) and issubclass(given, Topology):
-        given = given()
+        try:
+            given = given()
+        except TypeError as error:
+            raise ValueError(f"topology {given.__name__}: {error}; give an instance instead of the class") from error
     return given if isinstance(given, Topology) else parse(given, reach=reach)

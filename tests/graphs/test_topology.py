@@ -141,7 +141,9 @@ def test_an_edge_that_two_parts_share_is_there_once():
 @pytest.mark.parametrize(
     "grid", [(2, 3), (1, 2, 3, 4), (0, 2, 2), (2, -1, 2), (2.0, 2, 2), (True, 2, 2), 7, None, "abc"], ids=str
 )
-@pytest.mark.parametrize("rule", [Ahead(), Ahead() + Clique(), Chain() + Ahead()], ids=["own", "own+clique", "own+chain"])
+@pytest.mark.parametrize(
+    "rule", [Ahead(), Ahead() + Clique(), Chain() + Ahead()], ids=["own", "own+clique", "own+chain"]
+)
 def test_a_grid_that_is_not_three_positive_integers_is_refused(rule, grid):
     for ask in (rule.edges, rule.num_edges, rule.degree, lambda given: graph(rule, given)):
         with pytest.raises(ValueError, match=r"3 positive integers \(frames, height, width\), given"):

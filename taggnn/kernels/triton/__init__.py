@@ -1,6 +1,7 @@
 """Fused attention over frame cliques and their chains in Triton: neither edges nor weights ever reach memory. CUDA only.
 
-Axes: B clips, T frames, P positions of a frame (H*W on video), N = T*P nodes, A attention heads, D channels of a head, r reach of the chain.
+Axes: B clips, T frames, P positions of a frame (H*W on video), N = T*P nodes, A attention heads, D channels of a head, r reach
+of the chain.
 
 Floor of the forward pass, with b bytes an element (float32 4, bfloat16 2), 4 bytes for scores kept in float32, M = B*N nodes and
 a frame's clique of P*P pairs. A part that is read once and written once costs these bytes, at least::
