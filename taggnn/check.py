@@ -97,7 +97,9 @@ def parser() -> Parser:
         "wrong; 1: problems were found; 2: a mistake in the command."
     )
     for action in built._actions:
-        if not (action.dest.startswith(("data.", "video.")) or action.dest in ("help", "config", "seed", "runs", "data")):
+        if not (
+            action.dest.startswith(("data.", "video.")) or action.dest in ("help", "config", "seed", "runs", "data")
+        ):
             action.help = argparse.SUPPRESS
     for group in built._action_groups:
         if group._group_actions and all(action.help is argparse.SUPPRESS for action in group._group_actions):

@@ -121,7 +121,10 @@ def test_class_folder_in_val_that_train_lacks(train_refused, videos, tmp_path):
         (["--data.workers", "-1"], "data.workers -1: must be 0 or more"),
         (["--video.flip", "2"], "video.flip 2.0: possible are 0 to 1"),
         (["--video.temporal_jitter", "2"], "video.temporal_jitter 2.0: possible are 0 to 1"),
-        (["--video.temporal_scale", "[0, 1]"], "video.temporal_scale (0.0, 1.0): expected 0 < smallest <= largest <= 1"),
+        (
+            ["--video.temporal_scale", "[0, 1]"],
+            "video.temporal_scale (0.0, 1.0): expected 0 < smallest <= largest <= 1",
+        ),
         (["--video.jitter", "2"], "video.jitter 2.0: possible are 0 to 1"),
         (["--video.scale", "[0, 1]"], "video.scale (0.0, 1.0): expected 0 < smallest <= largest <= 1"),
         (["--data.classes", "nope.txt"], "nope.txt: no such file of class names"),

@@ -20,8 +20,8 @@ import taggnn.train
 from taggnn import checkpoint, config, extraction
 from taggnn.data import shards, video_source
 from taggnn.data.container import Container
-from taggnn.data.order import seed_of
 from taggnn.data.dataset import ClipDataset
+from taggnn.data.order import seed_of
 from taggnn.data.tokens import TokenCache, TokenSource
 from taggnn.data.video import VideoError
 from taggnn.predictions import read_predictions, read_skipped

@@ -65,9 +65,7 @@ def test_a_clip_normalised_by_itself_shows_its_mean_as_mid_grey():
 
 
 def test_the_clips_are_those_that_training_sees_first(videos):
-    data = data_of(
-        videos, randaugment=2, flip=0.5, mirrored={"left": "right", "clockwise": "counter_clockwise"}
-    )
+    data = data_of(videos, randaugment=2, flip=0.5, mirrored={"left": "right", "clockwise": "counter_clockwise"})
     data.setup()
     shown, batches = collect(data, 10), list(islice(data.train_dataloader(), 3))
     trained = [each for each in shown if each.reason is None]
@@ -103,9 +101,7 @@ def test_stored_tokens_have_no_pictures(videos):
             return Sample(torch.zeros(2, 3), clip.label)
 
     data = ClipData(Tokens(), str(videos))
-    with pytest.raises(
-        ValueError, match=r"--preview: draws pictures, and tokens have none; leave data\.tokens out"
-    ):
+    with pytest.raises(ValueError, match=r"--preview: draws pictures, and tokens have none; leave data\.tokens out"):
         collect(data, 1)
 
 

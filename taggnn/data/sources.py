@@ -89,4 +89,3 @@ def _keys_of(name: str, kind: type) -> Iterator[None]:
         if first not in signature(kind).parameters:
             raise
         raise ValueError(f"{name}.{error}") from None
-

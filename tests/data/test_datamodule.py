@@ -10,8 +10,8 @@ import torch
 
 from taggnn.data import datamodule
 from taggnn.data.datamodule import ClipData, default_workers
-from taggnn.data.synthetic import make_clip, write_video
 from taggnn.data.sources import VideoSource, build, of
+from taggnn.data.synthetic import make_clip, write_video
 from taggnn.data.views import clip_views
 from taggnn.types import InputSpec
 

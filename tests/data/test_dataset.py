@@ -151,7 +151,9 @@ def test_what_a_seed_draws_stays_what_it_is(clips):
 def _same(one, other):
     if isinstance(one, BadClip) or isinstance(other, BadClip):
         return one == other
-    return torch.equal(one.x, other.x) and all(getattr(one, key) == getattr(other, key) for key in ("label", "index", "flipped"))
+    return torch.equal(one.x, other.x) and all(
+        getattr(one, key) == getattr(other, key) for key in ("label", "index", "flipped")
+    )
 
 
 def _pair(clips, store=None):
