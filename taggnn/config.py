@@ -202,8 +202,8 @@ def parser(program: str = "taggnn.train", description: str = _TRAINS) -> Parser:
         "--data.source",
         type=str,
         default="video",
-        help=f"what a clip is: one of {', '.join(_given_by_name())}, with its options below its own name; or the dotted path of a "
-        "class of your own",
+        help=f"what a clip is: one of {', '.join(_given_by_name())}, with its options below its own name; or the dotted path of "
+        "a class of your own",
     )
     add("--data.source_options", type=dict[str, Any], default={}, help="arguments of a class of your own, by name")
     add(

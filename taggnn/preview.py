@@ -74,7 +74,7 @@ def write_preview(path: Path, data: ClipData, number: int, notes: Sequence[str] 
         ValueError: as ``collect``.
     """
     shown = collect(data, number)
-    return write_bytes(path, sheet(shown, "What the model is fed", [*_facts(data, len(shown)), *notes]))
+    return write_bytes(path, sheet(shown, "What the model is fed", [*_facts(data, shown), *notes]))
 
 
 def collect(data: ClipData, number: int) -> list[Shown]:
@@ -200,15 +200,18 @@ def _step(frames: int) -> int:
     return math.ceil(frames / MOST_COLUMNS)
 
 
-def _facts(data: ClipData, clips: int) -> list[str]:
+def _facts(data: ClipData, shown: Sequence[Shown]) -> list[str]:
     """Where the clips come from and what is done to them, in sentences."""
-    frames, height, width = data.spec.size("frame", "height", "width")
-    step = _step(frames)
-    some = "" if step == 1 else f", of which every {step}{ {2: 'nd', 3: 'rd'}.get(step, 'th') } is drawn"
+    how = data.traits.describe()
+    pictures = next((each.evaluated for each in shown if each.evaluated is not None), None)
+    if pictures is not None:
+        (frames, height, width, _), step = pictures.shape, _step(len(pictures))
+        some = "" if step == 1 else f", of which every {step}{ {2: 'nd', 3: 'rd'}.get(step, 'th') } is drawn"
+        how = [f"{_number(frames, 'frame')}{some}, {height} x {width} pixels", *how]
     facts = [
-        f"{data.root}: the first {_number(clips, 'clip')} of the first epoch, of {len(data.train_clips)} training clips in "
+        f"{data.root}: the first {_number(len(shown), 'clip')} of the first epoch, of {len(data.train_clips)} training clips in "
         f"{len(data.classes)} classes; order and draws are those of training",
-        "; ".join([f"{_number(frames, 'frame')}{some}, {height} x {width} pixels", *data.traits.describe()]),
+        *(["; ".join(how)] if how else []),
     ]
     if data.mirrored and data.traits.flip:
         facts.append("a flipped clip has the label that its class is mirrored to")

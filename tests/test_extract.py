@@ -460,6 +460,30 @@ def test_weights_are_compared_by_what_is_in_the_file(tokens, tmp_path):
         checked("--data.tokens", tokens[0], "--backbone.weights", tmp_path / "other.pth")
 
 
+def test_tokens_of_an_earlier_version_are_refused_in_a_sentence(tokens, recipe, program, tmp_path):
+    folder = tmp_path / "c"
+    shutil.copytree(tokens[0], folder)
+    index = json.loads((folder / "index.json").read_text())
+    del index["format"]
+    (folder / "index.json").write_text(json.dumps(index))
+    for words in (
+        (taggnn.train, "--data.tokens", folder),
+        (taggnn.extract, "--config", recipe, "--out", folder, *EXTRACT),
+    ):
+        ended = program(*words)
+        assert ended.code == 2
+        assert f"tokens {folder}: written by another version of taggnn" in ended.err
+        assert "extract them again" in ended.err
+
+
+def test_the_index_holds_what_the_whole_model_is_fed(tokens):
+    source = TokenSource(tokens[0])
+    assert source.model_spec.shape == (3, 4, 32, 32)
+    assert source.model_spec.options["sampling"] == "uniform"
+    assert source.spec.shape == (4, 2, 2, 64)
+    assert source.spec.axes == ("frame", "height", "width", "channel")
+
+
 def test_another_extraction_is_not_mixed_in(tokens, recipe, program, tmp_path):
     shutil.copytree(tokens[0], tmp_path / "c")
     before = hashes(tmp_path / "c")

@@ -25,7 +25,7 @@ class Traits:
         flip: the probability that training flips a clip horizontally, for warnings about labels that know left from right.
         identity: what tells it from others of the same settings, as plain types; a run is resumed only with the same.
         backbone_state: gives the weights of the backbone that is inside it.
-        views: ``(clip, seeds, evaluation) -> [Sample | BadClip]``: training views of a clip, and behind them the one of evaluation
+        views: ``(clip, seeds, evaluation) -> [Sample | BadClip]``: training views of a clip, and last the one of evaluation
             where ``evaluation`` is true; None: each is made by itself.
         check_views: ``(views, crops)``: raises ``ValueError`` for numbers that are not possible.
         evaluation_views: ``(clip, chosen, views, crops) -> [Sample] | BadClip``: chosen views of evaluation, see ``views.View``;

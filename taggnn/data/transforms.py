@@ -150,8 +150,8 @@ class Transform:
             raise ValueError(f"crops {crops}: must be 1 or more")
         if crops > 1 and self.stretch:
             raise ValueError(
-                f"crops {crops}: the model sees whole frames, stretched to its input (video.stretch), so there is nothing to cut; "
-                "possible is 1"
+                f"crops {crops}: the model sees whole frames, stretched to its input (video.stretch), so there is nothing to "
+                "cut; possible is 1"
             )
         if self.train:
             raise ValueError(f"crops {crops}: of evaluation, and this transform is of training")
