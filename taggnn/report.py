@@ -19,12 +19,13 @@ import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, is_dataclass, replace
+from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
 
 from taggnn import bars, diagrams, page, terminal
 from taggnn.atomic import write_bytes, write_text
 from taggnn.metrics import (
+    METRICS,
     Scores,
     confusion_matrix,
     per_class,
@@ -38,14 +39,14 @@ from taggnn.names import unknown
 from taggnn.paired import McNemar, verdict
 from taggnn.pictures import DARK, LIGHT, confusion, curves
 from taggnn.predictions import Predictions, Skipped, read_predictions, read_skipped
-from taggnn.report_statistics import between, calibration_section, groups_section, paired_rows
+from taggnn.report_statistics import between, calibration_section, figure, groups_section, paired_rows
 
 RESULTS = {
     "title": "heading; the folder's name when absent",
     "subtitle": "one sentence below it",
     "scores": "split name -> Scores.as_dict(), e.g. {'val': {...}, 'test': {...}}",
-    "intervals": "split name -> [low, high] of top1, top5, mca, macro_f1, ece; Wilson's of top1; level, resamples and seed of "
-    "the bootstrap behind the others",
+    "intervals": "split name -> [low, high] of each figure of `taggnn.metrics.METRICS` with an interval; level, resamples and "
+    "seed of the bootstrap behind those that are not Wilson's",
     "groups": "split name -> rows of `taggnn.longtail.Group`: class mean of classes with many, some and few training clips",
     "training_counts": "class -> training clips",
     "paired": "rows of `taggnn.beside.beside`: the chosen head less each head trained beside it, on the same clips",
@@ -64,11 +65,7 @@ RESULTS = {
     "notes": "sentences a reader must know",
 }
 
-PERCENT_COLUMNS = ("top1", "top5", "mca")
 TITLES = {
-    "top1": "Top-1",
-    "top5": "Top-5",
-    "mca": "Class mean",
     "name": "",
     "measured": "Clips",
     "seconds": "Time",
@@ -190,9 +187,10 @@ def _headline(results: dict, predictions: Predictions | None, skipped: Sequence[
                 f"results.json and predictions.csv disagree: top-1 {page.percent(stated.top1, 2)} of {stated.measured} "
                 f"clips against {page.percent(again.top1, 2)} of {again.measured}. One of the two is of another run or split."
             )
-        elif stated.macro_f1 is None:
+        else:
             # Files of earlier versions lack some of the figures.
-            scores[split] = replace(stated, macro_f1=again.macro_f1, ece=again.ece)
+            known = {name: value for name, value in stated.figures.items() if value is not None}
+            scores[split] = replace(stated, figures={**again.figures, **known})
     if not scores:
         return page.section("Notes", *(_note(text) for text in notes))
     rows = [
@@ -200,11 +198,7 @@ def _headline(results: dict, predictions: Predictions | None, skipped: Sequence[
             "chosen" if name == split and len(scores) > 1 else "",
             [
                 page.cell(name),
-                page.cell(page.percent(s.top1), "n"),
-                page.cell(page.percent(s.top5), "n"),
-                page.cell(page.percent(s.mca), "n"),
-                page.cell(page.percent(s.macro_f1), "n"),
-                page.cell(page.percent(s.ece), "n"),
+                *(page.cell(figure(s.figures.get(key), row), "n") for key, row in METRICS.items()),
                 page.cell(f"{s.classes_counted} of {s.classes}", "n"),
                 page.cell(_clips(s.measured, s.listed), "n"),
                 page.cell(page.number(s.missing), "n"),
@@ -214,7 +208,7 @@ def _headline(results: dict, predictions: Predictions | None, skipped: Sequence[
         )
         for name, s in scores.items()
     ]
-    titles = ["Split", "Top-1", "Top-5", "Class mean", "Macro F1", "Calibration error", "Classes counted"]
+    titles = ["Split", *(row.heading for row in METRICS.values()), "Classes counted"]
     titles += ["Clips", "Missing", "Unreadable", "Loss"]
     splits = page.table([(title, "n" if place else "") for place, title in enumerate(titles)], rows)
     shown = scores[split]
@@ -252,35 +246,25 @@ def _clips(measured: int | None, listed: int | None) -> str:
 
 def _scores(split: str, figures: Mapping) -> Scores:
     try:
-        return Scores(**figures)
-    except TypeError as error:
-        wanted = ", ".join(field.name for field in fields(Scores))
-        raise ValueError(f"results.json, scores.{split}: must hold {wanted}; {error}") from error
+        return Scores.read(figures)
     except ValueError as error:
         raise ValueError(f"results.json, scores.{split}: {error}") from error
 
 
 def _tiles(scores: Scores, ends: Mapping) -> str:
-    low, high = wilson(scores.top1, scores.measured)
-    right = round(scores.top1 * scores.measured)
-    interval = f"{100 * low:.1f}\u00a0to\u00a0{page.percent(high)}"
-    of_classes = f"over {scores.classes_counted} of {scores.classes} classes"
-    found = [
-        page.tile(
-            page.percent(scores.top1), "Top-1", f"{right:,} right; 95 % interval {interval}".replace(",", "\u202f")
-        )
-    ]
-    if scores.top5 is not None:
-        found.append(
-            page.tile(page.percent(scores.top5), "Top-5", f"true class among the best five{_95(ends, 'top5')}")
-        )
-    found.append(page.tile(page.percent(scores.mca), "Class mean", of_classes + _95(ends, "mca")))
-    if scores.macro_f1 is not None:
-        below = f"over the same classes{_95(ends, 'macro_f1')}"
-        found.append(page.tile(page.percent(scores.macro_f1), "Macro F1", below))
-    if scores.ece is not None:
-        below = f"confidence against accuracy{_95(ends, 'ece')}"
-        found.append(page.tile(page.percent(scores.ece), "Calibration error", below))
+    found = []
+    for name, row in METRICS.items():
+        value = scores.figures.get(name)
+        if value is None:
+            continue
+        if row.interval == "wilson":
+            right = f"{round(value * scores.measured):,} right".replace(",", "\u202f")
+            low, high = wilson(value, scores.measured)
+            below = f"{right}; 95 % interval {100 * low:.1f}\u00a0to\u00a0{page.percent(high)}"
+        else:
+            said = between(ends.get(name), row)
+            below = row.summary.format(**scores.as_dict()) + (f"; {said}" if said else "")
+        found.append(page.tile(figure(value, row), row.heading, below))
     left_out = [
         f"{page.number(clips)} {why}"
         for clips, why in ((scores.missing, "missing"), (scores.unreadable, "unreadable"))
@@ -290,11 +274,6 @@ def _tiles(scores: Scores, ends: Mapping) -> str:
     label = "Clips measured" if scores.complete else f"Clips measured of {page.number(scores.listed)} listed"
     found.append(page.tile(page.number(scores.measured), label, below))
     return page.tiles(found)
-
-
-def _95(ends: Mapping, key: str) -> str:
-    said = between(ends.get(key))
-    return f"; {said}" if said else ""
 
 
 def _calibration(results: dict, predictions: Predictions | None) -> str:
@@ -308,13 +287,13 @@ def _calibration(results: dict, predictions: Predictions | None) -> str:
 def _comparison(rows: Sequence[Mapping] | None, paired: Sequence[Mapping] | None) -> str:
     if not rows:
         return ""
-    first = ["name", *(key for key in PERCENT_COLUMNS if any(key in row for row in rows))]
+    first = ["name", *(key for key in METRICS if any(key in row for row in rows))]
     first += ["measured", "parameters", "seconds"]
     keys = list(dict.fromkeys([*first, *(key for row in rows for key in row if key not in ("chosen", "listed"))]))
     keys = [key for key in keys if any(row.get(key) is not None for row in rows)]
     header = [
         (
-            TITLES.get(key, key.replace("_", " ").capitalize()),
+            METRICS[key].heading if key in METRICS else TITLES.get(key, key.replace("_", " ").capitalize()),
             "n bar" if key == "top1" else "" if key in ("name", "note") else "n",
         )
         for key in keys
@@ -326,8 +305,8 @@ def _comparison(rows: Sequence[Mapping] | None, paired: Sequence[Mapping] | None
             value = row.get(key)
             if key == "top1":
                 cells.append(page.bar(value))
-            elif key in PERCENT_COLUMNS:
-                cells.append(page.cell(page.percent(value), "n"))
+            elif key in METRICS:
+                cells.append(page.cell(figure(value, METRICS[key]), "n"))
             elif key == "measured":
                 cells.append(page.cell(_clips(value, row.get("listed")), "n"))
             elif key == "seconds":
@@ -401,8 +380,9 @@ def _curves(folder: Path, history: list[dict[str, float]], best: int | None) -> 
 
 
 def _figure(key: str, value: float | None) -> str:
-    if value is not None and key.rsplit("/")[-1] in PERCENT_COLUMNS:
-        return page.percent(value)
+    metric = METRICS.get(key.rsplit("/")[-1])
+    if value is not None and metric is not None:
+        return figure(value, metric)
     return page.number(int(value) if value is not None and value.is_integer() and abs(value) < 1e15 else value)
 
 
@@ -550,6 +530,8 @@ def _known_keys(results: Mapping, path: Path) -> dict:
 def _plain(value: object, where: str) -> object:
     if value is None or isinstance(value, (str, bool, int)):
         return value
+    if isinstance(value, Scores):
+        return _plain(value.as_dict(), where)
     if is_dataclass(value) and not isinstance(value, type):
         return _plain(asdict(value), where)
     if isinstance(value, Mapping):

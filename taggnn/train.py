@@ -437,7 +437,7 @@ def _trained_on(data: ClipData) -> str:
 
 
 def _print_summary(results: dict[str, Any], folder: Path, report: Path) -> None:
-    scores, unmeasured = metrics.Scores(**results["scores"]["test"]), results["unmeasured"]["test"]
+    scores, unmeasured = metrics.Scores.read(results["scores"]["test"]), results["unmeasured"]["test"]
     top5 = "" if scores.top5 is None else f", top-5 {scores.top5:.3f}"
     of = "" if scores.classes_counted == scores.classes else f" of {scores.classes}"
     print(
