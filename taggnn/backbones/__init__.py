@@ -1,12 +1,13 @@
 """Backbones by name: (B, 3, T, H, W) -> (B, C, T', H', W'), without pool and classifier.
 
-``BACKBONES`` states for each one what its weights expect, ``HUB`` the same for some of Hugging Face's; ``find`` knows both and
-every other model of the hub; ``build`` makes one; ``strip`` and ``tokens_of`` do the same service for a model of your own.
+``BACKBONES`` states for each one what its weights expect, ``HUB`` the same for some of Hugging Face's; ``find`` knows both, every
+other model of the hub, and classes of your own; ``build`` makes one; ``strip`` and ``tokens_of`` do the same service for a module
+that is there already. A row of ``BACKBONES`` is all that a further backbone needs.
 """
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -27,7 +28,7 @@ from taggnn.backbones.small import Small
 from taggnn.backbones.stages import Stage, stages
 from taggnn.backbones.tokens import Grid, checked_size, describe, dry_run, run_once, tokens_of
 from taggnn.backbones.weights import load_file, load_published
-from taggnn.names import unknown
+from taggnn.names import imported, is_path, unknown
 
 __all__ = [
     "BACKBONES",
@@ -240,7 +241,7 @@ _ROWS = [
     _INCEPTION,
     *map(_torchvision, torchvision3d.NAMES),
 ]
-BACKBONES: Mapping[str, Backbone] = MappingProxyType({row.name: row for row in _ROWS})
+BACKBONES: dict[str, Backbone] = {row.name: row for row in _ROWS}
 
 
 def _hub(place: str, config: Mapping[str, Any] | None = None, published: bool = False) -> Backbone:
@@ -277,25 +278,47 @@ def _hub(place: str, config: Mapping[str, Any] | None = None, published: bool = 
 HUB: Mapping[str, Backbone] = MappingProxyType({row.name: row for row in map(_hub, huggingface.KNOWN)})
 
 
-def find(name: str, config: Mapping[str, Any] | None = None, published: bool = False) -> Backbone:
-    """The row of a backbone: of ``BACKBONES``, or one for any video transformer of Hugging Face.
+def _own(builder: Callable[..., nn.Module], name: str) -> Backbone:
+    """A row for a class of somebody else's, which may state ``clip``, ``mean`` and ``std`` itself; else those of "small"."""
+    stated = {key: getattr(builder, key, None) for key in ("clip", "mean", "std")}
+    known = {key: tuple(value) for key, value in stated.items() if isinstance(value, (tuple, list))}
+    return replace(
+        _SMALL, name=name, builder=builder, channels=None, grid=None, source=name, paper="not stated", **known
+    )
+
+
+def find(
+    name: str | Callable[..., nn.Module], config: Mapping[str, Any] | None = None, published: bool = False
+) -> Backbone:
+    """The row of a backbone: of ``BACKBONES``, or one for any video transformer of Hugging Face, or for a class of your own.
 
     Args:
         name: a key of ``BACKBONES``; or ``hf:`` and a hub id, a folder with a model's files, or a family's name (videomae,
-            timesformer, vivit, vjepa2).
+            timesformer, vivit, vjepa2); or a class or function that makes a module (B, 3, T, H, W) -> (B, C, T', H', W'), or
+            its dotted path, "package.module.Name". Its arguments are the options; it may state ``clip``, ``mean`` and ``std``
+            as attributes, and otherwise has those of "small".
         config: changes of a Hugging Face model's configuration.
         published: whether published weights are wanted; only then is the hub asked for a model of ``HUB``.
 
     Raises:
         FileNotFoundError: a model's configuration cannot be had.
-        ValueError: an unknown name.
+        ValueError: an unknown name, or a dotted path that leads to nothing that makes a module.
     """
+    if isinstance(name, nn.Module):
+        raise ValueError(f"a {type(name).__name__} is a backbone already: give it to taggnn.attach, or its class here")
+    if not isinstance(name, str):
+        return _own(name, f"{name.__module__}.{name.__qualname__}" if hasattr(name, "__qualname__") else repr(name))
     place = huggingface.split(name)
     if place is not None:
         return _hub(place, config, published)
-    if name not in BACKBONES:
+    if name in BACKBONES:
+        return BACKBONES[name]
+    if not is_path(name):
         raise unknown("backbone", name, [*BACKBONES, *HUB])
-    return BACKBONES[name]
+    builder = imported(name, "backbone")
+    if not callable(builder):
+        raise ValueError(f"backbone {name}: a {type(builder).__name__}, not a class or function that makes a module")
+    return _own(builder, name)
 
 
 def settled(name: str, options: Mapping[str, Any], published: bool = False) -> dict[str, Any]:
@@ -306,7 +329,7 @@ def settled(name: str, options: Mapping[str, Any], published: bool = False) -> d
         options: of its builder.
         published: as for ``find``.
     """
-    place = huggingface.split(name)
+    place = huggingface.split(name) if isinstance(name, str) else None
     if place is None:
         return dict(options)
     return {**options, "config": huggingface.configuration(place, options.get("config"), published)}
@@ -382,7 +405,7 @@ def resize_positions(module: nn.Module, clip: Grid) -> None:
 
 
 def build(
-    name: str,
+    name: str | Callable[..., nn.Module],
     weights: str | Path | None = None,
     frozen_bn: bool = False,
     bn_momentum: float | None = None,
@@ -394,7 +417,7 @@ def build(
     in_channels: int = 3,
     **options: object,
 ) -> nn.Module:
-    """Builds a backbone of the table.
+    """Builds a backbone by its name, or of a class.
 
     Args:
         name: as for ``find``.
@@ -417,10 +440,11 @@ def build(
             contradicting BatchNorm options.
     """
     row = find(name, options.get("config"), published=str(weights) == "default")
-    possible = list(inspect.signature(row.builder).parameters)
+    name, parameters = row.name, inspect.signature(row.builder).parameters
+    any_option = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
     for option in options:
-        if option not in possible:
-            raise unknown(f"option of backbone {name}", option, possible)
+        if option not in parameters and not any_option:
+            raise unknown(f"option of backbone {name}", option, parameters)
     if clip is not None:
         clip = checked_size(clip, "clip")
     try:
@@ -428,6 +452,8 @@ def build(
     except (TypeError, ValueError, AssertionError, RuntimeError, ArithmeticError) as error:
         given = ", ".join(f"{option}={value!r}" for option, value in options.items()) or "no options"
         raise ValueError(f"backbone {name} cannot be built with {given}: {error or type(error).__name__}") from error
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"backbone {name}: gives a {type(module).__name__}, not a torch.nn.Module")
     if not isinstance(module, huggingface.HubFeatures):
         set_in_channels(module, in_channels)
     elif in_channels != 3:
