@@ -4,7 +4,8 @@
 
     config.yaml      shown as it is
     metrics.csv      the history: a column "epoch" and any of train/loss, val/loss, train/top1, val/top1, val/mca, lr,
-                     seconds, ...; several rows of one epoch are merged, the last value of each column counts
+                     seconds, ...; train/<name> for each part of the loss; several rows of one epoch are merged, the last value
+                     of each column counts
     predictions.csv  of the headline split (`taggnn.predictions`): confusion matrix and per-class figures
     skipped.csv      clips that could not be used (`taggnn.predictions`)
     results.json     everything else, see `RESULTS`
@@ -24,6 +25,7 @@ from pathlib import Path
 
 from taggnn import bars, diagrams, page, terminal
 from taggnn.atomic import write_bytes, write_text
+from taggnn.loss_parts import parts_of, parts_table
 from taggnn.metrics import (
     METRICS,
     Scores,
@@ -61,6 +63,7 @@ RESULTS = {
     "environment": "command, seed, device, threads, versions of python, torch, ...",
     "evaluation": "{'views', 'crops', 'average', 'processes', 'clips_per_second', 'peak_memory': kind -> bytes}: how clips were "
     "looked at and what it took",
+    "losses": "name of each named loss -> {'weight', 'last': mean over the clips of the last epoch, unweighted}",
     "durations": "part -> seconds, e.g. {'train': 95.2, 'test': 4.1}",
     "notes": "sentences a reader must know",
 }
@@ -159,7 +162,7 @@ def write_report(run_dir: str | os.PathLike) -> Path:
         groups_section(results.get("groups", {}).get(headline(results))),
         _comparison(results.get("comparison"), results.get("paired")),
         _graph(results.get("graph_effect")),
-        _curves(folder, history, results.get("best_epoch")),
+        _curves(folder, history, results),
         _calibration(results, predictions),
         *(_classes(folder, predictions, _unmeasured(results)) if predictions is not None else ()),
         _skipped(skipped),
@@ -358,24 +361,32 @@ def _graph_test(effect: Mapping) -> str:
     return f"<p>{page.escape(said)}</p>"
 
 
-def _curves(folder: Path, history: list[dict[str, float]], best: int | None) -> str:
+def _curves(folder: Path, history: list[dict[str, float]], results: Mapping) -> str:
     if not history:
         return ""
+    best = results.get("best_epoch")
     best = _best_epoch(history) if best is None else int(best)
-    light = curves(history, best, LIGHT)
+    parts = parts_of(history, results)
+    light = curves(history, best, LIGHT, list(parts))
     drawing = ""
     if light is not None:
         write_bytes(folder / "curves.png", light)
         caption = f"The dotted line marks epoch {best}, whose weights were kept." if best is not None else ""
-        drawing = page.picture(light, curves(history, best, DARK), "Loss and accuracy over the epochs", caption)
+        drawing = page.picture(
+            light, curves(history, best, DARK, list(parts)), "Loss and accuracy over the epochs", caption
+        )
     keys = list(dict.fromkeys(key for row in history for key in row))
     rows = [
         ("chosen" if row["epoch"] == best else "", [page.cell(_figure(key, row.get(key)), "n") for key in keys])
         for row in history
     ]
     epochs = page.table([(key, "n") for key in keys], rows, tall=True)
+    table = parts_table(parts, history, best, results.get("losses"))
     return page.section(
-        "Training", drawing, page.details(f"All {len(history)} epochs" if len(history) > 1 else "The epoch", epochs)
+        "Training",
+        drawing,
+        table,
+        page.details(f"All {len(history)} epochs" if len(history) > 1 else "The epoch", epochs),
     )
 
 
