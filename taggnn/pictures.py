@@ -83,7 +83,8 @@ def curves(
     if not panels:
         return None
     wide, high = min(2, len(panels)), (len(panels) + 1) // 2
-    figure = _figure((4.7 * wide, 3.1 + 3.9 * (high - 1)), theme)
+    names = _rows_of_names(len(panels[-1][1])) if panels[-1][0] == PARTS else 0
+    figure = _figure((4.7 * wide, 3.1 + (3.6 + 0.25 * names) * (high - 1)), theme)
     colours = {"train/loss": theme.third, "train/top1": theme.third, "val/mca": theme.wrong}
     for place, (title, lines) in enumerate(panels, start=1):
         # A panel that is alone in its row has all of its width.
@@ -112,7 +113,9 @@ def curves(
             axes.set_ylim(-0.02, 1.02)
         if best_epoch is not None:
             _mark(axes, best_epoch, lines, theme)
-    figure.subplots_adjust(left=0, right=1, bottom=0.1 / high, top=1 - 0.15 / high, wspace=0.2, hspace=0.55)
+    figure.subplots_adjust(
+        left=0, right=1, bottom=0.1 / high, top=1 - 0.15 / high, wspace=0.2, hspace=0.4 + 0.07 * names
+    )
     return _png(figure)
 
 
@@ -215,16 +218,15 @@ def _draw_parts(axes: Axes, lines: list, best_epoch: int | None, theme: Theme) -
         epochs, values = zip(*points, strict=True)
         axes.plot(
             epochs, values, dashes[number // len(colours) % len(dashes)], color=colours[number % len(colours)],
-            label=shorten(name, 28), lw=1.8, marker="o" if len(points) < 3 else None, ms=4,
+            label=_label(name), lw=1.8, marker="o" if len(points) < 3 else None, ms=4,
         )  # fmt: skip
     values = [value for _, _, points in lines for _, value in points]
     # Parts of very unlike size would lie on the axis.
     if min(values) > 0 and max(values) > 30 * min(values):
         axes.set_yscale("log")
-    legend_rows = -(-len(lines) // PARTS_IN_A_ROW)
-    axes.set_title(
-        PARTS, loc="left", fontsize=10.5, fontweight="bold", color=theme.ink, pad=10 + 14 * legend_rows
-    )  # fmt: skip
+        axes.tick_params(which="minor", length=0)
+    pad = 10 + 14 * _rows_of_names(len(lines))
+    axes.set_title(PARTS, loc="left", fontsize=10.5, fontweight="bold", color=theme.ink, pad=pad)
     axes.legend(
         loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=PARTS_IN_A_ROW, frameon=False, fontsize=8.5,
         labelcolor=theme.muted, handlelength=1.8, columnspacing=1.2, borderpad=0.2,
@@ -233,6 +235,16 @@ def _draw_parts(axes: Axes, lines: list, best_epoch: int | None, theme: Theme) -
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if best_epoch is not None:
         axes.axvline(best_epoch, color=theme.muted, lw=0.9, ls=":", zorder=1)
+
+
+def _rows_of_names(count: int) -> int:
+    return -(-count // PARTS_IN_A_ROW)
+
+
+def _label(name: str) -> str:
+    # A legend would take dollars for formulas, and leave out what begins with a line.
+    text = shorten(name, 28).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
 
 
 def _mark(axes: Axes, epoch: int, lines: list, theme: Theme) -> None:
