@@ -10,9 +10,9 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from jsonargparse import Namespace
+from taggnn.task import RecognitionTask
 from torch.nn import functional as F
 
-from taggnn.task import RecognitionTask
 from taggnn.train import trainer_of
 from taggnn.types import Batch
 

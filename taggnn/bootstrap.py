@@ -9,16 +9,18 @@ resample, such as an accuracy of 100 %, has an interval without width; see `tagg
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from taggnn.calibration import BINS, are_probabilities, bin_of
-from taggnn.metrics import in_best, predicted_classes
+from taggnn.metrics import METRICS, in_best, mean_of, measure, predicted_classes
 
 RESAMPLES = 2000
 LEVEL = 0.95
+# Figures whose resamples are written out below; for any other see `Answers.clipwise` and `Answers.given`.
+_BY_SUMS = ("top1", "top5", "mca", "macro_f1", "ece")
 # Weights held at one time, M of each resample: 64 MB of them.
 _HELD = 8_000_000
 
@@ -33,8 +35,10 @@ class Answers:
         in_best5: whether the true class is among the best five; ``None`` with five classes or fewer.
         confidence: probability of the class chosen; ``None`` where the scores are no probabilities.
         classes: K.
+        clipwise: further figures that are means over clips, by name of `taggnn.metrics.METRICS`: their value for each clip.
+        given: scores and labels, for further figures that are no such means; ``None`` without any.
 
-    **Shapes:** (M,) each
+    **Shapes:** (M,) each; given (M, K), (M,)
     """
 
     labels: Tensor
@@ -42,6 +46,8 @@ class Answers:
     in_best5: Tensor | None
     confidence: Tensor | None
     classes: int
+    clipwise: Mapping[str, Tensor] = field(default_factory=dict)
+    given: tuple[Tensor, Tensor] | None = None
 
     @property
     def right(self) -> Tensor:
@@ -58,12 +64,16 @@ def answers(scores: Tensor, labels: Tensor) -> Answers:
         ValueError: as `taggnn.metrics.summarise`.
     """
     among_five = in_best(scores, labels, 5)
+    further = [name for name, row in METRICS.items() if row.interval is not None and name not in _BY_SUMS]
+    known = {name: measure(name, scores, labels) for name in further}
     return Answers(
         labels=labels.long(),
         predicted=predicted_classes(scores),
         in_best5=among_five if scores.shape[1] > 5 else None,
         confidence=scores.amax(dim=1) if are_probabilities(scores) else None,
         classes=scores.shape[1],
+        clipwise={name: value for name, value in known.items() if isinstance(value, Tensor)},
+        given=(scores, labels) if any(isinstance(value, float) for value in known.values()) else None,
     )
 
 
@@ -82,7 +92,7 @@ def resample(
         seed: of the draws (default 0).
 
     Returns:
-        Of each model ``top1``, ``top5``, ``mca``, ``macro_f1`` and ``ece``, as far as it has them, and of each group
+        Of each model every figure of `taggnn.metrics.METRICS` with an interval, as far as it has them, and of each group
         its ``mca``; NaN in a resample that has no clip of it.
 
     **Shapes:** groups (K,) bool, figures (R,)
@@ -103,6 +113,8 @@ def resample(
         weights = _weights(clips, min(block, resamples - begin), draw)
         for parts, model in zip(found, sums, strict=True):
             parts.append(model.figures(weights, groups or {}))
+        for parts, model in zip(found, models, strict=True):
+            parts[-1].update(_recomputed(model, weights))
     return [{key: torch.cat([part[key] for part in parts]) for key in parts[0]} for parts in found]
 
 
@@ -173,6 +185,23 @@ def _weights(clips: int, resamples: int, draw: torch.Generator) -> Tensor:
     return torch.bincount(drawn.view(-1), minlength=clips * resamples).view(clips, resamples).double()
 
 
+def _recomputed(model: Answers, weights: Tensor) -> dict[str, Tensor]:
+    """Figures that are no means over clips, computed again on the clips of each resample."""
+    if model.given is None:
+        return {}
+    scores, labels = model.given
+    names = [
+        name for name, row in METRICS.items() if row.interval is not None and name not in (*_BY_SUMS, *model.clipwise)
+    ]
+    values: dict[str, list[float]] = {name: [] for name in names}
+    for column in weights.T:
+        drawn = torch.arange(len(labels)).repeat_interleave(column.long())
+        for name in names:
+            value = mean_of(name, measure(name, scores[drawn], labels[drawn]))
+            values[name].append(float("nan") if value is None else value)
+    return {name: torch.tensor(found, dtype=torch.float64) for name, found in values.items()}
+
+
 class _Sums:
     """Every figure is made of sums over clips: one sparse matrix (F, M), times the weights (M, R), gives all of them."""
 
@@ -191,6 +220,9 @@ class _Sums:
         if model.confidence is not None:
             gap = right.double() - model.confidence.double()
             parts["gaps"] = (BINS, number, bin_of(model.confidence), gap)
+        self.clipwise = list(model.clipwise)
+        for name, value in model.clipwise.items():
+            parts[name] = (1, number, torch.zeros_like(number), value.double())
         self.places: dict[str, slice] = {}
         rows, columns, values, first = [], [], [], 0
         for name, (count, members, place, value) in parts.items():
@@ -217,6 +249,8 @@ class _Sums:
         found["macro_f1"] = f1.sum(0) / occurs.sum(0)
         if "gaps" in part:
             found["ece"] = part["gaps"].abs().sum(0) / clips
+        for name in self.clipwise:
+            found[name] = part[name][0] / clips
         for name, mask in groups.items():
             found[f"mca {name}"] = recall[mask].sum(0) / occurs[mask].sum(0)
         return found

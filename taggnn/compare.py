@@ -14,9 +14,10 @@ from taggnn.arguments import Parser
 from taggnn.atomic import write_text
 from taggnn.bootstrap import RESAMPLES
 from taggnn.compare_page import compare_page
-from taggnn.comparison import TITLES, Comparison, Pair, compared
+from taggnn.comparison import Comparison, Pair, compared
 from taggnn.exported import ENDINGS
 from taggnn.matching import matched
+from taggnn.metrics import METRICS, shares_of_clips
 from taggnn.page import p_value
 from taggnn.predictions import read_predictions
 from taggnn.report import read_results
@@ -60,21 +61,19 @@ def lines(found: Comparison) -> list[str]:
         "",
     ]
     said.append(f"{'':19}" + "".join(f"{model.letter:27}" for model in found.models).rstrip())
-    for key, title in TITLES.items():
+    for key, row in METRICS.items():
         cells = []
         for model in found.models:
-            value, ends = getattr(model.scores, key), model.intervals.get(key)
-            # An interval without width says nothing.
-            between = f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends and ends[0] < ends[1] else ""
-            cells.append("-" if value is None else f"{value:.4f}{between}")
+            value, between = model.scores.figures.get(key), row.between(model.intervals.get(key))
+            cells.append("-" if value is None else row.text(value) + (f" ({between})" if between else ""))
         if set(cells) != {"-"}:
-            said.append(f"{title:19}" + "".join(f"{cell:27}" for cell in cells).rstrip())
+            said.append(f"{row.title:19}" + "".join(f"{cell:27}" for cell in cells).rstrip())
     for pair in found.pairs:
         said += ["", *_pair_lines(pair, len(found.pairs))]
     said += [
         "",
-        f"intervals: 95 %; Wilson's for top-1, {found.resamples:,} bootstrap resamples of the clips for the others and, paired, "
-        "for differences",
+        f"intervals: 95 %; Wilson's for {shares_of_clips()}, {found.resamples:,} bootstrap resamples of the clips for the others "
+        "and, paired, for differences",
     ]
     return said
 
@@ -83,10 +82,11 @@ def _pair_lines(pair: Pair, family: int) -> list[str]:
     one, two, test = pair.first, pair.second, pair.test
     said = [f"{two} against {one}"]
     for key, row in pair.differences.items():
-        ends = f" ({100 * row.low:+.2f} to {100 * row.high:+.2f})" if row.low < row.high else ""
-        said.append(
-            f"  {TITLES[key]:17} {100 * row.value:+7.2f} points{ends}{', less is better' if key == 'ece' else ''}"
-        )
+        metric = METRICS[key]
+        factor, digits, unit = (100, 2, " points") if metric.share else (1, metric.decimals, "")
+        ends = f" ({factor * row.low:+.{digits}f} to {factor * row.high:+.{digits}f})" if row.low < row.high else ""
+        better = "" if metric.larger_is_better else ", less is better"
+        said.append(f"  {metric.title:17} {factor * row.value:+7.{digits}f}{unit}{ends}{better}")
     holm = f"; {p_value(pair.p_holm)} after Holm, for {family} comparisons" if family > 1 else ""
     said.append(
         f"  only {two} right {test.only_second:,}, only {one} right {test.only_first:,}: McNemar {p_value(test.p)}{holm}"

@@ -6,8 +6,9 @@ Axes: S clips, K classes.
 from collections.abc import Sequence
 
 from taggnn import bars, diagrams, page
-from taggnn.comparison import TITLES, Comparison, Model, Pair
-from taggnn.report_statistics import between
+from taggnn.comparison import Comparison, Model, Pair
+from taggnn.metrics import METRICS, shares_of_clips
+from taggnn.report_statistics import between, differences_drawn, figure
 
 # Rows of the table of changed clips; comparison.json has all of them.
 ROWS = 500
@@ -31,14 +32,14 @@ def compare_page(found: Comparison) -> str:
 
 
 def _figures(found: Comparison) -> str:
-    keys = [key for key in TITLES if any(getattr(model.scores, key) is not None for model in found.models)]
-    header = [("", ""), ("Model", "t"), *((TITLES[key][0].upper() + TITLES[key][1:], "n") for key in keys)]
+    keys = [key for key in METRICS if any(model.scores.figures.get(key) is not None for model in found.models)]
+    header = [("", ""), ("Model", "t"), *((METRICS[key].heading, "n") for key in keys)]
     rows = [
         ("", [page.cell(model.letter), _name(model), *(_cell(model, key) for key in keys)]) for model in found.models
     ]
     lead = (
         f"In small print: where each figure lies 95 times in 100 by the choice of clips (Wilson's interval for "
-        f"top-1, {page.number(found.resamples)} bootstrap resamples for the others)."
+        f"{shares_of_clips()}, {page.number(found.resamples)} bootstrap resamples for the others)."
     )
     notes = "".join(f'<p class="note">{page.escape(note)}</p>' for note in found.notes)
     return page.section("Figures", page.table(header, rows), notes, lead=lead)
@@ -50,9 +51,9 @@ def _name(model: Model) -> str:
 
 
 def _cell(model: Model, key: str) -> str:
-    value, ends = getattr(model.scores, key), model.intervals.get(key)
-    small = f'<br><small class="q">{between(ends)}</small>' if between(ends) else ""
-    return f'<td class="n">{page.percent(value)}{small}</td>'
+    said = between(model.intervals.get(key), METRICS[key])
+    small = f'<br><small class="q">{said}</small>' if said else ""
+    return f'<td class="n">{figure(model.scores.figures.get(key), METRICS[key])}{small}</td>'
 
 
 def _pair(found: Comparison, pair: Pair) -> str:
@@ -68,15 +69,17 @@ def _pair(found: Comparison, pair: Pair) -> str:
             _holm(found, pair),
         ),
     ]
-    rows = [(TITLES[key], row.value, row.low, row.high) for key, row in pair.differences.items()]
-    drawing = diagrams.whiskers(rows, f"{two} less {one}, with intervals")
+    rows = {key: (row.value, row.low, row.high) for key, row in pair.differences.items()}
+    drawing, numbers = differences_drawn(rows, f"{two} less {one}, with intervals")
+    less = " and ".join(f"the {row.title}" for row in METRICS.values() if row.compared and not row.larger_is_better)
     lead = page.escape(pair.verdict)
     return page.section(
         f"{two} against {one}",
         page.tiles(tiles),
         f"<h3>{two} less {one}</h3>",
         f"<figure>{drawing}<figcaption>Intervals are of the difference itself: both models answer to the same drawn clips. For "
-        "the calibration error less is better.</figcaption></figure>",
+        f"{page.escape(less)} less is better.</figcaption></figure>",
+        numbers,
         _table_of_two(pair),
         _classes(pair),
         _changed(pair),

@@ -13,14 +13,6 @@ from taggnn.matching import Matched
 from taggnn.metrics import Scores
 from taggnn.paired import Difference, McNemar, differences, holm, recalls, top1_test, verdict
 
-TITLES = {
-    "top1": "top-1",
-    "top5": "top-5",
-    "mca": "class mean",
-    "macro_f1": "macro F1",
-    "ece": "calibration error",
-}
-
 
 @dataclass(frozen=True)
 class Model:
@@ -128,6 +120,8 @@ class Comparison:
         plain = asdict(self)
         for pair, row in zip(self.pairs, plain["pairs"], strict=True):
             row["verdict"] = pair.verdict
+        for model, row in zip(self.models, plain["models"], strict=True):
+            row["scores"] = model.scores.as_dict()
         return plain
 
 

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from jsonargparse import Namespace
 
-from taggnn import backbones
+from taggnn import backbones, metrics
 from taggnn.arguments import Parser
 from taggnn.data import sources
 from taggnn.data.datamodule import ClipData
@@ -172,7 +172,7 @@ def parser(program: str = "taggnn.train", description: str = _TRAINS) -> Parser:
     )
     add("--log_every", type=int, default=10, help="steps between two figures of steps")
     add("--threads", type=int | None, default=None, help="CPU threads of PyTorch; null: its own choice")
-    add("--monitor", type=Literal["val/top1", "val/mca", "val/loss"], default="val/top1", help="picks the best epoch")
+    add("--monitor", type=str, default="val/top1", help=f"picks the best epoch: one of {', '.join(metrics.monitors())}")
     add(
         "--save_minutes",
         type=float | None,
@@ -300,6 +300,8 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
             find("head", head, HEADS)
         except ValueError as error:
             built.error(str(error))
+    if config.monitor not in metrics.monitors():
+        built.error(str(unknown("value", config.monitor, metrics.monitors(), "monitor")))
     for name in config.loggers:
         if name not in loggers.NAMES:
             built.error(str(unknown("logger", name, loggers.NAMES)))

@@ -11,11 +11,8 @@ from torch import Tensor
 
 from taggnn.bootstrap import LEVEL, RESAMPLES, Answers, answers, interval, interval_of_ece, resample
 from taggnn.longtail import groups_of, masks
-from taggnn.metrics import Scores, confusion_matrix, wilson
+from taggnn.metrics import METRICS, Scores, confusion_matrix, wilson
 from taggnn.predictions import Predictions
-
-# The figures that have an interval, in the order of every table.
-WITH_INTERVAL = ("top1", "top5", "mca", "macro_f1", "ece")
 
 
 def figures_of(
@@ -67,8 +64,8 @@ def intervals_of(
 ) -> tuple[dict[str, list[float]], dict[str, Tensor]]:
     """The interval [low, high] of each figure that a model has, and the resamples behind them.
 
-    Of top-1 it is Wilson's, as wherever it stands: it has a width also where every clip is right, or none. Of the others it is
-    the bootstrap's.
+    Which one it is, its row of `taggnn.metrics.METRICS` says. Wilson's, that of top-1, has a width also where every clip is
+    right, or none.
 
     Args:
         model: its answers.
@@ -80,10 +77,15 @@ def intervals_of(
     **Shapes:** groups (K,) bool, resamples (R,)
     """
     drawn = resample([model], groups, resamples, seed)[0]
-    found = {key: list(interval(drawn[key])) for key in WITH_INTERVAL if key in drawn}
-    found["top1"] = list(wilson(scores.top1, scores.measured))
-    if "ece" in drawn:
-        found["ece"] = list(interval_of_ece(model, scores.ece, drawn["ece"], seed))
+    found = {}
+    for name, row in METRICS.items():
+        value = scores.figures.get(name)
+        if row.interval == "wilson" and value is not None:
+            found[name] = list(wilson(value, scores.measured))
+        elif name in drawn and row.interval == "calibration":
+            found[name] = list(interval_of_ece(model, value, drawn[name], seed))
+        elif name in drawn:
+            found[name] = list(interval(drawn[name]))
     return found, drawn
 
 

@@ -1,40 +1,73 @@
-"""The criterion: what the logits of a recogniser are trained for. Losses of heads and backbones come on top of it.
+"""What a recogniser is trained by, by name: the criterion that compares logits with targets. A row adds one.
 
 Axes: B clips, K classes.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from torch import Tensor
 from torch.nn import functional as F
 
-from taggnn.names import unknown
+from taggnn import names
 
 Criterion = Callable[[Tensor, Tensor, float], Tensor]
 
 
-def cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
-    """Cross-entropy, the mean over the clips; mixed targets are smoothed as single ones are: (1 - e) y + e / K.
+@dataclass(frozen=True)
+class Row:
+    """One criterion.
 
-    **Shapes:** logits (B, K), targets (B,) or (B, K) -> ()
+    Args:
+        criterion: ``(logits, targets, label_smoothing)`` -> one number a clip, or their mean.
+        summary: what it is, in one line.
+        paper: link.
+
+    **Shapes:** logits (B, K); targets (B,) classes, or (B, K) shares that sum to 1; -> (B,) or ()
+    """
+
+    criterion: Criterion
+    summary: str
+    paper: str
+
+
+def cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Mean over the clips of the cross entropy between the targets and the softmax of the logits.
+
+    Source: Szegedy et al., https://arxiv.org/abs/1512.00567, section 7, for the smoothing.
+    Formula: ``-1/B sum_b sum_k q_bk log softmax(logits_b)_k`` with ``q = (1 - s) targets + s / K``, classes as one-hot targets.
+
+    Args:
+        logits: one number a class.
+        targets: classes, or shares of classes (of mixed clips).
+        label_smoothing: s, in [0, 1] (default 0).
+
+    **Shapes:** logits (B, K); targets (B,) long or (B, K); -> ()
     """
     return F.cross_entropy(logits, targets, label_smoothing=label_smoothing)
 
 
-LOSSES: dict[str, Criterion] = {"cross_entropy": cross_entropy}
+LOSSES: dict[str, Row] = {
+    "cross_entropy": Row(
+        cross_entropy, "cross entropy of the softmax, with label smoothing", "https://arxiv.org/abs/1512.00567"
+    ),
+}
 
 
-def build(name: str) -> Criterion:
-    """A criterion by name.
+def find(given: str | Criterion) -> Criterion:
+    """The criterion of a name of ``LOSSES``, of a dotted path "package.module.name", or the function itself.
 
     Raises:
-        ValueError: unknown.
+        ValueError: an unknown name, or a dotted path that leads to no function.
     """
-    if name not in LOSSES:
-        raise unknown("loss", name, LOSSES, "optim.loss")
-    return LOSSES[name]
+    found = names.find("loss", given, LOSSES)
+    criterion = found.criterion if isinstance(found, Row) else found
+    if not callable(criterion) or isinstance(criterion, type):
+        raise ValueError(f"loss {given!r}: not a function (logits, targets, label_smoothing) -> loss")
+    return criterion
 
 
-def name_of(name: str) -> str:
-    """What its column in metrics.csv is called: the last word of a dotted path."""
-    return name.rpartition(".")[2]
+def name_of(given: str | Criterion) -> str:
+    """What its column of metrics.csv is called behind ``train/``: the name, of a path or a function the last part."""
+    text = given if isinstance(given, str) else getattr(given, "__name__", type(given).__name__)
+    return text.rpartition(".")[2]

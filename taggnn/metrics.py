@@ -6,43 +6,90 @@ logits to equal probabilities; figures that must agree with a ``predictions.csv`
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from taggnn.calibration import are_probabilities, expected_calibration_error
+from taggnn.calibration import BINS, are_probabilities, expected_calibration_error
+from taggnn.names import unknown
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One row of ``METRICS``: all that there is to write for a further figure.
+
+    Args:
+        title: what people call it, as inside a sentence: "macro F1".
+        summary: what it is, in a few words; stands under its tile of the report. It may hold ``{classes}`` and
+            ``{classes_counted}``.
+        value: ``(scores, labels)`` -> the figure; or one number for each clip, of which the figure is the mean; or ``None``
+            where it has no meaning. Scores are probabilities or logits: a figure that needs probabilities says so by ``None``
+            (`taggnn.calibration.are_probabilities`). Both are checked before it is called.
+        larger_is_better: the direction (default True).
+        share: whether it is a share of one, shown in per cent and compared in points (default True).
+        decimals: of the value on the screen, and on pages where it is no share; ends of intervals have one less (default 4).
+        interval: how its interval is computed: "bootstrap" (default); "wilson", of a share of clips; "calibration", see
+            `taggnn.bootstrap.interval_of_ece`; or ``None``, for a figure without one.
+        compared: whether ``taggnn.compare`` states how far two models differ in it; needs an interval (default True).
+        each_epoch: whether metrics.csv has it for every epoch, as what a run is monitored by always has (default True).
+        headline: whether it is one of the accuracies that are named first (default False).
+        short: its name on the screen (default: ``title``).
+        behind: what stands behind its line on the screen (default: ``summary``).
+        absent: why it has no value, for the screen (default: nothing is said).
+
+    **Shapes:** scores (M, K), labels (M,) -> () or (M,)
+    """
+
+    title: str
+    summary: str
+    value: Callable[[Tensor, Tensor], float | Tensor | None]
+    larger_is_better: bool = True
+    share: bool = True
+    decimals: int = 4
+    interval: Literal["bootstrap", "wilson", "calibration"] | None = "bootstrap"
+    compared: bool = True
+    each_epoch: bool = True
+    headline: bool = False
+    short: str = ""
+    behind: str | None = None
+    absent: str = ""
+
+    @property
+    def heading(self) -> str:
+        """The title with a capital letter."""
+        return self.title[:1].upper() + self.title[1:]
+
+    def text(self, value: float, fewer: int = 0) -> str:
+        """The value with its decimals, ``fewer`` of them less."""
+        return f"{value:.{max(0, self.decimals - fewer)}f}"
+
+    def between(self, ends: Sequence[float] | None) -> str:
+        """An interval: "0.610 to 0.786"; empty where there is none, or one without width, which says nothing."""
+        return "" if ends is None or ends[0] == ends[1] else f"{self.text(ends[0], 1)} to {self.text(ends[1], 1)}"
 
 
 @dataclass(frozen=True)
 class Scores:
-    """The figures of one evaluation.
+    """The figures of one evaluation; each is an attribute as well: ``scores.top1``.
 
     Args:
-        top1: share of clips whose best class is the true one.
-        top5: share of clips whose true class is among the best five; ``None`` with five classes or fewer, where it is
-            1 whatever the model does.
-        mca: mean class accuracy over the classes that occur in the ground truth.
-        classes_counted: how many classes those are.
+        figures: by name of ``METRICS``; ``None`` where a figure has no meaning. Files of earlier versions lack some of them.
+        classes_counted: how many classes occur in the ground truth: those that class means are taken over.
         classes: how many classes the model tells apart.
         listed: how many clips the list names: missing, unreadable and measured ones together.
         missing: how many of them have no file.
         unreadable: how many more have one that could not be read.
         measured: how many the figures are computed from.
         loss: mean loss over the clips measured, where the caller has one: the negative log likelihood of the true class.
-        macro_f1: mean F1 over the classes that occur in the ground truth; 0 for one that no clip is taken for. ``None``
-            in files of earlier versions.
-        ece: expected calibration error, see `taggnn.calibration`; ``None`` where the scores are no probabilities, and in
-            files of earlier versions.
 
     Raises:
         ValueError: counts that do not add up.
     """
 
-    top1: float
-    top5: float | None
-    mca: float
+    figures: Mapping[str, float | None]
     classes_counted: int
     classes: int
     listed: int
@@ -50,8 +97,6 @@ class Scores:
     unreadable: int
     measured: int
     loss: float | None = None
-    macro_f1: float | None = None
-    ece: float | None = None
 
     def __post_init__(self) -> None:
         if self.listed != self.missing + self.unreadable + self.measured:
@@ -75,9 +120,37 @@ class Scores:
         left_out = [f"{n:,} {why}" for n, why in ((self.missing, "missing"), (self.unreadable, "unreadable")) if n]
         return f"{self.measured:,} of {self.listed:,} listed clips ({shown} %): {', '.join(left_out)}"
 
+    def __getattr__(self, name: str) -> Any:
+        # Copying asks for attributes before there are any.
+        figures = self.__dict__.get("figures", {})
+        if name in figures or name in METRICS:
+            return figures.get(name)
+        raise AttributeError(f"scores have no figure {name!r}; possible are {', '.join(METRICS)}")
+
     def as_dict(self) -> dict[str, float | int | None]:
-        """The same as plain types, for JSON."""
-        return asdict(self)
+        """The same as plain types in one level, for JSON: the accuracies first; ``read`` is the inverse."""
+        first = {name: value for name, value in self.figures.items() if name in METRICS and METRICS[name].headline}
+        counts = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "figures"}
+        return {**first, **counts, **{name: value for name, value in self.figures.items() if name not in first}}
+
+    @classmethod
+    def read(cls, plain: Mapping[str, Any]) -> "Scores":
+        """The inverse of ``as_dict``; figures that are in no row of ``METRICS`` are kept.
+
+        Raises:
+            ValueError: a count or top-1 is missing, a figure is no number, or counts do not add up.
+        """
+        counts = [field.name for field in fields(cls) if field.name not in ("figures", "loss")]
+        needed = [*(name for name, row in METRICS.items() if row.headline), *counts]
+        missing = [name for name in needed if name not in plain]
+        if missing:
+            raise ValueError(f"must hold {', '.join(needed)}; {', '.join(missing)} missing")
+        for name, value in plain.items():
+            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+                raise ValueError(f"{name} must be a number, is {value!r}")
+        figures = {name: value for name, value in plain.items() if name not in (*counts, "loss")}
+        ordered = {name: figures.pop(name) for name in METRICS if name in figures}
+        return cls({**ordered, **figures}, *(plain[name] for name in counts), loss=plain.get("loss"))
 
 
 @dataclass(frozen=True)
@@ -146,30 +219,67 @@ def summarise(
         ValueError: no clips, shapes that do not fit, labels out of range, or scores that are not numbers.
     """
     scores, labels = _checked(scores, labels)
-    ranks = _ranks(scores, labels)
-    classes = scores.shape[1]
-    matrix = confusion_matrix(scores, labels)
-    mca, counted = mean_class_accuracy(matrix)
-    ece = expected_calibration_error(scores.amax(dim=1), ranks < 1) if are_probabilities(scores) else None
     return Scores(
-        top1=_share(ranks < 1),
-        top5=_share(ranks < 5) if classes > 5 else None,
-        mca=mca,
-        classes_counted=counted,
-        classes=classes,
+        figures={name: mean_of(name, measure(name, scores, labels)) for name in METRICS},
+        classes_counted=len(labels.unique()),
+        classes=scores.shape[1],
         listed=len(labels) + missing + unreadable,
         missing=missing,
         unreadable=unreadable,
         measured=len(labels),
         loss=None if loss is None else float(loss),
-        macro_f1=macro_f1(matrix),
-        ece=ece,
     )
 
 
-def larger_is_better(name: str) -> bool:
-    """Whether more of a figure is better; of the loss it is not."""
-    return name != "loss"
+def measure(name: str, scores: Tensor, labels: Tensor) -> float | Tensor | None:
+    """One figure of ``METRICS``, or its value for each clip where it is a mean over clips.
+
+    Shapes:
+        scores (M, K), labels (M,) -> () or (M,)
+
+    Raises:
+        ValueError: the row's function gives something else.
+    """
+    value = METRICS[name].value(scores, labels)
+    if value is None:
+        return None
+    if not isinstance(value, Tensor) or value.dim() == 0:
+        return float(value)
+    if value.shape != labels.shape:
+        raise ValueError(f"metric {name} gives {tuple(value.shape)} for {len(labels)} clips: possible are () and (M,)")
+    return value.double()
+
+
+def mean_of(name: str, value: float | Tensor | None) -> float | None:
+    """The figure itself, of what ``measure`` gave."""
+    return float(value.sum()) / len(value) if isinstance(value, Tensor) else value
+
+
+def logged(scores: Scores, monitor: str = "") -> dict[str, float]:
+    """The figures of a validation that every epoch has: column of metrics.csv -> value.
+
+    Args:
+        scores: of the validation clips.
+        monitor: column that the run is monitored by (default: none), which is among them in any case.
+    """
+    names = [name for name, row in METRICS.items() if row.each_epoch or f"val/{name}" == monitor]
+    return {f"val/{name}": scores.figures[name] for name in names if scores.figures[name] is not None}
+
+
+def monitors() -> list[str]:
+    """The columns of metrics.csv that can pick the best epoch."""
+    return [*(f"val/{name}" for name in METRICS), "val/loss"]
+
+
+def larger_is_better(monitor: str) -> bool:
+    """The direction of a column of ``monitors``.
+
+    Raises:
+        ValueError: another column.
+    """
+    if monitor not in monitors():
+        raise unknown("figure", monitor, monitors(), where="monitor")
+    return monitor != "val/loss" and METRICS[monitor.removeprefix("val/")].larger_is_better
 
 
 def in_best(scores: Tensor, labels: Tensor, k: int) -> Tensor:
@@ -357,6 +467,11 @@ def wilson(share: float, clips: int, z: float = 1.959964) -> tuple[float, float]
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
+def shares_of_clips() -> str:
+    """The titles of the figures with Wilson's interval, for a sentence."""
+    return " and ".join(row.title for row in METRICS.values() if row.interval == "wilson")
+
+
 def _off_diagonal(matrix: Tensor) -> list[tuple[int, int, int]]:
     cells = matrix - torch.diag(matrix.diagonal())
     places = cells.nonzero()
@@ -369,10 +484,6 @@ def _ranks(scores: Tensor, labels: Tensor) -> Tensor:
     number = torch.arange(scores.shape[1], device=scores.device)
     before = (scores > true) | ((scores == true) & (number < labels[:, None]))
     return before.sum(dim=1)
-
-
-def _share(hits: Tensor) -> float:
-    return int(hits.sum()) / len(hits)
 
 
 def _checked(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -400,3 +511,62 @@ def _checked(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
             f"{int(broken.nonzero()[0])}): the model has diverged; a lower learning rate or gradient clipping helps"
         )
     return scores, labels
+
+
+def _top5(scores: Tensor, labels: Tensor) -> Tensor | None:
+    return in_best(scores, labels, 5) if scores.shape[1] > 5 else None
+
+
+def _ece(scores: Tensor, labels: Tensor) -> float | None:
+    if not are_probabilities(scores):
+        return None
+    return expected_calibration_error(scores.amax(dim=1), in_best(scores, labels, 1))
+
+
+# Every figure of an evaluation, in the order of every table. A row is all that a further one needs.
+METRICS: dict[str, Metric] = {
+    "top1": Metric(
+        title="top-1",
+        summary="share of clips whose best class is the true one",
+        value=lambda scores, labels: in_best(scores, labels, 1),
+        interval="wilson",
+        headline=True,
+        behind="",
+    ),
+    # With five classes or fewer it is 1 whatever the model does.
+    "top5": Metric(
+        title="top-5",
+        summary="true class among the best five",
+        value=_top5,
+        compared=False,
+        each_epoch=False,
+        headline=True,
+        behind="",
+        absent="five classes or fewer",
+    ),
+    "mca": Metric(
+        title="class mean",
+        summary="over {classes_counted} of {classes} classes",
+        value=lambda scores, labels: mean_class_accuracy(confusion_matrix(scores, labels))[0],
+        headline=True,
+        short="mca",
+        behind="mean over the {classes_counted} of {classes} classes that occur",
+    ),
+    "macro_f1": Metric(
+        title="macro F1",
+        summary="over the same classes",
+        value=lambda scores, labels: macro_f1(confusion_matrix(scores, labels)),
+        each_epoch=False,
+        behind="mean over the same classes",
+    ),
+    "ece": Metric(
+        title="calibration error",
+        summary="confidence against accuracy",
+        value=_ece,
+        larger_is_better=False,
+        interval="calibration",
+        each_epoch=False,
+        short="ece",
+        behind=f"confidence against accuracy, in {BINS} bins",
+    ),
+}

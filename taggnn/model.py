@@ -150,7 +150,9 @@ class Recogniser(nn.Module):
         if len(shape) == len(axes) - 1:
             axes = tuple(axis for axis in axes if axis != "channel")
         if sizes or len(shape) != len(axes):
-            raise ValueError(f"resize takes a shape, or sizes by name, of {', '.join(self.spec.axes)}; given {shape}, {sizes}")
+            raise ValueError(
+                f"resize takes a shape, or sizes by name, of {', '.join(self.spec.axes)}; given {shape}, {sizes}"
+            )
         return self.spec.resized(**dict(zip(axes, shape, strict=True)))
 
     def check_device(self, device: torch.device | str) -> None:

@@ -12,10 +12,8 @@ import torch
 from torch import Tensor
 
 from taggnn.bootstrap import RESAMPLES, Answers, interval, resample
-from taggnn.metrics import Scores
+from taggnn.metrics import METRICS, Scores
 
-# The figures that are compared, in the order of every table.
-COMPARED = ("top1", "mca", "macro_f1", "ece")
 # Below this p-value a difference is called one.
 SIGNIFICANT = 0.05
 
@@ -139,7 +137,8 @@ def differences(
 ) -> list[dict[str, Difference]]:
     """How far each model's figures lie from the first one's, with intervals from resamples that all of them share.
 
-    The interval of ``ece`` is the percentile one reflected about the difference, see `taggnn.bootstrap.interval_of_ece`.
+    The interval of a calibration error is the percentile one reflected about the difference, see
+    `taggnn.bootstrap.interval_of_ece`.
 
     Args:
         models: answers to the same clips in the same order, two models or more.
@@ -148,14 +147,14 @@ def differences(
         seed: of the draws (default 0).
 
     Returns:
-        Of every model but the first, the figures of `COMPARED` that both have.
+        Of every model but the first, the figures that both have and whose row of `taggnn.metrics.METRICS` is compared.
     """
     drawn = resample(models, resamples=resamples, seed=seed)
     return [
         {
             key: _difference(key, getattr(two, key) - getattr(scores[0], key), values[key] - drawn[0][key])
-            for key in COMPARED
-            if key in values and key in drawn[0]
+            for key, row in METRICS.items()
+            if row.compared and key in values and key in drawn[0]
         }
         for two, values in zip(scores[1:], drawn[1:], strict=True)
     ]
@@ -172,4 +171,6 @@ def recalls(answers: Answers) -> tuple[Tensor, Tensor]:
 
 def _difference(key: str, value: float, values: Tensor) -> Difference:
     low, high = interval(values)
-    return Difference(value, 2 * value - high, 2 * value - low) if key == "ece" else Difference(value, low, high)
+    if METRICS[key].interval == "calibration":
+        return Difference(value, 2 * value - high, 2 * value - low)
+    return Difference(value, low, high)

@@ -23,6 +23,8 @@ from torch import Tensor
 # Twice the size at which a page shows them, so that they stay sharp on dense screens.
 DPI = 200
 NUMBERS_UP_TO, NAMES_UP_TO = 20, 40
+# Names in one row of the legend of the parts of the loss.
+PARTS_IN_A_ROW = 4
 # Tried in this order after the default font; only those that are installed are used.
 CJK_FONTS = (
     "Noto Sans CJK SC",
@@ -51,32 +53,47 @@ LIGHT = Theme("#ffffff", "#1c2128", "#5d6670", "#dfe3e8", "#0072b2", "#d55e00", 
 DARK = Theme("#171a1f", "#e8eaed", "#a3acb6", "#333a43", "#56b4e9", "#f08c3a", "#3ccfa2")
 
 LOSSES = (("train/loss", "training"), ("val/loss", "validation"))
+PARTS = "Parts of the loss"
 ACCURACIES = (("train/top1", "training top-1"), ("val/top1", "validation top-1"), ("val/mca", "validation class mean"))
 
 
-def curves(history: Sequence[Mapping[str, float]], best_epoch: int | None = None, theme: Theme = LIGHT) -> bytes | None:
-    """Draws loss and accuracy over the epochs, the best epoch marked.
+def curves(
+    history: Sequence[Mapping[str, float]],
+    best_epoch: int | None = None,
+    theme: Theme = LIGHT,
+    parts: Sequence[str] = (),
+) -> bytes | None:
+    """Draws loss and accuracy over the epochs, the best epoch marked; below them the parts of the loss, where there are any.
 
     Args:
         history: one row an epoch, with "epoch" and any of the keys of ``LOSSES`` and ``ACCURACIES``.
         best_epoch: the epoch to mark.
         theme: colours.
+        parts: names of the parts of the loss, each a key ``train/<name>`` (default: none).
 
     Returns:
         A PNG, or ``None`` when the history holds none of the keys.
     """
     panels = []
-    for title, keys in (("Loss", LOSSES), ("Accuracy", ACCURACIES)):
+    kinds = [("Loss", LOSSES), ("Accuracy", ACCURACIES), (PARTS, [(f"train/{name}", name) for name in parts])]
+    for title, keys in kinds:
         lines = [(key, name, _points(history, key)) for key, name in keys]
         if lines := [line for line in lines if line[2]]:
             panels.append((title, lines))
     if not panels:
         return None
-    figure = _figure((4.7 * len(panels), 3.1), theme)
+    wide, high = min(2, len(panels)), (len(panels) + 1) // 2
+    names = _rows_of_names(len(panels[-1][1])) if panels[-1][0] == PARTS else 0
+    figure = _figure((4.7 * wide, 3.1 + (3.6 + 0.25 * names) * (high - 1)), theme)
     colours = {"train/loss": theme.third, "train/top1": theme.third, "val/mca": theme.wrong}
     for place, (title, lines) in enumerate(panels, start=1):
-        axes = figure.add_subplot(1, len(panels), place)
+        # A panel that is alone in its row has all of its width.
+        alone = place == len(panels) and place % wide
+        axes = figure.add_subplot(high, 1, high) if alone else figure.add_subplot(high, wide, place)
         _plain(axes, theme)
+        if title == PARTS:
+            _draw_parts(axes, lines, best_epoch, theme)
+            continue
         for key, name, points in lines:
             epochs, values = zip(*points, strict=True)
             dashes = "--" if key == "val/mca" else "-"
@@ -96,7 +113,9 @@ def curves(history: Sequence[Mapping[str, float]], best_epoch: int | None = None
             axes.set_ylim(-0.02, 1.02)
         if best_epoch is not None:
             _mark(axes, best_epoch, lines, theme)
-    figure.subplots_adjust(left=0, right=1, bottom=0.1, top=0.85, wspace=0.2)
+    figure.subplots_adjust(
+        left=0, right=1, bottom=0.1 / high, top=1 - 0.15 / high, wspace=0.2, hspace=0.4 + 0.07 * names
+    )
     return _png(figure)
 
 
@@ -190,6 +209,42 @@ def _lines(name: str, width: int, most: int) -> list[str]:
     while len(lines := textwrap.wrap(shorten(name, room), width)) > most:
         room -= 2
     return lines
+
+
+def _draw_parts(axes: Axes, lines: list, best_epoch: int | None, theme: Theme) -> None:
+    """One line a part, told apart by colour, then by dashes."""
+    colours, dashes = (theme.right, theme.wrong, theme.third, theme.ink), ("-", "--", ":", "-.")
+    for number, (_, name, points) in enumerate(lines):
+        epochs, values = zip(*points, strict=True)
+        axes.plot(
+            epochs, values, dashes[number // len(colours) % len(dashes)], color=colours[number % len(colours)],
+            label=_label(name), lw=1.8, marker="o" if len(points) < 3 else None, ms=4,
+        )  # fmt: skip
+    values = [value for _, _, points in lines for _, value in points]
+    # Parts of very unlike size would lie on the axis.
+    if min(values) > 0 and max(values) > 30 * min(values):
+        axes.set_yscale("log")
+        axes.tick_params(which="minor", length=0)
+    pad = 10 + 14 * _rows_of_names(len(lines))
+    axes.set_title(PARTS, loc="left", fontsize=10.5, fontweight="bold", color=theme.ink, pad=pad)
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=PARTS_IN_A_ROW, frameon=False, fontsize=8.5,
+        labelcolor=theme.muted, handlelength=1.8, columnspacing=1.2, borderpad=0.2,
+    )  # fmt: skip
+    axes.set_xlabel("epoch", fontsize=9, color=theme.muted)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if best_epoch is not None:
+        axes.axvline(best_epoch, color=theme.muted, lw=0.9, ls=":", zorder=1)
+
+
+def _rows_of_names(count: int) -> int:
+    return -(-count // PARTS_IN_A_ROW)
+
+
+def _label(name: str) -> str:
+    # A legend would take dollars for formulas, and leave out what begins with a line.
+    text = shorten(name, 28).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
 
 
 def _mark(axes: Axes, epoch: int, lines: list, theme: Theme) -> None:

@@ -4,7 +4,8 @@
 
     config.yaml      shown as it is
     metrics.csv      the history: a column "epoch" and any of train/loss, val/loss, train/top1, val/top1, val/mca, lr,
-                     seconds, ...; several rows of one epoch are merged, the last value of each column counts
+                     seconds, ...; train/<name> for each part of the loss; several rows of one epoch are merged, the last value
+                     of each column counts
     predictions.csv  of the headline split (`taggnn.predictions`): confusion matrix and per-class figures
     skipped.csv      clips that could not be used (`taggnn.predictions`)
     results.json     everything else, see `RESULTS`
@@ -19,12 +20,14 @@ import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, is_dataclass, replace
+from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
 
 from taggnn import bars, diagrams, page, terminal
 from taggnn.atomic import write_bytes, write_text
+from taggnn.loss_parts import parts_of, parts_table
 from taggnn.metrics import (
+    METRICS,
     Scores,
     confusion_matrix,
     per_class,
@@ -38,14 +41,14 @@ from taggnn.names import unknown
 from taggnn.paired import McNemar, verdict
 from taggnn.pictures import DARK, LIGHT, confusion, curves
 from taggnn.predictions import Predictions, Skipped, read_predictions, read_skipped
-from taggnn.report_statistics import between, calibration_section, groups_section, paired_rows
+from taggnn.report_statistics import between, calibration_section, figure, groups_section, paired_rows
 
 RESULTS = {
     "title": "heading; the folder's name when absent",
     "subtitle": "one sentence below it",
     "scores": "split name -> Scores.as_dict(), e.g. {'val': {...}, 'test': {...}}",
-    "intervals": "split name -> [low, high] of top1, top5, mca, macro_f1, ece; Wilson's of top1; level, resamples and seed of "
-    "the bootstrap behind the others",
+    "intervals": "split name -> [low, high] of each figure of `taggnn.metrics.METRICS` with an interval; level, resamples and "
+    "seed of the bootstrap behind those that are not Wilson's",
     "groups": "split name -> rows of `taggnn.longtail.Group`: class mean of classes with many, some and few training clips",
     "training_counts": "class -> training clips",
     "paired": "rows of `taggnn.beside.beside`: the chosen head less each head trained beside it, on the same clips",
@@ -60,15 +63,12 @@ RESULTS = {
     "environment": "command, seed, device, threads, versions of python, torch, ...",
     "evaluation": "{'views', 'crops', 'average', 'processes', 'clips_per_second', 'peak_memory': kind -> bytes}: how clips were "
     "looked at and what it took",
+    "losses": "name of each named loss -> {'weight', 'last': mean over the clips of the last epoch, unweighted}",
     "durations": "part -> seconds, e.g. {'train': 95.2, 'test': 4.1}",
     "notes": "sentences a reader must know",
 }
 
-PERCENT_COLUMNS = ("top1", "top5", "mca")
 TITLES = {
-    "top1": "Top-1",
-    "top5": "Top-5",
-    "mca": "Class mean",
     "name": "",
     "measured": "Clips",
     "seconds": "Time",
@@ -162,7 +162,7 @@ def write_report(run_dir: str | os.PathLike) -> Path:
         groups_section(results.get("groups", {}).get(headline(results))),
         _comparison(results.get("comparison"), results.get("paired")),
         _graph(results.get("graph_effect")),
-        _curves(folder, history, results.get("best_epoch")),
+        _curves(folder, history, results),
         _calibration(results, predictions),
         *(_classes(folder, predictions, _unmeasured(results)) if predictions is not None else ()),
         _skipped(skipped),
@@ -190,9 +190,10 @@ def _headline(results: dict, predictions: Predictions | None, skipped: Sequence[
                 f"results.json and predictions.csv disagree: top-1 {page.percent(stated.top1, 2)} of {stated.measured} "
                 f"clips against {page.percent(again.top1, 2)} of {again.measured}. One of the two is of another run or split."
             )
-        elif stated.macro_f1 is None:
+        else:
             # Files of earlier versions lack some of the figures.
-            scores[split] = replace(stated, macro_f1=again.macro_f1, ece=again.ece)
+            known = {name: value for name, value in stated.figures.items() if value is not None}
+            scores[split] = replace(stated, figures={**again.figures, **known})
     if not scores:
         return page.section("Notes", *(_note(text) for text in notes))
     rows = [
@@ -200,11 +201,7 @@ def _headline(results: dict, predictions: Predictions | None, skipped: Sequence[
             "chosen" if name == split and len(scores) > 1 else "",
             [
                 page.cell(name),
-                page.cell(page.percent(s.top1), "n"),
-                page.cell(page.percent(s.top5), "n"),
-                page.cell(page.percent(s.mca), "n"),
-                page.cell(page.percent(s.macro_f1), "n"),
-                page.cell(page.percent(s.ece), "n"),
+                *(page.cell(figure(s.figures.get(key), row), "n") for key, row in METRICS.items()),
                 page.cell(f"{s.classes_counted} of {s.classes}", "n"),
                 page.cell(_clips(s.measured, s.listed), "n"),
                 page.cell(page.number(s.missing), "n"),
@@ -214,7 +211,7 @@ def _headline(results: dict, predictions: Predictions | None, skipped: Sequence[
         )
         for name, s in scores.items()
     ]
-    titles = ["Split", "Top-1", "Top-5", "Class mean", "Macro F1", "Calibration error", "Classes counted"]
+    titles = ["Split", *(row.heading for row in METRICS.values()), "Classes counted"]
     titles += ["Clips", "Missing", "Unreadable", "Loss"]
     splits = page.table([(title, "n" if place else "") for place, title in enumerate(titles)], rows)
     shown = scores[split]
@@ -252,35 +249,25 @@ def _clips(measured: int | None, listed: int | None) -> str:
 
 def _scores(split: str, figures: Mapping) -> Scores:
     try:
-        return Scores(**figures)
-    except TypeError as error:
-        wanted = ", ".join(field.name for field in fields(Scores))
-        raise ValueError(f"results.json, scores.{split}: must hold {wanted}; {error}") from error
+        return Scores.read(figures)
     except ValueError as error:
         raise ValueError(f"results.json, scores.{split}: {error}") from error
 
 
 def _tiles(scores: Scores, ends: Mapping) -> str:
-    low, high = wilson(scores.top1, scores.measured)
-    right = round(scores.top1 * scores.measured)
-    interval = f"{100 * low:.1f}\u00a0to\u00a0{page.percent(high)}"
-    of_classes = f"over {scores.classes_counted} of {scores.classes} classes"
-    found = [
-        page.tile(
-            page.percent(scores.top1), "Top-1", f"{right:,} right; 95 % interval {interval}".replace(",", "\u202f")
-        )
-    ]
-    if scores.top5 is not None:
-        found.append(
-            page.tile(page.percent(scores.top5), "Top-5", f"true class among the best five{_95(ends, 'top5')}")
-        )
-    found.append(page.tile(page.percent(scores.mca), "Class mean", of_classes + _95(ends, "mca")))
-    if scores.macro_f1 is not None:
-        below = f"over the same classes{_95(ends, 'macro_f1')}"
-        found.append(page.tile(page.percent(scores.macro_f1), "Macro F1", below))
-    if scores.ece is not None:
-        below = f"confidence against accuracy{_95(ends, 'ece')}"
-        found.append(page.tile(page.percent(scores.ece), "Calibration error", below))
+    found = []
+    for name, row in METRICS.items():
+        value = scores.figures.get(name)
+        if value is None:
+            continue
+        if row.interval == "wilson":
+            right = f"{round(value * scores.measured):,} right".replace(",", "\u202f")
+            low, high = wilson(value, scores.measured)
+            below = f"{right}; 95 % interval {100 * low:.1f}\u00a0to\u00a0{page.percent(high)}"
+        else:
+            said = between(ends.get(name), row)
+            below = row.summary.format(**scores.as_dict()) + (f"; {said}" if said else "")
+        found.append(page.tile(figure(value, row), row.heading, below))
     left_out = [
         f"{page.number(clips)} {why}"
         for clips, why in ((scores.missing, "missing"), (scores.unreadable, "unreadable"))
@@ -290,11 +277,6 @@ def _tiles(scores: Scores, ends: Mapping) -> str:
     label = "Clips measured" if scores.complete else f"Clips measured of {page.number(scores.listed)} listed"
     found.append(page.tile(page.number(scores.measured), label, below))
     return page.tiles(found)
-
-
-def _95(ends: Mapping, key: str) -> str:
-    said = between(ends.get(key))
-    return f"; {said}" if said else ""
 
 
 def _calibration(results: dict, predictions: Predictions | None) -> str:
@@ -308,13 +290,13 @@ def _calibration(results: dict, predictions: Predictions | None) -> str:
 def _comparison(rows: Sequence[Mapping] | None, paired: Sequence[Mapping] | None) -> str:
     if not rows:
         return ""
-    first = ["name", *(key for key in PERCENT_COLUMNS if any(key in row for row in rows))]
+    first = ["name", *(key for key in METRICS if any(key in row for row in rows))]
     first += ["measured", "parameters", "seconds"]
     keys = list(dict.fromkeys([*first, *(key for row in rows for key in row if key not in ("chosen", "listed"))]))
     keys = [key for key in keys if any(row.get(key) is not None for row in rows)]
     header = [
         (
-            TITLES.get(key, key.replace("_", " ").capitalize()),
+            METRICS[key].heading if key in METRICS else TITLES.get(key, key.replace("_", " ").capitalize()),
             "n bar" if key == "top1" else "" if key in ("name", "note") else "n",
         )
         for key in keys
@@ -326,8 +308,8 @@ def _comparison(rows: Sequence[Mapping] | None, paired: Sequence[Mapping] | None
             value = row.get(key)
             if key == "top1":
                 cells.append(page.bar(value))
-            elif key in PERCENT_COLUMNS:
-                cells.append(page.cell(page.percent(value), "n"))
+            elif key in METRICS:
+                cells.append(page.cell(figure(value, METRICS[key]), "n"))
             elif key == "measured":
                 cells.append(page.cell(_clips(value, row.get("listed")), "n"))
             elif key == "seconds":
@@ -379,30 +361,39 @@ def _graph_test(effect: Mapping) -> str:
     return f"<p>{page.escape(said)}</p>"
 
 
-def _curves(folder: Path, history: list[dict[str, float]], best: int | None) -> str:
+def _curves(folder: Path, history: list[dict[str, float]], results: Mapping) -> str:
     if not history:
         return ""
+    best = results.get("best_epoch")
     best = _best_epoch(history) if best is None else int(best)
-    light = curves(history, best, LIGHT)
+    parts = parts_of(history, results)
+    light = curves(history, best, LIGHT, list(parts))
     drawing = ""
     if light is not None:
         write_bytes(folder / "curves.png", light)
         caption = f"The dotted line marks epoch {best}, whose weights were kept." if best is not None else ""
-        drawing = page.picture(light, curves(history, best, DARK), "Loss and accuracy over the epochs", caption)
+        drawing = page.picture(
+            light, curves(history, best, DARK, list(parts)), "Loss and accuracy over the epochs", caption
+        )
     keys = list(dict.fromkeys(key for row in history for key in row))
     rows = [
         ("chosen" if row["epoch"] == best else "", [page.cell(_figure(key, row.get(key)), "n") for key in keys])
         for row in history
     ]
     epochs = page.table([(key, "n") for key in keys], rows, tall=True)
+    table = parts_table(parts, history, best, results.get("losses"))
     return page.section(
-        "Training", drawing, page.details(f"All {len(history)} epochs" if len(history) > 1 else "The epoch", epochs)
+        "Training",
+        drawing,
+        table,
+        page.details(f"All {len(history)} epochs" if len(history) > 1 else "The epoch", epochs),
     )
 
 
 def _figure(key: str, value: float | None) -> str:
-    if value is not None and key.rsplit("/")[-1] in PERCENT_COLUMNS:
-        return page.percent(value)
+    metric = METRICS.get(key.rsplit("/")[-1])
+    if value is not None and metric is not None:
+        return figure(value, metric)
     return page.number(int(value) if value is not None and value.is_integer() and abs(value) < 1e15 else value)
 
 
@@ -550,6 +541,8 @@ def _known_keys(results: Mapping, path: Path) -> dict:
 def _plain(value: object, where: str) -> object:
     if value is None or isinstance(value, (str, bool, int)):
         return value
+    if isinstance(value, Scores):
+        return _plain(value.as_dict(), where)
     if is_dataclass(value) and not isinstance(value, type):
         return _plain(asdict(value), where)
     if isinstance(value, Mapping):

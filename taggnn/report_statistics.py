@@ -11,14 +11,38 @@ from taggnn.bootstrap import answers
 from taggnn.calibration import reliability
 from taggnn.diagrams import reliability_diagram, whiskers
 from taggnn.longtail import GROUPS
+from taggnn.metrics import METRICS, Metric
 from taggnn.predictions import Predictions
 
-TITLES = {"top1": "top-1", "mca": "class mean", "macro_f1": "macro F1", "ece": "calibration error"}
+
+def figure(value: float | None, metric: Metric) -> str:
+    """A figure as a page shows it: shares in per cent, others with their decimals, "–" where there is none."""
+    return page.percent(value) if metric.share or value is None else metric.text(value)
 
 
-def between(ends: Sequence[float] | None) -> str:
-    """An interval of shares: "62.7 to 73.7 %"; empty where there is none, or none of any width."""
-    return "" if ends is None or ends[0] == ends[1] else f"{100 * ends[0]:.1f}\u00a0to\u00a0{page.percent(ends[1])}"
+def between(ends: Sequence[float] | None, metric: Metric | None = None) -> str:
+    """An interval: "62.7 to 73.7 %" of shares (default); empty where there is none, or none of any width."""
+    if ends is None or ends[0] == ends[1]:
+        return ""
+    if metric is not None and not metric.share:
+        return metric.between(ends).replace(" ", "\u00a0")
+    return f"{100 * ends[0]:.1f}\u00a0to\u00a0{page.percent(ends[1])}"
+
+
+def differences_drawn(rows: Mapping[str, Sequence[float]], alt: str) -> tuple[str, str]:
+    """Differences of figures: a drawing of those that are shares, and a paragraph of the others.
+
+    Args:
+        rows: name of `taggnn.metrics.METRICS` -> value, low, high.
+        alt: what the drawing shows.
+    """
+    shares = [(METRICS[key].title, *row) for key, row in rows.items() if METRICS[key].share]
+    others = [
+        f"{METRICS[key].heading}: {value:+.{METRICS[key].decimals}f} ({METRICS[key].between((low, high))})"
+        for key, (value, low, high) in rows.items()
+        if not METRICS[key].share
+    ]
+    return whiskers(shares, alt), f"<p>{page.escape('; '.join(others))}</p>" if others else ""
 
 
 def calibration_section(predictions: Predictions, ece: float | None, ends: Sequence[float] | None) -> str:
@@ -88,12 +112,12 @@ def paired_rows(rows: Sequence[Mapping[str, Any]] | None) -> str:
     parts = []
     for row in rows or ():
         name, other = row["name"], row["against"]
-        known = [(TITLES[key], *(row[key][end] for end in ("value", "low", "high"))) for key in TITLES if key in row]
+        known = {key: [row[key][end] for end in ("value", "low", "high")] for key in METRICS if key in row}
         holm = f", {page.p_value(row['p_holm'])} after Holm" if len(rows) > 1 else ""
         said = (
             f"{row['verdict']} Of {page.number(row['clips'])} clips only {name} has {page.number(row['only_name'])} right, "
             f"only {other} {page.number(row['only_against'])} (McNemar, {page.p_value(row['p'])}{holm})."
         )
         parts.append(f"<h3>{page.escape(name)} less {page.escape(other)}</h3><p>{page.escape(said)}</p>")
-        parts.append(whiskers(known, f"{name} less {other}, with paired 95 % intervals"))
+        parts += [part for part in differences_drawn(known, f"{name} less {other}, with paired 95 % intervals") if part]
     return "\n".join(parts)

@@ -15,7 +15,7 @@ from taggnn.arguments import Parser
 from taggnn.atomic import write_bytes
 from taggnn.calibration import are_probabilities
 from taggnn.figures import counts_in, figures_of
-from taggnn.metrics import Scores, summarise
+from taggnn.metrics import METRICS, Scores, summarise
 from taggnn.predictions import Predictions, read_predictions, read_skipped, write_predictions, write_skipped
 from taggnn.report import headline, read_results, write_report, write_results
 from taggnn.run_folder import new_folder
@@ -121,7 +121,7 @@ def rescored(predictions: Predictions, file: Path, split: str | None = None) -> 
 def _about(stated: dict[str, Any], again: Scores) -> bool:
     """Whether figures of results.json are those of these predictions; another machine may add up in another order."""
     # Files of earlier versions lack some of the figures.
-    keys = ("measured", "classes", "top1", "top5", "mca", "macro_f1", "ece")
+    keys = ("measured", "classes", *METRICS)
     known = {key: getattr(again, key) for key in keys if stated.get(key) is not None}
     return all(
         value is not None and math.isclose(stated[key], value, rel_tol=1e-9, abs_tol=1e-12)

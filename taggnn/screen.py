@@ -4,9 +4,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from taggnn.calibration import BINS
 from taggnn.longtail import GROUPS
-from taggnn.metrics import Scores, confusion_matrix, per_class, said_unmeasured, wilson
+from taggnn.metrics import (
+    METRICS,
+    Metric,
+    Scores,
+    confusion_matrix,
+    per_class,
+    said_unmeasured,
+    shares_of_clips,
+    wilson,
+)
 from taggnn.page import p_value
 from taggnn.predictions import Predictions
 
@@ -26,7 +34,7 @@ def print_evaluation(
         folder: where the files lie.
         report: the page.
     """
-    scores, effect = Scores(**results["scores"][split]), results.get("graph_effect")
+    scores, effect = Scores.read(results["scores"][split]), results.get("graph_effect")
     print(f"\nmeasured  {scores.seen()}")
     for line in figure_lines(results, split):
         print(line)
@@ -62,33 +70,31 @@ def figure_lines(results: Mapping[str, Any], split: str) -> list[str]:
         results: content of results.json.
         split: name of the split.
     """
-    scores = Scores(**results["scores"][split])
+    scores = Scores.read(results["scores"][split])
     intervals = results.get("intervals", {}).get(split, {})
     unmeasured = results.get("unmeasured", {}).get(split) or []
-    low, high = wilson(scores.top1, scores.measured)
-    lines = [f"top-1     {scores.top1:.4f}   (95 % interval {low:.3f} to {high:.3f})"]
-    if scores.top5 is not None:
-        lines.append(f"top-5     {scores.top5:.4f}{_between(intervals.get('top5'))}")
-    else:
-        lines.append("top-5     not stated: five classes or fewer")
-    mean = f"mean over the {scores.classes_counted} of {scores.classes} classes that occur"
-    lines.append(f"mca       {scores.mca:.4f}{_between(intervals.get('mca'))}   {mean}")
-    if unmeasured:
-        lines.append(f"          {said_unmeasured(unmeasured)}")
-    if scores.macro_f1 is not None:
-        lines.append(
-            f"macro F1  {scores.macro_f1:.4f}{_between(intervals.get('macro_f1'))}   mean over the same classes"
-        )
-    lines += [_group_line(row) for row in results.get("groups", {}).get(split) or []]
-    if scores.ece is not None:
-        lines.append(
-            f"ece       {scores.ece:.4f}{_between(intervals.get('ece'))}   confidence against accuracy, in {BINS} bins"
-        )
+    # What stands behind the line of a figure because it is about the same classes.
+    after = {
+        "mca": [f"          {said_unmeasured(unmeasured)}"] if unmeasured else [],
+        "macro_f1": [_group_line(row) for row in results.get("groups", {}).get(split) or []],
+    }
+    lines = []
+    for name, row in METRICS.items():
+        value, short = scores.figures.get(name), row.short or row.title
+        if value is None and row.absent:
+            lines.append(f"{short:8}  not stated: {row.absent}")
+        elif value is not None and row.interval == "wilson":
+            ends = row.between(wilson(value, scores.measured))
+            lines.append(f"{short:8}  {row.text(value)}   (95 % interval {ends}){_about(row, scores)}")
+        elif value is not None:
+            ends = row.between(intervals.get(name))
+            lines.append(f"{short:8}  {row.text(value)}{f'   ({ends})' if ends else ''}{_about(row, scores)}")
+        lines += after.get(name, [])
     if scores.loss is not None:
         lines.append(f"loss      {scores.loss:.4f}")
     if intervals:
         drawn = f"{intervals['resamples']:,} bootstrap resamples of the clips"
-        lines.append(f"          intervals: 95 %; Wilson's for top-1, {drawn} for the others")
+        lines.append(f"          intervals: 95 %; Wilson's for {shares_of_clips()}, {drawn} for the others")
     return lines
 
 
@@ -99,23 +105,29 @@ def summary_lines(results: Mapping[str, Any], split: str) -> list[str]:
         results: content of results.json.
         split: name of the split.
     """
-    scores, ends = Scores(**results["scores"][split]), results.get("intervals", {}).get(split, {})
-    low, high = wilson(scores.top1, scores.measured)
-    lines = [f"          95 % interval: top-1 {low:.3f} to {high:.3f}"]
-    if "mca" in ends and ends["mca"][0] < ends["mca"][1]:
-        lines[0] += f", class mean {ends['mca'][0]:.3f} to {ends['mca'][1]:.3f}"
-    others = [("macro F1", "macro_f1"), ("calibration error", "ece")]
-    said = [
-        f"{name} {getattr(scores, key):.3f}{_between(ends.get(key)).replace('   ', ' ')}"
-        for name, key in others
-        if getattr(scores, key) is not None
-    ]
+    scores, ends = Scores.read(results["scores"][split]), results.get("intervals", {}).get(split, {})
+    stated, others = [], []
+    for name, row in METRICS.items():
+        value = scores.figures.get(name)
+        if value is None:
+            continue
+        between = row.between(wilson(value, scores.measured) if row.interval == "wilson" else ends.get(name))
+        if not row.headline:
+            others.append(f"{row.title} {row.text(value, 1)}{f' ({between})' if between else ''}")
+        elif row.compared and between:
+            stated.append(f"{row.title} {between}")
+    lines = [f"          95 % interval: {', '.join(stated)}"] if stated else []
+    lines += [f"          {', '.join(others)}"] if others else []
     groups = [row for row in results.get("groups", {}).get(split) or [] if row["mca"] is not None]
-    lines += [f"          {', '.join(said)}"] if said else []
     if len(groups) > 1:
         classes = ", ".join(f"{row['name']} {row['mca']:.3f} ({row['classes']} classes)" for row in groups)
         lines.append(f"          class mean by training clips: {classes}")
     return lines
+
+
+def _about(row: Metric, scores: Scores) -> str:
+    behind = row.summary if row.behind is None else row.behind
+    return f"   {behind.format(**scores.as_dict())}" if behind else ""
 
 
 def _group_line(row: Mapping[str, Any]) -> str:

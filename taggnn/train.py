@@ -154,7 +154,7 @@ def _check_models(settings: Namespace, data: ClipData, heads: Sequence[str], res
     precision_of(settings.precision, device)
     compiling.check(settings.compile, device)
     loggers.check(settings.loggers)
-    losses.build(settings.optim.loss)
+    losses.find(settings.optim.loss)
     for head in heads:
         # A run that is resumed has its weights in its checkpoint.
         weights = settings.backbone.weights if not resumes and head == settings.head else None
@@ -441,7 +441,7 @@ def _trained_on(data: ClipData) -> str:
 
 
 def _print_summary(results: dict[str, Any], folder: Path, report: Path) -> None:
-    scores, unmeasured = metrics.Scores(**results["scores"]["test"]), results["unmeasured"]["test"]
+    scores, unmeasured = metrics.Scores.read(results["scores"]["test"]), results["unmeasured"]["test"]
     top5 = "" if scores.top5 is None else f", top-5 {scores.top5:.3f}"
     of = "" if scores.classes_counted == scores.classes else f" of {scores.classes}"
     print(

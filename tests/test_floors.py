@@ -17,14 +17,14 @@ ROOT = Path(__file__).parents[1]
 FLOORS = [
     ["graphs", "names", "types", "atomic", "processes", "signals"],
     ["kernels"],
-    ["convs", "macs", "layers"],
+    ["convs", "macs", "layers", "losses"],
     ["heads", "backbones", "data"],
     # report is a program too, but train and evaluate write reports by its functions.
     [
         *("arguments", "environment", "run_folder", "terminal", "launch", "saving"),
         *("calibration", "longtail", "metrics", "bootstrap", "paired"),
         *("pictures", "preview", "page", "bars", "check_page", "predictions", "history"),
-        *("diagrams", "matching", "beside", "report_statistics", "report"),
+        *("diagrams", "matching", "beside", "report_statistics", "loss_parts", "report"),
         *("figures", "screen", "rescoring", "comparison", "compare_page"),
         *("progress", "stopping", "loggers", "precisions", "strategies"),
         *(

@@ -127,7 +127,8 @@ def test_top5_is_left_out_where_it_is_always_one(classes, has):
 
 
 def test_one_class_is_always_right():
-    expected = Scores(1.0, None, 1.0, 1, 1, 3, 0, 0, 3, macro_f1=1.0, ece=0.0)
+    figures = {"top1": 1.0, "top5": None, "mca": 1.0, "macro_f1": 1.0, "ece": 0.0}
+    expected = Scores(figures, 1, 1, 3, 0, 0, 3)
     assert summarise(torch.ones(3, 1), torch.zeros(3, dtype=torch.long)) == expected
 
 
@@ -168,14 +169,14 @@ def test_in_best_ranks_ties_by_number():
     ids=["complete", "one", "partial", "unreadable", "nearly-all", "hardly-any"],
 )
 def test_scores_say_which_clips_they_are_about(missing, unreadable, measured, said):
-    found = Scores(0.5, None, 0.5, 2, 2, missing + unreadable + measured, missing, unreadable, measured)
+    found = Scores({"top1": 0.5}, 2, 2, missing + unreadable + measured, missing, unreadable, measured)
     assert found.seen() == said
     assert found.complete == (missing + unreadable == 0)
 
 
 def test_counts_that_do_not_add_up_are_refused():
     with pytest.raises(ValueError, match="2 missing, 3 unreadable and 5 measured clips do not add up to the 11 listed"):
-        Scores(0.5, None, 0.5, 2, 2, 11, 2, 3, 5)
+        Scores({"top1": 0.5}, 2, 2, 11, 2, 3, 5)
 
 
 def test_a_class_of_which_nothing_was_measured_is_named():

@@ -490,10 +490,17 @@ class Graded(nn.Module):
 def test_losses_of_backbone_and_head_come_out_together():
     built = taggnn.attach(Joints(), Graded, 4, input=SKELETON).train()
     assert (built.spec, built.grid) == (SKELETON, (3, 5))
-    assert "mine.Source (channel 3, frame 6, joint 5, person 2) -> grid 3 x 5 = 15 tokens of 8 channels" in built.describe()
+    assert (
+        "mine.Source (channel 3, frame 6, joint 5, person 2) -> grid 3 x 5 = 15 tokens of 8 channels"
+        in built.describe()
+    )
     x, targets = torch.randn(2, *SKELETON.shape), torch.tensor([1, 3])
     output = built(x, targets)
-    assert {name: tuple(loss.shape) for name, loss in output.losses.items()} == {"spread": (), "each": (2,), "margin": (2,)}
+    assert {name: tuple(loss.shape) for name, loss in output.losses.items()} == {
+        "spread": (),
+        "each": (2,),
+        "margin": (2,),
+    }
     assert output.logits.shape == (2, 4)
     assert output.extras["tokens"].shape == (2, 3, 5, 8)
     assert torch.equal(output.losses["margin"], output.logits[[0, 1], targets])

@@ -391,3 +391,82 @@ def test_a_history_that_is_no_table_is_named(tmp_path, content):
     (tmp_path / "metrics.csv").write_bytes(content)
     with pytest.raises(ValueError, match=r"metrics\.csv: not a CSV table"):
         read_history(tmp_path / "metrics.csv")
+
+
+PARTS = ("contrastive", "_$entropy")
+
+
+def with_parts(run, **more):
+    """Gives a run named losses: two columns of metrics.csv and one more that is no loss, and "losses" of results.json."""
+    (run / "metrics.csv").write_text(
+        "epoch,train/loss,train/clips,val/loss,val/top1,train/cross_entropy,train/contrastive,train/_$entropy,grad_norm\n"
+        "1,1.5,60,1.6,0.3,1.25,2.5,0.0125,7.125\n2,1.0,60,1.2,0.7,0.75,1.875,0.0375,6.5\n3,0.8,60,1.3,0.65,0.625,1.625,0.045,5.75\n"
+    )
+    losses = {name: {"weight": weight, "last": 0.5} for name, weight in zip(PARTS, (0.1, 2.0), strict=True)}
+    write_results(run, {**read_results(run), "losses": losses, "best_epoch": 2, **more})
+
+
+def rows_of(content, heading):
+    """The cells of the table that has a column of that title, row by row."""
+    table = next(part for part in content.split("<table>")[1:] if f">{heading}</th>" in part).split("</table>")[0]
+    return [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row) for row in table.split("<tr")[1:]]
+
+
+def test_named_losses_have_a_line_each_and_a_panel(full):
+    before = write_report(full).read_bytes(), (full / "curves.png").read_bytes()
+    with_parts(full)
+    content = write_report(full).read_text(encoding="utf-8")
+    assert rows_of(content, "Part of the loss") == [
+        ["Part of the loss", "Weight", "Epoch 2, kept", "Epoch 3, last"],
+        ["cross_entropy", "1", "0.75", "0.625"],
+        ["contrastive", "0.1", "1.875", "1.625"],
+        ["_$entropy", "2", "0.0375", "0.045"],
+    ]
+    assert Page(content).text.count("Part of the loss") == 1
+    # What else was logged stands in the table of epochs.
+    assert rows_of(content, "grad_norm")[2][-1] == "6.5"
+    history = read_history(full / "metrics.csv")
+    assert (full / "curves.png").read_bytes() == curves(history, 2, LIGHT, ["cross_entropy", *PARTS])
+    assert (full / "curves.png").read_bytes() != curves(history, 2, LIGHT)
+    assert before[0] != content.encode()
+    assert before[1] != (full / "curves.png").read_bytes()
+
+
+def test_a_figure_that_is_logged_is_no_loss_of_its_own_accord(full):
+    with_parts(full)
+    results = read_results(full)
+    del results["losses"]
+    write_results(full, results)
+    content = write_report(full).read_text(encoding="utf-8")
+    assert "Part of the loss" not in content
+    assert (full / "curves.png").read_bytes() == curves(read_history(full / "metrics.csv"), 2, LIGHT)
+
+
+def test_of_an_interrupted_run_every_further_column_of_training_is_a_part(tmp_path):
+    with_parts(tmp_path)
+    (tmp_path / "results.json").unlink()
+    rows = rows_of(write_report(tmp_path).read_text(encoding="utf-8"), "Part of the loss")
+    assert [row[:2] for row in rows[1:]] == [["cross_entropy", "1"], ["contrastive", "–"], ["_$entropy", "–"]]
+
+
+def test_the_best_epoch_that_is_the_last_stands_once_and_a_value_without_a_column_comes_from_the_results(full):
+    losses = {"contrastive": {"weight": 1, "last": 0.5}, "late": {"weight": 0.25, "last": 0.75}}
+    with_parts(full, best_epoch=3, losses=losses)
+    assert rows_of(write_report(full).read_text(encoding="utf-8"), "Part of the loss") == [
+        ["Part of the loss", "Weight", "Epoch 3, kept"],
+        ["cross_entropy", "1", "0.625"],
+        ["contrastive", "1", "1.625"],
+        ["late", "0.25", "0.75"],
+    ]
+
+
+@pytest.mark.parametrize("values", [(0.5, 1e-3), (0.5, -0.25), (0.0, 0.0), (1.0, math.nan)])
+@pytest.mark.parametrize("count", [1, 2, 9, 20])
+def test_parts_of_any_size_and_number_are_drawn(values, count):
+    names = [f"loss {number}" for number in range(count)]
+    history = [{"epoch": epoch, **{f"train/{name}": value for name in names}} for epoch, value in enumerate(values)]
+    drawn = curves(history, 1, DARK, names)
+    assert drawn.startswith(b"\x89PNG")
+    assert curves(history, 1, DARK) is None
+    with_loss = [{**row, "train/loss": 1.0} for row in history]
+    assert curves(with_loss, 1, DARK, names) != curves(with_loss, 1, DARK, names[:-1])

@@ -301,6 +301,8 @@ USUAL_CLIP: Grid = (16, 112, 112)
 
 def _own(given: str | Callable[..., nn.Module]) -> Backbone:
     """A row for a class or function of one's own; what its attributes ``clip``, ``mean`` and ``std`` say counts."""
+    if isinstance(given, nn.Module):
+        raise ValueError(f"a {type(given).__name__} is a backbone already: give it to taggnn.attach, or its class here")
     builder = imported(given, "backbone") if isinstance(given, str) else given
     name = given if isinstance(given, str) else getattr(given, "__name__", type(given).__name__)
     if not callable(builder) or isinstance(builder, nn.Module):

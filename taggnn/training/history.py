@@ -114,7 +114,7 @@ class History:
 
 def figure(row: Mapping[str, float], monitor: str) -> float:
     """A figure of a row, larger for better; one that is no number is worse than any other."""
-    sign = 1 if metrics.larger_is_better(monitor.removeprefix("val/")) else -1
+    sign = 1 if metrics.larger_is_better(monitor) else -1
     value = sign * row.get(monitor, math.nan)
     return value if value == value else -math.inf
 

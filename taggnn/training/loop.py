@@ -109,7 +109,7 @@ class Trainer:
         self.model = recogniser.accepting(data_spec)
         self.parallel = self.model if training.strategy == "fsdp" else parallel.replicate(self.model, unused)
         self.step = Step(recogniser, optimisation, precision)
-        self.criterion = losses.build(optimisation.loss)
+        self.criterion = losses.find(optimisation.loss)
         self.weights: dict[str, float] = {}
         self.batches = limited(loader.batches(), training.limit_batches)
         self.progress = Progress()

@@ -3,7 +3,6 @@
 Axes: M clips, K classes.
 """
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
@@ -49,10 +48,8 @@ def answers(
 def figures(logits: Tensor, labels: Tensor, monitor: str) -> dict[str, float]:
     """The columns of metrics.csv. **Shapes:** logits (M, K), labels (M,)"""
     scores = metrics.summarise(logits.softmax(-1), labels)
-    chosen = {"top1": scores.top1, "mca": scores.mca, "clips": float(scores.measured)}
-    if (name := monitor.removeprefix("val/")) not in ("loss", *chosen):
-        chosen[name] = float(getattr(scores, name, math.nan))
-    return {f"val/{name}": value for name, value in {"loss": float(F.cross_entropy(logits, labels)), **chosen}.items()}
+    loss = {"val/loss": float(F.cross_entropy(logits, labels))}
+    return {**loss, **metrics.logged(scores, monitor), "val/clips": float(scores.measured)}
 
 
 @contextmanager

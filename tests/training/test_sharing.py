@@ -204,8 +204,8 @@ def none_read():
 
 def test_where_no_clip_can_be_used_every_process_says_so(of_two):
     messages = [found["none read"] for found in of_two]
-    assert messages[0] == messages[1] == (
-        "none of the validation clips could be used; 0.mp4: truncated; 1.mp4: truncated"
+    assert (
+        messages[0] == messages[1] == ("none of the validation clips could be used; 0.mp4: truncated; 1.mp4: truncated")
     )
 
 
