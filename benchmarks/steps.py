@@ -130,7 +130,7 @@ def train(
         Seconds of each epoch, and the part of it in which the loop waited for a batch.
     """
     own = settings.clone()
-    own.trainer.max_epochs = epochs + 1
+    own.train.epochs = epochs + 1
     trainer = trainer_of(own, callbacks=[], limit_val_batches=0, enable_checkpointing=False)
     clock = Clock(trainer.strategy.root_device)
     trainer.callbacks.append(clock)

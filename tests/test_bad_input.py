@@ -137,8 +137,8 @@ def test_class_folder_in_val_that_train_lacks(train_refused, videos, tmp_path):
         (["--optim.ema", "1"], "optim.ema 1.0: possible are 0 to 0.999999"),
         (["--patience", "0"], "patience 0: possible are 1 or more"),
         (["--loggers", "[tensorbord]"], "unknown logger 'tensorbord'; did you mean 'tensorboard'?"),
-        (["--trainer.accelerator", "gpuu"], "You selected an invalid accelerator name: `accelerator='gpuu'`"),
-        pytest.param(["--trainer.accelerator", "cuda"], "`CUDAAccelerator` can not run on your system", marks=NO_CUDA),
+        (["--device", "gpuu"], "on this machine: unknown device 'gpuu'"),
+        pytest.param(["--device", "cuda"], "on this machine: unknown device 'cuda'", marks=NO_CUDA),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -165,7 +165,7 @@ def test_split_without_a_usable_clip(bad, tiny, program, tmp_path):
     for split in ("train", "val", "test"):
         name = "clockwise/a_text.mp4" if split == bad else "left/left_000.mp4"
         words += [f"--data.{split}_list", _written(tmp_path / f"{split}.txt", f"{split}/{name} 0\n")]
-    words += ["--trainer.max_epochs", "1", "--compare", "[]"]
+    words += ["--train.epochs", "1", "--compare", "[]"]
     ended = program(taggnn.train, "--config", tiny, "--runs", tmp_path / "runs", *words)
     assert ended.code == 2
     long_name = {"train": "training", "val": "validation", "test": "test"}[bad]
@@ -185,7 +185,7 @@ def test_checkpoint_cut_short(part, evaluate_refused, trained, tmp_path):
     assert evaluate_refused(checkpoint=path).startswith(f"checkpoint {path}: cannot be read (")
 
 
-@pytest.mark.parametrize("content", [{"a": torch.zeros(2)}, [1, 2], {"state_dict": {"x": torch.zeros(1)}}])
+@pytest.mark.parametrize("content", [{"a": torch.zeros(2)}, [1, 2], {"model": {"x": torch.zeros(1)}}])
 def test_checkpoint_of_something_else(content, evaluate_refused, tmp_path):
     torch.save(content, tmp_path / "other.ckpt")
     message = evaluate_refused(checkpoint=tmp_path / "other.ckpt")

@@ -207,7 +207,7 @@ def test_the_command_on_screen_trains(checked, tiny, program, root, tmp_path):
     assert not {"--out", "--workers", "2"} & set(command)
     assert sum(word.startswith("--data.train_list") for word in command) == 1
     # The tiny model's recipe holds another root: what the command says comes later and wins.
-    ended = program(train, "--config", tiny, *command, "--compare=[]", "--runs", tmp_path, "--trainer.max_epochs", 1)
+    ended = program(train, "--config", tiny, *command, "--compare=[]", "--runs", tmp_path, "--train.epochs", 1)
     assert ended.code == 0, ended.err
     assert "train 10, val 4" in ended.out
     assert (checked[0] / "check.html").read_text().count("--data.train_list") >= 1
@@ -381,7 +381,7 @@ def test_the_help_shows_data_and_its_own_options_alone(capsys):
     shown = capsys.readouterr().out
     for option in ("--depth", "--workers", "--limit", "--out", "--data.train_list", "--data.dataset", "--config"):
         assert option in shown
-    for option in ("--optim.lr", "--trainer.max_epochs", "--backbone.name", "--tag.dim"):
+    for option in ("--optim.lr", "--train.epochs", "--backbone.name", "--tag.dim"):
         assert option not in shown
 
 

@@ -160,7 +160,7 @@ def test_a_root_that_training_parted_is_parted_alike(tiny, videos, program, tmp_
             place = root / path.parent.name / f"{path.parent.parent.name}_{path.name}"
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, place)
-    small = ["--data.root", root, "--trainer.max_epochs", 1, "--compare=[]", "--runs", tmp_path / "runs"]
+    small = ["--data.root", root, "--train.epochs", 1, "--compare=[]", "--runs", tmp_path / "runs"]
     ended = program(taggnn.train, "--config", tiny, *small)
     assert ended.code == 0, ended.err
     run = next((tmp_path / "runs").rglob("best.ckpt")).parent

@@ -53,7 +53,8 @@ data: {{root: {videos}, batch_size: 4, workers: 0}}
 video: {{frames: 4, short_side: 32, size: 32, sampling: uniform, flip: 0, scale: [1, 1], ratio: [1, 1]}}
 backbone: {{options: {{width: 8, drop: 0.3}}}}
 tag: {{encoder_layers: 1, encoder_heads: 4, dim: 32}}
-trainer: {{max_epochs: {EPOCHS}, accelerator: cpu}}
+train: {{epochs: {EPOCHS}}}
+device: cpu
 threads: 1
 """
     )
@@ -173,7 +174,7 @@ def test_epochs_on_stored_views_are_those_on_augmented_videos(recipe, program, t
 def test_a_run_on_tokens_does_not_go_on_with_those_of_other_weights(tokens, recipe, program, tmp_path):
     folder = tmp_path / "c"
     shutil.copytree(tokens[0], folder)
-    begun = run(program, tmp_path / "runs", "--data.tokens", folder, "--head", "pool", "--trainer.max_epochs", 1)
+    begun = run(program, tmp_path / "runs", "--data.tokens", folder, "--head", "pool", "--train.epochs", 1)
     (begun / "results.json").unlink()
     shutil.rmtree(folder)
     ended = program(taggnn.extract, "--config", recipe, "--out", folder, *EXTRACT, "--seed", 1)
@@ -502,12 +503,12 @@ def test_another_extraction_is_not_mixed_in(tokens, recipe, program, tmp_path):
 
 def test_what_is_not_given_is_taken_from_the_extraction(tokens, recipe, tmp_path):
     alone = checked("--data.tokens", tokens[0], "--data.batch_size", 8)
-    assert (alone.trainer.max_epochs, alone.tag.dim, alone.data.batch_size, alone.video.frames) == (EPOCHS, 32, 8, 4)
+    assert (alone.train.epochs, alone.tag.dim, alone.data.batch_size, alone.video.frames) == (EPOCHS, 32, 8, 4)
     # A recipe of its own settles all that the tokens do not follow from.
     own = tmp_path / "own.yaml"
     own.write_text("tag: {dim: 48}\noptim: {lr: 0.01}\n")
     beside = checked("--config", own, "--data.tokens", tokens[0])
-    assert (beside.trainer.max_epochs, beside.tag.dim, beside.video.frames) == (30, 48, 4)
+    assert (beside.train.epochs, beside.tag.dim, beside.video.frames) == (30, 48, 4)
     assert beside.backbone.options == {"width": 8, "drop": 0.3}
     assert checked("--config", recipe, f"--data.tokens={tokens[0]}").backbone.frozen
     # A file may name the tokens, as the config.yaml of a run on them does.

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from taggnn import terminal
 
@@ -31,7 +30,6 @@ def test_code_of_the_program(answer, code, capsys):
         (ValueError("no such thing"), 2, "p: no such thing"),
         (FileNotFoundError("x: no such file"), 2, "p: x: no such file"),
         (ImportError("PyAV is not installed"), 2, "p: PyAV is not installed"),
-        (MisconfigurationException("no accelerator"), 2, "p: no accelerator"),
         (OSError(errno.ENOSPC, "No space left", "x"), 1, "p: x: no space left"),
         (KeyboardInterrupt(), 1, "p: interrupted"),
         (KeyboardInterrupt("continue with: c"), 1, "p: interrupted; continue with: c"),

@@ -65,7 +65,7 @@ def test_every_epoch_but_the_first_is_timed(task, batch, tmp_path, monkeypatch):
     assert len(seconds) == len(waited) == 2
     assert all(0 <= share < 1 for share in waited)
     assert any(not torch.equal(before[key], value) for key, value in task.model.named_parameters())
-    assert settings.trainer.max_epochs == 16
+    assert settings.train.epochs == 16
     assert not list(tmp_path.iterdir())
 
 
