@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import lightning.pytorch as pl
 import torch
 from jsonargparse import Namespace
 from torch import nn
@@ -34,6 +33,7 @@ from taggnn.extraction import (
     readable_again,
 )
 from taggnn.model import Recogniser
+from taggnn.seeding import seed_everything
 
 # Options of this program alone, which are none of a training.
 _OWN = ("out", "views", "dtype", "shard_size", "checkpoint", "device", "verify")
@@ -146,7 +146,7 @@ def _trained(path: str) -> dict[str, Any]:
 
 def _backbone(settings: Namespace, data: ClipData, path: str | None) -> tuple[Recogniser, str]:
     """The frozen backbone behind no head, and where its weights come from; random ones are those of a training."""
-    pl.seed_everything(settings.seed, verbose=False)
+    seed_everything(settings.seed)
     given, clip = settings.backbone, data.model_spec.shape[1:]
     weights = None if path else given.weights
     built = backbones.build(given.name, weights, clip=clip, **given.options)

@@ -6,7 +6,6 @@ continues it, so that a job can be started again with the same words.
 """
 
 import contextlib
-import random
 import shlex
 import sys
 import time
@@ -14,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jsonargparse import Namespace
 
@@ -34,6 +32,7 @@ from taggnn.report import read_results, write_report, write_results
 from taggnn.run_folder import held, new_folder
 from taggnn.scoring import score
 from taggnn.screen import summary_lines
+from taggnn.seeding import seed_everything
 from taggnn.signals import Ended, Watch
 from taggnn.training import compiling, loggers, optim
 from taggnn.training.bar import Bar
@@ -225,13 +224,6 @@ def data_of(settings: Namespace) -> ClipData:
     launch.agreed(lambda: data.prepare_data() if processes.place().local_rank == 0 else None)
     data.setup()
     return data
-
-
-def seed_everything(seed: int) -> None:
-    """Seeds Python, NumPy and PyTorch."""
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 a head of a user may draw from it
-    torch.manual_seed(seed)
 
 
 def architecture_of(settings: Namespace, data: ClipData, head: str) -> dict[str, Any]:

@@ -15,31 +15,27 @@ ROOT = Path(__file__).parents[1]
 
 # A new module or package of taggnn is listed here, as deep as it can stand.
 FLOORS = [
-    ["graphs", "names", "types", "atomic", "processes", "signals"],
+    ["graphs", "names", "types", "seeding", "atomic", "processes", "signals"],
     ["kernels"],
     ["convs", "macs", "layers", "losses"],
     ["heads", "backbones", "data"],
     # report is a program too, but train and evaluate write reports by its functions.
     [
-        *("arguments", "environment", "run_folder", "terminal", "launch", "saving"),
+        *("arguments", "environment", "run_folder", "terminal", "launch"),
         *("calibration", "longtail", "metrics", "bootstrap", "paired"),
-        *("pictures", "preview", "page", "bars", "check_page", "predictions", "history"),
+        *("pictures", "preview", "page", "bars", "check_page", "predictions"),
         *("diagrams", "matching", "beside", "report_statistics", "loss_parts", "report"),
         *("figures", "screen", "rescoring", "comparison", "compare_page"),
-        *("progress", "stopping", "loggers", "precisions", "strategies"),
         *(
             "model",
-            "compiling",
             "mixing",
-            "idle",
-            "task",
-            "averaging",
             "consensus",
             "trust",
             "exported",
             "loaded",
             "checkpoint",
             "scoring",
+            "training",
             "config",
             "extraction",
             "counting",

@@ -4,7 +4,6 @@ import copy
 import io
 import pickle
 
-import lightning.pytorch as pl
 import pytest
 import torch
 import torch_geometric.nn
@@ -76,22 +75,22 @@ def test_attached_to_a_module_of_ones_own_and_trained_in_a_bare_loop():
     assert F.cross_entropy(model(clips)[0], labels) < 0.9 * before
 
 
-class Theirs(pl.LightningModule):
-    """Somebody's own Lightning module: nothing of ours in it but the head."""
-
-    def __init__(self):
-        super().__init__()
-        self.backbone, self.head = backbone(), head_of()
-
-    def training_step(self, batch, _):
-        clips, labels = batch
-        return F.cross_entropy(self.head(self.backbone(clips).permute(0, 2, 3, 4, 1)).logits, labels)
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-
 def test_in_somebody_elses_lightning_module(tmp_path):
+    """Nothing of ours in it but the head."""
+    pl = pytest.importorskip("lightning.pytorch", reason="needs Lightning, which taggnn does not")
+
+    class Theirs(pl.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.backbone, self.head = backbone(), head_of()
+
+        def training_step(self, batch, _):
+            clips, labels = batch
+            return F.cross_entropy(self.head(self.backbone(clips).permute(0, 2, 3, 4, 1)).logits, labels)
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
     task = Theirs()
     before = copy.deepcopy(task.head.state_dict())
     trainer = pl.Trainer(
