@@ -1,5 +1,6 @@
 """Convolutions by name: the class, its defaults, its options, and every way to get a name wrong."""
 
+import functools
 import sys
 from types import ModuleType
 
@@ -8,7 +9,8 @@ import torch
 import torch_geometric.nn as pyg
 from torch import nn
 
-from taggnn import convs
+from taggnn import convs, models
+from taggnn.heads import TagHead
 
 EDGES = torch.tensor([[0, 1, 1, 2, 2], [1, 0, 2, 1, 0]])
 
@@ -90,6 +92,33 @@ def test_a_dotted_path_of_ones_own():
     assert conv.loud == 2
 
 
+def test_a_class_a_function_or_a_module_as_it_is():
+    assert type(convs.build(Gossip, 8, loud=2.0)) is Gossip
+    assert convs.build(Gossip, 8, loud=2.0).loud == 2
+    assert type(convs.build(pyg.SAGEConv, 8, aggr="max")) is pyg.SAGEConv
+    assert convs.build(lambda channels, loud=1.0: Gossip(channels, loud), 8, loud=3.0).loud == 3
+    assert convs.build(functools.partial(pyg.GATConv, heads=2), 8, heads=4).heads == 4
+    assert convs.build(functools.partial(Gossip, 8), 8).mix.in_features == 8
+    built = Gossip(8)
+    assert convs.build(built, 8) is built
+
+
+def test_layers_that_are_given_a_module_share_it():
+    built = Gossip(8)
+    head = TagHead(8, (2, 2), 3, conv=built, graph_layers=2, encoder_layers=0)
+    assert head.propagation[0].conv is head.propagation[1].conv is built
+    apart = TagHead(8, (2, 2), 3, conv=Gossip, graph_layers=2, encoder_layers=0)
+    assert apart.propagation[0].conv is not apart.propagation[1].conv
+    assert apart(torch.randn(1, 2, 2, 8)).logits.shape == (1, 3)
+
+
+def test_one_row_is_all_that_a_convolution_needs(monkeypatch):
+    monkeypatch.setitem(convs.CONVS, "gossip", convs.Row(Gossip, {"loud": 4.0}, "tells all", ""))
+    assert convs.build("gossip", 8).loud == 4
+    line = models.conv_table()[1][-1]
+    assert (line[0], line[1], line[3], line[4]) == ("gossip", "Gossip(loud=4.0)", "-", "tells all")
+
+
 def test_gin_takes_a_network_of_ones_own():
     network = nn.Linear(8, 8)
     assert convs.build("gin", 8, nn=network).nn is network
@@ -113,6 +142,10 @@ def test_gin_takes_a_network_of_ones_own():
             {"lout": 2},
             r"unknown option of convolution own_convs.Gossip 'lout'; did you mean 'loud'",
         ),
+        (lambda x: x, {}, r"no torch.nn.Module class.*in_channels, out_channels or channels"),
+        (lambda channels: channels, {}, r"must give a torch.nn.Module; it gave 8"),
+        (Gossip(8), {"loud": 2}, r"Gossip is built already.*loud"),
+        (dict, {}, r"no torch.nn.Module class"),
         ("gat", {"heads": 0}, r"convolution gat: heads must be a whole number, 1 or more; given 0"),
         ("gat", {"heads": "4"}, r"convolution gat: heads must be a whole number, 1 or more; given '4'"),
         ("gatv2", {"heads": -2, "concat": False}, r"heads must be a whole number, 1 or more; given -2"),

@@ -2,6 +2,7 @@
 
 import sys
 from types import ModuleType
+from typing import ClassVar
 
 import pytest
 import torch
@@ -34,6 +35,42 @@ def test_a_factorised_table_has_a_vector_for_each_axis(grid):
         for y in range(grid[1]):
             for x in range(grid[2]):
                 torch.testing.assert_close(added[t, y, x], frames[t] + rows[y] + columns[x])
+
+
+@pytest.mark.parametrize("grid", [(5,), (3, 4), (2, 1, 2, 3)], ids=str)
+@pytest.mark.parametrize("factorised", [False, True])
+class TestOtherRanks:
+    def test_every_position_has_its_vector(self, grid, factorised):
+        table = PositionTable(4, grid, factorised)
+        assert table.grid == grid
+        assert len(table.tables) == (len(grid) if factorised else 1)
+        added = table(torch.zeros(2, *grid, 4))
+        expected = sum(part.detach() for part in table.tables).expand(2, *grid, 4)
+        torch.testing.assert_close(added.detach(), expected)
+        with pytest.raises(ValueError, match="built for"):
+            table(torch.zeros(2, *grid, 1, 4))
+
+    def test_stretching_is_linear_along_every_axis(self, grid, factorised):
+        torch.manual_seed(0)
+        table = PositionTable(3, grid, factorised).double()
+        expected = sum(part.detach() for part in table.tables).expand(*grid, 3)
+        new = tuple(size + 2 * (axis != 1) for axis, size in enumerate(grid))
+        for axis, (size, longer) in enumerate(zip(grid, new, strict=True)):
+            rows = F.interpolate(expected.movedim(axis, -1).flatten(0, -2)[None], size=longer, mode="linear")[0]
+            expected = rows.reshape(*expected.movedim(axis, -1).shape[:-1], longer).movedim(-1, axis)
+            assert expected.shape[axis] == longer >= size
+        table.resize(new)
+        assert table.grid == new
+        got = table(torch.zeros(1, *new, 3, dtype=torch.float64))[0].detach()
+        torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-12)
+
+    def test_to_the_same_grid_is_exact(self, grid, factorised):
+        table = PositionTable(3, grid, factorised)
+        before = [part.detach().clone() for part in table.tables]
+        table.resize(grid)
+        assert all(torch.equal(old, new) for old, new in zip(before, table.tables, strict=True))
+        with pytest.raises(ValueError, match="another number of axes"):
+            table.resize((*grid, 2))
 
 
 def test_the_table_starts_with_the_deviation_it_is_given():
@@ -229,6 +266,47 @@ def test_a_graph_layer_moves_to_another_grid_and_refuses_others(naive_edges):
     layer.resize((3, 2, 1))
     expected = x + F.gelu(layer.conv(x.reshape(6, 8), naive_edges((3, 2, 1))[0])).reshape(x.shape)
     torch.testing.assert_close(layer(x), expected)
+
+
+@pytest.mark.parametrize("impl", ["pyg", "dense", "structured", "auto"])
+@pytest.mark.parametrize("grid", [(4,), (2, 3), (2, 2, 1, 2)], ids=str)
+def test_gradients_of_a_graph_layer_on_other_ranks(grid, impl):
+    torch.manual_seed(0)
+    layer = GraphLayer(4, Clique() + Chain(), grid, "gat", {"heads": 2}, impl).double()
+    x = torch.randn(2, *grid, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(layer, x, eps=1e-6, atol=1e-6)
+
+
+class Wants(Clique):
+    """A rule of a user's own that takes no grid but its own, or lists the edges of its own whatever it is given."""
+
+    sure: ClassVar[bool] = True
+
+    def edges(self, grid, device="cpu"):
+        if self.sure and tuple(grid) != (3, 4):
+            raise IndexError("no such grid")
+        return super().edges((3, 4), device)
+
+
+class Careless(Wants):
+    sure = False
+
+
+@pytest.mark.parametrize("rule", [Wants(), Careless()], ids=["raises", "careless"])
+def test_a_rule_that_knows_one_grid_is_tried_on_that(rule):
+    layer = GraphLayer(8, rule, (3, 4), "gcn")
+    expected = GraphLayer(8, Clique(), (3, 4), "gcn")
+    expected.load_state_dict(layer.state_dict())
+    x = torch.randn(1, 3, 4, 8)
+    torch.testing.assert_close(layer(x), expected(x))
+
+
+@pytest.mark.parametrize(
+    ("given", "name"), [(3, "3"), ("taggnn.layers.ACTIVATIONS", "read-out"), ("taggnn.layers.Men", "in taggnn.layers")]
+)
+def test_what_is_no_read_out_is_refused(given, name):
+    with pytest.raises(ValueError, match=name):
+        readout(given, 8)
 
 
 def test_dropout_of_a_graph_layer_spares_the_residual():

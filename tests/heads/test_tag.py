@@ -1,9 +1,14 @@
 """TAG-Head: the released form equals a composition of PyG's and torch's own parts, and every option does what it says."""
 
+from dataclasses import dataclass
+from math import prod
+
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
 
-from graphs import Chain, Clique, NoEdges
+from graphs import Chain, Clique, NoEdges, Topology
 from taggnn.heads import HEADS, build
 from taggnn.heads.tag import TagHead
 
@@ -239,3 +244,108 @@ def test_build_by_name_learns_in_every_parameter(name):
 def test_a_wrong_name_or_option_is_refused(name, options, message):
     with pytest.raises(ValueError, match=message):
         build(name, 16, (2, 2, 1), 3, **options)
+
+
+RANKS = [(4,), (3, 5), (2, 3, 2), (2, 2, 1, 3)]
+
+
+@dataclass(frozen=True)
+class Limbs(Topology):
+    """A rule of a user's own on two axes, for five joints only."""
+
+    axes = ("frames", "joints")
+    bones: tuple = ((0, 1), (0, 2), (1, 3))
+
+    def edges(self, grid, device="cpu"):
+        frames, joints = self.checked(grid)
+        if joints != 5:
+            raise ValueError(f"five joints, given {joints}")
+        pairs = torch.tensor([*self.bones, *((b, a) for a, b in self.bones)], device=device)
+        pairs = pairs[(pairs[:, 1] * joints + pairs[:, 0]).argsort()]
+        edge_index = (pairs + joints * torch.arange(frames, device=device)[:, None, None]).flatten(0, 1).T.contiguous()
+        return edge_index, torch.zeros_like(edge_index[0])
+
+
+@pytest.mark.parametrize("position", ["joint", "factorised"])
+@pytest.mark.parametrize("grid", RANKS, ids=str)
+def test_a_grid_of_any_rank_is_the_same_as_its_positions_in_a_row(grid, position):
+    torch.manual_seed(0)
+    options = {"encoder_layers": 1, "encoder_heads": 2, "position": position, "conv": "gatv2"}
+    head = TagHead(8, grid, 3, **options).double().eval()
+    nn.init.normal_(head.readout.score.weight)
+    flat = TagHead(8, (grid[0], prod(grid[1:]), 1), 3, **options | {"position": "joint"}).double().eval()
+    weights = {key: value for key, value in head.state_dict().items() if not key.startswith("position.")}
+    table = sum(table.detach().expand(*grid, 8) for table in head.position.tables)
+    flat.load_state_dict({**weights, "position.tables.0": table.reshape(*flat.grid, 8)})
+    tokens = torch.randn(2, *grid, 8, dtype=torch.float64)
+    (logits, extras), (expected, others) = head(tokens), flat(tokens.reshape(2, *flat.grid, 8))
+    torch.testing.assert_close(logits, expected)
+    assert extras["weights"].shape == (2, *grid)
+    for name, value in extras.items():
+        torch.testing.assert_close(value.flatten(), others[name].flatten())
+
+
+@pytest.mark.parametrize("grid", RANKS, ids=str)
+def test_gradients_on_a_grid_of_any_rank(grid):
+    torch.manual_seed(0)
+    head = TagHead(4, grid, 2, encoder_layers=1, encoder_heads=2, ffn=4, dropout=0.0, position="factorised").double()
+    for parameter in head.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    tokens = torch.randn(1, *grid, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: head(x).logits, tokens, eps=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "topology",
+    [Limbs(), Limbs, f"{__name__}.Limbs", f"{__name__}.Limbs(bones=((0, 1), (0, 2), (1, 3)))", Limbs() + Chain()],
+    ids=["instance", "class", "path", "options", "sum"],
+)
+def test_a_rule_for_five_joints_on_two_axes(topology):
+    torch.manual_seed(0)
+    head = TagHead(8, (3, 5), 2, topology=topology, encoder_layers=0).eval()
+    layer = head.propagation[0]
+    assert layer.kernel.impl == "pyg"
+    x = torch.randn(2, 3, 5, 8)
+    nodes = layer.norm(x).flatten(1, 2)
+    heard = torch.stack([layer.conv(clip, head.topology.edges((3, 5))[0]) for clip in nodes])
+    torch.testing.assert_close(layer(x), x + F.gelu(heard).reshape(x.shape))
+    again = TagHead(8, (3, 5), 2, topology=str(head.topology), encoder_layers=0)
+    assert again.topology == head.topology
+    head.resize((6, 5))
+    assert head(torch.randn(1, 6, 5, 8)).logits.shape == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("topology", "grid", "words"),
+    [
+        (Limbs(), (3, 5, 1), ["2 positive integers (frames, joints)", "(3, 5, 1)"]),
+        (Limbs(), (3, 4), ["five joints, given 4"]),
+        (f"{__name__}.Limb", (3, 5), ["unknown topology in", "did you mean 'Limbs'"]),
+        (3, (3, 5), ["topology is a text", "3"]),
+    ],
+    ids=["rank", "joints", "path", "number"],
+)
+def test_a_topology_that_does_not_fit_is_refused(topology, grid, words):
+    with pytest.raises(ValueError) as raised:  # noqa: PT011
+        TagHead(8, grid, 2, topology=topology, encoder_layers=0)
+    assert [word for word in words if word not in str(raised.value)] == []
+
+
+class Norms(nn.Module):
+    """A read-out of a user's own: the mean, weighted by the norm of each node."""
+
+    def __init__(self, channels):
+        super().__init__()
+
+    def forward(self, x):
+        weights = x.norm(dim=-1).softmax(-1)
+        return (weights[..., None] * x).sum(1), weights
+
+
+@pytest.mark.parametrize("given", [Norms, f"{__name__}.Norms", Norms(8)], ids=["class", "path", "module"])
+def test_a_read_out_of_ones_own(given):
+    head = TagHead(8, (3, 5), 2, encoder_layers=0, readout=given).eval()
+    answer = head(torch.randn(2, 3, 5, 8))
+    torch.testing.assert_close(
+        answer.extras["weights"], answer.extras["propagated"].norm(dim=-1).flatten(1).softmax(-1).view(2, 3, 5)
+    )
