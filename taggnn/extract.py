@@ -141,7 +141,8 @@ def _trained(path: str) -> dict[str, Any]:
     hyper, _ = checkpoint.backbone_of(path)
     options = dict(hyper["spec"]["backbone"])
     own = {key: options.pop(key) for key in vars(config.BackboneChoice()) if key in options}
-    return {"backbone": {**own, "options": options, "weights": None}, "video": dict(hyper["preprocess"])}
+    shown = config.keys_of_input("video", hyper["preprocess"])
+    return {"backbone": {**own, "options": options, "weights": None}, **shown}
 
 
 def _backbone(settings: Namespace, data: ClipData, path: str | None) -> tuple[Recogniser, str]:

@@ -1,8 +1,9 @@
-"""How every part of taggnn refuses a name it does not know: what was given, what is near, what is possible."""
+"""Names that users write: how an unknown one is refused, and how a dotted path leads to an object and back."""
 
+import importlib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 # Possible names that a message lists before it only counts them.
@@ -33,45 +34,98 @@ def unknown(kind: str, given: str, possible: Iterable[str], where: str = "") -> 
     return ValueError(message + f" Possible: {', '.join(possible[:LISTED]) or 'none'}{more}")
 
 
-def imported(path: str, what: str = "") -> Any:
-    """Imports what a dotted path names, ``package.module.Name``.
+def is_path(given: str) -> bool:
+    """Whether a text has the form of a dotted path: two names or more with dots between them."""
+    return "." in given and all(part.isidentifier() for part in given.split("."))
+
+
+def imported(path: str, kind: str = "name") -> Any:
+    """Imports the object that a dotted path names.
 
     Args:
-        path: the dotted path.
-        what: what it is to name, for messages.
+        path: module and name in it, "package.module.Name"; a class inside a class is reached too.
+        kind: what the path names, for messages (default "name").
 
     Raises:
-        ValueError: no such module, nothing of that name in it, or the module fails while it is imported.
+        ValueError: the text is no dotted path, there is no such module, it fails while it is imported, or it has no such name.
     """
-    module, _, name = path.rpartition(".")
-    start = f"{what} {path}" if what else path
-    if not all(part.isidentifier() for part in path.split(".")) or not module:
-        raise ValueError(f"{start}: expected a dotted path, package.module.Name")
-    try:
-        found = import_module(module)
-    except Exception as error:
-        raise ValueError(f"{start}: module {module} cannot be imported ({type(error).__name__}: {error})") from error
-    if not hasattr(found, name):
-        possible = [one for one in vars(found) if not one.startswith("_")]
-        raise unknown("name", name, possible, where=f"{start}: module {module}")
-    return getattr(found, name)
+    if not is_path(path):
+        raise ValueError(f"{path!r} is no dotted path; write module and name, such as package.module.Name")
+    parts = path.split(".")
+    module, names = _module(path, parts)
+    found: Any = module
+    for number, name in enumerate(names):
+        if not hasattr(found, name):
+            where = ".".join(parts[: len(parts) - len(names) + number])
+            raise unknown(f"{kind} in {where}", name, [one for one in dir(found) if not one.startswith("_")])
+        found = getattr(found, name)
+    return found
 
 
-def find(what: str, given: Any, table: Mapping[str, Any]) -> Any:
-    """What a name stands for: a row of a table, or what a dotted path imports; anything but text stands for itself.
+def find(kind: str, given: Any, table: Mapping[str, Any]) -> Any:
+    """Looks up what a user chose: a row of a table, what a dotted path names, or the object itself.
 
     Args:
-        what: what is looked for, in the singular, for messages.
-        given: a name, a dotted path, or the thing itself.
+        kind: what is chosen, in the singular ("head"), for messages.
+        given: a name of the table, a dotted path, or anything but a text, which is returned as it is.
         table: name -> row.
 
+    Returns:
+        ``table[given]``, the imported object, or ``given``.
+
     Raises:
-        ValueError: neither a name of the table nor a dotted path that can be imported.
+        ValueError: a name that is not in the table, or a dotted path that leads nowhere.
     """
     if not isinstance(given, str):
         return given
     if given in table:
         return table[given]
-    if "." in given:
-        return imported(given, what)
-    raise unknown(what, given, table)
+    if not is_path(given):
+        raise unknown(kind, given, [*table, "the dotted path of a class"])
+    try:
+        return imported(given, kind)
+    except ValueError as error:
+        raise ValueError(f"{kind} {given!r}: {error}") from error
+
+
+def path_of(thing: Any) -> str:
+    """The dotted path of a class or function, the inverse of ``imported``: what a checkpoint stores of it.
+
+    Args:
+        thing: a class, a function or a class method; a text is returned as it is.
+
+    Raises:
+        ValueError: no path leads to it: an instance, a lambda, or something that was defined inside a function.
+    """
+    if isinstance(thing, str):
+        return thing
+    path = f"{getattr(thing, '__module__', None)}.{getattr(thing, '__qualname__', None)}"
+    try:
+        # Methods of a class are made anew each time, and equal.
+        same = hasattr(thing, "__qualname__") and imported(path) == thing
+    except ValueError:
+        same = False
+    if not same:
+        raise ValueError(
+            f"{thing!r} has no dotted path that a file could hold; define it by its name at the top of a module, and give "
+            "the class or function itself"
+        )
+    return path
+
+
+def _module(path: str, parts: list[str]) -> tuple[ModuleType, list[str]]:
+    """The longest part of a path that is a module, and the names that are left."""
+    for count in range(len(parts) - 1, 0, -1):
+        name = ".".join(parts[:count])
+        try:
+            return importlib.import_module(name), parts[count:]
+        except ModuleNotFoundError as error:
+            # Only a module on the way may be missing: a missing import inside of it is a fault of the module.
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                raise ValueError(f"cannot import {name!r}: it fails on its own import of {error.name!r}") from error
+        except (Exception, SystemExit) as error:
+            raise ValueError(f"cannot import {name!r}: it fails with {type(error).__name__}: {error}") from error
+    whole = ".".join(parts[:-1])
+    raise ValueError(
+        f"cannot import {whole!r}: No module named {parts[0]!r}; it must be installed, or stand in the current folder"
+    )
