@@ -499,6 +499,18 @@ def source_of(settings: Namespace) -> Source:
     return sources.build(data.source, options)
 
 
+def keys_of_input(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys, as a tree, that an input of a trained model settles.
+
+    Args:
+        kind: its source: a name of ``SOURCES`` or a dotted path.
+        options: how a file becomes a sample, see ``InputSpec``.
+    """
+    if kind in SOURCES:
+        return {"data": {"source": kind}, kind: dict(options)}
+    return {"data": {"source": kind, "source_options": dict(options)}}
+
+
 def clips_of(settings: Namespace) -> ClipData:
     """The clips of a configuration, not read yet.
 

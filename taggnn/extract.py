@@ -141,7 +141,9 @@ def _trained(path: str) -> dict[str, Any]:
     architecture, _ = checkpoint.backbone_of(path)
     options = dict(architecture["backbone"])
     own = {key: options.pop(key) for key in vars(config.BackboneChoice()) if key in options}
-    return {"backbone": {**own, "options": options, "weights": None}, "video": dict(architecture["input"]["options"])}
+    given = architecture["input"]
+    shown = config.keys_of_input(given["kind"], given["options"])
+    return {"backbone": {**own, "options": options, "weights": None}, **shown}
 
 
 def _backbone(settings: Namespace, data: ClipData, path: str | None) -> tuple[Recogniser, str]:

@@ -308,10 +308,11 @@ def test_killed_and_resumed_draws_again_what_is_drawn_in_training(tiny, program,
         """
 data:
   balance: class
+  mirrored: {left: right, clockwise: counter_clockwise}
+video:
   sampling: uniform
   temporal_jitter: 0.7
   temporal_scale: [0.8, 1.0]
-  mirrored: {left: right, clockwise: counter_clockwise}
   randaugment: 2
   magnitude_std: 0.5
   erase: 0.3

@@ -116,7 +116,7 @@ def test_a_set_without_a_readable_clip_is_one_line(bench, few):
         (["--loader-workers", "-1"], "--loader-workers -1: 0 or more each"),
         (["--out", "a.csv"], "end the name in .json"),
         (["--config", "demoo"], "unknown recipe 'demoo'"),
-        (["--data.frams", "8"], "unknown option --data.frams; did you mean video.frames"),
+        (["--video.frams", "8"], "unknown option --video.frams; did you mean video.frames"),
         (["--data.root", "nowhere"], "data root nowhere: no such folder"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -129,6 +129,14 @@ def test_the_command_line_takes_a_dotted_path(arrays):
     assert [len(getattr(data, f"{split}_clips")) for split in ("train", "val")] == [6, 2]
 
 
+@pytest.mark.parametrize("kind", ["video", DOTTED])
+def test_the_input_of_a_trained_model_is_keys_of_a_configuration(kind, arrays):
+    made = sources.build(kind, {"frames": 6})
+    tree = config.keys_of_input(made.spec.kind, made.spec.options)
+    settings = config.parse(["--data.root", str(arrays)], settled=tree)
+    assert config.source_of(settings).spec == made.spec
+
+
 def test_a_flipped_clip_of_any_source_has_its_partners_label(arrays):
     data = ClipData(Turned(), str(arrays), workers=0, mirrored={"left": "right"})
     for batch in data.train_dataloader():
@@ -184,10 +192,10 @@ def test_whatever_makes_a_source_is_taken():
     ("given", "options", "message"),
     [
         ("vdieo", {}, "unknown source 'vdieo'; did you mean 'video'"),
-        ("taggnn.nowhere.Source", {}, "taggnn.nowhere cannot be imported"),
-        ("taggnn.types.Sorce", {}, "unknown name 'Sorce'; did you mean 'Source'"),
+        ("taggnn.nowhere.Source", {}, "taggnn.nowhere.Source"),
+        ("taggnn.types.Sorce", {}, "unknown source in taggnn.types 'Sorce'; did you mean 'Source'"),
         ("taggnn.types.VIDEO_AXES", {}, "expected a class or a function"),
-        ("taggnn.types.TOKEN_AXES.x", {}, "cannot be imported"),
+        ("taggnn.types.TOKEN_AXES.x", {}, "TOKEN_AXES"),
         (DOTTED, {"frame": 3}, "'frame'.*its arguments are"),
         (Empty, {}, "Empty: has no spec"),
         (ArraySource(), {"frames": 3}, "takes no options; got frames"),
