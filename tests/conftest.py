@@ -22,7 +22,7 @@ from torch import nn
 from torch_geometric import data as graph_data
 from torch_geometric.nn import APPNP, global_mean_pool
 
-from taggnn import terminal, train
+from taggnn import checkpoint, model, terminal, train
 from taggnn.data.synthetic import make_synthetic
 from taggnn.task import AtomicCheckpointIO, RecognitionTask
 from taggnn.types import Batch
@@ -208,6 +208,29 @@ def fit(tmp_path):
         return trainer
 
     return run
+
+
+@pytest.fixture(scope="session")
+def checkpoint_of():
+    """``checkpoint_of(architecture)``: a model, and what a checkpoint file of it holds, without any training."""
+
+    def made(architecture, **changes):
+        torch.manual_seed(0)
+        built = model.build(architecture)
+        # A fresh classifier and fresh running statistics could be guessed by a model that loads nothing.
+        for value in built.state_dict().values():
+            value.add_(torch.rand(value.shape).to(value.dtype))
+        content = {
+            "format": checkpoint.FORMAT,
+            "architecture": architecture,
+            "split_options": {"seed": 5, "val_fraction": 0.1, "test_fraction": 0.2},
+            "trained_on": {"counts": [7] * len(architecture["classes"])},
+            "model": built.state_dict(),
+            "progress": {"epoch": 8, "position": 0, "step": 70},
+        }
+        return built.eval(), {**content, **changes}
+
+    return made
 
 
 class Composition(nn.Module):
