@@ -329,10 +329,10 @@ def test_what_the_authors_file_does_not_say(authors, load_released):
         "sampling": "uniform",
         "stride": 1,
         "short_side": 128,
-        "size": (112, 112),
+        "size": [112, 112],
         "grey": False,
-        "mean": (0.45, 0.45, 0.45),
-        "std": (0.225, 0.225, 0.225),
+        "mean": [0.45, 0.45, 0.45],
+        "std": [0.225, 0.225, 0.225],
         "stretch": False,
         "standardise": False,
     }

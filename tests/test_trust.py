@@ -36,7 +36,7 @@ OWN = [
     # Through a package of ours to what it imports.
     ("backbone", "name", "taggnn.atomic.os"),
     ("backbone", "name", "taggnn.atomic.write_text"),
-    ("head", "name", "torch_geometric.data.os.system"),
+    ("head", "name", "taggnn.terminal.os.system"),
     ("head", "conv", "taggnn.data.store.ClipStore"),
     ("head", "topology", "taggnn.heads.TagHead"),
 ]
@@ -221,7 +221,7 @@ def test_programs_take_a_module_of_the_working_folder_with_trust(place):
 
 def test_views_of_video_are_those_of_its_source(tmp_path, checkpoint_of):
     """The same programs, and nothing of one's own: no trust is needed."""
-    root = make_synthetic(tmp_path / "set", {"train": 1, "val": 1, "test": 1}, frames=6, size=16, progress=False)
+    root = make_synthetic(tmp_path / "set", {"train": 1, "val": 1, "test": 1}, frames=8, size=16, progress=False)
     from taggnn.data.video_source import VideoSource
 
     built, content = checkpoint_of({**PLAIN, "input": VideoSource(frames=4, size=16, short_side=16).spec.plain()})
