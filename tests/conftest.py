@@ -235,6 +235,29 @@ def fit(tmp_path):
     return run
 
 
+@pytest.fixture(scope="session")
+def checkpoint_of():
+    """``checkpoint_of(architecture)``: a model, and what a checkpoint file of it holds, without any training."""
+
+    def made(architecture, **changes):
+        torch.manual_seed(0)
+        built = model.build(architecture)
+        # A fresh classifier and fresh running statistics could be guessed by a model that loads nothing.
+        for value in built.state_dict().values():
+            value.add_(torch.rand(value.shape).to(value.dtype))
+        content = {
+            "format": checkpoint.FORMAT,
+            "architecture": architecture,
+            "split_options": {"seed": 5, "val_fraction": 0.1, "test_fraction": 0.2},
+            "trained_on": {"counts": [7] * len(architecture["classes"])},
+            "model": built.state_dict(),
+            "progress": {"epoch": 8, "position": 0, "step": 70},
+        }
+        return built.eval(), {**content, **changes}
+
+    return made
+
+
 class Composition(nn.Module):
     """The released head after its description alone; its state dict has the names of the published checkpoints."""
 

@@ -1,70 +1,76 @@
 """Checkpoints of our own and the authors': what is written comes back, and what does not fit is named."""
 
+import io
 import os
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
-from taggnn.task import RecognitionTask
 from torch import nn
 
 import taggnn
 from taggnn import checkpoint
 from taggnn.backbones import r2plus1d_34
-from taggnn.checkpoint import AtomicCheckpointIO
+from taggnn.types import VIDEO_AXES, InputSpec
 
-SPEC = {
+OPTIONS = {"frames": 4, "sampling": "uniform", "size": (32, 32), "mean": (0.45,) * 3, "std": (0.225,) * 3}
+ARCHITECTURE = {
     "backbone": {"name": "small", "width": 8},
     "head": {"name": "tag", "dim": 16, "encoder_heads": 4},
-    "clip": [4, 32, 32],
+    "input": InputSpec("video", VIDEO_AXES, (3, 4, 32, 32), OPTIONS).plain(),
     "classes": ["first", "zweite", "三"],
 }
-PREPROCESS = {"frames": 4, "sampling": "uniform", "size": (32, 32), "mean": (0.45,) * 3, "std": (0.225,) * 3}
 SPLIT_OPTIONS = {"seed": 5, "val_fraction": 0.1, "test_fraction": 0.2}
 
 
-def ours(**changes):
-    """What Lightning hands to the plugin at the end of an epoch."""
-    torch.manual_seed(0)
-    task = RecognitionTask(SPEC, PREPROCESS, SPLIT_OPTIONS)
-    # A fresh classifier and fresh running statistics could be guessed by a model that loads nothing.
-    for value in task.state_dict().values():
-        value.add_(torch.rand(value.shape).to(value.dtype))
-    hyper = dict(task.hparams)
-    content = {"state_dict": task.state_dict(), "hyper_parameters": hyper, "epoch": 7, "global_step": 70}
-    return task, {**content, **changes}
+@pytest.fixture
+def ours(checkpoint_of):
+    """What training hands over at the end of an epoch."""
+    return lambda **changes: checkpoint_of(ARCHITECTURE, **changes)
 
 
-def test_our_own_checkpoint_rebuilds_its_model(tmp_path):
-    task, content = ours()
-    AtomicCheckpointIO().save_checkpoint(content, str(tmp_path / "best.ckpt"))
+def test_our_own_checkpoint_rebuilds_its_model(tmp_path, ours):
+    built, content = ours()
+    checkpoint.save(tmp_path / "best.ckpt", content)
     loaded = taggnn.load(tmp_path / "best.ckpt")
     clip = torch.randn(2, 3, 4, 32, 32)
-    assert not loaded.recogniser.training
+    assert not loaded.model.training
     with torch.no_grad():
-        assert torch.equal(loaded.recogniser(clip)[0], task.eval()(clip))
+        assert torch.equal(loaded.model(clip).logits, built(clip).logits)
     assert loaded.classes == ("first", "zweite", "三")
-    assert loaded.preprocess == PREPROCESS
+    assert loaded.spec.plain() == ARCHITECTURE["input"]
+    assert loaded.architecture == ARCHITECTURE
     assert loaded.split_options == SPLIT_OPTIONS
     assert loaded.epoch == 8
+    assert loaded.training_counts == (7, 7, 7)
     assert loaded.source == str(tmp_path / "best.ckpt")
 
 
-def test_our_own_checkpoint_holds_tensors_and_plain_types_only(tmp_path):
+def test_our_own_checkpoint_holds_tensors_and_plain_types_only(tmp_path, ours):
     _, content = ours()
-    AtomicCheckpointIO().save_checkpoint(content, str(tmp_path / "last.ckpt"))
+    checkpoint.save(str(tmp_path / "last.ckpt"), content)
     assert os.listdir(tmp_path) == ["last.ckpt"]
     read = torch.load(tmp_path / "last.ckpt", weights_only=True)
     assert read.keys() == content.keys()
-    again = AtomicCheckpointIO().load_checkpoint(str(tmp_path / "last.ckpt"))
-    assert all(torch.equal(again["state_dict"][key], value) for key, value in content["state_dict"].items())
-    assert again["hyper_parameters"]["spec"] == SPEC
+    again = checkpoint.read(str(tmp_path / "last.ckpt"))
+    assert all(torch.equal(again["model"][key], value) for key, value in content["model"].items())
+    assert again["architecture"] == ARCHITECTURE
 
 
-def test_a_save_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+def test_the_backbone_alone_is_read_whatever_the_head(tmp_path, ours):
+    built, content = ours()
+    checkpoint.save(tmp_path / "best.ckpt", content)
+    architecture, state = checkpoint.backbone_of(tmp_path / "best.ckpt")
+    assert architecture == ARCHITECTURE
+    assert state.keys() == built.backbone.state_dict().keys()
+    assert all(torch.equal(state[key], value) for key, value in built.backbone.state_dict().items())
+
+
+def test_a_save_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, ours):
     _, content = ours()
     path = tmp_path / "last.ckpt"
-    AtomicCheckpointIO().save_checkpoint(content, str(path))
+    checkpoint.save(path, content)
     before = path.read_bytes()
 
     def full(*_):
@@ -72,9 +78,21 @@ def test_a_save_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypatc
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match=r"disk full while writing .*last\.ckpt.*unchanged"):
-        AtomicCheckpointIO().save_checkpoint({**content, "epoch": 8}, str(path))
+        checkpoint.save(path, {**content, "seed": 8})
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["last.ckpt"]
+
+
+def test_a_disk_that_is_full_while_tensors_are_written_is_named(tmp_path, monkeypatch, ours):
+    _, content = ours()
+
+    class Full(io.BytesIO):
+        def write(self, _):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "open", lambda *_: Full())
+    with pytest.raises(OSError, match=r"disk full while writing .*last\.ckpt"):
+        checkpoint.save(tmp_path / "last.ckpt", content)
 
 
 class Evil:
@@ -126,8 +144,10 @@ def test_a_file_that_is_not_there_is_named(tmp_path, dataset):
         ({"csnmodel.0.0.weight": torch.zeros(2)}, r"TAG-Head's authors: name its data set \(haa500, gym99, gym288\)"),
         ({"state_dict": {"backbone.0.0.weight": torch.zeros(2)}}, r"TAG-Head's authors: name its data set"),
         ({"state_dict": {}, "hyper_parameters": {"lr": 0.1}, "epoch": 1}, r"not written by taggnn\.train$"),
+        ({"state_dict": {}, "hyper_parameters": {"spec": {}}, "epoch": 1}, "earlier taggnn, which trained with Lightning"),
+        ({"format": 2, "state_dict": {}}, r"not written by taggnn\.train$"),
     ],
-    ids=["weights", "list", "tensor", "released", "released-nested", "lightning"],
+    ids=["weights", "list", "tensor", "released", "released-nested", "lightning", "ours-of-lightning", "format-alone"],
 )
 def test_a_file_of_another_program_is_refused(tmp_path, content, message):
     torch.save(content, tmp_path / "x.pth")
@@ -136,17 +156,16 @@ def test_a_file_of_another_program_is_refused(tmp_path, content, message):
 
 
 def changed(content, part, **changes):
-    hyper = dict(content["hyper_parameters"])
-    spec = dict(hyper["spec"])
-    spec[part] = {**spec[part], **changes} if isinstance(spec[part], dict) else changes[part]
-    return {**content, "hyper_parameters": {**hyper, "spec": spec}}
+    described = dict(content["architecture"])
+    described[part] = {**described[part], **changes} if isinstance(described[part], dict) else changes[part]
+    return {**content, "architecture": described}
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (("classes", {"classes": ["a", "b"]}), r"\(2 of \d+ entries\):\n.*classifier\.weight file \(3, 16\), model \(2, 16\)"),
-        (("clip", {"clip": [8, 32, 32]}), r"head\.position\.tables\.0 file \(4, 2, 2, 16\), model \(8, 2, 2, 16\)"),
+        (("input", {"shape": [3, 8, 32, 32]}), r"head\.position\.tables\.0 file \(4, 2, 2, 16\), model \(8, 2, 2, 16\)"),
         (("head", {"dim": 8}), r"head\.position\.tables\.0 file \(4, 2, 2, 16\), model \(4, 2, 2, 8\)"),
         (("head", {"encoder_layers": 1}), r"not in the model: head\.encoder\.layers\.1\."),
         (("head", {"graph_layers": 2}), r"not in the file: head\.propagation\.1\."),
@@ -155,25 +174,35 @@ def changed(content, part, **changes):
     ],
     ids=["classes", "clip", "dim", "encoder", "graph", "width", "conv"],
 )  # fmt: skip
-def test_hyper_parameters_that_do_not_fit_the_weights(tmp_path, change, message):
+def test_an_architecture_that_does_not_fit_the_weights(tmp_path, change, message, ours):
     part, changes = change
     torch.save(changed(ours()[1], part, **changes), tmp_path / "best.ckpt")
     with pytest.raises(ValueError, match=message):
         taggnn.load(tmp_path / "best.ckpt")
 
 
-@pytest.mark.parametrize("lacking", ["spec", "preprocess", "split_options"])
-def test_a_checkpoint_that_does_not_say_enough_is_refused(tmp_path, lacking):
+@pytest.mark.parametrize("lacking", ["format", "architecture", "split_options", "input", "head", "backbone", "classes"])
+def test_a_checkpoint_that_does_not_say_enough_is_refused(tmp_path, lacking, ours):
     _, content = ours()
-    content["hyper_parameters"].pop(lacking)
+    if lacking in content:
+        del content[lacking]
+    else:
+        content["architecture"] = {key: value for key, value in ARCHITECTURE.items() if key != lacking}
     torch.save(content, tmp_path / "best.ckpt")
     with pytest.raises(ValueError, match="not written by taggnn"):
         taggnn.load(tmp_path / "best.ckpt")
 
 
-def test_a_checkpoint_without_weights_is_refused(tmp_path):
+@pytest.mark.parametrize("given", [1, 3, "2", None])
+def test_a_checkpoint_of_another_format_is_refused_by_its_number(tmp_path, given, ours):
+    torch.save(ours(format=given)[1], tmp_path / "best.ckpt")
+    with pytest.raises(ValueError, match=rf"best\.ckpt: written by another version .*format {given!r}; .*reads format 2"):
+        taggnn.load(tmp_path / "best.ckpt")
+
+
+def test_a_checkpoint_without_weights_is_refused(tmp_path, ours):
     _, content = ours()
-    del content["state_dict"]
+    del content["model"]
     torch.save(content, tmp_path / "best.ckpt")
     with pytest.raises(ValueError, match=r"best\.ckpt.*no weights"):
         taggnn.load(tmp_path / "best.ckpt")
@@ -190,9 +219,9 @@ def _cheap_backbone():
         patch.setattr(nn.init, "kaiming_normal_", lambda weight, **_: weight)
         real = taggnn.backbones.dry_run
 
-        def known(module, clip, grid=None):
-            big = clip[1:] == (112, 112)
-            return (512, (clip[0] // 8, 7, 7)) if big else real(module, clip, grid)
+        def known(module, spec, grid=None):
+            _, frames, *size = spec.shape
+            return (512, (frames // 8, 7, 7)) if size == [112, 112] else real(module, spec, grid)
 
         patch.setattr("taggnn.backbones.dry_run", known)
         yield
@@ -262,7 +291,7 @@ def test_the_fake_checkpoint_has_the_published_names_and_shapes(authors):
 def test_a_released_checkpoint_gives_the_logits_of_the_composition(authors, load_released, layout, numbered):
     backbone, head = authors
     loaded = load_released(published(authors, layout, numbered))
-    ours = loaded.recogniser
+    ours = loaded.model
     assert not ours.training
     theirs = backbone.state_dict()
     own = ours.backbone.state_dict()
@@ -272,7 +301,7 @@ def test_a_released_checkpoint_gives_the_logits_of_the_composition(authors, load
         assert torch.equal(own[f"{CHILDREN[int(child)]}.{rest}"], value), key
     with torch.no_grad():
         tokens = torch.randn(2, *GRID, 512)
-        torch.testing.assert_close(ours.head(tokens)[0], head(tokens), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(ours.head(tokens).logits, head(tokens), rtol=1e-5, atol=1e-5)
 
 
 def test_from_pixels_to_logits_through_a_file(authors, tmp_path):
@@ -285,7 +314,7 @@ def test_from_pixels_to_logits_through_a_file(authors, tmp_path):
     with torch.inference_mode():
         features = backbone(clip)
         expected = head(features.permute(0, 2, 3, 4, 1))
-        got = loaded.recogniser(clip)[0]
+        got = loaded.model(clip).logits
     assert features.shape == (1, 512, *GRID)
     assert 0.01 < float(features.std()) < 100
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
@@ -294,16 +323,16 @@ def test_from_pixels_to_logits_through_a_file(authors, tmp_path):
 def test_what_the_authors_file_does_not_say(authors, load_released):
     loaded = load_released(published(authors))
     assert loaded.classes == tuple(map(str, range(500)))
-    assert loaded.recogniser.clip == (32, 112, 112)
-    assert loaded.preprocess == {
+    assert loaded.spec.shape == (3, 32, 112, 112)
+    assert loaded.spec.options == {
         "frames": 32,
         "sampling": "uniform",
         "stride": 1,
         "short_side": 128,
-        "size": (112, 112),
+        "size": [112, 112],
         "grey": False,
-        "mean": (0.45, 0.45, 0.45),
-        "std": (0.225, 0.225, 0.225),
+        "mean": [0.45, 0.45, 0.45],
+        "std": [0.225, 0.225, 0.225],
         "stretch": False,
         "standardise": False,
     }
@@ -364,7 +393,7 @@ def test_a_checkpoint_of_another_data_set_is_refused(authors, load_released):
 def test_the_two_gym_sets_are_told_apart(authors, load_released, composition):
     backbone, _ = authors
     state = published((backbone, composition((8, 7, 7), 99, 1024)))
-    assert load_released(state, "gym99").recogniser.grid == (8, 7, 7)
+    assert load_released(state, "gym99").model.grid == (8, 7, 7)
     with pytest.raises(ValueError, match=r"file \(99, 512\), model \(288, 512\)"):
         load_released(state, "gym288")
 

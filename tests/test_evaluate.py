@@ -8,6 +8,7 @@ import torch
 import taggnn.evaluate
 import taggnn.train
 from taggnn import checkpoint, metrics
+from taggnn.data import sources
 from taggnn.data.dataset import ClipDataset
 from taggnn.data.views import clip_views
 from taggnn.predictions import read_predictions, read_skipped
@@ -121,9 +122,9 @@ def test_views_and_crops(evaluate, trained, videos, tmp_path):
     # By hand, with no loader.
     loaded = checkpoint.load(trained[0] / "best.ckpt")
     for name, probabilities in zip(predictions.names, predictions.probabilities, strict=True):
-        views = torch.cat(list(clip_views(str(videos / name), loaded.preprocess, 3, 2)))
+        views = torch.cat(list(clip_views(str(videos / name), sources.of(loaded.spec), 3, 2)))
         with torch.no_grad():
-            expected = loaded.recogniser(views)[0].mean(0).softmax(-1)
+            expected = loaded.model(views).logits.mean(0).softmax(-1)
         torch.testing.assert_close(probabilities, expected, atol=1e-6, rtol=0)
 
 
@@ -261,7 +262,7 @@ def released(trained, videos, program, tmp_path, monkeypatch):
     """Evaluates the tiny run as if it were a published file of 8 classes, whose names are numbers."""
     tiny = checkpoint.load(trained[0] / "best.ckpt")
     tiny.classes, tiny.split_options = tuple(map(str, range(8))), {"seed": 0}
-    monkeypatch.setattr(checkpoint, "load", lambda path, dataset: tiny)
+    monkeypatch.setattr(checkpoint, "load", lambda path, dataset, trust: tiny)
 
     def released(*words, root=videos):
         fixed = [

@@ -14,8 +14,10 @@ import taggnn
 import taggnn.evaluate
 import taggnn.predict
 from taggnn import environment, export, exported, model
+from taggnn.data.video_source import VideoSource
 from taggnn.loaded import Loaded
 from taggnn.predictions import read_predictions
+from taggnn.types import SKELETON_AXES, TOKEN_AXES, InputSpec, Model, Output
 
 FILES = {"safetensors": "model.safetensors", "torch": "model.pt2", "onnx": "model.onnx"}
 # Every head, convolution, topology and read-out, and more backbones: minutes.
@@ -32,18 +34,18 @@ def built(head=None, backbone=None, clip=(4, 32, 32)):
     """A model of random weights, as ``taggnn.load`` would give it."""
     torch.manual_seed(0)
     tag = {"encoder_layers": 1, "encoder_heads": 4} if "name" not in (head or {}) else {}
-    spec = {
+    architecture = {
         "backbone": {"name": "small", "width": 8} | (backbone or {}),
         "head": {"name": "tag"} | tag | (head or {}),
-        "clip": clip,
+        "input": VideoSource(frames=clip[0], size=list(clip[1:])).spec.plain(),
         "classes": ["a", "b", "c"],
     }
-    recogniser = model.build(spec)
+    recogniser = model.build(architecture)
     # As they start, the scores of the attention read-out are zero and its weights hide nothing.
     with torch.no_grad():
         for parameter in recogniser.head.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
-    return Loaded(recogniser.eval(), ("a", "b", "c"), {"frames": clip[0]}, {"seed": 0}, "drawn", spec=spec)
+    return Loaded(recogniser.eval(), ("a", "b", "c"), {"seed": 0}, "drawn", architecture=architecture)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +105,7 @@ def test_a_loaded_file_knows_what_the_checkpoint_knew(folder, trained):
             known.epoch,
             known.training_counts,
         )
-        assert json.dumps(found.preprocess) == json.dumps(known.preprocess)
+        assert json.dumps(found.spec.plain()) == json.dumps(known.spec.plain())
         assert found.split_options == known.split_options
         assert str(found.device) == "cpu"
 
@@ -226,14 +228,20 @@ def test_files_of_others_are_refused(folder, tmp_path):
 
 @pytest.mark.parametrize("name", ["torch", "onnx"])
 def test_clips_it_was_not_made_for_are_refused(name, folder):
-    recogniser = taggnn.load(folder[0] / FILES[name]).recogniser
+    program = taggnn.load(folder[0] / FILES[name]).model
     for shape in [(1, 3, 4, 32, 33), (1, 3, 5, 32, 32), (3, 4, 32, 32), (0, 3, 4, 32, 32)]:
-        with pytest.raises(ValueError, match=r"takes clips \(B, 3, 4, 32, 32\)"):
-            recogniser(torch.zeros(shape))
-    with pytest.raises(ValueError, match="not stored tokens"):
-        recogniser.tokens_in({"tokens": torch.zeros(1)}, "cpu")
+        with pytest.raises(ValueError, match=r"takes video \(B, 3, 4, 32, 32\)"):
+            program(torch.zeros(shape))
+    tokens = InputSpec("tokens", TOKEN_AXES, (4, 2, 2, 8))
+    with pytest.raises(ValueError, match=r"not tokens \(.*an exported program has its backbone in it"):
+        program.accepting(tokens)
+    assert program.accepting(program.spec) is program
+    assert isinstance(program, Model)
+    output = program(program.spec.example(2))
+    assert isinstance(output, Output)
+    assert (output.extras, output.losses) == ({}, {})
     with pytest.raises(ValueError, match="cpu"):
-        recogniser.to("meta")
+        program.to("meta")
 
 
 def test_a_format_that_answers_otherwise_is_not_kept(trained, program, videos, tmp_path, monkeypatch):
@@ -287,7 +295,7 @@ def test_mistakes_are_told_before_work(trained, program, folder, tmp_path):
 
 def test_a_head_that_is_not_finite_is_not_exported(tmp_path):
     loaded = built({"name": "pool"})
-    torch.nn.init.constant_(loaded.recogniser.head.classifier.bias, float("nan"))
+    torch.nn.init.constant_(loaded.model.head.classifier.bias, float("nan"))
     with pytest.raises(ValueError, match="not finite"):
         export.export(loaded, torch.randn(3, 4, 32, 32), tmp_path)
 
@@ -295,7 +303,7 @@ def test_a_head_that_is_not_finite_is_not_exported(tmp_path):
 def check(loaded, tmp_path, formats=tuple(FILES)):
     if "onnx" in formats:
         needs_onnx()
-    clip = torch.randn(3, *loaded.spec["clip"])
+    clip = torch.randn(loaded.spec.shape)
     written, failed = export.export(loaded, clip, tmp_path, formats)
     assert failed == {}
     # A program that does not listen to its clip would agree with nothing else.

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import taggnn
+from taggnn.data import sources
 from taggnn.data.video import VideoError, read_frames
 from taggnn.data.views import clip_views
 from taggnn.loaded import Prediction
@@ -25,7 +26,7 @@ def known(trained):
 
 def test_a_run_is_loaded_by_its_folder(loaded, trained):
     assert loaded.source == str(trained[0] / "best.ckpt")
-    assert not loaded.recogniser.training
+    assert not loaded.model.training
     assert loaded.device == torch.device("cpu")
 
 
@@ -96,7 +97,7 @@ def test_several_views_are_averaged_whether_of_a_file_or_of_its_frames(average, 
     path = videos / known.names[2]
     found = loaded.predict(path, views=5, crops=2, average=average).probabilities
     # More than are in memory at once.
-    logits = loaded.logits(torch.cat(list(clip_views(str(path), loaded.preprocess, 5, 2, at_once=3))))
+    logits = loaded.logits(torch.cat(list(clip_views(str(path), sources.of(loaded.spec), 5, 2, at_once=3))))
     assert len(logits) == 10
     expected = logits.softmax(-1).mean(0) if average == "probabilities" else logits.mean(0).softmax(-1)
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
@@ -116,7 +117,7 @@ def test_a_part_of_a_file(loaded, videos, known):
 
 def test_a_model_in_another_precision_takes_the_same_clips(trained, videos, known):
     finer = taggnn.load(trained[0])
-    finer.recogniser.double()
+    finer.model.double()
     found = finer.predict(videos / known.names[0]).probabilities
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, known.probabilities[0].float(), atol=2e-6, rtol=0)
@@ -124,7 +125,7 @@ def test_a_model_in_another_precision_takes_the_same_clips(trained, videos, know
 
 def test_to_a_device_gives_the_same_object_and_refuses_what_cannot_be(loaded, monkeypatch):
     assert loaded.to("cpu") is loaded
-    monkeypatch.setattr(loaded.recogniser.head.propagation[0].kernel, "impl", "flex")
+    monkeypatch.setattr(loaded.model.head.propagation[0].kernel, "impl", "flex")
     with pytest.raises(ValueError, match="impl flex computes on CUDA, and this runs on cpu"):
         loaded.to("cpu")
 

@@ -1,21 +1,25 @@
 """Scoring a list of clips, and the measure of how much the graph moves a head's answers."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
+from graphs import parse
 from taggnn.consensus import AVERAGES
 from taggnn.data.clips import Clip, ClipList
-from taggnn.data.dataset import BadClip
 from taggnn.data.order import SharedGroups
 from taggnn.data.views import batches_of_views, collate_views_of_clips
 from taggnn.heads import PoolHead, TagHead
+from taggnn.layers import GraphLayer
 from taggnn.model import Recogniser
 from taggnn.paired import mcnemar
 from taggnn.predictions import Skipped
-from taggnn.scoring import score
+from taggnn.scoring import has_graph, score
+from taggnn.types import TOKEN_AXES, VIDEO_AXES, BadClip, Batch, InputSpec, Output, Sample, collate
 
 GRID = (4, 7, 7)
 
@@ -23,7 +27,7 @@ GRID = (4, 7, 7)
 def recogniser(head):
     """The smallest backbone there is: a clip of 4 x 7 x 7 pixels becomes its tokens, place by place."""
     torch.manual_seed(0)
-    return Recogniser(nn.Conv3d(3, 16, 1), head, GRID, GRID)
+    return Recogniser(nn.Conv3d(3, 16, 1), head, InputSpec("video", VIDEO_AXES, (3, *GRID)), GRID)
 
 
 def batches(sizes=(2, 1), classes=5):
@@ -31,12 +35,11 @@ def batches(sizes=(2, 1), classes=5):
     first, made = 0, []
     for size in sizes:
         made.append(
-            {
-                "clip": torch.randn(size, 3, *GRID, generator=generator),
-                "label": torch.arange(first, first + size) % classes,
-                "index": torch.arange(first, first + size),
-                "skipped": [],
-            }
+            Batch(
+                torch.randn(size, 3, *GRID, generator=generator),
+                torch.arange(first, first + size) % classes,
+                torch.arange(first, first + size),
+            )
         )
         first += size
     return made
@@ -55,15 +58,10 @@ def test_score_keeps_the_lists_order_and_names_what_was_left_out():
     built = recogniser(PoolHead(16, GRID, 5)).train()
     given = batches((2, 1))
     # Clip 1 could not be read, so that positions in the batch and in the list part.
-    given[0]["clip"], given[0]["label"], given[0]["index"] = (
-        given[0]["clip"][1:],
-        torch.tensor([2]),
-        torch.tensor([2]),
-    )
-    given[1]["label"], given[1]["index"] = torch.tensor([3]), torch.tensor([3])
-    given[0]["skipped"] = [("clip 1", "/videos/1.mp4", "truncated")]
-    nothing = {"clip": torch.empty(0), "label": torch.empty(0, dtype=torch.long), "index": torch.empty(0)}
-    given.append({**nothing, "skipped": [("clip 4", "/videos/4.mp4", "no video in it")]})
+    bad = [BadClip("clip 1", "/videos/1.mp4", "truncated")]
+    given[0] = Batch(given[0].x[1:], torch.tensor([2]), torch.tensor([2]), bad)
+    given[1] = Batch(given[1].x, torch.tensor([3]), torch.tensor([3]))
+    given.append(collate([BadClip("clip 4", "/videos/4.mp4", "no video in it")], built.spec))
     found = score(built, given, clip_list(5), "test")
     predictions = found.predictions
     assert not built.training
@@ -76,15 +74,15 @@ def test_score_keeps_the_lists_order_and_names_what_was_left_out():
         Skipped("clip 4", "/videos/4.mp4", "test", "no video in it"),
     ]
     with torch.no_grad():
-        logits = torch.cat([built(batch["clip"])[0] for batch in given[:2]])
+        logits = torch.cat([built(batch.x).logits for batch in given[:2]])
     torch.testing.assert_close(predictions.probabilities, logits.softmax(-1))
     assert found.loss == pytest.approx(float(F.cross_entropy(logits, torch.tensor([2, 3]))))
 
 
 def test_score_without_a_readable_clip():
-    given = batches((1,))
-    given[0].update(label=torch.empty(0, dtype=torch.long), skipped=[("clip 0", "/videos/0.mp4", "empty")])
-    found = score(learned(), given, clip_list(1), "val", graph_effect=True)
+    built = learned()
+    given = [collate([BadClip("clip 0", "/videos/0.mp4", "empty")], built.spec)]
+    found = score(built, given, clip_list(1), "val", graph_effect=True)
     assert found.predictions is None
     assert found.loss != found.loss
     assert [clip.reason for clip in found.skipped] == ["empty"]
@@ -129,9 +127,9 @@ def test_the_effect_is_the_difference_to_the_same_weights_without_edges():
     given = batches((3, 2, 3))
     effect = effect_of(built, given)
     with torch.no_grad():
-        kept = torch.cat([built.eval()(batch["clip"])[0] for batch in given])
-        without = torch.cat([bare.eval()(batch["clip"])[0] for batch in given])
-    truth = torch.cat([batch["label"] for batch in given])
+        kept = torch.cat([built.eval()(batch.x).logits for batch in given])
+        without = torch.cat([bare.eval()(batch.x).logits for batch in given])
+    truth = torch.cat([batch.label for batch in given])
     right, wrong = kept.argmax(1) == truth, without.argmax(1) == truth
     ours, theirs = (right & ~wrong).tolist(), (wrong & ~right).tolist()
     assert effect == {
@@ -164,18 +162,58 @@ def test_one_pass_equals_the_two_separate_ones():
     assert both.graph_effect["top1_with"] == float((kept == both.predictions.labels).double().mean())
 
 
+def test_stored_tokens_give_what_their_clips_give_to_the_last_bit():
+    built, given = learned().eval(), batches((3, 2, 3))
+    with torch.no_grad():
+        stored = [Batch(built.features(batch.x).tokens, batch.label, batch.index) for batch in given]
+    view = built.accepting(InputSpec("tokens", TOKEN_AXES, (*GRID, 16)))
+    of_clips = score(built, given, clip_list(8), "test", graph_effect=True)
+    of_tokens = score(view, stored, clip_list(8), "test", graph_effect=True)
+    assert torch.equal(of_tokens.predictions.probabilities, of_clips.predictions.probabilities)
+    assert of_tokens.graph_effect == of_clips.graph_effect is not None
+
+
+class Own(nn.Module):
+    """Somebody's head around a graph layer; in ``forgetful`` form it cannot be called without its edges."""
+
+    def __init__(self, forgetful=False):
+        super().__init__()
+        self.topology = parse("clique+chain")
+        self.layer = GraphLayer(16, self.topology, GRID, "gat")
+        self.classifier = nn.Linear(16, 5)
+        if forgetful:
+            self.forward = lambda tokens: self.answer(tokens, None)
+
+    def forward(self, tokens, targets=None, topology=None):
+        return self.answer(tokens, topology)
+
+    def answer(self, tokens, topology):
+        logits = self.classifier(self.layer(tokens, topology).relu().flatten(1, 3).amax(1))
+        return Output(logits) if topology is None else (logits, {})
+
+
+def test_the_effect_of_a_head_of_ones_own():
+    assert effect_of(recogniser(Own()), batches())["relative_logits"] > 1e-3
+    assert effect_of(recogniser(Own(forgetful=True)), batches()) is None
+    assert not has_graph(None)
+
+
 def test_measuring_leaves_the_model_as_it_was():
     built = learned().eval()
     before = {key: value.clone() for key, value in built.state_dict().items()}
     with torch.no_grad():
-        logits = built(batches()[0]["clip"])[0]
+        logits = built(batches()[0].x).logits
         effect_of(built, batches())
-        assert torch.equal(built(batches()[0]["clip"])[0], logits)
+        assert torch.equal(built(batches()[0].x).logits, logits)
     assert str(built.head.topology) == "clique+chain"
+    assert not built.head._forward_pre_hooks
     assert all(torch.equal(built.state_dict()[key], value) for key, value in before.items())
 
 
 SMALL = (2, 2, 2)
+SMALL_SPEC = InputSpec("video", VIDEO_AXES, (3, *SMALL))
+# As the data module makes batches.
+together_in_a_batch = partial(collate_views_of_clips, spec=SMALL_SPEC)
 
 
 class Made(Dataset):
@@ -189,8 +227,7 @@ class Made(Dataset):
         if index in self.bad or (index in self.late and any(view for view, _ in views)):
             return BadClip(f"clip {index}", f"/videos/{index}.mp4", "truncated")
         made = [torch.Generator().manual_seed(1000 * index + 10 * view + crop) for view, crop in views]
-        clip = torch.stack([torch.randn(3, *SMALL, generator=one) for one in made])
-        return {"clip": clip, "label": index % 5, "index": index}
+        return [Sample(torch.randn(3, *SMALL, generator=one), index % 5, index) for one in made]
 
 
 def small(head="tag"):
@@ -200,7 +237,7 @@ def small(head="tag"):
         if head == "pool"
         else TagHead(16, SMALL, 5, encoder_layers=1, encoder_heads=4, conv="gat")
     )
-    return Recogniser(nn.Conv3d(3, 16, 1), made, SMALL, SMALL)
+    return Recogniser(nn.Conv3d(3, 16, 1), made, SMALL_SPEC, SMALL)
 
 
 def shared(count, size=8, views=1, crops=1, average="probabilities", graph_effect=True, bad=(), late=(), share=True):
@@ -208,7 +245,7 @@ def shared(count, size=8, views=1, crops=1, average="probabilities", graph_effec
     torch.set_num_threads(1)
     groups = batches_of_views(count, views, crops, size)
     batches = SharedGroups(groups) if share else [keys for group in groups for keys in group]
-    loader = DataLoader(Made(bad, late), batch_sampler=batches, collate_fn=collate_views_of_clips)
+    loader = DataLoader(Made(bad, late), batch_sampler=batches, collate_fn=together_in_a_batch)
     options = {"graph_effect": graph_effect, "views": views * crops, "average": average}
     return score(small(), loader, clip_list(count), "test", **options)
 
@@ -260,7 +297,7 @@ def test_views_are_averaged_as_by_hand(average, views, crops):
     for index in [place for place in range(5) if views == 1 or place != 3]:
         every = [(view, crop) for view in range(views) for crop in range(crops)]
         with torch.no_grad():
-            logits = torch.cat([built(Made()[index, (one,)]["clip"])[0] for one in every])
+            logits = torch.cat([built(Made()[index, (one,)][0].x[None]).logits for one in every])
         kept.append(logits.softmax(-1).mean(0) if average == "probabilities" else logits.mean(0).softmax(-1))
     kept = torch.stack(kept)
     torch.testing.assert_close(found.predictions.probabilities, kept, atol=1e-6, rtol=0)
@@ -282,6 +319,6 @@ def test_the_size_of_a_batch_changes_nothing(average):
 @pytest.mark.parametrize("told", [1, 4])
 def test_another_number_of_views_than_was_told_is_no_answer(told):
     groups = batches_of_views(3, 2, 1, 4)
-    given = [collate_views_of_clips([Made()[key] for key in keys]) for group in groups for keys in group]
+    given = [together_in_a_batch([Made()[key] for key in keys]) for group in groups for keys in group]
     with pytest.raises(ValueError, match=rf"told of {told} views of a clip, and clip 0 came with more or fewer"):
         score(small(), given, clip_list(3), "test", views=told)
