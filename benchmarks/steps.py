@@ -1,25 +1,27 @@
-"""A training step, part by part: the backbone, the head, the whole step in Lightning's own loop, and that with its loader."""
+"""A training step, part by part: the backbone, the head, the whole step in the training loop, and that with its loader."""
 
 import time
-import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import repeat
+from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
 from jsonargparse import Namespace
-from taggnn.task import RecognitionTask
 from torch.nn import functional as F
 
-from taggnn.train import trainer_of
+from taggnn.model import Recogniser
+from taggnn.training.device import devices_of, precision_of
+from taggnn.training.history import History
+from taggnn.training.loop import Trainer
+from taggnn.training.options import Optimisation, Training
 from taggnn.types import Batch
 
 
 @dataclass(frozen=True)
 class Repeated:
-    """A batch in memory in place of a loader.
+    """A batch in memory in place of a loader; it counts in batches.
 
     Args:
         batch: as a loader gives it.
@@ -28,45 +30,40 @@ class Repeated:
 
     batch: Batch
     times: int
+    step: int = 1
 
-    def __len__(self) -> int:
+    @property
+    def clips(self) -> int:
         return self.times
 
-    def __iter__(self) -> Iterator[Batch]:
-        return repeat(self.batch, self.times)
+    def batches(self, position: int = 0) -> int:
+        return self.times - position
+
+    def epoch(self, number: int, position: int = 0) -> Iterator[Batch]:
+        return repeat(self.batch, self.times - position)
 
 
-class Clock(pl.Callback):
-    """Seconds of every epoch, and how long of it the loop waited for batches.
+class Timed(Trainer):
+    """The training loop, but for validation and checkpoints; notes its time and its waiting."""
 
-    Args:
-        device: where the work is done.
-    """
+    def fit(self) -> list[dict[str, float]]:
+        self.epochs, self.waited = [], []
+        for _ in range(self.training.epochs):
+            finish(self.device)
+            self._began = self._last = time.perf_counter()
+            self._gaps = 0.0
+            self.train_epoch()
+            finish(self.device)
+            self.epochs.append(time.perf_counter() - self._began)
+            self.waited.append(self._gaps / self.epochs[-1])
+            self.progress.epoch, self.progress.position, self.progress.losses = self.progress.epoch + 1, 0, {}
+        self.bar.close()
+        return []
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.epochs: list[float] = []
-        self.waited: list[float] = []
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        finish(self.device)
-        self._began = self._last = time.perf_counter()
-        self._gaps = 0.0
-
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def train_batch(self, number: int, batch: Batch) -> None:
         self._gaps += time.perf_counter() - self._last
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+        super().train_batch(number, batch)
         self._last = time.perf_counter()
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        finish(self.device)
-        self.epochs.append(time.perf_counter() - self._began)
-        self.waited.append(self._gaps / self.epochs[-1])
 
 
 def finish(device: torch.device) -> None:
@@ -76,27 +73,27 @@ def finish(device: torch.device) -> None:
 
 
 def parts(
-    task: RecognitionTask, batch: Batch, times: int, device: torch.device, context: Callable[[], Any]
+    model: Recogniser, batch: Batch, times: int, device: torch.device, context: Callable[[], Any]
 ) -> dict[str, Callable[[], None]]:
     """Backbone and head, forward and backward, each as a call that goes through a batch so many times.
 
     Args:
-        task: its model is moved to ``device`` and put into training mode.
+        model: it is moved to ``device`` and put into training mode.
         batch: as the loader gives it.
         times: how often.
         device: where to compute.
-        context: of the trainer's precision.
+        context: of the precision of training.
     """
-    model = task.model.to(device).train()
+    model.to(device).train()
     clip, labels = batch.x.to(device), batch.label.to(device)
     with torch.no_grad(), context():
-        tokens = model.tokens(clip)
+        tokens = model.features(clip).tokens
     upstream, leaf = torch.randn_like(tokens), tokens.detach().requires_grad_()
 
     def backbone() -> None:
         for _ in range(times):
             with context():
-                out = model.tokens(clip)
+                out = model.features(clip).tokens
             # A frozen backbone has no backward pass.
             if out.requires_grad:
                 out.backward(upstream)
@@ -116,29 +113,40 @@ def parts(
 
 
 def train(
-    settings: Namespace, task: RecognitionTask, batches: Iterable[Batch], epochs: int
+    settings: Namespace, model: Recogniser, classes: int, batches: Any, epochs: int
 ) -> tuple[list[float], list[float]]:
     """Trains as ``taggnn.train`` does, but for validation and checkpoints.
 
     Args:
         settings: the configuration.
-        task: what is trained.
-        batches: a loader, or a batch in memory.
-        epochs: how many to time, behind one to warm up.
+        model: what is trained.
+        classes: K.
+        batches: a loader of training, or a batch in memory.
+        epochs: how many to time, after one to warm up.
 
     Returns:
         Seconds of each epoch, and the part of it in which the loop waited for a batch.
     """
-    own = settings.clone()
-    own.train.epochs = epochs + 1
-    trainer = trainer_of(own, callbacks=[], limit_val_batches=0, enable_checkpointing=False)
-    clock = Clock(trainer.strategy.root_device)
-    trainer.callbacks.append(clock)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*no `val_dataloader`.*")
-        try:
-            trainer.fit(task, train_dataloaders=batches)
-        except SystemExit:
-            # Lightning's answer to Ctrl-C, which would leave without a word.
-            raise KeyboardInterrupt from None
-    return clock.epochs[1:], clock.waited[1:]
+    device = where(settings)
+    training = Training(**{**settings.train.as_dict(), "epochs": epochs + 1})
+    trainer = Timed(
+        *(
+            model.to(device),
+            model.spec,
+            batches,
+            [],
+            Optimisation(**settings.optim.as_dict()),
+            training,
+            History(Path()),
+        ),
+        {"architecture": {"classes": list(range(classes))}},
+        seed=settings.seed,
+        precision=precision_of(settings.precision, device),
+    )
+    trainer.fit()
+    return trainer.epochs[1:], trainer.waited[1:]
+
+
+def where(settings: Namespace) -> torch.device:
+    """The device of a configuration."""
+    return devices_of(settings.devices, settings.device)[0]

@@ -29,6 +29,10 @@ from tqdm import tqdm
 
 from taggnn import config, terminal, train
 from taggnn.data.dataset import ClipDataset
+from taggnn.model import Recogniser
+from taggnn.training.device import precision_of
+from taggnn.training.options import Optimisation
+from taggnn.training.step import Step
 
 SCRIPT = "benchmarks/throughput.py"
 DECODE, READ, LOAD, STEP, TRAINING = "bare decode", "reading", "reading + transform", "training step", "training"
@@ -60,33 +64,33 @@ def main(arguments: list[str]) -> int:
     torch.set_num_threads(settings.threads or machine.cores())
     if any(workers < 0 for workers in given.loader_workers):
         raise ValueError(f"--loader-workers {' '.join(map(str, given.loader_workers))}: 0 or more each")
-    trainer = train.trainer_of(settings)
-    device, context = trainer.strategy.root_device, trainer.precision_plugin.forward_context
+    device = steps.where(settings)
+    precision = precision_of(settings.precision, device)
     path = _out_path(given.out, device, settings)
     data = train.data_of(settings)
     # Random weights: what they are changes no time, and nothing is downloaded for it.
-    task = train.task_of(settings, data, settings.head, None)
-    task.model.check_device(device)
+    model = train.recogniser_of(settings, data, settings.head, None)
+    model.check_device(device)
     whole = data.train_dataloader().dataset
     clips, bad = loading.part_of(whole, settings.seed, max(given.clips // data.batch_size, 1) * data.batch_size)
     size = min(data.batch_size, len(clips))
     # Whole batches, so that a pass of the model and one of the loader are over the same clips.
     clips.clips = replace(clips.clips, clips=clips.clips.clips[: len(clips) // size * size])
     facts = machine.describe(device, settings.seed, SCRIPT, told(arguments))
-    about = _about(settings, data, task, trainer.precision, device, clips, size, given.rounds)
+    about = _about(settings, data, model, precision, device, clips, size, given.rounds)
     print(f"{machine.sentence(facts)}\n{_sentence(about)}")
     if bad:
         print(f"left out, since they cannot be read: {', '.join(bad)}")
 
     counts = sorted({*given.loader_workers, data.workers})
-    calls = _calls(settings, task, clips, size, counts, device, context)
+    calls = _calls(settings, model, clips, size, counts, device, Step(model, Optimisation(), precision).autocast)
     batch = next(iter(loading.loader(clips, settings.seed, size, 0, pinned=False)))
     loops = {
         STEP: steps.Repeated(batch, len(clips) // size),
         TRAINING: loading.loader(clips, settings.seed, size, data.workers, device.type == "cuda"),
     }
-    # Of its own, since Lightning takes a model off the GPU when it is done.
-    trained = copy.deepcopy(task)
+    # Of its own: the other keeps the weights that its parts are timed with.
+    trained = copy.deepcopy(model)
     seconds: dict[str, list[float]] = {name: [] for name in (*calls, *loops)}
     waited: list[float] = []
     found: dict[str, Any] = {"kind": "throughput", "machine": facts, "settings": about, "rows": [], "complete": False}
@@ -109,7 +113,7 @@ def main(arguments: list[str]) -> int:
                     note(name, _timed(call))
                 for name, batches in loops.items():
                     bar.set_description(name)
-                    (spent,), waiting = steps.train(settings, trained, batches, 1)
+                    (spent,), waiting = steps.train(settings, trained, len(data.classes), batches, 1)
                     if name == TRAINING:
                         waited += waiting
                     note(name, spent)
@@ -243,7 +247,7 @@ def _loaders(rate: dict[str, float]) -> dict[int, float]:
 
 def _calls(
     settings: Namespace,
-    task: Any,
+    model: Recogniser,
     clips: ClipDataset,
     size: int,
     counts: list[int],
@@ -260,7 +264,7 @@ def _calls(
         READ: lambda: _items(plain, keys),
         LOAD: lambda: _items(clips, keys),
         **{loader_name(count): _epoch(loader) for count, loader in loaders.items()},
-        **steps.parts(task, batch, len(clips) // size, device, context),
+        **steps.parts(model, batch, len(clips) // size, device, context),
     }
 
 
@@ -294,7 +298,7 @@ def _out_path(given: Path | None, device: torch.device, settings: Namespace) -> 
 def _about(
     settings: Namespace,
     data: Any,
-    task: Any,
+    model: Recogniser,
     precision: str,
     device: torch.device,
     clips: ClipDataset,
@@ -313,7 +317,7 @@ def _about(
         "workers": data.workers,
         "rounds": rounds,
         "backbone": settings.backbone.name,
-        "head": str(task.model.found["head"]),
+        "head": str(model.found["head"]),
         "threads": torch.get_num_threads(),
         "cores": machine.cores(),
         "av": loading.av.__version__,

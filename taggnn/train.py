@@ -270,9 +270,23 @@ def header_of(settings: Namespace, data: ClipData, head: str) -> dict[str, Any]:
 
 
 def trainer_of(
-    settings: Namespace, data: ClipData, built: Recogniser, header: dict[str, Any], folder: Path, watch: Watch
+    settings: Namespace,
+    data: ClipData,
+    built: Recogniser,
+    header: dict[str, Any],
+    folder: Path,
+    watch: Watch,
 ) -> Trainer:
-    """The training loop of a configuration, around a model that it moves to its device."""
+    """The training loop of a configuration.
+
+    Args:
+        settings: the configuration.
+        data: the clips.
+        built: the model; it is moved to its device.
+        header: see ``header_of``.
+        folder: the run folder.
+        watch: the signals that ask the run to save and end.
+    """
     device, history = _device(settings), History(folder, data.val_clips.listed)
     training = Training(**settings.train.as_dict())
     torch.use_deterministic_algorithms(training.deterministic)

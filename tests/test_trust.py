@@ -211,7 +211,18 @@ def test_programs_take_a_module_of_the_working_folder_with_trust(place):
     assert done.returncode == 0, done.stderr
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert sorted("error" in one for one in answers) == [False] * 4 + [True]
-    measured = ("--checkpoint", "best.ckpt", "--data.root", "poses", "--data.folder", ".", "--data.workers", 0, "--out", "out")
+    measured = (
+        "--checkpoint",
+        "best.ckpt",
+        "--data.root",
+        "poses",
+        "--data.folder",
+        ".",
+        "--data.workers",
+        0,
+        "--out",
+        "out",
+    )
     assert run("evaluate", *measured).returncode == 2
     done = run("evaluate", *measured, "--trust", "--device", "cpu")
     assert done.returncode == 0, done.stderr
@@ -228,5 +239,7 @@ def test_views_of_video_are_those_of_its_source(tmp_path, checkpoint_of):
     checkpoint.save(tmp_path / "best.ckpt", content)
     loaded = taggnn.load(tmp_path / "best.ckpt")
     file = root / "test" / "left" / "left_000.mp4"
-    assert torch.equal(loaded.predict(file).probabilities, built(loaded.clip(file)[None]).logits[0].softmax(-1).detach())
+    assert torch.equal(
+        loaded.predict(file).probabilities, built(loaded.clip(file)[None]).logits[0].softmax(-1).detach()
+    )
     assert not torch.equal(loaded.predict(file, views=3).probabilities, loaded.predict(file).probabilities)
