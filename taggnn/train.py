@@ -388,10 +388,8 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
         "notes": [*data.splits.notes, *filter(None, [trainer.stopped])],
     }
     if trainer.weights:
-        last_row = history.rows[-1]
-        results["losses"] = {
-            name: {"weight": weight, "last": last_row[f"train/{name}"]} for name, weight in trainer.weights.items()
-        }
+        weights, row = {losses.name_of(settings.optim.loss): 1.0, **trainer.weights}, history.rows[-1]
+        results["losses"] = {name: {"weight": weight, "last": row[f"train/{name}"]} for name, weight in weights.items()}
     if scored.graph_effect is not None:
         results["graph_effect"] = scored.graph_effect
     if processes.is_first():

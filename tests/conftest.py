@@ -94,7 +94,7 @@ def together():
     start = multiprocessing.get_context("forkserver")
     start.set_forkserver_preload(["taggnn.train", "taggnn.evaluate"])
 
-    def run(count, function, *arguments, seconds=100):
+    def run(count, function, *arguments, seconds=300):
         answers, port = start.Queue(), free_port()
         members = [
             start.Process(target=_member, args=(rank, count, port, function, arguments, answers), daemon=True)

@@ -27,8 +27,10 @@ class Bar:
     def begin(self, name: str, total: int, first: int = 0, clips: int = 0) -> None:
         """Opens a bar that stands at batch ``first``, after which so many clips were trained on."""
         self.close()
+        if not self.shown:
+            return
         self._began, self._clips, self._first = time.perf_counter(), clips, first
-        options = {"disable": not self.shown, "leave": False, "dynamic_ncols": True, "mininterval": _OFTEN}
+        options = {"leave": False, "dynamic_ncols": True, "mininterval": _OFTEN}
         self._bar = tqdm(desc=name, total=total, initial=first, bar_format=_SHAPE, file=sys.stderr, **options)
 
     def train(
@@ -43,8 +45,10 @@ class Bar:
             rate: the learning rate.
             rows: of the history, whose seconds say how long the rest will take.
         """
+        if self._bar is None:
+            return
         now, done, total = time.perf_counter(), self._bar.n + 1, self._bar.total
-        if self.shown and now - self._drawn > _OFTEN:
+        if now - self._drawn > _OFTEN:
             self._drawn, seconds = now, now - self._began
             here = seconds * total / (done - self._first)
             left = in_words(time_left(epoch + done / total, self.epochs, rows, here))
@@ -55,7 +59,8 @@ class Bar:
 
     def advance(self) -> None:
         """Moves on by a batch of validation."""
-        self._bar.update(1)
+        if self._bar is not None:
+            self._bar.update(1)
 
     def close(self) -> None:
         """Takes the bar away."""
