@@ -64,6 +64,9 @@ def test_scores_results_and_intervals_have_the_row(three):
     plain = json.loads(json.dumps(figures_of("test", given, scores, resamples=40, seed=2)))
     assert plain["scores"]["test"]["nll"] == scores.nll
     assert Scores.read(plain["scores"]["test"]) == scores
+    # The accuracies first, as in every results.json so far.
+    assert list(plain["scores"]["test"])[:4] == ["top1", "top5", "mca", "classes_counted"]
+    assert list(plain["scores"]["test"])[-6:] == ["loss", "macro_f1", "ece", *three]
     ends = plain["intervals"]["test"]
     assert list(ends)[:8] == list(METRICS)
     assert ends["top3"] == list(wilson(scores.top3, 90))
@@ -132,6 +135,9 @@ def test_two_models_are_compared_in_it(three, program, tmp_path):
     ended = program(taggnn.compare, *words)
     assert ended.code == 0, ended.err
     found = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    compared = [name for name, metric in METRICS.items() if metric.compared]
+    assert list(found["pairs"][0]["differences"]) == compared
+    assert "top5" not in compared
     models, row = found["models"], found["pairs"][0]["differences"]["nll"]
     assert row["value"] == pytest.approx(models[1]["scores"]["nll"] - models[0]["scores"]["nll"])
     assert row["low"] < row["value"] < row["high"]
