@@ -192,7 +192,8 @@ def _answers(
     if not len(batch["label"]):
         return
     tokens = recogniser.tokens_in(batch, device)
-    logits = recogniser.head(tokens).logits.float().cpu()
+    logits, _ = recogniser.head(tokens)
+    logits = logits.float().cpu()
     without: Sequence[Tensor | None] = [None] * len(logits)
     if bare:
         without = recogniser.head(tokens, topology=NoEdges()).logits.float().cpu()
