@@ -272,7 +272,7 @@ def test_a_released_checkpoint_gives_the_logits_of_the_composition(authors, load
         assert torch.equal(own[f"{CHILDREN[int(child)]}.{rest}"], value), key
     with torch.no_grad():
         tokens = torch.randn(2, *GRID, 512)
-        torch.testing.assert_close(ours.head(tokens)[0], head(tokens), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(ours.head(tokens).logits, head(tokens), rtol=1e-5, atol=1e-5)
 
 
 def test_from_pixels_to_logits_through_a_file(authors, tmp_path):

@@ -109,7 +109,7 @@ def test_the_forward_pass_is_backbone_then_head():
     clip = torch.randn(2, 3, *CLIP)
     tokens = built.backbone(clip).permute(0, 2, 3, 4, 1)
     torch.testing.assert_close(built.tokens(clip), tokens)
-    torch.testing.assert_close(built(clip)[0], built.head(tokens)[0])
+    torch.testing.assert_close(built(clip)[0], built.head(tokens).logits)
 
 
 def test_the_dry_run_leaves_no_trace():

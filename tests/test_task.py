@@ -300,5 +300,5 @@ def test_a_step_on_tokens_runs_the_head_alone(monkeypatch, settings):
     fed, target, mixing = tokens.float(), label, built.optimisation.mixing
     if mixing:
         fed, target = mixing(fed, target, 3, InputSpec("tokens", TOKEN_AXES, tuple(fed.shape[1:])))
-    assert torch.equal(loss, nn.functional.cross_entropy(built.model.head(fed)[0], target))
+    assert torch.equal(loss, nn.functional.cross_entropy(built.model.head(fed).logits, target))
     loss.backward()
