@@ -2,8 +2,10 @@ import re
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from taggnn import config
+from taggnn.heads import HEADS, Row
 
 RECIPES = {"demo", "folder", "gym288", "gym99", "haa500", "miracl_words"}
 
@@ -300,3 +302,41 @@ def test_a_later_file_with_another_backbone_drops_its_weights(tmp_path, capsys):
     assert "weights r3d.pt" in capsys.readouterr().err
     first.write_text("data: {root: videos}\nbackbone: {name: r3d_18, weights: default}\n")
     assert config.parse(["--config", str(first), "--backbone.name", "x3d_s"]).backbone.weights == "default"
+
+
+class Own(nn.Module):
+    """A head of a user's own.
+
+    Args:
+        hidden: channels inside.
+    """
+
+    def __init__(self, channels: int, grid: tuple[int, ...], classes: int, hidden: int = 4) -> None:
+        super().__init__()
+
+
+def test_a_row_is_all_that_a_head_needs_on_the_command_line(monkeypatch, refused):
+    monkeypatch.setitem(HEADS, "own", Row(Own, "a head of a user's own"))
+    monkeypatch.setitem(HEADS, "function", Row(lambda c, g, k, *, ratio=0.5: Own(c, g, k), "a function"))
+    settings = config.parse(
+        ["--head", "own", "--own.hidden", "7", "--compare", "[function]", "--function.ratio", "0.1"]
+    )
+    assert config.head_options(settings, "own") == {"hidden": 7}
+    assert config.head_options(settings, "function") == {"ratio": 0.1}
+    assert "own.hidden" in refused("--own.hidden", "many")
+
+
+def test_a_head_by_its_dotted_path_has_its_options_below_head_options():
+    path = f"{__name__}.Own"
+    settings = config.parse(["--head", path, "--head_options", "{hidden: 7}", "--compare", "[pool]"])
+    assert config.head_options(settings, path) == {"hidden": 7}
+    assert config.head_options(settings, "pool") == {"dropout": 0.2}
+    settings = config.parse(["--compare", f"[{path}]", "--head_options", f"{{{path}: {{hidden: 3}}}}"])
+    assert config.head_options(settings, path) == {"hidden": 3}
+    assert config.head_options(config.parse(["--compare", f"[{path}]"]), path) == {}
+
+
+def test_a_dotted_path_that_leads_to_no_head_is_refused(refused):
+    message = refused("--head", f"{__name__}.Onw")
+    assert "did you mean 'Own'" in message
+    assert "No module named 'onw'" in refused("--compare", "[onw.Head]")
