@@ -90,13 +90,13 @@ def parts(
     model = task.model.to(device).train()
     clip, labels = batch.x.to(device), batch.label.to(device)
     with torch.no_grad(), context():
-        tokens = model.tokens(clip)
+        tokens = model.features(clip).tokens
     upstream, leaf = torch.randn_like(tokens), tokens.detach().requires_grad_()
 
     def backbone() -> None:
         for _ in range(times):
             with context():
-                out = model.tokens(clip)
+                out = model.features(clip).tokens
             # A frozen backbone has no backward pass.
             if out.requires_grad:
                 out.backward(upstream)

@@ -15,6 +15,7 @@ from urllib.parse import urlparse
 import torch
 from tqdm import tqdm
 
+from graphs import Topology, parse
 from taggnn import atomic, backbones, convs, counting, environment, heads, overhead, terminal
 from taggnn.arguments import Parser
 from taggnn.backbones import BACKBONES, HUB, Backbone
@@ -25,22 +26,6 @@ BEGIN, END = "<!-- models: begin -->", "<!-- models: end -->"
 _COMMAND = "python -m taggnn.models --readme README.md --results benchmarks/results/head-overhead.json"
 # The tokens that heads and convolutions are counted on: R(2+1)D-34's of 64 frames.
 GRID, CHANNELS = (8, 7, 7), 512
-_TAG_HEAD = "https://arxiv.org/abs/2604.11498"
-_HEADS = {
-    "tag": ("position, Transformer encoder, learned graph layer, attention read-out", _TAG_HEAD),
-    "tag_released": ("the same as its authors released it: APPNP, mean read-out", _TAG_HEAD),
-    "pool": ("global average and linear, the baseline", ""),
-}
-_CONVS = {
-    "gcn": "https://arxiv.org/abs/1609.02907",
-    "gat": "https://arxiv.org/abs/1710.10903",
-    "gatv2": "https://arxiv.org/abs/2105.14491",
-    "sage": "https://arxiv.org/abs/1706.02216",
-    "graphconv": "https://arxiv.org/abs/1810.02244",
-    "gin": "https://arxiv.org/abs/1810.00826",
-    "transformer": "https://arxiv.org/abs/2009.03509",
-    "appnp": "https://arxiv.org/abs/1810.05997",
-}
 
 Table = tuple[list[str], list[list[str]]]
 
@@ -117,10 +102,9 @@ def head_table() -> Table:
     """Heads with their counts on ``GRID`` tokens of ``CHANNELS``, for 99 classes."""
     header = ["head", "M parameters", "GMAC", "what it is", "paper"]
     lines = []
-    for name in heads.HEADS:
-        count = counting.of_head(name, CHANNELS, GRID, overhead.CLASSES)
-        what, paper = _HEADS[name]
-        lines.append([name, f"{count.parameters / 1e6:.3g}", f"{count.macs / 1e9:.3g}", what, paper])
+    for name, row in heads.HEADS.items():
+        parameters, macs = overhead.head_counts(name, CHANNELS, GRID)
+        lines.append([name, f"{parameters / 1e6:.3g}", _billions(macs), row.summary, row.paper])
     return header, lines
 
 
@@ -128,25 +112,27 @@ def conv_table() -> Table:
     """Convolutions with their counts as a layer of the same tokens."""
     header = ["convolution", "class", "M parameters", "GMAC", "paper"]
     lines = []
-    for name, (path, options) in convs.CONVS.items():
+    for name, row in convs.CONVS.items():
         conv = GraphLayer(CHANNELS, _topology(), GRID, name).conv
-        macs = projection_macs(conv, math.prod(GRID))
-        macs += graph_macs(conv, _topology(), GRID, CHANNELS) or 0
+        graph = graph_macs(conv, _topology(), GRID, CHANNELS)
+        macs = None if graph is None else projection_macs(conv, math.prod(GRID)) + graph
         parameters = sum(parameter.numel() for parameter in conv.parameters())
-        shown = ", ".join(f"{key}={value}" for key, value in options.items())
-        named = path.rpartition(".")[2] + (f"({shown})" if shown else "")
-        lines.append([name, named, f"{parameters / 1e6:.3g}", f"{macs / 1e9:.3g}", _CONVS[name]])
+        shown = ", ".join(f"{key}={value}" for key, value in row.options.items())
+        named = convs.name_of(row.builder).rpartition(".")[2] + (f"({shown})" if shown else "")
+        lines.append([name, named, f"{parameters / 1e6:.3g}", _billions(macs), row.paper])
     return header, lines
 
 
 def overhead_table(rows: Sequence[dict[str, Any]]) -> Table:
     """What each head adds to each backbone, in per cent: parameters / multiply-adds / time."""
-    header = ["backbone", "M parameters", "GMAC", "ms", *overhead.HEADS]
+    names = list(dict.fromkeys(head for row in rows for head in row["heads"]))
+    header = ["backbone", "M parameters", "GMAC", "ms", *names]
     lines = []
     for row in rows:
         cells = []
-        for head in overhead.HEADS:
-            parts = [_percent(row["heads"][head][key], row[key]) for key in ("parameters", "macs", "ms")]
+        for head in names:
+            of_head = row["heads"].get(head, {})
+            parts = [_percent(of_head.get(key), row[key]) for key in ("parameters", "macs", "ms")]
             cells.append(" / ".join(parts))
         time = f"{row['ms']:,.0f}" if row["ms"] else "-"
         lines.append([row["backbone"], f"{row['parameters'] / 1e6:.2f}", f"{row['macs'] / 1e9:.4g}", time, *cells])
@@ -276,8 +262,8 @@ def _hub_there() -> list[str]:
     return list(HUB) if environment.is_there("transformers") else []
 
 
-def _topology() -> Any:
-    return heads.build("tag", 8, GRID, 2).topology
+def _topology() -> Topology:
+    return parse("clique+chain")
 
 
 def _weights(row: Backbone) -> str:
@@ -294,6 +280,10 @@ def _percent(value: float | None, whole: float | None) -> str:
         return "-"
     share = 100 * value / whole
     return "<0.01" if share < 0.01 else f"{share:.2g}" if share < 10 else f"{share:,.0f}"
+
+
+def _billions(value: int | None) -> str:
+    return "-" if value is None else f"{value / 1e9:.3g}"
 
 
 def _by(sizes: Sequence[int]) -> str:

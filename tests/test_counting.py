@@ -10,7 +10,7 @@ def test_a_backbone_is_counted_as_it_is_built():
     count = counting.of_backbone("small", (2, 16, 16), width=4)
     module = backbones.build("small", width=4)
     assert count.parameters == sum(p.numel() for p in module.parameters())
-    assert (count.channels, count.grid) == backbones.dry_run(module, (2, 16, 16))
+    assert (count.channels, count.grid) == backbones.dry_run(module, backbones.video_spec(module, (2, 16, 16)))
     # The stem alone: 4 channels of 3 x 5 x 5 products at 2 x 8 x 8 places.
     assert count.macs > 4 * 75 * 2 * 8 * 8
     # Twice the frames, twice the work.
@@ -71,3 +71,9 @@ def test_counting_leaves_the_fast_path_as_it_was():
     before = torch.backends.mha.get_fastpath_enabled()
     counting.of_head("tag", 8, (1, 2, 2), 3, encoder_heads=2)
     assert torch.backends.mha.get_fastpath_enabled() == before
+
+
+def test_a_head_on_a_grid_of_two_axes_is_counted():
+    tall, flat = (counting.of_head("tag", 16, grid, 3, conv="gcn", encoder_heads=2) for grid in ((4, 5), (4, 5, 1)))
+    assert tall.grid == (4, 5)
+    assert (tall.parameters, tall.macs) == (flat.parameters, flat.macs)
