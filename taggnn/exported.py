@@ -326,9 +326,7 @@ def _changed(source: str) -> ValueError:
 
 
 def _foreign(source: str, perhaps: str = "") -> ValueError:
-    return ValueError(
-        f"{source}: {perhaps}not written by taggnn.export, so its classes and its input are not known"
-    )
+    return ValueError(f"{source}: {perhaps}not written by taggnn.export, so its classes and its input are not known")
 
 
 def _runtime(source: str) -> Any:

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from taggnn.consensus import Average, Consensus
 from taggnn.data import sources
-from taggnn.data.video import VideoError
 from taggnn.data.traits import traits_of
+from taggnn.data.video import VideoError
 from taggnn.data.views import check_views, clip_views, frame_views
 from taggnn.exported import Exported
 from taggnn.model import Recogniser
@@ -290,7 +290,9 @@ def _reported(predict: Callable[[Source], Prediction], source: Source) -> Predic
 
 def _alike(shape: Sequence[int], spec: InputSpec) -> bool:
     """Whether a shape has the axes and the channels of an input; what other sizes a model can take, it says itself."""
-    return len(shape) == len(spec.shape) and ("channel" not in spec.axes or shape[spec.axes.index("channel")] == spec.size("channel")[0])
+    return len(shape) == len(spec.shape) and (
+        "channel" not in spec.axes or shape[spec.axes.index("channel")] == spec.size("channel")[0]
+    )
 
 
 def _sizes(spec: InputSpec) -> str:

@@ -150,7 +150,9 @@ class Recogniser(nn.Module):
         if len(shape) == len(axes) - 1:
             axes = tuple(axis for axis in axes if axis != "channel")
         if sizes or len(shape) != len(axes):
-            raise ValueError(f"resize takes a shape, or sizes by name, of {', '.join(self.spec.axes)}; given {shape}, {sizes}")
+            raise ValueError(
+                f"resize takes a shape, or sizes by name, of {', '.join(self.spec.axes)}; given {shape}, {sizes}"
+            )
         return self.spec.resized(**dict(zip(axes, shape, strict=True)))
 
     def check_device(self, device: torch.device | str) -> None:
@@ -368,8 +370,8 @@ def build(architecture: Mapping[str, Any], weights: str | None = None) -> Recogn
     """Builds the recogniser that an architecture of plain types describes, as checkpoints hold it.
 
     Args:
-        architecture: ``backbone`` {"name", "frozen" (see ``Recogniser.freeze``), further options of ``backbones.build``}, ``head``
-            {"name", its options}, ``input`` (``InputSpec.plain()``), ``classes`` [names]. A name may be a dotted path.
+        architecture: ``backbone`` {"name", "frozen" (see ``Recogniser.freeze``), further options of ``backbones.build``},
+            ``head`` {"name", its options}, ``input`` (``InputSpec.plain()``), ``classes`` [names]. A name may be a dotted path.
         weights: of the backbone, where training starts; None (default) leaves them random, to be loaded from a checkpoint.
 
     Raises:

@@ -74,7 +74,10 @@ def _files(given: Sequence[str], spec: InputSpec) -> Iterator[Path]:
 
 def parser() -> Parser:
     """Builds the command line of this program."""
-    built = Parser(prog="taggnn.predict", description="Gives the most probable classes of video files, or of the files of another kind of input.")
+    built = Parser(
+        prog="taggnn.predict",
+        description="Gives the most probable classes of video files, or of the files of another kind of input.",
+    )
     add = built.add_argument
     add("files", nargs="+", type=str, help="files, or folders of them")
     add(

@@ -300,7 +300,9 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
     best = checkpoint.load(folder / "best.ckpt", trust=True)
     device = trainer.strategy.root_device
     started = time.perf_counter()
-    scored = score(best.model.accepting(data.spec), data.test_dataloader(), data.test_clips, "test", device, graph_effect=True)
+    scored = score(
+        best.model.accepting(data.spec), data.test_dataloader(), data.test_clips, "test", device, graph_effect=True
+    )
     tested = time.perf_counter() - started
     predictions = scored.predictions
     if processes.is_first():

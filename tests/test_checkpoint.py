@@ -144,7 +144,10 @@ def test_a_file_that_is_not_there_is_named(tmp_path, dataset):
         ({"csnmodel.0.0.weight": torch.zeros(2)}, r"TAG-Head's authors: name its data set \(haa500, gym99, gym288\)"),
         ({"state_dict": {"backbone.0.0.weight": torch.zeros(2)}}, r"TAG-Head's authors: name its data set"),
         ({"state_dict": {}, "hyper_parameters": {"lr": 0.1}, "epoch": 1}, r"not written by taggnn\.train$"),
-        ({"state_dict": {}, "hyper_parameters": {"spec": {}}, "epoch": 1}, "earlier taggnn, which trained with Lightning"),
+        (
+            {"state_dict": {}, "hyper_parameters": {"spec": {}}, "epoch": 1},
+            "earlier taggnn, which trained with Lightning",
+        ),
         ({"format": 2, "state_dict": {}}, r"not written by taggnn\.train$"),
     ],
     ids=["weights", "list", "tensor", "released", "released-nested", "lightning", "ours-of-lightning", "format-alone"],
@@ -196,7 +199,9 @@ def test_a_checkpoint_that_does_not_say_enough_is_refused(tmp_path, lacking, our
 @pytest.mark.parametrize("given", [1, 3, "2", None])
 def test_a_checkpoint_of_another_format_is_refused_by_its_number(tmp_path, given, ours):
     torch.save(ours(format=given)[1], tmp_path / "best.ckpt")
-    with pytest.raises(ValueError, match=rf"best\.ckpt: written by another version .*format {given!r}; .*reads format 2"):
+    with pytest.raises(
+        ValueError, match=rf"best\.ckpt: written by another version .*format {given!r}; .*reads format 2"
+    ):
         taggnn.load(tmp_path / "best.ckpt")
 
 

@@ -17,7 +17,7 @@ from taggnn import environment, export, exported, model
 from taggnn.data.video_source import VideoSource
 from taggnn.loaded import Loaded
 from taggnn.predictions import read_predictions
-from taggnn.types import SKELETON_AXES, TOKEN_AXES, InputSpec, Model, Output
+from taggnn.types import TOKEN_AXES, InputSpec, Model, Output
 
 FILES = {"safetensors": "model.safetensors", "torch": "model.pt2", "onnx": "model.onnx"}
 # Every head, convolution, topology and read-out, and more backbones: minutes.

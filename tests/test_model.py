@@ -490,10 +490,17 @@ class Graded(nn.Module):
 def test_losses_of_backbone_and_head_come_out_together():
     built = taggnn.attach(Joints(), Graded, 4, input=SKELETON).train()
     assert (built.spec, built.grid) == (SKELETON, (3, 5))
-    assert "mine.Source (channel 3, frame 6, joint 5, person 2) -> grid 3 x 5 = 15 tokens of 8 channels" in built.describe()
+    assert (
+        "mine.Source (channel 3, frame 6, joint 5, person 2) -> grid 3 x 5 = 15 tokens of 8 channels"
+        in built.describe()
+    )
     x, targets = torch.randn(2, *SKELETON.shape), torch.tensor([1, 3])
     output = built(x, targets)
-    assert {name: tuple(loss.shape) for name, loss in output.losses.items()} == {"spread": (), "each": (2,), "margin": (2,)}
+    assert {name: tuple(loss.shape) for name, loss in output.losses.items()} == {
+        "spread": (),
+        "each": (2,),
+        "margin": (2,),
+    }
     assert output.logits.shape == (2, 4)
     assert output.extras["tokens"].shape == (2, 3, 5, 8)
     assert torch.equal(output.losses["margin"], output.logits[[0, 1], targets])
@@ -616,7 +623,7 @@ def test_an_architecture_may_name_parts_of_ones_own(own, tmp_path):
         ({"head": "own_parts.number"}, "head 'own_parts.number' is no class, callable or module"),
         ({"head": "own_parts.nothing"}, "head own_parts.nothing must give a torch.nn.Module; it gave None"),
         ({"head": "own_parts.Head", "bais": False}, "unknown option of head own_parts.Head 'bais'; did you mean 'bias'"),
-        ({"head": PoolHead(8, (4, 2, 2), 3), "dropout": 0.1}, "head PoolHead is built already: it takes no options; given dropout"),
+        ({"head": PoolHead(8, (4, 2, 2), 3), "dropout": 0.1}, "PoolHead is built already: it takes no options; given dropout"),
         ({"clip": (4, 8, 8), "input": SKELETON}, r"clip=\(4, 8, 8\) and input=mine.Source .* both"),
         ({"input": SKELETON}, r"Backbone failed on a clip of zeros \(1, 3, 6, 5, 2\), mine.Source \(channel 3, frame 6"),
     ],

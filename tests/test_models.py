@@ -50,7 +50,9 @@ class Flat(nn.Module):
 def test_a_new_row_of_any_table_is_listed(program, monkeypatch):
     monkeypatch.setitem(HEADS, "odd", heads.Row(Odd, "does what it likes"))
     monkeypatch.setitem(CONVS, "tag_conv", convs.Row("torch_geometric.nn.TAGConv", {"K": 2}, "K hops"))
-    row = dataclasses.replace(backbones.find("small"), name="flat", builder=Flat, clip=(4, 16, 16), grid=None, channels=None)
+    row = dataclasses.replace(
+        backbones.find("small"), name="flat", builder=Flat, clip=(4, 16, 16), grid=None, channels=None
+    )
     monkeypatch.setattr(backbones, "BACKBONES", {**backbones.BACKBONES, "flat": row})
     listed = {line[0]: line for line in models.head_table()[1]}
     assert listed["odd"] == ["odd", f"{(512 * 99 + 99) / 1e6:.3g}", "-", "does what it likes", ""]

@@ -61,10 +61,11 @@ print(taggnn.attached)  # type: ignore[attr-defined]
 
 head = TagHead(512, (8, 7, 7), 99, topology=graphs.Clique() + graphs.Chain(reach=2), readout="mean")
 logits, extras = head(torch.zeros(1, 8, 7, 7, 512))
-assert_type(logits, Tensor)
-assert_type(extras, dict[str, Tensor])
+answer = head(torch.zeros(1, 8, 7, 7, 512), torch.zeros(1, dtype=torch.long))
+assert_type(answer.logits, Tensor)
+assert_type(answer.extras, dict[str, Tensor])
 assert_type(TagHead.released(512, (8, 7, 7), 99), TagHead)
-assert_type(PoolHead(512, (8, 7, 7), 99)(torch.zeros(1, 8, 7, 7, 512)), tuple[Tensor, dict[str, Tensor]])
+assert_type(PoolHead(512, (8, 7, 7), 99)(torch.zeros(1, 8, 7, 7, 512)), taggnn.Output)
 assert_type(taggnn.heads.build("tag", 512, (8, 7, 7), 99, conv="sage"), nn.Module)
 assert_type(graphs.parse("clique+chain"), graphs.Topology)
 TagHead(512, (8, 7, 7), 99, position="sine")  # type: ignore[arg-type]
