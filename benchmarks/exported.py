@@ -21,7 +21,8 @@ from tqdm import tqdm
 
 import taggnn
 from taggnn import backbones, export, model
-from taggnn.export import FORMATS
+from taggnn.data.video_source import VideoSource
+from taggnn.export import EXPORTERS
 from taggnn.loaded import Loaded
 
 SCRIPT = "benchmarks/exported.py"
@@ -76,19 +77,20 @@ def measure(
     torch.manual_seed(seed)
     clip = tuple(size or backbones.find(backbone).clip)
     classes = [str(label) for label in range(_CLASSES)]
-    spec = {
+    architecture = {
         "backbone": {"name": backbone},
         "head": {"name": "tag", "conv": conv or "gat"},
-        "clip": clip,
+        "input": VideoSource(frames=clip[0], size=list(clip[1:])).spec.plain(),
         "classes": classes,
     }
-    loaded = Loaded(model.build(spec).eval(), tuple(classes), {}, {"seed": seed}, name, spec=spec)
-    batch = torch.randn(clips, 3, *clip)
+    built = model.build(architecture).eval()
+    loaded = Loaded(built, tuple(classes), {"seed": seed}, name, architecture=architecture)
+    batch = torch.randn(clips, *built.spec.shape)
     with tempfile.TemporaryDirectory() as folder:
         written, failed = export.export(loaded, batch[0], folder, PROGRAMS)
         if failed:
             raise ValueError(f"{name}: " + "; ".join(f"{way}: {reason}" for way, reason in failed.items()))
-        forms = {EAGER: loaded} | {way: taggnn.load(Path(folder) / FORMATS[way]) for way in PROGRAMS}
+        forms = {EAGER: loaded} | {way: taggnn.load(Path(folder) / EXPORTERS[way].file) for way in PROGRAMS}
     calls = {way: lambda form=form: form.logits(batch) for way, form in forms.items()}
     times = timing.in_turn(calls, timing.clock(torch.device("cpu")), budget, iters)
     found = {way: one.row() for way, one in times.items()}

@@ -19,8 +19,8 @@ from matplotlib.patches import ConnectionPatch
 
 import taggnn
 from graphs import TEMPORAL, graph
+from taggnn.data import sources
 from taggnn.data.video_source import VideoSource
-from taggnn.data.views import clip_views
 
 INK, SPATIAL_COLOUR, TEMPORAL_COLOUR, BAR = "#24292f", "#56b4e9", "#e69f00", "#0072b2"
 SHOWN = 6
@@ -34,9 +34,9 @@ def main() -> None:
     given = parser.parse_args()
 
     loaded = taggnn.load(given.checkpoint)
-    model = loaded.recogniser
-    source = VideoSource(**loaded.preprocess)
-    (clip,) = next(clip_views(str(given.clip), source))
+    model = loaded.model
+    source = sources.of(loaded.spec)
+    clip = loaded.clip(given.clip)
     with torch.inference_mode():
         logits, extras = model(clip[None])
     if "weights" not in extras:

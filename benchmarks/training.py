@@ -168,12 +168,12 @@ class Step:
     def calls(self, context: Callable[[], AbstractContextManager[Any]]) -> dict[tuple[str, str], Callable[[], None]]:
         """(part, by) -> a call of it."""
         with torch.no_grad(), context():
-            leaf = self.model.tokens(self.clips)
+            leaf = self.model.features(self.clips).tokens
         leaf = leaf.detach().requires_grad_()
 
         def step(logits: Callable[[Tensor], Tensor]) -> None:
             with context():
-                loss = F.cross_entropy(logits(self.model.tokens(self.clips)), self.labels)
+                loss = F.cross_entropy(logits(self.model.features(self.clips).tokens), self.labels)
             loss.backward()
             self.optimiser.step()
             self.optimiser.zero_grad(set_to_none=True)
@@ -222,7 +222,7 @@ def step_of(settings: Any, sizes: Sizes, device: torch.device, seed: int, mode: 
     compiling.compile_parts(recogniser, mode == COMPILED)
     if mode == COMPILED:
         theirs.compile()
-    clips = torch.randn(sizes.batch, 3, *sizes.clip, device=device)
+    clips = torch.randn(sizes.batch, *recogniser.spec.shape, device=device)
     labels = torch.arange(sizes.batch, device=device) % PRESETS[sizes.recipe].classes
     return Step(recogniser, theirs, optimiser, clips, labels)
 
@@ -367,7 +367,7 @@ def sentences(rows: list[Row]) -> list[str]:
 def _unequal(step: Step) -> str | None:
     """Why the two formulations are not equal, in eval mode and float32; None where they are."""
     head = step.model.head
-    tokens = torch.randn(2, *head.grid, step.model.tokens(step.clips[:1]).shape[-1], device=step.clips.device)
+    tokens = torch.randn(2, *head.grid, step.model.features(step.clips[:1]).tokens.shape[-1], device=step.clips.device)
     verdicts = compare(head, tokens, backward=True)
     return "; ".join(f"{part}: {verdict}" for part, verdict in verdicts.items() if not verdict.equal) or None
 

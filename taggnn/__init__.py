@@ -1,4 +1,4 @@
-"""taggnn: graph heads for fine-grained action recognition in video, on PyTorch Geometric.
+"""taggnn: graph heads for fine-grained action recognition in video and on skeletons, on PyTorch Geometric.
 
 Use a trained model::
 
@@ -8,7 +8,12 @@ Use a trained model::
 Put a head behind any video model::
 
     model = taggnn.attach(torchvision.models.video.r2plus1d_18(), "tag", classes=99, conv="gatv2")
-    logits, extras = model(clips)                   # clips (B, 3, T, H, W); see Recogniser
+    logits, extras = model(clips)                   # clips (B, 3, T, H, W); see Recogniser and Output
+
+Or behind a model of your own, of any other input::
+
+    spec = taggnn.InputSpec("mine.Poses", ("channel", "frame", "joint", "person"), (3, 64, 25, 2))
+    model = taggnn.attach(MyBackbone(), "pool", classes=60, input=spec)
 
 Take a head alone, for tokens (B, T, H, W, C) of your own::
 
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
     from taggnn.checkpoint import load, load_released
     from taggnn.loaded import Guess, Loaded, Prediction
     from taggnn.model import Recogniser, attach
+    from taggnn.types import BadClip, Features, InputSpec, Output, Sample
 
 __version__ = "0.1.0"
 __all__ = [
@@ -37,6 +43,11 @@ __all__ = [
     "Loaded",
     "Prediction",
     "Guess",
+    "InputSpec",
+    "Sample",
+    "BadClip",
+    "Features",
+    "Output",
     "heads",
     "backbones",
 ]
@@ -49,6 +60,11 @@ _HOME = {
     "Loaded": "taggnn.loaded",
     "Prediction": "taggnn.loaded",
     "Guess": "taggnn.loaded",
+    "InputSpec": "taggnn.types",
+    "Sample": "taggnn.types",
+    "BadClip": "taggnn.types",
+    "Features": "taggnn.types",
+    "Output": "taggnn.types",
 }
 
 

@@ -26,14 +26,14 @@ class Count:
     Attributes:
         parameters: how many numbers it learns.
         macs: multiply-adds.
-        channels, grid: of the tokens, out of a backbone or into a head.
+        channels, grid: of the tokens, out of a backbone or into a head; the grid may have any number of axes.
         clip: (T, H, W) in frames and pixels; None for a head.
     """
 
     parameters: int
     macs: int
     channels: int
-    grid: Grid
+    grid: tuple[int, ...]
     clip: Grid | None = None
 
 
@@ -51,12 +51,12 @@ def of_backbone(name: str, clip: Grid | None = None, **options: Any) -> Count:
     """
     clip = clip or backbones.find(name, options.get("config")).clip
     with torch.device("meta"):
-        module, frames = backbones.build(name, clip=clip, **options).eval(), torch.zeros(1, 3, *clip)
-    found = []
+        module = backbones.build(name, clip=clip, **options).eval()
+    frames, found = backbones.video_spec(module, clip).example(device="meta"), []
     with torch.no_grad():
         macs = counted_macs(lambda: found.append(module(frames)))
-    _, channels, *grid = found[0].shape
-    return Count(_parameters(module), macs, channels, tuple(grid), clip)
+    features = backbones.features_of(found[0])
+    return Count(_parameters(module), macs, features.tokens.shape[-1], features.grid, clip)
 
 
 def of_head(name: str, channels: int, grid: Sequence[int], classes: int, **options: Any) -> Count:
@@ -67,12 +67,13 @@ def of_head(name: str, channels: int, grid: Sequence[int], classes: int, **optio
     Args:
         name: of the head.
         channels: C of the tokens.
-        grid: (T, H, W) of the tokens.
+        grid: sizes of the token grid, time first.
         classes: K.
         options: of the head.
 
     Raises:
-        ValueError: as ``taggnn.heads.build``, or a convolution whose definition is not known here.
+        ValueError: as ``taggnn.heads.build``, a convolution whose definition is not known here, or a head that does not run on
+            the meta device.
     """
     grid = tuple(grid)
     with torch.device("meta"):
@@ -87,8 +88,11 @@ def of_head(name: str, channels: int, grid: Sequence[int], classes: int, **optio
         macs += projection_macs(layer.conv, prod(grid)) + graph
     bare = copy(head)
     bare._modules = {**head._modules, **({"propagation": nn.ModuleList()} if hasattr(head, "propagation") else {})}
-    with torch.no_grad():
-        macs += counted_macs(lambda: bare(tokens))
+    try:
+        with torch.no_grad():
+            macs += counted_macs(lambda: bare(tokens))
+    except RuntimeError as error:
+        raise ValueError(f"head {name}: cannot be counted, it does not run on the meta device: {error}") from error
     return Count(_parameters(head), macs, channels, grid)
 
 

@@ -370,8 +370,8 @@ def build(architecture: Mapping[str, Any], weights: str | None = None) -> Recogn
     """Builds the recogniser that an architecture of plain types describes, as checkpoints hold it.
 
     Args:
-        architecture: ``backbone`` {"name", "frozen" (see ``Recogniser.freeze``), further options of ``backbones.build``}, ``head``
-            {"name", its options}, ``input`` (``InputSpec.plain()``), ``classes`` [names]. A name may be a dotted path.
+        architecture: ``backbone`` {"name", "frozen" (see ``Recogniser.freeze``), further options of ``backbones.build``},
+            ``head`` {"name", its options}, ``input`` (``InputSpec.plain()``), ``classes`` [names]. A name may be a dotted path.
         weights: of the backbone, where training starts; None (default) leaves them random, to be loaded from a checkpoint.
 
     Raises:

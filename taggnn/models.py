@@ -15,6 +15,7 @@ from urllib.parse import urlparse
 import torch
 from tqdm import tqdm
 
+from graphs import Topology, parse
 from taggnn import atomic, backbones, convs, counting, environment, heads, overhead, terminal
 from taggnn.arguments import Parser
 from taggnn.backbones import BACKBONES, HUB, Backbone
@@ -102,15 +103,8 @@ def head_table() -> Table:
     header = ["head", "M parameters", "GMAC", "what it is", "paper"]
     lines = []
     for name, row in heads.HEADS.items():
-        try:
-            count = counting.of_head(name, CHANNELS, GRID, overhead.CLASSES)
-            parameters, macs = count.parameters, f"{count.macs / 1e9:.3g}"
-        except ValueError:
-            # What a convolution of one's own multiplies is not known.
-            with torch.device("meta"):
-                head = heads.build(name, CHANNELS, GRID, overhead.CLASSES)
-            parameters, macs = sum(parameter.numel() for parameter in head.parameters()), "-"
-        lines.append([name, f"{parameters / 1e6:.3g}", macs, row.summary, row.paper])
+        parameters, macs = overhead.head_counts(name, CHANNELS, GRID)
+        lines.append([name, f"{parameters / 1e6:.3g}", _billions(macs), row.summary, row.paper])
     return header, lines
 
 
@@ -121,22 +115,24 @@ def conv_table() -> Table:
     for name, row in convs.CONVS.items():
         conv = GraphLayer(CHANNELS, _topology(), GRID, name).conv
         graph = graph_macs(conv, _topology(), GRID, CHANNELS)
-        macs = "-" if graph is None else f"{(projection_macs(conv, math.prod(GRID)) + graph) / 1e9:.3g}"
+        macs = None if graph is None else projection_macs(conv, math.prod(GRID)) + graph
         parameters = sum(parameter.numel() for parameter in conv.parameters())
         shown = ", ".join(f"{key}={value}" for key, value in row.options.items())
-        named = type(conv).__name__ + (f"({shown})" if shown else "")
-        lines.append([name, named, f"{parameters / 1e6:.3g}", macs, row.summary, row.paper])
+        named = convs.name_of(row.builder).rpartition(".")[2] + (f"({shown})" if shown else "")
+        lines.append([name, named, f"{parameters / 1e6:.3g}", _billions(macs), row.summary, row.paper])
     return header, lines
 
 
 def overhead_table(rows: Sequence[dict[str, Any]]) -> Table:
     """What each head adds to each backbone, in per cent: parameters / multiply-adds / time."""
-    header = ["backbone", "M parameters", "GMAC", "ms", *overhead.HEADS]
+    names = list(dict.fromkeys(head for row in rows for head in row["heads"]))
+    header = ["backbone", "M parameters", "GMAC", "ms", *names]
     lines = []
     for row in rows:
         cells = []
-        for head in overhead.HEADS:
-            parts = [_percent(row["heads"][head][key], row[key]) for key in ("parameters", "macs", "ms")]
+        for head in names:
+            of_head = row["heads"].get(head, {})
+            parts = [_percent(of_head.get(key), row[key]) for key in ("parameters", "macs", "ms")]
             cells.append(" / ".join(parts))
         time = f"{row['ms']:,.0f}" if row["ms"] else "-"
         lines.append([row["backbone"], f"{row['parameters'] / 1e6:.2f}", f"{row['macs'] / 1e9:.4g}", time, *cells])
@@ -266,8 +262,8 @@ def _hub_there() -> list[str]:
     return list(HUB) if environment.is_there("transformers") else []
 
 
-def _topology() -> Any:
-    return heads.build("tag", 8, GRID, 2).topology
+def _topology() -> Topology:
+    return parse("clique+chain")
 
 
 def _weights(row: Backbone) -> str:
@@ -284,6 +280,10 @@ def _percent(value: float | None, whole: float | None) -> str:
         return "-"
     share = 100 * value / whole
     return "<0.01" if share < 0.01 else f"{share:.2g}" if share < 10 else f"{share:,.0f}"
+
+
+def _billions(value: int | None) -> str:
+    return "-" if value is None else f"{value / 1e9:.3g}"
 
 
 def _by(sizes: Sequence[int]) -> str:

@@ -104,7 +104,7 @@ def score(
 
 
 def has_graph(head: nn.Module | None) -> bool:
-    """Whether a head sends messages along edges and can be called without them, so that leaving them out can change its answers."""
+    """Whether a head sends messages along edges, and can be called without them."""
     if head is None or not any(isinstance(part, GraphLayer) for part in head.modules()):
         return False
     own = getattr(head, "topology", None)

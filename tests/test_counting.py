@@ -11,7 +11,7 @@ def test_a_backbone_is_counted_as_it_is_built():
     count = counting.of_backbone("small", (2, 16, 16), width=4)
     module = backbones.build("small", width=4)
     assert count.parameters == sum(p.numel() for p in module.parameters())
-    assert (count.channels, count.grid) == backbones.dry_run(module, (2, 16, 16))
+    assert (count.channels, count.grid) == backbones.dry_run(module, backbones.video_spec(module, (2, 16, 16)))
     # The stem alone: 4 channels of 3 x 5 x 5 products at 2 x 8 x 8 places.
     assert count.macs > 4 * 75 * 2 * 8 * 8
     # Twice the frames, twice the work.
@@ -83,3 +83,9 @@ def test_a_head_without_its_graph_is_counted_alike_on_the_cpu_and_on_meta(name):
             head, tokens = heads.build(name, 512, (2, 2, 3), 4, **options).eval(), torch.zeros(1, 2, 2, 3, 512)
             seen.append(counted_macs(lambda head=head, tokens=tokens: head(tokens)))
     assert seen[0] == seen[1] == counting.of_head(name, 512, (2, 2, 3), 4, **options).macs > 0
+
+
+def test_a_head_on_a_grid_of_two_axes_is_counted():
+    tall, flat = (counting.of_head("tag", 16, grid, 3, conv="gcn", encoder_heads=2) for grid in ((4, 5), (4, 5, 1)))
+    assert tall.grid == (4, 5)
+    assert (tall.parameters, tall.macs) == (flat.parameters, flat.macs)

@@ -623,7 +623,7 @@ def test_an_architecture_may_name_parts_of_ones_own(own, tmp_path):
         ({"head": "own_parts.number"}, "head 'own_parts.number' is no class, callable or module"),
         ({"head": "own_parts.nothing"}, "head own_parts.nothing must give a torch.nn.Module; it gave None"),
         ({"head": "own_parts.Head", "bais": False}, "unknown option of head own_parts.Head 'bais'; did you mean 'bias'"),
-        ({"head": PoolHead(8, (4, 2, 2), 3), "dropout": 0.1}, "head PoolHead is built already: it takes no options; given dropout"),
+        ({"head": PoolHead(8, (4, 2, 2), 3), "dropout": 0.1}, "PoolHead is built already: it takes no options; given dropout"),
         ({"clip": (4, 8, 8), "input": SKELETON}, r"clip=\(4, 8, 8\) and input=mine.Source .* both"),
         ({"input": SKELETON}, r"Backbone failed on a clip of zeros \(1, 3, 6, 5, 2\), mine.Source \(channel 3, frame 6"),
     ],

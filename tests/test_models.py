@@ -1,12 +1,14 @@
 """``python -m taggnn.models``: tables that name everything, details of one, heads in per cent, a README kept up to date."""
 
+import dataclasses
 import json
 import re
 from pathlib import Path
 
 import pytest
+from torch import nn
 
-from taggnn import environment, models, overhead
+from taggnn import backbones, convs, environment, heads, models, overhead
 from taggnn.convs import CONVS
 from taggnn.heads import HEADS
 
@@ -19,6 +21,50 @@ def test_the_tables_name_heads_and_convolutions():
     assert [line[0] for line in models.head_table()[1]] == list(HEADS)
     assert [line[0] for line in models.conv_table()[1]] == list(CONVS)
     assert all(line[-1].startswith("https://") for line in models.conv_table()[1])
+
+
+class Odd(nn.Module):
+    """A head that cannot be counted: what it does depends on the numbers in its tokens."""
+
+    def __init__(self, channels, grid, classes):
+        super().__init__()
+        self.linear = nn.Linear(channels, classes)
+
+    def forward(self, tokens):
+        return self.linear(tokens.mean((1, 2, 3)) if tokens.sum() > 0 else tokens.amax((1, 2, 3)))
+
+
+class Flat(nn.Module):
+    """A backbone whose features have no height."""
+
+    clip = (4, 16, 16)
+
+    def __init__(self, width=5):
+        super().__init__()
+        self.conv = nn.Conv3d(3, width, 4, stride=4)
+
+    def forward(self, x):
+        return self.conv(x).mean(3)
+
+
+def test_a_new_row_of_any_table_is_listed(program, monkeypatch):
+    monkeypatch.setitem(HEADS, "odd", heads.Row(Odd, "does what it likes"))
+    monkeypatch.setitem(CONVS, "tag_conv", convs.Row("torch_geometric.nn.TAGConv", {"K": 2}, "K hops"))
+    row = dataclasses.replace(
+        backbones.find("small"), name="flat", builder=Flat, clip=(4, 16, 16), grid=None, channels=None
+    )
+    monkeypatch.setattr(backbones, "BACKBONES", {**backbones.BACKBONES, "flat": row})
+    listed = {line[0]: line for line in models.head_table()[1]}
+    assert listed["odd"] == ["odd", f"{(512 * 99 + 99) / 1e6:.3g}", "-", "does what it likes", ""]
+    assert {line[0]: line[1:] for line in models.conv_table()[1]}["tag_conv"][0] == "TAGConv(K=2)"
+    assert {line[0]: line[3] for line in models.conv_table()[1]}["tag_conv"] == "-"
+    ended = program(models, "--only", "[flat]")
+    assert ended.code == 0, ended.err
+    assert "1 x 4 of 5" in ended.out
+    ended = program(models, "--overhead", "--only", "[flat]", "--budget", 0)
+    assert ended.code == 0, ended.err
+    assert "odd" in ended.out
+    assert "tag_released" in ended.out
 
 
 def test_a_backbone_s_line_has_its_figures():

@@ -169,7 +169,7 @@ def test_samples_of_another_kind_are_predicted(place):
             assert torch.equal(answer.probabilities, built(x[None]).logits[0].softmax(-1).detach())
             assert torch.equal(loaded.predict(x).probabilities, answer.probabilities)
             assert torch.equal(loaded.predict(x.numpy()).probabilities, answer.probabilities)
-    with pytest.raises(ValueError, match="views 2, crops 1: own_parts.Poses give one view"):
+    with pytest.raises(ValueError, match=r"views 2, crops 1: own_parts\.Poses give one view"):
         loaded.predict(files, views=2)
     with pytest.raises(ValueError, match=r"uint8 .*: expected a clip, floating point \(3, 4, 5, 2\)$"):
         loaded.predict(torch.zeros(8, 32, 32, 3, dtype=torch.uint8))
@@ -179,7 +179,7 @@ def test_samples_of_another_kind_are_predicted(place):
 
 @pytest.mark.parametrize("name", ["safetensors", "torch"])
 def test_exported_files_of_ones_own_parts(place, name):
-    folder, built = place
+    folder, _ = place
     loaded = taggnn.load("best.ckpt", trust=True)
     clip = torch.randn(3, 4, 5, 2)
     written, failed = export.export(loaded, clip, folder / "export", [name])
@@ -200,7 +200,7 @@ def run(program, *words):
 
 
 def test_programs_take_a_module_of_the_working_folder_with_trust(place):
-    folder, built = place
+    folder, _ = place
     words = ("poses", "--checkpoint", "best.ckpt", "--json", "--device", "cpu")
     refused = run("predict", *words)
     assert refused.returncode == 2
