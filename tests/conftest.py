@@ -195,7 +195,7 @@ class Batches:
 def fit(tmp_path):
     """``fit(setup, batches, val)``: the loop over batches that are there; gives the trainer.
 
-    ``resume``: a checkpoint to continue from. ``keep``: after which batches of the run and epochs a checkpoint is written besides,
+    ``resume``: a checkpoint to continue from. ``keep``: after which batches of the run and epochs a checkpoint is written,
     batch_5.ckpt and epoch_1.ckpt. ``watch``: called with the trainer after every batch. ``scale``: 16-mixed on a CPU, which the
     program does not offer there, since float16 is slow.
     """
