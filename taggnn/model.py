@@ -34,6 +34,7 @@ class Recogniser(nn.Module):
         grid: sizes of the token grid, time first.
         stated_grid: the grid to read (B, N, C) by; None where the backbone's output says it.
         found: what ``attach`` found out, part -> sentence.
+        channels: C of its tokens, to compare stored ones with; None where that is not known.
 
     **Shapes:** x (B, *spec.shape), targets (B,) or (B, K) -> logits (B, K), the head's extras, and the losses of both.
     """
@@ -49,6 +50,7 @@ class Recogniser(nn.Module):
         grid: Sequence[int],
         stated_grid: Sequence[int] | None = None,
         found: Mapping[str, str] | None = None,
+        channels: int | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -57,6 +59,7 @@ class Recogniser(nn.Module):
         self.grid = tuple(grid)
         self.stated_grid = None if stated_grid is None else tuple(stated_grid)
         self.found = dict(found or {})
+        self.channels = channels
         self.frozen = False
         self._teachable = takes_targets(head)
 
@@ -117,9 +120,10 @@ class Recogniser(nn.Module):
         """
         if (spec.axes, spec.shape) == (self.spec.axes, self.spec.shape):
             return self
-        if spec.kind == "tokens" and spec.shape[:-1] == self.grid:
+        if spec.kind == "tokens" and spec.shape[:-1] == self.grid and self.channels in (None, spec.shape[-1]):
             return TokenView(self, spec)
-        raise ValueError(f"the model takes {self.spec}, or stored tokens of grid {self.grid}; given {spec}")
+        channels = "" if self.channels is None else f" and {self.channels} channels"
+        raise ValueError(f"the model takes {self.spec}, or stored tokens of grid {self.grid}{channels}; given {spec}")
 
     @torch.no_grad()
     def resize(self, shape: Sequence[int] | None = None, **sizes: int) -> None:
@@ -183,14 +187,13 @@ class TokenView(nn.Module):
     **Shapes:** x (B, *grid, C), targets as for ``Recogniser`` -> ``Output``
 
     Raises:
-        ValueError: the head does not take such tokens; in ``forward``, tokens of another shape.
+        ValueError: in ``forward``, tokens of another shape.
     """
 
     __call__: Callable[..., Output]
 
     def __init__(self, recogniser: Recogniser, spec: InputSpec) -> None:
         super().__init__()
-        run_once(recogniser.head, spec)
         self.head = recogniser.head
         self.spec, self.grid = spec, recogniser.grid
         self._teachable = takes_targets(self.head)
@@ -363,7 +366,7 @@ def attach(
     }
     if backbones.tuning_of(module).told:
         found["training"] = "; ".join(backbones.tuning_of(module).told)
-    return Recogniser(module, built, spec, found_grid, grid, found)
+    return Recogniser(module, built, spec, found_grid, grid, found, channels)
 
 
 def build(architecture: Mapping[str, Any], weights: str | None = None) -> Recogniser:

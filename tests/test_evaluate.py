@@ -132,7 +132,7 @@ def test_views_and_crops(evaluate, trained, videos, tmp_path):
     ("words", "message"),
     [
         (("--views", 0), "views must be 1 or more, not 0"),
-        (("--crops", -1), "crops -1: must be 1 or more"),
+        (("--crops", -1), "crops must be 1 or more, not -1"),
         (("--devices", 0), "--devices 0: must be 1 or more"),
         (("--average", "mean"), "average: unknown value 'mean'"),
     ],

@@ -140,7 +140,7 @@ def test_to_a_device_gives_the_same_object_and_refuses_what_cannot_be(loaded, mo
         (lambda model: model.predict(torch.zeros(3, 4, 32, 32), start=1.0), "start and stop are seconds of a file"),
         (lambda model: model.predict(torch.zeros(3, 4, 32, 32), views=2), "a clip is one view already"),
         (lambda model: model.predict(["x.mp4"], views=0), "views must be 1 or more"),
-        (lambda model: model.predict(["x.mp4"], crops=0), "crops 0: must be 1 or more"),
+        (lambda model: model.predict(["x.mp4"], crops=0), "crops must be 1 or more, not 0"),
         (lambda model: model.predict(["x.mp4"], average="max"), "unknown average 'max'"),
         (lambda model: model.logits(torch.zeros(3, 4, 32, 32)), r"clips .*\(3, 4, 32, 32\): expected floating point \(B, 3"),
         (lambda model: model.logits(torch.zeros(1, 3, 9, 32, 32)), r"tokens of grid .*built for"),

@@ -46,7 +46,7 @@ def test_views_and_crops_are_those_of_evaluation(predict, trained, videos, progr
     ("words", "message"),
     [
         (("--views", 0), "views must be 1 or more, not 0"),
-        (("--crops", 0), "crops 0: must be 1 or more"),
+        (("--crops", 0), "crops must be 1 or more, not 0"),
         (("--average", "sum"), "average: unknown value 'sum'"),
     ],
 )
