@@ -147,7 +147,7 @@ def load(path: str | Path, dataset: str | None = None, trust: bool = False) -> L
         return _opened(path, trust)
     if path.suffix == ".safetensors":
         return read_weights(path, path.with_suffix(".json"), trust)
-    content = _ours(read(path), path)
+    content = checked(read(path), path)
     if not isinstance(content.get("model"), Mapping):
         raise ValueError(f"checkpoint {path}: no weights in it (no model)")
     recogniser = _built(content["architecture"], str(path), trust)
@@ -235,14 +235,14 @@ def backbone_of(path: str | Path, trust: bool = False) -> tuple[dict[str, Any], 
         FileNotFoundError: no such file.
         ValueError: not a checkpoint of ours, or it names code of others.
     """
-    content, prefix = _ours(read(path), path), "backbone."
+    content, prefix = checked(read(path), path), "backbone."
     architecture = dict(content["architecture"])
     check_names({part: architecture[part] for part in ("backbone", "input")}, str(path), trust)
     state = {key.removeprefix(prefix): value for key, value in content["model"].items() if key.startswith(prefix)}
     return architecture, state
 
 
-def _ours(content: Any, path: str | Path) -> dict[str, Any]:
+def checked(content: Any, path: str | Path) -> dict[str, Any]:
     """The content of a checkpoint that training wrote.
 
     Raises:

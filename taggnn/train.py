@@ -154,6 +154,7 @@ def _check_models(settings: Namespace, data: ClipData, heads: Sequence[str], res
     compiling.check(settings.compile, device)
     loggers.check(settings.loggers)
     losses.find(settings.optim.loss)
+    names: list[str] = []
     for head in heads:
         # A run that is resumed has its weights in its checkpoint.
         weights = settings.backbone.weights if not resumes and head == settings.head else None
@@ -163,10 +164,11 @@ def _check_models(settings: Namespace, data: ClipData, heads: Sequence[str], res
         fed = built.accepting(data.spec)
         if mixing := Optimisation(**settings.optim.as_dict()).mixing:
             mixing.check(data.spec)
+        # A dry run costs as much as a batch; losses without a weight of their own are known by the first one, too.
         if settings.optim.losses:
-            names = optim.loss_names(fed, data.spec, len(data.classes))
-            optim.loss_weights(built, settings.optim.losses, names)
+            names += optim.loss_names(fed, data.spec, len(data.classes))
         print(built.describe() if head == settings.head else f"beside    {built.found['head']}")
+    optim.check_losses(settings.optim.losses, names, losses.name_of(settings.optim.loss))
 
 
 def _settings(arguments: Sequence[str]) -> tuple[Namespace, Path | None]:
@@ -399,8 +401,7 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
 
 def _check_continued(last: Path, header: dict[str, Any]) -> None:
     """Refuses a checkpoint of another model or of other clips than those of now."""
-    content = checkpoint.read(last)
-    checkpoint.check_format(content, last)
+    content = checkpoint.checked(checkpoint.read(last), last)
     kept, now = content["architecture"], header["trained_on"]
     changed = [key for key, value in header["architecture"].items() if kept.get(key) != value]
     if changed:

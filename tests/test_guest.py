@@ -183,14 +183,14 @@ def test_it_is_evaluated_only_where_its_code_is_trusted(run, arrays, program, tm
     assert refused.code == 2
     assert "guest_parts" in refused.err
     assert "--trust" in refused.err
-    ended = program(taggnn.evaluate, *words, "--trust", "true")
+    ended = program(taggnn.evaluate, *words, "--trust")
     assert ended.code == 0, ended.err
     assert (tmp_path / "out" / "predictions.csv").read_bytes() == (run[0] / "predictions.csv").read_bytes()
 
 
 def test_it_predicts(run, arrays, program):
     files = sorted((arrays / "test").rglob("*.npy"))
-    ended = program(taggnn.predict, *files, "--checkpoint", run[0] / "best.ckpt", "--json", "--trust", "true")
+    ended = program(taggnn.predict, *files, "--checkpoint", run[0] / "best.ckpt", "--json", "--trust")
     answers = [json.loads(line) for line in ended.out.splitlines()]
     assert len(answers) == len(files)
     assert sum("error" in answer and answer["error"] is not None for answer in answers) == 1
@@ -209,7 +209,7 @@ def test_it_is_compared(run, program, tmp_path):
 
 def test_it_is_exported(run, arrays, program, tmp_path):
     file = next((arrays / "test" / "rise").glob("*.npy"))
-    words = ["--checkpoint", run[0] / "best.ckpt", "--trust", "true", "--clip", file, "--out", tmp_path]
+    words = ["--checkpoint", run[0] / "best.ckpt", "--trust", "--clip", file, "--out", tmp_path]
     ended = program(taggnn.export, *words, "--formats", "[safetensors, torch]")
     assert ended.code == 0, ended.err
     clip = torch.randn(2, 3, 5, 5, 2)
@@ -226,7 +226,7 @@ def test_it_is_exported(run, arrays, program, tmp_path):
         (["--head_options", "{conv: guest_parts.Mixx}"], ("guest_parts", "Mixx")),
         (["--data.source", "guest_parts.Array"], ("guest_parts", "Array")),
         (["--backbone.name", "guest_party.JointNet"], ("guest_party",)),
-        (["--data.source", "video"], ("guest_parts.JointNet",)),
+        (["--data.source", "video", "--data.source_options", "{}"], ("no such folder", "class folders")),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

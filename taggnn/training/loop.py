@@ -196,6 +196,7 @@ class Trainer:
             if not output.losses:
                 return {"loss": main}
             if output.losses.keys() != self.weights.keys():
+                optim.check_losses({}, output.losses, losses.name_of(self.optimisation.loss))
                 self.weights = optim.loss_weights(self.recogniser, self.optimisation.losses, output.losses)
             parts = {name: loss.mean() for name, loss in output.losses.items()}
             loss = sum((self.weights[name] * part for name, part in parts.items()), main)

@@ -78,18 +78,31 @@ def loss_weights(model: nn.Module, given: Mapping[str, float], names: Iterable[s
 
     Args:
         model: its modules may have ``loss_weights``, name -> default.
-        given: ``optim.losses``.
+        given: ``optim.losses``; other names in it are of other heads of the run.
         names: those that the model returns.
-
-    Raises:
-        ValueError: a weight is given for a loss that there is not.
     """
     stated = {name: weight for part in model.modules() for name, weight in getattr(part, "loss_weights", {}).items()}
-    names = list(names)
+    return {name: float(given.get(name, stated.get(name, 1.0))) for name in names}
+
+
+def check_losses(given: Mapping[str, float], names: Iterable[str], criterion: str) -> None:
+    """Refuses a weight of a loss that no model of the run returns, and a loss that is named as another column of its rows.
+
+    Args:
+        given: ``optim.losses``.
+        names: of all models together.
+        criterion: what the criterion's column is called.
+
+    Raises:
+        ValueError: names the loss, and those that there are.
+    """
+    names = list(dict.fromkeys(names))
     for name in given:
         if name not in names:
             raise unknown("loss", name, names, "optim.losses")
-    return {name: float(given.get(name, stated.get(name, 1.0))) for name in names}
+    for taken in ("loss", "clips", criterion):
+        if taken in names:
+            raise ValueError(f"a loss of the model is called {taken!r}, which is a column of metrics.csv already: rename it")
 
 
 def _groups(module: nn.Module, scale: float) -> dict[tuple[float, bool], list[nn.Parameter]]:

@@ -10,7 +10,7 @@ from taggnn import model as models
 from taggnn.model import Recogniser
 from taggnn.training import optim
 from taggnn.training.loop import limited
-from taggnn.training.optim import loss_names, loss_weights, rate
+from taggnn.training.optim import check_losses, loss_names, loss_weights, rate
 from taggnn.training.options import Optimisation
 from taggnn.types import TOKEN_AXES, BadClip, Batch, Features, InputSpec, Output
 
@@ -383,15 +383,24 @@ def test_names_of_losses_are_found_without_a_trace(losing):
     assert setup.model.head.calls == []
 
 
-def test_a_weight_of_a_loss_that_there_is_not_is_refused(losing):
-    setup = losing()
-    assert loss_weights(setup.model, {"aside": 2}, ["size", "aside", "spread"]) == {
-        "size": 1,
-        "aside": 2,
-        "spread": 0.5,
-    }
-    with pytest.raises(ValueError, match=r"optim\.losses.*'asid'.*did you mean 'aside'"):
-        loss_weights(setup.model, {"asid": 2}, ["size", "aside", "spread"])
+def test_weights_are_as_given_or_the_module_s_default(losing):
+    names = ["size", "aside", "spread"]
+    assert loss_weights(losing().model, {"aside": 2, "of_another_head": 3}, names) == {"size": 1, "aside": 2, "spread": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("given", "names", "message"),
+    [
+        ({"asid": 2}, ["size", "aside"], r"optim\.losses.*'asid'.*did you mean 'aside'"),
+        ({}, ["size", "loss"], "'loss'"),
+        ({}, ["cross_entropy"], "'cross_entropy'"),
+    ],
+    ids=["unknown", "taken", "the-criterion"],
+)
+def test_names_of_losses_that_cannot_be_are_refused(given, names, message):
+    check_losses({"aside": 2}, ["size", "aside", "size"], "cross_entropy")
+    with pytest.raises(ValueError, match=message):
+        check_losses(given, names, "cross_entropy")
 
 
 @pytest.mark.parametrize(
