@@ -438,7 +438,10 @@ def stored(tokens):
         (video(4, 16, 48), r"takes video \(channel 3, frame 4, height 16, width 32\).*given video .*width 48"),
         (InputSpec("video", VIDEO_AXES, (1, 4, 16, 32)), r"channel 3.*given video \(channel 1"),
         (InputSpec("tokens", TOKEN_AXES, (4, 2, 2, 32)), r"of grid \(4, 1, 2\) and 32 channels; given tokens"),
-        (InputSpec("tokens", TOKEN_AXES, (4, 1, 2, 31)), r"of grid \(4, 1, 2\) and 32 channels; given tokens .*channel 31"),
+        (
+            InputSpec("tokens", TOKEN_AXES, (4, 1, 2, 31)),
+            r"of grid \(4, 1, 2\) and 32 channels; given tokens .*channel 31",
+        ),
         (InputSpec("mine.Source", SKELETON_AXES, (3, 4, 16, 32)), "given mine.Source"),
     ],
     ids=["size", "grey", "grid", "channels", "kind"],

@@ -34,6 +34,7 @@ OWN = [
     ("head", "topology", "clique+mine.rules.Bones(joints=17)"),
     ("head", "anything", {"deep": ["mine.Thing"]}),
     # Through a package of ours to what it imports.
+    ("head", "name", "taggnn.model.nn.Sequential"),
     ("backbone", "name", "taggnn.atomic.os"),
     ("backbone", "name", "taggnn.atomic.write_text"),
     ("head", "name", "taggnn.terminal.os.system"),
