@@ -258,7 +258,7 @@ _ROWS = [
     _INCEPTION,
     *map(_torchvision, torchvision3d.NAMES),
 ]
-BACKBONES: Mapping[str, Backbone] = MappingProxyType({row.name: row for row in _ROWS})
+BACKBONES: dict[str, Backbone] = {row.name: row for row in _ROWS}
 
 
 def _hub(place: str, config: Mapping[str, Any] | None = None, published: bool = False) -> Backbone:
@@ -369,7 +369,7 @@ def settled(name: str, options: Mapping[str, Any], published: bool = False) -> d
         options: of its builder.
         published: as for ``find``.
     """
-    place = huggingface.split(name)
+    place = huggingface.split(name) if isinstance(name, str) else None
     if place is None:
         return dict(options)
     return {**options, "config": huggingface.configuration(place, options.get("config"), published)}

@@ -203,7 +203,8 @@ def test_whatever_makes_a_source_is_taken():
         ("video", {"frames": 0}, r"^video\.frames must be 1 or more"),
         ("tokens", {}, "missing a required argument: 'folder'"),
     ],
-    ids=str,
+    # A word of the same form in every process: not the address of an object.
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_what_is_no_source_is_refused(given, options, message):
     with pytest.raises(ValueError, match=message):
