@@ -7,7 +7,7 @@ index): a checkpoint holds no generator.
 import math
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,28 +23,10 @@ from taggnn.training.bar import Bar
 from taggnn.training.history import History, kept_row, stop_reason
 from taggnn.training.loggers import Curves
 from taggnn.training.options import Optimisation, Training
+from taggnn.training.progress import Progress
 from taggnn.training.saving import Saving
-from taggnn.training.step import OVERFLOWS, Step
+from taggnn.training.step import OVERFLOWS, Step, diverged
 from taggnn.types import Batch, InputSpec
-
-
-@dataclass
-class Progress:
-    """Where a run stands: with the weights and the optimiser's state all that is needed to continue.
-
-    Args:
-        epoch: epochs finished.
-        position: clips of the running epoch that all processes were handed.
-        step: optimiser steps of the run.
-        clips: clips that the running epoch has trained on.
-        losses: of its batches, each summed over the clips of all processes, by name; "loss" is their weighted sum.
-    """
-
-    epoch: int = 0
-    position: int = 0
-    step: int = 0
-    clips: int = 0
-    losses: dict[str, list[float]] = field(default_factory=dict)
 
 
 class Trainer:
@@ -93,12 +75,7 @@ class Trainer:
         begin_batch: Callable[[], object] = lambda: None,
     ) -> None:
         self.recogniser, self.data_spec, self.loader, self.val_loader = recogniser, data_spec, loader, val_loader
-        self.optimisation, self.training, self.history, self.header = (
-            optimisation,
-            training,
-            history,
-            dict(header or {}),
-        )
+        self.optimisation, self.training, self.history, self.header = optimisation, training, history, dict(header)
         self.seed, self.monitor, self.patience, self.begin_batch = seed, monitor, patience, begin_batch
         self.saving, self.bar = saving or Saving(), bar or Bar(False, training.epochs)
         self.curves = curves or Curves((), history.folder, {})
@@ -111,7 +88,7 @@ class Trainer:
         self.step = Step(recogniser, optimisation, precision)
         self.criterion = losses.find(optimisation.loss)
         self.weights: dict[str, float] = {}
-        self.batches = limited(loader.batches(), training.limit_batches)
+        self.batches = training.limited(loader.batches())
         self.progress = Progress()
         self.stopped: str | None = None
         self.set_rate()
@@ -168,16 +145,20 @@ class Trainer:
             self.step.backward(parts.get("loss"), here, clips)
         if bad:
             self.history.skip([clip for rows in processes.gathered(batch.skipped) for clip in rows], "train")
-        figures = dict(zip(parts, sums, strict=True)) if clips else {}
-        self.count(number, int(clips), figures)
+        sums = dict(zip(parts, sums, strict=True)) if clips else {}
+        # Where gradients are scaled, a batch whose loss overflows is left out, like its step.
+        if math.isfinite(sums.get("loss", 0.0)):
+            now.add(int(clips), sums)
+        elif not self.step.scaler.is_enabled():
+            raise diverged(now.epoch, number, f"the loss is {sums['loss'] / clips}")
         now.position = min(now.position + self.loader.step, self.loader.clips)
         if last:
             self.step.take()
             now.step += 1
             self.set_rate()
         if self.step.overflows == OVERFLOWS:
-            raise ValueError(self.diverged(f"{OVERFLOWS} steps in a row had a gradient that is inf or nan", number))
-        means, rate = {name: value / clips for name, value in figures.items()}, self.step.rate
+            raise diverged(now.epoch, number, f"{OVERFLOWS} steps in a row had a gradient that is inf or nan")
+        means, rate = {name: value / clips for name, value in sums.items()}, self.step.rate
         self.bar.train(now.epoch, now.clips, means, rate, self.history.rows)
         self.curves.step(now.step, now.clips, {**means, "lr": rate, "gradient_norm": self.step.gradient_norm})
         self.saving.after_batch(last, self.save)
@@ -202,15 +183,6 @@ class Trainer:
             loss = sum((self.weights[name] * part for name, part in parts.items()), main)
         return {"loss": loss, losses.name_of(self.optimisation.loss): main, **parts}
 
-    def count(self, number: int, clips: int, figures: Mapping[str, float]) -> None:
-        """Adds a batch to the figures of the epoch; where gradients are scaled, one whose loss overflows is left out."""
-        if math.isfinite(figures.get("loss", 0.0)):
-            self.progress.clips += clips
-            for name, value in figures.items():
-                self.progress.losses.setdefault(name, []).append(value)
-        elif not self.step.scaler.is_enabled():
-            raise ValueError(self.diverged(f"the loss is {figures['loss'] / clips}", number))
-
     def validate(self) -> dict[str, float]:
         """The figures of the validation clips, of the averaged weights where there are any."""
         self.history.begin_validation()
@@ -234,12 +206,10 @@ class Trainer:
         self.saving.leave_if_asked(self.save)
 
     def finish_epoch(self, measured: Mapping[str, float]) -> None:
-        now = self.progress
-        means = {f"train/{name}": math.fsum(values) / now.clips for name, values in now.losses.items()}
-        clips, now.epoch, now.position, now.clips, now.losses = now.clips, now.epoch + 1, 0, 0, {}
+        now, trained = self.progress, self.progress.finish_epoch()
         self.set_rate()
         self.bar.close()
-        row = {"epoch": now.epoch, **means, "train/clips": clips, **measured, "lr": self.step.rate}
+        row = {**trained, **measured, "lr": self.step.rate}
         self.curves.epoch(now.step, self.history.add(row, self.training.epochs))
         if kept_row(self.history.rows, self.monitor) == now.epoch - 1:
             self.save("best.ckpt")
@@ -287,14 +257,3 @@ class Trainer:
         self.history.load_state_dict(content["history"])
         self.curves.identities = dict(content["loggers"])
         self.set_rate()
-
-    def diverged(self, found: str, number: int) -> str:
-        return (
-            f"epoch {self.progress.epoch + 1}, batch {number + 1}: {found}: training has diverged. A smaller optim.lr, "
-            "optim.warmup_epochs or optim.gradient_clip help most often; precision 32-true has the largest range"
-        )
-
-
-def limited(batches: int, limit: int | float | None) -> int:
-    """How many batches of an epoch are trained on: all, so many, or such a share of them."""
-    return min(batches, int(limit * batches) if isinstance(limit, float) else batches if limit is None else limit)

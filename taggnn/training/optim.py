@@ -102,7 +102,9 @@ def check_losses(given: Mapping[str, float], names: Iterable[str], criterion: st
             raise unknown("loss", name, names, "optim.losses")
     for taken in ("loss", "clips", criterion):
         if taken in names:
-            raise ValueError(f"a loss of the model is called {taken!r}, which is a column of metrics.csv already: rename it")
+            raise ValueError(
+                f"a loss of the model is called {taken!r}, which is a column of metrics.csv already: rename it"
+            )
 
 
 def _groups(module: nn.Module, scale: float) -> dict[tuple[float, bool], list[nn.Parameter]]:

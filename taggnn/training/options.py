@@ -80,3 +80,8 @@ class Training:
     deterministic: bool = False
     benchmark: bool = False
     detect_anomaly: bool = False
+
+    def limited(self, batches: int) -> int:
+        """How many batches of an epoch are trained on: all, so many, or such a share of them."""
+        limit = self.limit_batches
+        return min(batches, int(limit * batches) if isinstance(limit, float) else batches if limit is None else limit)

@@ -117,3 +117,11 @@ class Step:
         parallel.load_optimiser(self.optimiser, state["optimiser"])
         self.scaler.load_state_dict(state["scaler"])
         self.left_out, self.overflows = state["steps"]["left_out"], state["steps"]["overflows"]
+
+
+def diverged(epoch: int, batch: int, found: str) -> ValueError:
+    """The error that ends a run whose loss or gradient is no number; epoch and batch are counted from 0."""
+    return ValueError(
+        f"epoch {epoch + 1}, batch {batch + 1}: {found}: training has diverged. A smaller optim.lr, optim.warmup_epochs or "
+        "optim.gradient_clip help most often; precision 32-true has the largest range"
+    )

@@ -9,9 +9,8 @@ from torch import nn
 from taggnn import model as models
 from taggnn.model import Recogniser
 from taggnn.training import optim
-from taggnn.training.loop import limited
 from taggnn.training.optim import check_losses, loss_names, loss_weights, rate
-from taggnn.training.options import Optimisation
+from taggnn.training.options import Optimisation, Training
 from taggnn.types import TOKEN_AXES, BadClip, Batch, Features, InputSpec, Output
 
 
@@ -385,7 +384,11 @@ def test_names_of_losses_are_found_without_a_trace(losing):
 
 def test_weights_are_as_given_or_the_module_s_default(losing):
     names = ["size", "aside", "spread"]
-    assert loss_weights(losing().model, {"aside": 2, "of_another_head": 3}, names) == {"size": 1, "aside": 2, "spread": 0.5}
+    assert loss_weights(losing().model, {"aside": 2, "of_another_head": 3}, names) == {
+        "size": 1,
+        "aside": 2,
+        "spread": 0.5,
+    }
 
 
 @pytest.mark.parametrize(
@@ -407,7 +410,7 @@ def test_names_of_losses_that_cannot_be_are_refused(given, names, message):
     ("limit", "expected"), [(None, 7), (3, 3), (20, 7), (0.5, 3), (1.0, 7), (0, 0)], ids=lambda value: str(value)
 )
 def test_batches_of_an_epoch_can_be_limited(limit, expected):
-    assert limited(7, limit) == expected
+    assert Training(limit_batches=limit).limited(7) == expected
 
 
 def test_a_limited_epoch_resumes_within_its_limit(build, batches, fit, tmp_path):
