@@ -1,6 +1,7 @@
 """Order, seeds and continuing in the middle of an epoch."""
 
 from collections import Counter
+from itertools import islice
 
 import pytest
 import torch
@@ -88,39 +89,34 @@ def test_a_negative_seed_is_refused():
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("stop", [1, 3])
 @pytest.mark.parametrize("balance", ["none", "class"])
-def test_a_loader_continues_behind_the_last_batch_handed_out(workers, stop, balance):
+def test_a_loader_continues_after_the_last_batch_handed_out(workers, stop, balance):
     whole = list(loader(balance=balance))
     first = loader(workers, balance=balance)
-    seen = []
-    for batch in first:
-        seen.append(batch)
-        if len(seen) == stop:
-            state = first.state_dict()
-            break
-    assert state == {"epoch": 0, "position": 2 * stop}
+    seen = list(islice(first.epoch(0), stop))
+    # Workers have fetched ahead by now.
+    position = stop * first.step
     second = loader(workers, balance=balance)
-    second.load_state_dict(state)
-    assert second.state_dict() == state
-    second.order.set_epoch(0)
-    assert seen + list(second) == whole
-    assert len(second) == len(whole) == 4
+    assert seen + list(second.epoch(0, position)) == whole
+    assert second.batches() == len(second) == len(whole) == 4
+    assert second.batches(position) == 4 - stop
 
 
-@pytest.mark.parametrize("drop_last", [False, True])
-def test_behind_the_last_batch_comes_the_next_epoch(drop_last):
-    first = loader(drop_last=drop_last)
-    assert first.state_dict() == {"epoch": 0, "position": 0}
-    assert len(list(first)) == (3 if drop_last else 4)
-    assert first.state_dict() == {"epoch": 1, "position": 0}
+@pytest.mark.parametrize(("drop_last", "position", "left"), [(True, 6, 0), (False, 6, 1), (True, 7, 0), (False, 7, 0)])
+def test_batches_that_are_left_of_an_epoch(drop_last, position, left):
+    found = loader(drop_last=drop_last)
+    assert found.batches(position) == len(list(found.epoch(0, position))) == left
+    assert found.clips == 7
 
 
-def test_the_epoch_may_be_told_after_the_iterator_is_made():
-    expected = loader()
-    expected.order.set_epoch(2)
-    late = loader()
-    batches = iter(late)
-    late.order.set_epoch(2)
-    assert list(batches) == list(expected)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_epoch_of_choice_from_one_loader(workers):
+    """Also after one that was left in the middle."""
+    one = loader(workers)
+    next(one.epoch(0))
+    for number in (2, 0):
+        expected = loader()
+        expected.order.set_epoch(number)
+        assert list(one.epoch(number)) == list(expected)
 
 
 def epochs(labels, balance, count, seed=5):
@@ -279,25 +275,24 @@ def members(monkeypatch, count, make):
 
 @pytest.mark.parametrize(("first", "second"), [(1, 3), (3, 1), (2, 3)])
 @pytest.mark.parametrize("drop_last", [False, True])
-def test_another_number_of_processes_goes_on_where_the_first_had_come_to(monkeypatch, first, second, drop_last):
+def test_another_number_of_processes_continues_where_the_first_had_come_to(monkeypatch, first, second, drop_last):
     def begin():
         begun = loader(batch_size=1, drop_last=drop_last)
-        return next(iter(begun)), begun.state_dict()
+        return next(begun.epoch(0)), begun.step
 
     begun = list(members(monkeypatch, first, begin))
-    assert [state for _, state in begun] == [{"epoch": 0, "position": first}] * first
+    assert [step for _, step in begun] == [first] * first
 
-    def go_on():
+    def resume():
         following = loader(batch_size=1, drop_last=drop_last)
-        following.load_state_dict(begun[0][1])
-        return list(following), following.state_dict()
+        return list(following.epoch(0, first)), following.batches(first)
 
-    rest = list(members(monkeypatch, second, go_on))
+    rest = list(members(monkeypatch, second, resume))
     keys = [key for batch, _ in begun for key in batch] + [key for batches, _ in rest for b in batches for key in b]
     whole = [key for batch in loader(batch_size=1) for key in batch]
     left = (7 - first) % second if drop_last else 0
     assert sorted(keys) == sorted(whole[: 7 - left])
-    assert [state for _, state in rest] == [{"epoch": 1, "position": 0}] * second
+    assert [(len(batches), count) for batches, count in rest] == [(len(rest[0][0]), len(rest[0][0]))] * second
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
