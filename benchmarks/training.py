@@ -205,7 +205,8 @@ def step_of(settings: Any, sizes: Sizes, device: torch.device, seed: int, mode: 
     """
     from authors import AuthorsHead
 
-    from taggnn import compiling, model
+    from taggnn import model
+    from taggnn.training import compiling
 
     torch.manual_seed(seed)
     compiling.check(mode == COMPILED, device)
@@ -250,11 +251,11 @@ def measure(
     Returns:
         The rows; and what has none, with the reason.
     """
-    from taggnn import precisions
+    from taggnn.training.device import precision_of
 
     what = {"precision": precision, "mode": mode}
     try:
-        precisions.chosen(precision, "gpu" if device.type == "cuda" else "cpu")
+        precision_of(precision, device)
         step = made(mode)
     except ValueError as error:
         return [], [{**what, "by": "both", "why": "not possible", "reason": str(error)}]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from jsonargparse import Namespace
@@ -172,7 +172,7 @@ def parser(program: str = "taggnn.train", description: str = _TRAINS) -> Parser:
     )
     add("--log_every", type=int, default=10, help="steps between two figures of steps")
     add("--threads", type=int | None, default=None, help="CPU threads of PyTorch; null: its own choice")
-    add("--monitor", type=str, default="val/top1", help=f"picks the best epoch: one of {', '.join(metrics.monitors())}")
+    add("--monitor", type=Literal[tuple(metrics.monitors())], default="val/top1", help="picks the best epoch")
     add(
         "--save_minutes",
         type=float | None,
@@ -300,8 +300,6 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
             find("head", head, HEADS)
         except ValueError as error:
             built.error(str(error))
-    if config.monitor not in metrics.monitors():
-        built.error(str(unknown("value", config.monitor, metrics.monitors(), "monitor")))
     for name in config.loggers:
         if name not in loggers.NAMES:
             built.error(str(unknown("logger", name, loggers.NAMES)))

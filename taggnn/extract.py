@@ -36,7 +36,7 @@ from taggnn.model import Recogniser
 from taggnn.seeding import seed_everything
 
 # Options of this program alone, which are none of a training.
-_OWN = ("out", "views", "dtype", "shard_size", "checkpoint", "device", "verify")
+_OWN = ("out", "views", "dtype", "shard_size", "checkpoint", "verify")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> None:
     shards.check_writable(folder, "--out")
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    device = terminal.device(own["device"])
+    device = terminal.device(settings.device)
     data = config.clips_of(settings)
     data.prepare_data()
     data.setup()
@@ -113,7 +113,6 @@ def parser() -> Parser:
     add("--dtype", type=Literal["float16", "float32"], default="float16", help="how tokens are stored")
     add("--shard_size", type=float, default=256.0, help="size of a shard in MB, of a million bytes")
     add("--checkpoint", type=str | None, default=None, help="best.ckpt of a run whose backbone and clips to take")
-    add("--device", type=str | None, default=None, help="cpu, cuda, cuda:1; null: a GPU where there is one")
     add("--verify", type=bool, default=False, help="true: extract nothing, compare all of --out with its checksums")
     return built
 

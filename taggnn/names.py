@@ -58,7 +58,7 @@ def imported(path: str, kind: str = "name") -> Any:
     for number, name in enumerate(names):
         if not hasattr(found, name):
             where = ".".join(parts[: len(parts) - len(names) + number])
-            public = getattr(found, "__all__", None) or [one for one in dir(found) if not one.startswith("_")]
+            public = [one for one in dir(found) if not one.startswith("_")]
             raise unknown(f"{kind} in {where}", name, public)
         found = getattr(found, name)
     return found

@@ -368,7 +368,8 @@ video: {{frames: 4, short_side: 32, size: 32}}
 backbone: {{options: {{width: 8}}}}
 tag: {{encoder_layers: 1, encoder_heads: 4}}
 optim: {{warmup_epochs: 0.5}}
-trainer: {{max_epochs: 2, accelerator: cpu}}
+train: {{epochs: 2}}
+device: cpu
 compare: [pool]
 threads: 1
 """

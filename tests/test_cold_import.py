@@ -44,7 +44,7 @@ import graphs, taggnn, torch
 from taggnn import checkpoint
 from taggnn.training import loop
 model = taggnn.attach("small", classes=2, clip=(1, 16, 16), backbone_options={"width": 4})
-print(*model.eval()(torch.zeros(1, 3, 1, 16, 16))[0].shape)
+print(*model.eval()(torch.zeros(1, 3, 1, 16, 16)).logits.shape)
 """
     assert run(code, blocked=("av", "torch_scatter", "torchcodec")) == ["1", "2"]
 

@@ -226,7 +226,7 @@ def test_it_is_exported(run, arrays, program, tmp_path):
         (["--head_options", "{conv: guest_parts.Mixx}"], ("guest_parts", "Mixx")),
         (["--data.source", "guest_parts.Array"], ("guest_parts", "Array")),
         (["--backbone.name", "guest_party.JointNet"], ("guest_party",)),
-        (["--data.source", "video", "--data.source_options", "{}"], ("no such folder", "class folders")),
+        (["--data.source", "video", "--data.source_options", "{}"], ("expected class folders",)),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

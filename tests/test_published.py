@@ -60,7 +60,8 @@ video: {{frames: 4, short_side: 32, size: 32}}
 backbone: {{options: {{width: 8}}}}
 tag: {{encoder_layers: 1, encoder_heads: 4}}
 optim: {{warmup_epochs: 0}}
-trainer: {{max_epochs: 1, accelerator: cpu}}
+train: {{epochs: 1}}
+device: cpu
 threads: 1
 """
     )

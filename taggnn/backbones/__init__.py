@@ -304,7 +304,8 @@ def _own(given: str | Callable[..., nn.Module]) -> Backbone:
     if isinstance(given, nn.Module):
         raise ValueError(f"a {type(given).__name__} is a backbone already: give it to taggnn.attach, or its class here")
     builder = imported(given, "backbone") if isinstance(given, str) else given
-    name = given if isinstance(given, str) else getattr(given, "__name__", type(given).__name__)
+    named = f"{getattr(given, '__module__', '')}.{getattr(given, '__qualname__', type(given).__name__)}"
+    name = given if isinstance(given, str) else named
     if not callable(builder) or isinstance(builder, nn.Module):
         raise ValueError(f"backbone {name}: expected a class or a function that makes a module, found {builder!r}")
 

@@ -99,10 +99,10 @@ def test_a_training_step_through_a_tag_head(kind):
     model = taggnn.attach(
         f"hf:{kind}", "tag", 3, backbone_options={"config": TINY[kind]}, encoder_layers=1, encoder_heads=2, dim=8
     )
-    assert (model.clip, model.grid) == (model.backbone.clip, GRIDS[kind])
+    assert (model.spec.shape[1:], model.grid) == (model.backbone.clip, GRIDS[kind])
     before = {name: value.clone() for name, value in model.named_parameters()}
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
-    logits, _ = model(torch.randn(2, 3, *model.clip))
+    logits, _ = model(torch.randn(2, *model.spec.shape))
     torch.nn.functional.cross_entropy(logits, torch.tensor([0, 2])).backward()
     silent = [name for name, value in model.named_parameters() if value.grad is None]
     assert not silent
