@@ -337,7 +337,9 @@ def test_all_end_where_one_process_is_killed(tiny, tmp_path):
     assert program.returncode == 1, err
     assert "was killed by SIGKILL" in err
     assert "Traceback" not in err
-    assert subprocess.run(["ps", "-p", ",".join(children), "-o", "stat="], capture_output=True, text=True).stdout == ""
+    states = subprocess.run(["ps", "-p", ",".join(children), "-o", "stat="], capture_output=True, text=True).stdout.split()
+    # Whoever is their parent now may not have taken note of their end yet.
+    assert all(state.startswith("Z") for state in states)
 
 
 def test_a_mistake_in_started_processes_is_printed_once(tiny, videos, tmp_path):
