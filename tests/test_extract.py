@@ -106,7 +106,7 @@ def assert_same_run(run, reference):
     assert {clip.name for clip in read_skipped(run / "skipped.csv")} == {
         clip.name for clip in read_skipped(reference / "skipped.csv")
     }
-    ours, theirs = (checkpoint.read(folder / "best.ckpt")["state_dict"] for folder in (run, reference))
+    ours, theirs = (checkpoint.read(folder / "best.ckpt")["model"] for folder in (run, reference))
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
@@ -536,7 +536,7 @@ def test_a_trained_backbone_is_taken_from_its_checkpoint(trained, videos, progra
     words = ["--checkpoint", folder / "best.ckpt", "--data.root", videos, "--out", tmp_path / "c", "--data.workers", 0]
     ended = program(taggnn.extract, *words, *EXTRACT)
     assert ended.code == 0, ended.err
-    cache, state = TokenCache(tmp_path / "c"), checkpoint.load(folder / "best.ckpt").recogniser.backbone.state_dict()
+    cache, state = TokenCache(tmp_path / "c"), checkpoint.load(folder / "best.ckpt").model.backbone.state_dict()
     assert cache.weights["digest"] == shards.digest(state)
     assert cache.input.options["frames"] == 4
     assert cache.input.shape == (3, 4, 32, 32)
@@ -611,7 +611,7 @@ def test_how_a_backbone_would_learn_is_no_matter(tokens, recipe, program, tmp_pa
     said = "frozen as a whole, so these keys of it change nothing: freeze_stages, frozen_bn, layer_decay"
     assert said in ended.out
     assert said in capsys.readouterr().out
-    assert taggnn.train.task_of(settings, data, "pool", None).model.frozen
+    assert taggnn.train.recogniser_of(settings, data, "pool", None).frozen
 
 
 @pytest.mark.parametrize("views", [2, 5])

@@ -34,9 +34,12 @@ def _id(command: list[str]) -> str:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=_id)
-def test_command_parses(command, monkeypatch):
+def test_command_parses(command, monkeypatch, tmp_path):
     program, *arguments = command[2:]
     monkeypatch.chdir(ROOT)
+    # What the reader's own module is called.
+    (tmp_path / "mine.py").write_text("from taggnn.heads import TagHead as Head")
+    monkeypatch.syspath_prepend(tmp_path)
     if "--data.tokens" in arguments:
         # The folder, which has the root in it, is opened before all else and is not there.
         assert config.parser().parse_args([*arguments, "--data.root=."]).data.tokens

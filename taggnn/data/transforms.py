@@ -147,7 +147,7 @@ class Transform:
             ValueError: fewer than one, or several of frames that are stretched, or in training.
         """
         if crops < 1:
-            raise ValueError(f"crops {crops}: must be 1 or more")
+            raise ValueError(f"crops must be 1 or more, not {crops}")
         if crops > 1 and self.stretch:
             raise ValueError(
                 f"crops {crops}: the model sees whole frames, stretched to its input (video.stretch), so there is nothing to "

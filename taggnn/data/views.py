@@ -61,7 +61,7 @@ def check_views(source: Source, views: int = 1, crops: int = 1) -> None:
         several.check_views(views, crops)
     for what, number in (("views", views), ("crops", crops)):
         if number < 1:
-            raise ValueError(f"{what} {number}: must be 1 or more")
+            raise ValueError(f"{what} must be 1 or more, not {number}")
     if views * crops > 1 and several.evaluation_views is None:
         raise ValueError(
             f"views {views}, crops {crops}: {source.spec.kind} give one view of a clip, so 1 and 1 are possible"

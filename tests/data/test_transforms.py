@@ -288,7 +288,7 @@ def test_the_middle_crop_is_the_one_of_evaluation(height, width, crops):
 @pytest.mark.parametrize(
     ("options", "crops", "message"),
     [
-        ({}, 0, "crops 0: must be 1 or more"),
+        ({}, 0, "crops must be 1 or more, not 0"),
         ({"stretch": True}, 3, "crops 3: the model sees whole frames, stretched to its input"),
         ({"train": True}, 1, "crops 1: of evaluation"),
     ],

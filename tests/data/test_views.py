@@ -211,7 +211,7 @@ def test_views_of_a_file_are_made_as_they_are_asked_for(clips, monkeypatch):
     ("options", "message"),
     [
         ({"views": 0}, "views must be 1 or more, not 0"),
-        ({"crops": 0}, "crops 0: must be 1 or more"),
+        ({"crops": 0}, "crops must be 1 or more, not 0"),
         ({"at_once": 0}, "at_once 0: must be 1 or more"),
         ({"crops": 3, "stretch": True}, "crops 3: the model sees whole frames, stretched"),
     ],

@@ -209,7 +209,7 @@ def test_another_number_of_processes_goes_on(runs, program):
 def test_clips_too_few_for_a_batch_of_more_processes_end_the_epoch(tiny, tmp_path):
     words = ["--config", str(tiny), *PLAIN, "--run", str(tmp_path), "--data.drop_last", "true", "--save_batches", "1"]
     # Three of 21 clips are left; batches of twice the size are what twice the processes would have.
-    assert trained([*words, "--data.batch_size", "2"], 9)[0] == 1
+    assert trained([*words, "--data.batch_size", "2"], 9)[0] == 9
     config = tmp_path / "config.yaml"
     config.write_text(config.read_text().replace("batch_size: 2", "batch_size: 4"))
     code, _, err = trained(["--resume", str(tmp_path)])
@@ -240,7 +240,7 @@ def test_machines_without_a_common_file_system_are_refused_before_training(tiny,
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--train.strategy", "fsdq"], "unknown train.strategy 'fsdq'; did you mean 'fsdp'"),
+        (["--train.strategy", "fsdq"], "train.strategy: unknown value 'fsdq'; did you mean 'fsdp'"),
         (
             ["--train.strategy", "fsdp"],
             "train.strategy fsdp: shares weights out between processes, and there is one",
@@ -337,7 +337,9 @@ def test_all_end_where_one_process_is_killed(tiny, tmp_path):
     assert program.returncode == 1, err
     assert "was killed by SIGKILL" in err
     assert "Traceback" not in err
-    states = subprocess.run(["ps", "-p", ",".join(children), "-o", "stat="], capture_output=True, text=True).stdout.split()
+    states = subprocess.run(
+        ["ps", "-p", ",".join(children), "-o", "stat="], capture_output=True, text=True
+    ).stdout.split()
     # Whoever is their parent now may not have taken note of their end yet.
     assert all(state.startswith("Z") for state in states)
 
