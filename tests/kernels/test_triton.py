@@ -81,9 +81,9 @@ PLACES = {
     "chain": ("chain(reach=2)", (4, 1, 1), 1),
     "chain-short": ("chain(reach=2)", (2, 1, 2), 1),
     "none": ("none", (2, 1, 2), 1),
-    "rank-1": ("clique+chain", (3,), 1),
-    "joints": ("clique+chain", (2, 3), 1),
 }
+# Kernels see frames and positions alone: another rank is a matter of counting, for one convolution of each file.
+RANKS = [(case, grid) for case in ("gat", "gatv2", "transformer") for grid in ((3,), (2, 3))]
 
 
 def build(case, channels, dtype=torch.float64, scale=0.4):
@@ -124,6 +124,12 @@ def assert_equal(conv, topology, grid, clips, channels, tolerance=1e-10):
 @interpreted
 def test_values_and_gradients_equal_those_of_the_edge_list(case, topology, grid, clips):
     assert_equal(build(case, 8), topology, grid, clips, 8)
+
+
+@pytest.mark.parametrize(("case", "grid"), RANKS, ids=lambda value: str(value))
+@interpreted
+def test_a_grid_of_another_rank_is_counted_alike(case, grid):
+    assert_equal(build(case, 4), "clique+chain", grid, 1, 4)
 
 
 @pytest.mark.parametrize("case", CASES)

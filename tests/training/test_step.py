@@ -57,6 +57,22 @@ def test_a_step_that_overflows_changes_no_weight_no_rate_and_no_average(build, b
     assert (trainer.step.ema.updates, trainer.progress.step) == (12 - left_out, 12)
 
 
+def test_a_run_whose_steps_overflowed_resumes_exactly(build, batches, fit, tmp_path):
+    whole, resumed = build(), build(seed=1)
+    first = fit(whole, batches(6), batches(1), epochs=2, scale=2.0**22, keep={"batches": [8]})
+    assert first.step.left_out > 0
+    rates = []
+    again = fit(
+        resumed, batches(6), batches(1), epochs=2, scale=2.0**22, resume=tmp_path / "batch_8.ckpt",
+        watch=lambda trainer: rates.append(trainer.step.rate),
+    )  # fmt: skip
+    assert len(rates) == 4
+    assert again.step.left_out == first.step.left_out
+    assert again.step.scaler.get_scale() == first.step.scaler.get_scale()
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(resumed.model.state_dict()[name], value), name
+
+
 def spoilt(made, number):
     made[number].x *= float("nan")
     return made
