@@ -319,6 +319,25 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
     return config
 
 
+def of_run(folder: Path) -> Namespace:
+    """The configuration that a run began with.
+
+    Args:
+        folder: the run folder.
+
+    Raises:
+        ValueError: an earlier taggnn began it. Any other unknown key ends the program.
+    """
+    path, built = folder / "config.yaml", parser()
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if isinstance(content, Mapping) and "trainer" in content:
+        raise ValueError(
+            f"run {folder}: begun by an earlier taggnn, which trained with Lightning, and cannot be continued; begin another run"
+        )
+    built.check_file(path)
+    return built.parse_path(str(path))
+
+
 def _sorted(arguments: Sequence[str], built: Parser) -> tuple[list[str], list[str], list[str]]:
     """Configurations, other words, and --print_config: files come first and printing last, wherever they were written."""
     given, rest, shown = [], [], []

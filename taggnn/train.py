@@ -188,7 +188,7 @@ def _settings(arguments: Sequence[str]) -> tuple[Namespace, Path | None]:
     if not (folder / "config.yaml").is_file():
         what = "no config.yaml in it" if folder.is_dir() else "no such folder"
         raise FileNotFoundError(f"--resume {folder}: {what}; give the folder that the run printed as 'run'")
-    settings = config.parser().parse_path(str(folder / "config.yaml"))
+    settings = config.of_run(folder)
     settings.run = None
     if processes.place().count > 1:
         # Another number of processes than it began with may continue.
@@ -197,7 +197,7 @@ def _settings(arguments: Sequence[str]) -> tuple[Namespace, Path | None]:
 
 
 def _check_same(settings: Namespace, folder: Path) -> None:
-    changed = config.changes(config.parser().parse_path(str(folder / "config.yaml")), settings)
+    changed = config.changes(config.of_run(folder), settings)
     if changed:
         raise ValueError(
             f"--run {folder}: it has begun with another configuration ({'; '.join(changed)}); give that again, or another "

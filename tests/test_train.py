@@ -236,6 +236,14 @@ def test_resume_of_no_run(program, tmp_path):
     assert "no config.yaml in it" in ended.err
 
 
+def test_a_run_of_an_earlier_version_is_refused_by_a_sentence(trained, program, tmp_path):
+    (tmp_path / "config.yaml").write_text("trainer: {max_epochs: 2}\ndata: {frames: 4}\n")
+    for words in (["--resume", tmp_path], ["--run", tmp_path]):
+        ended = program(taggnn.train, *words)
+        assert ended.code == 2
+        assert ended.err.startswith(f"taggnn.train: run {tmp_path}: begun by an earlier taggnn")
+
+
 def test_resume_with_other_classes(trained, videos, program, tmp_path):
     folder = shutil.copytree(trained[0], tmp_path / "run")
     (folder / "results.json").unlink()
