@@ -124,6 +124,13 @@ def start(count: int, module: str, words: Sequence[str]) -> int:
     local = {"rdzv_backend": "c10d", "rdzv_endpoint": "127.0.0.1:0", "local_addr": "127.0.0.1"}
     run = LaunchConfig(1, 1, count, run_id=secrets.token_hex(8), max_restarts=0, **local, **options)
     os.environ[_PARENT] = str(os.getpid())
+
+    def end(number: int, frame: object) -> None:
+        raise SignalException(f"got {signal.Signals(number).name}", sigval=signal.Signals(number))
+
+    # As newer ones do for all signals that they are given.
+    for number in ASKING:
+        signal.signal(number, end)
     # The processes print for themselves.
     logging.disable(logging.CRITICAL)
     try:

@@ -3,6 +3,7 @@
 import re
 import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,13 +34,19 @@ def _id(command: list[str]) -> str:
     return " ".join(command[2:6])
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=_id)
-def test_command_parses(command, monkeypatch, tmp_path):
-    program, *arguments = command[2:]
-    monkeypatch.chdir(ROOT)
-    # What the reader's own module is called.
+@pytest.fixture
+def mine(monkeypatch, tmp_path):
+    """What the reader's own module is called; other tests have one of that name, too."""
     (tmp_path / "mine.py").write_text("from taggnn.heads import TagHead as Head")
     monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("mine", None)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=_id)
+def test_command_parses(command, monkeypatch, mine):
+    program, *arguments = command[2:]
+    monkeypatch.chdir(ROOT)
     if "--data.tokens" in arguments:
         # The folder, which has the root in it, is opened before all else and is not there.
         assert config.parser().parse_args([*arguments, "--data.root=."]).data.tokens

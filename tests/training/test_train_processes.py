@@ -290,7 +290,8 @@ def test_two_machines_of_torchrun(runs, tiny, tmp_path):
     ]
     said = [machine.communicate(timeout=180) for machine in machines]
     assert [machine.returncode for machine in machines] == [0, 0], said
-    assert said[1][0] == ""
+    # On torch 2.9 gloo itself writes a line.
+    assert [line for line in said[1][0].splitlines() if not line.startswith("[Gloo]")] == []
     assert "step      2 processes x batch 2 = 4 clips" in said[0][0]
     folder = folder_of(said[0][0])
     for mine, theirs in zip(rows(folder), rows(runs[0]), strict=True):
