@@ -235,7 +235,7 @@ from taggnn import launch
 rank = int(os.environ.get("RANK", -1))
 if __name__ == "__main__" and rank < 0:
     sys.exit(launch.start(3, "worker", sys.argv[1:]))
-print("pid", os.getpid(), flush=True)
+os.write(1, f"pid {os.getpid()}\\n".encode())
 what = sys.argv[1 + rank]
 if what == "sleeps":
     from taggnn.launch import _end_with

@@ -152,7 +152,7 @@ def test_several_views_of_a_source_that_gives_one_are_refused(arrays):
     data = ClipData(ArraySource(), str(arrays))
     with pytest.raises(ValueError, match=f"views 3, crops 1: {DOTTED} give one view of a clip"):
         data.eval_dataloader("val", views=3)
-    for numbers, key in (((0, 1), "views must be 1 or more, not 0"), ((1, 0), "crops 0")):
+    for numbers, key in (((0, 1), "views must be 1 or more, not 0"), ((1, 0), "crops must be 1 or more, not 0")):
         with pytest.raises(ValueError, match=key):
             check_views(ArraySource(), *numbers)
     path = str(arrays / "val" / "left" / "0.npy")
