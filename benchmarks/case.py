@@ -15,8 +15,9 @@ from sizes import Size
 from torch import Tensor, nn
 
 from graphs import Topology
-from taggnn import convs, kernels
+from taggnn import kernels
 from taggnn.kernels import operators
+from taggnn.nn import convs
 
 PROJECTION = "projection"
 # Tensors of E * C entries that PyG holds at once, forward and with backward: seen with `memory.peak`, rounded up.
@@ -29,7 +30,7 @@ class Case:
     """Weights and inputs, the same for all ways to compute.
 
     Args:
-        name: of the convolution, as ``taggnn.convs.build`` takes it.
+        name: of the convolution, as ``taggnn.nn.convs.build`` takes it.
         size: of the batch.
         topology: who hears whom.
         device, dtype: where and in what precision.

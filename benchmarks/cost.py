@@ -11,8 +11,8 @@ from sizes import Size
 from torch import nn
 
 from graphs import Topology
-from taggnn import macs
-from taggnn.macs import counted_macs, linears
+from taggnn.nn import macs
+from taggnn.nn.macs import counted_macs, linears
 
 __all__ = ["bandwidth", "counted_macs", "floor_bytes", "graph_macs", "linears", "projection_macs"]
 

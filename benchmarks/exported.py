@@ -21,9 +21,9 @@ from tqdm import tqdm
 
 import taggnn
 from taggnn import backbones, export, model
-from taggnn.data.video_source import VideoSource
+from taggnn.data.video.source import VideoSource
 from taggnn.export import EXPORTERS
-from taggnn.loaded import Loaded
+from taggnn.io.loaded import Loaded
 
 SCRIPT = "benchmarks/exported.py"
 MODELS = ("small:gat", "small:gatv2", "r2plus1d_18:gat", "r2plus1d_18:gcn")

@@ -23,8 +23,9 @@ from case import Case
 from tqdm import tqdm
 
 from graphs import Topology
-from taggnn import convs, kernels
+from taggnn import kernels
 from taggnn.names import unknown
+from taggnn.nn import convs
 
 SCRIPT = "benchmarks/latency.py"
 CONVS = ["gat", "gcn", "gatv2", "transformer"]

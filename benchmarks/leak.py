@@ -24,9 +24,10 @@ import torch
 from throughput import told
 from tqdm import tqdm
 
-from taggnn import config, terminal, train
+from taggnn import train
+from taggnn.cli import config, terminal
 from taggnn.data.dataset import ClipDataset
-from taggnn.data.order import SeededSampler
+from taggnn.data.samplers import SeededSampler
 from taggnn.data.synthetic import MOTIONS, make_clip, write_video
 from taggnn.types import BadClip
 

@@ -13,8 +13,8 @@ import av
 import torch
 
 from taggnn.data.dataset import ClipDataset, collate
-from taggnn.data.order import EpochLoader, SeededSampler
-from taggnn.data.video import frame_times
+from taggnn.data.samplers import EpochLoader, SeededSampler
+from taggnn.data.video.reading import frame_times
 from taggnn.types import BadClip
 
 Key = tuple[int, int]

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
-from taggnn import environment
+from taggnn.io import environment
 
 PACKAGES = ("torch", "torch_geometric", "torch_scatter", "triton", "numpy")
 

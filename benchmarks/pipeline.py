@@ -20,7 +20,7 @@ from matplotlib.patches import ConnectionPatch
 import taggnn
 from graphs import TEMPORAL, graph
 from taggnn.data import sources
-from taggnn.data.video_source import VideoSource
+from taggnn.data.video.source import VideoSource
 
 INK, SPATIAL_COLOUR, TEMPORAL_COLOUR, BAR = "#24292f", "#56b4e9", "#e69f00", "#0072b2"
 SHOWN = 6

@@ -11,7 +11,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
-from taggnn import atomic
+from taggnn.runtime import atomic
 
 # Colours that colour-blind readers can tell apart (Okabe and Ito), and a marker each.
 STYLES = {

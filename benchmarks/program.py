@@ -16,8 +16,8 @@ import machine
 import torch
 
 from graphs import Topology, parse
-from taggnn import atomic
 from taggnn.names import unknown
+from taggnn.runtime import atomic
 
 RESULTS = Path(__file__).parent / "results"
 SCHEMA = 1

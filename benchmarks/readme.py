@@ -20,8 +20,10 @@ from measure import BOTH, FORWARD, PROJECTION
 from training import HEAD, PRECISIONS, STEP, told_of
 
 from graphs import parse
-from taggnn import atomic, convs, kernels
+from taggnn import kernels
 from taggnn.models import replaced
+from taggnn.nn import convs
+from taggnn.runtime import atomic
 
 SCRIPT = "benchmarks/readme.py"
 README = Path(__file__).parents[1] / "README.md"

@@ -25,8 +25,9 @@ from case import Case
 from sizes import Size
 from tqdm import tqdm
 
-from taggnn import convs, kernels
+from taggnn import kernels
 from taggnn.names import unknown
+from taggnn.nn import convs
 
 SCRIPT = "benchmarks/scaling.py"
 CONVS = ["gat", "gcn"]

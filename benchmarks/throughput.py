@@ -27,7 +27,8 @@ from jsonargparse import Namespace
 from timing import Times
 from tqdm import tqdm
 
-from taggnn import config, terminal, train
+from taggnn import train
+from taggnn.cli import config, terminal
 from taggnn.data.dataset import ClipDataset
 from taggnn.model import Recogniser
 from taggnn.training.device import precision_of

@@ -132,7 +132,7 @@ def main(arguments: list[str]) -> int:
 def read(given: argparse.Namespace) -> tuple[Sizes, Any]:
     """The sizes and the settings of the recipe, changed as the command line says."""
     # Here, because Lightning takes seconds to import, and --help needs none of it.
-    from taggnn import config
+    from taggnn.cli import config
 
     if given.recipe not in PRESETS:
         raise unknown("recipe", given.recipe, PRESETS)

@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from taggnn import backbones, heads
-    from taggnn.checkpoint import load, load_released
-    from taggnn.loaded import Guess, Loaded, Prediction
+    from taggnn.io.checkpoint import load, load_released
+    from taggnn.io.loaded import Guess, Loaded, Prediction
     from taggnn.model import Recogniser, attach
     from taggnn.types import BadClip, Features, InputSpec, Output, Sample
 
@@ -54,12 +54,12 @@ __all__ = [
 
 _HOME = {
     "attach": "taggnn.model",
-    "load": "taggnn.checkpoint",
-    "load_released": "taggnn.checkpoint",
+    "load": "taggnn.io.checkpoint",
+    "load_released": "taggnn.io.checkpoint",
     "Recogniser": "taggnn.model",
-    "Loaded": "taggnn.loaded",
-    "Prediction": "taggnn.loaded",
-    "Guess": "taggnn.loaded",
+    "Loaded": "taggnn.io.loaded",
+    "Prediction": "taggnn.io.loaded",
+    "Guess": "taggnn.io.loaded",
     "InputSpec": "taggnn.types",
     "Sample": "taggnn.types",
     "BadClip": "taggnn.types",

@@ -21,19 +21,19 @@ from typing import Literal
 from jsonargparse import Namespace
 from tqdm import tqdm
 
-from taggnn import config, terminal
-from taggnn.arguments import Parser
-from taggnn.atomic import write_text
-from taggnn.check_page import About, balance, check_page, totals, untrained
+from taggnn.cli import config, terminal
+from taggnn.cli.parser import Parser
+from taggnn.data.audit.facts import Facts, read_known, write_known
+from taggnn.data.audit.findings import KINDS, Audit, audit, cuts_of
+from taggnn.data.audit.scan import scan
 from taggnn.data.clips import ClipList
-from taggnn.data.container import import_av
-from taggnn.data.datamodule import ClipData
-from taggnn.data.facts import Facts, read_known, write_known
-from taggnn.data.findings import KINDS, Audit, audit, cuts_of
-from taggnn.data.scan import scan
-from taggnn.data.splits import SPLITS
-from taggnn.data.table import write_clips
-from taggnn.run_folder import new_folder
+from taggnn.data.lists.splits import SPLITS
+from taggnn.data.lists.table import write_clips
+from taggnn.data.loader import ClipData
+from taggnn.data.video.container import import_av
+from taggnn.io.run_folder import new_folder
+from taggnn.reporting.check_page import About, balance, check_page, totals, untrained
+from taggnn.runtime.atomic import write_text
 
 PAGE = "check.html"
 OWN = ("depth", "workers", "limit", "out")

@@ -9,19 +9,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from taggnn import terminal
-from taggnn.arguments import Parser
-from taggnn.atomic import write_text
-from taggnn.bootstrap import RESAMPLES
-from taggnn.compare_page import compare_page
-from taggnn.comparison import Comparison, Pair, compared
-from taggnn.exported import ENDINGS
-from taggnn.matching import matched
-from taggnn.metrics import METRICS, shares_of_clips
-from taggnn.page import p_value
-from taggnn.predictions import read_predictions
-from taggnn.report import read_results
-from taggnn.run_folder import new_folder
+from taggnn.cli import terminal
+from taggnn.cli.parser import Parser
+from taggnn.evaluation.bootstrap import RESAMPLES
+from taggnn.evaluation.comparison import Comparison, Pair, compared
+from taggnn.evaluation.matching import matched
+from taggnn.evaluation.metrics import METRICS, shares_of_clips
+from taggnn.evaluation.predictions import read_predictions
+from taggnn.io.exported import ENDINGS
+from taggnn.io.run_folder import new_folder
+from taggnn.reporting.compare_page import compare_page
+from taggnn.reporting.page import p_value
+from taggnn.reporting.run_page import read_results
+from taggnn.runtime.atomic import write_text
 
 # Classes on the screen that gained, and that lost; the page has all.
 SHOWN = 5

@@ -13,24 +13,27 @@ import torch
 from jsonargparse import Namespace
 from torch.utils.data import DataLoader
 
-from taggnn import checkpoint, environment, launch, metrics, processes, rescoring, terminal
-from taggnn.arguments import Parser
-from taggnn.consensus import add_options
+from taggnn.cli import launch, rescoring, terminal
+from taggnn.cli.parser import Parser
 from taggnn.data import sources
 from taggnn.data.clips import existing_root
-from taggnn.data.datamodule import ClipData
-from taggnn.data.folders import read as read_folders
-from taggnn.data.folders import subfolders
+from taggnn.data.lists.folders import read as read_folders
+from taggnn.data.lists.folders import subfolders
+from taggnn.data.loader import ClipData
 from taggnn.data.published import PUBLISHED
 from taggnn.data.traits import traits_of
-from taggnn.exported import Exported
-from taggnn.figures import figures_of
-from taggnn.predictions import write_predictions, write_skipped
-from taggnn.report import write_report, write_results
-from taggnn.run_folder import new_folder, writable
-from taggnn.scoring import score
-from taggnn.screen import print_evaluation
-from taggnn.trust import add_option as add_trust
+from taggnn.evaluation import metrics
+from taggnn.evaluation.predictions import write_predictions, write_skipped
+from taggnn.evaluation.results import figures_of
+from taggnn.evaluation.scoring import score
+from taggnn.io import checkpoint, environment
+from taggnn.io.exported import Exported
+from taggnn.io.run_folder import new_folder, writable
+from taggnn.io.trust import add_option as add_trust
+from taggnn.nn.consensus import add_options
+from taggnn.reporting.console import print_evaluation
+from taggnn.reporting.run_page import write_report, write_results
+from taggnn.runtime import distributed
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -41,7 +44,7 @@ def main(arguments: Sequence[str]) -> None:
     with launch.joined(given.devices, "taggnn.evaluate", arguments):
         loaded, data, remark, loader, device = launch.agreed(lambda: _ready(given))
         # Before the long work that it is for.
-        folder = launch.agreed(lambda: _folder(given.out) if processes.is_first() else None)
+        folder = launch.agreed(lambda: _folder(given.out) if distributed.is_first() else None)
         clips = getattr(data, f"{given.split}_clips")
         started = time.perf_counter()
         scored = score(
@@ -51,8 +54,8 @@ def main(arguments: Sequence[str]) -> None:
         )
         seconds = time.perf_counter() - started
         memory = environment.peak_memory(device)
-        of_each = processes.gathered(memory)
-        if not processes.is_first():
+        of_each = distributed.gathered(memory)
+        if not distributed.is_first():
             return
     predictions = scored.predictions
     write_skipped(folder / "skipped.csv", scored.skipped)

@@ -26,15 +26,19 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from tqdm import tqdm
 
-from taggnn import atomic, checkpoint, environment, model, terminal
-from taggnn.arguments import Parser
-from taggnn.checkpoint import Loaded
-from taggnn.data.video import VideoError
-from taggnn.exported import META, Exported, sealed
+from taggnn import model
+from taggnn.cli import terminal
+from taggnn.cli.parser import Parser
+from taggnn.data.video.reading import VideoError
+from taggnn.evaluation.predictions import read_predictions
+from taggnn.io import checkpoint, environment
+from taggnn.io.checkpoint import Loaded
+from taggnn.io.exported import META, Exported, sealed
+from taggnn.io.trust import add_option as add_trust
 from taggnn.model import Recogniser
 from taggnn.names import unknown
-from taggnn.predictions import read_predictions
-from taggnn.trust import add_option as add_trust
+from taggnn.runtime import atomic
+from taggnn.runtime.device import find_device
 from taggnn.types import InputSpec
 
 # Largest difference of a logit, in parts of the largest logit (at least 1), that rounding may make.
@@ -67,7 +71,7 @@ class Written:
 def main(arguments: Sequence[str]) -> int:
     given = parser().parse_args(arguments)
     formats = _formats(given.formats)
-    device = terminal.device(given.device)
+    device = find_device(given.device)
     loaded = checkpoint.load(given.checkpoint, given.dataset, given.trust)
     if isinstance(loaded.model, Exported):
         raise ValueError(

@@ -15,14 +15,15 @@ from jsonargparse import Namespace
 from torch import nn
 from tqdm import tqdm
 
-from taggnn import backbones, checkpoint, config, environment, terminal
-from taggnn.arguments import Parser
-from taggnn.atomic import write_text
+from taggnn import backbones
 from taggnn.backbones.weights import misfits
+from taggnn.cli import config, terminal
+from taggnn.cli.parser import Parser
 from taggnn.data import shards
-from taggnn.data.datamodule import ClipData
+from taggnn.data.loader import ClipData
 from taggnn.data.tokens import BACKBONE, CONFIG, FORMAT, INDEX, KIND, TokenCache, described
-from taggnn.extraction import (
+from taggnn.io import checkpoint, environment
+from taggnn.io.extraction import (
     changed_videos,
     check_space,
     completed,
@@ -33,7 +34,9 @@ from taggnn.extraction import (
     readable_again,
 )
 from taggnn.model import Recogniser
-from taggnn.seeding import seed_everything
+from taggnn.runtime.atomic import write_text
+from taggnn.runtime.device import find_device
+from taggnn.runtime.seeding import seed_everything
 
 # Options of this program alone, which are none of a training.
 _OWN = ("out", "views", "dtype", "shard_size", "checkpoint", "verify")
@@ -48,7 +51,7 @@ def main(arguments: Sequence[str]) -> None:
     shards.check_writable(folder, "--out")
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    device = terminal.device(settings.device)
+    device = find_device(settings.device)
     data = config.clips_of(settings)
     data.prepare_data()
     data.setup()

@@ -17,7 +17,7 @@ from taggnn import backbones, heads, names
 from taggnn.backbones.finetuning import STATISTICS_FROZEN
 from taggnn.backbones.tokens import describe, run_once
 from taggnn.kernels import CUDA_ONLY, IMPLS
-from taggnn.layers import GraphLayer
+from taggnn.nn.layers import GraphLayer
 from taggnn.types import VIDEO_AXES, Features, InputSpec, Model, Output
 
 # What may be put where a name is possible, too.

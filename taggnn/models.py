@@ -16,11 +16,16 @@ import torch
 from tqdm import tqdm
 
 from graphs import Topology, parse
-from taggnn import atomic, backbones, convs, counting, environment, heads, overhead, terminal
-from taggnn.arguments import Parser
+from taggnn import backbones, heads
 from taggnn.backbones import BACKBONES, HUB, Backbone
-from taggnn.layers import GraphLayer
-from taggnn.macs import graph_macs, projection_macs
+from taggnn.cli import terminal
+from taggnn.cli.parser import Parser
+from taggnn.evaluation import counting, overhead
+from taggnn.io import environment
+from taggnn.nn import convs
+from taggnn.nn.layers import GraphLayer
+from taggnn.nn.macs import graph_macs, projection_macs
+from taggnn.runtime import atomic
 
 BEGIN, END = "<!-- models: begin -->", "<!-- models: end -->"
 _COMMAND = "python -m taggnn.models --readme README.md --results benchmarks/results/head-overhead.json"

@@ -8,14 +8,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from taggnn import checkpoint, terminal
-from taggnn.arguments import Parser
-from taggnn.consensus import add_options
+from taggnn.cli import terminal
+from taggnn.cli.parser import Parser
 from taggnn.data import sources
-from taggnn.data.folders import videos_in
+from taggnn.data.lists.folders import videos_in
 from taggnn.data.traits import traits_of
-from taggnn.loaded import Prediction
-from taggnn.trust import add_option as add_trust
+from taggnn.io import checkpoint
+from taggnn.io.loaded import Prediction
+from taggnn.io.trust import add_option as add_trust
+from taggnn.nn.consensus import add_options
+from taggnn.runtime.device import find_device
 from taggnn.types import InputSpec
 
 
@@ -26,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     for name in given.files:
         if not Path(name).exists():
             raise FileNotFoundError(f"{name}: no such file or folder")
-    device = terminal.device(given.device)
+    device = find_device(given.device)
     loaded = checkpoint.load(given.checkpoint, given.dataset, given.trust).to(device)
     files = list(_files(given.files, loaded.spec))
     bad = 0

@@ -16,24 +16,29 @@ from typing import Any
 import torch
 from jsonargparse import Namespace
 
-from taggnn import checkpoint, config, environment, launch, losses, metrics, model, processes, terminal
-from taggnn.atomic import write_text
-from taggnn.beside import beside
-from taggnn.data.datamodule import ClipData
-from taggnn.data.marks import marks, said_changes
-from taggnn.data.splits import SPLITS
+from taggnn import model
+from taggnn.cli import config, launch, terminal
+from taggnn.data.fingerprint import marks, said_changes
+from taggnn.data.lists.splits import SPLITS
+from taggnn.data.loader import ClipData
 from taggnn.data.tokens import differences
-from taggnn.figures import figures_of
+from taggnn.evaluation import metrics
+from taggnn.evaluation.paired_comparison import beside
+from taggnn.evaluation.predictions import read_skipped, write_predictions, write_skipped
+from taggnn.evaluation.results import figures_of
+from taggnn.evaluation.scoring import score
+from taggnn.io import checkpoint, environment
+from taggnn.io.run_folder import held, new_folder
 from taggnn.model import Recogniser
-from taggnn.page import p_value
-from taggnn.predictions import read_skipped, write_predictions, write_skipped
-from taggnn.preview import write_preview
-from taggnn.report import read_results, write_report, write_results
-from taggnn.run_folder import held, new_folder
-from taggnn.scoring import score
-from taggnn.screen import summary_lines
-from taggnn.seeding import seed_everything
-from taggnn.signals import Ended, Watch
+from taggnn.nn import losses
+from taggnn.reporting.console import summary_lines
+from taggnn.reporting.page import p_value
+from taggnn.reporting.preview import write_preview
+from taggnn.reporting.run_page import read_results, write_report, write_results
+from taggnn.runtime import distributed
+from taggnn.runtime.atomic import write_text
+from taggnn.runtime.seeding import seed_everything
+from taggnn.runtime.signals import Ended, Watch
 from taggnn.training import compiling, loggers, optim
 from taggnn.training.bar import Bar
 from taggnn.training.device import devices_of, precision_of
@@ -50,7 +55,7 @@ def main(arguments: Sequence[str]) -> None:
     with launch.only_first_heard():
         settings, folder = _settings(arguments)
     if settings.preview:
-        if processes.place().rank:
+        if distributed.place().rank:
             return
         place = Path(settings.runs) / (settings.recipe or "run") / "preview.png"
         print(f"preview   {write_preview(place, data_of(settings), settings.preview, _mixing_notes(settings))}")
@@ -69,36 +74,36 @@ def _run(settings: Namespace, folder: Path | None) -> None:
     heads = list(dict.fromkeys((settings.head, *settings.compare)))
     launch.agreed(lambda: _check_models(settings, data, heads, folder is not None))
     # The first process says where.
-    made = launch.agreed(lambda: str(folder or _new_folder(settings)) if processes.is_first() else None)
-    folder = Path(processes.from_first(made))
+    made = launch.agreed(lambda: str(folder or _new_folder(settings)) if distributed.is_first() else None)
+    folder = Path(distributed.from_first(made))
     with contextlib.ExitStack() as stack:
-        launch.agreed(lambda: stack.enter_context(held(folder)) if processes.is_first() else None)
+        launch.agreed(lambda: stack.enter_context(held(folder)) if distributed.is_first() else None)
         _run_in(folder, settings, data, heads)
 
 
 def _run_in(folder: Path, settings: Namespace, data: ClipData, heads: Sequence[str]) -> None:
     places = {head: folder if head == settings.head else folder / "compare" / head for head in heads}
-    ended = processes.from_first(all(_finished(place) for place in places.values()))
+    ended = distributed.from_first(all(_finished(place) for place in places.values()))
     print(f"run       {folder}{' (has ended: only its report is written again)' if ended else ''}", flush=True)
-    if processes.count() > 1:
+    if distributed.count() > 1:
         print(_said_step(settings))
-    if processes.is_first():
+    if distributed.is_first():
         write_text(folder / "config.yaml", config.dump(settings))
     launch.agreed(lambda: _check_seen(folder))
     rows = []
     try:
         with Watch() as watch:
             for head, place in places.items():
-                done = processes.from_first(_finished(place)) or _train(settings, data, head, place, watch)
+                done = distributed.from_first(_finished(place)) or _train(settings, data, head, place, watch)
                 rows.append({**done["comparison"][0], "chosen": head == settings.head})
     except (KeyboardInterrupt, Ended, RuntimeError) as left:
-        if isinstance(left, RuntimeError) and (left := processes.lost(left)) is None:
+        if isinstance(left, RuntimeError) and (left := distributed.lost(left)) is None:
             raise
         hint = f"continue with: python -m taggnn.train --resume {shlex.quote(str(folder))}"
         if settings.run is not None:
             hint = "continue with the same command"
         raise type(left)(*left.args, hint) from None
-    if not processes.is_first():
+    if not distributed.is_first():
         return
     results = {**read_results(folder), "comparison": rows, "paired": beside(places)}
     write_results(folder, results)
@@ -122,7 +127,7 @@ def _check_seen(folder: Path) -> None:
 
 def _device(settings: Namespace) -> torch.device:
     """The device of this process."""
-    return devices_of(settings.devices, settings.device)[processes.place().local_rank]
+    return devices_of(settings.devices, settings.device)[distributed.place().local_rank]
 
 
 def _new_folder(settings: Namespace) -> Path:
@@ -141,9 +146,9 @@ def _new_folder(settings: Namespace) -> Path:
 def _said_step(settings: Namespace) -> str:
     """How many clips a step of the optimiser sees: ``step      4 processes x batch 8 x accumulate 2 = 64 clips``."""
     together = settings.train.accumulate
-    count = processes.count() * settings.data.batch_size * together
+    count = distributed.count() * settings.data.batch_size * together
     accumulated = f" x accumulate {together}" if together > 1 else ""
-    return f"step      {processes.count()} processes x batch {settings.data.batch_size}{accumulated} = {count} clips"
+    return f"step      {distributed.count()} processes x batch {settings.data.batch_size}{accumulated} = {count} clips"
 
 
 def _check_models(settings: Namespace, data: ClipData, heads: Sequence[str], resumes: bool) -> None:
@@ -190,7 +195,7 @@ def _settings(arguments: Sequence[str]) -> tuple[Namespace, Path | None]:
         raise FileNotFoundError(f"--resume {folder}: {what}; give the folder that the run printed as 'run'")
     settings = config.of_run(folder)
     settings.run = None
-    if processes.place().count > 1:
+    if distributed.place().count > 1:
         # Another number of processes than it began with may continue.
         settings.devices = "auto"
     return settings, folder
@@ -223,7 +228,7 @@ def data_of(settings: Namespace) -> ClipData:
         config.freeze(settings)
     data = config.clips_of(settings)
     # Once on each machine.
-    launch.agreed(lambda: data.prepare_data() if processes.place().local_rank == 0 else None)
+    launch.agreed(lambda: data.prepare_data() if distributed.place().local_rank == 0 else None)
     data.setup()
     return data
 
@@ -295,7 +300,7 @@ def trainer_of(
     torch.backends.cudnn.benchmark = training.benchmark
     torch.autograd.set_detect_anomaly(training.detect_anomaly)
     built.to(device)
-    if training.sync_batchnorm and processes.count() > 1:
+    if training.sync_batchnorm and distributed.count() > 1:
         built = torch.nn.SyncBatchNorm.convert_sync_batchnorm(built)
     compiling.compile_parts(built, settings.compile)
     shown = {key: value for key, value in vars(settings.as_flat()).items() if key != "config"}
@@ -314,7 +319,7 @@ def trainer_of(
         patience=settings.patience,
         saving=Saving(settings.save_minutes, settings.save_batches, watch),
         # Bars are for a terminal; the line after each epoch is for all.
-        bar=Bar(sys.stderr.isatty() and processes.is_first(), training.epochs),
+        bar=Bar(sys.stderr.isatty() and distributed.is_first(), training.epochs),
         curves=loggers.Curves(loggers.available(settings.loggers), folder, shown, settings.log_every),
         unused=settings.backbone.name.startswith("hf:"),
         begin_batch=torch.compiler.cudagraph_mark_step_begin if settings.compile else lambda: None,
@@ -328,7 +333,7 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
     """
     folder.mkdir(parents=True, exist_ok=True)
     last = folder / "last.ckpt"
-    resumes = processes.from_first(last.is_file())
+    resumes = distributed.from_first(last.is_file())
     header = header_of(settings, data, head)
     if resumes:
         launch.agreed(lambda: _check_continued(last, header))
@@ -349,11 +354,11 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
     scored = score(tested_model, data.test_dataloader(), data.test_clips, "test", device, graph_effect=True)
     tested = time.perf_counter() - started
     predictions = scored.predictions
-    if processes.is_first():
+    if distributed.is_first():
         write_skipped(folder / "skipped.csv", [*history.skipped.values(), *scored.skipped])
     if predictions is None:
         raise ValueError(f"none of the test clips could be used; see {folder / 'skipped.csv'}")
-    if processes.is_first():
+    if distributed.is_first():
         write_predictions(folder / "predictions.csv", predictions)
     scores = metrics.summarise(
         predictions.probabilities,
@@ -394,7 +399,7 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
         results["losses"] = {name: {"weight": weight, "last": row[f"train/{name}"]} for name, weight in weights.items()}
     if scored.graph_effect is not None:
         results["graph_effect"] = scored.graph_effect
-    if processes.is_first():
+    if distributed.is_first():
         write_results(folder, results)
     return results
 

@@ -21,8 +21,10 @@ from torch import nn
 from torch_geometric import data as graph_data
 from torch_geometric.nn import APPNP, global_mean_pool
 
-from taggnn import checkpoint, model, terminal, train
+from taggnn import model, train
+from taggnn.cli import terminal
 from taggnn.data.synthetic import make_synthetic
+from taggnn.io import checkpoint
 from taggnn.training.history import History
 from taggnn.training.loop import Trainer
 from taggnn.training.options import Optimisation, Training

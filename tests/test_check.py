@@ -14,7 +14,7 @@ import pytest
 from jsonargparse import Namespace
 
 from taggnn import check, train
-from taggnn.data.clips import read_clips
+from taggnn.data.lists.reading import read_clips
 
 LISTS = {
     "train": [
@@ -287,7 +287,7 @@ def test_an_interrupted_scan_keeps_what_it_has(root, program, tmp_path, monkeypa
 def test_a_file_that_ends_its_reader_is_named(root, program, tmp_path, monkeypatch):
     script = tmp_path / "reader.py"
     script.write_text(
-        "import os\nfrom taggnn.data.facts import examine\nfrom taggnn.data.scan import serve\n"
+        "import os\nfrom taggnn.data.audit.facts import examine\nfrom taggnn.data.audit.scan import serve\n"
         "serve(lambda path, *job: os._exit(9) if path.endswith('val1.mp4') else examine(path, *job))\n"
     )
     whole = check.scan

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 import taggnn.compare
-from taggnn.comparison import letter_of
-from taggnn.metrics import summarise, wilson
-from taggnn.paired import mcnemar
-from taggnn.predictions import Predictions, write_predictions
-from taggnn.report import write_results
+from taggnn.evaluation.comparison import letter_of
+from taggnn.evaluation.metrics import summarise, wilson
+from taggnn.evaluation.predictions import Predictions, write_predictions
+from taggnn.evaluation.significance import mcnemar
+from taggnn.reporting.run_page import write_results
 
 CLASSES = ["<b>up</b>", "down", "日本", "left", "right", "none of it"]
 

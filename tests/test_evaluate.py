@@ -7,11 +7,12 @@ import torch
 
 import taggnn.evaluate
 import taggnn.train
-from taggnn import checkpoint, metrics
 from taggnn.data import sources
 from taggnn.data.dataset import ClipDataset
 from taggnn.data.views import clip_views
-from taggnn.predictions import read_predictions, read_skipped
+from taggnn.evaluation import metrics
+from taggnn.evaluation.predictions import read_predictions, read_skipped
+from taggnn.io import checkpoint
 
 
 @pytest.fixture(scope="module")

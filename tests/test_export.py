@@ -13,10 +13,11 @@ import torch
 import taggnn
 import taggnn.evaluate
 import taggnn.predict
-from taggnn import environment, export, exported, model
-from taggnn.data.video_source import VideoSource
-from taggnn.loaded import Loaded
-from taggnn.predictions import read_predictions
+from taggnn import export, model
+from taggnn.data.video.source import VideoSource
+from taggnn.evaluation.predictions import read_predictions
+from taggnn.io import environment, exported
+from taggnn.io.loaded import Loaded
 from taggnn.types import TOKEN_AXES, InputSpec, Model, Output
 
 FILES = {"safetensors": "model.safetensors", "torch": "model.pt2", "onnx": "model.onnx"}

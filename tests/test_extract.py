@@ -17,14 +17,16 @@ import torch
 import taggnn.evaluate
 import taggnn.extract
 import taggnn.train
-from taggnn import checkpoint, config, extraction
-from taggnn.data import shards, video_source
-from taggnn.data.container import Container
+from taggnn.cli import config
+from taggnn.data import shards
 from taggnn.data.dataset import ClipDataset
-from taggnn.data.order import seed_of
+from taggnn.data.samplers import seed_of
 from taggnn.data.tokens import TokenCache, TokenSource
-from taggnn.data.video import VideoError
-from taggnn.predictions import read_predictions, read_skipped
+from taggnn.data.video import source
+from taggnn.data.video.container import Container
+from taggnn.data.video.reading import VideoError
+from taggnn.evaluation.predictions import read_predictions, read_skipped
+from taggnn.io import checkpoint, extraction
 
 # Ends the process with SIGKILL when it has written so many shards of tokens.
 KILLED = """
@@ -325,7 +327,7 @@ def test_a_skipped_clip_is_tried_again(recipe, program, tmp_path, videos, monkey
         said = "changed   1 clips"
     else:
         shutil.copy(good, root / name)
-        read = video_source.read_views
+        read = source.read_views
 
         def busy(path, *given, **options):
             if path.endswith(name):
@@ -333,7 +335,7 @@ def test_a_skipped_clip_is_tried_again(recipe, program, tmp_path, videos, monkey
             return read(path, *given, **options)
 
         with monkeypatch.context() as patched:
-            patched.setattr(video_source, "read_views", busy)
+            patched.setattr(source, "read_views", busy)
             assert program(taggnn.extract, *words).code == 0
         said = "retried   15 skipped clips: 1 can be read now"
     assert len(TokenCache(tmp_path / "c").skipped) == 15

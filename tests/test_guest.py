@@ -18,7 +18,7 @@ import taggnn.evaluate
 import taggnn.export
 import taggnn.predict
 import taggnn.train
-from taggnn import terminal
+from taggnn.cli import terminal
 
 GUEST = str(Path(__file__).parent / "guest")
 HEAD = {

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 import taggnn.compare
-from taggnn import metrics
-from taggnn.bootstrap import answers, resample
-from taggnn.figures import figures_of
-from taggnn.metrics import METRICS, Metric, Scores, logged, summarise, wilson
-from taggnn.predictions import Predictions, write_predictions
-from taggnn.report import read_results, write_report, write_results
-from taggnn.rescoring import rescored
-from taggnn.screen import figure_lines, summary_lines
+from taggnn.cli.rescoring import rescored
+from taggnn.evaluation import metrics
+from taggnn.evaluation.bootstrap import answers, resample
+from taggnn.evaluation.metrics import METRICS, Metric, Scores, logged, summarise, wilson
+from taggnn.evaluation.predictions import Predictions, write_predictions
+from taggnn.evaluation.results import figures_of
+from taggnn.reporting.console import figure_lines, summary_lines
+from taggnn.reporting.run_page import read_results, write_report, write_results
 
 CLASSES = list("abcdefg")
 
@@ -75,8 +75,10 @@ def test_scores_results_and_intervals_have_the_row(three):
 
 
 def test_resamples_of_a_further_figure_are_those_of_its_own_clips(three, monkeypatch):
-    drawn, weigh = [], taggnn.bootstrap._weights
-    monkeypatch.setattr(taggnn.bootstrap, "_weights", lambda *given: drawn.append(weigh(*given)) or drawn[-1])
+    drawn, weigh = [], taggnn.evaluation.bootstrap._weights
+    monkeypatch.setattr(
+        taggnn.evaluation.bootstrap, "_weights", lambda *given: drawn.append(weigh(*given)) or drawn[-1]
+    )
     given = said()
     found = resample([answers(given.probabilities, given.labels)], resamples=12)[0]
     for number, weights in enumerate(torch.cat(drawn, dim=1).T):

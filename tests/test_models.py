@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from taggnn import backbones, convs, environment, heads, models, overhead
-from taggnn.convs import CONVS
+from taggnn import backbones, heads, models
+from taggnn.evaluation import overhead
 from taggnn.heads import HEADS
+from taggnn.io import environment
+from taggnn.nn import convs
+from taggnn.nn.convs import CONVS
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"

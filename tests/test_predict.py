@@ -5,7 +5,7 @@ import torch
 
 import taggnn.evaluate
 import taggnn.predict
-from taggnn.predictions import read_predictions
+from taggnn.evaluation.predictions import read_predictions
 
 
 @pytest.fixture

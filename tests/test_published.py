@@ -10,7 +10,7 @@ import pytest
 import taggnn.evaluate
 import taggnn.train
 from taggnn.data.synthetic import make_clip, write_video
-from taggnn.predictions import read_predictions
+from taggnn.evaluation.predictions import read_predictions
 
 KINDS = ("left", "right", "up", "down")
 

@@ -13,12 +13,13 @@ from torch import nn
 from torch.distributed import run
 
 import taggnn
-from taggnn import check, compare, config, evaluate, export, extract, models, predict
+from taggnn import check, compare, evaluate, export, extract, models, predict
 from taggnn.backbones import BACKBONES
-from taggnn.convs import CONVS
+from taggnn.cli import config
 from taggnn.heads import HEADS
 from taggnn.kernels import IMPLS
-from taggnn.layers import READOUTS
+from taggnn.nn.convs import CONVS
+from taggnn.nn.layers import READOUTS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

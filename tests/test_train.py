@@ -13,12 +13,13 @@ import pytest
 import torch
 
 import taggnn.train
-from taggnn import checkpoint, config
-from taggnn.beside import beside
-from taggnn.bootstrap import answers
+from taggnn.cli import config
 from taggnn.data.dataset import ClipDataset
-from taggnn.paired import mcnemar
-from taggnn.predictions import read_predictions, read_skipped
+from taggnn.evaluation.bootstrap import answers
+from taggnn.evaluation.paired_comparison import beside
+from taggnn.evaluation.predictions import read_predictions, read_skipped
+from taggnn.evaluation.significance import mcnemar
+from taggnn.io import checkpoint
 
 FILES = "config.yaml metrics.csv best.ckpt last.ckpt predictions.csv skipped.csv results.json report.html confusion.png"
 BAD = ("empty", "text", "truncated", "audio", "no_frames")

@@ -16,15 +16,12 @@ from typing import Any
 from torch import Tensor, nn
 from torchvision import models
 
-from taggnn.backbones import huggingface, imagenet, pytorchvideo, r2plus1d34, torchvision3d
+from taggnn.backbones import huggingface, imagenet
 from taggnn.backbones.batchnorm import FrozenBatchNorm, freeze_batchnorm, set_batchnorm
 from taggnn.backbones.download import Published
 from taggnn.backbones.finetuning import Tuning, set_drop_path, tune, tuning_of
 from taggnn.backbones.first_layer import clip_channels, set_in_channels
-from taggnn.backbones.inception3d import InceptionI3D
 from taggnn.backbones.outputs import Adapted, coarsest, is_pathways, pick
-from taggnn.backbones.r2plus1d34 import r2plus1d_34, sequential_to_named
-from taggnn.backbones.small import Small
 from taggnn.backbones.stages import Stage, stages
 from taggnn.backbones.tokens import (
     Grid,
@@ -37,6 +34,10 @@ from taggnn.backbones.tokens import (
     tokens_of,
     video_spec,
 )
+from taggnn.backbones.video import pytorchvideo, r2plus1d34, torchvision3d
+from taggnn.backbones.video.inception3d import InceptionI3D
+from taggnn.backbones.video.r2plus1d34 import r2plus1d_34, sequential_to_named
+from taggnn.backbones.video.small import Small
 from taggnn.backbones.weights import load_file, load_published
 from taggnn.names import imported, is_path, unknown
 from taggnn.types import InputSpec
@@ -243,7 +244,7 @@ _SMALL = Backbone(
     grid=(16, 7, 7),
     mean=(0.45, 0.45, 0.45),
     std=(0.225, 0.225, 0.225),
-    source="taggnn.backbones.small",
+    source="taggnn.backbones.video.small",
     paper=f"none; factorised convolutions of {_R2PLUS1D}",
     weights="random, or a local state dict of your own",
 )

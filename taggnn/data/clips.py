@@ -1,8 +1,7 @@
-"""Clip rows, lists of them, and the choice of the reader that makes them."""
+"""Clip rows and lists of clips."""
 
-import csv
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,60 +108,6 @@ class Row:
     lacks: str = ""
 
 
-def read_clips(
-    root: str | Path,
-    list: str | Path | None = None,
-    classes: Sequence[str] | None = None,
-    missing: str = "error",
-    problems: list[Problem] | None = None,
-    endings: Collection[str] | None = None,
-) -> ClipList:
-    """Reads labelled clips; the reader follows from what is given.
-
-    No list: ``root/<class>/<video>`` (folders.py). A list whose name ends in ``.csv``: by its header our own format
-    (table.py) or the columns of the TAG-Head authors' lists (csv_list.py). Any other list: text lines ``path label``
-    (path_label.py).
-
-    Args:
-        root: folder that holds the videos.
-        list: list file; None for class folders.
-        classes: class names in label order, as the train list has them; labels are read against them. None: the names
-            found.
-        missing: what to do with a row whose file does not exist: ``"error"``, or ``"skip"`` to leave it out and name it
-            in ``ClipList.missing``.
-        problems: a list that takes what is wrong with single rows, which are then left out; None raises at the first. A
-            missing file is added to it whatever ``missing`` says.
-        endings: of the files in class folders that count as clips, in small letters; None: those of videos.
-
-    Raises:
-        FileNotFoundError: if the root, the list or (with ``missing="error"`` and no ``problems``) a listed file does not
-            exist.
-        ValueError: if the list says something impossible; the message names the file and the line.
-    """
-    from taggnn.data import csv_list, folders, path_label, table
-
-    root = existing_root(root)
-    if missing not in ("error", "skip"):
-        raise ValueError(f"missing {missing!r}: possible are 'error' and 'skip'")
-    if list is None:
-        return folders.read(root, classes, problems, endings or folders.VIDEO_ENDINGS)
-    list = Path(list)
-    if not list.is_file():
-        what = "is a folder; give the list file itself" if list.is_dir() else "no such list file"
-        raise FileNotFoundError(f"{list}: {what}")
-    try:
-        tabular = list.suffix.lower() == ".csv"
-        reader = path_label if not tabular else table if table.is_table(list) else csv_list
-        rows, names = reader.read(root, list, classes, problems)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{list}: not a text file ({error})") from None
-    except csv.Error as error:
-        raise ValueError(f"{list}: not a CSV table ({error})") from None
-    if not rows and not problems:
-        raise ValueError(f"{list}: the list is empty")
-    return locate(root, list, rows, tuple(names), missing, problems)
-
-
 def existing_root(root: str | Path) -> Path:
     """The root as a path.
 
@@ -214,8 +159,8 @@ def locate(
         source: what the rows come from.
         rows: the rows.
         classes: class names in label order.
-        missing: see ``read_clips``.
-        problems: see ``read_clips``.
+        missing: see ``lists.reading.read_clips``.
+        problems: see ``lists.reading.read_clips``.
         there: whether a place holds a file.
 
     Raises:

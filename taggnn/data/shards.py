@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from taggnn.atomic import write_bytes, write_text
+from taggnn.runtime.atomic import write_bytes, write_text
 
 ENDING = ".safetensors"
 # One key: the order of several would differ from file to file, and equal content is to be equal bytes.

@@ -6,7 +6,7 @@ from inspect import signature
 from typing import Any, NamedTuple
 
 from taggnn.data.tokens import TokenSource
-from taggnn.data.video_source import VideoSource
+from taggnn.data.video.source import VideoSource
 from taggnn.names import find
 from taggnn.types import InputSpec, Source
 

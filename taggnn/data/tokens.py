@@ -11,9 +11,9 @@ from typing import Any
 from torch import Tensor
 
 from taggnn.data.clips import Clip, ClipList
-from taggnn.data.order import seed_of
+from taggnn.data.lists.splits import SPLITS, Splits
+from taggnn.data.samplers import seed_of
 from taggnn.data.shards import Shards, given_folder, read_index, read_shard
-from taggnn.data.splits import SPLITS, Splits
 from taggnn.types import TOKEN_AXES, BadClip, InputSpec, Sample
 
 KIND = "taggnn tokens"

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from taggnn.data.clips import Clip
 from taggnn.data.dataset import ClipDataset, collate
 from taggnn.data.traits import traits_of
-from taggnn.data.video import VideoError
+from taggnn.data.video.reading import VideoError
 from taggnn.types import BadClip, Batch, InputSpec, Sample, Source
 
 # (number of the choice of frames, number of the crop)

@@ -10,9 +10,9 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from graphs import Topology, parse
-from taggnn.layers import GraphLayer, PositionTable, encoder
-from taggnn.layers import readout as build_readout
 from taggnn.names import unknown
+from taggnn.nn.layers import GraphLayer, PositionTable, encoder
+from taggnn.nn.layers import readout as build_readout
 from taggnn.types import Output
 
 
@@ -44,8 +44,8 @@ class TagHead(nn.Module):
         norm_first: pre-norm (default) or post-norm (released).
         encoder_activation: "gelu" (default) or "relu" (released).
         dropout: probability inside the encoder (default 0.1; released 0.5).
-        conv: graph convolution: a name of ``taggnn.convs.CONVS``, the dotted path of a class or, in Python, the class itself; see
-            ``taggnn.convs.build`` (default "gat").
+        conv: graph convolution: a name of ``convs.CONVS``, the dotted path of a class or, in Python, the class itself; see
+            ``convs.build`` (default "gat").
         conv_options: further arguments of the convolution, by name.
         graph_layers: how many (default 1); 0 leaves the graph out.
         graph_norm: LayerNorm before each convolution (default).

@@ -4,8 +4,8 @@ from typing import Literal
 
 import torch
 
-from taggnn.layers import GraphLayer
 from taggnn.model import Recogniser
+from taggnn.nn.layers import GraphLayer
 
 Compile = bool | Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 

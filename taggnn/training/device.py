@@ -5,8 +5,9 @@ from typing import Any, Literal
 
 import torch
 
-from taggnn import processes, terminal
 from taggnn.names import unknown
+from taggnn.runtime import distributed
+from taggnn.runtime.device import find_device
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "auto"]
 
@@ -22,9 +23,9 @@ def devices_of(given: Any, device: str | None = None) -> list[torch.device]:
     Raises:
         ValueError: there are not as many devices, or another number of processes was started.
     """
-    here, numbers = processes.place(), _numbers(given)
+    here, numbers = distributed.place(), _numbers(given)
     if here.count == 1 and numbers in (None, 1):
-        return [terminal.device(device)]
+        return [find_device(device)]
     on_cpu = device == "cpu" or (device is None and not torch.cuda.is_available())
     if not on_cpu and device not in (None, "cuda"):
         raise unknown("device", device, ["cpu", "cuda"], "--device of several processes")

@@ -9,9 +9,10 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from taggnn import metrics, processes
-from taggnn.atomic import write_text
-from taggnn.predictions import Skipped, write_skipped
+from taggnn.evaluation import metrics
+from taggnn.evaluation.predictions import Skipped, write_skipped
+from taggnn.runtime import distributed
+from taggnn.runtime.atomic import write_text
 from taggnn.training.options import Training
 
 # Further columns, such as those of named losses, stand after "train/loss" and "val/mca" in the order in which they came.
@@ -63,7 +64,7 @@ class History:
         # Of all processes together, and without validation.
         speed = row["train/clips"] / max(self._validated - self._began, 1e-9)
         self.rows.append({**row, "clips/s": speed, "seconds": now - self._began})
-        if processes.is_first():
+        if distributed.is_first():
             write_text(self.folder / "metrics.csv", self._table())
             write_skipped(self.folder / "skipped.csv", self.skipped.values())
         print(self._line(self.rows[-1], epochs), flush=True)

@@ -15,9 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from taggnn import checkpoint, losses, processes
-from taggnn.data.order import EpochLoader, seed_of
+from taggnn.data.samplers import EpochLoader, seed_of
+from taggnn.io import checkpoint
 from taggnn.model import Recogniser
+from taggnn.nn import losses
+from taggnn.runtime import distributed
 from taggnn.training import optim, parallel, validation
 from taggnn.training.bar import Bar
 from taggnn.training.history import History, kept_row, stop_reason
@@ -131,20 +133,20 @@ class Trainer:
             raise ValueError(f"none of the training clips could be used; {self.history.reasons()}")
 
     def train_batch(self, number: int, batch: Batch) -> None:
-        now, rank, total = self.progress, processes.rank(), self.progress.epoch * self.batches + number
+        now, rank, total = self.progress, distributed.rank(), self.progress.epoch * self.batches + number
         torch.manual_seed(seed_of(self.seed, total, rank) if rank else self.seed * 1_000_003 + total)
         self.begin_batch()
         here, last = len(batch), number + 1 == self.batches or (number + 1) % self.training.accumulate == 0
         # A process without clips takes part in what all do together, and learns nothing of it.
-        idle = parallel.idle(self.recogniser) if not here and processes.count() > 1 else nullcontext()
+        idle = parallel.idle(self.recogniser) if not here and distributed.count() > 1 else nullcontext()
         with idle, nullcontext() if last else parallel.without_sync(self.parallel):
-            parts = self.losses(batch) if here or processes.count() > 1 else {}
+            parts = self.losses(batch) if here or distributed.count() > 1 else {}
             sums = [here, len(batch.skipped), *(float(part.detach()) * here for part in parts.values())]
             # Of all processes from here on.
-            clips, bad, *sums = processes.summed(sums, self.device)
+            clips, bad, *sums = distributed.summed(sums, self.device)
             self.step.backward(parts.get("loss"), here, clips)
         if bad:
-            self.history.skip([clip for rows in processes.gathered(batch.skipped) for clip in rows], "train")
+            self.history.skip([clip for rows in distributed.gathered(batch.skipped) for clip in rows], "train")
         sums = dict(zip(parts, sums, strict=True)) if clips else {}
         # Where gradients are scaled, a batch whose loss overflows is left out, like its step.
         if math.isfinite(sums.get("loss", 0.0)):
@@ -235,18 +237,18 @@ class Trainer:
     def stop_early(self) -> bool:
         """Whether patience or time is over; decided by the history alone, as an uninterrupted run would."""
         reason = stop_reason(self.history.rows, self.monitor, self.patience, self.training)
-        self.stopped = processes.from_first(reason)
+        self.stopped = distributed.from_first(reason)
         return self.stopped is not None
 
     def save(self, name: str = "last.ckpt") -> None:
         """Writes a checkpoint; every process must call it, after an optimiser step."""
         state = self.step.state_dict()
-        if processes.is_first():
+        if distributed.is_first():
             logged = {"history": self.history.state_dict(), "loggers": self.curves.identities}
             content = {**self.header, **state, "progress": asdict(self.progress), **logged}
             checkpoint.save(self.history.folder / name, content)
         # Nobody leaves before it is written.
-        processes.from_first(None)
+        distributed.from_first(None)
         self.saving.written()
 
     def load(self, path: Path) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from taggnn.mixing import Mixing
+from taggnn.training.mixing import Mixing
 
 
 @dataclass

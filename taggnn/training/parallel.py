@@ -16,9 +16,9 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
-from taggnn import processes
 from taggnn.backbones.stages import stages
 from taggnn.names import unknown
+from taggnn.runtime import distributed
 
 STRATEGIES = ("auto", "ddp", "fsdp")
 
@@ -39,7 +39,7 @@ def check(strategy: str, devices: list[torch.device], sync_batchnorm: bool, prec
     if strategy not in STRATEGIES:
         raise unknown("train.strategy", strategy, STRATEGIES)
     if strategy == "fsdp":
-        if len(devices) < 2 and processes.place().count == 1:
+        if len(devices) < 2 and distributed.place().count == 1:
             raise ValueError("train.strategy fsdp: shares weights out between processes, and there is one")
         if ema:
             raise ValueError("optim.ema: not possible with train.strategy fsdp, where no process has all weights")
@@ -58,7 +58,7 @@ def replicate(model: nn.Module, unused: bool) -> nn.Module:
         model: on its device.
         unused: it has trained parameters that a step may leave out; DDP has to look for them.
     """
-    if processes.count() == 1:
+    if distributed.count() == 1:
         return model
     device = next(model.parameters()).device
     ids = [device] if device.type == "cuda" else None

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable
 
-from taggnn import processes
-from taggnn.signals import Watch
+from taggnn.runtime import distributed
+from taggnn.runtime.signals import Watch
 
 _SAVE, _LEAVE = 1, 2
 
@@ -38,9 +38,9 @@ class Saving:
         if not stepped:
             return
         minutes = (time.monotonic() - self._written) / 60
-        due = processes.is_first() and self.minutes is not None and minutes >= self.minutes
+        due = distributed.is_first() and self.minutes is not None and minutes >= self.minutes
         due = due or (self.batches is not None and self._count >= self.batches)
-        wanted = processes.largest(_LEAVE if self.watch.noted else _SAVE if due else 0)
+        wanted = distributed.largest(_LEAVE if self.watch.noted else _SAVE if due else 0)
         if wanted:
             save()
         if wanted == _LEAVE:
@@ -52,6 +52,6 @@ class Saving:
         Raises:
             Ended: it did.
         """
-        if processes.largest(bool(self.watch.noted)):
+        if distributed.largest(bool(self.watch.noted)):
             save()
             raise self.watch.ended()

@@ -11,7 +11,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from taggnn import metrics, processes
+from taggnn.evaluation import metrics
+from taggnn.runtime import distributed
 from taggnn.types import BadClip, Batch
 
 
@@ -31,17 +32,17 @@ def answers(
     found, skipped = [], []
     for batch in loader:
         skipped += batch.skipped
-        logits = answer(batch) if len(batch) or processes.count() > 1 else None
+        logits = answer(batch) if len(batch) or distributed.count() > 1 else None
         if len(batch):
             found.append((logits, batch.label, batch.index))
         after_batch()
-    shares = processes.gathered((found, skipped))
+    shares = distributed.gathered((found, skipped))
     skipped, parts = [clip for _, rows in shares for clip in rows], [part for rows, _ in shares for part in rows]
     if not parts:
         return None, torch.empty(0, dtype=torch.long), skipped
     logits, labels, index = (torch.cat(column) for column in zip(*parts, strict=True))
     # Alone a process has them in the order of the list.
-    order = index.argsort() if processes.count() > 1 else slice(None)
+    order = index.argsort() if distributed.count() > 1 else slice(None)
     return logits[order], labels[order], skipped
 
 
@@ -60,7 +61,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     """
     modes = [(part, part.training) for part in model.modules()]
     model.eval()
-    for buffer in model.buffers() if processes.count() > 1 else ():
+    for buffer in model.buffers() if distributed.count() > 1 else ():
         dist.broadcast(buffer, 0)
     try:
         yield

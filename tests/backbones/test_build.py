@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from taggnn.backbones import BACKBONES, FrozenBatchNorm, build, torchvision3d
+from taggnn.backbones import BACKBONES, FrozenBatchNorm, build
+from taggnn.backbones.video import torchvision3d
 
 
 def test_every_torchvision_builder_is_in_the_table():

@@ -7,8 +7,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import torch
 
-from taggnn.backbones import build, small
+from taggnn.backbones import build
 from taggnn.backbones.download import CHUNK, Published, fetch
+from taggnn.backbones.video import small
 from taggnn.backbones.weights import load_published
 
 CONTENT = bytes(range(256)) * 100

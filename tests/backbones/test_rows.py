@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 import taggnn
-from taggnn import backbones, counting, models
+from taggnn import backbones, models
 from taggnn.backbones import BACKBONES
+from taggnn.evaluation import counting
 
 PATH = f"{__name__}.Net"
 

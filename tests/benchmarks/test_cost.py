@@ -7,7 +7,7 @@ from case import Case
 from sizes import Size
 
 from graphs import parse
-from taggnn import convs, macs
+from taggnn.nn import convs, macs
 
 SIZE = Size(2, 3, 2, 3, 8, 2)
 TOPOLOGY = parse("clique+chain")

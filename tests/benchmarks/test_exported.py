@@ -6,7 +6,7 @@ import exported
 import pytest
 import readme
 
-from taggnn import environment
+from taggnn.io import environment
 
 pytestmark = pytest.mark.skipif(not environment.is_there("onnxscript"), reason="needs pip install 'taggnn[export]'")
 

@@ -5,10 +5,11 @@ import loading
 import pytest
 import torch
 
-from taggnn.data.clips import Clip, ClipList, read_clips
+from taggnn.data.clips import Clip, ClipList
 from taggnn.data.dataset import ClipDataset
-from taggnn.data.order import SeededSampler
-from taggnn.data.video_source import VideoSource
+from taggnn.data.lists.reading import read_clips
+from taggnn.data.samplers import SeededSampler
+from taggnn.data.video.source import VideoSource
 
 
 def data_set(clips, frames=4, train=True):

@@ -12,7 +12,8 @@ import readme
 import scaling
 import throughput
 
-from taggnn import convs, kernels
+from taggnn import kernels
+from taggnn.nn import convs
 
 ROOT = Path(__file__).parents[2]
 TEXT = f"before\n\n{readme.BEGIN}\nold\n{readme.END}\n\nafter\n"

@@ -7,7 +7,7 @@ import steps
 import torch
 
 import taggnn
-from taggnn import config
+from taggnn.cli import config
 from taggnn.training.loop import Trainer
 from taggnn.types import Batch
 

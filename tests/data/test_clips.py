@@ -2,7 +2,8 @@
 
 import pytest
 
-from taggnn.data.clips import Clip, ClipList, read_clips
+from taggnn.data.clips import Clip, ClipList
+from taggnn.data.lists.reading import read_clips
 
 
 def touch(root, *names):

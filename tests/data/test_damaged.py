@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from taggnn.data.container import Container
-from taggnn.data.scaling import Scaler
-from taggnn.data.video import VideoError, read_frames
+from taggnn.data.video.container import Container
+from taggnn.data.video.reading import VideoError, read_frames
+from taggnn.data.video.scaling import Scaler
 
 av = pytest.importorskip("av")
 

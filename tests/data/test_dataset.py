@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from taggnn.data import container, video_source
 from taggnn.data.clips import Clip, ClipList
 from taggnn.data.dataset import ClipDataset, collate
-from taggnn.data.order import seed_of
-from taggnn.data.sampling import RandomInSegment, Uniform
+from taggnn.data.samplers import seed_of
 from taggnn.data.synthetic import make_clip, write_video
-from taggnn.data.transforms import Transform
-from taggnn.data.video import VideoError
-from taggnn.data.video_source import VideoSource
+from taggnn.data.video import container, source
+from taggnn.data.video.reading import VideoError
+from taggnn.data.video.sampling import RandomInSegment, Uniform
+from taggnn.data.video.source import VideoSource
+from taggnn.data.video.transforms import Transform
 from taggnn.data.views import clip_views
 from taggnn.types import BadClip, Sample
 
@@ -229,7 +229,7 @@ def test_views_are_drawn_as_often_as_they_would_be_alone(clips, monkeypatch):
         views = [sample(29) for sample in samples] if max(map(max, views)) > 24 else views
         return [pictures[view] for view in views]
 
-    monkeypatch.setattr(video_source, "read_views", read)
+    monkeypatch.setattr(source, "read_views", read)
     samples = samples_of(clips, RandomInSegment(1), Transform(size=16, train=True))
     alone = [samples[0, seed] for seed in range(9)]
     assert all(map(_same, samples.views(0, range(9)), alone))

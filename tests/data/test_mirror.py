@@ -8,7 +8,7 @@ from taggnn.data.clips import Clip, ClipList
 from taggnn.data.dataset import ClipDataset, collate
 from taggnn.data.mirror import alike_but_for_side, mirrored_labels
 from taggnn.data.synthetic import ATTRIBUTES, MIRRORED, MOTIONS, draw, states, write_video
-from taggnn.data.video_source import VideoSource
+from taggnn.data.video.source import VideoSource
 
 CLASSES = ("jump", "left turn", "right turn", "roll left", "roll right")
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from taggnn.data.clips import read_clips
+from taggnn.data.lists.reading import read_clips
+from taggnn.data.lists.splits import read_splits
 from taggnn.data.problems import KINDS, Problem
-from taggnn.data.splits import read_splits
 
 FOLDERS = {"train": "train", "val": "val", "test": "test"}
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from taggnn import config
+from taggnn.cli import config
 from taggnn.data import sources
 from taggnn.data.clips import Clip, ClipList
-from taggnn.data.datamodule import ClipData
 from taggnn.data.dataset import ClipDataset, collate
+from taggnn.data.loader import ClipData
 from taggnn.data.sources import SOURCES
 from taggnn.data.traits import traits_of
-from taggnn.data.video_source import VideoSource
+from taggnn.data.video.source import VideoSource
 from taggnn.data.views import check_views, clip_views, frame_views
 from taggnn.types import SKELETON_AXES, BadClip, InputSpec, Sample
 

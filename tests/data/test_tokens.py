@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from taggnn.data import shards
-from taggnn.data.datamodule import ClipData
-from taggnn.data.order import seed_of
+from taggnn.data.loader import ClipData
+from taggnn.data.samplers import seed_of
 from taggnn.data.tokens import BACKBONE, FORMAT, INDEX, KIND, TokenSource, token_axes
 from taggnn.types import SKELETON_AXES, BadClip, InputSpec
 

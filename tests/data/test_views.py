@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from taggnn.data import container
 from taggnn.data.clips import Clip, ClipList
 from taggnn.data.dataset import ClipDataset
-from taggnn.data.sampling import Dense, RandomInSegment, Uniform
-from taggnn.data.transforms import Transform
-from taggnn.data.video import VideoError, read_frames
-from taggnn.data.video_source import VideoSource
+from taggnn.data.video import container
+from taggnn.data.video.reading import VideoError, read_frames
+from taggnn.data.video.sampling import Dense, RandomInSegment, Uniform
+from taggnn.data.video.source import VideoSource
+from taggnn.data.video.transforms import Transform
 from taggnn.data.views import ViewsOfClips, batches_of_views, clip_views, collate_views_of_clips, every_view
 from taggnn.types import BadClip
 

@@ -13,8 +13,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, TensorDataset
 
 import taggnn
-from taggnn.convs import CONVS
 from taggnn.heads import HEADS, TagHead
+from taggnn.nn.convs import CONVS
 
 GRID, CHANNELS, CLASSES = (2, 2, 2), 8, 3
 TINY = {"encoder_layers": 1, "encoder_heads": 2, "dropout": 0.0}

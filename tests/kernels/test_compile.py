@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from graphs import parse
-from taggnn import convs, kernels
+from taggnn import kernels
 from taggnn.heads.tag import TagHead
+from taggnn.nn import convs
 
 GRID = (3, 2, 3)
 CONVS = [*convs.CONVS, "sage-max"]

@@ -11,8 +11,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from graphs import Topology, parse
-from taggnn import convs, kernels
+from taggnn import kernels
 from taggnn.kernels import dense
+from taggnn.nn import convs
 
 
 @dataclass(frozen=True)

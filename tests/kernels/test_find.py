@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from graphs import Chain, Clique, Topology, parse
-from taggnn import convs, kernels
-from taggnn.layers import GraphLayer
+from taggnn import kernels
+from taggnn.nn import convs
+from taggnn.nn.layers import GraphLayer
 
 GRID = (3, 2, 1)
 

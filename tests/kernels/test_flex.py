@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from graphs import Topology, graph, parse
-from taggnn import convs, kernels
+from taggnn import kernels
 from taggnn.kernels import flex
+from taggnn.nn import convs
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from graphs import SPATIAL, Topology, parse
-from taggnn import convs, kernels
+from taggnn import kernels
+from taggnn.nn import convs
 
 CONVS = {
     "gcn": ("gcn", {}),

@@ -9,8 +9,9 @@ from torch_geometric import nn as pyg
 from torch_geometric.nn.conv import MessagePassing
 
 from graphs import parse
-from taggnn import convs, kernels
+from taggnn import kernels
 from taggnn.kernels import operators
+from taggnn.nn import convs
 
 GRID = (3, 2, 1)
 EQUAL, REFUSED = "equal", "refused"

@@ -8,8 +8,9 @@ from torch import nn
 from torch_geometric.nn import FAConv, RGCNConv
 
 from graphs import parse
-from taggnn import convs, kernels
+from taggnn import kernels
 from taggnn.kernels.pyg import EdgeList
+from taggnn.nn import convs
 
 GRIDS = [((1, 3, 2), 2), ((3, 2, 1), 2), ((2, 2, 3), 1)]
 

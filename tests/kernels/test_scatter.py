@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from graphs import Topology, parse
-from taggnn import convs, kernels
+from taggnn import kernels
+from taggnn.nn import convs
 
 pytest.importorskip("torch_scatter")
 

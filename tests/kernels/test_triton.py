@@ -19,7 +19,8 @@ import torch
 from filelock import FileLock
 
 from graphs import parse
-from taggnn import convs, kernels
+from taggnn import kernels
+from taggnn.nn import convs
 
 triton = pytest.importorskip("triton")
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 import taggnn
-from taggnn import checkpoint
-from taggnn.layers import GraphLayer
+from taggnn.io import checkpoint
+from taggnn.nn.layers import GraphLayer
 from taggnn.training import compiling
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from taggnn import processes
+from taggnn.runtime import distributed
 from taggnn.training import device
 from taggnn.training.device import devices_of, precision_of
 
@@ -50,7 +50,7 @@ def here(monkeypatch):
         monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
         monkeypatch.setattr(device.terminal, "device", lambda name: torch.device(name or ("cuda" if gpus else "cpu")))
-        monkeypatch.setattr(processes, "place", lambda: processes.Place(**at))
+        monkeypatch.setattr(distributed, "place", lambda: distributed.Place(**at))
 
     return given
 

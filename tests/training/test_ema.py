@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from taggnn import checkpoint, processes
-from taggnn.signals import Ended, Watch
+from taggnn.io import checkpoint
+from taggnn.runtime import distributed
+from taggnn.runtime.signals import Ended, Watch
 from taggnn.training.ema import TRAINED, Average
 from taggnn.training.loop import Trainer
 from taggnn.training.saving import Saving
@@ -140,7 +141,7 @@ def shares():
     module = Normed()
     average = Average(module, 0.9)
     # Each process sees clips of its own, so that its statistics part; weights are alike.
-    module.norm.running_mean.fill_(1.0 + processes.rank())
+    module.norm.running_mean.fill_(1.0 + distributed.rank())
     module.weight.data.fill_(3.0)
     average.update()
     with average.in_place():

@@ -20,8 +20,9 @@ import torch
 
 import taggnn
 import taggnn.train
-from taggnn import run_folder, terminal
-from taggnn.checkpoint import read
+from taggnn.cli import terminal
+from taggnn.io import run_folder
+from taggnn.io.checkpoint import read
 from taggnn.training.loop import Trainer
 
 KILLS, SEED = int(os.environ.get("TAGGNN_KILLS", 2)), int(os.environ.get("TAGGNN_KILL_SEED", 0))

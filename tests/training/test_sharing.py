@@ -11,8 +11,9 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from taggnn import model, processes
-from taggnn.data.order import SharedBatches
+from taggnn import model
+from taggnn.data.samplers import SharedBatches
+from taggnn.runtime import distributed
 from taggnn.training.history import History
 from taggnn.training.loop import Trainer
 from taggnn.training.options import Optimisation, Training
@@ -217,7 +218,7 @@ def batchnorm():
     run, found = trainer(1, architecture=MOVING), items()
     statistics = []
     for number, keys in enumerate(([[0], []], [[1], [2]])):
-        run.train_batch(number, collate([found[key] for key in keys[processes.rank()]], INPUT))
+        run.train_batch(number, collate([found[key] for key in keys[distributed.rank()]], INPUT))
         statistics.append([value.clone() for name, value in run.recogniser.named_buffers() if "running" in name])
     return statistics, all(part.training for part in run.recogniser.modules())
 

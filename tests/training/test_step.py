@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from taggnn import checkpoint
+from taggnn.io import checkpoint
 from taggnn.types import Batch, Output
 
 

@@ -17,7 +17,9 @@ import pytest
 import torch
 
 import taggnn.train
-from taggnn import checkpoint, processes, terminal
+from taggnn.cli import terminal
+from taggnn.io import checkpoint
+from taggnn.runtime import distributed
 from taggnn.training.loop import Trainer
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +56,7 @@ def trained(words, stop=None, asked=None):
         done = next(batches)
         if done == stop:
             raise SystemExit(9)
-        if done == asked and processes.rank() == 1:
+        if done == asked and distributed.rank() == 1:
             os.kill(os.getpid(), signal.SIGTERM)
         return begin(self, number, batch)
 

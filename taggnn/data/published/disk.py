@@ -6,7 +6,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from taggnn.data.clips import NAMED
-from taggnn.data.folders import VIDEO_ENDINGS
+from taggnn.data.lists.folders import VIDEO_ENDINGS
 
 
 class Disk:

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
+from taggnn.data.lists.splits import read_splits
 from taggnn.data.problems import Problem
 from taggnn.data.published import read_published
-from taggnn.data.splits import read_splits
 
 FOLDERS = {"train": "train", "val": "val", "test": "test"}
 VIDEO = "-_LtLS9wROr"

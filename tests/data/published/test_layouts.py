@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from taggnn.data.published import read_published
-from taggnn.data.video import read_frames
+from taggnn.data.video.reading import read_frames
 
 VIDEO = "A0xAXXysHUo"
 # Event -> its first and last second, and of each action its stages in seconds of the event.

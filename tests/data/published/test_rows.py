@@ -7,9 +7,9 @@ import pytest
 
 import taggnn.evaluate
 from taggnn.data.clips import Row
+from taggnn.data.lists.splits import read_splits
 from taggnn.data.published import PUBLISHED, read_published
 from taggnn.data.published.listing import Listing, Lists, Published
-from taggnn.data.splits import read_splits
 
 ROOT = Path(__file__).parents[3]
 

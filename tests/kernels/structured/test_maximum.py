@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from graphs import parse
-from taggnn import convs, kernels
+from taggnn import kernels
 from taggnn.kernels.operators import Max
 from taggnn.kernels.structured.maximum import StructuredMax
+from taggnn.nn import convs
 
 
 def plain(x, clique, reach, frames, places):

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from graphs import parse
-from taggnn import convs, kernels
+from taggnn import kernels
 from taggnn.kernels.operators import Sum
 from taggnn.kernels.structured.sum import StructuredSum
+from taggnn.nn import convs
 
 FAMILIES = {
     "sum": Sum("none"),

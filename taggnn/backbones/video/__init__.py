@@ -1,0 +1,1 @@
+"""Video backbones, one file a family."""

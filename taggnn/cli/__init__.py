@@ -1,0 +1,1 @@
+"""What the programs share: options, configuration, start of processes, messages."""

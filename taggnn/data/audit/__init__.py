@@ -1,0 +1,1 @@
+"""What is wrong with the files and lists of a data set."""

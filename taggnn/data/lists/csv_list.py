@@ -1,0 +1,62 @@
+"""Clips from the lists of the TAG-Head authors: CSV with the columns FileName, Class, TotalFrames, ClassEncoded.
+
+The columns may stand in any order and beside others. TotalFrames is not used, since the decoder counts for itself, and
+may be left out. A row's file is the first that exists of
+
+    root/Class/FileName
+    root/clips/Class/FileName
+    root/FileName
+
+Class names come from the list itself: name and ClassEncoded must pair off one to one, see pairing.py.
+"""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from taggnn.data.clips import Row, class_number
+from taggnn.data.lists.pairing import Pairing
+from taggnn.data.problems import Problem, RowError, each_row
+
+COLUMNS = ("FileName", "Class", "TotalFrames", "ClassEncoded")
+NEEDED = ("FileName", "Class", "ClassEncoded")
+
+
+def read(
+    root: Path, source: Path, classes: Sequence[str] | None, problems: list[Problem] | None = None
+) -> tuple[list[Row], tuple[str, ...]]:
+    """Reads the rows and the class names; see ``reading.read_clips`` for the arguments.
+
+    Raises:
+        ValueError: if a column is missing; of a row, unless problems are collected: a label is not a number from 0 or out of
+            range, or Class and ClassEncoded contradict each other.
+    """
+    rows: list[Row] = []
+    pairing = Pairing(classes, "ClassEncoded")
+    # utf-8-sig: spreadsheets put a byte order mark before the first column's name.
+    with source.open(encoding="utf-8-sig", newline="") as file:
+        table = csv.DictReader(file, skipinitialspace=True)
+        found = [name.strip() for name in table.fieldnames or []]
+        absent = [name for name in NEEDED if name not in found]
+        if not found:
+            raise ValueError(f"{source}: the list is empty")
+        if absent:
+            raise ValueError(
+                f"{source}, line 1: no column {', '.join(absent)}; expected {','.join(COLUMNS)} or path,class,label, "
+                f"found {','.join(found)}. A list of 'path label' lines must not be named .csv"
+            )
+        table.fieldnames = found
+        for fields in table:
+            line = table.line_num
+            where = f"{source}, line {line}"
+            file_name, name, code = ((fields[column] or "").strip() for column in NEEDED)
+            given = f"{name}/{file_name}"
+            with each_row(problems, source, line, given):
+                if not file_name or not name:
+                    said = f"FileName and Class must not be empty; found {file_name!r} and {name!r}"
+                    raise RowError("malformed", where, said)
+                number = class_number(code, f"{where}, ClassEncoded")
+                pairing.add(name, number, line, where)
+                places = (root / name / file_name, root / "clips" / name / file_name, root / file_name)
+                rows.append(Row(line, given, number, places))
+    return rows, pairing.names()

@@ -1,0 +1,63 @@
+"""Clips from plain text lists, one ``path label`` a line.
+
+The label is the last field, after a space, a tab or a comma, so paths may hold spaces. It is a class number from 0;
+where class names are known (from the train list, or given) a class name is accepted too, also one with spaces. A field
+of digits is always a number. Paths are relative to the root, or absolute. Empty lines and lines that begin with # are
+left out. Where no names are known the classes are named by their numbers.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from taggnn.data.clips import Row, class_number, lacking
+from taggnn.data.problems import Problem, RowError, each_row
+
+LINE = re.compile(r"(?P<path>.*?\S)(?:\s*,\s*|\s+)(?P<label>[^\s,]+)$")
+
+
+def read(
+    root: Path, source: Path, classes: Sequence[str] | None, problems: list[Problem] | None = None
+) -> tuple[list[Row], tuple[str, ...]]:
+    """Reads the rows and the class names; see ``reading.read_clips`` for the arguments.
+
+    Raises:
+        ValueError: unless problems are collected, if a line has no label, or a label is not a number, negative, out of
+            range or an unknown name.
+    """
+    rows: list[Row] = []
+    for line, text in enumerate(source.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        text = text.strip()
+        if not text or text.startswith("#"):
+            continue
+        where = f"{source}, line {line}"
+        with each_row(problems, source, line, text):
+            path, label = _split(text, classes, where)
+            rows.append(Row(line, path, label, (root / path,)))
+    if classes is not None:
+        return rows, tuple(classes)
+    return rows, tuple(str(number) for number in range(max((row.label for row in rows), default=-1) + 1))
+
+
+def _split(text: str, classes: Sequence[str] | None, where: str) -> tuple[str, int]:
+    """Parts a line into path and class number."""
+    match = LINE.match(text)
+    if match is None:
+        raise RowError("malformed", where, f"{text!r} is not 'path label'")
+    path, given = match["path"], match["label"]
+    # Names may not look like numbers, so that -1 and 2.5 are slips and never names.
+    if re.fullmatch(r"[+-]?[\d.]+", given):
+        number = class_number(given, f"{where}, label")
+        if classes is not None and number >= len(classes):
+            said = f"label {number} is out of range; the classes are 0 to {len(classes) - 1}"
+            raise RowError("malformed", where, said)
+        return path, number
+    if classes is None:
+        said = f"label {given!r} is not a number; names work only where the classes are known"
+        raise RowError("malformed", where, said)
+    # Longest first: of the names "jump" and "long jump" the line's end means the second.
+    for name in sorted(classes, key=len, reverse=True):
+        head = text[: -len(name)]
+        if text.endswith(name) and head.strip(" \t,") and head[-1] in " \t,":
+            return head.rstrip(" \t,"), list(classes).index(name)
+    raise lacking(where, given, classes)

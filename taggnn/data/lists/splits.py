@@ -1,0 +1,283 @@
+"""Which clips are for training, for choosing and for reporting, from lists, folders or one unsplit folder."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+from taggnn.data.clips import NAMED, ClipList, existing_root
+from taggnn.data.lists.folders import subfolders
+from taggnn.data.lists.overlap import shared
+from taggnn.data.lists.reading import read_clips
+from taggnn.data.problems import Problem
+from taggnn.data.published import PUBLISHED, read_published
+from taggnn.names import unknown
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three clip lists and what was decided on the way.
+
+    Args:
+        train: clips to train on; None where only an evaluation split was given.
+        val: clips to choose the best epoch on.
+        test: clips to report on.
+        classes: class names in label order, the same for all three.
+        notes: sentences for the screen: every choice that the user did not make.
+    """
+
+    train: ClipList | None
+    val: ClipList | None
+    test: ClipList | None
+    classes: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def read_splits(
+    root: str | Path,
+    lists: dict[str, str | None],
+    folders: dict[str, str],
+    classes: Sequence[str] | None = None,
+    missing: str | None = None,
+    val_fraction: float = 0.1,
+    test_fraction: float = 0.2,
+    seed: int = 0,
+    only: str | None = None,
+    problems: list[Problem] | None = None,
+    dataset: str | None = None,
+    version: str | None = None,
+    annotations: str | None = None,
+    endings: Collection[str] | None = None,
+) -> Splits:
+    """Reads the splits of a data set.
+
+    With ``dataset`` the splits are the published ones (published/). Else each comes from the first of: its list; its
+    folder ``root/<folder>`` that holds class folders. Then what is absent:
+
+    - no list and no folder at all: ``root`` itself holds the class folders and is parted into train, val and test;
+    - no val: a part of train is held out;
+    - no test: val serves as test too (as the published lists of FineGym have it);
+    - no train but a val or test: only evaluation is possible, and ``classes`` must be given.
+
+    Holding out is by class and by clip: it follows from the seed and the clips' names alone, so it is the same on every
+    machine.
+
+    Args:
+        root: folder that holds the videos.
+        lists: list file of "train", "val" and "test", or None; a path that does not exist as it is is tried inside the
+            root.
+        folders: folder name of "train", "val" and "test" inside the root; "." is the root itself.
+        classes: class names in label order; None takes them from train.
+        missing: what to do with clips whose file is not there: "error", or "skip" to leave them out and name them. None:
+            "skip" for a published data set, of which parts are the normal case, "error" for own lists.
+        val_fraction: part of the clips to hold out as val where there is none, between 0 and 1.
+        test_fraction: part to hold out as test when an unsplit root is parted; 0 for none.
+        seed: what the parting follows from.
+        only: the one split that is asked for; what it does not need is not read. None reads all.
+        problems: a list that takes what is wrong with single rows, which are then left out, with the clips that two splits
+            share; None raises at the first, and says the second in a note.
+        dataset: name of a published data set, see ``published.PUBLISHED``; None: own lists or folders.
+        version: its version; None: the default one.
+        annotations: folder of its lists; None: they are found below the root.
+        endings: of the files in class folders that count as clips, in small letters; None: those of videos.
+
+    Raises:
+        FileNotFoundError: if the root, a list or a listed file does not exist.
+        ValueError: if the data set is unknown, or given beside lists; if a list is wrong, val or test has a class that train
+            does not know, or there are too few clips to hold any out. A class that train knows, by its number or from
+            ``classes``, and has no clip of, is a note.
+    """
+    root = existing_root(root)
+    if not 0 < val_fraction < 1 or not 0 <= test_fraction < 1 or val_fraction + test_fraction >= 1:
+        raise ValueError(
+            f"val_fraction {val_fraction}, test_fraction {test_fraction}: expected parts between 0 and 1 that leave some clips"
+        )
+    missing = missing or ("error" if dataset is None else "skip")
+    found: dict[str, ClipList] = {}
+    notes: list[str] = []
+    if dataset is not None:
+        given, found, notes = _published(root, lists, classes, missing, only, problems, dataset, version, annotations)
+        classes = next(iter(found.values())).classes
+    elif version is not None or annotations is not None:
+        key, value = ("version", version) if version is not None else ("annotations", annotations)
+        raise ValueError(
+            f"data.{key} {value} is for a published data set: give data.dataset ({', '.join(PUBLISHED)}), or --data.{key} null"
+        )
+    else:
+        sources = {split: _source(root, lists.get(split), folders[split]) for split in SPLITS}
+        given = [split for split in SPLITS if sources[split] is not None]
+        if given and classes is None and "train" not in given:
+            raise ValueError(f"{root}: no train list and no folder {folders['train']!r}, so the classes are not known")
+        # Train first: its classes are what the other two are read against.
+        for split in given if only is None else _needed(only, given, classes is None):
+            found[split] = _read(root, sources[split], folders[split], classes, missing, problems, endings)
+            # A list of val may name a class that has but a number so far.
+            classes = found[split].classes
+    if not given:
+        whole = read_clips(root, classes=classes, problems=problems, endings=endings)
+        found["train"], classes = whole, whole.classes
+        if test_fraction:
+            found["train"], found["test"] = hold_out(whole, test_fraction, seed)
+            notes.append(_said("test", whole, found["test"], test_fraction, seed))
+        # Of what is left, so that val_fraction too is a part of the whole.
+        rest = found["train"]
+        found["train"], found["val"] = hold_out(rest, val_fraction / (1 - test_fraction), seed)
+        notes.append(_said("val", whole, found["val"], val_fraction, seed))
+    if "val" not in given and "train" in found and given:
+        whole = found["train"]
+        found["train"], found["val"] = hold_out(whole, val_fraction, seed)
+        notes.append(_said("val", whole, found["val"], val_fraction, seed))
+    found = {split: replace(clips, classes=tuple(classes)) for split, clips in found.items()}
+    if "train" in found:
+        notes += [_unlearned(split, found[split], found["train"]) for split in ("val", "test") if split in found]
+    notes.append(_shared(found, problems))
+    if "test" not in given and "test" not in found and "val" in found:
+        found["test"] = found["val"]
+        notes.append("no test split was given: the val clips are reported as test too")
+    return Splits(*(found.get(split) for split in SPLITS), tuple(classes), tuple(filter(None, notes)))
+
+
+def hold_out(clips: ClipList, fraction: float, seed: int) -> tuple[ClipList, ClipList]:
+    """Parts a list into what stays and what is held out, class by class.
+
+    Of n listed clips of a class ``round(fraction * n)`` are held out, the missing ones among them; of those that are there at
+    least one where there are two, and never all.
+
+    Raises:
+        ValueError: if no class has two clips.
+    """
+    here = len(clips)
+    rows = [(clip.label, clip.name) for clip in clips] + list(zip(clips.missing_labels, clips.missing, strict=True))
+    of_class: dict[int, list[int]] = {}
+    for number, (label, _) in enumerate(rows):
+        of_class.setdefault(label, []).append(number)
+    held: set[int] = set()
+    for members in of_class.values():
+        # By a hash of the name: adding or losing a clip leaves the order of the others as it was.
+        members.sort(key=lambda number: sha256(f"{seed}/{rows[number][1]}".encode()).digest())
+        first = members[: round(fraction * len(members))]
+        there = [number for number in members if number < here]
+        held.update(number for number in first if number >= here)
+        held.update(there[: max(0, min(max(1, sum(number < here for number in first)), len(there) - 1))])
+    if not any(number < here for number in held):
+        raise ValueError(f"{clips.source}: too few clips to hold some out: every class has one; give another list")
+    return _part(clips, held, False), _part(clips, held, True)
+
+
+def _part(clips: ClipList, held: set[int], wanted: bool) -> ClipList:
+    """The rows that are held out, or those that are not; the missing ones count on behind the clips."""
+    absent = [number for number in range(len(clips.missing)) if (len(clips) + number in held) == wanted]
+    return replace(
+        clips,
+        clips=tuple(clip for number, clip in enumerate(clips) if (number in held) == wanted),
+        missing=tuple(clips.missing[number] for number in absent),
+        missing_labels=tuple(clips.missing_labels[number] for number in absent),
+    )
+
+
+def _needed(only: str, given: Sequence[str], classes_unknown: bool) -> list[str]:
+    """The given splits that one split is made of: itself, or what stands in for it; none where the root is to be parted."""
+    if not given:
+        return []
+    stand_ins = {"train": ("train",), "val": ("val", "train"), "test": ("test", "val", "train")}[only]
+    needed = [next((split for split in stand_ins if split in given), given[0])]
+    return ["train", *needed] if classes_unknown and needed != ["train"] else needed
+
+
+def _unlearned(split: str, clips: ClipList, train: ClipList) -> str:
+    """Says which classes of a split have no training clip; empty where all have."""
+    names = [
+        name for name, here, there in zip(clips.classes, clips.counts, train.counts, strict=True) if here and not there
+    ]
+    if not names:
+        return ""
+    shown = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+    what = "a class" if len(names) == 1 else f"{len(names)} classes"
+    return f"{split} ({clips.source}) has clips of {what} without a training clip in {train.source}: {shown}"
+
+
+def _source(root: Path, list_file: str | None, folder: str) -> Path | None:
+    """The list or folder that a split comes from; None where it has none."""
+    if list_file is not None:
+        beside, inside = Path(list_file), root / list_file
+        if not beside.exists() and not inside.exists() and inside != beside:
+            raise FileNotFoundError(f"{list_file}: no such list file, neither as it is nor in the root as {inside}")
+        return inside if inside.is_file() and not beside.is_file() else beside
+    place = root / folder
+    # A class may be called "train": only a folder of folders is a split.
+    return place if place.is_dir() and subfolders(place) else None
+
+
+def _published(
+    root: Path,
+    lists: dict[str, str | None],
+    classes: Sequence[str] | None,
+    missing: str,
+    only: str | None,
+    problems: list[Problem] | None,
+    dataset: str,
+    version: str | None,
+    annotations: str | None,
+) -> tuple[list[str], dict[str, ClipList], list[str]]:
+    """The splits that a published data set has, those of them that are needed, and its notes."""
+    own = next((f"{split}_list" for split in SPLITS if lists.get(split) is not None), None)
+    if own is not None:
+        raise ValueError(
+            f"data.dataset {dataset} and data.{own} both say which clips to use; for lists of your own give "
+            "--data.dataset null --data.version null"
+        )
+    if dataset not in PUBLISHED:
+        raise unknown("data set", dataset, PUBLISHED, "data.dataset")
+    given = [split for split in SPLITS if split in PUBLISHED[dataset].splits]
+    while True:
+        asked = given if only is None else _needed(only, given, classes_unknown=False)
+        found, notes = read_published(dataset, root, version, annotations, asked, classes, missing, problems)
+        # A split that need not be there stands back for what serves in its place.
+        absent = set(asked) - set(found)
+        given = [split for split in given if split not in absent]
+        if found or not absent:
+            return given, found, list(notes)
+
+
+def _shared(found: dict[str, ClipList], problems: list[Problem] | None) -> str:
+    """Collects the clips that two splits share, or says how many they are; empty where there are none."""
+    pairs = shared(found)
+    if problems is not None:
+        problems += [
+            Problem(
+                "two splits", found[split].source, 0, clip.name, f"{other} has the same piece of the file as {its.name}"
+            )
+            for split, clip, other, its in pairs
+        ]
+        return ""
+    if not pairs:
+        return ""
+    shown = ", ".join(f"{clip.name} ({other} and {split})" for split, clip, other, _ in pairs[:NAMED])
+    more = f" and {len(pairs) - NAMED} more" if len(pairs) > NAMED else ""
+    what = "clip is" if len(pairs) == 1 else "clips are"
+    return f"{len(pairs)} {what} in two splits, so scores are too good: {shown}{more}"
+
+
+def _read(
+    root: Path,
+    source: Path,
+    folder: str,
+    classes: Sequence[str] | None,
+    missing: str,
+    problems: list[Problem] | None,
+    endings: Collection[str] | None,
+) -> ClipList:
+    if source != root / folder or not source.is_dir():
+        return read_clips(root, source, classes, missing, problems, endings)
+    found = read_clips(source, None, classes, problems=problems, endings=endings)
+    prefix = "" if folder == "." else f"{folder}/"
+    return replace(found, clips=tuple(replace(clip, name=prefix + clip.name) for clip in found))
+
+
+def _said(split: str, whole: ClipList, held: ClipList, fraction: float, seed: int) -> str:
+    return (
+        f"no {split} split was given: {len(held)} of the {len(whole)} clips of {whole.source} are held out as {split} "
+        f"(about {fraction:.0%} of each class, seed {seed})"
+    )

@@ -1,0 +1,105 @@
+"""Our own list format, which holds all that a clip is: CSV with the header ``path,class,label[,start,stop,origin,name]``.
+
+Written for cleaned lists (``write_clips``) and read back to the same clips. Columns may stand in any order and beside
+others. Paths are relative to the root, or absolute; class and label must pair off one to one, see pairing.py. ``start`` and
+``stop`` are seconds of the file, or of the original where ``origin`` says at which of its seconds the file was cut out of
+it; empty for none. Spaces around a path, a class and a name belong to them. Without a name a clip is named by its path, and
+by its cut where it has one.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from taggnn.data.clips import ClipList, Row, class_number, shown_name
+from taggnn.data.lists.pairing import Pairing
+from taggnn.data.problems import Problem, RowError, each_row
+from taggnn.runtime.atomic import write_text
+
+NEEDED = ("path", "class", "label")
+SECONDS = ("start", "stop", "origin")
+COLUMNS = (*NEEDED, *SECONDS, "name")
+
+
+def is_table(source: Path) -> bool:
+    """Whether a CSV file is of this format, by its header."""
+    with source.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        header = next(csv.reader(file), [])
+    return set(NEEDED) <= {name.strip() for name in header}
+
+
+def read(
+    root: Path, source: Path, classes: Sequence[str] | None, problems: list[Problem] | None = None
+) -> tuple[list[Row], tuple[str, ...]]:
+    """Reads the rows and the class names; see ``reading.read_clips`` for the arguments.
+
+    Raises:
+        ValueError: of a row, unless problems are collected: a path or class is empty, a label or a second is not a number,
+            nothing lies between start and stop, or class and label contradict each other.
+    """
+    rows: list[Row] = []
+    pairing = Pairing(classes, "label")
+    # A file name may hold bytes that are no UTF-8; they are read as they were written.
+    with source.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        table = csv.DictReader(file)
+        table.fieldnames = [name.strip() for name in table.fieldnames or []]
+        for fields in table:
+            line = table.line_num
+            where = f"{source}, line {line}"
+            # Names of files and folders may begin or end with a space.
+            path, name, code = (fields[column] or "" for column in NEEDED)
+            with each_row(problems, source, line, path):
+                if not path or not name:
+                    raise RowError("malformed", where, f"path and class must not be empty; found {path!r} and {name!r}")
+                number = class_number(code.strip(), f"{where}, label")
+                pairing.add(name, number, line, where)
+                start, stop, origin = (_second(fields.get(column), f"{where}, {column}") for column in SECONDS)
+                if start is not None and stop is not None and stop <= start:
+                    raise RowError("malformed", where, f"nothing lies between start {start:g} and stop {stop:g}")
+                rows.append(Row(line, path, number, (root / path,), start, stop, origin, fields.get("name") or None))
+    return rows, pairing.names()
+
+
+def write_clips(path: str | Path, clips: ClipList, root: str | Path) -> Path:
+    """Writes a list that ``reading.read_clips`` reads back to the same clips.
+
+    Args:
+        path: the list to write; its name must end in .csv.
+        clips: the rows.
+        root: folder that paths inside it are written relative to.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: if the name does not end in .csv.
+    """
+    path, root = Path(path), Path(root)
+    if path.suffix.lower() != ".csv":
+        raise ValueError(f"{path}: the name of a list of this format must end in .csv")
+    text = io.StringIO()
+    table, quoted = (csv.writer(text, lineterminator="\n", quoting=how) for how in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
+    table.writerow(COLUMNS)
+    for clip in clips:
+        # repr gives the shortest digits that read back to the same float.
+        seconds = ["" if value is None else repr(value) for value in (clip.start, clip.stop, clip.origin)]
+        place = shown_name(Path(clip.path), root)
+        row = [place, clips.classes[clip.label], str(clip.label), *seconds, clip.name]
+        # A carriage return, which a file name may hold, would end the row: not every version of csv quotes it.
+        (quoted if "\r" in "".join(row) else table).writerow(row)
+    write_text(path, text.getvalue())
+    return path
+
+
+def _second(text: str | None, where: str) -> float | None:
+    if text is None or not text.strip():
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise RowError("malformed", where, f"{text.strip()!r} is not a number of seconds from 0")
+    return value

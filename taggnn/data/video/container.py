@@ -1,0 +1,435 @@
+"""An open video file: its one video stream, when each of its frames is shown, and all its frames in that order."""
+
+import gc
+import hashlib
+import math
+import os
+import stat
+import time
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import Any
+
+from taggnn.data.video.bitstream import Survey, Unproven
+from taggnn.data.video.timeline import Timeline, constant_rate, seconds
+from taggnn.data.video.truncation import announced_bytes
+
+# Wall seconds. A clip of the field decodes in one or two; what takes this long is no clip, or a disk that hangs.
+GIVE_UP = 60.0
+
+MAX_SIDE = 16384
+MAX_PIXELS = 2**27
+# Packets up to this many bytes stay in memory between finding the times and decoding; above it the file is read twice.
+MAX_KEPT_BYTES = 2**26
+# Large files whose timeline is remembered: many clips are cut from one, and finding it reads the file to its end.
+MOST_KNOWN = 16
+# Pixels of a picture.
+LARGE = 2**20
+NO_FRAME = "no frame in its video stream"
+
+
+class VideoError(ValueError):
+    """A video that cannot be used, with the file and the reason apart, and able to travel between loader workers.
+
+    Args:
+        path: the file as it was given.
+        reason: what is wrong with it, without the path.
+    """
+
+    def __init__(self, path: str, reason: str):
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+    def __reduce__(self):
+        return VideoError, (self.path, self.reason)
+
+
+# What was found in large files, the oldest first.
+_KNOWN: dict[tuple[str, int, int], tuple[Timeline, int, tuple[tuple[int, int], ...]]] = {}
+
+
+class Container:
+    """A context manager around an open file, whose packets can be gone through more than once.
+
+    Args:
+        path: the file.
+        threads: decoder threads.
+        give_up: wall seconds, counted from here, after which the file is left alone.
+        fingerprint: keep a hash of the packets while they are first gone through, see ``fingerprint()``.
+
+    Raises:
+        VideoError: on entering, when the file is missing, empty, no video or too large; later, when it is damaged; when
+            the time is up.
+        ValueError: ``give_up`` is not above 0.
+        ImportError: PyAV is not installed.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], threads: int = 1, give_up: float = GIVE_UP, fingerprint: bool = False
+    ):
+        if not give_up > 0:
+            raise ValueError(f"give_up {give_up}: must be above 0 seconds")
+        self.path = os.fspath(path)
+        self.threads = threads
+        self.give_up = give_up
+        self._deadline = time.monotonic() + give_up
+        self._hash = hashlib.blake2b(digest_size=16) if fingerprint else None
+        self._av = import_av()
+        self._container: Any = None
+        self._stream: Any = None
+        self._kept: list[Any] | None = None
+        self._fresh = True
+        self._hashed = False
+        self._broken = ""
+        self.reorder = 0
+        # (pts, dts) of packets to start from in a file too large to keep.
+        self.starts: tuple[tuple[int, int], ...] = ()
+        self._survey: Survey | None = None
+
+    def __enter__(self) -> "Container":
+        try:
+            self._open()
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._kept = None
+        context = self._stream.codec_context
+        large = context.width * context.height > LARGE
+        self._close()
+        # A frame whose side data was looked at is freed by the garbage collector alone, which does not see its size.
+        if large:
+            gc.collect(0)
+
+    def error(self, reason: str) -> VideoError:
+        return VideoError(self.path, reason)
+
+    def codec(self) -> tuple[str, int, int]:
+        """Name of the codec, and width and height of the pictures as they are stored."""
+        context = self._stream.codec_context
+        return context.name, context.width, context.height
+
+    def fingerprint(self) -> str:
+        """A hash of all coded pictures, known after ``timeline``: equal for equal video in whatever container.
+
+        Titles, dates, sound and the kind of container do not change it; coding the video anew does.
+        """
+        return self._hash.hexdigest()
+
+    def timeline(self) -> Timeline:
+        """Finds when the frames are shown from the packets alone, without decoding a picture.
+
+        Raises:
+            VideoError: the stream has no frame.
+        """
+        if (known := _KNOWN.get(self._identity())) and self._hash is None:
+            timeline, self.reorder, self.starts = known
+            return timeline
+        pts: list[int | None] = []
+        dts: list[int | None] = []
+        lengths: list[int] = []
+        last_dts = None
+        for packet in self._packets():
+            last_dts = packet.dts if packet.dts is not None else last_dts
+            # An edit list keeps packets that others refer to but that are not to be shown.
+            if not packet.is_discard:
+                pts.append(packet.pts)
+                dts.append(packet.dts)
+                lengths.append(packet.duration or 0)
+        damage = self._damage(len(pts))
+        if not pts:
+            raise self.error(damage or NO_FRAME)
+
+        stamps = pts if None not in pts else dts
+        times, rate = self._times(stamps)
+        if None in stamps:
+            return Timeline(times, times[-1] + self._spacing(times), None, damage, 0.0 if damage else math.inf, rate)
+        tick = float(self._stream.time_base)
+        duration = times[-1] + (lengths[stamps.index(max(stamps))] * tick or self._spacing(times))
+        # Every packet still to come would be shown after it is decoded, hence after the last decoding time seen.
+        sound_until = math.inf if not damage else 0.0 if last_dts is None else (last_dts - min(stamps)) * tick
+        self.reorder = _reorder(stamps)
+        # AVI has no presentation times: FFmpeg passes the order of decoding off as such, or guesses, B-frames or not.
+        guessed = self._container.format.name == "avi" or pts == sorted(pts)
+        trusted = None not in pts and not (self._stream.codec_context.has_b_frames and guessed)
+        timeline = Timeline(times, duration, tuple(sorted(stamps)) if trusted else None, damage, sound_until, rate)
+        if self._survey is not None and not damage:
+            self.starts = self._survey.starts(self.reorder)
+            while len(_KNOWN) >= MOST_KNOWN:
+                del _KNOWN[next(iter(_KNOWN))]
+            _KNOWN[self._identity()] = timeline, self.reorder, self.starts
+        return timeline
+
+    def timeline_by_decoding(self, promised: Timeline) -> Timeline:
+        """Finds when the frames are shown that the decoder really gives, where packets and frames do not go one to one.
+
+        Args:
+            promised: what ``timeline`` found.
+
+        Raises:
+            VideoError: the decoder fails, or gives too few frames for a sound stream.
+        """
+        stamps = [frame.pts for frame in self.frames(len(promised.times))]
+        # Two packets a frame is the most that a sound stream has (interlaced fields, hidden reference pictures).
+        if 2 * len(stamps) < len(promised.times):
+            raise self.error(f"damaged: {len(stamps)} of {len(promised.times)} frames can be decoded")
+        times, rate = self._times(stamps)
+        duration = times[-1] + promised.duration - promised.times[-1]
+        return Timeline(times, duration, None, promised.damage, 0.0 if promised.damage else math.inf, rate)
+
+    def coding(self) -> tuple[str, bytes | None, str | None]:
+        """Name of the codec, its own header and the pixel format; no name where packets need not be whole pictures."""
+        context = self._stream.codec_context
+        whole = any(name in self._container.format.name.split(",") for name in ("mp4", "matroska"))
+        return context.name if whole else "", context.extradata, context.pix_fmt
+
+    def packets(self) -> Iterator[Any]:
+        """The stream's packets in the order of decoding, from the beginning on every call."""
+        return self._packets()
+
+    def packets_from(self, start: tuple[int, int]) -> Iterator[Any]:
+        """The packets from one of ``starts`` on, without reading those before it.
+
+        Raises:
+            Unproven: the file's own index does not lead there.
+        """
+        found = False
+        try:
+            self._container.seek(start[1], stream=self._stream)
+            self._fresh = False
+            for packet in self._container.demux(self._stream):
+                self.in_time()
+                found = found or (packet.pts, packet.dts) == start
+                if packet.is_corrupt or (not found and packet.dts is not None and packet.dts > start[1]):
+                    raise Unproven
+                if found and packet.size:
+                    yield packet
+        except self._av.FFmpegError as error:
+            raise Unproven from error
+
+    def restart_decoder(self) -> None:
+        """Makes the decoder forget all it has seen."""
+        context = self._stream.codec_context
+        if context.is_open:
+            context.flush_buffers()
+
+    def decode(self, packet: Any | None) -> list[Any]:
+        """The frames the decoder gives for one more packet; for None, those still inside.
+
+        Raises:
+            Unproven: the decoder fails.
+        """
+        self.in_time()
+        try:
+            return self._stream.codec_context.decode(packet)
+        except self._av.FFmpegError as error:
+            raise Unproven from error
+
+    def frames(self, promised: int) -> Iterator[Any]:
+        """Decodes all frames in the order of presentation, from the beginning on every call.
+
+        Args:
+            promised: how many frames there should be, for the error text.
+
+        Raises:
+            VideoError: the decoder fails.
+        """
+        # A decoder told to forget may still begin otherwise than a new one, where the stream is damaged.
+        if self._stream.codec_context.is_open:
+            self._close()
+            self._open()
+        context = self._stream.codec_context
+        count = 0
+        try:
+            for packet in self._packets():
+                for frame in context.decode(packet):
+                    yield frame
+                    count += 1
+                self.in_time()
+            for frame in context.decode(None):
+                yield frame
+                count += 1
+        except self._av.FFmpegError as error:
+            failed = f"then the decoder failed ({error.strerror})"
+            raise self.error(f"damaged: {count} of {promised} frames could be decoded, {failed}") from error
+
+    def _open(self) -> None:
+        head = self._head()
+        try:
+            # "file:" keeps a colon in a name from being read as a protocol; the whitelist keeps a playlist in disguise
+            # from opening other addresses. A title need not be UTF-8.
+            options = {"protocol_whitelist": "file"}
+            # Opening reads some pictures already, and one call of the demuxer may go through the whole file.
+            timeout = None if math.isinf(self.give_up) else max(0.001, self._deadline - time.monotonic())
+            self._container = self._av.open(
+                "file:" + self.path,
+                # What FFmpeg would find out as well, by asking hundreds of formats.
+                format="mp4" if head[4:8] == b"ftyp" else None,
+                container_options=options,
+                metadata_errors="replace",
+                timeout=timeout,
+            )
+        except self._av.FFmpegError as error:
+            self.in_time()
+            if head[4:8] in (b"ftyp", b"moov", b"mdat") or head[:4] in (b"RIFF", b"GIF8", b"\x1a\x45\xdf\xa3"):
+                reason = f"damaged or truncated: its headers cannot be read ({error.strerror})"
+            else:
+                reason = "not a video: FFmpeg knows no such format"
+            raise self.error(reason) from error
+        # "tty" draws text files as pictures.
+        if self._container.format.name == "tty":
+            raise self.error("not a video but text")
+        self._stream = self._best_stream()
+        context = self._stream.codec_context
+        if context is None:
+            raise self.error("the installed PyAV has no decoder for its video codec")
+        width, height = context.width, context.height
+        if width > MAX_SIDE or height > MAX_SIDE or width * height > MAX_PIXELS:
+            limit = f"at most {MAX_SIDE} a side and {MAX_PIXELS} pixels are read"
+            raise self.error(f"its header claims pictures of {width} x {height}; {limit}")
+        if width == 0 or height == 0:
+            raise self.error("its header gives no possible picture size")
+        context.thread_count = self.threads
+        if self.threads > 1:
+            context.thread_type = "AUTO"
+        # The header is checked above; this stops a stream that changes its size on the way.
+        context.options = {"max_pixels": str(MAX_PIXELS)}
+        self._fresh = True
+
+    def _close(self) -> None:
+        if self._container is not None:
+            self._container.close()
+
+    def _head(self) -> bytes:
+        try:
+            kind = os.stat(self.path).st_mode
+        except OSError:
+            raise self.error("no such file") from None
+        if not stat.S_ISREG(kind):
+            raise self.error("not a file")
+        try:
+            with open(self.path, "rb") as file:
+                head = file.read(8)
+        except OSError as error:
+            raise self.error(f"cannot be opened ({error.strerror})") from error
+        if not head:
+            raise self.error("the file is empty (0 bytes)")
+        return head
+
+    def _best_stream(self) -> Any:
+        # The cover picture of a song counts as video for FFmpeg.
+        cover = self._av.stream.Disposition.attached_pic
+        streams = [stream for stream in self._container.streams.video if not stream.disposition & cover]
+        if not streams:
+            kinds = sorted({stream.type for stream in self._container.streams} - {"video"})
+            raise self.error("no video stream in it" + (f", only {', '.join(kinds)}" if kinds else ""))
+        best = self._container.streams.best("video")
+        return best if best in streams else streams[0]
+
+    def _packets(self) -> Iterator[Any]:
+        """The stream's packets from its beginning, as far as they are whole."""
+        if self._kept is not None:
+            yield from self._kept
+            return
+        if not self._fresh:
+            self._close()
+            self._open()
+        self._fresh = False
+        # Only the first time: a second reading would add the same packets again.
+        survey, hashed, self._hashed = not self._hashed, None if self._hashed else self._hash, True
+        kept: list[Any] | None = []
+        size = 0
+        try:
+            for packet in self._container.demux(self._stream):
+                # A packet cut off by the end of the file carries a mark; nothing behind it can be trusted.
+                if packet.is_corrupt:
+                    self._broken = "a part of the stream is missing"
+                    break
+                # The last packet of a demuxer is empty, and so are the gaps that an AVI leaves for dropped frames.
+                if packet.size == 0:
+                    continue
+                size += packet.size
+                if size > MAX_KEPT_BYTES and kept is not None and survey:
+                    self._survey = Survey(*self.coding())
+                    for earlier in kept:
+                        self._survey.add(earlier)
+                if size > MAX_KEPT_BYTES:
+                    kept = None
+                if kept is not None:
+                    kept.append(packet)
+                elif self._survey is not None and survey:
+                    self._survey.add(packet)
+                if hashed is not None:
+                    hashed.update(packet)
+                self.in_time()
+                yield packet
+        except self._av.FFmpegError as error:
+            self.in_time()
+            self._broken = f"reading stopped ({error.strerror})"
+        self._kept = kept
+
+    def _damage(self, found: int) -> str:
+        announced, size = announced_bytes(self.path), os.path.getsize(self.path)
+        promised = f" of {self._stream.frames}" if self._stream.frames > found else ""
+        if announced is not None and announced > size:
+            return f"truncated: {size} of at least {announced} bytes and {found}{promised} frames are there"
+        if self._broken:
+            return f"damaged: {self._broken}, {found}{promised} frames are there"
+        return ""
+
+    def _identity(self) -> tuple[str, int, int]:
+        facts = os.stat(self.path)
+        return os.path.abspath(self.path), facts.st_size, facts.st_mtime_ns
+
+    def in_time(self) -> None:
+        """Raises VideoError when the time is up."""
+        if time.monotonic() > self._deadline:
+            raise self.error(f"given up after {self.give_up:g} s; video.give_up sets the limit")
+
+    def _times(self, stamps: Sequence[int | None]) -> tuple[tuple[float, ...], Fraction | None]:
+        """Ascending seconds from the first stamp, and the rate where it is constant.
+
+        With a constant rate the times are those of its grid: what lies between is the rounding of the container's
+        clock, and a frame must not count as before a boundary in one container and behind it in another.
+        """
+        if None in stamps:
+            return tuple(seconds(k, self._rate()) for k in range(len(stamps))), self._rate()
+        ordered = sorted(stamps)
+        tick = self._stream.time_base
+        rate = constant_rate(ordered, tick, (self._stream.guessed_rate, self._stream.average_rate))
+        if rate is not None:
+            return tuple(seconds(k, rate) for k in range(len(ordered))), rate
+        # Integers first, one division last: 5120 ticks of 1/12800 s are exactly the 0.4 that a list says.
+        return tuple((stamp - ordered[0]) * tick.numerator / tick.denominator for stamp in ordered), None
+
+    def _spacing(self, times: Sequence[float]) -> float:
+        return times[-1] / (len(times) - 1) if len(times) > 1 else float(1 / self._rate())
+
+    def _rate(self) -> Fraction:
+        return self._stream.average_rate or self._stream.guessed_rate or Fraction(25)
+
+
+def _reorder(stamps: Sequence[int]) -> int:
+    """How many frames at most are decoded before one that is shown earlier."""
+    most, ahead = 0, []
+    for stamp in stamps:
+        place = bisect_left(ahead, stamp)
+        most = max(most, len(ahead) - place)
+        # Few frames are ahead at any time: the rest is behind all that follows, or the order would be longer.
+        ahead.insert(place, stamp)
+        del ahead[:-32]
+    return most
+
+
+def import_av() -> Any:
+    """Imports PyAV when the first video is read, so that the rest of the package works without it."""
+    try:
+        import av
+        import av.video.reformatter
+    except ImportError as error:
+        raise ImportError("reading videos needs PyAV: pip install 'av>=15'") from error
+    return av

@@ -1,0 +1,335 @@
+"""Video files as samples: which frames, decoded how, cropped, augmented and normalised.
+
+Axes: T frames, H W the picture as it is decoded and h w as the model is fed.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from taggnn.data.clips import Clip
+from taggnn.data.lists.folders import VIDEO_ENDINGS
+from taggnn.data.video import sampling
+from taggnn.data.video.decoders import Decoder, chosen, resized
+from taggnn.data.video.reading import GIVE_UP, VideoError, read_views
+from taggnn.data.video.store import ClipStore
+from taggnn.data.video.transforms import RELEASED_MEAN, RELEASED_STD, Transform
+from taggnn.types import VIDEO_AXES, BadClip, InputSpec, Sample
+
+# Options of the transform that evaluation needs too.
+EVAL_OPTIONS = ("size", "mean", "std", "grey", "stretch", "standardise")
+# Deviations of a clip normalised by its own that are drawn from black to white.
+SPAN = 5.0
+Draws = Callable[[], torch.Generator | None]
+
+
+class VideoSource:
+    """Makes samples of video files; defaults are the released recipe of TAG-Head but for the number of frames.
+
+    A training sample follows from its seed alone, and the global random streams are not touched.
+
+    Args:
+        frames: T, frames of a clip that the model sees.
+        sampling: how they are chosen: spread evenly, one at random of each of T segments, or a window of neighbours.
+        stride: distance of neighbours in frames with dense sampling.
+        temporal_jitter: part of the distance between frames by which training moves each of them, 0 to 1; with uniform
+            sampling.
+        temporal_scale: smallest and largest part of a clip's length that training looks at, at a random place; with
+            uniform and segment sampling.
+        short_side: pixels the shorter side is scaled to while decoding; None keeps the video's size.
+        size: side of the model's input in pixels, or [height, width].
+        flip: probability of a horizontal flip in training; where left and right matter 0, or see ``data.mirrored``.
+        scale: smallest and largest part of the area that a training crop covers.
+        ratio: smallest and largest distortion of a training crop's aspect; [1, 1] for none.
+        randaugment: number of RandAugment operations on a training clip.
+        magnitude: their strength, 0 to 30.
+        magnitude_std: deviation of that strength, drawn for each operation.
+        jitter: largest relative change of brightness, contrast and saturation in training.
+        erase: probability that a rectangle of a training clip is erased.
+        grey: turn colours to grey.
+        stretch: stretch frames to the aspect of the input instead of cutting the middle out, for pictures that are cut to their
+            subject already.
+        standardise: normalise each clip by its own mean and deviation, where lighting differs from clip to clip.
+        mean: mean to subtract from each channel, of pixels in [0, 1]; one number or three. None: what the backbone's weights
+            expect, where taggnn.train knows it, else the released 0.45.
+        std: deviation to divide each channel by; one number or three. None: likewise, else the released 0.225.
+        give_up: wall seconds after which the decoding of a clip is given up; the clip is then left out and named.
+        decoder: "pyav", "torchcodec", or "auto" for the faster one, which is PyAV; a store always takes PyAV.
+        store: folder that decoded clips are kept in, so that later epochs and runs do not decode them again; filled as clips are
+            first read, H x W x 3 bytes a frame, all frames of a clip where they are drawn at random.
+
+    **Shapes:** a sample float32 (3, T, h, w)
+
+    Raises:
+        ValueError: if an option is out of range; the message begins with its name.
+        OSError: the store cannot be made, or not be written.
+    """
+
+    endings = VIDEO_ENDINGS
+
+    def __init__(
+        self,
+        frames: int = 16,
+        sampling: Literal["uniform", "segment", "dense"] = "uniform",
+        stride: int = 1,
+        temporal_jitter: float = 0.0,
+        temporal_scale: tuple[float, float] = (1.0, 1.0),
+        short_side: int | None = 128,
+        size: int | list[int] = 112,
+        flip: float = 0.5,
+        scale: tuple[float, float] = (0.5, 1.0),
+        ratio: tuple[float, float] = (1.0, 1.0),
+        randaugment: int = 0,
+        magnitude: int = 9,
+        magnitude_std: float = 0.0,
+        jitter: float = 0.0,
+        erase: float = 0.0,
+        grey: bool = False,
+        stretch: bool = False,
+        standardise: bool = False,
+        mean: float | tuple[float, float, float] | None = None,
+        std: float | tuple[float, float, float] | None = None,
+        give_up: float = GIVE_UP,
+        decoder: Decoder = "auto",
+        store: str | None = None,
+    ):
+        if not give_up > 0:
+            raise ValueError(f"give_up {give_up}: must be above 0 seconds")
+        self.short_side, self.give_up, self.decoder, self.flip = short_side, give_up, chosen(decoder), flip
+        self.store = None if store is None else ClipStore(store)
+        self.train_transform = Transform(
+            size=size,
+            train=True,
+            flip=flip,
+            scale=scale,
+            ratio=ratio,
+            randaugment=randaugment,
+            magnitude=magnitude,
+            magnitude_std=magnitude_std,
+            jitter=jitter,
+            erase=erase,
+            grey=grey,
+            stretch=stretch,
+            standardise=standardise,
+            mean=RELEASED_MEAN if mean is None else mean,
+            std=RELEASED_STD if std is None else std,
+        )
+        shown = {option: self.train_transform.options[option] for option in EVAL_OPTIONS}
+        self.transform = Transform(**shown)
+        window = {"stride": stride} if sampling == "dense" else {}
+        self.sampler = _sampler(sampling, frames, 0.0, (1.0, 1.0), **window)
+        self.train_sampler = _sampler(sampling, frames, temporal_jitter, temporal_scale, **window)
+        options = {"frames": frames, "sampling": sampling, "stride": stride, "short_side": short_side, **shown}
+        self.spec = InputSpec("video", VIDEO_AXES, (3, frames, *shown["size"]), options)
+
+    @classmethod
+    def from_spec(cls, spec: InputSpec) -> "VideoSource":
+        """The source that a checkpoint's input describes, as evaluation sees clips."""
+        return cls(**spec.options)
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """The mean that is subtracted from each channel."""
+        return self.transform.mean
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """The deviation that each channel is divided by."""
+        return self.transform.std
+
+    def __call__(self, clip: Clip, seed: int | None) -> Sample | BadClip:
+        """One clip.
+
+        Args:
+            clip: the row.
+            seed: every random draw of training follows from it; None: as evaluation sees the clip.
+        """
+        sampler, draws = self._asked(seed)
+        frames = self._alone(clip, sampler, draws())
+        return frames if isinstance(frames, BadClip) else self._sample(clip, frames, seed)
+
+    def views(self, clip: Clip, seeds: Sequence[int], evaluation: bool = False) -> list[Sample | BadClip]:
+        """Several views of a clip from one decode, each exactly the sample that it would be alone.
+
+        Where one view cannot be read, or the clip's frames are miscounted in its container, each is read by itself; so is
+        each from a store, which keeps what it decodes.
+
+        Args:
+            clip: the row.
+            seeds: one for each training view.
+            evaluation: whether the view of evaluation comes last.
+        """
+        wanted = [*seeds, *([None] if evaluation else [])]
+        pictures = self._pictures(clip, [self._asked(seed) for seed in wanted])
+        return [
+            frames if isinstance(frames, BadClip) else self._sample(clip, frames, seed)
+            for seed, frames in zip(wanted, pictures, strict=True)
+        ]
+
+    def check_views(self, views: int, crops: int) -> None:
+        """Refuses numbers of views of evaluation that are not possible.
+
+        Raises:
+            ValueError: fewer than one, or several crops where frames are stretched.
+        """
+        sampling.spread(self.sampler, views)
+        self.transform.check_crops(crops)
+
+    def evaluation_views(
+        self, clip: Clip, chosen: Sequence[tuple[int, int]], views: int, crops: int
+    ) -> list[Sample] | BadClip:
+        """Some of the views of a clip in evaluation, from one decode.
+
+        Args:
+            clip: the row.
+            chosen: (number of the choice of frames, number of the crop) of each.
+            views: how many choices of frames there are.
+            crops: how many crops of each.
+
+        Returns:
+            A sample for each view; a bad clip where one of them cannot be read.
+        """
+        samplers, choices = sampling.spread(self.sampler, views), list(dict.fromkeys(choice for choice, _ in chosen))
+        pictures = self._pictures(clip, [(samplers[choice], _no_draws) for choice in choices])
+        bad = next((frames for frames in pictures if isinstance(frames, BadClip)), None)
+        if bad is not None:
+            return bad
+        frames = dict(zip(choices, pictures, strict=True))
+        return [Sample(self.transform.crop(frames[choice], crop, crops), clip.label) for choice, crop in chosen]
+
+    def frame_views(self, frames: Tensor, chosen: Sequence[tuple[int, int]], views: int, crops: int) -> Tensor:
+        """Some of the views of a video whose frames are in memory; arguments as for ``evaluation_views``.
+
+        **Shapes:** uint8 (F, H, W, 3) -> float32 (n, 3, T, h, w)
+        """
+        samplers = sampling.spread(self.sampler, views)
+        pictures = {
+            choice: resized(frames[samplers[choice](len(frames))], self.short_side)
+            for choice in dict.fromkeys(choice for choice, _ in chosen)
+        }
+        return torch.stack([self.transform.crop(pictures[choice], crop, crops) for choice, crop in chosen])
+
+    def picture(self, x: Tensor) -> Tensor:
+        """A normalised clip as pictures again.
+
+        What is normalised by its own mean and deviation shows the mean as mid grey, and 2.5 deviations as black and white.
+
+        **Shapes:** float32 (3, T, h, w) -> uint8 (T, h, w, 3)
+        """
+        if self.transform.standardise:
+            pixels = x / SPAN + 0.5
+        else:
+            mean, std = (torch.tensor(part).view(3, 1, 1, 1) for part in (self.mean, self.std))
+            pixels = x * std + mean
+        return (pixels.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 3, 0)
+
+    def describe(self) -> list[str]:
+        """What training does to a clip, in sentences."""
+        transform = self.train_transform
+        done = [
+            f"crop of {transform.scale[0]:g} to {transform.scale[1]:g} of the area",
+            f"flip {transform.flip:g}" if transform.flip else "no flip",
+        ]
+        if transform.randaugment:
+            deviation = f" ± {transform.magnitude_std:g}" if transform.magnitude_std else ""
+            done.append(f"RandAugment {transform.randaugment} x {transform.magnitude}{deviation}")
+        done += [
+            f"{name} {value:g}"
+            for name, value in (("colour jitter", transform.jitter), ("erase", transform.erase))
+            if value
+        ]
+        done += [name for name in ("grey", "stretch") if getattr(transform, name)]
+        scale, jitter = getattr(self.train_sampler, "scale", (1, 1)), getattr(self.train_sampler, "jitter", 0)
+        done += [f"{scale[0]:g} to {scale[1]:g} of the length"] if tuple(scale) != (1, 1) else []
+        done += [f"jitter in time {jitter:g}"] if jitter else []
+        said = [f"frames chosen by {self.spec.options['sampling']} sampling; {', '.join(done)}"]
+        if transform.standardise:
+            said.append("each clip normalised by itself: mid grey is its mean, black and white are 2.5 deviations away")
+        return said
+
+    def notes(self) -> dict[str, str]:
+        """What the store holds, where there is one."""
+        return {} if self.store is None else {"store": self.store.summary()}
+
+    def _asked(self, seed: int | None) -> tuple[sampling.Sampler, Draws]:
+        """The sampler of a view, and what makes its draws anew."""
+        if seed is None:
+            return self.sampler, _no_draws
+        # Two streams: drawing one frame more or less must not change the augmentation.
+        return self.train_sampler, lambda: torch.Generator().manual_seed(seed + 1)
+
+    def _sample(self, clip: Clip, frames: Tensor, seed: int | None) -> Sample:
+        if seed is None:
+            return Sample(self.transform(frames), clip.label)
+        x, flipped = self.train_transform.draw(frames, seed)
+        return Sample(x, clip.label, flipped=flipped)
+
+    def _pictures(self, clip: Clip, asked: Sequence[tuple[sampling.Sampler, Draws]]) -> list[Tensor | BadClip]:
+        """The frames of several views of a clip from one decode, each exactly as they would be alone.
+
+        Where they cannot be, each view is read by itself, as in ``views``.
+
+        **Shapes:** uint8 (T, H, W, 3) for each view
+        """
+        try:
+            if self.store is not None or len(asked) == 1:
+                raise _Apart
+            samples = [_once(partial(sampler, generator=draws())) for sampler, draws in asked]
+            return self._read(clip, samples)
+        except (VideoError, _Apart):
+            return [self._alone(clip, sampler, draws()) for sampler, draws in asked]
+
+    def _alone(self, clip: Clip, sampler: sampling.Sampler, generator: torch.Generator | None) -> Tensor | BadClip:
+        """**Shapes:** -> uint8 (T, H, W, 3)"""
+        try:
+            if self.store is not None:
+                return self.store.frames(clip, sampler, self.short_side, generator, self.give_up)
+            return self._read(clip, [partial(sampler, generator=generator)])[0]
+        except VideoError as error:
+            return BadClip(clip.name, clip.path, error.reason)
+
+    def _read(self, clip: Clip, samples: Sequence[Callable[[int], list[int]]]) -> list[Tensor]:
+        """**Shapes:** -> uint8 (T, H, W, 3) for each sample"""
+        limits = {"give_up": self.give_up, "decoder": self.decoder}
+        return read_views(clip.path, samples, self.short_side, clip.start, clip.stop, origin=clip.origin, **limits)
+
+
+class _Apart(Exception):
+    """The views of a clip cannot share a decode."""
+
+
+def _no_draws() -> None:
+    """What a sampler of evaluation draws with."""
+
+
+def _once(sample: Callable[[int], list[int]]) -> Callable[[int], list[int]]:
+    """A sample that is drawn once only: how often it is drawn may depend on the other views."""
+    drawn = []
+
+    def once(n: int) -> list[int]:
+        if drawn:
+            raise _Apart
+        drawn.append(n)
+        return sample(n)
+
+    return once
+
+
+def _sampler(name: str, frames: int, jitter: float, scale: Sequence[float], **options: Any) -> sampling.Sampler:
+    with _named(jitter="temporal_jitter", scale="temporal_scale"):
+        return sampling.training(name, frames, jitter, scale, **options)
+
+
+@contextmanager
+def _named(**options: str) -> Iterator[None]:
+    """Refusals that begin with the name of a part's option begin with the name of the source's option for it instead."""
+    try:
+        yield
+    except ValueError as error:
+        name, rest = re.match(r"(\w*)(.*)", str(error), re.DOTALL).groups()
+        raise ValueError(options.get(name, name) + rest) from None

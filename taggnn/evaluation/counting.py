@@ -1,0 +1,105 @@
+"""Backbones and heads, counted without computing anything: parameters, and multiply-adds of one clip.
+
+Axes: C channels, T frames, H W token grid or, for clips, pixels; K classes.
+"""
+
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import nn
+
+from taggnn import backbones, heads
+from taggnn.nn.layers import GraphLayer
+from taggnn.nn.macs import counted_macs, graph_macs, projection_macs
+
+Grid = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Count:
+    """What a module is, counted for one clip.
+
+    Attributes:
+        parameters: how many numbers it learns.
+        macs: multiply-adds.
+        channels, grid: of the tokens, out of a backbone or into a head; the grid may have any number of axes.
+        clip: (T, H, W) in frames and pixels; None for a head.
+    """
+
+    parameters: int
+    macs: int
+    channels: int
+    grid: tuple[int, ...]
+    clip: Grid | None = None
+
+
+def of_backbone(name: str, clip: Grid | None = None, **options: Any) -> Count:
+    """Counts a backbone of ``taggnn.backbones.find`` on PyTorch's meta device, without classifier.
+
+    Args:
+        name: of the backbone.
+        clip: (T, H, W); None for the one that its weights were made for.
+        options: of ``taggnn.backbones.build``.
+
+    Raises:
+        ValueError: as ``build``.
+        ImportError: a Hugging Face model, and transformers is not installed.
+    """
+    clip = clip or backbones.find(name, options.get("config")).clip
+    with torch.device("meta"):
+        module = backbones.build(name, clip=clip, **options).eval()
+    frames, found = backbones.video_spec(module, clip).example(device="meta"), []
+    with torch.no_grad():
+        macs = counted_macs(lambda: found.append(module(frames)))
+    features = backbones.features_of(found[0])
+    return Count(_parameters(module), macs, features.tokens.shape[-1], features.grid, clip)
+
+
+def of_head(name: str, channels: int, grid: Sequence[int], classes: int, **options: Any) -> Count:
+    """Counts a head of ``taggnn.heads.HEADS`` on PyTorch's meta device.
+
+    Formula: the matrix products outside of the graph layers, plus for each graph layer ``projection_macs + graph_macs``.
+
+    Args:
+        name: of the head.
+        channels: C of the tokens.
+        grid: sizes of the token grid, time first.
+        classes: K.
+        options: of the head.
+
+    Raises:
+        ValueError: as ``taggnn.heads.build``, a convolution whose definition is not known here, or a head that does not run on
+            the meta device.
+    """
+    grid = tuple(grid)
+    with torch.device("meta"):
+        head, tokens = heads.build(name, channels, grid, classes, **options).eval(), torch.zeros(1, *grid, channels)
+    macs = 0
+    # Counted by definition, and not again by what their implementation multiplies.
+    for layer in (part for part in head.modules() if isinstance(part, GraphLayer)):
+        width = next((part.normalized_shape[0] for part in [layer.norm] if isinstance(part, nn.LayerNorm)), None)
+        graph = graph_macs(layer.conv, layer.topology, grid, width or _width(head, channels))
+        if graph is None:
+            raise ValueError(f"head {name}: what a {type(layer.conv).__name__} multiplies is not known here")
+        macs += projection_macs(layer.conv, prod(grid)) + graph
+    bare = copy(head)
+    bare._modules = {**head._modules, **({"propagation": nn.ModuleList()} if hasattr(head, "propagation") else {})}
+    try:
+        with torch.no_grad():
+            macs += counted_macs(lambda: bare(tokens))
+    except RuntimeError as error:
+        raise ValueError(f"head {name}: cannot be counted, it does not run on the meta device: {error}") from error
+    return Count(_parameters(head), macs, channels, grid)
+
+
+def _parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _width(head: nn.Module, channels: int) -> int:
+    """Channels inside a head: those of its position table, where it has one."""
+    return head.position.tables[0].shape[-1] if hasattr(head, "position") else channels

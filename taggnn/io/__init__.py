@@ -1,0 +1,1 @@
+"""What is stored and opened again: checkpoints, exported programs, tokens, run folders."""

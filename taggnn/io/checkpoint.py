@@ -1,0 +1,354 @@
+"""Checkpoints: written all or nothing, read without running code, and enough by themselves to rebuild the model.
+
+Also reads the checkpoints that TAG-Head's authors published.
+"""
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from safetensors.torch import load as load_tensors
+from torch import Tensor
+
+from taggnn import model
+from taggnn.backbones.video.r2plus1d34 import CHILDREN
+from taggnn.backbones.weights import misfits, read_state_dict
+from taggnn.data.video.source import VideoSource
+from taggnn.io.exported import ENDINGS, Exported, open_program, read_meta
+from taggnn.io.loaded import Loaded
+from taggnn.io.trust import check as check_names
+from taggnn.model import Recogniser
+from taggnn.names import unknown
+from taggnn.runtime.atomic import replacing
+
+log = logging.getLogger(__name__)
+
+# Of the files that training writes; another number means other keys.
+FORMAT = 2
+
+
+@dataclass(frozen=True)
+class Released:
+    """What the authors' checkpoint of a data set does not say itself.
+
+    Args:
+        classes: K.
+        frames: frames of a clip.
+        ffn: channels of the encoder's feed-forward part.
+    """
+
+    classes: int
+    frames: int
+    ffn: int
+
+
+# Source: the authors' code, https://arxiv.org/abs/2604.11498
+RELEASED = {
+    "haa500": Released(classes=500, frames=32, ffn=512),
+    "gym99": Released(classes=99, frames=64, ffn=1024),
+    "gym288": Released(classes=288, frames=64, ffn=2048),
+}
+
+# Our name of a head's part -> theirs, in the current revision and in the earlier one.
+_HEAD = {"position.tables.0": "pos_embedding", "encoder.": "transformer."}
+_LAYOUTS = {
+    "csnmodel.": {**_HEAD, "norm.": "mlp_head.0.", "classifier.": "mlp_head.1."},
+    "backbone.": {**_HEAD, "norm.": "classifier.0.", "classifier.": "classifier.1."},
+}
+
+
+def save(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Writes a checkpoint next to its target and renames it, so that no moment leaves half of one.
+
+    Tensors go to the file as they come: no copy of it is made in memory.
+
+    Args:
+        path: the file; one that is there already is replaced.
+        content: tensors and plain types.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written; the file that was there is unchanged.
+    """
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        noting = _Noting(file)
+        try:
+            torch.save(dict(content), noting)
+        except RuntimeError:
+            # What torch.save makes of a full disk says nothing.
+            if noting.error is not None:
+                raise noting.error from None
+            raise
+
+
+class _Noting:
+    """A file that notes why it could not be written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.flush = file, file.flush
+        self.error: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        try:
+            return self.file.write(content)
+        except OSError as error:
+            self.error = error
+            raise
+
+
+def read(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """Reads a checkpoint file: tensors and plain types, no code.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: truncated, or no PyTorch file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"checkpoint {path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
+    try:
+        return torch.load(path, map_location=map_location or "cpu", weights_only=True)
+    except Exception as error:
+        # torch.load's own text advises to run whatever code the file holds.
+        raise ValueError(
+            f"checkpoint {path}: cannot be read ({path.stat().st_size:,} bytes): truncated, or not a PyTorch file of tensors and "
+            "plain types"
+        ) from error
+
+
+def load(path: str | Path, dataset: str | None = None, trust: bool = False) -> Loaded:
+    """Loads a trained model, ready to use; nothing else is needed.
+
+    Args:
+        path: folder of a run, whose ``best.ckpt`` is taken; or a checkpoint file, such as its ``last.ckpt``; or a
+            ``.safetensors``, ``.pt2`` or ``.onnx`` that ``taggnn.export`` wrote.
+        dataset: given for a file that TAG-Head's authors published, see ``load_released``; None (default) for ours.
+        trust: let the file name code that is not part of taggnn or PyG, by dotted path: it is imported and run (default: no).
+
+    Returns:
+        The model, its class names, and what it is fed; ``predict`` classifies files with them.
+
+    Raises:
+        FileNotFoundError: no such file, or no ``best.ckpt`` in the folder.
+        ValueError: not a checkpoint of ours, its weights do not fit the model it describes, or it names code of others.
+
+    Example::
+
+        print(taggnn.load("runs/folder/TIME").predict("clip.mp4"))
+    """
+    if dataset is not None:
+        return load_released(path, dataset)
+    path = _in_folder(Path(path))
+    if path.suffix in ENDINGS:
+        return _opened(path, trust)
+    if path.suffix == ".safetensors":
+        return read_weights(path, path.with_suffix(".json"), trust)
+    content = checked(read(path), path)
+    if not isinstance(content.get("model"), Mapping):
+        raise ValueError(f"checkpoint {path}: no weights in it (no model)")
+    recogniser = _built(content["architecture"], str(path), trust)
+    _fit(recogniser, dict(content["model"]), {key: key for key in recogniser.state_dict()}, str(path))
+    told = {**content, "epoch": content.get("progress", {}).get("epoch")}
+    told["training_counts"] = content.get("trained_on", {}).get("counts")
+    return _loaded(recogniser.eval(), told, path)
+
+
+def read_weights(weights: Path, description: Path, trust: bool = False) -> Loaded:
+    """Rebuilds the model of a ``.safetensors`` file and of the JSON file that ``taggnn.export`` wrote with it.
+
+    Args:
+        weights: the tensors.
+        description: what they are of, and their digest.
+        trust: as for ``load``.
+
+    Raises:
+        FileNotFoundError: one of them is not there.
+        ValueError: one of them was changed, or is not of ``taggnn.export``; or as ``load``.
+    """
+    for part in (weights, description):
+        if not part.is_file():
+            raise FileNotFoundError(
+                f"exported model {part}: no such file; it takes {weights.name} and {description.name}"
+            )
+    meta = read_meta(description.read_bytes(), str(description))
+    content = weights.read_bytes()
+    if hashlib.sha256(content).hexdigest() != meta.get("sha256"):
+        raise ValueError(f"{weights}: damaged, or not the file that {description} describes")
+    recogniser = _built(meta["architecture"], str(description), trust)
+    _fit(recogniser, load_tensors(content), {key: key for key in recogniser.state_dict()}, str(weights))
+    return _loaded(recogniser.eval(), meta, weights)
+
+
+def _opened(path: Path, trust: bool) -> Loaded:
+    """An exported program. Only the source of its input is ever imported."""
+    program, meta = open_program(path)
+    check_names({"input": meta["architecture"]["input"]}, str(path), trust)
+    return _loaded(program, meta, path)
+
+
+def _built(architecture: Mapping[str, Any], source: str, trust: bool) -> Recogniser:
+    check_names(architecture, source, trust)
+    return model.build(architecture)
+
+
+def _loaded(found: Recogniser | Exported, told: Mapping[str, Any], path: Path) -> Loaded:
+    """What a file says of itself, with its model."""
+    counts = told.get("training_counts")
+    return Loaded(
+        found,
+        tuple(told["architecture"]["classes"]),
+        dict(told["split_options"]),
+        str(path),
+        told.get("epoch"),
+        None if counts is None else tuple(counts),
+        dict(told["architecture"]),
+    )
+
+
+def _in_folder(path: Path) -> Path:
+    """The best checkpoint of a run where its folder is given."""
+    if not path.is_dir():
+        return path
+    best = path / "best.ckpt"
+    if not best.is_file():
+        raise FileNotFoundError(
+            f"checkpoint {path}: a folder without best.ckpt; give a run's folder or a checkpoint file"
+        )
+    return best
+
+
+def backbone_of(path: str | Path, trust: bool = False) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The backbone of a checkpoint of ours, whatever its head.
+
+    Args:
+        path: the file.
+        trust: as for ``load``.
+
+    Returns:
+        The architecture, see ``taggnn.model.build``, and the state dict of the backbone alone.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a checkpoint of ours, or it names code of others.
+    """
+    content, prefix = checked(read(path), path), "backbone."
+    architecture = dict(content["architecture"])
+    check_names({part: architecture[part] for part in ("backbone", "input")}, str(path), trust)
+    state = {key.removeprefix(prefix): value for key, value in content["model"].items() if key.startswith(prefix)}
+    return architecture, state
+
+
+def checked(content: Any, path: str | Path) -> dict[str, Any]:
+    """The content of a checkpoint that training wrote.
+
+    Raises:
+        ValueError: it is none, or of another version of taggnn.
+    """
+    if isinstance(content, Mapping) and "format" in content and "architecture" in content:
+        if content["format"] != FORMAT:
+            raise ValueError(
+                f"checkpoint {path}: written by another version of taggnn, as format {content['format']!r}; this one reads "
+                f"format {FORMAT}"
+            )
+        described = content["architecture"]
+        needed = {"backbone", "head", "input", "classes"}
+        if "split_options" in content and isinstance(described, Mapping) and needed <= set(described):
+            return dict(content)
+    hyper = content.get("hyper_parameters") if isinstance(content, Mapping) else None
+    if isinstance(hyper, Mapping) and "spec" in hyper:
+        raise ValueError(
+            f"checkpoint {path}: written by an earlier taggnn, which trained with Lightning, and cannot be read any more; train "
+            "again, or use it with that version"
+        )
+    hint = ""
+    if any(str(key).startswith(tuple(_LAYOUTS)) for key in _flat(content)):
+        hint = f"; it looks like one of TAG-Head's authors: name its data set ({', '.join(RELEASED)})"
+    raise ValueError(f"checkpoint {path}: not written by taggnn.train{hint}")
+
+
+def load_released(path: str | Path, dataset: str, classes: tuple[str, ...] | None = None) -> Loaded:
+    """Loads a checkpoint that TAG-Head's authors published, strictly, in either of its two key layouts.
+
+    Source: TAG-Head, https://arxiv.org/abs/2604.11498. The current layout names ``csnmodel.*``, ``pos_embedding``,
+    ``transformer.layers.*``, ``mlp_head.0.*``, ``mlp_head.1.*``; the earlier one ``backbone.*`` and ``classifier.*``, and it
+    stores ``edge_index``, which is left out because it follows from the grid.
+
+    Args:
+        path: ``haa500_best.pth``, ``gym99_best.pth``, ``gym288_last.pth`` or ``gym288_best.pth``.
+        dataset: "haa500", "gym99" or "gym288".
+        classes: class names in label order; the files hold none, so numbers stand in (default).
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: unknown data set, a file that cannot be read, or entries that do not fit, listed.
+    """
+    if dataset not in RELEASED:
+        raise unknown("data set of a released checkpoint", dataset, RELEASED)
+    shape = RELEASED[dataset]
+    names = tuple(classes or (str(label) for label in range(shape.classes)))
+    if len(names) != shape.classes:
+        raise ValueError(f"{dataset} has {shape.classes} classes, {len(names)} names were given")
+    state = read_state_dict(path)
+    prefix = next((prefix for prefix in _LAYOUTS if any(key.startswith(prefix) for key in state)), None)
+    if prefix is None:
+        raise ValueError(
+            f"checkpoint {path}: no key begins with {' or '.join(_LAYOUTS)}, so it is none of TAG-Head's; "
+            f"the first are {', '.join(list(state)[:5])}"
+        )
+    architecture = {
+        "backbone": {"name": "r2plus1d_34_32_ig65m"},
+        "head": {"name": "tag_released", "ffn": shape.ffn},
+        "input": VideoSource(frames=shape.frames).spec.plain(),
+        "classes": names,
+    }
+    recogniser = model.build(architecture)
+    stored = recogniser.state_dict()
+    numbered = any(key.startswith(f"{prefix}0.") for key in state)
+    theirs = {ours: _their_name(ours, prefix, numbered) for ours in stored}
+    state.pop("edge_index", None)
+    table = state.get("pos_embedding")
+    if table is not None and table.ndim == 3 and table.shape[:2] == (1, prod(recogniser.grid)):
+        state["pos_embedding"] = table.reshape(*recogniser.grid, table.shape[-1])
+    _fit(recogniser, state, theirs, str(path))
+    return Loaded(recogniser.eval(), names, {"seed": 0}, str(path), architecture=architecture)
+
+
+def _fit(recogniser: Recogniser, state: dict[str, Tensor], names: Mapping[str, str], source: str) -> None:
+    """Loads ``state``, whose keys are ``names`` of ours, strictly."""
+    own = {names[key]: value for key, value in recogniser.state_dict().items()}
+    wrong = misfits(own, state)
+    if wrong:
+        listed = "".join(f"\n  {line}" for line in wrong[:20])
+        more = f"\n  and {len(wrong) - 20} more" if len(wrong) > 20 else ""
+        raise ValueError(
+            f"checkpoint {source} does not fit the model ({len(wrong)} of {len(own)} entries):{listed}{more}"
+        )
+    recogniser.load_state_dict({ours: state[their] for ours, their in names.items() if their in state}, strict=False)
+
+
+def _their_name(ours: str, prefix: str, numbered: bool) -> str:
+    part, _, rest = ours.partition(".")
+    if part == "backbone":
+        return prefix + (_numbered(rest) if numbered else rest)
+    for own, their in _LAYOUTS[prefix].items():
+        if rest.startswith(own):
+            return their + rest.removeprefix(own)
+    return rest
+
+
+def _numbered(name: str) -> str:
+    """The name of a backbone entry where the backbone is an nn.Sequential: the inverse of ``sequential_to_named``."""
+    child, _, rest = name.partition(".")
+    return f"{CHILDREN.index(child)}.{rest}"
+
+
+def _flat(content: Any) -> list[str]:
+    if not isinstance(content, Mapping):
+        return []
+    return [str(key) for key in content] + [
+        str(key) for value in content.values() if isinstance(value, Mapping) for key in value
+    ]

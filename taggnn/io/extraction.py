@@ -1,0 +1,323 @@
+"""The tokens of a frozen backbone over lists of clips, in shards: planned, made, interrupted, gone on with, and indexed.
+
+Axes: B clips of a batch, T H W token grid, C channels.
+"""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from taggnn.data import shards
+from taggnn.data.clips import Clip
+from taggnn.data.lists.splits import SPLITS
+from taggnn.data.loader import ClipData
+from taggnn.data.samplers import seed_of
+from taggnn.data.tokens import BACKBONE, INDEX, differences, read_tokens, that_matter
+from taggnn.model import Recogniser
+from taggnn.types import Batch
+
+# Views of a clip made from one decode: a shard of each is in memory meanwhile.
+AT_ONCE = 4
+# What two calls must agree in to write into one folder, beside the settings and the clips.
+_SAME = ("input", "tokens", "dtype", "views", "seed", "rows_a_shard", "classes")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One shard's share of the work.
+
+    Args:
+        split: name of the split.
+        view: number of a training view; None for the clips as evaluation sees them.
+        file: name of the shard.
+        clips: their places in the list of the split.
+        videos: size and time of change of each clip's file when the work was planned.
+    """
+
+    split: str
+    view: int | None
+    file: str
+    clips: range
+    videos: tuple[str, ...]
+
+
+def plan(data: ClipData, views: int, rows: int) -> list[Piece]:
+    """What is to be done, in a fixed order: every split as evaluation sees it, then the training views.
+
+    Args:
+        data: the clips; a test split that is val once more is left out.
+        views: augmented views of a training clip.
+        rows: clips of a shard.
+    """
+    parts = [(split, None) for split in SPLITS if not (split == "test" and data.test_clips is data.val_clips)]
+    parts += [("train", view) for view in range(views)]
+    pieces = []
+    states = {split: [_state(clip) for clip in getattr(data, f"{split}_clips") or ()] for split, _ in parts}
+    for split, view in parts:
+        count = len(states[split])
+        name = split if view is None else f"{split}-view{view}"
+        for number, first in enumerate(range(0, count, rows)):
+            file = f"{name}-{number:05}{shards.ENDING}"
+            clips = range(first, min(first + rows, count))
+            pieces.append(Piece(split, view, file, clips, tuple(states[split][clips.start : clips.stop])))
+    return pieces
+
+
+def identity(index: Mapping[str, Any]) -> dict[str, Any]:
+    """What tokens follow from, out of an index: equal for two calls that may share a folder."""
+    clips = {
+        f"the {split} clips": [
+            [row[key] for key in sorted(row) if key not in ("path", "tokens", "views")] for row in held.get("clips", ())
+        ]
+        for split, held in index["splits"].items()
+    }
+    return {
+        **that_matter(index["settings"], index["views"]),
+        "weights": index["weights"]["digest"],
+        **{key.replace("_", " "): index[key] for key in _SAME},
+        **clips,
+    }
+
+
+def left_to_do(folder: Path, pieces: Sequence[Piece], index: Mapping[str, Any]) -> list[Piece]:
+    """The pieces whose shards are not in the folder yet, are damaged, or are of videos that have changed since.
+
+    Args:
+        folder: of the shards.
+        pieces: all of them.
+        index: what is to be made.
+
+    Raises:
+        ValueError: the folder holds the tokens of another extraction; the message says what differs.
+    """
+    if not (folder / INDEX).is_file():
+        return list(pieces)
+    earlier = read_tokens(folder)
+    changed = differences(identity(earlier), identity(index))
+    if changed:
+        raise ValueError(
+            f"{folder} holds the tokens of another extraction: {'; '.join(changed)}. Give another --out, or remove it"
+        )
+    known, mark = earlier.get("shards", {}), _mark(index)
+    return [
+        piece
+        for piece in pieces
+        if changed_videos(folder, [piece], index) or not _whole(folder / piece.file, known.get(piece.file), mark)
+    ]
+
+
+def changed_videos(folder: Path, pieces: Sequence[Piece], index: Mapping[str, Any]) -> set[tuple[str, int]]:
+    """The clips, as (split, place), whose files have another size or time of change than when their shards were made."""
+    found, mark = set(), _mark(index)
+    for piece in pieces:
+        note = _note(folder / piece.file)
+        if note.get("of") == mark:
+            pairs = zip(piece.clips, note["videos"], piece.videos, strict=True)
+            found |= {(piece.split, place) for place, then, now in pairs if then != now}
+    return found
+
+
+def readable_again(folder: Path, data: ClipData, pieces: Sequence[Piece]) -> tuple[list[Piece], int, int]:
+    """Tries every clip that was skipped once more, with a progress bar.
+
+    Returns:
+        The pieces with a clip that can be read now, how many such clips there are, and how many were tried; a clip counts once
+        for each view of it.
+    """
+    bad = {piece: [place for place, _ in _note(folder / piece.file).get("skipped", ())] for piece in pieces}
+    again, good, tried = [], 0, sum(map(len, bad.values()))
+    with tqdm(total=tried, desc="retry", unit="clip", file=sys.stderr, disable=None) as bar:
+        for piece, places in bad.items():
+            keys = [[(place, seed_of(data.seed, piece.view or 0, place))] for place in places]
+            found = 0
+            for batch in data.loader_of(piece.split, keys, train=piece.view is not None) if keys else ():
+                found += len(batch)
+                bar.update()
+            good += found
+            again += [piece] if found else []
+    return again, good, tried
+
+
+def finished(folder: Path, index: Mapping[str, Any]) -> bool:
+    """Whether the folder says that all its shards are made, and the weights of the backbone lie in it, whole."""
+    try:
+        complete = read_tokens(folder)["complete"]
+        return complete and shards.digest(shards.read_shard(folder / BACKBONE)) == index["weights"]["digest"]
+    except (FileNotFoundError, ValueError):
+        return False
+
+
+def check_space(folder: Path, pieces: Sequence[Piece], bytes_a_clip: int) -> tuple[int, int]:
+    """Bytes that the pieces will take, and bytes that are free.
+
+    Raises:
+        OSError: too few are free.
+    """
+    needed = bytes_a_clip * sum(len(piece.clips) for piece in pieces)
+    place = next(parent for parent in (folder, *folder.absolute().parents) if parent.is_dir())
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise OSError(
+            f"{folder}: {needed / 1e9:.1f} GB are still to be written, {free / 1e9:.1f} GB are free there; --dtype float16, "
+            "fewer --views or another --out need less"
+        )
+    return needed, free
+
+
+def extract(folder: Path, model: Recogniser, data: ClipData, pieces: Sequence[Piece], index: Mapping[str, Any]) -> None:
+    """Makes the shards of the pieces, with a progress bar in clips; views of a clip share its decode, up to ``AT_ONCE``.
+
+    Raises:
+        ValueError: tokens that are not finite in the dtype.
+    """
+    device, size, count = next(model.backbone.parameters()).device, data.batch_size, sum(map(_clips, pieces))
+    with tqdm(total=count, desc="extract", unit="clip", file=sys.stderr, disable=None) as bar:
+        for (split, views), groups in groupby(_together(pieces), key=_views):
+            groups = list(groups)
+            places = {clip.name: place for place, clip in enumerate(getattr(data, f"{split}_clips"))}
+            # No batch reaches over two shards: which of them are made now must not change what is in them.
+            keys = [
+                [
+                    (place, [seed_of(data.seed, view, place) for view in views if view is not None])
+                    for place in group[0].clips[first : first + size]
+                ]
+                for group in groups
+                for first in range(0, _clips(group[0]), size)
+            ]
+            batches = iter(data.loader_of_views(split, keys, evaluation=None in views))
+            for group in groups:
+                filled = [_Filled(piece, index) for piece in group]
+                for _ in range(0, _clips(group[0]), size):
+                    for one, batch in zip(filled, next(batches), strict=True):
+                        one.add(batch, model, device, places)
+                        bar.update(len(batch) + len(batch.skipped))
+                for one in filled:
+                    one.write(folder)
+
+
+class _Filled:
+    """What becomes a shard."""
+
+    def __init__(self, piece: Piece, index: Mapping[str, Any]):
+        self.piece, self.mark = piece, _mark(index)
+        self.tokens = torch.empty(_clips(piece), *index["tokens"], dtype=getattr(torch, index["dtype"]))
+        self.good: list[int] = []
+        self.labels: list[int] = []
+        self.bad: dict[int, str] = {}
+
+    def add(self, batch: Batch, model: Recogniser, device: torch.device, places: Mapping[str, int]) -> None:
+        self.bad |= {places[name]: reason for name, _, reason in batch.skipped}
+        first, more = len(self.good), len(batch)
+        if more:
+            self.tokens[first : first + more] = _stored(model, batch.x.to(device), self.tokens.dtype)
+            self.good += batch.index.tolist()
+            self.labels += batch.label.tolist()
+
+    def write(self, folder: Path) -> None:
+        held = {
+            "tokens": self.tokens[: len(self.good)],
+            "clip": torch.tensor(self.good, dtype=torch.long),
+            # A flip in training may have given a clip another one.
+            "label": torch.tensor(self.labels, dtype=torch.long),
+        }
+        skipped = sorted(map(list, self.bad.items()))
+        note = {"of": self.mark, "skipped": skipped, "videos": list(self.piece.videos)}
+        shards.write_shard(folder / self.piece.file, held, {**note, "digest": _digest(held, note)})
+
+
+def completed(folder: Path, pieces: Sequence[Piece], index: Mapping[str, Any]) -> dict[str, Any]:
+    """The index with where the tokens of every clip lie, and every shard's size and checksum."""
+    places: dict[tuple[str, int | None], dict[int, Any]] = {}
+    table = {}
+    for piece in pieces:
+        path = folder / piece.file
+        found = places.setdefault((piece.split, piece.view), {})
+        found |= dict(shards.read_note(path)["skipped"])
+        found |= {place: [piece.file, row] for row, place in enumerate(shards.read_shard(path)["clip"].tolist())}
+        table[piece.file] = shards.facts(path)
+    splits = {}
+    for split, held in index["splits"].items():
+        splits[split] = dict(held)
+        if "clips" in held:
+            rows = [{**row, "tokens": places[split, None][place]} for place, row in enumerate(held["clips"])]
+            if split == "train" and index["views"]:
+                views = [places[split, view] for view in range(index["views"])]
+                rows = [{**row, "views": [view[place] for view in views]} for place, row in enumerate(rows)]
+            splits[split]["clips"] = rows
+    return {**index, "complete": True, "shards": table, "splits": splits}
+
+
+def _clips(piece: Piece) -> int:
+    return len(piece.clips)
+
+
+def _together(pieces: Sequence[Piece]) -> list[list[Piece]]:
+    """Pieces that are views of the same clips side by side, that of evaluation last."""
+    groups: dict[Any, list[Piece]] = {}
+    for piece in pieces:
+        part = 0 if piece.view is None else (piece.view + 1) // AT_ONCE
+        groups.setdefault((piece.split, piece.clips, part), []).append(piece)
+    return [sorted(group, key=lambda piece: piece.view is None) for group in groups.values()]
+
+
+def _views(group: Sequence[Piece]) -> tuple[str, list[int | None]]:
+    return group[0].split, [piece.view for piece in group]
+
+
+@torch.inference_mode()
+def _stored(model: Recogniser, clip: Tensor, dtype: torch.dtype) -> Tensor:
+    """**Shapes:** (B, 3, T, H, W) -> (B, T', H', W', C)"""
+    tokens = model.features(clip).tokens.to(dtype).cpu()
+    if not tokens.isfinite().all():
+        raise ValueError(
+            f"tokens that are not finite in {dtype}: the backbone's weights, or too large for it (--dtype float32)"
+        )
+    return tokens
+
+
+def _mark(index: Mapping[str, Any]) -> str:
+    """What a shard says of where it belongs."""
+    return sha256(json.dumps(identity(index), sort_keys=True).encode()).hexdigest()
+
+
+def _whole(path: Path, known: Mapping[str, Any] | None, mark: str) -> bool:
+    if not path.is_file():
+        return False
+    if known is not None:
+        return path.stat().st_size == known["bytes"] and shards.checksum(path) == known["sha256"]
+    # Of an extraction, or a repair, that was interrupted: there is no checksum but the shard's own.
+    note = _note(path)
+    return note.get("of") == mark and note.pop("digest", None) == _digest(shards.read_shard(path), note)
+
+
+def _digest(held: Mapping[str, Tensor], note: Mapping[str, Any]) -> str:
+    """What a shard says of its content, so that damage shows without an index."""
+    return sha256(f"{json.dumps(note, sort_keys=True)} {shards.digest(held)}".encode()).hexdigest()
+
+
+def _note(path: Path) -> dict[str, Any]:
+    """The note of a shard; nothing where it is absent or damaged."""
+    try:
+        return shards.read_note(path)
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def _state(clip: Clip) -> str:
+    """Size and time of change of a clip's file; empty where it cannot be asked."""
+    try:
+        state = os.stat(clip.path)
+    except OSError:
+        return ""
+    return f"{state.st_size} {state.st_mtime_ns}"

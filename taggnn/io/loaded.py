@@ -1,0 +1,303 @@
+"""A trained model ready to use: files, frames or clips in, class names with probabilities out.
+
+Axes: B clips, T frames, H W pictures as they come and h w as the model is fed, K classes; "clip" is any input of a model.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any, TypeAlias, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from taggnn.data import sources
+from taggnn.data.traits import traits_of
+from taggnn.data.video.reading import VideoError
+from taggnn.data.views import check_views, clip_views, frame_views
+from taggnn.io.exported import Exported
+from taggnn.model import Recogniser
+from taggnn.nn.consensus import Average, Consensus
+from taggnn.types import InputSpec
+from taggnn.types import Source as Reader
+
+# A file; frames of video, uint8 (T, H, W, 3); or a clip, float (*spec.shape) such as (3, T, h, w).
+Source: TypeAlias = str | os.PathLike[str] | Tensor | np.ndarray
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A class and how probable it is.
+
+    Args:
+        name: of the class.
+        label: its number.
+        probability: 0 to 1.
+    """
+
+    name: str
+    label: int
+    probability: float
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.probability:.1%}"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says about one video.
+
+    Args:
+        source: its path; None for frames and clips.
+        top: the most probable classes, the best first; empty where the file could not be read.
+        probabilities: of all classes in label order, float32 on the CPU; empty where the file could not be read.
+        error: why the file could not be read; None where it was.
+
+    **Shapes:** probabilities (K,)
+    """
+
+    source: str | None
+    top: tuple[Guess, ...]
+    probabilities: Tensor = field(repr=False, compare=False)
+    error: str | None = None
+
+    @property
+    def best(self) -> Guess:
+        """The most probable class.
+
+        Raises:
+            ValueError: the file could not be read.
+        """
+        if self.error is not None:
+            raise ValueError(f"{self.source}: could not be read: {self.error}")
+        return self.top[0]
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.top)) if self.error is None else f"could not be read: {self.error}"
+
+
+@dataclass
+class Loaded:
+    """A trained model with all that it takes to use it, as ``taggnn.load`` gives it.
+
+    Args:
+        model: the model with its weights, in evaluation mode, or an exported one: inputs (B, *spec.shape) -> ``Output``.
+        classes: class names in label order.
+        split_options: the published data set and its version, if one was used; seed and fractions by which clips were held
+            out where the data came without splits.
+        source: the file it came from.
+        epoch: epochs it was trained for; None where the file does not say.
+        training_counts: training clips of each class; None where the file does not say.
+        architecture: what ``taggnn.model.build`` makes the model of; None where it was made otherwise.
+
+    Example::
+
+        loaded = taggnn.load("runs/folder/TIME")
+        print(loaded.predict("clip.mp4").best.name)
+        for prediction in loaded.predict(Path("clips").glob("*.mp4")):
+            print(prediction.source, prediction)
+    """
+
+    model: Recogniser | Exported = field(repr=False)
+    classes: tuple[str, ...]
+    split_options: dict[str, Any]
+    source: str
+    epoch: int | None = None
+    training_counts: tuple[int, ...] | None = None
+    architecture: dict[str, Any] | None = field(default=None, repr=False)
+
+    @property
+    def spec(self) -> InputSpec:
+        """What the model is fed."""
+        return self.model.spec
+
+    @cached_property
+    def _reader(self) -> Reader:
+        """What makes inputs of files, as evaluation sees them."""
+        return sources.of(self.spec)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return self.model.device
+
+    def to(self, device: torch.device | str) -> "Loaded":
+        """Moves the model to a device, and gives it back.
+
+        Raises:
+            ValueError: an implementation of its graph layers cannot compute there.
+        """
+        self.model.check_device(device)
+        self.model.to(device)
+        return self
+
+    # A str is an iterable of str as well; the first signature that fits counts.
+    @overload
+    def predict(  # type: ignore[overload-overlap]
+        self,
+        source: Source,
+        top: int = ...,
+        *,
+        views: int = ...,
+        crops: int = ...,
+        average: Average = ...,
+        start: float | None = ...,
+        stop: float | None = ...,
+    ) -> Prediction: ...
+
+    @overload
+    def predict(
+        self,
+        source: Iterable[Source],
+        top: int = ...,
+        *,
+        views: int = ...,
+        crops: int = ...,
+        average: Average = ...,
+        start: float | None = ...,
+        stop: float | None = ...,
+    ) -> Iterator[Prediction]: ...
+
+    def predict(
+        self,
+        source: Source | Iterable[Source],
+        top: int = 5,
+        *,
+        views: int = 1,
+        crops: int = 1,
+        average: Average = "probabilities",
+        start: float | None = None,
+        stop: float | None = None,
+    ) -> Prediction | Iterator[Prediction]:
+        """Classifies a file, or one after the other as they are asked for.
+
+        Args:
+            source: a file; or an input as the model is fed it, floating point (*spec.shape), such as a clip (3, T, h, w); or, of
+                video, its frames, uint8 (T, H, W, 3), of which the model's sampling takes its share. Or a list or any other
+                iterable of these.
+            top: how many classes to name at most (default 5).
+            views: choices of frames to look at (default 1, the one of evaluation); never more than 8 pictures of the clip at
+                once, whatever their number.
+            crops: of each choice of frames (default 1, the central one).
+            average: of "probabilities" (default) or "logits" over views and crops.
+            start: first second of a file to use (default: its beginning).
+            stop: second to end before (default: its end).
+
+        Returns:
+            For one video its prediction. For several an iterator over their predictions, in order; a file that cannot be read is
+            among them, with ``error`` set.
+
+        Raises:
+            VideoError: the one file given cannot be read; it is a ValueError and names the file.
+            ValueError: a number below 1, an unknown average, an array that is neither frames nor an input, several views of an
+                input, or of a kind of input that has one view.
+        """
+        if top < 1:
+            raise ValueError(f"top {top}: must be 1 or more")
+        # Said at once, and not by the first of many.
+        Consensus(average)
+        check_views(self._reader, views, crops)
+        how = partial(self._predict, top=top, views=views, crops=crops, average=average, start=start, stop=stop)
+        if isinstance(source, str | os.PathLike | Tensor | np.ndarray):
+            return how(source)
+        return (_reported(how, each) for each in source)
+
+    def logits(self, clips: Tensor) -> Tensor:
+        """What the model says about clips as ``clip`` makes them, stacked: float32, on the model's device, without gradients.
+
+        **Shapes:** float (B, *spec.shape), such as (B, 3, T, h, w) -> (B, K)
+
+        Raises:
+            ValueError: not a batch of clips.
+        """
+        if not clips.is_floating_point() or not _alike(clips.shape[1:], self.spec):
+            raise ValueError(
+                f"clips {clips.dtype} {tuple(clips.shape)}: expected floating point (B, {_sizes(self.spec)}); clip() makes one "
+                "of a file"
+            )
+        with torch.no_grad():
+            return self.model(clips.to(self.model.device, self.model.dtype)).logits.float()
+
+    def clip(self, source: Source, start: float | None = None, stop: float | None = None) -> Tensor:
+        """Turns a file, or the frames of a video, into what the model is fed, exactly as its evaluation does.
+
+        Args:
+            source: a file; or frames, uint8 (T, H, W, 3), in RGB and upright; an input is given back as it is.
+            start: first second of a file to use (default: its beginning).
+            stop: second to end before (default: its end).
+
+        **Shapes:** -> float32 (*spec.shape), such as (3, T, h, w)
+
+        Raises:
+            VideoError: the file cannot be read.
+            ValueError: an array that is neither frames nor an input, or seconds of one.
+        """
+        return next(self._views(source, 1, 1, start, stop))[0]
+
+    def _views(
+        self, source: Source, views: int, crops: int, start: float | None, stop: float | None
+    ) -> Iterator[Tensor]:
+        """The views of a file, of frames or of an input, some at a time. **Shapes:** yields float32 (n, *spec.shape)"""
+        if not isinstance(source, Tensor | np.ndarray):
+            return clip_views(os.fspath(source), self._reader, views, crops, start=start, stop=stop)
+        if start is not None or stop is not None:
+            raise ValueError("start and stop are seconds of a file; of frames or a clip give those to be used")
+        given = torch.as_tensor(source)
+        if given.is_floating_point() and _alike(given.shape, self.spec):
+            if views * crops > 1:
+                raise ValueError("a clip is one view already; several are taken from a file or from its frames")
+            return iter([given[None]])
+        of_frames = traits_of(self._reader).frame_views is not None
+        if not of_frames or given.dtype != torch.uint8 or given.ndim != 4 or given.shape[-1] != 3 or 0 in given.shape:
+            possible = f"a clip, floating point ({_sizes(self.spec)})"
+            raise ValueError(
+                f"{given.dtype} {tuple(given.shape)}: expected "
+                + (f"frames, uint8 (T, H, W, 3), or {possible}" if of_frames else possible)
+            )
+        return frame_views(given.cpu(), self._reader, views, crops)
+
+    def _predict(
+        self,
+        source: Source,
+        top: int,
+        views: int,
+        crops: int,
+        average: Average,
+        start: float | None,
+        stop: float | None,
+    ) -> Prediction:
+        consensus = Consensus(average)
+        for clips in self._views(source, views, crops, start, stop):
+            consensus.add(self.logits(clips))
+        probabilities = consensus.probabilities
+        best = probabilities.topk(min(top, len(self.classes)))
+        guesses = zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        return Prediction(
+            _path(source),
+            tuple(Guess(self.classes[label], label, probability) for probability, label in guesses),
+            probabilities,
+        )
+
+
+def _reported(predict: Callable[[Source], Prediction], source: Source) -> Prediction:
+    try:
+        return predict(source)
+    except VideoError as error:
+        return Prediction(_path(source), (), torch.empty(0), error.reason)
+
+
+def _alike(shape: Sequence[int], spec: InputSpec) -> bool:
+    """Whether a shape has the axes and the channels of an input; what other sizes a model can take, it says itself."""
+    return len(shape) == len(spec.shape) and (
+        "channel" not in spec.axes or shape[spec.axes.index("channel")] == spec.size("channel")[0]
+    )
+
+
+def _sizes(spec: InputSpec) -> str:
+    return ", ".join(map(str, spec.shape))
+
+
+def _path(source: Source) -> str | None:
+    return None if isinstance(source, Tensor | np.ndarray) else os.fspath(source)

@@ -1,0 +1,1 @@
+"""Layers, convolutions and criteria that heads are made of."""

@@ -1,0 +1,310 @@
+"""The parts a token head is made of: position table, Transformer encoder, graph layer, read-outs.
+
+Axes: B clips, grid the token grid with time first (T H W on video, T V on skeletons), N nodes of one clip, C channels,
+A attention heads.
+"""
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from graphs import Topology
+from taggnn import kernels
+from taggnn.names import find, unknown
+from taggnn.nn import convs
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "elu": nn.ELU, "none": nn.Identity}
+
+
+class PositionTable(nn.Module):
+    """Adds a learnable vector to every token of the grid.
+
+    Source: TAG-Head, https://arxiv.org/abs/2604.11498. Formula: ``x[b, t, h, w] + E[t, h, w]``, or ``+ E_t[t] + E_h[h] +
+    E_w[w]`` where factorised [ours]; on grids of another rank with as many indices as they have axes.
+
+    Args:
+        channels: C.
+        grid: sizes of the token grid, time first; any number of axes.
+        factorised: one table per axis in place of one for all positions together (default: one joint table, as released).
+        std: standard deviation of the normal start (default 0.02; the released one is 1).
+
+    **Shapes:** (B, *grid, C) -> the same.
+
+    Raises:
+        ValueError: in ``forward``, tokens of another grid than the table's.
+    """
+
+    def __init__(self, channels: int, grid: Sequence[int], factorised: bool = False, std: float = 0.02) -> None:
+        super().__init__()
+        shapes = [_along(axis, grid) for axis in range(len(grid))] if factorised else [tuple(grid)]
+        self.tables = nn.ParameterList(nn.Parameter(torch.randn(*shape, channels) * std) for shape in shapes)
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        return tuple(torch.broadcast_shapes(*(table.shape[:-1] for table in self.tables)))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        if tuple(tokens.shape[1:-1]) != self.grid:
+            raise ValueError(
+                f"tokens of grid {tuple(tokens.shape[1:-1])} given to a head built for {self.grid} (time first): feed clips of "
+                "the size it was built for, or call resize() on the head first"
+            )
+        for table in self.tables:
+            tokens = tokens + table
+        return tokens
+
+    @torch.no_grad()
+    def resize(self, grid: Sequence[int]) -> None:
+        """Stretches the table to another grid of the same rank by linear interpolation along every axis [ours].
+
+        Raises:
+            ValueError: the grid has another number of axes.
+        """
+        grid = tuple(grid)
+        if len(grid) != len(self.grid):
+            raise ValueError(
+                f"a position table of grid {self.grid} cannot be stretched to {grid}: another number of axes"
+            )
+        for i, table in enumerate(self.tables):
+            size = grid if len(self.tables) == 1 else _along(i, grid)
+            if size != tuple(table.shape[:-1]):
+                self.tables[i] = nn.Parameter(_stretched(table, size))
+
+
+def _along(axis: int, grid: Sequence[int]) -> tuple[int, ...]:
+    return tuple(size if number == axis else 1 for number, size in enumerate(grid))
+
+
+def _stretched(table: Tensor, size: tuple[int, ...]) -> Tensor:
+    """**Shapes:** (*old, C) -> (*size, C)"""
+    mode = {1: "linear", 2: "bilinear", 3: "trilinear"}.get(len(size))
+    if mode is not None:
+        table = F.interpolate(table.movedim(-1, 0)[None], size=size, mode=mode, align_corners=False)
+        return table[0].movedim(0, -1).contiguous()
+    # Linear in every axis: one after another is the same.
+    for axis, length in enumerate(size):
+        if table.shape[axis] != length:
+            rows = table.movedim(axis, -1)
+            flat = F.interpolate(rows.reshape(1, -1, rows.shape[-1]), size=length, mode="linear", align_corners=False)
+            table = flat.reshape(*rows.shape[:-1], length).movedim(-1, axis)
+    return table.contiguous()
+
+
+def encoder(
+    channels: int,
+    layers: int,
+    heads: int = 8,
+    ffn: int | None = None,
+    dropout: float = 0.1,
+    norm_first: bool = True,
+    activation: Literal["relu", "gelu"] = "gelu",
+) -> nn.Module:
+    """Builds a Transformer encoder over the tokens of a clip.
+
+    Source: TAG-Head, https://arxiv.org/abs/2604.11498, section "encoder" (post-norm, ReLU, no final norm);
+    pre-norm with GELU and a final norm is the modern form.
+
+    Args:
+        channels: C, a multiple of ``heads``.
+        layers: how many; 0 gives the identity.
+        heads: A (default 8).
+        ffn: channels of the feed-forward part (default 2*C).
+        dropout: probability, everywhere in the layer (default 0.1).
+        norm_first: LayerNorm before attention and feed-forward, with a last one behind all layers (default), or after them.
+        activation: of the feed-forward part.
+
+    **Shapes:** (B, N, C) -> the same.
+
+    Raises:
+        ValueError: ``channels`` is no multiple of ``heads``, or the activation is unknown.
+    """
+    if activation not in ("relu", "gelu"):
+        raise unknown("activation of the encoder", activation, ["relu", "gelu"])
+    if layers == 0:
+        return nn.Identity()
+    if channels % heads:
+        raise ValueError(
+            f"an encoder of {channels} channels cannot have {heads} attention heads; they must divide the channels"
+        )
+    layer = nn.TransformerEncoderLayer(
+        channels, heads, ffn or 2 * channels, dropout, activation, batch_first=True, norm_first=norm_first
+    )
+    last = nn.LayerNorm(channels) if norm_first else None
+    return nn.TransformerEncoder(layer, layers, norm=last, enable_nested_tensor=False)
+
+
+class GraphLayer(nn.Module):
+    """One step of propagation along the graph: norm, convolution, activation, residual.
+
+    Formula: ``x + dropout(act(conv(norm(x), edges)))``, each part but the convolution optional.
+
+    Args:
+        channels: C.
+        topology: who hears whom.
+        grid: sizes of the token grid of one clip, time first; as many axes as the topology takes.
+        conv: a name of ``convs.CONVS``, a dotted path, a class, function or module, see ``convs.build`` (default
+            "gat").
+        conv_options: further arguments of the convolution, by name.
+        impl: how it is computed, a name of ``taggnn.kernels.IMPLS``; never changes the result (default "auto").
+        norm: LayerNorm first (default).
+        activation: "relu", "gelu" (default), "elu" or "none".
+        residual: add the input (default).
+        dropout: probability (default 0).
+
+    **Shapes:** (B, *grid, C) -> the same.
+
+    Raises:
+        ValueError: unknown convolution, option, activation or implementation, a convolution that does not give C channels, or
+            an implementation that refuses it, or a topology that refuses the grid; in ``forward``, tokens of another grid.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        topology: Topology,
+        grid: Sequence[int],
+        conv: str | Callable[..., Any] = "gat",
+        conv_options: dict[str, Any] | None = None,
+        impl: str = "auto",
+        norm: bool = True,
+        activation: str = "gelu",
+        residual: bool = True,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if activation not in ACTIVATIONS:
+            raise unknown("activation", activation, ACTIVATIONS)
+        self.topology = topology
+        self.norm = nn.LayerNorm(channels) if norm else nn.Identity()
+        self.conv = convs.build(conv, channels, **(conv_options or {}))
+        self.activation = ACTIVATIONS[activation]()
+        self.dropout = nn.Dropout(dropout)
+        self.residual = residual
+        self.impl = impl
+        self._try(convs.name_of(conv), channels, topology.checked(grid))
+        self.resize(grid)
+
+    def forward(self, x: Tensor, topology: Topology | None = None) -> Tensor:
+        """Propagates once; ``topology`` takes the place of the layer's own, for a diagnosis, and is worked out in the call."""
+        grid = tuple(x.shape[1:-1])
+        if grid != self.grid:
+            raise ValueError(
+                f"tokens of grid {grid} given to a graph layer built for {self.grid} (time first): call resize() first"
+            )
+        kernel = self.kernel
+        if topology is not None and topology != self.topology:
+            kernel = kernels.find(self.conv, topology, grid).to(x.device)
+        out = kernel(self.conv, self.norm(x).flatten(1, -2)).unflatten(1, grid)
+        out = self.dropout(self.activation(out))
+        return x + out if self.residual else out
+
+    def resize(self, grid: Sequence[int]) -> None:
+        """Draws the graph on another token grid."""
+        kernel = kernels.find(self.conv, self.topology, grid, self.impl)
+        # APPNP without a norm has no parameter: then the old kernel says where the layer is.
+        place = next((tensor.device for tensor in (*self.parameters(), *self.buffers())), None)
+        self.grid = tuple(grid)
+        self.kernel = kernel if place is None else kernel.to(place)
+
+    def _try(self, name: str, channels: int, grid: tuple[int, ...]) -> None:
+        # A convolution from outside may want other inputs or give other sizes: refused now, not after the data was read.
+        grid = _trial_grid(self.topology, grid)
+        kernel = kernels.find(self.conv, self.topology, grid)
+        training = self.conv.training
+        x = torch.zeros(1, prod(grid), channels)
+        try:
+            with torch.no_grad():
+                out = kernel.to(x.device)(self.conv.eval(), x)
+        except Exception as error:
+            raise ValueError(
+                f"convolution {name} does not run on (x, edge_index): {type(error).__name__}: {error}"
+            ) from error
+        finally:
+            self.conv.train(training)
+        if out.shape != x.shape:
+            raise ValueError(f"convolution {name} must give {channels} channels per node; it gave {out.shape[-1]}")
+
+
+def _trial_grid(topology: Topology, grid: tuple[int, ...]) -> tuple[int, ...]:
+    """A grid of four nodes where the topology has a graph on one, else the given: a rule may want its own number of joints."""
+    small = (2, *[1] * (len(grid) - 2), 2)[: len(grid)]
+    if prod(grid) <= prod(small):
+        return grid
+    try:
+        fits = not topology.num_edges(small) or int(topology.edges(small)[0].max()) < prod(small)
+    except Exception:
+        # Whatever a rule of one's own finds wrong with a grid that nobody asked it for.
+        return grid
+    return small if fits else grid
+
+
+class MeanReadout(nn.Module):
+    """Mean over all nodes. **Shapes:** (B, N, C) -> (B, C), weights None."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, None]:
+        return x.mean(1), None
+
+
+class MaxReadout(nn.Module):
+    """Maximum over all nodes, channel by channel. **Shapes:** (B, N, C) -> (B, C), weights None."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, None]:
+        return x.amax(1), None
+
+
+class AttentionReadout(nn.Module):
+    """Weighted mean over the nodes, the weights learnt from their content.
+
+    Source: attention pooling of https://arxiv.org/abs/1802.04712, equation 8. Formula: ``a = softmax_n(w . tanh(V x_n))``,
+    ``sum_n a_n x_n``. The scores start at zero, so training starts from the plain mean.
+
+    Args:
+        channels: C.
+
+    **Shapes:** (B, N, C) -> pooled (B, C) and weights (B, N).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(channels, max(channels // 4, 1))
+        self.score = nn.Linear(max(channels // 4, 1), 1, bias=False)
+        nn.init.zeros_(self.score.weight)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        weights = self.score(torch.tanh(self.hidden(x))).squeeze(-1).softmax(-1)
+        return torch.einsum("bn,bnc->bc", weights.to(x.dtype), x), weights
+
+
+READOUTS: dict[str, type[nn.Module]] = {"mean": MeanReadout, "max": MaxReadout, "attention": AttentionReadout}
+
+
+def readout(name: str | Callable[..., Any], channels: int) -> nn.Module:
+    """Builds a read-out ``x (B, N, C) -> (pooled (B, C), weights (B, N) or None)``.
+
+    Args:
+        name: "mean", "max" or "attention"; the dotted path of a class or function; the class or function ``(channels) -> module``
+            itself; or a module.
+        channels: C.
+
+    Raises:
+        ValueError: the name is unknown, or no module comes out.
+    """
+    builder = find("read-out", name, READOUTS)
+    built = builder
+    if not isinstance(builder, nn.Module):
+        if not callable(builder):
+            raise ValueError(f"read-out {name!r} is no class, function or module but {builder!r}")
+        built = builder(channels)
+    if not isinstance(built, nn.Module):
+        raise ValueError(f"read-out {name!r} must give a torch.nn.Module; it gave {built!r}")
+    return built

@@ -1,0 +1,160 @@
+"""The figures of an evaluation as lines on the screen."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from taggnn.evaluation.longtail import GROUPS
+from taggnn.evaluation.metrics import (
+    METRICS,
+    Metric,
+    Scores,
+    confusion_matrix,
+    per_class,
+    said_unmeasured,
+    shares_of_clips,
+    wilson,
+)
+from taggnn.evaluation.predictions import Predictions
+from taggnn.reporting.page import p_value
+
+# Rows of the per-class table on the screen; the report has all of them.
+TABLE = 20
+
+
+def print_evaluation(
+    results: Mapping[str, Any], split: str, predictions: Predictions, folder: Path, report: Path
+) -> None:
+    """Prints the figures of a split, its hardest classes, and where everything was written.
+
+    Args:
+        results: content of results.json.
+        split: name of the split.
+        predictions: what the figures are about.
+        folder: where the files lie.
+        report: the page.
+    """
+    scores, effect = Scores.read(results["scores"][split]), results.get("graph_effect")
+    print(f"\nmeasured  {scores.seen()}")
+    for line in figure_lines(results, split):
+        print(line)
+    if effect is not None:
+        print(
+            f"graph     without its edges top-1 {effect['top1_without']:.4f}; {effect['changed']:.1%} of the predictions change, "
+            f"the logits by {effect['relative_logits']:.2%}"
+        )
+        if effect["changed"] and effect.get("p") is not None:
+            ends = f"{100 * effect['gain_low']:+.1f} to {100 * effect['gain_high']:+.1f}"
+            gain = 100 * (effect["top1_with"] - effect["top1_without"])
+            print(f"          its edges are worth {gain:+.1f} points of top-1 ({ends}), McNemar {p_value(effect['p'])}")
+    if "evaluation" in results:
+        print(_cost(results["evaluation"], results["durations"][split]))
+    _print_classes(predictions)
+    print()
+    for name in ("predictions.csv", "confusion.png", "skipped.csv"):
+        print(f"          {folder / name}")
+    print(f"report    {report}")
+
+
+def _cost(evaluation: Mapping[str, Any], seconds: float) -> str:
+    """Time and memory of the pass over the clips."""
+    kinds = [f"{size / 2**30:.2f} GiB of {kind} memory" for kind, size in evaluation["peak_memory"].items()]
+    several = f" in {evaluation['processes']} processes" if evaluation["processes"] > 1 else ""
+    return ", ".join([f"took      {seconds:.1f} s{several}", f"{evaluation['clips_per_second']:.1f} clips/s", *kinds])
+
+
+def figure_lines(results: Mapping[str, Any], split: str) -> list[str]:
+    """One line a figure, with its interval, and one that says what the intervals are.
+
+    Args:
+        results: content of results.json.
+        split: name of the split.
+    """
+    scores = Scores.read(results["scores"][split])
+    intervals = results.get("intervals", {}).get(split, {})
+    unmeasured = results.get("unmeasured", {}).get(split) or []
+    # What stands behind the line of a figure because it is about the same classes.
+    after = {
+        "mca": [f"          {said_unmeasured(unmeasured)}"] if unmeasured else [],
+        "macro_f1": [_group_line(row) for row in results.get("groups", {}).get(split) or []],
+    }
+    lines = []
+    for name, row in METRICS.items():
+        value, short = scores.figures.get(name), row.short or row.title
+        if value is None and row.absent:
+            lines.append(f"{short:8}  not stated: {row.absent}")
+        elif value is not None and row.interval == "wilson":
+            ends = row.between(wilson(value, scores.measured))
+            lines.append(f"{short:8}  {row.text(value)}   (95 % interval {ends}){_about(row, scores)}")
+        elif value is not None:
+            ends = row.between(intervals.get(name))
+            lines.append(f"{short:8}  {row.text(value)}{f'   ({ends})' if ends else ''}{_about(row, scores)}")
+        lines += after.get(name, [])
+    if scores.loss is not None:
+        lines.append(f"loss      {scores.loss:.4f}")
+    if intervals:
+        drawn = f"{intervals['resamples']:,} bootstrap resamples of the clips"
+        lines.append(f"          intervals: 95 %; Wilson's for {shares_of_clips()}, {drawn} for the others")
+    return lines
+
+
+def summary_lines(results: Mapping[str, Any], split: str) -> list[str]:
+    """The same in short, behind the line of the accuracies: their intervals, and the figures that it does not name.
+
+    Args:
+        results: content of results.json.
+        split: name of the split.
+    """
+    scores, ends = Scores.read(results["scores"][split]), results.get("intervals", {}).get(split, {})
+    stated, others = [], []
+    for name, row in METRICS.items():
+        value = scores.figures.get(name)
+        if value is None:
+            continue
+        between = row.between(wilson(value, scores.measured) if row.interval == "wilson" else ends.get(name))
+        if not row.headline:
+            others.append(f"{row.title} {row.text(value, 1)}{f' ({between})' if between else ''}")
+        elif row.compared and between:
+            stated.append(f"{row.title} {between}")
+    lines = [f"          95 % interval: {', '.join(stated)}"] if stated else []
+    lines += [f"          {', '.join(others)}"] if others else []
+    groups = [row for row in results.get("groups", {}).get(split) or [] if row["mca"] is not None]
+    if len(groups) > 1:
+        classes = ", ".join(f"{row['name']} {row['mca']:.3f} ({row['classes']} classes)" for row in groups)
+        lines.append(f"          class mean by training clips: {classes}")
+    return lines
+
+
+def _about(row: Metric, scores: Scores) -> str:
+    behind = row.summary if row.behind is None else row.behind
+    return f"   {behind.format(**scores.as_dict())}" if behind else ""
+
+
+def _group_line(row: Mapping[str, Any]) -> str:
+    of = "" if row["classes_counted"] == row["classes"] else f" of {row['classes']}"
+    classes = f"{row['classes_counted']}{of} {'class' if row['classes'] == 1 else 'classes'}"
+    clips = "1 clip" if row["clips"] == 1 else f"{row['clips']:,} clips"
+    about = f"class mean over {classes} of {GROUPS[row['name']]}, {clips} measured"
+    if row["mca"] is None:
+        return f"{row['name']:8}  -        none of its {row['classes']} classes ({GROUPS[row['name']]}) was measured"
+    return f"{row['name']:8}  {row['mca']:.4f}{_between(row['interval'])}   {about}"
+
+
+def _between(ends: Sequence[float] | None) -> str:
+    # An interval without width says nothing.
+    return "" if ends is None or ends[0] == ends[1] else f"   ({ends[0]:.3f} to {ends[1]:.3f})"
+
+
+def _print_classes(predictions: Predictions) -> None:
+    matrix = confusion_matrix(predictions.probabilities, predictions.labels)
+    rows = sorted((row for row in per_class(matrix) if row.support), key=lambda row: row.recall)
+    width = min(40, max(len(name) for name in predictions.classes))
+    print(f"\n{'class':{width}}  clips  recall  precision  taken for")
+    for row in rows[:TABLE]:
+        taken = "" if row.confused_with is None else f"{predictions.classes[row.confused_with]} ({row.confused})"
+        precision = "        -" if row.precision is None else f"{row.precision:9.3f}"
+        print(
+            f"{predictions.classes[row.label][:width]:{width}}  {row.support:5}  {row.recall:6.3f}  {precision}  {taken}"
+        )
+    if len(rows) > TABLE:
+        print(f"... and {len(rows) - TABLE} more classes with higher recall: see the report")

@@ -1,0 +1,22 @@
+"""The device that a name means."""
+
+import torch
+
+from taggnn.names import unknown
+
+
+def find_device(given: str | None) -> torch.device:
+    """The device that ``--device`` means; None for a GPU where there is one.
+
+    Raises:
+        ValueError: this machine has no such device.
+    """
+    if given is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(given)
+        torch.empty(1, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        here = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+        raise unknown("device", given, here, "on this machine") from error
+    return found

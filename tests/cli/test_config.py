@@ -1,0 +1,342 @@
+import re
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from taggnn.cli import config
+from taggnn.heads import HEADS, Row
+
+RECIPES = {"demo", "folder", "gym288", "gym99", "haa500", "miracl_words"}
+
+
+@pytest.fixture
+def refused(capsys):
+    """``refused("--seed", "x")``: the message with which the configuration was refused."""
+
+    def refused(*words):
+        with pytest.raises(SystemExit) as left:
+            config.parse([str(word) for word in words])
+        assert left.value.code == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        return err.rstrip("\n").removeprefix("taggnn.train: ")
+
+    return refused
+
+
+def _written(path, text):
+    path.write_text(text)
+    return path
+
+
+def test_all_recipes_are_there():
+    assert set(config.recipes()) >= RECIPES
+
+
+@pytest.mark.parametrize("name", config.recipes())
+def test_recipe_parses_and_says_what_it_is(name):
+    settings = config.parse(["--config", name, "--data.root", "videos"])
+    assert settings.recipe == name
+    comment = [line for line in config.find_recipe(name).read_text().splitlines() if line.startswith("#")]
+    for word in ("paper", "command", "cost", "score"):
+        assert any(re.match(rf"# {word}\b", line) for line in comment), word
+
+
+@pytest.mark.parametrize(
+    ("words", "recipe"), [([], "demo"), (["--data.root", "videos"], "folder"), (["--data.root=videos"], "folder")]
+)
+def test_recipe_where_none_is_named(words, recipe):
+    assert config.parse(words).recipe == recipe
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_command_line_wins_wherever_it_stands(before):
+    words, named = ["--data.root", "mine", "--optim.lr", "0.5"], ["--config", "gym99"]
+    settings = config.parse([*words, *named] if before else [*named, *words])
+    assert (settings.data.root, settings.optim.lr, settings.video.frames) == ("mine", 0.5, 64)
+
+
+def test_later_files_win(tmp_path):
+    first = _written(tmp_path / "a.yaml", "seed: 1\nthreads: 3\n")
+    second = _written(tmp_path / "b.yaml", "seed: 2\n")
+    settings = config.parse(["--config", str(first), f"--config={second}", "--data.root", "videos"])
+    assert (settings.seed, settings.threads, settings.recipe) == (2, 3, "b")
+
+
+@pytest.mark.parametrize("words", [["--print_config", "--seed", "7"], ["--seed", "7", "--print_config"]])
+def test_printed_configuration_is_read_back(words, capsys, tmp_path):
+    with pytest.raises(SystemExit) as left:
+        config.parse(["--config", "gym288", *words])
+    assert left.value.code in (0, None)
+    path = _written(tmp_path / "mine.yaml", capsys.readouterr().out)
+    again = config.parse(["--config", str(path)])
+    given = config.parse(["--config", "gym288", "--seed", "7"])
+    assert again.seed == 7
+    for key in ("backbone", "head", "tag_released", "data", "video", "optim", "train", "monitor"):
+        assert again[key] == given[key], key
+
+
+def test_dump_holds_every_key_and_reads_back():
+    settings = config.parse(["--config", "haa500", "--video.short_side", "null"])
+    text = config.dump(settings)
+    assert "short_side: null" in text
+    assert config.parser().parse_string(text).data == settings.data
+
+
+@pytest.mark.parametrize("key", config._LIMITS)
+def test_limits_are_of_keys_that_exist(key):
+    assert key in config.parser().get_defaults()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--head", "tagg"], "unknown head 'tagg'; did you mean 'tag'?"),
+        (["--compare", "[poool]"], "unknown head 'poool'; did you mean 'pool'?"),
+        (["--compare", "pool"], "compare: expected a list [a, b, ...], got 'pool'"),
+        (["--tag.encoder_activation", "gelo"], "tag.encoder_activation: unknown value 'gelo'; did you mean 'gelu'"),
+        (["--video.sampling", "unifrm"], "video.sampling: unknown value 'unifrm'; did you mean 'uniform'?"),
+        (["--optim.optimiser", "adm"], "optim.optimiser: unknown value 'adm'; did you mean 'adam'"),
+        (["--monitor", "val/top"], "monitor: unknown value 'val/top'; did you mean 'val/top5' or 'val/top1'"),
+        (["--optim.lr", "fast"], "optim.lr: expected a number, got 'fast'"),
+        (["--seed", "1.5"], "seed: expected a whole number, got '1.5'"),
+        (["--train.epochs", "three"], "train.epochs: expected a whole number, got 'three'"),
+        (["--video.size", "big"], "video.size: expected a whole number or a list [a, b, ...], got 'big'"),
+        (["--video.scale", "[1]"], "video.scale: expected a list of 2 numbers, got '[1]'"),
+        (["--tag.conv_options", "5"], "tag.conv_options: expected a mapping {key: value} or null, got '5'"),
+        (["--backbone.frozen_bn", "maybe"], "backbone.frozen_bn: expected true or false, got 'maybe'"),
+        (["--train.epochs", "0"], "train.epochs 0: possible are 1 or more"),
+        (["--train.epochs", "-1"], "train.epochs -1: possible are 1 or more"),
+        (["--train.epochs", "null"], "train.epochs: expected a whole number, got 'None'"),
+        (["--optim.label_smoothing", "3"], "optim.label_smoothing 3.0: possible are 0 to 1"),
+        (["--tag.encoder_heads", "0"], "tag.encoder_heads 0: possible are 1 or more"),
+        (["--threads", "-2"], "threads -2: possible are 1 or more"),
+        (["--seed", "-1"], "seed -1: possible are 0 to 4294967295"),
+        (["--train.epoch", "3"], "unknown option --train.epoch; did you mean train.epochs"),
+        (["--dta.root", "x"], "unknown option --dta.root; did you mean data.root"),
+        (["--lr", "1"], "unknown option --lr; did you mean optim.lr"),
+        (["surplus"], "unexpected 'surplus': options begin with --"),
+        (["--data.root"], "argument --data.root: expected one argument"),
+        (["--config"], "--config needs the name of a recipe or a file"),
+        (["--config", "dmo"], "unknown recipe 'dmo'; did you mean 'demo'?"),
+        (["--config", "a/b.yaml"], "configuration a/b.yaml: no such file"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_refusals_on_the_command_line(words, message, refused):
+    assert refused(*words).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("video: {frames: 3\n  size: 4\n", ", line 2, column 7: no YAML: expected ',' or '}'"),
+        ("data:\n\troot: x\n", ", line 2, column 1: no YAML: found character '\\t'"),
+        ("tag: {cnv: gat}\n", ": unknown key tag.cnv; did you mean tag.conv"),
+        ("tga: {conv: gat}\n", ": unknown key tga; did you mean tag"),
+        ("lr: 3\n", ": unknown key lr; did you mean optim.lr"),
+        ("video: {frames: many}\n", ", video.frames: expected a whole number, got 'many'"),
+        ("monitor: val/tpo1\n", ", monitor: unknown value 'val/tpo1'; did you mean 'val/top1'"),
+        ("data: 5\n", ": data: expected keys below it, such as data.root; got 5"),
+        ("- a\n- b\n", ": no keys in it; expected lines 'key: value'"),
+        ("# all of it commented out\n", ": nothing in it; expected lines 'key: value'"),
+    ],
+)
+def test_refusals_of_a_file_name_it(text, message, refused, tmp_path):
+    path = _written(tmp_path / "mine.yaml", text)
+    assert refused("--config", path).startswith(f"{path}{message}")
+
+
+def test_file_that_is_no_text(refused, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    assert refused("--config", path) == f"{path}: not a text file"
+
+
+def test_value_of_the_command_line_is_not_blamed_on_the_file(refused, tmp_path):
+    path = _written(tmp_path / "mine.yaml", "video: {frames: 8}\n")
+    assert refused("--config", path, "--video.frames", "many").startswith("video.frames: expected")
+
+
+def test_numbers_that_yaml_takes_for_text_are_numbers(tmp_path):
+    path = _written(tmp_path / "mine.yaml", "optim: {lr: 1e-3}\n")
+    assert config.parse(["--config", str(path), "--data.root", "videos"]).optim.lr == 1e-3
+
+
+def test_help_names_resume(capsys):
+    with pytest.raises(SystemExit):
+        config.parse(["--help"])
+    text = capsys.readouterr().out
+    assert "--resume RUN" in text
+    assert "gym288" in text
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch):
+    """A folder that stands for stored tokens of clips of 5 frames, whose extraction had a store of decoded clips."""
+
+    class Cache:
+        def __init__(self, folder):
+            self.folder, self.settings = Path(folder), {"video.frames": 5}
+            if not self.folder.is_dir():
+                raise FileNotFoundError(f"{folder}: no such folder")
+
+    monkeypatch.setattr(config, "TokenCache", Cache)
+    folder = tmp_path / "tok"
+    folder.mkdir()
+    _written(folder / "config.yaml", "seed: 77\ndata: {root: videos}\nvideo: {frames: 5, store: st}\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["--data.tokens", "{}"],
+        ["--data.tokens={}"],
+        ["--data", '{{"tokens": "{}"}}'],
+        ["--data={{tokens: {}}}"],
+        ["--data.tokens", "null", "--data.tokens", "{}"],
+        ["--data.tokens", "nowhere", "--data", "{{tokens: {}}}"],
+        ["--data.tokens", "{}", "--data", "{{batch_size: 3}}"],
+    ],
+    ids=lambda words: " ".join(words),
+)
+def test_tokens_bring_their_settings_however_they_are_given(given, stored, tmp_path):
+    words = [word.format(stored) for word in given]
+    alone = config.parse(words)
+    assert (alone.data.tokens, alone.video.frames, alone.seed) == (str(stored), 5, 77)
+    beside = config.parse([*words, "--config", str(_written(tmp_path / "own.yaml", "seed: 3\n"))])
+    assert (beside.data.tokens, beside.video.frames, beside.seed) == (str(stored), 5, 3)
+
+
+def test_tokens_in_a_file_of_data_keys(stored, tmp_path):
+    path = _written(tmp_path / "data.yaml", f"tokens: {stored}\n")
+    assert config.parse(["--data", str(path)]).video.frames == 5
+
+
+@pytest.mark.parametrize(
+    "words", [["--data.tokens", "null"], ["--data.tokens=~"], ["--data", '{"tokens": null}']], ids=str
+)
+def test_tokens_null_are_no_tokens(words, stored, tmp_path):
+    frames = config.parse([]).video.frames
+    alone = config.parse(words)
+    assert (alone.data.tokens, alone.video.frames, alone.recipe) == (None, frames, "demo")
+    own = _written(tmp_path / "own.yaml", f"data: {{root: videos, tokens: {stored}}}\n")
+    assert config.parse(["--config", str(own)]).video.frames == 5
+    off = config.parse(["--config", str(own), *words])
+    assert (off.data.tokens, off.video.frames) == (None, 16)
+
+
+def test_tokens_that_are_not_there_are_named(stored, refused):
+    assert refused("--data", "{tokens: 12}").startswith("12: no such folder")
+
+
+def test_the_store_of_an_extraction_is_not_that_of_a_training_on_its_tokens(stored):
+    assert config.parse(["--data.tokens", str(stored)]).video.store is None
+    assert config.parse(["--data.tokens", str(stored), "--video.store", "mine"]).video.store == "mine"
+
+
+@pytest.mark.parametrize("words", [["--data", '{"root": "videos"}'], ["--data={root: videos}"]], ids=str)
+def test_a_root_below_data_means_videos_of_ones_own(words):
+    assert config.parse(words).recipe == "folder"
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        (["--data.tokens", "a", "--data.tokens=b"], "b"),
+        (["--data.tokens", "a", "--data.tokens", "null"], None),
+        (["--data", "{tokens: [unclosed"], None),
+        (["--data", "{frames: 3}"], None),
+        (["--data.tokens"], None),
+        (["--data.tokens_of", "a"], None),
+        ([], None),
+    ],
+    ids=str,
+)
+def test_the_last_value_of_a_key_on_a_command_line(words, value):
+    assert config.word("data.tokens", words) == value
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("{name: r3d_18}", "'name' is no option of a backbone's builder; give --backbone.name"),
+        ("{frozen: true}", "'frozen' is no option of a backbone's builder; give --backbone.frozen"),
+        ("{freeze_stages: 1}", "'freeze_stages' is no option of a backbone's builder; give --backbone.freeze_stages"),
+        ("{weights: default}", "'weights' is no option of a backbone's builder; give --backbone.weights"),
+        ("{clip: [8, 64, 64]}", "'clip' is no option of a backbone's builder; give --video.frames and --video.size"),
+    ],
+)
+def test_options_of_a_backbone_are_not_keys_of_the_run(option, message, refused):
+    assert refused("--backbone.options", option) == f"backbone.options: {message}"
+
+
+def test_names_of_options_are_text(refused):
+    assert "name of an option is text" in refused("--backbone.options", "{3: 4}")
+
+
+@pytest.mark.parametrize("words", [["--backbone.name", "x3d_s"], ["--backbone", "{name: x3d_s}"]])
+def test_another_backbone_has_not_the_recipe_s_options(words, capsys):
+    assert config.parse([]).backbone.options == {"width": 16}
+    chosen = config.parse(words).backbone
+    assert (chosen.name, chosen.options) == ("x3d_s", {})
+    assert capsys.readouterr().err == "backbone  x3d_s instead of small: left out options {'width': 16}\n"
+
+
+def test_options_given_with_another_backbone_stay(capsys):
+    chosen = config.parse(["--backbone.options", "{depth: 3}", "--backbone.name", "x3d_s"]).backbone
+    assert chosen.options == {"depth": 3}
+    assert config.parse(["--backbone.name", "small"]).backbone.options == {"width": 16}
+    assert capsys.readouterr().err == ""
+
+
+def test_a_later_file_with_another_backbone_drops_its_weights(tmp_path, capsys):
+    first = _written(
+        tmp_path / "a.yaml", "data: {root: videos}\nbackbone: {name: r3d_18, weights: r3d.pt, options: {}}\n"
+    )
+    second = _written(tmp_path / "b.yaml", "backbone: {name: x3d_s, options: {depth: 3}}\n")
+    chosen = config.parse(["--config", str(first), "--config", str(second)]).backbone
+    assert (chosen.name, chosen.weights, chosen.options) == ("x3d_s", None, {"depth": 3})
+    assert "weights r3d.pt" in capsys.readouterr().err
+    first.write_text("data: {root: videos}\nbackbone: {name: r3d_18, weights: default}\n")
+    assert config.parse(["--config", str(first), "--backbone.name", "x3d_s"]).backbone.weights == "default"
+
+
+class Own(nn.Module):
+    """A head of a user's own.
+
+    Args:
+        hidden: channels inside.
+    """
+
+    def __init__(self, channels: int, grid: tuple[int, ...], classes: int, hidden: int = 4) -> None:
+        super().__init__()
+
+
+def test_a_row_is_all_that_a_head_needs_on_the_command_line(monkeypatch, refused):
+    monkeypatch.setitem(HEADS, "own", Row(Own, "a head of a user's own"))
+    monkeypatch.setitem(HEADS, "function", Row(lambda c, g, k, *, ratio=0.5: Own(c, g, k), "a function"))
+    settings = config.parse(
+        ["--head", "own", "--own.hidden", "7", "--compare", "[function]", "--function.ratio", "0.1"]
+    )
+    assert config.head_options(settings, "own") == {"hidden": 7}
+    assert config.head_options(settings, "function") == {"ratio": 0.1}
+    assert "own.hidden" in refused("--own.hidden", "many")
+
+
+def test_a_head_by_its_dotted_path_has_its_options_below_head_options():
+    path = f"{__name__}.Own"
+    settings = config.parse(["--head", path, "--head_options", "{hidden: 7}", "--compare", "[pool]"])
+    assert config.head_options(settings, path) == {"hidden": 7}
+    assert config.head_options(settings, "pool") == {"dropout": 0.2}
+    settings = config.parse(["--compare", f"[{path}]", "--head_options", f"{{{path}: {{hidden: 3}}}}"])
+    assert config.head_options(settings, path) == {"hidden": 3}
+    assert config.head_options(config.parse(["--compare", f"[{path}]"]), path) == {}
+
+
+def test_a_dotted_path_that_leads_to_no_head_is_refused(refused):
+    message = refused("--head", f"{__name__}.Onw")
+    assert "did you mean 'Own'" in message
+    assert "No module named 'onw'" in refused("--compare", "[onw.Head]")

@@ -1,0 +1,305 @@
+"""Several processes of one program: where they stand, what they say, and how they end."""
+
+import contextlib
+import io
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+
+import taggnn.evaluate
+from taggnn.cli import launch, terminal
+from taggnn.runtime import distributed
+
+ROOT = Path(__file__).parents[2]
+LAUNCHERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+SLURM = (
+    "SLURM_STEP_ID",
+    "SLURM_NTASKS",
+    "SLURM_PROCID",
+    "SLURM_LOCALID",
+    "SLURM_NTASKS_PER_NODE",
+    "SLURM_NODELIST",
+    "SLURM_JOB_ID",
+)
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """Sets what a launcher says, and nothing else."""
+
+    def given(**values):
+        for key in (*LAUNCHERS, *SLURM, "SLURM_JOB_NAME"):
+            monkeypatch.delenv(key, raising=False)
+        for key, value in values.items():
+            monkeypatch.setenv(key, str(value))
+
+    given()
+    return given
+
+
+TORCHRUN = {"RANK": 3, "WORLD_SIZE": 4, "LOCAL_RANK": 1, "LOCAL_WORLD_SIZE": 2}
+SRUN = {
+    **{"SLURM_NTASKS": 4, "SLURM_PROCID": 3, "SLURM_LOCALID": 1, "SLURM_NTASKS_PER_NODE": 2},
+    **{"SLURM_STEP_ID": 0, "SLURM_NODELIST": "gpu[7-8]", "SLURM_JOB_ID": 1234567},
+}
+
+
+def test_alone(environment):
+    assert distributed.place() == distributed.Place(0, 1, 0, 1)
+
+
+def test_under_torchrun(environment):
+    environment(**TORCHRUN)
+    assert distributed.place() == distributed.Place(3, 4, 1, 2)
+
+
+def test_under_slurm(environment, monkeypatch):
+    environment(**SRUN)
+    assert distributed.place() == distributed.Place(3, 4, 1, 2)
+    assert os.environ["MASTER_ADDR"] == "gpu7"
+    assert os.environ["MASTER_PORT"] == str(15000 + 4567)
+
+
+def test_one_task_of_slurm_is_alone(environment):
+    environment(SLURM_NTASKS=1, SLURM_PROCID=0, SLURM_LOCALID=0)
+    assert distributed.place() == distributed.Place()
+
+
+def test_a_batch_script_without_srun_is_alone(environment):
+    environment(**{key: value for key, value in SRUN.items() if key != "SLURM_STEP_ID"})
+    assert distributed.place() == distributed.Place()
+
+
+def test_slurm_without_tasks_per_node_is_refused(environment):
+    environment(**{key: value for key, value in SRUN.items() if key != "SLURM_NTASKS_PER_NODE"})
+    with pytest.raises(ValueError, match="--ntasks-per-node"):
+        distributed.place()
+
+
+@pytest.mark.parametrize(
+    ("launcher", "devices", "message"),
+    [
+        ({}, 0, "--devices 0: must be 1 or more"),
+        (TORCHRUN, 3, "--devices 3: the launcher started 2 processes on this machine; leave it out"),
+    ],
+)
+def test_impossible_numbers_of_processes_are_refused(launcher, devices, message, environment):
+    environment(**launcher)
+    with pytest.raises(ValueError, match=message), launch.joined(devices, "taggnn.evaluate", []):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("given", "gpus", "expected"),
+    [
+        (None, 0, "cpu"),
+        (None, 2, "cuda:1"),
+        ("cuda", 4, "cuda:1"),
+        ("cpu", 4, "cpu"),
+        (None, 1, "2 processes, and this machine has 1 GPUs; --device cpu does without"),
+        ("cuda", 0, "2 processes, and this machine has 0 GPUs"),
+        ("cuda:1", 2, "--device cuda:1: one device for 2 processes"),
+    ],
+)
+def test_each_process_of_a_machine_has_its_own_gpu(given, gpus, expected, environment, monkeypatch):
+    environment(**TORCHRUN)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    if "process" in expected:
+        with pytest.raises(ValueError, match=expected):
+            launch.device(given)
+    else:
+        assert launch.device(given) == torch.device(expected)
+
+
+def test_a_process_that_is_not_the_first_is_not_heard(environment, capsys):
+    for rank in (0, 1):
+        environment(**TORCHRUN | {"RANK": rank})
+        with launch.only_first_heard():
+            print(f"out {rank}")
+            print(f"err {rank}", file=sys.stderr)
+    assert capsys.readouterr() == ("out 0\n", "err 0\n")
+
+
+# Which processes fail.
+FAILING = [(), (0, 1), (1,)]
+
+
+def _step(failing, nested=False):
+    def step():
+        if distributed.rank() in failing:
+            raise FileNotFoundError(f"nothing for {distributed.rank()}")
+        return distributed.rank()
+
+    try:
+        return launch.agreed(lambda: launch.agreed(step)) if nested else launch.agreed(step)
+    except (OSError, ValueError) as error:
+        return type(error).__name__, str(error)
+    except SystemExit as leaving:
+        return "SystemExit", leaving.code
+
+
+def evaluated(words):
+    """What a process of a group prints, and its code."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = terminal.run(taggnn.evaluate.main, "taggnn.evaluate", words)
+        except SystemExit as leaving:
+            code = leaving.code
+    return code, out.getvalue(), err.getvalue()
+
+
+def several(*commands):
+    return [_step(failing) for failing in FAILING], [evaluated(words) for words in commands]
+
+
+def nested():
+    return [_step(failing, nested=True) for failing in FAILING]
+
+
+def words_of(trained, videos, out, *words):
+    fixed = ["--checkpoint", trained[0] / "best.ckpt", "--data.root", videos, "--data.workers", 0, "--out", out]
+    return [str(word) for word in (*fixed, *words)]
+
+
+VIEWS = ("--views", 3, "--crops", 2, "--data.batch_size", 4)
+
+
+def files(folder):
+    return {name: (folder / name).read_bytes() for name in ("predictions.csv", "skipped.csv")}
+
+
+def test_two_processes_evaluate_as_one(trained, videos, program, together, tmp_path):
+    """To the last bit, with views and bad clips; only the first of them speaks, and a mistake is told once."""
+    for name, words in (("plain", ()), ("views", VIEWS)):
+        ended = program(taggnn.evaluate, *words_of(trained, videos, tmp_path / name, *words))
+        assert ended.code == 0, ended.err
+    (first_steps, first), (second_steps, second) = together(
+        2,
+        several,
+        words_of(trained, videos, tmp_path / "plain2"),
+        words_of(trained, videos, tmp_path / "views2", *VIEWS),
+        words_of(trained, videos / "gone", tmp_path / "gone"),
+        words_of(trained, videos, tmp_path / "gone", "--vews", 3),
+    )
+    assert [code for code, *_ in first] == [0, 0, 2, 2], first
+    assert [code for code, *_ in second] == [0, 0, 2, 2]
+    assert all(out == err == "" for _, out, err in second)
+    assert "measured  8 of 13 listed clips" in first[0][1]
+    assert "no such folder" in first[2][2]
+    assert "unknown option --vews; did you mean views?" in first[3][2]
+    for name in ("plain", "views"):
+        assert files(tmp_path / f"{name}2") == files(tmp_path / name)
+    assert not (tmp_path / "gone").exists()
+    assert first_steps[:2] == [0, ("FileNotFoundError", "nothing for 0")]
+    assert re.fullmatch(r"process 1 on .*: nothing for 1", first_steps[2][1])
+    assert second_steps == [1, ("SystemExit", 2), ("SystemExit", 2)]
+
+
+def test_a_step_in_a_step_is_agreed_on_too(together):
+    first, second = together(2, nested)
+    assert first[:2] == [0, ("FileNotFoundError", "nothing for 0")]
+    assert re.search(r"process 1 on .*: nothing for 1", first[2][1])
+    assert second == [1, ("SystemExit", 2), ("SystemExit", 2)]
+
+
+def started(*words, **options):
+    """A program in a process of its own, as a user starts it."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *options.pop("path", [])])}
+    command = [sys.executable, *map(str, words)]
+    return subprocess.Popen(
+        command, env=environment | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_plain_python_starts_the_processes(trained, videos, program, tmp_path):
+    """They evaluate as one."""
+    assert program(taggnn.evaluate, *words_of(trained, videos, tmp_path / "one")).code == 0
+    words = words_of(trained, videos, tmp_path / "two", "--devices", 2)
+    with started("-m", "taggnn.evaluate", *words) as ended:
+        out, err = ended.communicate(timeout=100)
+    assert ended.returncode == 0, err
+    assert "in 2 processes" in out
+    assert files(tmp_path / "two") == files(tmp_path / "one")
+
+
+# A program of three processes; what each does stands in its words.
+WORKER = """
+import os, sys, time
+from taggnn import launch
+rank = int(os.environ.get("RANK", -1))
+if __name__ == "__main__" and rank < 0:
+    sys.exit(launch.start(3, "worker", sys.argv[1:]))
+os.write(1, f"pid {os.getpid()}\\n".encode())
+what = sys.argv[1 + rank]
+if what == "sleeps":
+    from taggnn.launch import _end_with
+    _end_with(int(os.environ["TAGGNN_PARENT"]))
+if what.isdigit():
+    print("worker: the disk is full", file=sys.stderr)
+    sys.exit(int(what))
+if what == "killed":
+    os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.fixture
+def worker(tmp_path):
+    (tmp_path / "worker.py").write_text(WORKER)
+    return lambda *words: started("-m", "worker", *words, path=[str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["ends", "ends", "ends"], 0, ""),
+        (["ends", "ends", "1"], 1, "worker: the disk is full\n"),
+        (["ends", "2", "ends"], 2, "worker: the disk is full\n"),
+        (["143", "ends", "ends"], 143, "worker: the disk is full\n"),
+        (["ends", "killed", "ends"], 1, "worker: process 1 of 3 was killed by SIGKILL\n"),
+    ],
+    ids=["all-end", "fails", "mistake", "signal", "killed"],
+)
+def test_the_code_is_that_of_the_process_that_failed(worker, words, code, message):
+    with worker(*words) as ended:
+        _, err = ended.communicate(timeout=60)
+    assert (ended.returncode, err) == (code, message)
+
+
+@pytest.mark.skipif(not hasattr(os, "getppid"), reason="no parents")
+def test_processes_end_with_their_launcher(worker):
+    with worker("sleeps", "sleeps", "sleeps") as launcher:
+        for _ in range(3):
+            assert launcher.stdout.readline().startswith("pid")
+        launcher.kill()
+        # They hold the pipes open until they have ended.
+        launcher.communicate(timeout=20)
+
+
+def _second_fails():
+    """The second finds a mistake, the first loses it then: how each ends, and what it prints."""
+
+    def program(_):
+        with launch.joined(None, "taggnn.train", []):
+            store = dist.distributed_c10d._get_default_store()
+            if distributed.rank() == 1:
+                raise ValueError("only the second finds it")
+            store.wait(["taggnn/message"])
+            raise distributed.Lost("another process has ended")
+
+    err = io.StringIO()
+    with contextlib.redirect_stderr(err):
+        code = terminal.run(program, "taggnn.train", [])
+    return code, err.getvalue()
+
+
+def test_what_one_process_alone_finds_is_printed_by_it(together):
+    first, second = together(2, _second_fails)
+    assert second == (2, "taggnn.train: only the second finds it\n")
+    assert first == (1, "")
