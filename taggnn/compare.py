@@ -16,11 +16,11 @@ from taggnn.evaluation.comparison import Comparison, Pair, compared
 from taggnn.evaluation.matching import matched
 from taggnn.evaluation.metrics import METRICS, shares_of_clips
 from taggnn.evaluation.predictions import read_predictions
+from taggnn.evaluation.results import read_results
 from taggnn.io.exported import ENDINGS
 from taggnn.io.run_folder import new_folder
 from taggnn.reporting.compare_page import compare_page
 from taggnn.reporting.page import p_value
-from taggnn.reporting.run_page import read_results
 from taggnn.runtime.atomic import write_text
 
 # Classes on the screen that gained, and that lost; the page has all.

@@ -24,7 +24,7 @@ from taggnn.data.published import PUBLISHED
 from taggnn.data.traits import traits_of
 from taggnn.evaluation import metrics
 from taggnn.evaluation.predictions import write_predictions, write_skipped
-from taggnn.evaluation.results import figures_of
+from taggnn.evaluation.results import figures_of, write_results
 from taggnn.evaluation.scoring import score
 from taggnn.io import checkpoint, environment
 from taggnn.io.exported import Exported
@@ -32,7 +32,7 @@ from taggnn.io.run_folder import new_folder, writable
 from taggnn.io.trust import add_option as add_trust
 from taggnn.nn.consensus import add_options
 from taggnn.reporting.console import print_evaluation
-from taggnn.reporting.run_page import write_report, write_results
+from taggnn.reporting.run_page import write_report
 from taggnn.runtime import distributed
 
 

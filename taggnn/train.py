@@ -25,7 +25,7 @@ from taggnn.data.tokens import differences
 from taggnn.evaluation import metrics
 from taggnn.evaluation.paired_comparison import beside
 from taggnn.evaluation.predictions import read_skipped, write_predictions, write_skipped
-from taggnn.evaluation.results import figures_of
+from taggnn.evaluation.results import figures_of, read_results, write_results
 from taggnn.evaluation.scoring import score
 from taggnn.io import checkpoint, environment
 from taggnn.io.run_folder import held, new_folder
@@ -34,7 +34,7 @@ from taggnn.nn import losses
 from taggnn.reporting.console import summary_lines
 from taggnn.reporting.page import p_value
 from taggnn.reporting.preview import write_preview
-from taggnn.reporting.run_page import read_results, write_report, write_results
+from taggnn.reporting.run_page import write_report
 from taggnn.runtime import distributed
 from taggnn.runtime.atomic import write_text
 from taggnn.runtime.seeding import seed_everything

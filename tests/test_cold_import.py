@@ -41,7 +41,7 @@ def test_the_check_sees_what_is_imported():
 def test_everything_but_reading_video_works_without_av_and_torch_scatter():
     code = """
 import graphs, taggnn, torch
-from taggnn import checkpoint
+from taggnn.io import checkpoint
 from taggnn.training import loop
 model = taggnn.attach("small", classes=2, clip=(1, 16, 16), backbone_options={"width": 4})
 print(*model.eval()(torch.zeros(1, 3, 1, 16, 16)).logits.shape)

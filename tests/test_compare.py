@@ -10,8 +10,8 @@ import taggnn.compare
 from taggnn.evaluation.comparison import letter_of
 from taggnn.evaluation.metrics import summarise, wilson
 from taggnn.evaluation.predictions import Predictions, write_predictions
+from taggnn.evaluation.results import write_results
 from taggnn.evaluation.significance import mcnemar
-from taggnn.reporting.run_page import write_results
 
 CLASSES = ["<b>up</b>", "down", "日本", "left", "right", "none of it"]
 

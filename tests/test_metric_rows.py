@@ -13,9 +13,9 @@ from taggnn.evaluation import metrics
 from taggnn.evaluation.bootstrap import answers, resample
 from taggnn.evaluation.metrics import METRICS, Metric, Scores, logged, summarise, wilson
 from taggnn.evaluation.predictions import Predictions, write_predictions
-from taggnn.evaluation.results import figures_of
+from taggnn.evaluation.results import figures_of, read_results, write_results
 from taggnn.reporting.console import figure_lines, summary_lines
-from taggnn.reporting.run_page import read_results, write_report, write_results
+from taggnn.reporting.run_page import write_report
 
 CLASSES = list("abcdefg")
 

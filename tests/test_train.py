@@ -28,7 +28,8 @@ KILLED = """
 import os, signal, sys
 # Started in the background of a script, a process ignores SIGINT, and so do its children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from taggnn import terminal, train
+from taggnn import train
+from taggnn.cli import terminal
 from taggnn.training.loop import Trainer
 begin, left = Trainer.train_batch, [int(sys.argv[1])]
 def count(self, number, batch):

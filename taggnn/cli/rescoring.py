@@ -15,10 +15,10 @@ from taggnn.cli.parser import Parser
 from taggnn.evaluation.calibration import are_probabilities
 from taggnn.evaluation.metrics import METRICS, Scores, summarise
 from taggnn.evaluation.predictions import Predictions, read_predictions, read_skipped, write_predictions, write_skipped
-from taggnn.evaluation.results import counts_in, figures_of
+from taggnn.evaluation.results import counts_in, figures_of, headline, read_results, write_results
 from taggnn.io.run_folder import new_folder
 from taggnn.reporting.console import print_evaluation
-from taggnn.reporting.run_page import headline, read_results, write_report, write_results
+from taggnn.reporting.run_page import write_report
 from taggnn.runtime.atomic import write_bytes
 
 # Of a run; a report shows them.

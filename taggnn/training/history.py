@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
@@ -158,3 +159,33 @@ def stop_reason(
         if over and len(rows) < training.epochs
         else None
     )
+
+
+def read_history(path: str | os.PathLike) -> list[dict[str, float]]:
+    """Reads ``metrics.csv``: one row an epoch, in order, cells without a number left out.
+
+    Raises:
+        ValueError: no CSV table, or one without the column "epoch".
+    """
+    rows: dict[float, dict[str, float]] = {}
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            columns, lines = reader.fieldnames or [], list(reader)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a CSV table ({error})") from error
+    if "epoch" not in columns:
+        raise ValueError(f"{path}: the history needs a column 'epoch', has {', '.join(columns) or 'none'}")
+    for line in lines:
+        # A line cut off by a killed process lacks cells; the csv module gives None for those.
+        values = {key: value for key in columns if (value := _float(line.get(key))) is not None}
+        if "epoch" in values:
+            rows.setdefault(values["epoch"], {}).update(values)
+    return [rows[epoch] for epoch in sorted(rows)]
+
+
+def _float(text: str | None) -> float | None:
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        return None

@@ -232,14 +232,14 @@ def test_plain_python_starts_the_processes(trained, videos, program, tmp_path):
 # A program of three processes; what each does stands in its words.
 WORKER = """
 import os, sys, time
-from taggnn import launch
+from taggnn.cli import launch
 rank = int(os.environ.get("RANK", -1))
 if __name__ == "__main__" and rank < 0:
     sys.exit(launch.start(3, "worker", sys.argv[1:]))
 os.write(1, f"pid {os.getpid()}\\n".encode())
 what = sys.argv[1 + rank]
 if what == "sleeps":
-    from taggnn.launch import _end_with
+    from taggnn.cli.launch import _end_with
     _end_with(int(os.environ["TAGGNN_PARENT"]))
 if what.isdigit():
     print("worker: the disk is full", file=sys.stderr)

@@ -11,7 +11,7 @@ import taggnn.evaluate
 from taggnn.cli.rescoring import asked, rescored
 from taggnn.evaluation.metrics import summarise
 from taggnn.evaluation.predictions import Predictions, Skipped, read_predictions, write_predictions, write_skipped
-from taggnn.reporting.run_page import write_results
+from taggnn.evaluation.results import write_results
 
 
 @pytest.fixture(scope="module")

@@ -14,12 +14,13 @@ import torch
 from taggnn.cli import terminal
 from taggnn.evaluation.metrics import summarise
 from taggnn.evaluation.predictions import Predictions, Skipped, write_predictions, write_skipped
-from taggnn.evaluation.results import figures_of
+from taggnn.evaluation.results import figures_of, read_results, write_results
 from taggnn.report import main
 from taggnn.reporting import page, pictures
 from taggnn.reporting.pictures import DARK, LIGHT, confusion, curves, shorten
 from taggnn.reporting.report_statistics import between
-from taggnn.reporting.run_page import read_history, read_results, write_report, write_results
+from taggnn.reporting.run_page import write_report
+from taggnn.training.history import read_history
 
 CLASSES = [
     "<script>alert('x')</script>",

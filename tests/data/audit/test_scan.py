@@ -11,8 +11,8 @@ from taggnn.data.audit.scan import scan
 
 BAD_READER = """
 import os, signal, sys, time
-from taggnn.data.facts import examine
-from taggnn.data.scan import serve
+from taggnn.data.audit.facts import examine
+from taggnn.data.audit.scan import serve
 
 def look(path, cuts, depth):
     name = os.path.basename(path)
