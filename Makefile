@@ -1,14 +1,23 @@
-# Two commands: `make demo` and `make test`. Both set up what they need, once.
+# `make demo`, `make check` (a minute, before a commit) and `make test` (everything). Each sets up what it needs, once.
 PYTHON ?= python3
 VENV ?= .venv
 MAX_JOBS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test clean
+.PHONY: demo check test clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m taggnn.train
+
+# Types, and the tests of what is small and quick: without torch-scatter, processes, videos and programs.
+QUICK := tests/graphs tests/nn tests/heads tests/evaluation tests/data/lists tests/test_floors.py tests/test_names.py
+
+check: $(VENV)/checked
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal $(QUICK)
 
 test: $(VENV)/tested
 	$(BIN)/ruff check
@@ -21,12 +30,16 @@ $(VENV)/installed: setup.cfg pyproject.toml
 	$(PIP) install --quiet --editable .
 	touch $@
 
+$(VENV)/checked: $(VENV)/installed
+	$(PIP) install --quiet --editable '.[test,huggingface,export]'
+	touch $@
+
 # torch-scatter has no wheels for current PyTorch and is compiled against the one installed above, once.
-$(VENV)/tested: $(VENV)/installed
-	$(PIP) install --quiet --editable '.[test,huggingface,export]' setuptools wheel
-	@$(BIN)/python -c 'import torch_scatter' 2>/dev/null || echo "Compiling torch-scatter: about 7 minutes."
-	$(BIN)/python -c 'import torch_scatter' 2>/dev/null || \
-		MAX_JOBS=$(MAX_JOBS) $(PIP) install --quiet --no-build-isolation --no-cache-dir 'torch-scatter>=2.1.2'
+$(VENV)/tested: $(VENV)/checked
+	@$(BIN)/python -c 'import torch_scatter' 2>/dev/null || { \
+		echo "Compiling torch-scatter: about 7 minutes."; \
+		$(PIP) install --quiet setuptools wheel && \
+		MAX_JOBS=$(MAX_JOBS) $(PIP) install --quiet --no-build-isolation --no-cache-dir 'torch-scatter>=2.1.2'; }
 	touch $@
 
 clean:

@@ -1,0 +1,121 @@
+"""CONTRIBUTING.md: each part that it adds by one row works as soon as the row is there."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import graphs
+from graphs import spec
+from taggnn import backbones, heads, kernels
+from taggnn.backbones.table import BACKBONES
+from taggnn.data import published, sources
+from taggnn.data.clips import Clip
+from taggnn.evaluation import metrics
+from taggnn.io import exporters
+from taggnn.nn import convs, layers, losses
+from taggnn.types import BadClip
+
+TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+SECTIONS = dict(re.findall(r"^### (.*?)\n(.*?)(?=^##|\Z)", TEXT, re.MULTILINE | re.DOTALL))
+BLOCKS = {
+    title: block
+    for title, section in SECTIONS.items()
+    for block in re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+}
+TABLES = {
+    "A convolution": convs.CONVS,
+    "A kernel": kernels.IMPLS,
+    "A topology": spec.RULES,
+    "A head": heads.HEADS,
+    "A read-out": layers.READOUTS,
+    "A backbone": BACKBONES,
+    "A source of clips": sources.SOURCES,
+    "A data set": published.PUBLISHED,
+    "A metric": metrics.METRICS,
+    "A criterion": losses.LOSSES,
+    "An export format": exporters.EXPORTERS,
+}
+TOKENS = torch.arange(2 * 12 * 4, dtype=torch.float32).view(2, 2, 2, 3, 4) / 96
+
+
+def a_convolution(name):
+    layer = layers.GraphLayer(4, spec.parse("clique+chain"), (2, 2, 3), conv=name)
+    assert layer(TOKENS).shape == TOKENS.shape
+
+
+def a_kernel(name):
+    reference = convs.build("graphconv", 4, 4)
+    topology, x = spec.parse("clique+chain"), TOKENS.flatten(1, 3)
+    expected = kernels.find(reference, topology, (2, 2, 3), "pyg")(reference, x)
+    torch.testing.assert_close(kernels.find(reference, topology, (2, 2, 3), name)(reference, x), expected)
+
+
+def a_topology(name):
+    found = spec.parse(f"{name}+chain")
+    assert graphs.graph(found, (2, 2, 3)).edge_index.shape == (2, 12 + 12)
+
+
+def a_head(name):
+    assert heads.build(name, 4, (2, 2, 3), 5)(TOKENS).logits.shape == (2, 5)
+
+
+def a_read_out(name):
+    assert layers.readout(name, 4)(TOKENS.flatten(1, 3))[0].shape == (2, 4)
+
+
+def a_backbone(name):
+    built = backbones.build(name, clip=(4, 32, 32))
+    assert built(torch.zeros(1, 3, 4, 32, 32)).tokens.shape == (1, 2, 2, 2, 32)
+
+
+def a_source_of_clips(name):
+    source = sources.build(name)
+    assert sources.of(source.spec).spec == source.spec
+    assert isinstance(source(Clip("gone.npy", 0, "gone.npy"), None), BadClip)
+
+
+def a_data_set(name):
+    assert published.PUBLISHED[name].splits
+
+
+def a_metric(name):
+    scores = metrics.summarise(torch.eye(7).softmax(1), torch.arange(7))
+    assert scores.figures[name] == 1.0
+
+
+def a_criterion(name):
+    assert losses.find(name)(torch.zeros(2, 4), torch.tensor([0, 3])).shape == (2,)
+
+
+def an_export_format(name):
+    assert exporters.EXPORTERS[name].file == "weights.safetensors"
+
+
+@pytest.mark.parametrize("title", BLOCKS)
+def test_one_row_is_enough(title):
+    table, before = TABLES[title], set(TABLES[title])
+    # Whatever a block adds is taken away again.
+    rows, modules = dict(table), set(sys.modules)
+    try:
+        exec(compile(BLOCKS[title], "CONTRIBUTING.md", "exec"), {"__name__": "contributed"})
+        (name,) = set(table) - before
+        globals()[title.lower().replace(" ", "_").replace("-", "_")](name)
+    finally:
+        table.clear()
+        table.update(rows)
+        for module in set(sys.modules) - modules:
+            if module.startswith("taggnn"):
+                del sys.modules[module]
+
+
+def test_every_table_has_a_paragraph():
+    assert set(TABLES) == set(BLOCKS)
+    assert all(len(section.split("```")[0].split()) > 15 for section in SECTIONS.values())
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"`((?:taggnn|tests|graphs)/[\w/]+\.\w+(?:\.j2)?)`", TEXT))))
+def test_files_it_names_exist(path):
+    assert Path(__file__).parents[1].joinpath(path).exists()
