@@ -4,7 +4,7 @@
     python benchmarks/leak.py --loads 100000 --every 5000 --out a.json
     python benchmarks/leak.py --config folder --data.root DIR            # any data set and recipe, as taggnn.train takes them
 
-Clips are loaded in this process as a worker of a training's loader loads them, epoch after epoch; ``--video.store DIR`` and
+Clips are loaded in this process as a worker of a training's loader loads them, epoch after epoch; ``--video.frame_cache DIR`` and
 ``--video.decoder`` count. All options but those below are those of taggnn.train. Reads /proc, so it needs Linux.
 """
 

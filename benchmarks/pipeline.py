@@ -98,7 +98,7 @@ def main() -> None:
 
 def _pixels(clip: torch.Tensor, source: VideoSource) -> torch.Tensor:
     """The normalised clip as pictures again. **Shapes:** (3, T, H, W) -> (T, H, W, 3) in [0, 1]"""
-    if source.transform.standardise:
+    if source.transform.per_clip_norm:
         # Its own mean and deviation are not kept: shown from its darkest to its brightest point.
         return ((clip - clip.min()) / (clip.max() - clip.min())).permute(1, 2, 3, 0)
     mean, std = (torch.tensor(part).reshape(3, 1, 1, 1) for part in (source.mean, source.std))

@@ -23,12 +23,12 @@ from tqdm import tqdm
 
 from taggnn.cli import config, terminal
 from taggnn.cli.parser import Parser
-from taggnn.data.audit.facts import Facts, read_known, write_known
-from taggnn.data.audit.findings import KINDS, Audit, audit, cuts_of
+from taggnn.data.audit.audit import KINDS, Audit, audit, cuts_of
+from taggnn.data.audit.probe import VideoInfo, read_scan, write_scan
 from taggnn.data.audit.scan import scan
 from taggnn.data.clips import ClipList
 from taggnn.data.lists.splits import SPLITS
-from taggnn.data.lists.table import write_clips
+from taggnn.data.lists.taggnn_csv import write_clips
 from taggnn.data.loader import ClipData
 from taggnn.data.video.container import import_av
 from taggnn.io.run_folder import new_folder
@@ -159,17 +159,19 @@ def _splits(data: ClipData) -> dict[str, ClipList]:
     return {split: clips for split, clips in given.items() if clips is not None}
 
 
-def _scan(files: Mapping[str, Sequence], given: Namespace, kept: Path, decoder: str) -> tuple[dict[str, Facts], int]:
+def _scan(
+    files: Mapping[str, Sequence], given: Namespace, kept: Path, decoder: str
+) -> tuple[dict[str, VideoInfo], int]:
     """The facts of all files, and how many were known; what is new is kept from time to time."""
-    stored = read_known(kept, decoder)
+    stored = read_scan(kept, decoder)
     # A relative path means another file where the command is given in another folder.
     whole = {path: os.path.abspath(path) for path in files}
     before = {path: stored[whole[path]] for path in files if whole[path] in stored}
-    facts: dict[str, Facts] = {}
+    facts: dict[str, VideoInfo] = {}
     saved, new = time.monotonic(), 0
 
     def save() -> None:
-        write_known(kept, {**stored, **{whole[path]: one for path, one in facts.items()}}, decoder)
+        write_scan(kept, {**stored, **{whole[path]: one for path, one in facts.items()}}, decoder)
 
     try:
         with tqdm(total=len(files), desc="files", unit="file", disable=None, smoothing=0.05) as bar:

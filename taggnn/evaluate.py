@@ -16,12 +16,12 @@ from torch.utils.data import DataLoader
 from taggnn.cli import launch, rescoring, terminal
 from taggnn.cli.parser import Parser
 from taggnn.data import sources
+from taggnn.data.capabilities import capabilities_of
 from taggnn.data.clips import existing_root
 from taggnn.data.lists.folders import read as read_folders
 from taggnn.data.lists.folders import subfolders
 from taggnn.data.loader import ClipData
 from taggnn.data.published import PUBLISHED
-from taggnn.data.traits import traits_of
 from taggnn.evaluation import metrics
 from taggnn.evaluation.predictions import write_predictions, write_skipped
 from taggnn.evaluation.results import figures_of, write_results
@@ -213,7 +213,7 @@ def _data(given: Namespace, loaded: checkpoint.Loaded) -> tuple[ClipData, list[s
         remark = [f"the labels of {given.checkpoint} are taken to be the numbers that {named['dataset']} publishes"]
         print(remark[0])
     elif given.dataset is not None and given.data.list is None:
-        folder, classes, said = _numbered_folders(given, len(classes), traits_of(sources.of(loaded.spec)).endings)
+        folder, classes, said = _numbered_folders(given, len(classes), capabilities_of(sources.of(loaded.spec)).endings)
         options[f"{given.split}_folder"], remark = folder, [said]
         print(said)
     source = sources.of(loaded.spec)

@@ -21,7 +21,7 @@ from taggnn.cli import config, terminal
 from taggnn.cli.parser import Parser
 from taggnn.data import shards
 from taggnn.data.loader import ClipData
-from taggnn.data.tokens import BACKBONE, CONFIG, FORMAT, INDEX, KIND, TokenCache, described
+from taggnn.data.tokens import BACKBONE, CONFIG, FORMAT, INDEX, KIND, TokenCache, splits_as_dict
 from taggnn.io import checkpoint, environment
 from taggnn.io.extraction import (
     changed_videos,
@@ -44,7 +44,7 @@ _OWN = ("out", "views", "dtype", "shard_size", "checkpoint", "verify")
 
 def main(arguments: Sequence[str]) -> None:
     settings, own = _settings(arguments)
-    folder = shards.given_folder(own["out"], "--out")
+    folder = shards.resolve_folder(own["out"], "--out")
     if own["verify"]:
         _verify(TokenCache(folder))
         return
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str]) -> None:
         write_text(folder / CONFIG, config.dump(settings))
         try:
             extract(folder, model.to(device), data, left, index)
-            index["weights"] |= shards.facts(folder / BACKBONE)
+            index["weights"] |= shards.file_info(folder / BACKBONE)
             shards.write_index(folder / INDEX, completed(folder, pieces, index))
         except KeyboardInterrupt:
             raise KeyboardInterrupt("the same call goes on from here") from None
@@ -196,7 +196,7 @@ def _index(settings: Namespace, data: ClipData, own: dict[str, Any], model: Reco
         "classes": list(data.classes),
         "notes": list(data.splits.notes),
         "shards": {},
-        "splits": described(data.splits),
+        "splits": splits_as_dict(data.splits),
     }
 
 

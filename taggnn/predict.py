@@ -11,8 +11,8 @@ from pathlib import Path
 from taggnn.cli import terminal
 from taggnn.cli.parser import Parser
 from taggnn.data import sources
+from taggnn.data.capabilities import capabilities_of
 from taggnn.data.lists.folders import videos_in
-from taggnn.data.traits import traits_of
 from taggnn.io import checkpoint
 from taggnn.io.loaded import Prediction
 from taggnn.io.trust import add_option as add_trust
@@ -63,7 +63,7 @@ def as_text(prediction: Prediction) -> str:
 
 def _files(given: Sequence[str], spec: InputSpec) -> Iterator[Path]:
     """The files as they are, and those below the folders that the model's source reads."""
-    endings = traits_of(sources.of(spec)).endings
+    endings = capabilities_of(sources.of(spec)).endings
     for path in map(Path, given):
         if not path.is_dir():
             yield path

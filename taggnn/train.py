@@ -18,7 +18,7 @@ from jsonargparse import Namespace
 
 from taggnn import model
 from taggnn.cli import config, launch, terminal
-from taggnn.data.fingerprint import marks, said_changes
+from taggnn.data.fingerprint import describe_changes, fingerprint
 from taggnn.data.lists.splits import SPLITS
 from taggnn.data.loader import ClipData
 from taggnn.data.tokens import differences
@@ -109,7 +109,7 @@ def _run_in(folder: Path, settings: Namespace, data: ClipData, heads: Sequence[s
     write_results(folder, results)
     report = write_report(folder)
     _print_summary(results, folder, report)
-    for name, note in data.traits.notes().items():
+    for name, note in data.capabilities.notes().items():
         print(f"{name:9} {note}")
 
 
@@ -251,7 +251,7 @@ def recogniser_of(settings: Namespace, data: ClipData, head: str, weights: str |
     """Builds the model; the same seed gives the same backbone whatever the head."""
     seed_everything(settings.seed)
     # Those that made stored tokens: a checkpoint is to answer on videos too.
-    stored = data.traits.backbone_state and data.traits.backbone_state()
+    stored = data.capabilities.backbone_state and data.capabilities.backbone_state()
     built = model.build(architecture_of(settings, data, head), weights if stored is None else None)
     if stored is not None:
         built.backbone.load_state_dict(stored)
@@ -262,8 +262,8 @@ def header_of(settings: Namespace, data: ClipData, head: str) -> dict[str, Any]:
     """What a checkpoint says of a run besides its weights and its progress, as plain types."""
     lists = {split: getattr(data.splits, split) for split in SPLITS}
     trained_on = {
-        "clips": {split: marks(clips) for split, clips in lists.items() if clips is not None},
-        "tokens": data.traits.identity,
+        "clips": {split: fingerprint(clips) for split, clips in lists.items() if clips is not None},
+        "tokens": data.capabilities.identity,
         "counts": data.train_clips.counts,
     }
     return {
@@ -416,7 +416,7 @@ def _check_continued(last: Path, header: dict[str, Any]) -> None:
         )
     then = content["trained_on"]
     splits = dict.fromkeys([*then["clips"], *now["clips"]])
-    said = {split: said_changes(then["clips"].get(split, ""), now["clips"].get(split, "")) for split in splits}
+    said = {split: describe_changes(then["clips"].get(split, ""), now["clips"].get(split, "")) for split in splits}
     wrong = [f"its {split} clips are not those it began with: {change}" for split, change in said.items() if change]
     if then["tokens"] != now["tokens"]:
         others = differences(then["tokens"] or {}, now["tokens"] or {})

@@ -125,7 +125,7 @@ def test_class_folder_in_val_that_train_lacks(train_refused, videos, tmp_path):
             ["--video.temporal_scale", "[0, 1]"],
             "video.temporal_scale (0.0, 1.0): expected 0 < smallest <= largest <= 1",
         ),
-        (["--video.jitter", "2"], "video.jitter 2.0: possible are 0 to 1"),
+        (["--video.color_jitter", "2"], "video.color_jitter 2.0: possible are 0 to 1"),
         (["--video.scale", "[0, 1]"], "video.scale (0.0, 1.0): expected 0 < smallest <= largest <= 1"),
         (["--data.classes", "nope.txt"], "nope.txt: no such file of class names"),
         (["--data.val_fraction", "2"], "val_fraction 2.0"),

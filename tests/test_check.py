@@ -287,8 +287,8 @@ def test_an_interrupted_scan_keeps_what_it_has(root, program, tmp_path, monkeypa
 def test_a_file_that_ends_its_reader_is_named(root, program, tmp_path, monkeypatch):
     script = tmp_path / "reader.py"
     script.write_text(
-        "import os\nfrom taggnn.data.audit.facts import examine\nfrom taggnn.data.audit.scan import serve\n"
-        "serve(lambda path, *job: os._exit(9) if path.endswith('val1.mp4') else examine(path, *job))\n"
+        "import os\nfrom taggnn.data.audit.probe import probe\nfrom taggnn.data.audit.scan import serve\n"
+        "serve(lambda path, *job: os._exit(9) if path.endswith('val1.mp4') else probe(path, *job))\n"
     )
     whole = check.scan
     monkeypatch.setattr(check, "scan", lambda *args: whole(*args, command=(sys.executable, str(script))))

@@ -63,8 +63,17 @@ threads: 1
     return path
 
 
-MIRRORED = ["--data.mirrored", '{"left": "right", "clockwise": "counter_clockwise"}']
-AUGMENTED = ["--video.sampling", "segment", "--video.flip", "0.5", "--video.scale", "[0.5,1]", "--video.erase", "0.5"]
+FLIP_PAIRS = ["--data.flip_pairs", '{"left": "right", "clockwise": "counter_clockwise"}']
+AUGMENTED = [
+    "--video.sampling",
+    "segment",
+    "--video.flip",
+    "0.5",
+    "--video.scale",
+    "[0.5,1]",
+    "--video.random_erasing",
+    "0.5",
+]
 EXTRACT = ["--dtype", "float32", "--shard_size", "0.04", "--device", "cpu"]
 
 
@@ -163,7 +172,7 @@ def test_a_head_trained_on_tokens_is_the_head_trained_behind_the_frozen_backbone
 def test_epochs_on_stored_views_are_those_on_augmented_videos(recipe, program, tmp_path, videos):
     root = tmp_path / "videos"
     shutil.copytree(videos, root)
-    given = ["--config", recipe, "--data.root", root, *AUGMENTED, *MIRRORED]
+    given = ["--config", recipe, "--data.root", root, *AUGMENTED, *FLIP_PAIRS]
     frozen = run(program, tmp_path / "frozen", *given, "--backbone.frozen", "true", "--head", "pool")
     ended = program(taggnn.extract, *given, "--out", tmp_path / "tokens", "--views", EPOCHS, *EXTRACT)
     assert ended.code == 0, ended.err
@@ -362,8 +371,17 @@ def test_tokens_of_another_list_are_refused(tokens, recipe, program, tmp_path, k
 
 
 def test_without_training_views_it_is_no_matter_how_training_sees_clips(tokens, recipe, program):
-    training = ["--video.flip", "0.5", "--video.scale", "[0.5,1]", "--video.erase", "0.5", "--video.randaugment", "2"]
-    training += ["--video.temporal_jitter", "0.5", "--video.decoder", "pyav", *MIRRORED]
+    training = [
+        "--video.flip",
+        "0.5",
+        "--video.scale",
+        "[0.5,1]",
+        "--video.random_erasing",
+        "0.5",
+        "--video.randaugment",
+        "2",
+    ]
+    training += ["--video.temporal_jitter", "0.5", "--video.decoder", "pyav", *FLIP_PAIRS]
     before = hashes(tokens[0])
     ended = program(taggnn.extract, "--config", recipe, *training, "--out", tokens[0], *EXTRACT)
     assert ended.code == 0, ended.err
@@ -373,7 +391,7 @@ def test_without_training_views_it_is_no_matter_how_training_sees_clips(tokens, 
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["--video.decoder", "pyav"], ["--video.decoder", "torchcodec", "--video.store", "s"]]
+    "words", [[], ["--video.decoder", "pyav"], ["--video.decoder", "torchcodec", "--video.frame_cache", "s"]]
 )
 def test_the_decoder_that_is_used_is_compared(recipe, words):
     settings = config.parse(["--config", str(recipe), *words])
@@ -383,10 +401,10 @@ def test_the_decoder_that_is_used_is_compared(recipe, words):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--video.store", "s"], "and video.store s: one of them is possible"),
+        (["--video.frame_cache", "s"], "and video.frame_cache s: one of them is possible"),
         (["--data.root=v"], "data.root beside data.tokens: the clips are those of the tokens"),
     ],
-    ids=["store", "root"],
+    ids=["frame_cache", "root"],
 )
 def test_what_contradicts_tokens_is_refused(tokens, program, words, said):
     ended = program(taggnn.train, "--data.tokens", tokens[0], *words)
@@ -431,7 +449,7 @@ def test_a_file_is_no_folder_of_tokens(recipe, program, tmp_path, below):
             ["--video.sampling", "dense", "--video.stride", "2"],
             "video.sampling 'uniform' there, 'dense' given; video.stride 1",
         ),
-        (["--video.grey", "true"], "video.grey False there, True given"),
+        (["--video.grayscale", "true"], "video.grayscale False there, True given"),
         (["--backbone.options.width", "16"], "backbone.options {'width': 8, 'drop': 0.3} there, {'width': 16,"),
         (["--backbone.name", "r3d_18"], "backbone.name 'small' there, 'r3d_18' given"),
         (["--backbone.frozen", "false"], "backbone.frozen True there, False given"),
@@ -577,7 +595,7 @@ def test_a_full_disk_is_told_before_the_work(recipe, program, tmp_path, monkeypa
         (["--data.tokens", "x"], "tokens are made of videos"),
         (["--preview", "3"], "--preview: is for taggnn.train"),
         (["--out="], "--out: an empty path"),
-        (["--video.store="], "--video.store: an empty path"),
+        (["--video.frame_cache="], "--video.frame_cache: an empty path"),
         (["--checkpoint", "gone.ckpt"], "gone.ckpt: no such file"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
@@ -620,7 +638,7 @@ def test_how_a_backbone_would_learn_is_no_matter(tokens, recipe, program, tmp_pa
 def test_views_of_a_clip_share_its_decode(views, recipe, program, tmp_path, monkeypatch):
     opened, open_one = Counter(), Container.__enter__
     monkeypatch.setattr(Container, "__enter__", lambda self: opened.update([str(self.path)]) or open_one(self))
-    given = ["--config", recipe, *AUGMENTED, *MIRRORED, "--views", views, *EXTRACT]
+    given = ["--config", recipe, *AUGMENTED, *FLIP_PAIRS, "--views", views, *EXTRACT]
     ended = program(taggnn.extract, *given, "--out", tmp_path / "together")
     assert ended.code == 0, ended.err
     good = {path: times for path, times in opened.items() if "/a_" not in path}

@@ -444,7 +444,7 @@ def stored(tokens):
         ),
         (InputSpec("mine.Source", SKELETON_AXES, (3, 4, 16, 32)), "given mine.Source"),
     ],
-    ids=["size", "grey", "grid", "channels", "kind"],
+    ids=["size", "gray", "grid", "channels", "kind"],
 )
 def test_other_inputs_are_refused_by_name(spec, message):
     with pytest.raises(ValueError, match=message):

@@ -318,14 +318,14 @@ def test_killed_and_resumed_draws_again_what_is_drawn_in_training(tiny, program,
         """
 data:
   balance: class
-  mirrored: {left: right, clockwise: counter_clockwise}
+  flip_pairs: {left: right, clockwise: counter_clockwise}
 video:
   sampling: uniform
   temporal_jitter: 0.7
   temporal_scale: [0.8, 1.0]
   randaugment: 2
   magnitude_std: 0.5
-  erase: 0.3
+  random_erasing: 0.3
 optim: {mixup: 0.8, cutmix: 1.0, mix_prob: 0.9, label_smoothing: 0.1}
 compare: []
 """

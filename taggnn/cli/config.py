@@ -19,7 +19,7 @@ from taggnn.data import sources
 from taggnn.data.loader import ClipData
 from taggnn.data.shards import digest
 from taggnn.data.sources import SOURCES
-from taggnn.data.tokens import CONFIG, TokenCache, differences, that_matter
+from taggnn.data.tokens import CONFIG, TokenCache, differences, relevant_settings
 from taggnn.data.video.decoders import chosen
 from taggnn.evaluation import metrics
 from taggnn.heads import HEADS, Row, filled_in
@@ -67,14 +67,14 @@ _LIMITS = {
 # Keys that change nothing about what a run comes to, but how fast it does and where it stands.
 _FREE = {
     *("run", "runs", "preview", "threads", "save_minutes", "save_batches", "log_every", "loggers"),
-    *("data.workers", "video.store", "devices"),
+    *("data.workers", "video.frame_cache", "devices"),
 }
 # Keys that say which source there is, and are no arguments of the data module.
 _SOURCE = ("source", "source_options", "tokens")
 # Keys that say where the clips lie and how they are fed, and change nothing about a stored token.
 _FEEDING = {
     *("data.root", "data.tokens", "data.batch_size", "data.workers", "data.drop_last", "data.balance"),
-    *("video.store", "video.give_up"),
+    *("video.frame_cache", "video.decode_timeout"),
 }
 # Keys of a backbone that say how it learns, and nothing of what it does when it does not.
 _LEARNING = {"frozen_bn", "bn_momentum", "freeze_stages", "layer_decay", "checkpointing", "drop_path"}
@@ -293,9 +293,9 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
         print("\n".join(dropped), file=sys.stderr)
     if config.recipe is None:
         config.recipe = recipe
-    if inherits and not _values("video.store", rest):
+    if inherits and not _values("video.frame_cache", rest):
         # That of the extraction: it has done its work.
-        config.video.store = None
+        config.video.frame_cache = None
     for head in (config.head, *config.compare):
         try:
             find("head", head, HEADS)
@@ -507,9 +507,9 @@ def source_of(settings: Namespace) -> Source:
     """
     data = settings.data
     if data.tokens is not None:
-        if settings.video.store is not None:
+        if settings.video.frame_cache is not None:
             raise ValueError(
-                f"data.tokens {data.tokens} and video.store {settings.video.store}: one of them is possible; with tokens no clip "
+                f"data.tokens {data.tokens} and video.frame_cache {settings.video.frame_cache}: one of them is possible; with tokens no clip "
                 "is decoded"
             )
         return sources.build("tokens", {"folder": data.tokens})
@@ -556,8 +556,8 @@ def of_tokens(settings: Namespace) -> dict[str, Any]:
     groups = ["data", *([settings.data.source] if settings.data.source in SOURCES else [])]
     keys |= {f"{group}.{key}": value for group in groups for key, value in settings[group].as_dict().items()}
     if settings.data.source == "video":
-        # By the decoder that is really used: a store takes PyAV whatever is chosen.
-        keys["video.decoder"] = "pyav" if settings.video.store is not None else chosen(settings.video.decoder)
+        # By the decoder that is really used: a frame cache takes PyAV whatever is chosen.
+        keys["video.decoder"] = "pyav" if settings.video.frame_cache is not None else chosen(settings.video.decoder)
     return json.loads(json.dumps({key: value for key, value in keys.items() if key not in _FEEDING}))
 
 
@@ -581,7 +581,7 @@ def check_tokens(settings: Namespace) -> None:
         built = backbones.build(choice.name, weights, clip=cache.input.shape[1:], **choice.options)
         there["backbone.weights"], given["backbone.weights"] = cache.weights["digest"], digest(built.state_dict())
     # A key that another version of taggnn has or had says nothing here.
-    both = [key for key in that_matter(there, cache.views) if key in given]
+    both = [key for key in relevant_settings(there, cache.views) if key in given]
     changed = differences({key: there[key] for key in both}, {key: given[key] for key in both})
     if changed:
         raise ValueError(

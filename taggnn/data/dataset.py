@@ -6,8 +6,8 @@ from dataclasses import replace
 from torch.utils.data import Dataset
 
 from taggnn import types
+from taggnn.data.capabilities import capabilities_of
 from taggnn.data.clips import ClipList
-from taggnn.data.traits import traits_of
 from taggnn.types import BadClip, Batch, InputSpec, Sample, Source
 
 
@@ -21,16 +21,16 @@ class ClipDataset(Dataset):
         clips: the rows.
         source: makes a sample of a row.
         train: as training sees the clips; False (default): as evaluation does.
-        mirrored: for each label the one that a clip has after a horizontal flip, see mirror.py; None (default) where a flip
+        flipped_labels: for each label the one that a clip has after a horizontal flip, see flip_pairs.py; None (default) where a flip
             changes no label.
 
     **Shapes:** item ``Sample`` with x ``source.spec.shape``, or a ``BadClip``
     """
 
     def __init__(
-        self, clips: ClipList, source: Source, train: bool = False, mirrored: Sequence[int] | None = None
+        self, clips: ClipList, source: Source, train: bool = False, flipped_labels: Sequence[int] | None = None
     ) -> None:
-        self.clips, self.source, self.train, self.mirrored = clips, source, train, mirrored
+        self.clips, self.source, self.train, self.flipped_labels = clips, source, train, flipped_labels
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -52,7 +52,7 @@ class ClipDataset(Dataset):
         """
         if not seeds and not evaluation:
             raise ValueError("no seed given; views needs one a view")
-        clip, together = self.clips[index], traits_of(self.source).views
+        clip, together = self.clips[index], capabilities_of(self.source).views
         if together is None:
             found = [self.source(clip, seed) for seed in [*seeds, *([None] if evaluation else [])]]
         else:
@@ -63,11 +63,11 @@ class ClipDataset(Dataset):
         """An item with its index in the list, and the label that it has after a flip."""
         if isinstance(item, BadClip):
             return item
-        label = self.mirrored[item.label] if item.flipped and self.mirrored else item.label
+        label = self.flipped_labels[item.label] if item.flipped and self.flipped_labels else item.label
         return replace(item, index=index, label=label)
 
 
-class ClipViews(Dataset):
+class TrainingViews(Dataset):
     """Several views of each clip of a list, each clip decoded once; an item's key is (index, seeds).
 
     Args:

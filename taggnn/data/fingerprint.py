@@ -9,13 +9,13 @@ from taggnn.data.clips import ClipList
 _DIGITS = 8
 
 
-def marks(clips: ClipList) -> str:
+def fingerprint(clips: ClipList) -> str:
     """The marks of all clips, one behind the other: each follows from the clip's name, label and cut."""
     rows = ((clip.name, clip.label, clip.start, clip.stop, clip.origin) for clip in clips.clips)
     return "".join(sha256(repr(row).encode()).hexdigest()[:_DIGITS] for row in rows)
 
 
-def said_changes(then: str, now: str) -> str | None:
+def describe_changes(then: str, now: str) -> str | None:
     """How two lists differ, by their marks: how many clips came and went; None where they are the same.
 
     A clip with another label or cut has gone and come.

@@ -1,4 +1,4 @@
-"""What the programs know as ``data``: from a source, a root and a few options to loaders of training, validation and test."""
+"""The data module: from a source, a root folder and a few options to the loaders of training, validation and test."""
 
 import ctypes
 from collections.abc import Sequence
@@ -10,16 +10,16 @@ from typing import Any, Literal
 import torch
 from torch.utils.data import DataLoader
 
+from taggnn.data.capabilities import capabilities_of
 from taggnn.data.clips import NAMED, ClipList
-from taggnn.data.dataset import ClipDataset, ClipViews, collate, collate_views
+from taggnn.data.dataset import ClipDataset, TrainingViews, collate, collate_views
+from taggnn.data.flip_pairs import flipped_labels, likely_flip_pairs
 from taggnn.data.lists.splits import SPLITS, Splits, read_splits
-from taggnn.data.mirror import alike_but_for_side, mirrored_labels
 from taggnn.data.problems import Problem
 from taggnn.data.samplers import Balance, EpochLoader, SeededSampler, SharedBatches, SharedGroups, class_shares
 from taggnn.data.sources import build
-from taggnn.data.synthetic import MIRRORED, MOTIONS, make_synthetic
-from taggnn.data.traits import traits_of
-from taggnn.data.views import ViewsOfClips, batches_of_views, collate_views_of_clips
+from taggnn.data.synthetic import FLIP_PAIRS, MOTIONS, make_synthetic
+from taggnn.data.views import EvaluationViews, collate_evaluation_views, view_batches
 from taggnn.runtime import distributed
 from taggnn.runtime.signals import leave_to_parent
 from taggnn.types import InputSpec, Source
@@ -29,45 +29,43 @@ _MMAP_THRESHOLD = -3
 
 
 class ClipData:
-    """Labelled clips of a folder as batches, whatever a clip is: the source says so.
+    """The data set: labelled clips of a folder, as batches.
 
     Where the splits come from, and what happens when one is absent, is written in ``splits.read_splits``; every choice
     made there is printed. After ``setup`` the lists are ``train_clips``, ``val_clips``, ``test_clips`` and the class
     names ``classes``.
 
-    A training clip depends on (seed, epoch, index) only: not on the number of workers, and not on what ran before. The
+    A training clip depends on (seed, epoch, index) only: not on the number of workers, and not on earlier batches. The
     global random streams are not touched.
 
     Args:
         source: what makes a sample of a clip: such as ``VideoSource(frames=8)``, or its name in ``sources.SOURCES``.
-        root: folder that holds the clips; not needed where the source brings its own lists, as stored tokens do.
-        train_list: list file of the training clips (authors' CSV, or ``path label`` lines); None looks for the folder.
-        val_list: list file of the validation clips.
-        test_list: list file of the test clips.
-        train_folder: folder inside root with the class folders of training; used where there is no list.
-        val_folder: the same for validation.
-        test_folder: the same for test; "." makes the whole root the test split.
-        classes: class names in label order, or a text file with one name a line; None takes them from the training
-            clips.
-        dataset: a published data set by its name (published/): gym99, gym288, haa500, diving48, ssv2, kinetics, ucf101 or
-            hmdb51. Its lists and videos are found below root. None: lists of one's own, or folders.
-        version: version of the published data set, or its numbered split; None: the default one, which is printed.
-        annotations: folder of the published lists, where they do not lie below root.
-        missing: what to do with listed files that do not exist: stop, or leave them out and say so. None: leave out what a
-            published data set lacks, stop at what lists of one's own lack.
-        val_fraction: part of the clips to hold out where there is no validation split.
-        test_fraction: part of the clips to hold out as test where root is not split at all.
-        synthetic: make the synthetic set in root first, if it is not there (synthetic.py); its clips may be flipped only
-            with its classes named in ``mirrored``.
-        mirrored: classes that a flip turns into one another, such as {left turn: right turn}, named from either side; a
-            flipped clip gets the other label.
-        balance: how classes share a training epoch, whose length stays: as the list has them, in proportion to the square
-            root of their clips, or all alike (order.py).
-        batch_size: clips in a batch; of several processes, in the batch of each.
-        workers: loader processes; None takes one less than there are cores and at most 8, and none on one or two cores. Stored
-            tokens are always read without any.
-        seed: what the order, the augmentation and the held-out clips follow from.
-        drop_last: leave out the last training batch of an epoch, of all processes together, where it is not full.
+        root: folder of the clips; not needed where the source has its own lists, as stored tokens do.
+        train_list: list file of the training clips, authors' CSV or ``path label`` lines; null: the folder train_folder.
+        val_list: list file of the validation clips; null: the folder val_folder.
+        test_list: list file of the test clips; null: the folder test_folder.
+        train_folder: folder inside root with the class folders of training, used without train_list.
+        val_folder: folder inside root with the class folders of validation, used without val_list.
+        test_folder: folder inside root with the class folders of the test, used without test_list; "." for all of root.
+        classes: class names in label order, or a text file with one name a line; null: those of the training clips.
+        dataset: published data set whose lists and videos are found below root: gym99, gym288, haa500, diving48, ssv2,
+            kinetics, ucf101 or hmdb51; null: own lists or folders.
+        version: version or numbered split of the published data set; null: its default, which is printed.
+        annotations: folder with the lists of the published data set; null: root.
+        missing: what to do with listed files that do not exist, stop or leave them out with a note; null: skip for a
+            published data set, error for own lists.
+        val_fraction: part of the clips, 0 to 1, to hold out where there is no validation split.
+        test_fraction: part of the clips, 0 to 1, to hold out as test where root has no splits at all.
+        synthetic: make the synthetic data set in root first if it is not there; requires video.flip 0 or its flip_pairs.
+        flip_pairs: classes that a horizontal flip turns into one another, such as {left turn: right turn}; a flipped
+            clip gets the label of the other.
+        balance: how often classes appear in a training epoch of unchanged length: as listed, by the square root of their
+            clips, or all equally.
+        batch_size: clips in a batch of each process.
+        workers: loader processes; null: one less than there are cores, at most 8, and none on one or two cores or with
+            stored tokens.
+        seed: seed of the order, the augmentation and the held-out clips.
+        drop_last: leave out the last training batch of an epoch, over all processes, if it is not full.
 
     Raises:
         FileNotFoundError: in ``setup``, if the root, a list or a listed file does not exist.
@@ -92,39 +90,47 @@ class ClipData:
         val_fraction: float = 0.1,
         test_fraction: float = 0.2,
         synthetic: bool = False,
-        mirrored: dict[str, str] | None = None,
+        flip_pairs: dict[str, str] | None = None,
         balance: Balance = "none",
         batch_size: int = 8,
         workers: int | None = None,
         seed: int = 0,
         drop_last: bool = False,
     ):
-        if batch_size < 1:
-            raise ValueError(f"data.batch_size {batch_size}: must be 1 or more")
-        if workers is not None and workers < 0:
-            raise ValueError(f"data.workers {workers}: must be 0 or more")
+        # What makes samples
         self.source = build(source)
-        self.traits = traits_of(self.source)
-        flip, motions = self.traits.flip, list(MOTIONS)
-        if synthetic and flip and mirrored_labels(mirrored or {}, motions) != mirrored_labels(MIRRORED, motions):
-            raise ValueError(
-                f"video.flip {flip}: must be 0 for the synthetic set, where left and right are the label, or its classes be "
-                f"named: data.mirrored: {MIRRORED}"
-            )
-        if root is None and self.traits.splits is None:
-            raise ValueError("data.root: missing; give the folder that holds the clips")
-        self.root = root if root is not None else self.traits.origin
+        self.capabilities = capabilities_of(self.source)
+        # Where the clips and their splits come from
+        self.root = root if root is not None else self.capabilities.origin
         self.lists = dict(zip(SPLITS, (train_list, val_list, test_list), strict=True))
         self.folders = dict(zip(SPLITS, (train_folder, val_folder, test_folder), strict=True))
-        self.dataset, self.version, self.annotations = dataset, version, annotations
-        self.given_classes, self.missing = classes, missing
+        self.given_classes = classes
+        self.dataset, self.version, self.annotations, self.missing = dataset, version, annotations, missing
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
-        self.synthetic, self.seed = synthetic, seed
-        self.mirrored, self.balance = mirrored or {}, balance
+        self.synthetic = synthetic
+        # How training draws them
+        self.seed, self.flip_pairs, self.balance = seed, flip_pairs or {}, balance
+        # How they are loaded
         self.batch_size, self.drop_last = batch_size, drop_last
-        workers = default_workers() if workers is None else workers
-        self.workers = workers if self.traits.workers is None else self.traits.workers
+        self.workers = default_workers() if workers is None else workers
+        self._check()
+        if self.capabilities.workers is not None:
+            self.workers = self.capabilities.workers
         self._splits: Splits | None = None
+
+    def _check(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"data.batch_size {self.batch_size}: must be 1 or more")
+        if self.workers < 0:
+            raise ValueError(f"data.workers {self.workers}: must be 0 or more")
+        flip, motions = self.capabilities.flip, list(MOTIONS)
+        if self.synthetic and flip and flipped_labels(self.flip_pairs, motions) != flipped_labels(FLIP_PAIRS, motions):
+            raise ValueError(
+                f"video.flip {flip}: must be 0 for the synthetic set, where left and right are the label, or give "
+                f"data.flip_pairs: {FLIP_PAIRS}"
+            )
+        if self.root is None and self.capabilities.splits is None:
+            raise ValueError("data.root: missing; give the folder that holds the clips")
 
     @property
     def spec(self) -> InputSpec:
@@ -133,12 +139,13 @@ class ClipData:
 
     @property
     def model_spec(self) -> InputSpec:
-        """What the whole model is fed: that of the batches, but for stored tokens, which stand for something else."""
-        return self.traits.model_spec
+        """The input of the whole model: that of the batches, or of the videos that stored tokens were made from."""
+        return self.capabilities.model_spec
 
     def prepare_data(self) -> None:
-        """Makes the synthetic set where it is asked for."""
-        if self.synthetic and self.traits.splits is None:
+        """Makes the synthetic set where the option says so."""
+        if self.synthetic and self.capabilities.splits is None:
+            assert self.root is not None
             make_synthetic(self.root, seed=0)
 
     def setup(self) -> None:
@@ -146,29 +153,31 @@ class ClipData:
         self._read()
 
     def setup_only(self, split: str) -> None:
-        """As ``setup``, but reads no more than one split needs: the others stay None."""
+        """As ``setup``, but reads only what one split needs: the others stay None."""
         self._read(split)
 
     def setup_for_check(self) -> list[Problem]:
-        """As ``setup``, but goes on where single rows are wrong: leaves them out, and returns what is wrong with them."""
+        """As ``setup``, but leaves wrong rows out and returns what is wrong with them."""
         problems: list[Problem] = []
         self._read(problems=problems)
         return problems
 
-    def _read(self, only: str | None = None, problems: list[Problem] | None = None) -> None:
+    def _read(self, only: str | None = None, problems: list[Problem] | None = None) -> Splits:
         if self._splits is None:
-            self._splits = self._listed(only, problems) if self.traits.splits is None else self.traits.splits
-            # A wrong name is refused before any long work.
-            mirrored_labels(self.mirrored, self._splits.classes)
+            self._splits = self.capabilities.splits or self._read_splits(only, problems)
+            # An unknown class name is refused before any long work.
+            flipped_labels(self.flip_pairs, self._splits.classes)
             if distributed.is_first():
                 print(self.summary())
+        return self._splits
 
-    def _listed(self, only: str | None, problems: list[Problem] | None) -> Splits:
+    def _read_splits(self, only: str | None, problems: list[Problem] | None) -> Splits:
+        assert self.root is not None
         return read_splits(
             self.root,
             self.lists,
             self.folders,
-            _names(self.given_classes),
+            _read_class_names(self.given_classes),
             self.missing,
             self.val_fraction,
             self.test_fraction,
@@ -178,20 +187,19 @@ class ClipData:
             dataset=self.dataset,
             version=self.version,
             annotations=self.annotations,
-            endings=self.traits.endings,
+            endings=self.capabilities.endings,
         )
 
     @property
     def splits(self) -> Splits:
         """The clip lists; read on first use."""
-        self.setup()
-        return self._splits
+        return self._read()
 
     @property
     def split_options(self) -> dict[str, Any]:
-        """What the splits follow from besides the files, as a checkpoint stores it."""
-        if self.traits.split_options is not None:
-            return self.traits.split_options
+        """The options, besides the files, that the splits depend on, as a checkpoint stores them."""
+        if self.capabilities.split_options is not None:
+            return self.capabilities.split_options
         return {
             option: getattr(self, option) for option in ("seed", "val_fraction", "test_fraction", "dataset", "version")
         }
@@ -217,29 +225,29 @@ class ClipData:
         return self.splits.test
 
     def summary(self) -> str:
-        """What the data are: clips of each split, classes, and every choice that was made for the user."""
+        """Clips of each split, classes, and every choice that was made for the user."""
         splits = self.splits
         lists = {split: getattr(splits, split) for split in SPLITS}
         counts = ", ".join(f"{split} {len(clips)}" for split, clips in lists.items() if clips is not None)
         lines = [
-            f"data {self.traits.origin or self.root}: {counts} clips, {len(splits.classes)} classes",
+            f"data {self.capabilities.origin or self.root}: {counts} clips, {len(splits.classes)} classes",
             *splits.notes,
         ]
         for split, clips in lists.items():
             if clips is not None and clips.missing and not (split == "test" and clips is splits.val):
-                named = ", ".join(clips.missing[:NAMED]) + (", ..." if len(clips.missing) > NAMED else "")
-                share = f"{len(clips.missing)} of {len(clips) + len(clips.missing)}"
-                lines.append(f"{split}: {share} listed files do not exist and are left out: {named}")
-        lines += [f"{name}: {note}" for name, note in self.traits.notes().items()]
+                names = ", ".join(clips.missing[:NAMED]) + (", ..." if len(clips.missing) > NAMED else "")
+                share = f"{len(clips.missing)} of {clips.listed}"
+                lines.append(f"{split}: {share} listed files do not exist and are left out: {names}")
+        lines += [f"{name}: {note}" for name, note in self.capabilities.notes().items()]
         if splits.train is not None and self.balance != "none":
-            lines.append(_balanced(splits.train, self.balance))
-        if splits.train is not None and self.traits.flip:
-            lines += _unnamed(splits.classes, self.mirrored)
+            lines.append(_balance_note(splits.train, self.balance))
+        if splits.train is not None and self.capabilities.flip:
+            lines += _flip_warning(splits.classes, self.flip_pairs)
         return "\n".join(lines)
 
     def train_dataloader(self) -> EpochLoader:
         """Shuffled, augmented, shared by all processes; its ``order`` can be entered anywhere in an epoch."""
-        clips, dataset = self._given("train"), self.samples("train", train=True)
+        clips, dataset = self._clips("train"), self.samples("train", train=True)
         labels = [clip.label for clip in clips.clips]
         sampler = SeededSampler(len(clips), self.seed, shuffle=True, labels=labels, balance=self.balance)
         return EpochLoader(dataset, sampler, self.batch_size, self.drop_last, **self._loader_options())
@@ -255,24 +263,24 @@ class ClipData:
     def eval_dataloader(self, split: str, views: int = 1, crops: int = 1) -> DataLoader:
         """Any split, "train" too, as evaluation sees it: without augmentation, and in the order of the list.
 
-        Several processes share it: each has batches that one alone would have, all have the same number of them, perhaps empty,
-        and each clip comes in one process.
+        Several processes share it: each gets batches that a single process would have, all have the same number of them,
+        perhaps empty, and each clip goes to one process.
 
         Args:
             split: name of the split.
             views: choices of frames of a clip, spread over its length; 1 is the one of evaluation.
-            crops: crops of each; 1 is the central one. Views and crops count as clips in a batch, see ``batches_of_views``.
+            crops: crops of each; 1 is the central one. Views and crops count as clips in a batch, see ``view_batches``.
 
         Raises:
             ValueError: several views of a source that gives one, or crops where frames are stretched.
         """
-        count, dataset = len(self._given(split)), self.samples(split)
+        count, samples = len(self._clips(split)), self.samples(split)
         if views == crops == 1:
             keys = [(index, 0) for index in range(count)]
-            groups = [[keys[first : first + self.batch_size]] for first in range(0, count, self.batch_size)]
-            return self._loader(dataset, SharedGroups(groups))
-        dataset, groups = ViewsOfClips(dataset, views, crops), batches_of_views(count, views, crops, self.batch_size)
-        return self._loader(dataset, SharedGroups(groups), collate_views_of_clips)
+            batches = [[keys[first : first + self.batch_size]] for first in range(0, count, self.batch_size)]
+            return self._loader(samples, SharedGroups(batches))
+        groups = view_batches(count, views, crops, self.batch_size)
+        return self._loader(EvaluationViews(samples, views, crops), SharedGroups(groups), collate_evaluation_views)
 
     def loader_of(
         self, split: str, batches: SharedBatches | Sequence[Sequence[tuple[int, int]]], train: bool = False
@@ -289,22 +297,22 @@ class ClipData:
     def loader_of_views(
         self, split: str, batches: Sequence[Sequence[tuple[int, Sequence[int]]]], evaluation: bool
     ) -> DataLoader:
-        """Several views of chosen clips in chosen batches, each clip decoded once; gives a list of a batch a view.
+        """Several views of chosen clips in chosen batches, each clip decoded once; gives a list with a batch for each view.
 
         Args:
             split: name of the split.
-            batches: the keys (index, seeds) of each batch: a training view a seed.
+            batches: the keys (index, seeds) of each batch: one training view for each seed.
             evaluation: whether the view of evaluation comes last.
         """
-        return self._loader(ClipViews(self.samples(split, train=True), evaluation), batches, collate_views)
+        return self._loader(TrainingViews(self.samples(split, train=True), evaluation), batches, collate_views)
 
     def samples(self, split: str, train: bool = False) -> ClipDataset:
         """The clips of a split as evaluation sees them, or as training does."""
-        clips = self._given(split)
-        mirrored = mirrored_labels(self.mirrored, clips.classes) if self.mirrored and train else None
-        return ClipDataset(clips, self.source, train, mirrored)
+        clips = self._clips(split)
+        labels = flipped_labels(self.flip_pairs, clips.classes) if self.flip_pairs and train else None
+        return ClipDataset(clips, self.source, train, labels)
 
-    def _given(self, split: str) -> ClipList:
+    def _clips(self, split: str) -> ClipList:
         clips = getattr(self.splits, split)
         if clips is None:
             raise ValueError(
@@ -320,70 +328,66 @@ class ClipData:
         return {
             "num_workers": self.workers,
             "collate_fn": partial(collate, spec=self.spec),
-            "worker_init_fn": begin_worker,
+            "worker_init_fn": init_worker,
             "persistent_workers": self.workers > 0,
             "pin_memory": torch.cuda.is_available(),
-            # Without its own generator a loader draws from the global stream each epoch, and a resumed run would
-            # differ.
+            # Without its own generator a loader draws from the global stream each epoch, and a resumed run would differ.
             "generator": torch.Generator().manual_seed(self.seed),
         }
 
 
-def begin_worker(worker: int) -> None:
+def init_worker(worker: int) -> None:
     """What a loader process does first."""
-    give_memory_back()
+    return_freed_memory()
     leave_to_parent()
 
 
-def give_memory_back() -> None:
-    """Keeps a loader process from growing with every clip it makes, where the C library is GNU's.
+def return_freed_memory() -> None:
+    """Keeps a loader process from growing with every clip it makes, where the C library is glibc.
 
-    By itself that library takes blocks as large as those freed before out of the heap, where small ones lie between them in the
-    end: a clip of 2 MB, made and handed over, left 2 MB behind. Of a fixed size on, blocks now come from the system and go
-    back to it.
+    By default glibc raises its mmap threshold to the size of freed blocks and takes later ones from the heap, where small
+    blocks in between keep them: a clip of 2 MB, made and handed over, left 2 MB behind. With a fixed threshold large blocks
+    come from the system and go back to it.
     """
     with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 2**17)
 
 
 def default_workers() -> int:
-    """Loader processes that suit this machine: cores less one, at most 8; none where that would starve the training.
+    """Loader processes for this machine: cores less one, at most 8; none on one or two cores, so that training has them.
 
-    Several processes on a machine share its cores.
+    Several training processes on a machine share its cores.
     """
     cores = distributed.cores() // distributed.local_count()
     return 0 if cores <= 2 else min(8, cores - 1)
 
 
-def _balanced(clips: ClipList, balance: Balance) -> str:
+def _balance_note(clips: ClipList, balance: Balance) -> str:
     """How often an epoch shows a clip of the rarest and of the most frequent class."""
     shares = class_shares([clip.label for clip in clips.clips], balance)
-    label = {
-        "rarest": min(shares, key=lambda k: clips.counts[k]),
-        "largest": max(shares, key=lambda k: clips.counts[k]),
-    }
-    told = [
-        f"a clip of the {which} class {clips.classes[k]!r} ({clips.counts[k]} clips) comes "
-        f"{shares[k] * len(clips) / clips.counts[k]:.3g} times an epoch"
-        for which, k in label.items()
+    counts = clips.counts
+    parts = [
+        f"a clip of the {which} class {clips.classes[k]!r} ({counts[k]} clips) comes "
+        f"{shares[k] * len(clips) / counts[k]:.3g} times an epoch"
+        for which, k in (("rarest", min(shares, key=counts.__getitem__)), ("largest", max(shares, key=counts.__getitem__)))
     ]
-    return f"train: balance {balance}: {', '.join(told)}"
+    return f"train: balance {balance}: {', '.join(parts)}"
 
 
-def _unnamed(classes: Sequence[str], mirrored: dict[str, str]) -> list[str]:
-    """A warning where flipped clips get a label that is wrong by the classes' names."""
-    named = {*mirrored, *mirrored.values()}
-    pairs = {one: other for one, other in alike_but_for_side(classes).items() if not {one, other} & named}
+def _flip_warning(classes: Sequence[str], flip_pairs: dict[str, str]) -> list[str]:
+    """A warning where, by the classes' names, flipped clips get a wrong label."""
+    known = {*flip_pairs, *flip_pairs.values()}
+    pairs = {one: other for one, other in likely_flip_pairs(classes).items() if not {one, other} & known}
     if not pairs:
         return []
     shown = ", ".join(f"{one!r}: {other!r}" for one, other in list(pairs.items())[:NAMED])
     return [
-        "train: flips turn these classes into one another, not their labels; name them in data.mirrored, or set video.flip 0: "
-        f"{{{shown}{', ...' if len(pairs) > NAMED else ''}}}"
+        "train: flips turn these classes into one another, not their labels; name them in data.flip_pairs, or set "
+        f"video.flip 0: {{{shown}{', ...' if len(pairs) > NAMED else ''}}}"
     ]
 
 
-def _names(classes: list[str] | str | None) -> list[str] | None:
+def _read_class_names(classes: list[str] | str | None) -> list[str] | None:
     """Class names from the option: as they are, or the lines of a file."""
     if isinstance(classes, str):
         file = Path(classes)

@@ -16,11 +16,11 @@ from taggnn.runtime.atomic import write_bytes, write_text
 
 ENDING = ".safetensors"
 # One key: the order of several would differ from file to file, and equal content is to be equal bytes.
-_NOTE = "taggnn"
+_METADATA = "taggnn"
 _WIDTH = 120
 
 
-def given_folder(given: str | Path, key: str) -> Path:
+def resolve_folder(given: str | Path, key: str) -> Path:
     """The folder that a user gave, which need not be there yet.
 
     Args:
@@ -55,22 +55,22 @@ def _nearest(folder: Path) -> Path:
     return next(place for place in (folder, *folder.absolute().parents) if place.exists())
 
 
-def write_shard(path: Path, tensors: Mapping[str, Tensor], note: Mapping[str, Any] | None = None) -> None:
-    """Writes tensors and a note into one file, all or nothing; the same content gives the same bytes.
+def write_shard(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any] | None = None) -> None:
+    """Writes tensors and a metadata into one file, all or nothing; the same content gives the same bytes.
 
     Args:
         path: the file.
         tensors: by name; copied to the CPU.
-        note: plain types, read back by ``read_note``.
+        metadata: plain types, read back by ``read_metadata``.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written.
     """
     tensors = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-    write_bytes(path, safetensors.torch.save(tensors, {_NOTE: json.dumps(note or {}, sort_keys=True)}))
+    write_bytes(path, safetensors.torch.save(tensors, {_METADATA: json.dumps(metadata or {}, sort_keys=True)}))
 
 
-def opened(path: Path) -> Any:
+def open_shard(path: Path) -> Any:
     """A shard as safetensors opens it, nothing of it read but its header.
 
     Raises:
@@ -85,21 +85,21 @@ def opened(path: Path) -> Any:
         raise ValueError(f"shard {path}: damaged, or no safetensors file ({error})") from None
 
 
-def note_of(file: Any) -> dict[str, Any]:
-    """The note of an open shard."""
-    return json.loads((file.metadata() or {}).get(_NOTE, "{}"))
+def metadata_of(file: Any) -> dict[str, Any]:
+    """The metadata of an open shard."""
+    return json.loads((file.metadata() or {}).get(_METADATA, "{}"))
 
 
 def read_shard(path: Path) -> dict[str, Tensor]:
-    """All tensors of a shard, by name; raises as ``opened`` does."""
-    with opened(path) as file:
+    """All tensors of a shard, by name; raises as ``open_shard`` does."""
+    with open_shard(path) as file:
         return {key: file.get_tensor(key) for key in sorted(file.keys())}
 
 
-def read_note(path: Path) -> dict[str, Any]:
-    """The note of a shard; raises as ``opened`` does."""
-    with opened(path) as file:
-        return note_of(file)
+def read_metadata(path: Path) -> dict[str, Any]:
+    """The metadata of a shard; raises as ``open_shard`` does."""
+    with open_shard(path) as file:
+        return metadata_of(file)
 
 
 def checksum(path: Path) -> str:
@@ -111,7 +111,7 @@ def checksum(path: Path) -> str:
     return total.hexdigest()
 
 
-def facts(path: Path) -> dict[str, Any]:
+def file_info(path: Path) -> dict[str, Any]:
     """What an index notes of a file: {"bytes", "sha256"}."""
     return {"bytes": path.stat().st_size, "sha256": checksum(path)}
 
@@ -188,7 +188,7 @@ class Shards:
     def _file(self, name: str) -> Any:
         if name not in self._files:
             self.verify(name)
-            self._files[name] = opened(self.folder / name)
+            self._files[name] = open_shard(self.folder / name)
         return self._files[name]
 
 

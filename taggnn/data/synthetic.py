@@ -19,7 +19,7 @@ at every t the four phases are four independent uniform numbers, the same law fo
 and pixel noise are drawn from one law for all classes. Every frame is encoded on its own, at a constant quantiser, so
 that a decoded frame is a function of that frame alone and carries no trail of its neighbours. The two classes of a pair
 are time reversals of each other. A horizontal flip turns left into right and clockwise into counter-clockwise, and leaves
-the law of everything else alone: train with ``flip=0``, or name those classes (``MIRRORED``).
+the law of everything else alone: train with ``flip=0``, or name those classes (``FLIP_PAIRS``).
 
 Speeds lie between 0.75 and 1.25 cycles a clip: with 8 of 24 frames sampled a step is at most 0.22 cycles, so the
 direction is never ambiguous (half a cycle would be, a third for the three colours), and every colour clip shows at
@@ -50,7 +50,7 @@ MOTIONS = {
     "red_blue_green": ("colour", -1),
 }
 # What a horizontal flip turns into one another.
-MIRRORED = {"left": "right", "clockwise": "counter_clockwise"}
+FLIP_PAIRS = {"left": "right", "clockwise": "counter_clockwise"}
 CLIPS_PER_CLASS = {"train": 60, "val": 10, "test": 20}
 MANIFEST = "synthetic.json"
 

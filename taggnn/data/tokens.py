@@ -13,7 +13,7 @@ from torch import Tensor
 from taggnn.data.clips import Clip, ClipList
 from taggnn.data.lists.splits import SPLITS, Splits
 from taggnn.data.samplers import seed_of
-from taggnn.data.shards import Shards, given_folder, read_index, read_shard
+from taggnn.data.shards import Shards, read_index, read_shard, resolve_folder
 from taggnn.types import TOKEN_AXES, BadClip, InputSpec, Sample
 
 KIND = "taggnn tokens"
@@ -22,9 +22,9 @@ FORMAT = 2
 INDEX, BACKBONE, CONFIG = "index.json", "backbone.safetensors", "config.yaml"
 # How training alone sees clips: without training views nothing of it is in a token.
 _TRAINING = {
-    "data.mirrored",
+    "data.flip_pairs",
     *(f"video.{key}" for key in ("flip", "scale", "ratio", "randaugment", "magnitude", "magnitude_std")),
-    *(f"video.{key}" for key in ("jitter", "erase", "temporal_jitter", "temporal_scale")),
+    *(f"video.{key}" for key in ("color_jitter", "random_erasing", "temporal_jitter", "temporal_scale")),
 }
 _AGAIN = "the same call of taggnn.extract makes it anew"
 
@@ -42,8 +42,8 @@ class TokenCache:
     """
 
     def __init__(self, folder: str | Path):
-        self.folder = given_folder(folder, "--data.tokens")
-        index = read_tokens(self.folder)
+        self.folder = resolve_folder(folder, "--data.tokens")
+        index = read_token_index(self.folder)
         if not index["complete"]:
             raise ValueError(f"tokens {self.folder}: not finished; the same call of taggnn.extract resumes them")
         self.settings: dict[str, Any] = index["settings"]
@@ -135,7 +135,7 @@ class TokenSource:
         if isinstance(stored, str):
             return BadClip(clip.name, clip.path, stored)
         file, row = stored
-        # A mirrored view may have another label than its clip.
+        # A flipped view may have another label than its clip.
         label = int(self.cache.shards.row(file, "label", row))
         return Sample(self.cache.shards.row(file, "tokens", row), label)
 
@@ -154,7 +154,7 @@ def token_axes(rank: int) -> tuple[str, ...]:
     return TOKEN_AXES if rank == len(TOKEN_AXES) else ("frame", *(f"axis{n}" for n in range(1, rank - 1)), "channel")
 
 
-def read_tokens(folder: Path) -> dict[str, Any]:
+def read_token_index(folder: Path) -> dict[str, Any]:
     """The index of a folder of tokens, finished or not.
 
     Raises:
@@ -170,7 +170,7 @@ def read_tokens(folder: Path) -> dict[str, Any]:
     return index
 
 
-def described(splits: Splits) -> dict[str, Any]:
+def splits_as_dict(splits: Splits) -> dict[str, Any]:
     """The clip lists of an index as plain types; a test split that is val once more is told by a word."""
     content: dict[str, Any] = {}
     for split in SPLITS:
@@ -184,7 +184,7 @@ def described(splits: Splits) -> dict[str, Any]:
     return content
 
 
-def that_matter(settings: Mapping[str, Any], views: int) -> dict[str, Any]:
+def relevant_settings(settings: Mapping[str, Any], views: int) -> dict[str, Any]:
     """The settings that tokens with so many training views follow from, out of those of an index."""
     return {key: value for key, value in settings.items() if views or key not in _TRAINING}
 

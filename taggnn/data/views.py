@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from taggnn.data.capabilities import capabilities_of
 from taggnn.data.clips import Clip
 from taggnn.data.dataset import ClipDataset, collate
-from taggnn.data.traits import traits_of
 from taggnn.data.video.reading import VideoError
 from taggnn.types import BadClip, Batch, InputSpec, Sample, Source
 
@@ -21,7 +21,7 @@ View = tuple[int, int]
 Key = tuple[int, tuple[View, ...]]
 
 
-class ViewsOfClips(Dataset):
+class EvaluationViews(Dataset):
     """Views of the clips of a list; an item's key is (index, views), and its views share a decode.
 
     A view is what it would be alone, whichever others are made with it.
@@ -56,7 +56,7 @@ def check_views(source: Source, views: int = 1, crops: int = 1) -> None:
     Raises:
         ValueError: fewer than one, several of a source that gives one, or several crops where frames are stretched.
     """
-    several = traits_of(source)
+    several = capabilities_of(source)
     if several.check_views is not None:
         several.check_views(views, crops)
     for what, number in (("views", views), ("crops", crops)):
@@ -68,22 +68,22 @@ def check_views(source: Source, views: int = 1, crops: int = 1) -> None:
         )
 
 
-def collate_views_of_clips(items: Sequence[list[Sample] | BadClip], spec: InputSpec) -> Batch:
+def collate_evaluation_views(items: Sequence[list[Sample] | BadClip], spec: InputSpec) -> Batch:
     """Puts the views of several clips into one batch and leaves bad clips out, naming them.
 
     Views of one clip have the same index.
 
     Args:
-        items: of ``ViewsOfClips``.
+        items: of ``EvaluationViews``.
         spec: what one view is.
     """
     return collate([one for item in items for one in ([item] if isinstance(item, BadClip) else item)], spec)
 
 
-def batches_of_views(clips: int, views: int, crops: int, size: int) -> list[list[list[Key]]]:
+def view_batches(clips: int, views: int, crops: int, size: int) -> list[list[list[Key]]]:
     """The keys of all views of clips in batches of at most ``size`` views, in the order of the list.
 
-    As many whole clips as fit make a batch. Where not even one fits, it is parted: between two choices of frames if at least one
+    As many whole clips as fit make a batch. Where not even one fits, it is split_views: between two choices of frames if at least one
     choice with all its crops fits, so that no frame is decoded twice.
 
     Args:
@@ -95,20 +95,20 @@ def batches_of_views(clips: int, views: int, crops: int, size: int) -> list[list
     Returns:
         Batches in groups; all views of a clip are in one group.
     """
-    every = every_view(views, crops)
+    every = all_views(views, crops)
     whole = size // len(every)
     if whole:
         return [[[(clip, every) for clip in range(clips)[first : first + whole]]] for first in range(0, clips, whole)]
-    parts = parted(every, crops, size)
+    parts = split_views(every, crops, size)
     return [[[(clip, part)] for part in parts] for clip in range(clips)]
 
 
-def every_view(views: int, crops: int) -> tuple[View, ...]:
+def all_views(views: int, crops: int) -> tuple[View, ...]:
     """All views of a clip in order, the crops of one choice of frames side by side."""
     return tuple((choice, crop) for choice in range(views) for crop in range(crops))
 
 
-def parted(views: Sequence[View], crops: int, size: int) -> list[tuple[View, ...]]:
+def split_views(views: Sequence[View], crops: int, size: int) -> list[tuple[View, ...]]:
     """Views in parts of at most ``size``, each choice of frames in one part where that is possible."""
     length = size // crops * crops or size
     return [tuple(views[first : first + length]) for first in range(0, len(views), length)]
@@ -119,7 +119,7 @@ def clip_views(
     source: Source,
     views: int = 1,
     crops: int = 1,
-    at_once: int = 8,
+    max_views: int = 8,
     start: float | None = None,
     stop: float | None = None,
 ) -> Iterator[Tensor]:
@@ -130,25 +130,25 @@ def clip_views(
         source: what makes samples of files.
         views: V, choices of frames (default 1: the one of evaluation).
         crops: S, crops of each (default 1: the central one).
-        at_once: most views in memory (default 8); they share a decode.
+        max_views: most views in memory (default 8); they share a decode.
         start: first second to use; None (default) for the beginning.
         stop: second to end at; None (default) for the end.
 
-    **Shapes:** yields (n, *source.spec.shape), n at most ``at_once``, V S views altogether; the crops of one choice of frames
+    **Shapes:** yields (n, *source.spec.shape), n at most ``max_views``, V S views altogether; the crops of one choice of frames
     side by side
 
     Raises:
         ValueError: numbers that are not possible.
         VideoError: if the file cannot be used.
     """
-    _at_least_one_at_once(at_once)
+    _check_max_views(max_views)
     check_views(source, views, crops)
     clip = Clip(str(path), 0, str(path), start, stop)
     # Not a generator itself: what is wrong with the numbers is refused at once.
-    return _chunks(source, clip, views, crops, parted(every_view(views, crops), crops, at_once))
+    return _chunks(source, clip, views, crops, split_views(all_views(views, crops), crops, max_views))
 
 
-def frame_views(frames: Tensor, source: Source, views: int = 1, crops: int = 1, at_once: int = 8) -> Iterator[Tensor]:
+def frame_views(frames: Tensor, source: Source, views: int = 1, crops: int = 1, max_views: int = 8) -> Iterator[Tensor]:
     """The views of a video whose frames are in memory already, a few at a time.
 
     Frames of another size than the source decodes to are scaled by torch, which differs from the decoder's scaling by a level
@@ -159,24 +159,24 @@ def frame_views(frames: Tensor, source: Source, views: int = 1, crops: int = 1, 
         source: what makes samples of videos, such as ``VideoSource``.
         views: V, choices of frames (default 1: the one of evaluation).
         crops: S, crops of each (default 1: the central one).
-        at_once: most views in memory (default 8).
+        max_views: most views in memory (default 8).
 
     **Shapes:** uint8 (F, H, W, 3); yields as ``clip_views``
 
     Raises:
         ValueError: numbers that are not possible, other frames, or a source that is not fed with frames.
     """
-    _at_least_one_at_once(at_once)
+    _check_max_views(max_views)
     check_views(source, views, crops)
-    made = traits_of(source).frame_views
+    made = capabilities_of(source).frame_views
     if made is None:
         raise ValueError(f"frames: {source.spec.kind} are not made of frames; give the path of a file")
-    return (made(frames, part, views, crops) for part in parted(every_view(views, crops), crops, at_once))
+    return (made(frames, part, views, crops) for part in split_views(all_views(views, crops), crops, max_views))
 
 
-def _at_least_one_at_once(at_once: int) -> None:
-    if at_once < 1:
-        raise ValueError(f"at_once {at_once}: must be 1 or more")
+def _check_max_views(max_views: int) -> None:
+    if max_views < 1:
+        raise ValueError(f"max_views {max_views}: must be 1 or more")
 
 
 def _chunks(source: Source, clip: Clip, views: int, crops: int, parts: Sequence[tuple[View, ...]]) -> Iterator[Tensor]:
@@ -188,7 +188,7 @@ def _chunks(source: Source, clip: Clip, views: int, crops: int, parts: Sequence[
 
 
 def _views(source: Source, clip: Clip, chosen: Sequence[View], views: int, crops: int) -> list[Sample] | BadClip:
-    several = traits_of(source).evaluation_views
+    several = capabilities_of(source).evaluation_views
     if several is not None:
         return several(clip, chosen, views, crops)
     alone = source(clip, None)

@@ -23,7 +23,7 @@ from taggnn.data.clips import Clip
 from taggnn.data.lists.splits import SPLITS
 from taggnn.data.loader import ClipData
 from taggnn.data.samplers import seed_of
-from taggnn.data.tokens import BACKBONE, INDEX, differences, read_tokens, that_matter
+from taggnn.data.tokens import BACKBONE, INDEX, differences, read_token_index, relevant_settings
 from taggnn.model import Recogniser
 from taggnn.types import Batch
 
@@ -83,7 +83,7 @@ def identity(index: Mapping[str, Any]) -> dict[str, Any]:
         for split, held in index["splits"].items()
     }
     return {
-        **that_matter(index["settings"], index["views"]),
+        **relevant_settings(index["settings"], index["views"]),
         "weights": index["weights"]["digest"],
         **{key.replace("_", " "): index[key] for key in _SAME},
         **clips,
@@ -103,7 +103,7 @@ def left_to_do(folder: Path, pieces: Sequence[Piece], index: Mapping[str, Any]) 
     """
     if not (folder / INDEX).is_file():
         return list(pieces)
-    earlier = read_tokens(folder)
+    earlier = read_token_index(folder)
     changed = differences(identity(earlier), identity(index))
     if changed:
         raise ValueError(
@@ -152,7 +152,7 @@ def readable_again(folder: Path, data: ClipData, pieces: Sequence[Piece]) -> tup
 def finished(folder: Path, index: Mapping[str, Any]) -> bool:
     """Whether the folder says that all its shards are made, and the weights of the backbone lie in it, whole."""
     try:
-        complete = read_tokens(folder)["complete"]
+        complete = read_token_index(folder)["complete"]
         return complete and shards.digest(shards.read_shard(folder / BACKBONE)) == index["weights"]["digest"]
     except (FileNotFoundError, ValueError):
         return False
@@ -243,9 +243,9 @@ def completed(folder: Path, pieces: Sequence[Piece], index: Mapping[str, Any]) -
     for piece in pieces:
         path = folder / piece.file
         found = places.setdefault((piece.split, piece.view), {})
-        found |= dict(shards.read_note(path)["skipped"])
+        found |= dict(shards.read_metadata(path)["skipped"])
         found |= {place: [piece.file, row] for row, place in enumerate(shards.read_shard(path)["clip"].tolist())}
-        table[piece.file] = shards.facts(path)
+        table[piece.file] = shards.file_info(path)
     splits = {}
     for split, held in index["splits"].items():
         splits[split] = dict(held)
@@ -309,7 +309,7 @@ def _digest(held: Mapping[str, Tensor], note: Mapping[str, Any]) -> str:
 def _note(path: Path) -> dict[str, Any]:
     """The note of a shard; nothing where it is absent or damaged."""
     try:
-        return shards.read_note(path)
+        return shards.read_metadata(path)
     except (FileNotFoundError, ValueError):
         return {}
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from taggnn.data import sources
-from taggnn.data.traits import traits_of
+from taggnn.data.capabilities import capabilities_of
 from taggnn.data.video.reading import VideoError
 from taggnn.data.views import check_views, clip_views, frame_views
 from taggnn.io.exported import Exported
@@ -249,7 +249,7 @@ class Loaded:
             if views * crops > 1:
                 raise ValueError("a clip is one view already; several are taken from a file or from its frames")
             return iter([given[None]])
-        of_frames = traits_of(self._reader).frame_views is not None
+        of_frames = capabilities_of(self._reader).frame_views is not None
         if not of_frames or given.dtype != torch.uint8 or given.ndim != 4 or given.shape[-1] != 3 or 0 in given.shape:
             possible = f"a clip, floating point ({_sizes(self.spec)})"
             raise ValueError(

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import quantiles
 
-from taggnn.data.audit.facts import Facts
-from taggnn.data.audit.findings import KINDS, Audit, Coverage, Finding
+from taggnn.data.audit.audit import KINDS, Audit, Coverage, Finding
+from taggnn.data.audit.probe import VideoInfo
 from taggnn.data.clips import ClipList
 from taggnn.evaluation import longtail
 from taggnn.reporting import bars, page
@@ -50,7 +50,7 @@ class About:
     decoder: str
 
 
-def check_page(audit: Audit, facts: Mapping[str, Facts], about: About) -> str:
+def check_page(audit: Audit, facts: Mapping[str, VideoInfo], about: About) -> str:
     """Builds the whole document."""
     listed, kept = totals(audit)
     wrong = audit.wrong
@@ -112,7 +112,7 @@ def balance(audit: Audit) -> dict[str, int] | None:
     }
 
 
-def _summary(audit: Audit, facts: Mapping[str, Facts], about: About) -> str:
+def _summary(audit: Audit, facts: Mapping[str, VideoInfo], about: About) -> str:
     listed, kept = totals(audit)
     tally = Counter(finding.kind for finding in audit.findings)
     remarks = len(audit.findings) - audit.wrong
@@ -294,7 +294,7 @@ def _of(row: Coverage) -> str:
     return "" if row.kept == row.listed else f' <span class="q">of {page.number(row.listed)}</span>'
 
 
-def _videos(audit: Audit, facts: Mapping[str, Facts], about: About) -> str:
+def _videos(audit: Audit, facts: Mapping[str, VideoInfo], about: About) -> str:
     frames = [count for counts in audit.frames.values() for count in counts]
     files = list(dict.fromkeys(clip.path for clips in audit.kept.values() for clip in clips))
     used = [facts[path] for path in files]
@@ -342,7 +342,7 @@ def _common(tally: Counter[str]) -> str:
     return page.table([("", ""), ("Files", "n"), ("", "n bar")], rows)
 
 
-def _how(about: About, facts: Mapping[str, Facts]) -> str:
+def _how(about: About, facts: Mapping[str, VideoInfo]) -> str:
     looked = {"packets": "every packet read, no picture decoded", "decode": "every picture decoded"}[about.depth]
     pairs = [
         ("depth", f"{about.depth}: {looked}"),

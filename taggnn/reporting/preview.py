@@ -87,7 +87,7 @@ def collect(data: ClipData, number: int) -> list[Shown]:
     Raises:
         ValueError: if there is no training split, or stored tokens stand in for the clips.
     """
-    picture = data.traits.picture
+    picture = data.capabilities.picture
     if picture is None:
         left_out = "data.tokens" if data.spec.kind == "tokens" else "--preview"
         raise ValueError(f"--preview: draws pictures, and {data.spec.kind} have none; leave {left_out} out")
@@ -202,7 +202,7 @@ def _step(frames: int) -> int:
 
 def _facts(data: ClipData, shown: Sequence[Shown]) -> list[str]:
     """Where the clips come from and what is done to them, in sentences."""
-    how = data.traits.describe()
+    how = data.capabilities.describe()
     pictures = next((each.evaluated for each in shown if each.evaluated is not None), None)
     if pictures is not None:
         (frames, height, width, _), step = pictures.shape, _step(len(pictures))
@@ -213,7 +213,7 @@ def _facts(data: ClipData, shown: Sequence[Shown]) -> list[str]:
         f"{len(data.classes)} classes; order and draws are those of training",
         *(["; ".join(how)] if how else []),
     ]
-    if data.mirrored and data.traits.flip:
+    if data.flip_pairs and data.capabilities.flip:
         facts.append("a flipped clip has the label that its class is mirrored to")
     if data.balance != "none":
         facts.append(f"classes balanced: {data.balance}")

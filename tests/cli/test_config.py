@@ -185,7 +185,7 @@ def stored(tmp_path, monkeypatch):
     monkeypatch.setattr(config, "TokenCache", Cache)
     folder = tmp_path / "tok"
     folder.mkdir()
-    _written(folder / "config.yaml", "seed: 77\ndata: {root: videos}\nvideo: {frames: 5, store: st}\n")
+    _written(folder / "config.yaml", "seed: 77\ndata: {root: videos}\nvideo: {frames: 5, frame_cache: st}\n")
     return folder
 
 
@@ -233,8 +233,8 @@ def test_tokens_that_are_not_there_are_named(stored, refused):
 
 
 def test_the_store_of_an_extraction_is_not_that_of_a_training_on_its_tokens(stored):
-    assert config.parse(["--data.tokens", str(stored)]).video.store is None
-    assert config.parse(["--data.tokens", str(stored), "--video.store", "mine"]).video.store == "mine"
+    assert config.parse(["--data.tokens", str(stored)]).video.frame_cache is None
+    assert config.parse(["--data.tokens", str(stored), "--video.frame_cache", "mine"]).video.frame_cache == "mine"
 
 
 @pytest.mark.parametrize("words", [["--data", '{"root": "videos"}'], ["--data={root: videos}"]], ids=str)

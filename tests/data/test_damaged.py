@@ -135,7 +135,7 @@ def _use(path, seed):
 
     for sample in (all_of, some, last):
         try:
-            frames = read_frames(path, sample, give_up=PATIENCE / 4)
+            frames = read_frames(path, sample, decode_timeout=PATIENCE / 4)
         except VideoError as error:
             if not error.reason or error.path != str(path) or "given up" in error.reason:
                 return f"not named well: {error}", read

@@ -24,9 +24,9 @@ PREPROCESS = {
     "size": [16, 12],
     "mean": [0.45, 0.45, 0.45],
     "std": [0.225, 0.225, 0.225],
-    "grey": False,
+    "grayscale": False,
     "stretch": False,
-    "standardise": False,
+    "per_clip_norm": False,
 }
 SPEC = VideoSource(**PREPROCESS).spec
 
@@ -39,8 +39,8 @@ def made(sampler, transform, short_side=None, **options):
     return source
 
 
-def samples_of(clips, sampler, transform, short_side=None, mirrored=None, **options):
-    return ClipDataset(clips, made(sampler, transform, short_side, **options), transform.train, mirrored)
+def samples_of(clips, sampler, transform, short_side=None, flipped_labels=None, **options):
+    return ClipDataset(clips, made(sampler, transform, short_side, **options), transform.train, flipped_labels)
 
 
 def load_clip(path, preprocess, **cut):
@@ -98,10 +98,10 @@ class Watched:
         return frames, False
 
 
-@pytest.mark.parametrize("way", ["alone", "views", "store"])
+@pytest.mark.parametrize("way", ["alone", "views", "frame cache"])
 def test_frames_and_augmentation_are_drawn_from_two_streams(way, clips, tmp_path):
     watched = Watched()
-    samples = samples_of(clips, watched, watched, store=tmp_path if way == "store" else None)
+    samples = samples_of(clips, watched, watched, frame_cache=tmp_path if way == "frame cache" else None)
     for seed in (3, 2**62):
         samples.views(0, [seed, seed]) if way == "views" else samples[0, seed]
     assert not {each for draws in watched.sampled for each in draws} & {
@@ -117,7 +117,9 @@ def test_the_number_of_frames_drawn_does_not_change_the_augmentation(clips):
             torch.rand(frames, generator=generator)
             return [0] * frames
 
-        return samples_of(clips, sampler, Transform(size=16, train=True, randaugment=2, jitter=0.5), short_side=20)
+        return samples_of(
+            clips, sampler, Transform(size=16, train=True, randaugment=2, color_jitter=0.5), short_side=20
+        )
 
     for seed in range(4):
         few, many = first(2)[0, seed], first(7)[0, seed]
@@ -156,12 +158,18 @@ def _same(one, other):
     )
 
 
-def _pair(clips, store=None):
+def _pair(clips, frame_cache=None):
     """The same clips as training and as evaluation show them; a flip swaps the first two classes."""
     source = VideoSource(
-        4, temporal_jitter=1.0, temporal_scale=(0.5, 1.0), size=16, randaugment=1, short_side=20, store=store
+        4,
+        temporal_jitter=1.0,
+        temporal_scale=(0.5, 1.0),
+        size=16,
+        randaugment=1,
+        short_side=20,
+        frame_cache=frame_cache,
     )
-    return ClipDataset(clips, source, True, mirrored=(1, 0, 2)), ClipDataset(clips, source)
+    return ClipDataset(clips, source, True, flipped_labels=(1, 0, 2)), ClipDataset(clips, source)
 
 
 @pytest.mark.parametrize("stored", [False, True], ids=["decoded", "stored"])
@@ -255,7 +263,7 @@ def test_a_file_that_is_no_video_is_a_bad_clip_with_a_reason(clips):
 
 
 def test_a_decode_given_up_is_a_bad_clip_with_a_reason(clips):
-    bad = samples_of(clips, Uniform(4), Transform(size=16), give_up=1e-6)[0, 0]
+    bad = samples_of(clips, Uniform(4), Transform(size=16), decode_timeout=1e-6)[0, 0]
     assert isinstance(bad, BadClip)
     assert "given up after 1e-06 s" in bad.reason
 
@@ -294,7 +302,7 @@ def test_a_single_clip_is_loaded_as_evaluation_sees_it(clips):
 
 
 def test_a_single_clip_with_dense_sampling_and_a_cut(clips):
-    dense = PREPROCESS | {"sampling": "dense", "stride": 2, "grey": True}
+    dense = PREPROCESS | {"sampling": "dense", "stride": 2, "grayscale": True}
     whole = load_clip(clips[0].path, dense)
     cut = load_clip(clips[0].path, dense, start=0.3, stop=0.6)
     assert whole.shape == cut.shape == (3, 4, 16, 12)

@@ -5,28 +5,28 @@ from dataclasses import replace
 import pytest
 
 from taggnn.data.clips import Clip, ClipList
-from taggnn.data.fingerprint import marks, said_changes
+from taggnn.data.fingerprint import describe_changes, fingerprint
 
 CLIPS = tuple(Clip(f"/videos/{n}.mp4", n % 3, f"{n}.mp4", n / 2, n / 2 + 1, 0.5) for n in range(6))
 
 
 def listed(*clips):
-    return marks(ClipList(clips, ("a", "b", "c"), "list"))
+    return fingerprint(ClipList(clips, ("a", "b", "c"), "list"))
 
 
 def test_the_same_list_elsewhere_has_the_same_marks():
     moved = [replace(clip, path=f"/elsewhere/{clip.name}") for clip in CLIPS]
-    assert said_changes(listed(*CLIPS), listed(*moved)) is None
+    assert describe_changes(listed(*CLIPS), listed(*moved)) is None
 
 
 @pytest.mark.parametrize(
     "change", [{"label": 2}, {"name": "é\udcff"}, {"start": 0.25}, {"stop": 9.0}, {"origin": None}], ids=str
 )
 def test_a_changed_clip_went_and_came(change):
-    assert said_changes(listed(*CLIPS), listed(replace(CLIPS[0], **change), *CLIPS[1:])) == "1 came and 1 went"
+    assert describe_changes(listed(*CLIPS), listed(replace(CLIPS[0], **change), *CLIPS[1:])) == "1 came and 1 went"
 
 
 def test_clips_that_came_or_went_are_counted_and_an_order_is_told():
-    assert said_changes(listed(*CLIPS), listed(*CLIPS[2:])) == "0 came and 2 went"
-    assert said_changes(listed(*CLIPS[:3]), listed(*CLIPS)) == "3 came and 0 went"
-    assert said_changes(listed(*CLIPS), listed(*CLIPS[::-1])) == "they stand in another order"
+    assert describe_changes(listed(*CLIPS), listed(*CLIPS[2:])) == "0 came and 2 went"
+    assert describe_changes(listed(*CLIPS[:3]), listed(*CLIPS)) == "3 came and 0 went"
+    assert describe_changes(listed(*CLIPS), listed(*CLIPS[::-1])) == "they stand in another order"

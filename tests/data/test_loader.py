@@ -98,7 +98,7 @@ def test_drop_last(root):
 
 
 def test_the_spec_is_plain_and_loads_a_clip_as_validation_does(root):
-    data = data_of(str(root), **SMALL | {"size": [12, 10]}, grey=True, mean=0.5, sampling="segment")
+    data = data_of(str(root), **SMALL | {"size": [12, 10]}, grayscale=True, mean=0.5, sampling="segment")
     stored = InputSpec.read(json.loads(json.dumps(data.spec.plain())))
     assert stored == data.spec == data.model_spec
     assert stored.shape == (3, 3, 12, 10)
@@ -143,18 +143,18 @@ def test_a_split_that_is_not_there_is_named_when_asked_for(root):
     [
         ({"batch_size": 0}, "^data.batch_size 0"),
         ({"workers": -1}, "^data.workers -1"),
-        ({"give_up": 0}, "^video.give_up 0"),
+        ({"decode_timeout": 0}, "^video.decode_timeout 0"),
         ({"sampling": "best"}, "^unknown sampler 'best'"),
         ({"frames": 0}, "^video.frames must be 1 or more, not 0"),
         ({"sampling": "dense", "stride": 0}, "^video.stride must be 1 or more, not 0"),
-        ({"synthetic": True}, r"^video.flip 0\.5: must be 0 for the synthetic set.*data.mirrored: {'left': 'right'"),
-        ({"synthetic": True, "mirrored": {"left": "right"}}, r"^video.flip 0\.5: must be 0 for the synthetic set"),
+        ({"synthetic": True}, r"^video.flip 0\.5: must be 0 for the synthetic set.*data.flip_pairs: {'left': 'right'"),
+        ({"synthetic": True, "flip_pairs": {"left": "right"}}, r"^video.flip 0\.5: must be 0 for the synthetic set"),
         ({"temporal_jitter": 0.5, "sampling": "dense"}, r"^video.temporal_jitter 0\.5: possible with sampling uniform"),
         ({"temporal_jitter": 2.0}, r"^video.temporal_jitter 2\.0: possible are 0 to 1"),
         ({"temporal_scale": (0.0, 1.0)}, r"^video.temporal_scale \(0\.0, 1\.0\): expected"),
         ({"scale": (0.0, 1.0)}, r"^video.scale \(0\.0, 1\.0\): expected"),
         ({"flip": 2.0}, r"^video.flip 2\.0: possible are 0 to 1"),
-        ({"jitter": 2.0}, r"^video.jitter 2\.0: possible are 0 to 1"),
+        ({"color_jitter": 2.0}, r"^video.color_jitter 2\.0: possible are 0 to 1"),
         ({"magnitude": 31}, "^video.magnitude 31: possible are 0 to 30"),
         ({"std": 0.0}, r"^video.std \(0\.0, 0\.0, 0\.0\): must be above 0"),
         ({"size": [1, 2, 3]}, r"^video.size \(1, 2, 3\): expected 2 numbers"),
@@ -173,12 +173,12 @@ def test_the_synthetic_set_is_made_where_asked_for(tmp_path, monkeypatch):
     data_of(str(tmp_path), synthetic=True, flip=0.0).prepare_data()
     assert made == [(str(tmp_path), 0)]
     both_sides = {"right": "left", "left": "right", "counter_clockwise": "clockwise"}
-    data_of(str(tmp_path), synthetic=True, mirrored=both_sides).prepare_data()
+    data_of(str(tmp_path), synthetic=True, flip_pairs=both_sides).prepare_data()
     assert len(made) == 2
 
 
 def test_a_flipped_training_clip_has_its_partners_label(root):
-    data = data_of(str(root), **SMALL, flip=1.0, mirrored={"left": "right"})
+    data = data_of(str(root), **SMALL, flip=1.0, flip_pairs={"left": "right"})
     for batch in data.train_dataloader():
         own = torch.tensor([data.train_clips[index].label for index in batch.index.tolist()])
         assert torch.equal(batch.label, 1 - own)
@@ -187,17 +187,17 @@ def test_a_flipped_training_clip_has_its_partners_label(root):
 
 
 def test_a_mirrored_class_that_is_none_is_refused_before_training(root):
-    data = data_of(str(root), **SMALL, mirrored={"left": "rigth"})
-    with pytest.raises(ValueError, match=r"data\.mirrored: unknown class 'rigth'; did you mean 'right'"):
+    data = data_of(str(root), **SMALL, flip_pairs={"left": "rigth"})
+    with pytest.raises(ValueError, match=r"data\.flip_pairs: unknown class 'rigth'; did you mean 'right'"):
         data.setup()
 
 
 @pytest.mark.parametrize(
-    ("options", "told"), [({}, True), ({"flip": 0.0}, False), ({"mirrored": {"right": "left"}}, False)]
+    ("options", "told"), [({}, True), ({"flip": 0.0}, False), ({"flip_pairs": {"right": "left"}}, False)]
 )
 def test_flips_of_classes_that_know_left_from_right_are_warned_of(root, options, told):
     summary = data_of(str(root), **SMALL, **options).summary()
-    assert ("name them in data.mirrored, or set video.flip 0: {'left': 'right'}" in summary) == told
+    assert ("name them in data.flip_pairs, or set video.flip 0: {'left': 'right'}" in summary) == told
 
 
 def test_training_jitters_and_evaluation_does_not(root):

@@ -11,7 +11,7 @@ from taggnn.data import shards
 def written(folder, name="a.safetensors"):
     tensors = {"tokens": torch.arange(24.0).reshape(4, 2, 3), "clip": torch.tensor([3, 1, 4, 1])}
     shards.write_shard(folder / name, tensors, {"skipped": [[2, "no reason"]], "of": "x"})
-    return tensors, {name: shards.facts(folder / name)}
+    return tensors, {name: shards.file_info(folder / name)}
 
 
 def test_rows_and_tensors_read_back(tmp_path):
@@ -20,7 +20,7 @@ def test_rows_and_tensors_read_back(tmp_path):
     for row in (3, 0, 2):
         assert torch.equal(found.row("a.safetensors", "tokens", row), tensors["tokens"][row])
     assert torch.equal(found.tensor("a.safetensors", "clip"), tensors["clip"])
-    assert shards.read_note(tmp_path / "a.safetensors") == {"skipped": [[2, "no reason"]], "of": "x"}
+    assert shards.read_metadata(tmp_path / "a.safetensors") == {"skipped": [[2, "no reason"]], "of": "x"}
 
 
 def test_equal_content_gives_equal_bytes(tmp_path):

@@ -8,11 +8,11 @@ import torch
 
 from taggnn.cli import config
 from taggnn.data import sources
+from taggnn.data.capabilities import capabilities_of
 from taggnn.data.clips import Clip, ClipList
 from taggnn.data.dataset import ClipDataset, collate
 from taggnn.data.loader import ClipData
 from taggnn.data.sources import SOURCES
-from taggnn.data.traits import traits_of
 from taggnn.data.video.source import VideoSource
 from taggnn.data.views import check_views, clip_views, frame_views
 from taggnn.types import SKELETON_AXES, BadClip, InputSpec, Sample
@@ -138,14 +138,14 @@ def test_the_input_of_a_trained_model_is_keys_of_a_configuration(kind, arrays):
 
 
 def test_a_flipped_clip_of_any_source_has_its_partners_label(arrays):
-    data = ClipData(Turned(), str(arrays), workers=0, mirrored={"left": "right"})
+    data = ClipData(Turned(), str(arrays), workers=0, flip_pairs={"left": "right"})
     for batch in data.train_dataloader():
         own = torch.tensor([data.train_clips[index].label for index in batch.index.tolist()])
         assert torch.equal(batch.label, 1 - own)
     (batch,) = data.val_dataloader()
     assert batch.label.tolist() == [0, 1]
-    assert "data.mirrored" in ClipData(Turned(), str(arrays)).summary()
-    assert "data.mirrored" not in ClipData(ArraySource(), str(arrays)).summary()
+    assert "data.flip_pairs" in ClipData(Turned(), str(arrays)).summary()
+    assert "data.flip_pairs" not in ClipData(ArraySource(), str(arrays)).summary()
 
 
 def test_several_views_of_a_source_that_gives_one_are_refused(arrays):
@@ -221,7 +221,7 @@ def test_an_input_that_no_source_can_be_made_from_is_refused(kind, message):
 
 
 def test_what_a_source_lacks_has_defaults():
-    alone, video = traits_of(ArraySource()), traits_of(VideoSource())
+    alone, video = capabilities_of(ArraySource()), capabilities_of(VideoSource())
     assert alone.model_spec == ArraySource().spec
     assert alone.endings == {".npy"}
     assert ".mp4" in video.endings

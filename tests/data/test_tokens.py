@@ -79,8 +79,8 @@ def test_tokens_of_any_grid_are_batches_without_root_or_workers(tmp_path, capsys
     for index, x in zip(batch.index.tolist(), batch.x, strict=True):
         assert torch.equal(x, stored(tmp_path, "train")[index])
     assert batch.skipped == [BadClip("train/2.npy", "/gone/2.npy", "no array in it")]
-    assert data.traits.identity == {"backbone weights": "abc", "dtype": "float16", "views": 0, "seed": 7}
-    assert torch.equal(data.traits.backbone_state()["weight"], torch.ones(3))
+    assert data.capabilities.identity == {"backbone weights": "abc", "dtype": "float16", "views": 0, "seed": 7}
+    assert torch.equal(data.capabilities.backbone_state()["weight"], torch.ones(3))
     with pytest.raises(ValueError, match="views 2, crops 1: tokens give one view of a clip"):
         data.eval_dataloader("val", views=2)
 

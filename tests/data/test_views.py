@@ -10,7 +10,7 @@ from taggnn.data.video.reading import VideoError, read_frames
 from taggnn.data.video.sampling import Dense, RandomInSegment, Uniform
 from taggnn.data.video.source import VideoSource
 from taggnn.data.video.transforms import Transform
-from taggnn.data.views import ViewsOfClips, batches_of_views, clip_views, collate_views_of_clips, every_view
+from taggnn.data.views import EvaluationViews, all_views, clip_views, collate_evaluation_views, view_batches
 from taggnn.types import BadClip
 
 SIZE = (16, 12)
@@ -22,16 +22,16 @@ PREPROCESS = {
     "size": list(SIZE),
     "mean": 0.4,
     "std": 0.2,
-    "grey": False,
+    "grayscale": False,
     "stretch": False,
-    "standardise": False,
+    "per_clip_norm": False,
 }
 TRANSFORM = Transform(size=SIZE, mean=0.4, std=0.2)
 SAMPLERS = [Uniform(4), RandomInSegment(4), Dense(4, 2)]
 
 
-def samples_of(clips, sampler, transform, short_side=None, store=None):
-    source = VideoSource(sampler.frames, size=list(SIZE), short_side=short_side, store=store)
+def samples_of(clips, sampler, transform, short_side=None, frame_cache=None):
+    source = VideoSource(sampler.frames, size=list(SIZE), short_side=short_side, frame_cache=frame_cache)
     source.sampler, source.transform = sampler, transform
     return ClipDataset(clips, source)
 
@@ -76,8 +76,8 @@ def _middle(length, wanted):
 @pytest.mark.parametrize(("views", "crops"), [(1, 1), (3, 1), (1, 3), (5, 2)])
 @pytest.mark.parametrize("index", [0, 1, 2], ids=["wide", "high", "one-frame"])
 def test_views_are_what_a_plain_decode_gives(sampler, views, crops, index, clips):
-    seen = ViewsOfClips(samples_of(clips, sampler, TRANSFORM, 20), views, crops)
-    item = seen[index, every_view(views, crops)]
+    seen = EvaluationViews(samples_of(clips, sampler, TRANSFORM, 20), views, crops)
+    item = seen[index, all_views(views, crops)]
     assert len(item) == views * crops
     assert {each.x.shape for each in item} == {(3, 4, *SIZE)}
     torch.testing.assert_close(torch.stack([each.x for each in item]), naive(clips[index].path, sampler, views, crops))
@@ -88,19 +88,19 @@ def test_views_are_what_a_plain_decode_gives(sampler, views, crops, index, clips
 def test_one_view_is_the_item_of_evaluation(sampler, clips):
     samples = samples_of(clips, sampler, TRANSFORM, 20)
     for index in range(3):
-        assert torch.equal(ViewsOfClips(samples)[index, ((0, 0),)][0].x, samples[index, 0].x)
-    assert ViewsOfClips(samples)[3, ((0, 0),)] == samples[3, 0]
+        assert torch.equal(EvaluationViews(samples)[index, ((0, 0),)][0].x, samples[index, 0].x)
+    assert EvaluationViews(samples)[3, ((0, 0),)] == samples[3, 0]
 
 
 @pytest.mark.parametrize("stored", [False, True], ids=["decoded", "stored"])
 def test_a_view_does_not_depend_on_the_others(stored, clips, tmp_path):
     def seen(size):
-        store = tmp_path if stored else None
-        data = ViewsOfClips(samples_of(clips, Dense(3), TRANSFORM, 20, store=store), 4, 2)
+        cache = tmp_path if stored else None
+        data = EvaluationViews(samples_of(clips, Dense(3), TRANSFORM, 20, frame_cache=cache), 4, 2)
         rows = {}
-        for group in batches_of_views(3, 4, 2, size):
+        for group in view_batches(3, 4, 2, size):
             for keys in group:
-                batch = collate_views_of_clips([data[key] for key in keys], data.samples.source.spec)
+                batch = collate_evaluation_views([data[key] for key in keys], data.samples.source.spec)
                 for index, clip in zip(batch.index.tolist(), batch.x, strict=True):
                     rows.setdefault(index, []).append(clip)
         return {index: torch.stack(clips) for index, clips in rows.items()}
@@ -115,7 +115,7 @@ def test_a_view_does_not_depend_on_the_others(stored, clips, tmp_path):
 def test_views_of_a_clip_share_one_decode(clips, monkeypatch):
     opened, open_one = [], container.Container.__enter__
     monkeypatch.setattr(container.Container, "__enter__", lambda self: opened.append(self) or open_one(self))
-    ViewsOfClips(samples_of(clips, Dense(3), TRANSFORM, 20), 3, 3)[0, every_view(3, 3)]
+    EvaluationViews(samples_of(clips, Dense(3), TRANSFORM, 20), 3, 3)[0, all_views(3, 3)]
     assert len(opened) == 1
 
 
@@ -133,11 +133,11 @@ def _late_damage(path, target):
 def test_a_clip_is_bad_where_one_of_its_views_is(write_video, tmp_path):
     path = _late_damage(write_video(tmp_path / "whole.mp4"), tmp_path / "damaged.mp4")
     row = ClipList((Clip(str(path), 0, "a"),), ("a",), "")
-    seen = ViewsOfClips(samples_of(row, Dense(2), TRANSFORM, 20), 3)
+    seen = EvaluationViews(samples_of(row, Dense(2), TRANSFORM, 20), 3)
     assert isinstance(seen[0, ((0, 0),)], list)
     assert isinstance(seen[0, ((2, 0),)], BadClip)
-    assert isinstance(seen[0, every_view(3, 1)], BadClip)
-    batch = collate_views_of_clips([seen[0, every_view(3, 1)]], seen.samples.source.spec)
+    assert isinstance(seen[0, all_views(3, 1)], BadClip)
+    batch = collate_evaluation_views([seen[0, all_views(3, 1)]], seen.samples.source.spec)
     assert len(batch) == len(batch.x) == 0
     assert [name for name, _, _ in batch.skipped] == ["a"]
 
@@ -150,9 +150,9 @@ def test_a_miscounted_clip_has_the_same_views_alone_and_together(write_video, tm
         second = [packet.pos for packet in source.demux(video=0) if packet.size][1]
     data = path.read_bytes()
     path.write_bytes(data[: 3 * 188] + data[second:])
-    seen = ViewsOfClips(samples_of(ClipList((Clip(str(path), 0, "a"),), ("a",), ""), Uniform(2), TRANSFORM, 20), 4)
-    together = [each.x for each in seen[0, every_view(4, 1)]]
-    for place, view in enumerate(every_view(4, 1)):
+    seen = EvaluationViews(samples_of(ClipList((Clip(str(path), 0, "a"),), ("a",), ""), Uniform(2), TRANSFORM, 20), 4)
+    together = [each.x for each in seen[0, all_views(4, 1)]]
+    for place, view in enumerate(all_views(4, 1)):
         assert torch.equal(seen[0, (view,)][0].x, together[place])
 
 
@@ -161,7 +161,7 @@ def test_a_miscounted_clip_has_the_same_views_alone_and_together(write_video, tm
 @pytest.mark.parametrize("crops", [1, 3])
 @pytest.mark.parametrize("size", [1, 2, 5, 16])
 def test_batches_hold_every_view_once_and_never_too_many(clips, views, crops, size):
-    groups = batches_of_views(clips, views, crops, size)
+    groups = view_batches(clips, views, crops, size)
     found = []
     for group in groups:
         inside = {index for keys in group for index, _ in keys}
@@ -171,7 +171,7 @@ def test_batches_hold_every_view_once_and_never_too_many(clips, views, crops, si
             found += [(index, view) for index, parts in keys for view in parts]
         # All of a clip lies in one group.
         assert not inside & {index for other in groups if other is not group for keys in other for index, _ in keys}
-    assert found == [(index, view) for index in range(clips) for view in every_view(views, crops)]
+    assert found == [(index, view) for index in range(clips) for view in all_views(views, crops)]
 
 
 def _views_of(group):
@@ -183,16 +183,16 @@ def _views_of(group):
 
 
 def test_a_choice_of_frames_is_not_decoded_twice_where_its_crops_fit():
-    (group,) = batches_of_views(1, 3, 3, 8)
+    (group,) = view_batches(1, 3, 3, 8)
     assert [[view for view, _ in parts] for ((_, parts),) in group] == [[0, 0, 0, 1, 1, 1], [2, 2, 2]]
-    assert len(batches_of_views(4, 3, 3, 9)) == 4
-    assert len(batches_of_views(4, 3, 3, 18)) == 2
+    assert len(view_batches(4, 3, 3, 9)) == 4
+    assert len(view_batches(4, 3, 3, 18)) == 2
 
 
-@pytest.mark.parametrize(("views", "crops", "at_once"), [(1, 1, 8), (3, 3, 4), (3, 3, 1), (3, 3, 100), (2, 4, 3)])
-def test_views_of_a_file_come_in_pieces(views, crops, at_once, clips):
-    pieces = list(clip_views(clips[0].path, VideoSource(**PREPROCESS), views, crops, at_once))
-    assert max(map(len, pieces)) <= at_once
+@pytest.mark.parametrize(("views", "crops", "max_views"), [(1, 1, 8), (3, 3, 4), (3, 3, 1), (3, 3, 100), (2, 4, 3)])
+def test_views_of_a_file_come_in_pieces(views, crops, max_views, clips):
+    pieces = list(clip_views(clips[0].path, VideoSource(**PREPROCESS), views, crops, max_views))
+    assert max(map(len, pieces)) <= max_views
     torch.testing.assert_close(torch.cat(pieces), naive(clips[0].path, Dense(4, 2), views, crops))
     if views == crops == 1:
         assert torch.equal(pieces[0][0], VideoSource(**PREPROCESS)(clips[0], None).x)
@@ -201,7 +201,7 @@ def test_views_of_a_file_come_in_pieces(views, crops, at_once, clips):
 def test_views_of_a_file_are_made_as_they_are_asked_for(clips, monkeypatch):
     opened, open_one = [], container.Container.__enter__
     monkeypatch.setattr(container.Container, "__enter__", lambda self: opened.append(self) or open_one(self))
-    pieces = clip_views(clips[0].path, VideoSource(**PREPROCESS), 1000, at_once=2, start=0.2, stop=1.0)
+    pieces = clip_views(clips[0].path, VideoSource(**PREPROCESS), 1000, max_views=2, start=0.2, stop=1.0)
     assert opened == []
     next(pieces)
     assert len(opened) == 1
@@ -212,7 +212,7 @@ def test_views_of_a_file_are_made_as_they_are_asked_for(clips, monkeypatch):
     [
         ({"views": 0}, "views must be 1 or more, not 0"),
         ({"crops": 0}, "crops must be 1 or more, not 0"),
-        ({"at_once": 0}, "at_once 0: must be 1 or more"),
+        ({"max_views": 0}, "max_views 0: must be 1 or more"),
         ({"crops": 3, "stretch": True}, "crops 3: the model sees whole frames, stretched"),
     ],
 )

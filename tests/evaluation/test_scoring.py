@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from graphs import parse
 from taggnn.data.clips import Clip, ClipList
 from taggnn.data.samplers import SharedGroups
-from taggnn.data.views import batches_of_views, collate_views_of_clips
+from taggnn.data.views import collate_evaluation_views, view_batches
 from taggnn.evaluation.predictions import Skipped
 from taggnn.evaluation.scoring import has_graph, score
 from taggnn.evaluation.significance import mcnemar
@@ -213,7 +213,7 @@ def test_measuring_leaves_the_model_as_it_was():
 SMALL = (2, 2, 2)
 SMALL_SPEC = InputSpec("video", VIDEO_AXES, (3, *SMALL))
 # As the data module makes batches.
-together_in_a_batch = partial(collate_views_of_clips, spec=SMALL_SPEC)
+together_in_a_batch = partial(collate_evaluation_views, spec=SMALL_SPEC)
 
 
 class Made(Dataset):
@@ -243,7 +243,7 @@ def small(head="tag"):
 def shared(count, size=8, views=1, crops=1, average="probabilities", graph_effect=True, bad=(), late=(), share=True):
     """Scores so many clips with what the processes of this group share."""
     torch.set_num_threads(1)
-    groups = batches_of_views(count, views, crops, size)
+    groups = view_batches(count, views, crops, size)
     batches = SharedGroups(groups) if share else [keys for group in groups for keys in group]
     loader = DataLoader(Made(bad, late), batch_sampler=batches, collate_fn=together_in_a_batch)
     options = {"graph_effect": graph_effect, "views": views * crops, "average": average}
@@ -318,7 +318,7 @@ def test_the_size_of_a_batch_changes_nothing(average):
 
 @pytest.mark.parametrize("told", [1, 4])
 def test_another_number_of_views_than_was_told_is_no_answer(told):
-    groups = batches_of_views(3, 2, 1, 4)
+    groups = view_batches(3, 2, 1, 4)
     given = [together_in_a_batch([Made()[key] for key in keys]) for group in groups for keys in group]
     with pytest.raises(ValueError, match=rf"told of {told} views of a clip, and clip 0 came with more or fewer"):
         score(small(), given, clip_list(3), "test", views=told)

@@ -335,11 +335,11 @@ def test_what_the_authors_file_does_not_say(authors, load_released):
         "stride": 1,
         "short_side": 128,
         "size": [112, 112],
-        "grey": False,
+        "grayscale": False,
         "mean": [0.45, 0.45, 0.45],
         "std": [0.225, 0.225, 0.225],
         "stretch": False,
-        "standardise": False,
+        "per_clip_norm": False,
     }
     names = tuple(f"class {i}" for i in range(500))
     assert load_released(published(authors), classes=names).classes == names

@@ -97,7 +97,7 @@ def test_several_views_are_averaged_whether_of_a_file_or_of_its_frames(average, 
     path = videos / known.names[2]
     found = loaded.predict(path, views=5, crops=2, average=average).probabilities
     # More than are in memory at once.
-    logits = loaded.logits(torch.cat(list(clip_views(str(path), sources.of(loaded.spec), 5, 2, at_once=3))))
+    logits = loaded.logits(torch.cat(list(clip_views(str(path), sources.of(loaded.spec), 5, 2, max_views=3))))
     assert len(logits) == 10
     expected = logits.softmax(-1).mean(0) if average == "probabilities" else logits.mean(0).softmax(-1)
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)

@@ -39,7 +39,7 @@ OWN = [
     ("backbone", "name", "taggnn.runtime.atomic.os"),
     ("backbone", "name", "taggnn.runtime.atomic.write_text"),
     ("head", "name", "taggnn.cli.terminal.os.system"),
-    ("head", "conv", "taggnn.data.video.store.ClipStore"),
+    ("head", "conv", "taggnn.data.video.frame_cache.FrameCache"),
     ("head", "topology", "taggnn.heads.TagHead"),
 ]
 

@@ -6,12 +6,12 @@ from html.parser import HTMLParser
 
 import pytest
 
-from taggnn.data.audit.facts import Facts
-from taggnn.data.audit.findings import audit
+from taggnn.data.audit.audit import audit
+from taggnn.data.audit.probe import VideoInfo
 from taggnn.data.clips import Clip, ClipList
 from taggnn.reporting.check_page import ROWS, About, balance, check_page, totals, untrained
 
-SOUND = Facts(frames=50, seconds=2.0, size=10**6, width=64, height=48, codec="h264")
+SOUND = VideoInfo(frames=50, seconds=2.0, size=10**6, width=64, height=48, codec="h264")
 VOID = {"meta", "input", "link"}
 
 
@@ -46,7 +46,7 @@ def made(classes=3, clips=12, bad=0, same=False):
         for split in ("train", "val")
     }  # fmt: skip
     facts = {clip.path: replace(SOUND, fingerprint=clip.path) for each in lists.values() for clip in each}
-    facts |= {f"train{n}": Facts("unreadable", "a <b> reason") for n in range(bad)}
+    facts |= {f"train{n}": VideoInfo("unreadable", "a <b> reason") for n in range(bad)}
     if same:
         facts["train0"] = facts["val0"]
     return lists, facts, audit(lists, facts, [], 16)
@@ -95,7 +95,7 @@ def test_long_tables_are_cut_and_say_so():
 def test_classes_without_training_clips_are_told_apart():
     lists, facts, _ = made(classes=3, clips=3)
     train = replace(lists["train"], clips=lists["train"].clips[:2])
-    facts["train0"] = Facts("unreadable", "no")
+    facts["train0"] = VideoInfo("unreadable", "no")
     lists = lists | {"train": train}
     found = audit(lists, facts, [], 16)
     assert untrained(found) == (["class <0>"], ["class <2>"])

@@ -15,7 +15,7 @@ from PIL import Image
 
 import taggnn.train
 from taggnn.data.loader import ClipData
-from taggnn.data.synthetic import MIRRORED
+from taggnn.data.synthetic import FLIP_PAIRS
 from taggnn.data.video.container import Container
 from taggnn.data.video.source import VideoSource
 from taggnn.reporting.pictures import families
@@ -25,8 +25,8 @@ from taggnn.types import InputSpec, Sample
 OPTIONS = {"frames": 4, "short_side": 32, "size": [24, 32]}
 
 
-def data_of(videos, mirrored=None, **options):
-    return ClipData(VideoSource(**OPTIONS | options), str(videos), mirrored=mirrored, batch_size=4, workers=0)
+def data_of(videos, flip_pairs=None, **options):
+    return ClipData(VideoSource(**OPTIONS | options), str(videos), flip_pairs=flip_pairs, batch_size=4, workers=0)
 
 
 def pixels(png):
@@ -59,13 +59,13 @@ def test_normalised_clips_are_pictures_again(source):
 
 
 def test_a_clip_normalised_by_itself_shows_its_mean_as_mid_grey():
-    source = VideoSource(size=8, standardise=True)
+    source = VideoSource(size=8, per_clip_norm=True)
     shown = source.picture(torch.tensor([-9.0, -2.5, 0.0, 2.5, 9.0]).expand(3, 1, 1, 5))
     assert shown[0, 0, :, 0].tolist() == [0, 0, 128, 255, 255]
 
 
 def test_the_clips_are_those_that_training_sees_first(videos):
-    data = data_of(videos, randaugment=2, flip=0.5, mirrored={"left": "right", "clockwise": "counter_clockwise"})
+    data = data_of(videos, randaugment=2, flip=0.5, flip_pairs={"left": "right", "clockwise": "counter_clockwise"})
     data.setup()
     shown, batches = collect(data, 10), list(islice(data.train_dataloader(), 3))
     trained = [each for each in shown if each.reason is None]
@@ -85,7 +85,7 @@ def test_the_clips_are_those_that_training_sees_first(videos):
 def test_both_rows_of_a_clip_share_one_decode(videos, monkeypatch):
     opened, open_one = [], Container.__enter__
     monkeypatch.setattr(Container, "__enter__", lambda self: opened.append(self.path) or open_one(self))
-    data = data_of(videos, size=24, temporal_jitter=0.5, mirrored=MIRRORED)
+    data = data_of(videos, size=24, temporal_jitter=0.5, flip_pairs=FLIP_PAIRS)
     data.setup()
     good = {row.path for row in data.train_clips if "/a_" not in row.name}
     shown = collect(data, 999)

@@ -29,7 +29,7 @@ KILLS, SEED = int(os.environ.get("TAGGNN_KILLS", 2)), int(os.environ.get("TAGGNN
 # Everything that is drawn in training, steps behind two batches, and a shorter last one.
 DRAWN = """
 data: {balance: class}
-video: {sampling: uniform, temporal_jitter: 0.7, erase: 0.3}
+video: {sampling: uniform, temporal_jitter: 0.7, random_erasing: 0.3}
 optim: {mixup: 0.8, cutmix: 1.0, label_smoothing: 0.1, ema: 0.9}
 train: {accumulate: 2}
 compare: []

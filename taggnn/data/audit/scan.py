@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from taggnn.data.audit.facts import Cut, Facts, examine, still_holds
+from taggnn.data.audit.probe import Cut, VideoInfo, is_current, probe
 
 Cuts = Sequence[Cut]
 # Slow disks and long videos: a file may take this much longer for each of its bytes.
@@ -26,9 +26,9 @@ def scan(
     depth: str = "packets",
     workers: int = 1,
     limit: float = 60.0,
-    known: Mapping[str, Facts] | None = None,
+    known: Mapping[str, VideoInfo] | None = None,
     command: Sequence[str] = (sys.executable, "-m", "taggnn.data.audit.scan"),
-) -> Iterator[tuple[str, Facts]]:
+) -> Iterator[tuple[str, VideoInfo]]:
     """Examines files and yields (file, facts) as each is done.
 
     A file at which the process dies twice, or takes too long, is "unreadable" with that reason; the scan goes on in a
@@ -59,8 +59,8 @@ def scan(
                 if path is None:
                     break
                 facts = (known or {}).get(path)
-                if facts is None or not still_holds(facts, path, cuts, depth):
-                    facts = reader.examine(path, cuts)
+                if facts is None or not is_current(facts, path, cuts, depth):
+                    facts = reader.probe(path, cuts)
                 _put(done, (path, facts), ended)
         except BaseException as error:
             _put(done, error, ended)
@@ -84,7 +84,7 @@ def scan(
             thread.join()
 
 
-def serve(look: Callable[..., Facts] = examine) -> None:
+def serve(look: Callable[..., VideoInfo] = probe) -> None:
     """The life of a scanning process: answers each job on standard input with a line of facts, until input ends.
 
     Args:
@@ -101,7 +101,7 @@ def serve(look: Callable[..., Facts] = examine) -> None:
         try:
             facts = look(job["path"], job["cuts"], job["depth"])
         except Exception as error:
-            facts = Facts("unreadable", f"reading it failed ({type(error).__name__}: {error})", depth=job["depth"])
+            facts = VideoInfo("unreadable", f"reading it failed ({type(error).__name__}: {error})", depth=job["depth"])
         print(json.dumps(vars(facts)), file=answers, flush=True)
 
 
@@ -113,8 +113,8 @@ class _Reader:
         self.process: subprocess.Popen | None = None
         self.closed = False
 
-    def examine(self, path: str, cuts: Cuts) -> Facts | None:
-        """Facts about a file; None once ``kill`` was called."""
+    def probe(self, path: str, cuts: Cuts) -> VideoInfo | None:
+        """VideoInfo about a file; None once ``kill`` was called."""
         try:
             limit = self.limit + SECONDS_A_BYTE * os.path.getsize(path)
         except OSError:
@@ -125,7 +125,7 @@ class _Reader:
             facts, code = self._ask({"path": path, "cuts": cuts, "depth": self.depth}, limit)
             if facts is not None or self.closed:
                 return facts
-        return Facts("unreadable", f"the reader crashed at it ({_death(code)})", depth=self.depth)
+        return VideoInfo("unreadable", f"the reader crashed at it ({_death(code)})", depth=self.depth)
 
     def kill(self) -> None:
         self.closed = True
@@ -138,17 +138,17 @@ class _Reader:
             self.process.communicate()
             self.process = None
 
-    def _ask(self, job: dict[str, Any], limit: float) -> tuple[Facts | None, int]:
+    def _ask(self, job: dict[str, Any], limit: float) -> tuple[VideoInfo | None, int]:
         if self.process is None:
             self._start()
         process = self.process
         late = threading.Event()
 
-        def give_up() -> None:
+        def on_timeout() -> None:
             late.set()
             process.kill()
 
-        timer = threading.Timer(limit, give_up)
+        timer = threading.Timer(limit, on_timeout)
         timer.start()
         try:
             process.stdin.write(json.dumps(job) + "\n")
@@ -159,11 +159,11 @@ class _Reader:
         timer.cancel()
         # An alarm that has rung already must have done its work before the next file is asked for.
         timer.join()
-        facts = Facts(**json.loads(answer)) if answer.endswith("\n") else None
+        facts = VideoInfo(**json.loads(answer)) if answer.endswith("\n") else None
         if facts is None or late.is_set():
             self.close()
         if facts is None and late.is_set():
-            facts = Facts("unreadable", f"given up after {limit:.0f} s", depth=self.depth)
+            facts = VideoInfo("unreadable", f"given up after {limit:.0f} s", depth=self.depth)
         return facts, process.returncode or 0
 
     def _start(self) -> None:

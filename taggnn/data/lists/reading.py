@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from taggnn.data.clips import ClipList, existing_root, locate
-from taggnn.data.lists import csv_list, folders, path_label, table
+from taggnn.data.lists import authors_csv, folders, path_label, taggnn_csv
 from taggnn.data.problems import Problem
 
 
@@ -20,7 +20,7 @@ def read_clips(
     """Reads labelled clips; the reader follows from what is given.
 
     No list: ``root/<class>/<video>`` (folders.py). A list whose name ends in ``.csv``: by its header our own format
-    (table.py) or the columns of the TAG-Head authors' lists (csv_list.py). Any other list: text lines ``path label``
+    (taggnn_csv.py) or the columns of the TAG-Head authors' lists (authors_csv.py). Any other list: text lines ``path label``
     (path_label.py).
 
     Args:
@@ -50,7 +50,7 @@ def read_clips(
         raise FileNotFoundError(f"{list}: {what}")
     try:
         tabular = list.suffix.lower() == ".csv"
-        reader = path_label if not tabular else table if table.is_table(list) else csv_list
+        reader = path_label if not tabular else taggnn_csv if taggnn_csv.is_taggnn_csv(list) else authors_csv
         rows, names = reader.read(root, list, classes, problems)
     except UnicodeDecodeError as error:
         raise ValueError(f"{list}: not a text file ({error})") from None

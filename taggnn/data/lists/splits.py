@@ -7,7 +7,7 @@ from pathlib import Path
 
 from taggnn.data.clips import NAMED, ClipList, existing_root
 from taggnn.data.lists.folders import subfolders
-from taggnn.data.lists.overlap import shared
+from taggnn.data.lists.leakage import leaked_clips
 from taggnn.data.lists.reading import read_clips
 from taggnn.data.problems import Problem
 from taggnn.data.published import PUBLISHED, read_published
@@ -132,7 +132,7 @@ def read_splits(
     found = {split: replace(clips, classes=tuple(classes)) for split, clips in found.items()}
     if "train" in found:
         notes += [_unlearned(split, found[split], found["train"]) for split in ("val", "test") if split in found]
-    notes.append(_shared(found, problems))
+    notes.append(_leakage_note(found, problems))
     if "test" not in given and "test" not in found and "val" in found:
         found["test"] = found["val"]
         notes.append("no test split was given: the val clips are reported as test too")
@@ -241,9 +241,9 @@ def _published(
             return given, found, list(notes)
 
 
-def _shared(found: dict[str, ClipList], problems: list[Problem] | None) -> str:
+def _leakage_note(found: dict[str, ClipList], problems: list[Problem] | None) -> str:
     """Collects the clips that two splits share, or says how many they are; empty where there are none."""
-    pairs = shared(found)
+    pairs = leaked_clips(found)
     if problems is not None:
         problems += [
             Problem(

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from taggnn.data.clips import NAMED, ClipList, existing_root, locate
 from taggnn.data.problems import KINDS, Problem
-from taggnn.data.published.disk import Disk
 from taggnn.data.published.diving48 import DIVING48
+from taggnn.data.published.file_index import FileIndex
 from taggnn.data.published.finegym import GYM99, GYM288
 from taggnn.data.published.haa500 import HAA500
 from taggnn.data.published.hmdb51 import HMDB51
 from taggnn.data.published.kinetics import KINETICS
-from taggnn.data.published.listing import Asked, Listing, Published
+from taggnn.data.published.listing import Listing, Published, Request
 from taggnn.data.published.ssv2 import SSV2
 from taggnn.data.published.ucf101 import UCF101
 from taggnn.names import unknown
@@ -69,18 +69,18 @@ def read_published(
     root = existing_root(root)
     if annotations is not None and not Path(annotations).is_dir():
         raise FileNotFoundError(f"data annotations {annotations}: no such folder")
-    disk = Disk(root, None if annotations is None else Path(annotations))
+    index = FileIndex(root, None if annotations is None else Path(annotations))
     collected: list[Problem] | None = [] if problems is None and missing == "skip" else problems
-    asked = tuple(known.splits if splits is None else splits)
-    lists = known.read(Asked(disk, version, asked, None if classes is None else tuple(classes), collected))
+    wanted = tuple(known.splits if splits is None else splits)
+    lists = known.read(Request(index, version, wanted, None if classes is None else tuple(classes), collected))
 
     found: dict[str, ClipList] = {}
     parts, notes = [], list(lists.notes)
     for split, listing in lists.splits.items():
-        # The walk has seen each file: asking the disk again would take as long.
+        # The walk has seen each file: asking the file system again would take as long.
         clips = locate(root, listing.source, listing.rows, lists.classes, missing, collected, there=lambda path: True)
         if not len(clips) and problems is None:
-            raise _none(f"{name} {version}, {split}", clips, listing, collected or [], disk)
+            raise _none(f"{name} {version}, {split}", clips, listing, collected or [], index)
         found[split] = clips
         parts.append(_coverage(split, clips, known.counts.get(version, {}).get(split)))
         published = known.counts.get(version, {}).get(split)
@@ -91,20 +91,20 @@ def read_published(
     published = known.classes.get(version)
     if published not in (None, len(lists.classes)):
         notes.append(f"{len(lists.classes)} classes were found; {name} {version} has {published}")
-    if disk.twice:
-        first, second, *_ = next(iter(disk.twice.values()))
+    if index.duplicates:
+        first, second, *_ = next(iter(index.duplicates.values()))
         shown = f"{first}, also {Path(second).relative_to(root)}"
         notes.append(
-            f"clips that lie there more than once, of which the first is used: {len(disk.twice):,} ({shown}, ...)"
+            f"clips that lie there more than once, of which the first is used: {len(index.duplicates):,} ({shown}, ...)"
         )
-    if disk.closed:
-        notes.append(f"folders that may not be read: {len(disk.closed)} ({', '.join(disk.closed[:NAMED])})")
+    if index.unreadable:
+        notes.append(f"folders that may not be read: {len(index.unreadable)} ({', '.join(index.unreadable[:NAMED])})")
     if problems is None:
         notes += _wrong(collected or [])
     return found, (f"{name} {version}: {'; '.join(parts)}", *notes)
 
 
-def _none(what: str, clips: ClipList, listing: Listing, problems: list[Problem], disk: Disk) -> Exception:
+def _none(what: str, clips: ClipList, listing: Listing, problems: list[Problem], index: FileIndex) -> Exception:
     """The error for a split without a clip: none is there, or no row could be used."""
     wrong = [
         problem for problem in problems if problem.source.startswith(str(listing.source)) and problem.kind != "missing"
@@ -116,7 +116,7 @@ def _none(what: str, clips: ClipList, listing: Listing, problems: list[Problem],
         )
     return FileNotFoundError(
         f"{what}: none of the {clips.listed:,} clips of {listing.source} is there. "
-        f"Looked for such as {listing.rows[0].given}; {disk.said()}{more}"
+        f"Looked for such as {listing.rows[0].given}; {index.describe()}{more}"
     )
 
 

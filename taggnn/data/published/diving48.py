@@ -13,31 +13,31 @@ from pathlib import Path
 
 from taggnn.data.clips import Row
 from taggnn.data.problems import RowError, each_row
-from taggnn.data.published.listing import Asked, Listing, Lists, Published, agreed
+from taggnn.data.published.listing import Listing, Lists, Published, Request, matched_classes
 from taggnn.data.published.text import json_in
 
 CLASSES = 48
 
 
-def read(asked: Asked) -> Lists:
+def read(request: Request) -> Lists:
     """Reads the rows.
 
     Raises:
         FileNotFoundError: if a list is not there.
         ValueError: if a file is not what its name says.
     """
-    disk, notes = asked.disk, []
-    files = {split: disk.needed("diving48 V2", f"Diving48_V2_{split}.json") for split in asked.splits}
-    vocabulary = disk.file("Diving48_vocab.json")
+    index, notes = request.index, []
+    files = {split: index.require("diving48 V2", f"Diving48_V2_{split}.json") for split in request.splits}
+    vocabulary = index.file("Diving48_vocab.json")
     if vocabulary is None:
         names = [str(number) for number in range(CLASSES)]
-        notes.append(f"no Diving48_vocab.json below {disk.annotations}: the classes are named by their numbers")
+        notes.append(f"no Diving48_vocab.json below {index.annotations}: the classes are named by their numbers")
     else:
         names = _names(vocabulary)
         if len(names) != CLASSES or len(set(names)) != CLASSES:
             raise ValueError(f"{vocabulary}: {len(set(names))} different classes; diving48 has {CLASSES}")
-    splits = {split: Listing(file, _rows(asked, file)) for split, file in files.items()}
-    return Lists(agreed(asked.classes, names, "diving48 V2"), splits, tuple(notes))
+    splits = {split: Listing(file, _rows(request, file)) for split, file in files.items()}
+    return Lists(matched_classes(request.classes, names, "diving48 V2"), splits, tuple(notes))
 
 
 def _names(file: Path) -> list[str]:
@@ -49,16 +49,16 @@ def _names(file: Path) -> list[str]:
     return names
 
 
-def _rows(asked: Asked, file: Path) -> list[Row]:
+def _rows(request: Request, file: Path) -> list[Row]:
     rows = []
     for line, entry in enumerate(json_in(file, list), start=1):
         given = str(entry.get("vid_name")) if isinstance(entry, dict) else str(entry)
-        with each_row(asked.problems, file, line, given):
+        with each_row(request.problems, file, line, given):
             label = entry.get("label") if isinstance(entry, dict) else None
             if type(label) is not int or not 0 <= label < CLASSES or not isinstance(entry.get("vid_name"), str):
                 said = f"expected a vid_name and a label from 0 to {CLASSES - 1}, found {entry!r}"
                 raise RowError("malformed", f"{file}, row {line}", said)
-            path = asked.disk.video(given)
+            path = request.index.video(given)
             rows.append(Row(line, given, label, () if path is None else (path,), name=given))
     return rows
 

@@ -26,36 +26,38 @@ from typing import Any
 
 from taggnn.data.clips import NAMED, Row, class_number
 from taggnn.data.problems import RowError, each_row
-from taggnn.data.published.listing import Asked, Listing, Lists, Published, agreed
+from taggnn.data.published.listing import Listing, Lists, Published, Request, matched_classes
 from taggnn.data.published.text import json_in, lines
 
 ID = re.compile(r"(?P<event>(?P<video>.+)_(?P<E>E_\d+_\d+))_(?P<A>A_\d+_\d+)")
 CATEGORY = re.compile(r"Clabel:\s*(\d+);\s*set:\s*(\d+);\s*Glabel:\s*\d+;\s*(.+)")
 
 
-def read(asked: Asked, name: str, classes: int) -> Lists:
+def read(request: Request, name: str, classes: int) -> Lists:
     """Reads the rows of gym99 or gym288.
 
     Raises:
         FileNotFoundError: if a list is not there.
         ValueError: if a file is not what its name says.
     """
-    disk, version = asked.disk, asked.version
+    index, version = request.index, request.version
     lists = {"train": f"{name}_train_element_{version}.txt", "val": f"{name}_val_element.txt"}
-    files = {split: disk.needed(f"{name} {version}", lists[split]) for split in asked.splits}
+    files = {split: index.require(f"{name} {version}", lists[split]) for split in request.splits}
     notes: list[str] = []
-    names = agreed(asked.classes, _names(asked, name, classes, notes), f"{name} {version}")
-    seconds = _Seconds(asked, notes)
-    splits = {split: Listing(file, _rows(asked, file, len(names), seconds)) for split, file in files.items()}
+    names = matched_classes(request.classes, _names(request, name, classes, notes), f"{name} {version}")
+    seconds = _Seconds(request, notes)
+    splits = {split: Listing(file, _rows(request, file, len(names), seconds)) for split, file in files.items()}
     for split, listing in splits.items():
         notes += _layouts(split, listing.rows)
     return Lists(names, splits, tuple(notes))
 
 
-def _names(asked: Asked, name: str, classes: int, notes: list[str]) -> list[str]:
-    file = asked.disk.file(f"{name}_categories.txt")
+def _names(request: Request, name: str, classes: int, notes: list[str]) -> list[str]:
+    file = request.index.file(f"{name}_categories.txt")
     if file is None:
-        notes.append(f"no {name}_categories.txt below {asked.disk.annotations}: the classes are named by their numbers")
+        notes.append(
+            f"no {name}_categories.txt below {request.index.annotations}: the classes are named by their numbers"
+        )
         return [str(number) for number in range(classes)]
     rows = []
     for line, text in lines(file):
@@ -71,12 +73,12 @@ def _names(asked: Asked, name: str, classes: int, notes: list[str]) -> list[str]
     return [f"{text} (set {group})" if often[text] > 1 else text for text, group in rows]
 
 
-def _rows(asked: Asked, file: Path, classes: int, seconds: "_Seconds") -> list[Row]:
+def _rows(request: Request, file: Path, classes: int, seconds: "_Seconds") -> list[Row]:
     rows: list[Row] = []
     for line, text in lines(file):
         where = f"{file}, line {line}"
         given, _, label = text.rpartition(" ")
-        with each_row(asked.problems, file, line, given or text):
+        with each_row(request.problems, file, line, given or text):
             match = ID.fullmatch(given.strip())
             if match is None:
                 raise RowError("malformed", where, f"{text!r} is not '<video>_E_<from>_<to>_A_<from>_<to> <label>'")
@@ -85,30 +87,30 @@ def _rows(asked: Asked, file: Path, classes: int, seconds: "_Seconds") -> list[R
                 raise RowError(
                     "malformed", where, f"label {number} is out of range; the classes are 0 to {classes - 1}"
                 )
-            rows.append(_row(asked, line, match, number, seconds))
+            rows.append(_row(request, line, match, number, seconds))
     return rows
 
 
-def _row(asked: Asked, line: int, match: re.Match, label: int, seconds: "_Seconds") -> Row:
-    given, disk = match[0], asked.disk
-    if (path := disk.video(given)) is not None:
+def _row(request: Request, line: int, match: re.Match, label: int, seconds: "_Seconds") -> Row:
+    given, index = match[0], request.index
+    if (path := index.video(given)) is not None:
         return Row(line, given, label, (path,), name=given)
     for stem, cut in ((match["event"], True), (match["video"], False)):
-        if (path := disk.video(stem)) is not None:
+        if (path := index.video(stem)) is not None:
             times = seconds.of(match)
             if isinstance(times, str):
                 return Row(line, given, label, (), lacks=f"cannot be cut out of {path}: {times}")
             event, start, stop = times
             return Row(line, given, label, (path,), start, stop, event if cut else None, given)
     tried = f"{given}, {match['event']} nor {match['video']}"
-    return Row(line, given, label, (), lacks=f"is not there: neither {tried} below {disk.root}")
+    return Row(line, given, label, (), lacks=f"is not there: neither {tried} below {index.root}")
 
 
 class _Seconds:
     """When each action begins and ends, from the annotation JSON, which is read on first use."""
 
-    def __init__(self, asked: Asked, notes: list[str]):
-        self.asked, self.notes = asked, notes
+    def __init__(self, request: Request, notes: list[str]):
+        self.request, self.notes = request, notes
         self._read: dict[str, Any] | None = None
         self._file = ""
 
@@ -121,7 +123,7 @@ class _Seconds:
         keys = (match["video"], match["E"], "segments", match["A"])
         held: list[dict[str, Any]] = [self._videos()]
         if not self._file:
-            return f"there is no {self._wanted()[0]} below {self.asked.disk.annotations}"
+            return f"there is no {self._wanted()[0]} below {self.request.index.annotations}"
         for depth, key in enumerate(keys):
             found = held[-1].get(key)
             if found is None:
@@ -149,7 +151,7 @@ class _Seconds:
     def _videos(self) -> dict[str, Any]:
         if self._read is None:
             wanted = self._wanted()
-            file = self.asked.disk.file(*wanted)
+            file = self.request.index.file(*wanted)
             self._read = {}
             if file is not None:
                 self._file = file.name
@@ -159,7 +161,7 @@ class _Seconds:
         return self._read
 
     def _wanted(self) -> list[str]:
-        versions = [self.asked.version, *(other for other in ("v1.1", "v1.0") if other != self.asked.version)]
+        versions = [self.request.version, *(other for other in ("v1.1", "v1.0") if other != self.request.version)]
         return [f"finegym_annotation_info_{version}.json" for version in versions]
 
 
@@ -188,7 +190,7 @@ def _published(name: str, classes: int, train: tuple[int, int], val: int) -> Pub
         paper="https://arxiv.org/abs/2004.06704",
         versions=("v1.1", "v1.0"),
         splits=("train", "val"),
-        read=lambda asked: read(asked, name, classes),
+        read=lambda request: read(request, name, classes),
         counts={version: {"train": n, "val": val} for version, n in zip(("v1.0", "v1.1"), train, strict=True)},
         classes={"v1.1": classes, "v1.0": classes},
     )

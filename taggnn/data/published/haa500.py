@@ -9,22 +9,22 @@ import re
 
 from taggnn.data.clips import Row
 from taggnn.data.problems import RowError, each_row
-from taggnn.data.published.listing import Asked, Listing, Lists, Published, named
+from taggnn.data.published.listing import Listing, Lists, Published, Request, class_names
 
 STEM = re.compile(r"(.+)_(\d{3})")
 NUMBERS = {"train": range(16), "val": range(16, 17), "test": range(17, 20)}
 
 
-def read(asked: Asked) -> Lists:
+def read(request: Request) -> Lists:
     """Reads the rows by the rule of the numbers.
 
     Raises:
         FileNotFoundError: if there are no class folders of this kind.
     """
-    disk = asked.disk
+    index = request.index
     # (class, number); a class is a folder that holds a video of its name.
     held, strange = set(), []
-    for folder, videos in disk.videos_by_folder().items():
+    for folder, videos in index.videos_by_folder().items():
         parts = [(STEM.fullmatch(stem), stem, path) for stem, path in videos]
         if not any(match and match[1] == folder for match, *_ in parts):
             continue
@@ -34,24 +34,26 @@ def read(asked: Asked) -> Lists:
             else:
                 strange.append((folder, stem, path))
     if not held:
-        raise FileNotFoundError(f"haa500: no <class>/<class>_000.mp4 to _019.mp4 below {disk.root}; {disk.said()}")
+        raise FileNotFoundError(
+            f"haa500: no <class>/<class>_000.mp4 to _019.mp4 below {index.root}; {index.describe()}"
+        )
     for folder, stem, path in strange:
-        with each_row(asked.problems, path.parent, 0, f"{folder}/{stem}"):
+        with each_row(request.problems, path.parent, 0, f"{folder}/{stem}"):
             raise RowError("mislabelled", str(path), f"{stem} is none of {folder}_000 to {folder}_019")
-    names = named(asked.classes, {folder for folder, _ in held}, "haa500")
+    names = class_names(request.classes, {folder for folder, _ in held}, "haa500")
     splits = {}
-    for split in asked.splits:
+    for split in request.splits:
         rows = []
         for label, name in enumerate(names):
             for number in NUMBERS[split]:
                 given = f"{name}/{name}_{number:03d}"
-                path = disk.video(f"{name}_{number:03d}", name) if (name, number) in held else None
+                path = index.video(f"{name}_{number:03d}", name) if (name, number) in held else None
                 rows.append(Row(0, given, label, () if path is None else (path,), name=given))
         splits[split] = Listing(f"haa500 {split}", rows)
     known = set(names)
     for name in sorted({folder for folder, _ in held} - known):
-        with each_row(asked.problems, disk.root, 0, name):
-            raise RowError("mislabelled", f"{disk.root}", f"the folder {name} is no class of the model's")
+        with each_row(request.problems, index.root, 0, name):
+            raise RowError("mislabelled", f"{index.root}", f"the folder {name} is no class of the model's")
     return Lists(names, splits)
 
 

@@ -11,38 +11,38 @@ from pathlib import PurePosixPath
 
 from taggnn.data.clips import Row
 from taggnn.data.problems import RowError, each_row
-from taggnn.data.published.listing import Asked, Listing, Lists, Published, named
+from taggnn.data.published.listing import Listing, Lists, Published, Request, class_names
 from taggnn.data.published.text import lines
 
 SPLITS = {"1": "train", "2": "test"}
 
 
-def read(asked: Asked) -> Lists:
+def read(request: Request) -> Lists:
     """Reads the rows.
 
     Raises:
         FileNotFoundError: if there is no list.
     """
-    ending = f"_test_{asked.version}.txt"
-    files = asked.disk.files(ending)
+    ending = f"_test_{request.version}.txt"
+    files = request.index.files(ending)
     if not files:
-        asked.disk.needed(f"hmdb51 {asked.version}", f"<class>{ending}")
-    names = named(asked.classes, {file.name.removesuffix(ending) for file in files}, "hmdb51")
-    rows: dict[str, list[Row]] = {split: [] for split in asked.splits}
+        request.index.require(f"hmdb51 {request.version}", f"<class>{ending}")
+    names = class_names(request.classes, {file.name.removesuffix(ending) for file in files}, "hmdb51")
+    rows: dict[str, list[Row]] = {split: [] for split in request.splits}
     for file in files:
         name = file.name.removesuffix(ending)
         for line, text in lines(file):
             where = f"{file}, line {line}"
             stated, _, use = text.rpartition(" ")
             given = f"{name}/{stated.strip()}"
-            with each_row(asked.problems, file, line, given):
+            with each_row(request.problems, file, line, given):
                 if use not in ("0", *SPLITS) or not stated:
                     raise RowError("malformed", where, f"{text!r} is not '<file>.avi 0', 1 or 2")
                 if use == "0" or SPLITS[use] not in rows:
                     continue
                 if name not in names:
                     raise RowError("mislabelled", where, f"{name!r} is no class of the model's")
-                path = asked.disk.video(PurePosixPath(stated.strip()).stem, name)
+                path = request.index.video(PurePosixPath(stated.strip()).stem, name)
                 places = () if path is None else (path,)
                 rows[SPLITS[use]].append(Row(line, given, names.index(name), places, name=given))
     return Lists(names, {split: Listing(files[0].parent, found) for split, found in rows.items()})

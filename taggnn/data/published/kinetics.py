@@ -16,25 +16,25 @@ from pathlib import Path
 
 from taggnn.data.clips import Row
 from taggnn.data.problems import RowError, each_row
-from taggnn.data.published.listing import Asked, Listing, Lists, Published, named
+from taggnn.data.published.listing import Listing, Lists, Published, Request, class_names
 
 NEEDED = ("youtube_id", "time_start", "time_end")
 WORDS = {"train": ("train",), "val": ("val", "validate"), "test": ("test",)}
 
 
-def read(asked: Asked) -> Lists:
+def read(request: Request) -> Lists:
     """Reads the rows.
 
     Raises:
         FileNotFoundError: if the train or the val list is not there.
         ValueError: if a list has not the columns, or train or val has no labels.
     """
-    title = f"kinetics {asked.version}"
+    title = f"kinetics {request.version}"
     entries: dict[str, list[tuple[int, dict[str, str]]]] = {}
     files, notes = {}, []
-    for split in asked.splits:
-        wanted = _wanted(split, asked.version)
-        file = asked.disk.file(*wanted) if split == "test" else asked.disk.needed(title, *wanted)
+    for split in request.splits:
+        wanted = _wanted(split, request.version)
+        file = request.index.file(*wanted) if split == "test" else request.index.require(title, *wanted)
         if file is None:
             continue
         found = _entries(file)
@@ -45,10 +45,10 @@ def read(asked: Asked) -> Lists:
             continue
         files[split], entries[split] = file, found
     labels = {_text(fields, "label") for found in entries.values() for _, fields in found} - {""}
-    names = named(asked.classes, labels, title)
+    names = class_names(request.classes, labels, title)
     label_of = {name: number for number, name in enumerate(names)}
     splits = {
-        split: Listing(files[split], _rows(asked, files[split], found, label_of)) for split, found in entries.items()
+        split: Listing(files[split], _rows(request, files[split], found, label_of)) for split, found in entries.items()
     }
     return Lists(names, splits, tuple(notes))
 
@@ -72,17 +72,19 @@ def _entries(file: Path) -> list[tuple[int, dict[str, str]]]:
         raise ValueError(f"{file}: not a CSV table ({error})") from None
 
 
-def _rows(asked: Asked, file: Path, entries: list[tuple[int, dict[str, str]]], label_of: dict[str, int]) -> list[Row]:
+def _rows(
+    request: Request, file: Path, entries: list[tuple[int, dict[str, str]]], label_of: dict[str, int]
+) -> list[Row]:
     rows = []
     for line, fields in entries:
         video, label = _text(fields, "youtube_id"), _text(fields, "label")
         where = f"{file}, line {line}"
-        with each_row(asked.problems, file, line, video):
+        with each_row(request.problems, file, line, video):
             start, stop = (_seconds(_text(fields, column), f"{where}, {column}") for column in NEEDED[1:])
             if label not in label_of:
                 raise RowError("mislabelled", where, f"{label!r} is no class of the model's")
             given = f"{video}_{start:06d}_{stop:06d}"
-            path = asked.disk.video(given)
+            path = request.index.video(given)
             rows.append(Row(line, given, label_of[label], () if path is None else (path,), name=given))
     return rows
 

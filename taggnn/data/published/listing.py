@@ -6,7 +6,7 @@ from pathlib import Path
 
 from taggnn.data.clips import Row
 from taggnn.data.problems import Problem
-from taggnn.data.published.disk import Disk
+from taggnn.data.published.file_index import FileIndex
 
 
 @dataclass(frozen=True)
@@ -38,18 +38,18 @@ class Lists:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """What a reader is asked for.
 
     Args:
-        disk: the files that lie there.
+        index: the files that lie there.
         version: one of ``Published.versions``.
         splits: the splits to read.
         classes: class names in label order that labels are read against; None: those of the publisher.
         problems: takes what is wrong with single rows; None: a reader raises.
     """
 
-    disk: Disk
+    index: FileIndex
     version: str
     splits: tuple[str, ...]
     classes: tuple[str, ...] | None
@@ -74,12 +74,12 @@ class Published:
     paper: str
     versions: tuple[str, ...]
     splits: tuple[str, ...]
-    read: Callable[[Asked], Lists]
+    read: Callable[[Request], Lists]
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     classes: Mapping[str, int] = field(default_factory=dict)
 
 
-def agreed(classes: Sequence[str] | None, published: Sequence[str], source: object) -> tuple[str, ...]:
+def matched_classes(classes: Sequence[str] | None, published: Sequence[str], source: object) -> tuple[str, ...]:
     """The publisher's class names, held against those a model was trained with; a name wins over a bare number.
 
     Raises:
@@ -97,7 +97,7 @@ def agreed(classes: Sequence[str] | None, published: Sequence[str], source: obje
     return tuple(names)
 
 
-def named(classes: Sequence[str] | None, found: Collection[str], source: object) -> tuple[str, ...]:
+def class_names(classes: Sequence[str] | None, found: Collection[str], source: object) -> tuple[str, ...]:
     """Class names of a set whose labels are its names, sorted: those that were found, or those a model was trained with.
 
     Raises:
@@ -106,5 +106,5 @@ def named(classes: Sequence[str] | None, found: Collection[str], source: object)
     if classes is None:
         return tuple(sorted(found))
     if all(name == str(number) for number, name in enumerate(classes)):
-        return agreed(classes, sorted(found), source)
+        return matched_classes(classes, sorted(found), source)
     return tuple(classes)

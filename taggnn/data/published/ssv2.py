@@ -15,21 +15,21 @@ from pathlib import Path
 
 from taggnn.data.clips import Row
 from taggnn.data.problems import RowError, each_row
-from taggnn.data.published.listing import Asked, Listing, Lists, Published, agreed
+from taggnn.data.published.listing import Listing, Lists, Published, Request, matched_classes
 from taggnn.data.published.text import json_in
 
 LISTS = {"train": "train", "val": "validation"}
 
 
-def read(asked: Asked) -> Lists:
+def read(request: Request) -> Lists:
     """Reads the rows.
 
     Raises:
         FileNotFoundError: if a list or the labels are not there.
         ValueError: if a file is not what its name says.
     """
-    files = {split: _file(asked, LISTS[split]) for split in asked.splits}
-    source = _file(asked, "labels")
+    files = {split: _file(request, LISTS[split]) for split in request.splits}
+    source = _file(request, "labels")
     label_of = {}
     for name, number in json_in(source, dict).items():
         if not str(number).isdecimal():
@@ -37,19 +37,19 @@ def read(asked: Asked) -> Lists:
         label_of[name] = int(number)
     if sorted(label_of.values()) != list(range(len(label_of))):
         raise ValueError(f"{source}: the labels are not the numbers 0 to {len(label_of) - 1}, each once")
-    names = agreed(asked.classes, sorted(label_of, key=label_of.__getitem__), source)
-    return Lists(names, {split: Listing(file, _rows(asked, file, label_of)) for split, file in files.items()})
+    names = matched_classes(request.classes, sorted(label_of, key=label_of.__getitem__), source)
+    return Lists(names, {split: Listing(file, _rows(request, file, label_of)) for split, file in files.items()})
 
 
-def _file(asked: Asked, what: str) -> Path:
-    return asked.disk.needed("ssv2", f"something-something-v2-{what}.json", f"{what}.json")
+def _file(request: Request, what: str) -> Path:
+    return request.index.require("ssv2", f"something-something-v2-{what}.json", f"{what}.json")
 
 
-def _rows(asked: Asked, file: Path, label_of: dict[str, int]) -> list[Row]:
+def _rows(request: Request, file: Path, label_of: dict[str, int]) -> list[Row]:
     rows = []
     for line, entry in enumerate(json_in(file, list), start=1):
         given = str(entry.get("id")) if isinstance(entry, dict) else str(entry)
-        with each_row(asked.problems, file, line, given):
+        with each_row(request.problems, file, line, given):
             # An id is a text of digits, or a number.
             named = isinstance(entry, dict) and type(entry.get("id")) in (str, int)
             if not named or not isinstance(entry.get("template"), str):
@@ -57,7 +57,7 @@ def _rows(asked: Asked, file: Path, label_of: dict[str, int]) -> list[Row]:
             template = entry["template"].replace("[", "").replace("]", "")
             if template not in label_of:
                 raise RowError("mislabelled", f"{file}, row {line}", f"the template {template!r} has no label")
-            path = asked.disk.video(given)
+            path = request.index.video(given)
             rows.append(Row(line, given, label_of[template], () if path is None else (path,), name=given))
     return rows
 

@@ -15,36 +15,36 @@ from pathlib import Path, PurePosixPath
 
 from taggnn.data.clips import Row
 from taggnn.data.problems import RowError, each_row
-from taggnn.data.published.listing import Asked, Listing, Lists, Published, agreed
+from taggnn.data.published.listing import Listing, Lists, Published, Request, matched_classes
 from taggnn.data.published.text import lines
 
 
-def read(asked: Asked) -> Lists:
+def read(request: Request) -> Lists:
     """Reads the rows.
 
     Raises:
         FileNotFoundError: if a list is not there.
         ValueError: if classInd.txt is not what its name says.
     """
-    number = asked.version.removeprefix("split")
-    title = f"ucf101 {asked.version}"
-    files = {split: asked.disk.needed(title, f"{split}list0{number}.txt") for split in asked.splits}
-    source = asked.disk.needed(title, "classInd.txt")
+    number = request.version.removeprefix("split")
+    title = f"ucf101 {request.version}"
+    files = {split: request.index.require(title, f"{split}list0{number}.txt") for split in request.splits}
+    source = request.index.require(title, "classInd.txt")
     label_of: dict[str, int] = {}
     for line, text in lines(source):
         if text.split()[0] != str(len(label_of) + 1) or len(text.split()) != 2:
             raise ValueError(f"{source}, line {line}: expected '{len(label_of) + 1} <class>', found {text!r}")
         label_of[text.split()[1]] = len(label_of)
-    names = agreed(asked.classes, tuple(label_of), source)
-    return Lists(names, {split: Listing(file, _rows(asked, file, label_of)) for split, file in files.items()})
+    names = matched_classes(request.classes, tuple(label_of), source)
+    return Lists(names, {split: Listing(file, _rows(request, file, label_of)) for split, file in files.items()})
 
 
-def _rows(asked: Asked, file: Path, label_of: dict[str, int]) -> list[Row]:
+def _rows(request: Request, file: Path, label_of: dict[str, int]) -> list[Row]:
     rows = []
     for line, text in lines(file):
         where = f"{file}, line {line}"
         given, _, number = text.partition(" ")
-        with each_row(asked.problems, file, line, given):
+        with each_row(request.problems, file, line, given):
             place = PurePosixPath(given)
             name = place.parent.name
             if name not in label_of:
@@ -52,7 +52,7 @@ def _rows(asked: Asked, file: Path, label_of: dict[str, int]) -> list[Row]:
             if number and number.strip() != str(label_of[name] + 1):
                 said = f"{name} has the number {number.strip()} here and {label_of[name] + 1} in classInd.txt"
                 raise RowError("mislabelled", where, said)
-            path = asked.disk.video(place.stem, name)
+            path = request.index.video(place.stem, name)
             rows.append(Row(line, given, label_of[name], () if path is None else (path,), name=given))
     return rows
 

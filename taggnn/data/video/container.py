@@ -16,7 +16,7 @@ from taggnn.data.video.timeline import Timeline, constant_rate, seconds
 from taggnn.data.video.truncation import announced_bytes
 
 # Wall seconds. A clip of the field decodes in one or two; what takes this long is no clip, or a disk that hangs.
-GIVE_UP = 60.0
+DECODE_TIMEOUT = 60.0
 
 MAX_SIDE = 16384
 MAX_PIXELS = 2**27
@@ -56,25 +56,29 @@ class Container:
     Args:
         path: the file.
         threads: decoder threads.
-        give_up: wall seconds, counted from here, after which the file is left alone.
+        decode_timeout: wall seconds, counted from here, after which the file is left alone.
         fingerprint: keep a hash of the packets while they are first gone through, see ``fingerprint()``.
 
     Raises:
         VideoError: on entering, when the file is missing, empty, no video or too large; later, when it is damaged; when
             the time is up.
-        ValueError: ``give_up`` is not above 0.
+        ValueError: ``decode_timeout`` is not above 0.
         ImportError: PyAV is not installed.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], threads: int = 1, give_up: float = GIVE_UP, fingerprint: bool = False
+        self,
+        path: str | os.PathLike[str],
+        threads: int = 1,
+        decode_timeout: float = DECODE_TIMEOUT,
+        fingerprint: bool = False,
     ):
-        if not give_up > 0:
-            raise ValueError(f"give_up {give_up}: must be above 0 seconds")
+        if not decode_timeout > 0:
+            raise ValueError(f"decode_timeout {decode_timeout}: must be above 0 seconds")
         self.path = os.fspath(path)
         self.threads = threads
-        self.give_up = give_up
-        self._deadline = time.monotonic() + give_up
+        self.decode_timeout = decode_timeout
+        self._deadline = time.monotonic() + decode_timeout
         self._hash = hashlib.blake2b(digest_size=16) if fingerprint else None
         self._av = import_av()
         self._container: Any = None
@@ -264,7 +268,7 @@ class Container:
             # from opening other addresses. A title need not be UTF-8.
             options = {"protocol_whitelist": "file"}
             # Opening reads some pictures already, and one call of the demuxer may go through the whole file.
-            timeout = None if math.isinf(self.give_up) else max(0.001, self._deadline - time.monotonic())
+            timeout = None if math.isinf(self.decode_timeout) else max(0.001, self._deadline - time.monotonic())
             self._container = self._av.open(
                 "file:" + self.path,
                 # What FFmpeg would find out as well, by asking hundreds of formats.
@@ -388,7 +392,7 @@ class Container:
     def in_time(self) -> None:
         """Raises VideoError when the time is up."""
         if time.monotonic() > self._deadline:
-            raise self.error(f"given up after {self.give_up:g} s; video.give_up sets the limit")
+            raise self.error(f"given up after {self.decode_timeout:g} s; video.decode_timeout sets the limit")
 
     def _times(self, stamps: Sequence[int | None]) -> tuple[tuple[float, ...], Fraction | None]:
         """Ascending seconds from the first stamp, and the rate where it is constant.

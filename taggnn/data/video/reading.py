@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from taggnn.data.video.bitstream import Unproven
-from taggnn.data.video.container import GIVE_UP, Container, VideoError
+from taggnn.data.video.container import DECODE_TIMEOUT, Container, VideoError
 from taggnn.data.video.decoders import chosen, torchcodec_frames
 from taggnn.data.video.scaling import Scaler, scaled_size
 from taggnn.data.video.seeking import sparse_frames
 from taggnn.data.video.timeline import Timeline
 
-__all__ = ["GIVE_UP", "VideoError", "Timeline", "read_frames", "read_views", "frame_times", "scaled_size"]
+__all__ = ["DECODE_TIMEOUT", "VideoError", "Timeline", "read_frames", "read_views", "frame_times", "scaled_size"]
 
 # In place of a decoder: the frames have been counted by decoding, and no other way is open.
 IN_TURN = "in turn"
@@ -28,7 +28,7 @@ def read_frames(
     stop: float | None = None,
     threads: int = 1,
     origin: float | None = None,
-    give_up: float = GIVE_UP,
+    decode_timeout: float = DECODE_TIMEOUT,
     decoder: str = "auto",
 ) -> torch.Tensor:
     """Reads the frames of a video, or of a cut from it, that a sampler asks for, upright and in RGB.
@@ -54,7 +54,7 @@ def read_frames(
         origin: the second of a longer original at which this file was cut out of it; ``start`` and ``stop`` then count
             from the first frame of the original, so that they choose the same frames in the file as in the original.
             The file's first frame is the original's first one at or after ``origin``. Default: the file is no cut.
-        give_up: wall seconds after which the file is given up; default: 60.
+        decode_timeout: wall seconds after which the file is given up; default: 60.
         decoder: "pyav"; "torchcodec", which leaves what it cannot do exactly to PyAV; or "auto", the faster one, which is
             PyAV.
 
@@ -63,11 +63,11 @@ def read_frames(
     Raises:
         VideoError: the file is missing, empty, no video, damaged or too large, the cut holds no frame, or the time is
             up.
-        ValueError: ``sample`` returned no index or one out of range; ``short_side`` below 1; ``give_up`` not above 0; an
+        ValueError: ``sample`` returned no index or one out of range; ``short_side`` below 1; ``decode_timeout`` not above 0; an
             unknown ``decoder``, or one that is not installed.
         ImportError: PyAV is not installed.
     """
-    return read_views(path, [sample], short_side, start, stop, threads, origin, give_up, decoder)[0]
+    return read_views(path, [sample], short_side, start, stop, threads, origin, decode_timeout, decoder)[0]
 
 
 def read_views(
@@ -78,7 +78,7 @@ def read_views(
     stop: float | None = None,
     threads: int = 1,
     origin: float | None = None,
-    give_up: float = GIVE_UP,
+    decode_timeout: float = DECODE_TIMEOUT,
     decoder: str = "auto",
 ) -> list[torch.Tensor]:
     """Reads several views of a video, or of a cut from it, with one decode: a frame in many of them is converted once.
@@ -86,7 +86,7 @@ def read_views(
     Args:
         path: the file.
         samples: one sampler a view.
-        short_side, start, stop, threads, origin, give_up, decoder: as for ``read_frames``.
+        short_side, start, stop, threads, origin, decode_timeout, decoder: as for ``read_frames``.
 
     **Shapes**: a uint8 (T, H, W, 3) for each sampler; equal frames share no memory
 
@@ -96,7 +96,7 @@ def read_views(
     if not samples:
         raise ValueError(f"{os.fspath(path)}: no sampler given; read_views needs one a view")
     decoder = chosen(decoder)
-    with Container(path, threads, give_up) as container:
+    with Container(path, threads, decode_timeout) as container:
         timeline = container.timeline()
         try:
             return _read(container, timeline, samples, short_side, start, stop, origin, decoder)

@@ -41,7 +41,7 @@ def scaled_size(width: int, height: int, short_side: int | None) -> tuple[int, i
     )
 
 
-# Whoever changes the pixels that come out of here raises FORM in store.py, or stored clips go on as they were.
+# Whoever changes the pixels that come out of here raises FORMAT_VERSION in frame_cache.py, or stale clips stay in use.
 class Scaler:
     """Turns decoded frames into upright RGB arrays, all of the size of the first and turned as it is.
 

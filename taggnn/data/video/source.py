@@ -16,13 +16,13 @@ from taggnn.data.clips import Clip
 from taggnn.data.lists.folders import VIDEO_ENDINGS
 from taggnn.data.video import sampling
 from taggnn.data.video.decoders import Decoder, chosen, resized
-from taggnn.data.video.reading import GIVE_UP, VideoError, read_views
-from taggnn.data.video.store import ClipStore
+from taggnn.data.video.frame_cache import FrameCache
+from taggnn.data.video.reading import DECODE_TIMEOUT, VideoError, read_views
 from taggnn.data.video.transforms import RELEASED_MEAN, RELEASED_STD, Transform
 from taggnn.types import VIDEO_AXES, BadClip, InputSpec, Sample
 
 # Options of the transform that evaluation needs too.
-EVAL_OPTIONS = ("size", "mean", "std", "grey", "stretch", "standardise")
+EVAL_OPTIONS = ("size", "mean", "std", "grayscale", "stretch", "per_clip_norm")
 # Deviations of a clip normalised by its own that are drawn from black to white.
 SPAN = 5.0
 Draws = Callable[[], torch.Generator | None]
@@ -43,22 +43,22 @@ class VideoSource:
             uniform and segment sampling.
         short_side: pixels the shorter side is scaled to while decoding; None keeps the video's size.
         size: side of the model's input in pixels, or [height, width].
-        flip: probability of a horizontal flip in training; where left and right matter 0, or see ``data.mirrored``.
+        flip: probability of a horizontal flip in training; where left and right matter 0, or see ``data.flip_pairs``.
         scale: smallest and largest part of the area that a training crop covers.
         ratio: smallest and largest distortion of a training crop's aspect; [1, 1] for none.
         randaugment: number of RandAugment operations on a training clip.
         magnitude: their strength, 0 to 30.
         magnitude_std: deviation of that strength, drawn for each operation.
-        jitter: largest relative change of brightness, contrast and saturation in training.
-        erase: probability that a rectangle of a training clip is erased.
-        grey: turn colours to grey.
+        color_jitter: largest relative change of brightness, contrast and saturation in training.
+        random_erasing: probability that a rectangle of a training clip is erased.
+        grayscale: convert to grayscale (three equal channels).
         stretch: stretch frames to the aspect of the input instead of cutting the middle out, for pictures that are cut to their
             subject already.
-        standardise: normalise each clip by its own mean and deviation, where lighting differs from clip to clip.
+        per_clip_norm: normalise each clip by its own mean and deviation, where lighting differs from clip to clip.
         mean: mean to subtract from each channel, of pixels in [0, 1]; one number or three. None: what the backbone's weights
             expect, where taggnn.train knows it, else the released 0.45.
         std: deviation to divide each channel by; one number or three. None: likewise, else the released 0.225.
-        give_up: wall seconds after which the decoding of a clip is given up; the clip is then left out and named.
+        decode_timeout: wall seconds after which the decoding of a clip is given up; the clip is then left out and named.
         decoder: "pyav", "torchcodec", or "auto" for the faster one, which is PyAV; a store always takes PyAV.
         store: folder that decoded clips are kept in, so that later epochs and runs do not decode them again; filled as clips are
             first read, H x W x 3 bytes a frame, all frames of a clip where they are drawn at random.
@@ -87,21 +87,26 @@ class VideoSource:
         randaugment: int = 0,
         magnitude: int = 9,
         magnitude_std: float = 0.0,
-        jitter: float = 0.0,
-        erase: float = 0.0,
-        grey: bool = False,
+        color_jitter: float = 0.0,
+        random_erasing: float = 0.0,
+        grayscale: bool = False,
         stretch: bool = False,
-        standardise: bool = False,
+        per_clip_norm: bool = False,
         mean: float | tuple[float, float, float] | None = None,
         std: float | tuple[float, float, float] | None = None,
-        give_up: float = GIVE_UP,
+        decode_timeout: float = DECODE_TIMEOUT,
         decoder: Decoder = "auto",
-        store: str | None = None,
+        frame_cache: str | None = None,
     ):
-        if not give_up > 0:
-            raise ValueError(f"give_up {give_up}: must be above 0 seconds")
-        self.short_side, self.give_up, self.decoder, self.flip = short_side, give_up, chosen(decoder), flip
-        self.store = None if store is None else ClipStore(store)
+        if not decode_timeout > 0:
+            raise ValueError(f"decode_timeout {decode_timeout}: must be above 0 seconds")
+        self.short_side, self.decode_timeout, self.decoder, self.flip = (
+            short_side,
+            decode_timeout,
+            chosen(decoder),
+            flip,
+        )
+        self.frame_cache = None if frame_cache is None else FrameCache(frame_cache)
         self.train_transform = Transform(
             size=size,
             train=True,
@@ -111,11 +116,11 @@ class VideoSource:
             randaugment=randaugment,
             magnitude=magnitude,
             magnitude_std=magnitude_std,
-            jitter=jitter,
-            erase=erase,
-            grey=grey,
+            color_jitter=color_jitter,
+            random_erasing=random_erasing,
+            grayscale=grayscale,
             stretch=stretch,
-            standardise=standardise,
+            per_clip_norm=per_clip_norm,
             mean=RELEASED_MEAN if mean is None else mean,
             std=RELEASED_STD if std is None else std,
         )
@@ -221,7 +226,7 @@ class VideoSource:
 
         **Shapes:** float32 (3, T, h, w) -> uint8 (T, h, w, 3)
         """
-        if self.transform.standardise:
+        if self.transform.per_clip_norm:
             pixels = x / SPAN + 0.5
         else:
             mean, std = (torch.tensor(part).view(3, 1, 1, 1) for part in (self.mean, self.std))
@@ -240,21 +245,21 @@ class VideoSource:
             done.append(f"RandAugment {transform.randaugment} x {transform.magnitude}{deviation}")
         done += [
             f"{name} {value:g}"
-            for name, value in (("colour jitter", transform.jitter), ("erase", transform.erase))
+            for name, value in (("color jitter", transform.color_jitter), ("random erasing", transform.random_erasing))
             if value
         ]
-        done += [name for name in ("grey", "stretch") if getattr(transform, name)]
+        done += [name for name in ("grayscale", "stretch") if getattr(transform, name)]
         scale, jitter = getattr(self.train_sampler, "scale", (1, 1)), getattr(self.train_sampler, "jitter", 0)
         done += [f"{scale[0]:g} to {scale[1]:g} of the length"] if tuple(scale) != (1, 1) else []
         done += [f"jitter in time {jitter:g}"] if jitter else []
         said = [f"frames chosen by {self.spec.options['sampling']} sampling; {', '.join(done)}"]
-        if transform.standardise:
+        if transform.per_clip_norm:
             said.append("each clip normalised by itself: mid grey is its mean, black and white are 2.5 deviations away")
         return said
 
     def notes(self) -> dict[str, str]:
         """What the store holds, where there is one."""
-        return {} if self.store is None else {"store": self.store.summary()}
+        return {} if self.frame_cache is None else {"frame_cache": self.frame_cache.summary()}
 
     def _asked(self, seed: int | None) -> tuple[sampling.Sampler, Draws]:
         """The sampler of a view, and what makes its draws anew."""
@@ -277,7 +282,7 @@ class VideoSource:
         **Shapes:** uint8 (T, H, W, 3) for each view
         """
         try:
-            if self.store is not None or len(asked) == 1:
+            if self.frame_cache is not None or len(asked) == 1:
                 raise _Apart
             samples = [_once(partial(sampler, generator=draws())) for sampler, draws in asked]
             return self._read(clip, samples)
@@ -287,15 +292,15 @@ class VideoSource:
     def _alone(self, clip: Clip, sampler: sampling.Sampler, generator: torch.Generator | None) -> Tensor | BadClip:
         """**Shapes:** -> uint8 (T, H, W, 3)"""
         try:
-            if self.store is not None:
-                return self.store.frames(clip, sampler, self.short_side, generator, self.give_up)
+            if self.frame_cache is not None:
+                return self.frame_cache.frames(clip, sampler, self.short_side, generator, self.decode_timeout)
             return self._read(clip, [partial(sampler, generator=generator)])[0]
         except VideoError as error:
             return BadClip(clip.name, clip.path, error.reason)
 
     def _read(self, clip: Clip, samples: Sequence[Callable[[int], list[int]]]) -> list[Tensor]:
         """**Shapes:** -> uint8 (T, H, W, 3) for each sample"""
-        limits = {"give_up": self.give_up, "decoder": self.decoder}
+        limits = {"decode_timeout": self.decode_timeout, "decoder": self.decoder}
         return read_views(clip.path, samples, self.short_side, clip.start, clip.stop, origin=clip.origin, **limits)
 
 

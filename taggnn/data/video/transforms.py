@@ -30,8 +30,8 @@ class Transform:
     and random erasing (https://arxiv.org/abs/1708.04896) are options and off by default. None of RandAugment's operations
     mirrors a picture; what it moves in from outside the frame has the mean colour.
 
-    In training, in this order: crop and resize, flip, RandAugment, colour jitter, grey, normalise, erase. At test:
-    central crop, grey, normalise; frames smaller than the crop are first enlarged to cover it. Cropping and resizing
+    In training, in this order: crop and resize, flip, RandAugment, color jitter, grayscale, normalise, random erasing. At test:
+    central crop, grayscale, normalise; frames smaller than the crop are first enlarged to cover it. Cropping and resizing
     work on uint8. With ``stretch`` the whole frame is brought to the aspect of the output first, and at test nothing is cut off.
 
     Every field is a plain type: ``Transform(**transform.options)`` is the same transform.
@@ -46,13 +46,13 @@ class Transform:
         randaugment: number of RandAugment operations on a training clip; 0 for none.
         magnitude: strength of the RandAugment operations, 0 to 30.
         magnitude_std: deviation of that strength, drawn anew for each operation and cut to 0 .. 30; 0 for none.
-        jitter: largest relative change of brightness, contrast and saturation, from 0 (none) to 1; hue changes by a
+        color_jitter: largest relative change of brightness, contrast and saturation, from 0 (none) to 1; hue changes by a
             tenth of it.
-        erase: probability that one rectangle of a training clip (2 to 33 % of the area, all frames alike) is set to the
+        random_erasing: probability that one rectangle of a training clip (2 to 33 % of the area, all frames alike) is set to the
             mean.
-        grey: whether to turn the colours to grey (three equal channels).
+        grayscale: whether to turn the colours to grayscale (three equal channels).
         stretch: whether frames are stretched to the aspect of the output, for pictures that are cut to their subject already.
-        standardise: whether the clip's own mean and deviation, over all its pixels, replace ``mean`` and ``std``: for sets whose
+        per_clip_norm: whether the clip's own mean and deviation, over all its pixels, replace ``mean`` and ``std``: for sets whose
             lighting differs from clip to clip.
         mean: mean to subtract from each channel, of pixels in [0, 1]; one number or three.
         std: deviation to divide each channel by; one number or three.
@@ -71,11 +71,11 @@ class Transform:
     randaugment: int = 0
     magnitude: int = 9
     magnitude_std: float = 0.0
-    jitter: float = 0.0
-    erase: float = 0.0
-    grey: bool = False
+    color_jitter: float = 0.0
+    random_erasing: float = 0.0
+    grayscale: bool = False
     stretch: bool = False
-    standardise: bool = False
+    per_clip_norm: bool = False
     mean: float | Sequence[float] = RELEASED_MEAN
     std: float | Sequence[float] = RELEASED_STD
 
@@ -87,7 +87,7 @@ class Transform:
             if len(value) != length:
                 raise ValueError(f"{field} {value}: expected {length} numbers")
             object.__setattr__(self, field, value)
-        for field in ("flip", "jitter", "erase"):
+        for field in ("flip", "color_jitter", "random_erasing"):
             if not 0 <= getattr(self, field) <= 1:
                 raise ValueError(f"{field} {getattr(self, field)}: possible are 0 to 1")
         if min(self.size) < 1:
@@ -182,8 +182,8 @@ class Transform:
             return erase(clip), flipped
 
     def _normalised(self, frames: Tensor) -> Tensor:
-        clip = _normalise(_grey(frames, self.grey), self.mean, self.std)
-        if self.standardise:
+        clip = _normalise(_gray(frames, self.grayscale), self.mean, self.std)
+        if self.per_clip_norm:
             # A clip of one colour has no deviation: it becomes zero.
             deviation, mean = torch.std_mean(clip, correction=0)
             clip = (clip - mean) / deviation.clamp(min=1e-3)
@@ -265,10 +265,10 @@ def _steps(transform: Transform) -> tuple[v2.Transform, v2.Transform, v2.Transfo
     if transform.randaugment:
         mean = [round(255 * min(max(m, 0), 1)) for m in transform.mean]
         colour.append(_RandAugment(transform.randaugment, transform.magnitude, transform.magnitude_std, mean))
-    if transform.jitter:
-        strength = transform.jitter
+    if transform.color_jitter:
+        strength = transform.color_jitter
         colour.append(v2.ColorJitter(strength, strength, strength, hue=strength / 10))
-    erase = v2.RandomErasing(transform.erase, value=0.0) if transform.erase else v2.Identity()
+    erase = v2.RandomErasing(transform.random_erasing, value=0.0) if transform.random_erasing else v2.Identity()
     return crop, v2.Compose(colour), erase
 
 
@@ -281,8 +281,8 @@ def _pictures(frames: np.ndarray | Tensor) -> Tensor:
     return frames.permute(0, 3, 1, 2)
 
 
-def _grey(frames: Tensor, grey: bool) -> Tensor:
-    return functional.rgb_to_grayscale(frames, num_output_channels=3) if grey else frames
+def _gray(frames: Tensor, grayscale: bool) -> Tensor:
+    return functional.rgb_gray(frames, num_output_channels=3) if grayscale else frames
 
 
 def _normalise(frames: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from taggnn.data.audit.facts import Facts, examine
+from taggnn.data.audit.probe import VideoInfo, probe
 from taggnn.data.audit.scan import scan
 
 BAD_READER = """
 import os, signal, sys, time
-from taggnn.data.audit.facts import examine
+from taggnn.data.audit.probe import probe
 from taggnn.data.audit.scan import serve
 
 def look(path, cuts, depth):
@@ -28,7 +28,7 @@ def look(path, cuts, depth):
     if name.startswith("raise"):
         raise KeyError("x")
     print("a library that talks")
-    return examine(path, cuts, depth)
+    return probe(path, cuts, depth)
 
 serve(look)
 """
@@ -55,7 +55,7 @@ def test_every_file_is_examined_once(folder, workers):
     files = {str(path): [(0.0, 0.5, None)] for path in sorted(folder.glob("*.mp4"))} | {str(folder / "gone.mp4"): []}
     found = list(scan(files, workers=workers))
     assert sorted(path for path, _ in found) == sorted(files)
-    assert dict(found) == {path: replace(examine(path, cuts), corrupt=[]) for path, cuts in files.items()}
+    assert dict(found) == {path: replace(probe(path, cuts), corrupt=[]) for path, cuts in files.items()}
 
 
 def test_a_file_that_ends_or_hangs_its_process_is_named_and_the_scan_goes_on(folder, bad_reader):
@@ -78,7 +78,7 @@ def test_a_process_that_died_once_is_asked_again(folder, bad_reader):
 
 def test_known_facts_are_used_where_the_file_is_the_same(folder, bad_reader):
     same, changed = str(folder / "exit.mp4"), str(folder / "segfault.mp4")
-    known = {path: replace(examine(path), codec="known") for path in (same, changed)}
+    known = {path: replace(probe(path), codec="known") for path in (same, changed)}
     known[changed] = replace(known[changed], changed=1)
     found = dict(scan({same: [], changed: []}, known=known, command=bad_reader))
     assert found[same].codec == "known"
@@ -111,5 +111,5 @@ def test_impossible_options(options):
 def test_facts_of_real_videos(real_data):
     files = sorted(map(str, (real_data("rgb_two_class") / "val").rglob("*.mp4")))
     found = dict(scan({path: [(0.0, 1.0, None)] for path in files}, workers=2))
-    assert all(isinstance(facts, Facts) and not facts.kind and facts.frames >= 100 for facts in found.values())
+    assert all(isinstance(facts, VideoInfo) and not facts.kind and facts.frames >= 100 for facts in found.values())
     assert len({facts.fingerprint for facts in found.values()}) == len(files)

@@ -14,9 +14,11 @@ from taggnn.data.published.listing import Listing, Lists, Published
 ROOT = Path(__file__).parents[3]
 
 
-def read(asked):
-    rows = [Row(line, name, line - 1, (asked.disk.video(name),), name=name) for line, name in enumerate("ab", 1)]
-    return Lists(("up", "down"), {split: Listing(asked.disk.root / f"{split}.txt", rows) for split in asked.splits})
+def read(request):
+    rows = [Row(line, name, line - 1, (request.index.video(name),), name=name) for line, name in enumerate("ab", 1)]
+    return Lists(
+        ("up", "down"), {split: Listing(request.index.root / f"{split}.txt", rows) for split in request.splits}
+    )
 
 
 @pytest.fixture

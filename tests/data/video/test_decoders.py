@@ -75,7 +75,7 @@ def test_a_slow_decode_is_given_up(torchcodec, path, monkeypatch):
     clock = iter(range(0, 10**6, 1))
     monkeypatch.setattr("taggnn.data.video.container.time.monotonic", lambda: next(clock))
     with pytest.raises(VideoError, match="given up after 35 s"):
-        read_frames(path, range, give_up=35, decoder="torchcodec")
+        read_frames(path, range, decode_timeout=35, decoder="torchcodec")
 
 
 def test_auto_is_pyav():

@@ -34,7 +34,7 @@ VIDEOS = {
     "late-start.mkv": {"stamps": list(range(70, 82))},
     "one-frame.mp4": {"frames": 1},
     "one-frame.gif": {"codec": "gif", "frames": 1, "pix_fmt": "rgb8"},
-    "grey.mp4": {"pix_fmt": "gray"},
+    "gray.mp4": {"pix_fmt": "gray"},
     "ten-bit.mp4": {"pix_fmt": "yuv420p10le", "b_frames": 2},
     "full-range.avi": {"codec": "mjpeg", "pix_fmt": "yuvj420p"},
 }
@@ -108,7 +108,7 @@ def test_decoder_threads_change_nothing(make, decode_all):
 
 
 def test_grey_video_has_three_equal_channels(make):
-    frames = read_frames(make("grey.mp4"), range)
+    frames = read_frames(make("gray.mp4"), range)
     assert torch.equal(frames, frames[..., :1].expand_as(frames))
 
 
@@ -249,20 +249,20 @@ def test_a_decode_that_takes_too_long_is_given_up(make, monkeypatch):
     clock = iter(range(0, 10**6, 7))
     monkeypatch.setattr(container.time, "monotonic", lambda: next(clock))
     with pytest.raises(VideoError, match="given up after 30 s"):
-        read_frames(make("h264-b-frames.mp4"), range, give_up=30.0)
-    assert len(read_frames(make("h264-b-frames.mp4"), range, give_up=10**5)) == 12
-    assert len(read_frames(make("h264-b-frames.mp4"), range, give_up=float("inf"))) == 12
+        read_frames(make("h264-b-frames.mp4"), range, decode_timeout=30.0)
+    assert len(read_frames(make("h264-b-frames.mp4"), range, decode_timeout=10**5)) == 12
+    assert len(read_frames(make("h264-b-frames.mp4"), range, decode_timeout=float("inf"))) == 12
 
 
 def test_opening_that_takes_too_long_is_given_up(make):
     with pytest.raises(VideoError, match="given up after 1e-06 s"):
-        read_frames(make("h264-b-frames.mp4"), range, give_up=1e-6)
+        read_frames(make("h264-b-frames.mp4"), range, decode_timeout=1e-6)
 
 
-@pytest.mark.parametrize("give_up", [0, -1, float("nan")])
-def test_a_time_limit_must_be_above_zero(give_up, make):
+@pytest.mark.parametrize("decode_timeout", [0, -1, float("nan")])
+def test_a_time_limit_must_be_above_zero(decode_timeout, make):
     with pytest.raises(ValueError, match="must be above 0 seconds"):
-        read_frames(make("h264-b-frames.mp4"), range, give_up=give_up)
+        read_frames(make("h264-b-frames.mp4"), range, decode_timeout=decode_timeout)
 
 
 def test_a_stream_without_times_is_spaced_by_its_rate(make):

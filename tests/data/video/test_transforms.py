@@ -8,7 +8,7 @@ from torchvision.transforms import v2
 
 from taggnn.data.video.transforms import Transform, stretched
 
-EVERYTHING = {"randaugment": 2, "magnitude_std": 0.5, "jitter": 0.4, "erase": 1.0, "grey": True}
+EVERYTHING = {"randaugment": 2, "magnitude_std": 0.5, "color_jitter": 0.4, "random_erasing": 1.0, "grayscale": True}
 
 
 def frames(count=3, height=40, width=56, seed=0):
@@ -153,7 +153,7 @@ def test_a_crop_covers_the_asked_share_of_the_area():
 
 def test_erasing_sets_one_rectangle_to_the_mean_in_all_frames():
     white = torch.full((3, 20, 20, 3), 255, dtype=torch.uint8)
-    out = Transform(size=20, train=True, erase=1.0)(white, seed=0)
+    out = Transform(size=20, train=True, random_erasing=1.0)(white, seed=0)
     gone = out == 0
     assert torch.equal(gone, gone[:1, :1].expand_as(gone))
     rows, columns = gone[0, 0].any(1), gone[0, 0].any(0)
@@ -163,7 +163,7 @@ def test_erasing_sets_one_rectangle_to_the_mean_in_all_frames():
 
 @pytest.mark.parametrize("train", [False, True])
 def test_grey_makes_the_channels_equal(train):
-    out = Transform(size=8, train=train, grey=True)(frames())
+    out = Transform(size=8, train=train, grayscale=True)(frames())
     assert torch.equal(out[0], out[1])
     assert torch.equal(out[0], out[2])
 
@@ -232,7 +232,7 @@ def test_stretch_keeps_what_resolution_both_sides_have(height, width):
 @pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
 def test_a_standardised_clip_does_not_show_its_lighting(train):
     frames = torch.randint(60, 120, (4, 16, 16, 3), dtype=torch.uint8)
-    transform = Transform(size=16, train=train, standardise=True)
+    transform = Transform(size=16, train=train, per_clip_norm=True)
     clip = transform(frames, seed=1)
     assert abs(float(clip.mean())) < 1e-4
     assert abs(float(clip.std()) - 1) < 1e-2
@@ -240,7 +240,7 @@ def test_a_standardised_clip_does_not_show_its_lighting(train):
 
 
 def test_a_standardised_clip_of_one_colour_is_zero():
-    clip = Transform(size=8, standardise=True)(torch.full((2, 8, 8, 3), 200, dtype=torch.uint8))
+    clip = Transform(size=8, per_clip_norm=True)(torch.full((2, 8, 8, 3), 200, dtype=torch.uint8))
     assert clip.abs().max() < 1e-3
 
 
@@ -281,7 +281,7 @@ def test_crops_lie_evenly_along_the_longer_side(height, width, size, crops, expe
 @pytest.mark.parametrize("crops", [1, 3, 5])
 def test_the_middle_crop_is_the_one_of_evaluation(height, width, crops):
     frames = torch.randint(0, 256, (2, height, width, 3), dtype=torch.uint8)
-    transform = Transform(size=(16, 14), grey=True, standardise=True)
+    transform = Transform(size=(16, 14), grayscale=True, per_clip_norm=True)
     assert torch.equal(transform.crop(frames, crops // 2, crops), transform(frames))
 
 

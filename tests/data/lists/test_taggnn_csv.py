@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from taggnn.data.clips import Clip, ClipList
 from taggnn.data.lists.reading import read_clips
-from taggnn.data.lists.table import write_clips
+from taggnn.data.lists.taggnn_csv import write_clips
 
 HEAD = "path,class,label,start,stop,origin,name\n"
 

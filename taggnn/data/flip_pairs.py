@@ -10,7 +10,7 @@ _SIDES = re.compile(rf"(?<![a-z])(left|right|clockwise|{_COUNTER}|cw|ccw)(?![a-z
 _OTHER = {"left": "right", "right": "left", "cw": "ccw", "ccw": "cw"}
 
 
-def mirrored_labels(pairs: Mapping[str, str], classes: Sequence[str]) -> list[int]:
+def flipped_labels(pairs: Mapping[str, str], classes: Sequence[str]) -> list[int]:
     """For each label the one that a clip of it has after a horizontal flip.
 
     A class in no pair keeps its label. A pair may be named from either side, or from both.
@@ -27,20 +27,22 @@ def mirrored_labels(pairs: Mapping[str, str], classes: Sequence[str]) -> list[in
     for pair in pairs.items():
         for name in pair:
             if name not in labels:
-                raise unknown("class", name, classes, where="data.mirrored")
+                raise unknown("class", name, classes, where="data.flip_pairs")
         one, other = pair
         if one == other:
-            raise ValueError(f"data.mirrored: class {one!r} is paired with itself; a class in no pair keeps its label")
+            raise ValueError(
+                f"data.flip_pairs: class {one!r} is paired with itself; a class in no pair keeps its label"
+            )
         for name, becomes in (pair, (other, one)):
             if partner.setdefault(name, becomes) != becomes:
                 raise ValueError(
-                    f"data.mirrored: class {name!r} is paired with {partner[name]!r} and with {becomes!r}; "
+                    f"data.flip_pairs: class {name!r} is paired with {partner[name]!r} and with {becomes!r}; "
                     "a flip can give a clip only one label"
                 )
     return [labels[partner.get(name, name)] for name in classes]
 
 
-def alike_but_for_side(classes: Sequence[str]) -> dict[str, str]:
+def likely_flip_pairs(classes: Sequence[str]) -> dict[str, str]:
     """Classes whose names differ in left and right only, or clockwise and counter-clockwise: pairs to name, most likely.
 
     ``Pushing from left to right`` and ``Pushing from right to left`` are such a pair.

@@ -6,8 +6,8 @@ import torch
 
 from taggnn.data.clips import Clip, ClipList
 from taggnn.data.dataset import ClipDataset, collate
-from taggnn.data.mirror import alike_but_for_side, mirrored_labels
-from taggnn.data.synthetic import ATTRIBUTES, MIRRORED, MOTIONS, draw, states, write_video
+from taggnn.data.flip_pairs import flipped_labels, likely_flip_pairs
+from taggnn.data.synthetic import ATTRIBUTES, FLIP_PAIRS, MOTIONS, draw, states, write_video
 from taggnn.data.video.source import VideoSource
 
 CLASSES = ("jump", "left turn", "right turn", "roll left", "roll right")
@@ -22,18 +22,18 @@ CLASSES = ("jump", "left turn", "right turn", "roll left", "roll right")
     ids=["one-side", "both-sides"],
 )
 def test_partners_swap_and_the_rest_stays(pairs):
-    assert mirrored_labels(pairs, CLASSES) == [0, 2, 1, 4, 3]
+    assert flipped_labels(pairs, CLASSES) == [0, 2, 1, 4, 3]
 
 
 def test_without_pairs_nothing_changes():
-    assert mirrored_labels({}, CLASSES) == [0, 1, 2, 3, 4]
+    assert flipped_labels({}, CLASSES) == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(
     ("pairs", "message"),
     [
-        ({"left trun": "right turn"}, r"data\.mirrored: unknown class 'left trun'; did you mean 'left turn'"),
-        ({"left turn": "right"}, r"data\.mirrored: unknown class 'right'"),
+        ({"left trun": "right turn"}, r"data\.flip_pairs: unknown class 'left trun'; did you mean 'left turn'"),
+        ({"left turn": "right"}, r"data\.flip_pairs: unknown class 'right'"),
         ({"jump": "jump"}, "class 'jump' is paired with itself; a class in no pair keeps its label"),
         (
             {"jump": "left turn", "roll left": "left turn"},
@@ -44,7 +44,7 @@ def test_without_pairs_nothing_changes():
 )
 def test_pairs_that_cannot_be_are_refused(pairs, message):
     with pytest.raises(ValueError, match=message):
-        mirrored_labels(pairs, CLASSES)
+        flipped_labels(pairs, CLASSES)
 
 
 def test_names_that_differ_in_their_side_only_are_found():
@@ -62,9 +62,9 @@ def test_names_that_differ_in_their_side_only_are_found():
         "copyright": None,
     }
     classes = [name for pair in pairs.items() for name in pair if name is not None]
-    assert alike_but_for_side(classes) == {one: other for one, other in pairs.items() if other}
-    assert alike_but_for_side([]) == {}
-    assert alike_but_for_side(list(MOTIONS)) == MIRRORED
+    assert likely_flip_pairs(classes) == {one: other for one, other in pairs.items() if other}
+    assert likely_flip_pairs([]) == {}
+    assert likely_flip_pairs(list(MOTIONS)) == FLIP_PAIRS
 
 
 @pytest.fixture(scope="module")
@@ -79,20 +79,20 @@ def clips(tmp_path_factory):
 
 
 def test_the_label_follows_exactly_the_clips_that_are_flipped(clips):
-    mirrored = mirrored_labels(MIRRORED, clips.classes)
+    flipped = flipped_labels(FLIP_PAIRS, clips.classes)
     source = VideoSource(8, size=32, flip=0.5, scale=(1.0, 1.0), short_side=None)
-    dataset = ClipDataset(clips, source, train=True, mirrored=mirrored)
-    assert [clips.classes[k] for k in mirrored[:2]] == ["right", "left"]
+    dataset = ClipDataset(clips, source, train=True, flipped_labels=flipped)
+    assert [clips.classes[k] for k in flipped[:2]] == ["right", "left"]
     for index in range(len(clips)):
         upright = ClipDataset(clips, source)[index, 0].x
         seen = set()
         for seed in range(12):
             item = dataset[index, seed]
-            flipped = torch.equal(item.x, upright.flip(-1))
-            assert flipped or torch.equal(item.x, upright)
-            assert item.flipped == flipped
-            assert item.label == (mirrored[index] if flipped else index)
-            seen.add(flipped)
+            flip = torch.equal(item.x, upright.flip(-1))
+            assert flip or torch.equal(item.x, upright)
+            assert item.flipped == flip
+            assert item.label == (flipped[index] if flip else index)
+            seen.add(flip)
         assert seen == {False, True}
     assert collate([dataset[0, 0]], source.spec).label.tolist() == [dataset[0, 0].label]
 
@@ -110,7 +110,7 @@ def test_a_flipped_synthetic_clip_is_one_of_the_named_partner(name):
         def standard_normal(self, shape, dtype):
             return np.zeros(shape, dtype)
 
-    partner = {**MIRRORED, **{b: a for a, b in MIRRORED.items()}}.get(name, name)
+    partner = {**FLIP_PAIRS, **{b: a for a, b in FLIP_PAIRS.items()}}.get(name, name)
     start = np.array([0.3, 0.6, 0.15, 0.4])
     mirrored = start.copy()
     mirrored[ATTRIBUTES.index("x")] = 1 - start[ATTRIBUTES.index("x")]

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taggnn.data.audit.facts import Facts, cut_key
-from taggnn.data.audit.findings import KINDS, RANK, audit, cuts_of
+from taggnn.data.audit.audit import KINDS, RANK, audit, cuts_of
+from taggnn.data.audit.probe import VideoInfo, cut_key
 from taggnn.data.clips import Clip, ClipList
 from taggnn.data.problems import Problem
 
 CLASSES = ("jump", "run")
-SOUND = Facts(frames=100, seconds=10.0, fingerprint="f", size=1, width=8, height=8, codec="h264")
+SOUND = VideoInfo(frames=100, seconds=10.0, fingerprint="f", size=1, width=8, height=8, codec="h264")
 
 
 def listed(*clips, source="list"):
@@ -25,7 +25,7 @@ def clip(name, label=0, start=None, stop=None, origin=None, folder="videos"):
 
 
 def facts_of(splits, known=None):
-    """Facts of every file: its own content, 10 pictures a second, but for those given."""
+    """VideoInfo of every file: its own content, 10 pictures a second, but for those given."""
     found = {}
     for path, cuts in cuts_of(clip for clips in splits.values() for clip in clips).items():
         facts = (known or {}).get(path.rsplit("/", 1)[1], replace(SOUND, fingerprint=path))

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from taggnn.data.audit.facts import Cut, Facts, cut_key
+from taggnn.data.audit.probe import Cut, VideoInfo, cut_key
 from taggnn.data.clips import Clip, ClipList
-from taggnn.data.lists.overlap import overlap
+from taggnn.data.lists.leakage import overlap
 from taggnn.data.problems import Problem
 from taggnn.data.video.timeline import at_or_after
 
@@ -160,7 +160,7 @@ def cuts_of(clips: Iterable[Clip]) -> dict[str, list[Cut]]:
 
 
 def audit(
-    splits: Mapping[str, ClipList], facts: Mapping[str, Facts], problems: Sequence[Problem], frames: int
+    splits: Mapping[str, ClipList], facts: Mapping[str, VideoInfo], problems: Sequence[Problem], frames: int
 ) -> Audit:
     """Judges every clip.
 
@@ -227,14 +227,14 @@ class _Entry:
     source: str
     label: str
     clip: Clip
-    facts: Facts
+    facts: VideoInfo
     start: float
     stop: float
     frames: int
     begin: float
 
     @classmethod
-    def of(cls, split: str, clips: ClipList, clip: Clip, facts: Facts) -> "_Entry":
+    def of(cls, split: str, clips: ClipList, clip: Clip, facts: VideoInfo) -> "_Entry":
         # A file that cannot be used has no counts.
         counted = facts.cuts.get(cut_key(clip.start, clip.stop, clip.origin), (0, clip.origin or 0.0))
         frames, begin = (facts.frames, 0.0) if (clip.start, clip.stop) == (None, None) else counted

@@ -9,11 +9,11 @@ from taggnn.data.clips import NAMED
 from taggnn.data.lists.folders import VIDEO_ENDINGS
 
 
-class Disk:
+class FileIndex:
     """The files below the root and, where they lie apart, below a folder of annotations.
 
     Every depth counts, and links to folders are followed, each folder once. Hidden files and folders are left out. Names may
-    begin with - or _. Which of two videos of one name is used does not depend on the order of the disk: the one that lies
+    begin with - or _. Which of two videos of one name is used does not depend on the order of the file system: the one that lies
     less deep, then the first by its path.
 
     Args:
@@ -27,9 +27,9 @@ class Disk:
         self._videos: dict[str, list[str]] = {}
         self._files: dict[str, list[str]] = {}
         # Folders that may not be read.
-        self.closed: list[str] = []
+        self.unreadable: list[str] = []
         # Videos that were asked for and lie there more than once: their places, the one that is used first.
-        self.twice: dict[str, list[str]] = {}
+        self.duplicates: dict[str, list[str]] = {}
         self._walk(root, videos=True)
         if annotations is not None:
             # What lies in the folder that was named wins over what lies in the root.
@@ -50,7 +50,7 @@ class Disk:
             inside = [place for place in places if folder and os.path.basename(os.path.dirname(place)) == folder]
             places = sorted(inside or places, key=_depth)
             if len(places) > 1:
-                self.twice[places[0]] = places
+                self.duplicates[places[0]] = places
         return Path(places[0])
 
     def videos_by_folder(self) -> dict[str, list[tuple[str, Path]]]:
@@ -72,7 +72,7 @@ class Disk:
         """The list files whose names end so, sorted by name; of several of one name one."""
         return [Path(min(self._files[name], key=_depth)) for name in sorted(self._files) if name.endswith(ending)]
 
-    def needed(self, what: str, *names: str) -> Path:
+    def require(self, what: str, *names: str) -> Path:
         """As ``file``, for a file that cannot be done without.
 
         Raises:
@@ -81,10 +81,10 @@ class Disk:
         found = self.file(*names)
         if found is None:
             wanted = " or ".join(names[:NAMED])
-            raise FileNotFoundError(f"{what}: no {wanted} below {self.annotations}; {self.said()}")
+            raise FileNotFoundError(f"{what}: no {wanted} below {self.annotations}; {self.describe()}")
         return found
 
-    def said(self) -> str:
+    def describe(self) -> str:
         """What lies there, for an error: the lists by name, the videos by number."""
         lists = sorted(name for name in self._files if name.endswith((".txt", ".csv", ".json")))
         more = f" and {len(lists) - NAMED} more" if len(lists) > NAMED else ""
@@ -124,7 +124,7 @@ class Disk:
                 return list(entries)
         except PermissionError:
             # Such as lost+found, where the root is a disk of its own.
-            self.closed.append(folder)
+            self.unreadable.append(folder)
             return []
 
 

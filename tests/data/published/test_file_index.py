@@ -6,25 +6,25 @@ import pytest
 
 from taggnn.data.clips import existing_root
 from taggnn.data.published import PUBLISHED, read_published
-from taggnn.data.published.disk import Disk
+from taggnn.data.published.file_index import FileIndex
 
 
 def test_stems_endings_and_depth(touch):
     root = touch("-a_1.MP4", "_b.webm", "deep/er/c.d.avi", ".hidden.mp4", ".trash/e.mp4", "list.txt")
-    disk = Disk(root)
-    assert disk.videos == 3
-    assert disk.video("-a_1") == root / "-a_1.MP4"
-    assert disk.video("c.d") == root / "deep/er/c.d.avi"
-    assert disk.video("e") is None
-    assert disk.file("no.txt", "list.txt") == root / "list.txt"
-    assert list(disk.videos_by_folder()) == ["er", root.name]
+    index = FileIndex(root)
+    assert index.videos == 3
+    assert index.video("-a_1") == root / "-a_1.MP4"
+    assert index.video("c.d") == root / "deep/er/c.d.avi"
+    assert index.video("e") is None
+    assert index.file("no.txt", "list.txt") == root / "list.txt"
+    assert list(index.videos_by_folder()) == ["er", root.name]
 
 
 def test_of_two_videos_of_one_name_always_the_same_one(touch):
-    disk = Disk(touch("z/1.mp4", "b/c/1.mp4", "a/c/1.webm", "a/1.mp4"))
-    assert disk.video("1") == disk.root / "a/1.mp4"
-    assert disk.video("1", "c") == disk.root / "a/c/1.webm"
-    assert disk.video("1", "none") == disk.root / "a/1.mp4"
+    index = FileIndex(touch("z/1.mp4", "b/c/1.mp4", "a/c/1.webm", "a/1.mp4"))
+    assert index.video("1") == index.root / "a/1.mp4"
+    assert index.video("1", "c") == index.root / "a/c/1.webm"
+    assert index.video("1", "none") == index.root / "a/1.mp4"
 
 
 def test_a_clip_that_lies_there_twice_is_said(touch):
@@ -42,19 +42,19 @@ def test_links_are_followed_once(touch, tmp_path_factory):
     os.symlink(other, root / "again")
     os.symlink(root, root / "a" / "loop")
     os.symlink("nowhere", root / "broken")
-    disk = Disk(root)
-    assert disk.videos == 2
-    assert disk.video("1") == root / "a/1.mp4"
+    index = FileIndex(root)
+    assert index.videos == 2
+    assert index.video("1") == root / "a/1.mp4"
 
 
 def test_lists_in_a_folder_of_their_own_win(touch, tmp_path_factory):
     lists = tmp_path_factory.mktemp("lists")
     (lists / "list.txt").touch()
     (lists / "1.mp4").touch()
-    disk = Disk(touch("list.txt", "old.txt"), lists)
-    assert disk.file("list.txt") == lists / "list.txt"
-    assert disk.file("old.txt") is None
-    assert disk.videos == 0
+    index = FileIndex(touch("list.txt", "old.txt"), lists)
+    assert index.file("list.txt") == lists / "list.txt"
+    assert index.file("old.txt") is None
+    assert index.videos == 0
 
 
 def test_a_folder_that_may_not_be_read_is_passed_by_and_said(touch, monkeypatch):

@@ -6,7 +6,7 @@ from taggnn.data.clips import lacking
 from taggnn.data.problems import RowError
 
 
-class Pairing:
+class LabelMap:
     """Holds each pairing of a name and a number against the line that stated it first.
 
     A number that no row uses is named by itself ("138"), so that labels keep their meaning. Read against classes of which

@@ -1,4 +1,4 @@
-"""Facts about one file: what is counted, when two videos are the same, and how facts are kept."""
+"""VideoInfo about one file: what is counted, when two videos are the same, and how facts are kept."""
 
 import math
 import os
@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taggnn.data.audit.facts import Facts, cut_key, examine, read_known, still_holds, write_known
-from taggnn.data.audit.findings import audit, cuts_of
+from taggnn.data.audit.audit import audit, cuts_of
+from taggnn.data.audit.probe import VideoInfo, cut_key, is_current, probe, read_scan, write_scan
 from taggnn.data.clips import Clip, ClipList
 from taggnn.data.video.reading import VideoError, read_frames
 
@@ -35,7 +35,7 @@ def remux(source, target, title):
 
 @pytest.mark.parametrize("depth", ["packets", "decode"])
 def test_a_sound_video(video, depth):
-    facts = examine(video, [(None, None, None), (0.2, 0.5, None), (1.1, 5.0, None), (3.0, 4.0, None)], depth)
+    facts = probe(video, [(None, None, None), (0.2, 0.5, None), (1.1, 5.0, None), (3.0, 4.0, None)], depth)
     assert (facts.kind, facts.trouble, facts.damage, facts.sound_until) == ("", "", "", math.inf)
     assert (facts.codec, facts.width, facts.height, facts.frames) == ("h264", 64, 48, 12)
     assert facts.seconds == pytest.approx(1.2)
@@ -74,17 +74,17 @@ def test_a_cut_is_counted_as_training_counts_it(video, uneven, even, origin, sta
     last = None if length is None else round(begin + ((start or 0) + length) / 100, 6) + nudge
     cut = (first, last, None if origin is None else begin)
     path = video if even else uneven
-    assert examine(path, [cut]).cuts[cut_key(*cut)][0] == trained_on(path, *cut)
+    assert probe(path, [cut]).cuts[cut_key(*cut)][0] == trained_on(path, *cut)
 
 
 def test_a_cut_that_ends_where_the_damage_begins_is_read_by_training_too(write_video, tmp_path):
     path = str(write_video(tmp_path / "v.mp4", container_options={"movflags": "faststart"}))
     os.truncate(path, os.path.getsize(path) - 200)
-    until = examine(path).sound_until
+    until = probe(path).sound_until
     assert 0 < until < 1.2
     for stop, kinds in ((until, ["damaged"]), (until + 1e-3, ["unreadable"]), (None, ["unreadable"])):
         clips = {"train": ClipList((Clip(path, 0, "v", 0.0, stop),), ("a",), "list")}
-        facts = {path: examine(path, cuts) for path, cuts in cuts_of(clips["train"]).items()}
+        facts = {path: probe(path, cuts) for path, cuts in cuts_of(clips["train"]).items()}
         found = audit(clips, facts, [], 1)
         assert [one.kind for one in found.findings] == kinds
         assert bool(trained_on(path, 0.0, stop, None)) == (kinds == ["damaged"])
@@ -92,19 +92,19 @@ def test_a_cut_that_ends_where_the_damage_begins_is_read_by_training_too(write_v
 
 def test_the_same_video_in_another_container_has_the_same_fingerprint(video, tmp_path):
     files = [remux(video, tmp_path / "titled.mp4", "a title"), remux(video, tmp_path / "other.mkv", "")]
-    assert {examine(file).fingerprint for file in files} == {examine(video).fingerprint}
+    assert {probe(file).fingerprint for file in files} == {probe(video).fingerprint}
     assert len({os.path.getsize(file) for file in [*files, video]}) == 3
 
 
 def test_another_video_has_another_fingerprint(video, write_video, tmp_path):
     other = write_video(tmp_path / "w.mp4", frames=11)
-    assert examine(str(other)).fingerprint != examine(video).fingerprint
+    assert probe(str(other)).fingerprint != probe(video).fingerprint
 
 
 def test_reading_twice_does_not_change_the_fingerprint(video, monkeypatch):
-    before = examine(video, depth="decode").fingerprint
+    before = probe(video, depth="decode").fingerprint
     monkeypatch.setattr("taggnn.data.video.container.MAX_KEPT_BYTES", 0)
-    assert examine(video, depth="decode").fingerprint == before == examine(video).fingerprint
+    assert probe(video, depth="decode").fingerprint == before == probe(video).fingerprint
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_file_that_cannot_be_used(tmp_path, content, kind, trouble):
     path = tmp_path / "v.mp4"
     if content is not None:
         path.write_bytes(content)
-    facts = examine(str(path))
+    facts = probe(str(path))
     assert facts.kind == kind
     assert trouble in facts.trouble
 
@@ -130,14 +130,14 @@ def test_a_video_without_pictures(video, write_video, tmp_path):
     write_video(path, container_options={"movflags": "frag_keyframe+empty_moov"})
     data = path.read_bytes()
     path.write_bytes(data[: data.index(b"moof") - 4])
-    assert examine(str(path)).kind == "zero-frame"
+    assert probe(str(path)).kind == "zero-frame"
 
 
 def test_a_truncated_video_is_sound_up_to_a_second(write_video, tmp_path):
     path = write_video(tmp_path / "v.mp4", container_options={"movflags": "faststart"})
     data = path.read_bytes()
     path.write_bytes(data[:-200])
-    facts = examine(str(path))
+    facts = probe(str(path))
     assert facts.kind == ""
     assert "truncated" in facts.damage
     assert 0 < facts.sound_until < 1.2
@@ -150,36 +150,36 @@ def test_a_damaged_picture_is_found_by_decoding_alone(write_video, tmp_path):
     place = data.index(b"\x00\x00\x01\xb6", len(data) // 2) + 12
     data[place : place + 40] = bytes(40)
     path.write_bytes(data)
-    assert not examine(str(path)).corrupt
-    facts = examine(str(path), depth="decode")
+    assert not probe(str(path)).corrupt
+    facts = probe(str(path), depth="decode")
     assert facts.corrupt or facts.damage
     assert facts.frames == 30
 
 
 def test_facts_are_kept_and_read_back(tmp_path):
     known = {
-        "a\udcff.mp4": Facts(size=3, fingerprint="f", sound_until=math.inf, cuts={cut_key(0.5, None, 2.0): [7, 2.0]})
+        "a\udcff.mp4": VideoInfo(
+            size=3, fingerprint="f", sound_until=math.inf, cuts={cut_key(0.5, None, 2.0): [7, 2.0]}
+        )
     }
-    write_known(tmp_path / "known.json", known | {"b.mp4": Facts("unreadable", "away")}, "av 1")
-    assert read_known(tmp_path / "known.json", "av 1") == {
-        name: replace(one, corrupt=[]) for name, one in known.items()
-    }
-    assert read_known(tmp_path / "known.json", "av 2") == {}
+    write_scan(tmp_path / "known.json", known | {"b.mp4": VideoInfo("unreadable", "away")}, "av 1")
+    assert read_scan(tmp_path / "known.json", "av 1") == {name: replace(one, corrupt=[]) for name, one in known.items()}
+    assert read_scan(tmp_path / "known.json", "av 2") == {}
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"form": 1, "decoder": "d", "files": {"a": {"new": 1}}}', "\xff"])
 def test_a_kept_file_that_makes_no_sense_is_made_anew(tmp_path, text):
     (tmp_path / "known.json").write_text(text, encoding="latin-1")
-    assert read_known(tmp_path / "known.json", "d") == {}
+    assert read_scan(tmp_path / "known.json", "d") == {}
 
 
 def test_facts_hold_until_the_file_changes(video):
-    facts = examine(video, [(0.0, 1.0, None)])
-    assert still_holds(facts, video, [(0.0, 1.0, None)], "packets")
-    assert not still_holds(facts, video, [(0.0, 0.5, None)], "packets")
-    assert not still_holds(facts, video, [(0.0, 1.0, 0.0)], "packets")
-    assert not still_holds(facts, video, [], "decode")
-    assert still_holds(examine(video, depth="decode"), video, [], "packets")
-    assert not still_holds(replace(facts, size=1), video, [], "packets")
-    assert not still_holds(replace(facts, changed=1), video, [], "packets")
-    assert not still_holds(facts, video + ".gone", [], "packets")
+    facts = probe(video, [(0.0, 1.0, None)])
+    assert is_current(facts, video, [(0.0, 1.0, None)], "packets")
+    assert not is_current(facts, video, [(0.0, 0.5, None)], "packets")
+    assert not is_current(facts, video, [(0.0, 1.0, 0.0)], "packets")
+    assert not is_current(facts, video, [], "decode")
+    assert is_current(probe(video, depth="decode"), video, [], "packets")
+    assert not is_current(replace(facts, size=1), video, [], "packets")
+    assert not is_current(replace(facts, changed=1), video, [], "packets")
+    assert not is_current(facts, video + ".gone", [], "packets")

@@ -1,7 +1,7 @@
 """Our own list format, which holds all that a clip is: CSV with the header ``path,class,label[,start,stop,origin,name]``.
 
 Written for cleaned lists (``write_clips``) and read back to the same clips. Columns may stand in any order and beside
-others. Paths are relative to the root, or absolute; class and label must pair off one to one, see pairing.py. ``start`` and
+others. Paths are relative to the root, or absolute; class and label must pair off one to one, see label_map.py. ``start`` and
 ``stop`` are seconds of the file, or of the original where ``origin`` says at which of its seconds the file was cut out of
 it; empty for none. Spaces around a path, a class and a name belong to them. Without a name a clip is named by its path, and
 by its cut where it has one.
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from taggnn.data.clips import ClipList, Row, class_number, shown_name
-from taggnn.data.lists.pairing import Pairing
+from taggnn.data.lists.label_map import LabelMap
 from taggnn.data.problems import Problem, RowError, each_row
 from taggnn.runtime.atomic import write_text
 
@@ -23,7 +23,7 @@ SECONDS = ("start", "stop", "origin")
 COLUMNS = (*NEEDED, *SECONDS, "name")
 
 
-def is_table(source: Path) -> bool:
+def is_taggnn_csv(source: Path) -> bool:
     """Whether a CSV file is of this format, by its header."""
     with source.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         header = next(csv.reader(file), [])
@@ -40,7 +40,7 @@ def read(
             nothing lies between start and stop, or class and label contradict each other.
     """
     rows: list[Row] = []
-    pairing = Pairing(classes, "label")
+    pairing = LabelMap(classes, "label")
     # A file name may hold bytes that are no UTF-8; they are read as they were written.
     with source.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         table = csv.DictReader(file)

@@ -7,7 +7,7 @@ may be left out. A row's file is the first that exists of
     root/clips/Class/FileName
     root/FileName
 
-Class names come from the list itself: name and ClassEncoded must pair off one to one, see pairing.py.
+Class names come from the list itself: name and ClassEncoded must pair off one to one, see label_map.py.
 """
 
 import csv
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from taggnn.data.clips import Row, class_number
-from taggnn.data.lists.pairing import Pairing
+from taggnn.data.lists.label_map import LabelMap
 from taggnn.data.problems import Problem, RowError, each_row
 
 COLUMNS = ("FileName", "Class", "TotalFrames", "ClassEncoded")
@@ -32,7 +32,7 @@ def read(
             range, or Class and ClassEncoded contradict each other.
     """
     rows: list[Row] = []
-    pairing = Pairing(classes, "ClassEncoded")
+    pairing = LabelMap(classes, "ClassEncoded")
     # utf-8-sig: spreadsheets put a byte order mark before the first column's name.
     with source.open(encoding="utf-8-sig", newline="") as file:
         table = csv.DictReader(file, skipinitialspace=True)

@@ -9,7 +9,7 @@ from taggnn.data.clips import Clip, ClipList
 TOLERATED = 0.1
 
 
-def shared(splits: Mapping[str, ClipList]) -> list[tuple[str, Clip, str, Clip]]:
+def leaked_clips(splits: Mapping[str, ClipList]) -> list[tuple[str, Clip, str, Clip]]:
     """Finds clips of different splits that show the same piece of the same file.
 
     Source: ours. Formula: two cuts of one file are the same clip where they share more than a tenth of the shorter one.

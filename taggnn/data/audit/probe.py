@@ -20,7 +20,7 @@ MOST_CORRUPT = 100
 
 
 @dataclass(frozen=True)
-class Facts:
+class VideoInfo:
     """One video file as a scan saw it.
 
     Args:
@@ -65,11 +65,11 @@ class Facts:
 
 
 def cut_key(start: float | None, stop: float | None, origin: float | None) -> str:
-    """Names a cut [start, stop) in seconds of the file, or of its original, for ``Facts.cuts``."""
+    """Names a cut [start, stop) in seconds of the file, or of its original, for ``VideoInfo.cuts``."""
     return "-".join("" if second is None else repr(second) for second in (start, stop, origin))
 
 
-def examine(path: str, cuts: Sequence[Cut] = (), depth: str = "packets") -> Facts:
+def probe(path: str, cuts: Sequence[Cut] = (), depth: str = "packets") -> VideoInfo:
     """Opens a video and reads all its packets; with depth "decode" it decodes every picture too.
 
     Args:
@@ -80,17 +80,17 @@ def examine(path: str, cuts: Sequence[Cut] = (), depth: str = "packets") -> Fact
     try:
         state = os.stat(path)
     except OSError as error:
-        return Facts("missing" if isinstance(error, FileNotFoundError) else "unreadable", _why(error), depth=depth)
+        return VideoInfo("missing" if isinstance(error, FileNotFoundError) else "unreadable", _why(error), depth=depth)
     seen = {"size": state.st_size, "changed": state.st_mtime_ns, "depth": depth}
     try:
         # The scan itself gives up a file that takes too long.
-        with Container(path, give_up=math.inf, fingerprint=True) as container:
+        with Container(path, decode_timeout=math.inf, fingerprint=True) as container:
             timeline = container.timeline()
             corrupt: list[float] = []
             if depth == "decode":
                 timeline, corrupt = _decoded(container, timeline)
             codec, width, height = container.codec()
-            return Facts(
+            return VideoInfo(
                 **seen,
                 codec=codec,
                 width=width,
@@ -104,23 +104,23 @@ def examine(path: str, cuts: Sequence[Cut] = (), depth: str = "packets") -> Fact
                 cuts=_counted(timeline, cuts),
             )
     except VideoError as error:
-        return Facts("zero-frame" if error.reason == NO_FRAME else "unreadable", error.reason, **seen)
+        return VideoInfo("zero-frame" if error.reason == NO_FRAME else "unreadable", error.reason, **seen)
     except OSError as error:
-        return Facts("unreadable", _why(error), **seen)
+        return VideoInfo("unreadable", _why(error), **seen)
 
 
-def read_known(path: Path, decoder: str) -> dict[str, Facts]:
+def read_scan(path: Path, decoder: str) -> dict[str, VideoInfo]:
     """Reads what an earlier scan kept: file -> facts; nothing where there is none, or one of another decoder."""
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
         if kept["form"] != FORM or kept["decoder"] != decoder:
             return {}
-        return {name: Facts(**facts) for name, facts in kept["files"].items()}
+        return {name: VideoInfo(**facts) for name, facts in kept["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 
-def write_known(path: Path, known: Mapping[str, Facts], decoder: str) -> None:
+def write_scan(path: Path, known: Mapping[str, VideoInfo], decoder: str) -> None:
     """Keeps what a scan found out, all or nothing.
 
     Files that could not be used are left out: a disk that was away for a moment must not condemn them for good.
@@ -132,7 +132,7 @@ def write_known(path: Path, known: Mapping[str, Facts], decoder: str) -> None:
     write_text(path, json.dumps({"form": FORM, "decoder": decoder, "files": files}))
 
 
-def still_holds(facts: Facts, path: str, cuts: Sequence[Cut], depth: str) -> bool:
+def is_current(facts: VideoInfo, path: str, cuts: Sequence[Cut], depth: str) -> bool:
     """Whether facts of an earlier scan answer for the file as it is now: same size and time, all cuts, deep enough."""
     try:
         state = os.stat(path)

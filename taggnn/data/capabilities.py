@@ -12,7 +12,7 @@ from taggnn.types import BadClip, InputSpec, Sample, Source
 
 
 @dataclass(frozen=True)
-class Traits:
+class Capabilities:
     """The optional attributes of a source, read once; each may be set, or be a property or a method.
 
     Args:
@@ -56,8 +56,8 @@ class Traits:
     notes: Callable[[], dict[str, str]] = dict
 
 
-def traits_of(source: Source) -> Traits:
+def capabilities_of(source: Source) -> Capabilities:
     """The optional attributes of a source, with their defaults where it has none."""
-    found = {one.name: getattr(source, one.name) for one in fields(Traits) if hasattr(source, one.name)}
+    found = {one.name: getattr(source, one.name) for one in fields(Capabilities) if hasattr(source, one.name)}
     found["endings"] = frozenset(ending.lower() for ending in found.get("endings", VIDEO_ENDINGS))
-    return Traits(**{"model_spec": source.spec, **found})
+    return Capabilities(**{"model_spec": source.spec, **found})
