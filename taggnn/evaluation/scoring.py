@@ -135,7 +135,7 @@ def graph_effect(
         interval of ``top1_with - top1_without``, ``gain_low`` to ``gain_high``.
     """
     count, whole = len(labels), math.fsum(size.tolist())
-    bare, whole_graph = (Answers(labels, found.long(), None, None, 0) for found in (without, chosen))
+    bare, whole_graph = (Answers(labels, found.long(), None, 0) for found in (without, chosen))
     gain, test = top1_difference(bare, whole_graph)
     return {
         "top1_with": int((chosen == labels).sum()) / count,

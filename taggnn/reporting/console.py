@@ -126,7 +126,7 @@ def summary_lines(results: Mapping[str, Any], split: str) -> list[str]:
 
 
 def _about(row: Metric, scores: Scores) -> str:
-    behind = row.summary if row.behind is None else row.behind
+    behind = row.summary if row.note is None else row.note
     return f"   {behind.format(**scores.as_dict())}" if behind else ""
 
 
