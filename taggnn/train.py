@@ -441,10 +441,10 @@ def _print_summary(results: dict[str, Any], folder: Path, report: Path) -> None:
     of = "" if scores.classes_counted == scores.classes else f" of {scores.classes}"
     print(
         f"\ntest      top-1 {scores.top1:.3f}{top5}, class mean {scores.mca:.3f} over {scores.classes_counted}{of} classes, "
-        f"{scores.seen()}"
+        f"{scores.coverage()}"
     )
     if unmeasured:
-        print(f"          {metrics.said_unmeasured(unmeasured)}")
+        print(f"          {metrics.unmeasured_note(unmeasured)}")
     print(*summary_lines(results, "test"), sep="\n")
     for row in results["comparison"]:
         on = "" if row["measured"] == row["listed"] else f" on {row['measured']:,} of {row['listed']:,} clips"

@@ -1,6 +1,6 @@
-"""How much a figure owes to the choice of clips: it is computed again and again on clips drawn from the same list.
+"""Bootstrap intervals: a figure is computed again and again on clips drawn from the same list.
 
-Axes: M clips, K classes, N bins, R resamples, F sums that the figures are made of.
+Axes: M clips, K classes, N bins, R resamples, F sums that the figures depend on.
 
 Source: Efron, https://doi.org/10.1214/aos/1176344552. A resample draws M clips out of the M, with replacement, whatever
 their class: the mix of classes is as much a matter of chance as the clips are. A class of which a resample holds no clip
@@ -96,7 +96,7 @@ def resample(
     """The figures of each model in every resample; all models see the same clips, so that differences are paired.
 
     Args:
-        models: answers to the same clips in the same order.
+        models: predictions for the same clips in the same order.
         groups: masks of classes by name; their mean class accuracy becomes ``mca <name>`` (default: none).
         resamples: R (default 2000).
         seed: of the draws (default 0).
@@ -108,7 +108,7 @@ def resample(
     **Shapes:** groups (K,) bool, figures (R,)
 
     Raises:
-        ValueError: fewer than 2 resamples, or models that answer to different clips.
+        ValueError: fewer than 2 resamples, or models of different clips.
     """
     if resamples < 2:
         raise ValueError(f"resamples {resamples}: an interval needs 2 or more")
@@ -127,7 +127,7 @@ def resample(
 
 
 def interval(values: Tensor, level: float = LEVEL) -> tuple[float, float]:
-    """The percentile interval: what lies between, say, the lowest and the highest 2.5 % of the resamples.
+    """The percentile interval: by default without the lowest and the highest 2.5 % of the resamples.
 
     Args:
         values: the figure in each resample; resamples without it (NaN) do not count.
@@ -148,9 +148,9 @@ def interval_of_ece(model: Answers, estimate: float, values: Tensor, seed: int =
     Bröcker and Smith, https://doi.org/10.1175/WAF993.1), the interval begins at 0; it always holds the estimate.
 
     Args:
-        model: the answers, with confidences.
-        estimate: their error.
-        values: that of each resample.
+        model: its predictions, with confidences.
+        estimate: its calibration error.
+        values: that error in each resample.
         seed: of the draws (default 0).
 
     **Shapes:** values (R,)
@@ -164,7 +164,7 @@ def calibrated_errors(model: Answers, resamples: int = RESAMPLES, seed: int = 0)
     """The calibration error that a model of the same confidences shows by chance if each of them is exactly right.
 
     Args:
-        model: the answers, with confidences.
+        model: its predictions, with confidences.
         resamples: R (default 2000).
         seed: of the draws (default 0).
 
@@ -202,7 +202,7 @@ def _recomputed(model: Answers, weights: Tensor) -> dict[str, Tensor]:
     for column in weights.T:
         drawn = torch.arange(len(labels)).repeat_interleave(column.long())
         for name, found in values.items():
-            value = mean_of(name, measure(name, scores[drawn], labels[drawn]))
+            value = mean_of(measure(name, scores[drawn], labels[drawn]))
             found.append(float("nan") if value is None else value)
     return {name: torch.tensor(found, dtype=torch.float64) for name, found in values.items()}
 

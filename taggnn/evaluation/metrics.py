@@ -147,7 +147,7 @@ class Scores:
         """Whether every listed clip was measured."""
         return self.measured == self.listed
 
-    def seen(self) -> str:
+    def coverage(self) -> str:
         """The clips behind the figures: "160 clips", or "4,180 of 8,521 listed clips (49 %): 4,300 missing, 41 unreadable"."""
         if self.complete:
             return f"{self.measured:,} clips" if self.measured != 1 else "1 clip"
@@ -261,7 +261,7 @@ def summarise(
     """
     scores, labels = checked(scores, labels)
     return Scores(
-        figures={name: mean_of(name, measure(name, scores, labels)) for name in METRICS},
+        figures={name: mean_of(measure(name, scores, labels)) for name in METRICS},
         classes_counted=len(labels.unique()),
         classes=scores.shape[1],
         listed=len(labels) + missing + unreadable,
@@ -295,7 +295,7 @@ def measure(name: str, scores: Tensor, labels: Tensor) -> float | Tensor | None:
     return value.double()
 
 
-def mean_of(name: str, value: float | Tensor | None) -> float | None:
+def mean_of(value: float | Tensor | None) -> float | None:
     """The figure itself, of what ``measure`` gave."""
     return float(value.sum()) / len(value) if isinstance(value, Tensor) else value
 
@@ -353,7 +353,7 @@ def unmeasured(labels: Tensor, listed: Sequence[int]) -> list[int]:
     return [label for label, clips in enumerate(listed) if clips and label not in measured]
 
 
-def said_unmeasured(names: Sequence[str], most: int | None = 5) -> str:
+def unmeasured_note(names: Sequence[str], most: int | None = 5) -> str:
     """A sentence that names the classes of which nothing was measured.
 
     Args:

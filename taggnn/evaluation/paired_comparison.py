@@ -26,7 +26,7 @@ def paired_comparison(run_dirs: Mapping[str, Path]) -> list[dict[str, Any]]:
     chosen, others = both.answers[0], both.answers[1:]
     apart = differences(both.answers, both.scores)
     tests = [top1_test(other, chosen) for other in others]
-    raised = holm([test.p for test in tests])
+    corrected = holm([test.p for test in tests])
     return [
         {
             "name": names[0],
@@ -40,5 +40,5 @@ def paired_comparison(run_dirs: Mapping[str, Path]) -> list[dict[str, Any]]:
             "p_holm": p,
             "verdict": verdict(test, p, other, names[0]),
         }
-        for other, found, test, p in zip(names[1:], apart, tests, raised, strict=True)
+        for other, found, test, p in zip(names[1:], apart, tests, corrected, strict=True)
     ]

@@ -144,7 +144,8 @@ class Results:
         for key in content:
             if key not in known:
                 raise unknown("key", key, known, where=str(path))
-        return cls(**{key: _plain(value, f"{path}, {key}") for key, value in content.items()})
+        plain: dict[str, Any] = {key: _plain(value, f"{path}, {key}") for key, value in content.items()}
+        return cls(**plain)
 
     def write(self, run_dir: str | os.PathLike) -> Path:
         """Writes ``results.json`` all or nothing.

@@ -24,8 +24,8 @@ from taggnn.evaluation.metrics import (
     Scores,
     confusion_matrix,
     per_class,
-    said_unmeasured,
     summarise,
+    unmeasured_note,
     wilson,
     worst_confusions,
     worst_pairs,
@@ -149,8 +149,8 @@ def _unmeasured(results: Mapping) -> list[str]:
 
 def _partial(split: str, scores: Scores, unmeasured: Sequence[str]) -> str:
     """Says what the figures of a partial set are about."""
-    said = f"The figures of {split} are about {scores.seen()}."
-    return f"{said} Also {said_unmeasured(unmeasured, most=None)}." if unmeasured else said
+    said = f"The figures of {split} are about {scores.coverage()}."
+    return f"{said} Also {unmeasured_note(unmeasured, most=None)}." if unmeasured else said
 
 
 def _clips(measured: int | None, listed: int | None) -> str:

@@ -16,9 +16,9 @@ from taggnn.evaluation.metrics import (
     mean_class_accuracy,
     per_class,
     predicted_classes,
-    said_unmeasured,
     summarise,
     unmeasured,
+    unmeasured_note,
     wilson,
     worst_confusions,
     worst_pairs,
@@ -171,7 +171,7 @@ def test_in_top_k_ranks_ties_by_number():
 )
 def test_scores_say_which_clips_they_are_about(missing, unreadable, measured, said):
     found = Scores({"top1": 0.5}, 2, 2, missing + unreadable + measured, missing, unreadable, measured)
-    assert found.seen() == said
+    assert found.coverage() == said
     assert found.complete == (missing + unreadable == 0)
 
 
@@ -185,9 +185,9 @@ def test_a_class_of_which_nothing_was_measured_is_named():
     assert unmeasured(torch.tensor([0, 1, 1]), [4, 2, 0, 7]) == [3]
     assert unmeasured(torch.tensor([0, 1]), [1, 1]) == []
     start = "whose every listed clip is missing or unreadable"
-    assert said_unmeasured(["b"]) == f"not measured: 1 class {start}: b"
-    assert said_unmeasured(list("abcdefg")) == f"not measured: 7 classes {start}: a, b, c, d, e and 2 more"
-    assert said_unmeasured(list("abcdefg"), most=None).endswith(": a, b, c, d, e, f, g")
+    assert unmeasured_note(["b"]) == f"not measured: 1 class {start}: b"
+    assert unmeasured_note(list("abcdefg")) == f"not measured: 7 classes {start}: a, b, c, d, e and 2 more"
+    assert unmeasured_note(list("abcdefg"), most=None).endswith(": a, b, c, d, e, f, g")
 
 
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float64])
