@@ -11,18 +11,12 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-import gate
-import layout
-import machine
-import memory
-import passes
-import program
-import timing
 import torch
-from measure import BOTH, FORWARD, Row
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from benchmarks import gate, layout, machine, memory, passes, program, timing
+from benchmarks.measure import BOTH, FORWARD, Row
 from taggnn.heads import TagHead
 from taggnn.names import unknown
 
@@ -114,7 +108,7 @@ def measure(
         two are not equal, no rows and the reason.
     """
     # Here, because PyG takes seconds to import, and --help needs none of it.
-    from authors import AuthorsHead
+    from benchmarks.authors import AuthorsHead
 
     torch.manual_seed(seed)
     grid = (preset.frames, places, places)
@@ -171,7 +165,7 @@ def compare(ours: TagHead, tokens: Tensor, backward: bool) -> dict[str, gate.Ver
 
     The graph stage by itself as well, because the mean behind it hides nearly all of what it does from the logits.
     """
-    from authors import AuthorsHead
+    from benchmarks.authors import AuthorsHead
 
     ours.eval()
     finer = copy.deepcopy(ours).double()

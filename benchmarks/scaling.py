@@ -9,22 +9,22 @@ at which one call takes longer than --max-seconds or memory runs out. Equality i
 reference fits in memory; a size where it does not is marked.
 """
 
-import argparse
 import sys
+from pathlib import Path
+
+if not __package__:  # run as a file
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import argparse
 from collections.abc import Callable
 from typing import Any
 
-import fit
-import layout
-import machine
-import measure
-import memory
-import program
 import torch
-from case import Case
-from sizes import Size
 from tqdm import tqdm
 
+from benchmarks import fit, layout, machine, measure, memory, program
+from benchmarks.case import Case
+from benchmarks.sizes import Size
 from taggnn import kernels
 from taggnn.names import unknown
 from taggnn.nn import convs
@@ -104,7 +104,7 @@ def main(arguments: list[str]) -> int:
     results = {"machine": facts, "settings": settings, "rows": rows, "slopes": slopes, "left_out": left}
     program.write(path, {"kind": "scaling", **results})
     # Here, because a result is worth more than its picture.
-    import plots
+    from benchmarks import plots
 
     picture = plots.scaling(rows, slopes, path.with_suffix(".png"))
     print("\n".join(str(written) for written in (path, picture) if written))

@@ -2,10 +2,9 @@
 
 import json
 
-import exported
 import pytest
-import readme
 
+from benchmarks import exported, readme
 from taggnn.io import environment
 
 pytestmark = pytest.mark.skipif(not environment.is_there("onnxscript"), reason="needs pip install 'taggnn[export]'")

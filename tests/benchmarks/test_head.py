@@ -1,12 +1,12 @@
 """The whole head: equal first, then ratios and shares that can be computed again."""
 
-import head
 import pytest
 import torch
-from authors import AuthorsHead
-from head import AUTHORS, COMMON, OURS, PRESETS, Preset
-from measure import BOTH, FORWARD
 
+from benchmarks import head
+from benchmarks.authors import AuthorsHead
+from benchmarks.head import AUTHORS, COMMON, OURS, PRESETS, Preset
+from benchmarks.measure import BOTH, FORWARD
 from taggnn.heads import TagHead
 
 SMALL = Preset(frames=2, ffn=16, classes=5)
@@ -102,7 +102,7 @@ def test_a_head_that_is_not_equal_has_no_rows(stage, wrong, found, monkeypatch):
 
 
 def test_the_command_line(bench, tmp_path, monkeypatch):
-    import latency
+    from benchmarks import latency
 
     monkeypatch.setitem(PRESETS, "haa500", SMALL)
     monkeypatch.setattr(head, "PLACES", 2)

@@ -6,11 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import latency
-import measure
 import pytest
 import torch
 
+from benchmarks import latency, measure
 from taggnn import kernels
 
 ROOT = Path(__file__).parents[2]

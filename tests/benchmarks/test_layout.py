@@ -1,7 +1,8 @@
 """Numbers as people read them, and columns that stand under each other."""
 
-import layout
 import pytest
+
+from benchmarks import layout
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,9 @@
 
 import json
 
-import leak
 import pytest
+
+from benchmarks import leak
 
 pytestmark = pytest.mark.skipif(not leak.STATM.exists(), reason="reads the resident memory from /proc")
 

@@ -3,8 +3,9 @@
 import json
 import re
 
-import machine
 import torch
+
+from benchmarks import machine
 
 
 def test_the_facts_are_plain_and_complete():

@@ -1,8 +1,9 @@
 """Pictures: every line is drawn, and nothing is drawn of nothing."""
 
-import plots
 import pytest
 from matplotlib import pyplot as plt
+
+from benchmarks import plots
 
 ROWS = [
     {"conv": conv, "pass": which, "impl": impl, "nodes": nodes, "median_ms": float(nodes), "grid": grid, "size": size}

@@ -2,9 +2,10 @@
 
 import json
 
-import program
 import pytest
 import torch
+
+from benchmarks import program
 
 
 class Failing:

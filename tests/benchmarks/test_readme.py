@@ -4,14 +4,9 @@ import copy
 import re
 from pathlib import Path
 
-import head
-import latency
-import program
 import pytest
-import readme
-import scaling
-import throughput
 
+from benchmarks import head, latency, program, readme, scaling, throughput
 from taggnn import kernels
 from taggnn.nn import convs
 

@@ -2,10 +2,9 @@
 
 import json
 
-import fit
-import measure
 import pytest
-import scaling
+
+from benchmarks import fit, measure, scaling
 
 TINY = ("--iters", 1, "--threads", 1, "--places", 4, 1, 9, 6, "--frames", 1, 2, 3, "--channels", 8, 16, 24)
 

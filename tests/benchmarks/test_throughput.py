@@ -3,10 +3,9 @@
 import json
 import shutil
 
-import program
 import pytest
-import steps
-import throughput
+
+from benchmarks import program, steps, throughput
 
 PARTS = [
     "bare decode", "reading", "reading + transform", "loader, 0 workers", "loader, 1 worker", "backbone", "head",

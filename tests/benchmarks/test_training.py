@@ -2,13 +2,12 @@
 
 import json
 
-import layout
 import pytest
-import readme
 import torch
-import training
-from head import AUTHORS, OURS
-from training import COMPILED, EAGER, HEAD, STEP
+
+from benchmarks import layout, readme, training
+from benchmarks.head import AUTHORS, OURS
+from benchmarks.training import COMPILED, EAGER, HEAD, STEP
 
 TINY = ["--device", "cpu", "--backbone", "small", "--frames", 2, "--size", 16, "--batch_size", 2, "--threads", 1]
 
@@ -106,7 +105,7 @@ def test_the_head_part_leaves_the_weights_alone(step):
 
 
 def test_unequal_heads_have_no_row_and_the_program_fails(bench, step, monkeypatch, tmp_path):
-    monkeypatch.setattr("authors.AuthorsHead.propagate", lambda self, x: x)
+    monkeypatch.setattr("benchmarks.authors.AuthorsHead.propagate", lambda self, x: x)
     monkeypatch.setattr(training, "step_of", lambda *_: step)
     words = [*TINY, "--precisions", "32-true", "--modes", "eager", "--out", tmp_path / "x.json"]
     done = bench(training, *words)

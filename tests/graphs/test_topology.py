@@ -226,7 +226,7 @@ def test_a_union_of_fewer_than_two_rules_is_refused(parts):
 def test_only_topologies_add_up():
     with pytest.raises(TypeError):
         Clique() + "chain"
-    with pytest.raises(ValueError, match="made of topologies, given 'chain'"):
+    with pytest.raises(ValueError, match="takes topologies, given 'chain'"):
         Union((Clique(), "chain"))
 
 
