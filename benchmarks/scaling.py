@@ -1,7 +1,7 @@
-"""How the cost of a convolution grows with the places of a frame, with frames and with channels, and how steeply.
+"""Growth of the cost of a convolution with the positions of a frame, with frames and with channels.
 
     python benchmarks/scaling.py                      # cpu, float32: gat and gcn by pyg, dense and structured
-    python benchmarks/scaling.py --convs gatv2 --sweeps places --backward
+    python benchmarks/scaling.py --convs gatv2 --sweeps positions --backward
 
 Prints times and the slopes of log time against log size over the larger half of the sizes, and writes
 benchmarks/results/DEVICE-DTYPE-scaling.json with a plot beside it. An implementation is left out, by name, from the size on
@@ -34,7 +34,7 @@ CONVS = ["gat", "gcn"]
 IMPLS = ["pyg", "dense", "structured"]
 # axis -> (values, the size of a value)
 SWEEPS: dict[str, tuple[list[int], Callable[[int], Size]]] = {
-    "places": ([49, 100, 196, 400, 784, 1600], lambda places: Size(1, 8, *_sides(places), 64, 4)),
+    "positions": ([49, 100, 196, 400, 784, 1600], lambda positions: Size(1, 8, *_sides(positions), 64, 4)),
     "frames": ([2, 4, 8, 16, 32, 64], lambda frames: Size(1, frames, 7, 7, 64, 4)),
     "channels": ([32, 64, 128, 256, 512], lambda channels: Size(1, 8, 7, 7, channels, 4)),
 }
@@ -192,12 +192,12 @@ def _time(row: measure.Row | None, impl: str) -> str:
     return layout.digits(row["median_ms"]) + ("*" if row["equal"] is None and impl != measure.PROJECTION else "")
 
 
-def _sides(places: int) -> tuple[int, int]:
-    """Height and width of a frame of so many places, as near to a square as can be."""
-    height = int(places**0.5)
-    while places % height:
+def _sides(positions: int) -> tuple[int, int]:
+    """Height and width of a frame of so many positions, as near to a square as can be."""
+    height = int(positions**0.5)
+    while positions % height:
         height -= 1
-    return height, places // height
+    return height, positions // height
 
 
 if __name__ == "__main__":

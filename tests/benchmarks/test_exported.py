@@ -25,10 +25,7 @@ def test_one_model_in_its_three_forms(bench, tmp_path):
         assert one["difference"] < 1e-4
         assert one["bytes"] > 10**5
         assert one["faster_than_eager"] == pytest.approx(eager["median_ms"] / one["median_ms"])
-    assert "small:gcn" in ended.out
-    text = "\n".join(readme.exported(found))
-    assert "| `small`, `gcn` | 4 x 32 x 32 |" in text
-    assert "2 clips" in text
+    assert "| `small`, `gcn` | 4 x 32 x 32 |" in "\n".join(readme.exported(found))
 
 
 def test_an_unknown_backbone_is_told_at_once(bench, tmp_path):
