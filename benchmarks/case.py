@@ -7,13 +7,11 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import gate
-import memory
-import passes
 import torch
-from sizes import Size
 from torch import Tensor, nn
 
+from benchmarks import gate, memory, passes
+from benchmarks.sizes import Size
 from graphs import Topology
 from taggnn import kernels
 from taggnn.kernels import operators

@@ -7,9 +7,9 @@ heads, D channels of a head, C = A*D.
 """
 
 import torch
-from sizes import Size
 from torch import nn
 
+from benchmarks.sizes import Size
 from graphs import Topology
 from taggnn.nn import macs
 from taggnn.nn.macs import counted_macs, linears

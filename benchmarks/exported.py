@@ -9,17 +9,19 @@ Axes: B clips, T frames, H W pixels.
 """
 
 import sys
-import tempfile
 from pathlib import Path
+
+if not __package__:  # run as a file
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import tempfile
 from typing import Any
 
-import machine
-import program
-import timing
 import torch
 from tqdm import tqdm
 
 import taggnn
+from benchmarks import machine, program, timing
 from taggnn import backbones, export, model
 from taggnn.data.video.source import VideoSource
 from taggnn.export import EXPORTERS

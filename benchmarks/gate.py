@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import torch
-from passes import Way
 from torch import Tensor
+
+from benchmarks.passes import Way
 
 # The largest error that passes in any case, relative to the largest entry of a tensor, and how far more may pass where the
 # reference itself, computed in the same precision, strays from its float64 self.

@@ -11,23 +11,17 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-import gate
-import layout
-import machine
-import memory
-import passes
-import program
-import timing
 import torch
-from measure import BOTH, FORWARD, Row
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from benchmarks import gate, layout, machine, memory, passes, program, timing
+from benchmarks.measure import BOTH, FORWARD, Row
 from taggnn.heads import TagHead
 from taggnn.names import unknown
 
 OURS, AUTHORS, COMMON = "ours", "authors", "common"
-CLIPS, PLACES, CHANNELS = 8, 7, 512
+CLIPS, SIDE, CHANNELS = 8, 7, 512
 # Clips that the gate compares; what happens to one happens to all, and two can be mixed up.
 _COMPARED = 2
 
@@ -81,7 +75,7 @@ def main(given: argparse.Namespace, device: torch.device, dtype: torch.dtype, pa
         "device": str(device),
         "dtype": given.dtype,
         "clips": clips,
-        "grid": f"Tx{PLACES}x{PLACES}",
+        "grid": f"Tx{SIDE}x{SIDE}",
         "channels": CHANNELS,
         "mode": "forward in eval mode, forward+backward in train mode with the released dropout of 0.5, equality in eval mode",
         "backward": given.backward,
@@ -104,7 +98,7 @@ def measure(
     budget: float = 1.0,
     rounds: int | None = None,
     backbone: bool = False,
-    places: int = PLACES,
+    side: int = SIDE,
     channels: int = CHANNELS,
 ) -> tuple[list[Row], list[Row]]:
     """Measures one preset: the whole head and its stages, both formulations in turn.
@@ -114,10 +108,10 @@ def measure(
         two are not equal, no rows and the reason.
     """
     # Here, because PyG takes seconds to import, and --help needs none of it.
-    from authors import AuthorsHead
+    from benchmarks.authors import AuthorsHead
 
     torch.manual_seed(seed)
-    grid = (preset.frames, places, places)
+    grid = (preset.frames, side, side)
     ours = TagHead.released(channels, grid, preset.classes, ffn=preset.ffn).to(device, dtype)
     theirs = AuthorsHead(ours).to(device)
     tokens = torch.randn(clips, *grid, channels).to(device, dtype)
@@ -126,7 +120,7 @@ def measure(
     if wrong:
         return [], [{"preset": name, "why": "unequal", "reason": "; ".join(wrong)}]
 
-    nodes = torch.randn(clips, grid[0] * places**2, ours.classifier.in_features).to(device, dtype)
+    nodes = torch.randn(clips, grid[0] * side**2, ours.classifier.in_features).to(device, dtype)
     stages: dict[tuple[str, str], tuple[passes.Way, Tensor, nn.Module]] = {
         ("head", OURS): (lambda x: ours(x).logits, tokens, ours),
         ("head", AUTHORS): (theirs, tokens, ours),
@@ -171,7 +165,7 @@ def compare(ours: TagHead, tokens: Tensor, backward: bool) -> dict[str, gate.Ver
 
     The graph stage by itself as well, because the mean behind it hides nearly all of what it does from the logits.
     """
-    from authors import AuthorsHead
+    from benchmarks.authors import AuthorsHead
 
     ours.eval()
     finer = copy.deepcopy(ours).double()
@@ -234,9 +228,7 @@ def block(name: str, clips: int, rows: list[Row], left: list[Row]) -> str:
         ]
         for row in rows
     ]
-    about = (
-        f"{name}: B{clips} T{preset.frames} {PLACES}x{PLACES} C{CHANNELS}, ffn {preset.ffn}, {preset.classes} classes"
-    )
+    about = f"{name}: B{clips} T{preset.frames} {SIDE}x{SIDE} C{CHANNELS}, ffn {preset.ffn}, {preset.classes} classes"
     return "\n".join([about, layout.table(header, cells, left=3), *told]) + "\n"
 
 

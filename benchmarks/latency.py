@@ -8,20 +8,19 @@ Prints a table and writes benchmarks/results/DEVICE-DTYPE.json with a plot besid
 A row that is not equal has no time; the exit code is then 1.
 """
 
-import argparse
 import sys
+from pathlib import Path
 
-import head
-import layout
-import machine
-import measure
-import memory
-import program
-import sizes
+if not __package__:  # run as a file
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import argparse
+
 import torch
-from case import Case
 from tqdm import tqdm
 
+from benchmarks import head, layout, machine, measure, memory, program, sizes
+from benchmarks.case import Case
 from graphs import Topology
 from taggnn import kernels
 from taggnn.names import unknown
@@ -105,7 +104,7 @@ def main(arguments: list[str]) -> int:
     }
     program.write(path, {"kind": "latency", "machine": facts, "settings": settings, "rows": rows, "left_out": left})
     # Here, because a result is worth more than its picture.
-    import plots
+    from benchmarks import plots
 
     picture = plots.latency(rows, path.with_suffix(".png"))
     print("\n".join(str(written) for written in (path, picture) if written))

@@ -8,22 +8,24 @@ Clips are loaded in this process as a worker of a training's loader loads them, 
 ``--video.decoder`` count. All options but those below are those of taggnn.train. Reads /proc, so it needs Linux.
 """
 
-import os
 import sys
+from pathlib import Path
+
+if not __package__:  # run as a file
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import loading
-import machine
 import numpy as np
-import program
 import torch
-from throughput import told
 from tqdm import tqdm
 
+from benchmarks import loading, machine, program
+from benchmarks.throughput import told
 from taggnn import train
 from taggnn.cli import config, terminal
 from taggnn.data.dataset import ClipDataset

@@ -4,13 +4,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import cost
-import gate
-import memory
-import passes
-import timing
-from case import PROJECTION, Case
-from sizes import name_of
+from benchmarks import cost, gate, memory, passes, timing
+from benchmarks.case import PROJECTION, Case
+from benchmarks.sizes import name_of
 
 FORWARD, BOTH = "forward", "forward+backward"
 COMPILED = "+compile"

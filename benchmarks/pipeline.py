@@ -5,9 +5,14 @@
 Axes: T frames, H W token grid.
 """
 
+import sys
+from pathlib import Path
+
+if not __package__:  # run as a file
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import argparse
 from itertools import pairwise
-from pathlib import Path
 
 import matplotlib
 import torch

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-import machine
 import torch
 
+from benchmarks import machine
 from graphs import Topology, parse
 from taggnn.names import unknown
 from taggnn.runtime import atomic

@@ -1,24 +1,25 @@
-"""Writes README's performance section from what was measured; nothing in it is typed by hand.
+"""Writes the tables of benchmarks/README.md and the summary in README.md from the results; no number is typed by hand.
 
     python benchmarks/readme.py            # rewrites the text between the marker lines
-    python benchmarks/readme.py --check    # changes nothing; exit code 1 where README is out of date
+    python benchmarks/readme.py --check    # changes nothing; exit code 1 where a page is out of date
 
 The results are the JSON files in benchmarks/results that latency.py, scaling.py, throughput.py, training.py and
 exported.py wrote.
 """
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
+
+if not __package__:  # run as a file
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from collections.abc import Callable
 from typing import Any
 
-import layout
-import machine
-import program
-from head import AUTHORS, COMMON, OURS
-from measure import BOTH, FORWARD, PROJECTION
-from training import HEAD, PRECISIONS, STEP, told_of
-
+from benchmarks import layout, machine, program
+from benchmarks.head import AUTHORS, COMMON, OURS
+from benchmarks.measure import BOTH, FORWARD, PROJECTION
+from benchmarks.training import HEAD, PRECISIONS, STEP, note_of
 from graphs import parse
 from taggnn import kernels
 from taggnn.models import replaced
@@ -26,11 +27,11 @@ from taggnn.nn import convs
 from taggnn.runtime import atomic
 
 SCRIPT = "benchmarks/readme.py"
-README = Path(__file__).parents[1] / "README.md"
+README, PAGE = Path(__file__).parents[1] / "README.md", Path(__file__).parent / "README.md"
 BEGIN, END = "<!-- performance: begin -->", "<!-- performance: end -->"
 # The implementation that "auto" takes wherever it can.
 SHOWN = "structured"
-_ASKED = "clique+chain", (8, 7, 7)
+_CASE = "clique+chain", (8, 7, 7)
 
 Results = dict[str, Any]
 
@@ -38,26 +39,32 @@ Results = dict[str, Any]
 def parser() -> program.Parser:
     """The command line."""
     parser = program.Parser(prog=SCRIPT, description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing, only say whether README is up to date")
-    parser.add_argument("--readme", type=Path, default=README, help="the file to write (default README.md)")
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing, only report whether the pages are up to date"
+    )
+    parser.add_argument("--readme", type=Path, default=README, help="the page with the summary (default README.md)")
+    parser.add_argument(
+        "--page", type=Path, default=PAGE, help="the page with all tables (default benchmarks/README.md)"
+    )
     parser.add_argument("--results", type=Path, default=program.RESULTS, help="folder of the JSON files")
     return parser
 
 
 def main(arguments: list[str]) -> int:
     given = parser().parse_args(arguments)
-    old = given.readme.read_text(encoding="utf-8")
-    made = section(collected(given.results), given.results, given.readme)
-    new = replaced(old, made, given.readme, BEGIN, END)
-    if new == old:
-        print(f"{given.readme} is up to date")
-        return 0
-    if given.check:
-        print(f"{given.readme} is out of date: run python {SCRIPT}", file=sys.stderr)
-        return 1
-    atomic.write_text(given.readme, new)
-    print(f"{given.readme} is written")
-    return 0
+    found = collected(given.results)
+    made = {given.readme: summary(found), given.page: section(found, given.page)}
+    old = {page: page.read_text(encoding="utf-8") for page in made}
+    new = {page: replaced(old[page], text, page, BEGIN, END) for page, text in made.items()}
+    for page in new:
+        if new[page] == old[page]:
+            print(f"{page} is up to date")
+        elif given.check:
+            print(f"{page} is out of date: run python {SCRIPT}", file=sys.stderr)
+        else:
+            atomic.write_text(page, new[page])
+            print(f"{page} is written")
+    return int(given.check and new != old)
 
 
 def collected(folder: Path) -> dict[str, list[tuple[Path, Results]]]:
@@ -83,8 +90,37 @@ def collected(folder: Path) -> dict[str, list[tuple[Path, Results]]]:
     return found
 
 
-def section(found: dict[str, list[tuple[Path, Results]]], results: Path, readme: Path) -> str:
-    """The whole text between the markers."""
+def summary(found: dict[str, list[tuple[Path, Results]]]) -> str:
+    """One short table: how many times as fast as PyG each convolution is on each grid."""
+    files = [result for _, result in found["latency"]]
+    rows = [(_where(result), row) for result in files for row in result["rows"] if row["impl"] == SHOWN]
+    named = {(where, row["conv"], row["grid"], row["pass"]): row["faster_than_pyg"] for where, row in rows}
+    grids = dict.fromkeys((row["grid"], row["size"]) for _, row in rows)
+    passes = _passes([row for _, row in rows])
+    table = [
+        [
+            f"`{conv}`, {where}",
+            *(" / ".join(layout.times(named.get((where, conv, grid, which))) for which in passes) for grid, _ in grids),
+        ]
+        for where, conv in dict.fromkeys((where, row["conv"]) for where, row in rows)
+    ]
+    header = [f"{grid} ({size})" if grid != size else grid for grid, size in grids]
+    return "\n\n".join(
+        [
+            f"*Written by `python {SCRIPT}`.* How many times as fast as `pyg` the implementation `{SHOWN}` is, "
+            f"{' / '.join(passes)}; B clips, T frames, HxW tokens, C channels, A attention heads:",
+            layout.markdown(["convolution", *header], table),
+        ]
+    )
+
+
+def section(found: dict[str, list[tuple[Path, Results]]], page: Path) -> str:
+    """All tables, for a page.
+
+    Args:
+        found: of `collected`.
+        page: where the text goes; pictures are linked relative to it.
+    """
     makers: dict[str, Callable[[Results], list[str]]] = {
         "latency": latency,
         "head": whole_head,
@@ -93,23 +129,22 @@ def section(found: dict[str, list[tuple[Path, Results]]], results: Path, readme:
         "training": training,
         "exported": exported,
     }
-    parts = ["*Written by `python benchmarks/readme.py` from the JSON files in `benchmarks/results`.*"]
+    parts = [f"*Written by `python {SCRIPT}` from the JSON files in `benchmarks/results`.*"]
     machines: list[str] = []
     for kind, files in found.items():
         for path, result in files:
             parts += makers[kind](result)
             facts = result["machine"]
             parts.append(f"`{facts['command']}`")
-            # Said again only where it is another one.
+            # Repeated only where it is another one.
             where = f"Measured {facts['date']}, seed {facts['seed']}: {machine.hardware(facts)}."
             if where not in machines[-1:]:
                 machines.append(where)
                 parts.append(where)
             picture = path.with_suffix(".png")
             if picture.is_file():
-                parts.append(
-                    f"![{_alt(kind, result)}]({picture.resolve().relative_to(readme.resolve().parent).as_posix()})"
-                )
+                link = picture.resolve().relative_to(page.resolve().parent).as_posix()
+                parts.append(f"![{_alt(kind, result)}]({link})")
     everything = [result for files in found.values() for _, result in files]
     if all(result["settings"]["device"] == "cpu" for result in everything):
         parts.append("Not yet measured on GPU.")
@@ -117,13 +152,13 @@ def section(found: dict[str, list[tuple[Path, Results]]], results: Path, readme:
 
 
 def latency(result: Results) -> list[str]:
-    """Ratios of the shown implementation to PyG, to dense and to the projection; the others beside PyG."""
+    """Ratios of the shown implementation to PyG, to dense and to the projection; the others compared with PyG."""
     rows = result["rows"]
     named = {(row["conv"], row["grid"], row["impl"], row["pass"]): row for row in rows}
     cases = list(dict.fromkeys((row["conv"], row["grid"]) for row in rows))
     passes = _passes(rows)
     sizes = dict.fromkeys(f"{row['grid']} = {row['size']}" for row in rows if row["grid"] != row["size"])
-    named_sizes = f" {', '.join(sizes)} (clips, frames, places, channels, attention heads)." if sizes else ""
+    named_sizes = f" {', '.join(sizes)} (clips, frames, positions, channels, attention heads)." if sizes else ""
     off = max((row["equal"]["error"] for row in rows if row["equal"] and row["impl"] != "pyg"), default=0.0)
 
     def cell(case: tuple[str, str], impl: str, key: str, shown: Callable[[float | None], str]) -> str:
@@ -269,7 +304,7 @@ def training(result: Results) -> list[str]:
         ]
         for precision, mode in ways
     ]
-    told = [told_of(entry) for entry in result["left_out"]]
+    notes = [note_of(entry) for entry in result["left_out"]]
     return [
         f"**A training step of `{settings['recipe']}` on {_where(result)}**, with `tag_released` and with its authors' "
         f"formulation of the head: backbone `{settings['backbone']}`, {settings['batch']} clips of "
@@ -277,12 +312,12 @@ def training(result: Results) -> list[str]:
         "the head's part is the head alone, forward and backward. Both have the same weights, were found equal before and were "
         "timed in turn. Memory is a step's peak on top of weights and optimiser.",
         layout.markdown(["precision", "mode", *columns], table),
-        *([f"{'; '.join(told)}."] if told else []),
+        *([f"{'; '.join(notes)}."] if notes else []),
     ]
 
 
 def exported(result: Results) -> list[str]:
-    """Recognisers and their exported programs, side by side."""
+    """Recognisers and their exported programs."""
     table = []
     for row in result["rows"]:
         ways = row["ways"]
@@ -294,7 +329,7 @@ def exported(result: Results) -> list[str]:
         table.append(cells)
     clips = result["settings"]["clips"]
     return [
-        f"**Exported models, {clips} clip{'s' if clips > 1 else ''} on {_where(result)}**: head `tag` on random weights, asked "
+        f"**Exported models, {clips} clip{'s' if clips > 1 else ''} on {_where(result)}**: head `tag` on random weights, timed "
         "in turn with the recogniser itself; in brackets how many times as fast; *differs* is the largest difference of a logit.",
         layout.markdown(
             ["backbone, conv", "clip", "eager ms", "torch.export ms", "differs", "ONNX Runtime ms", "differs"], table
@@ -303,12 +338,12 @@ def exported(result: Results) -> list[str]:
 
 
 def support() -> list[str]:
-    """Which implementation computes which convolution, asked of each of them, and why not where not.
+    """Which implementation computes which convolution, and the reasons of those that do not.
 
     Raises:
-        ValueError: an implementation cannot be asked, because its package is not installed.
+        ValueError: the package of an implementation is not installed.
     """
-    topology, grid = parse(_ASKED[0]), _ASKED[1]
+    topology, grid = parse(_CASE[0]), _CASE[1]
     reasons: dict[str, int] = {}
     table = []
     for name in convs.CONVS:
@@ -320,7 +355,7 @@ def support() -> list[str]:
                 cells.append("yes")
             except ValueError as error:
                 if isinstance(error.__cause__, ImportError):
-                    raise ValueError(f"the table of implementations asks all of them: {error}") from error
+                    raise ValueError(f"the table of implementations needs all of them: {error}") from error
                 cells.append(f"no ({reasons.setdefault(str(error), len(reasons) + 1)})")
         table.append([f"`{name}`", *cells])
     parts = [
@@ -337,12 +372,12 @@ def _passes(rows: list[Results]) -> list[str]:
 
 
 def _without(result: Results) -> list[str]:
-    """What was asked for and has no row; what is refused on principle stands in the table of support."""
-    told = [_told(entry) for entry in result["left_out"] if entry["why"] != "refused"]
-    return [f"No row: {'; '.join(told)}."] if told else []
+    """Requested measurements without a row; refused combinations are in the table of support."""
+    notes = [_left_out(entry) for entry in result["left_out"] if entry["why"] != "refused"]
+    return [f"No row: {'; '.join(notes)}."] if notes else []
 
 
-def _told(entry: dict[str, Any]) -> str:
+def _left_out(entry: dict[str, Any]) -> str:
     why = "more memory than there was" if entry["why"] == "memory" else entry["reason"]
     if "preset" in entry:
         return f"`{entry['preset']}` ({why})"

@@ -1,7 +1,7 @@
-"""How the cost of a convolution grows with the places of a frame, with frames and with channels, and how steeply.
+"""Growth of the cost of a convolution with the positions of a frame, with frames and with channels.
 
     python benchmarks/scaling.py                      # cpu, float32: gat and gcn by pyg, dense and structured
-    python benchmarks/scaling.py --convs gatv2 --sweeps places --backward
+    python benchmarks/scaling.py --convs gatv2 --sweeps positions --backward
 
 Prints times and the slopes of log time against log size over the larger half of the sizes, and writes
 benchmarks/results/DEVICE-DTYPE-scaling.json with a plot beside it. An implementation is left out, by name, from the size on
@@ -9,22 +9,22 @@ at which one call takes longer than --max-seconds or memory runs out. Equality i
 reference fits in memory; a size where it does not is marked.
 """
 
-import argparse
 import sys
+from pathlib import Path
+
+if not __package__:  # run as a file
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import argparse
 from collections.abc import Callable
 from typing import Any
 
-import fit
-import layout
-import machine
-import measure
-import memory
-import program
 import torch
-from case import Case
-from sizes import Size
 from tqdm import tqdm
 
+from benchmarks import fit, layout, machine, measure, memory, program
+from benchmarks.case import Case
+from benchmarks.sizes import Size
 from taggnn import kernels
 from taggnn.names import unknown
 from taggnn.nn import convs
@@ -34,7 +34,7 @@ CONVS = ["gat", "gcn"]
 IMPLS = ["pyg", "dense", "structured"]
 # axis -> (values, the size of a value)
 SWEEPS: dict[str, tuple[list[int], Callable[[int], Size]]] = {
-    "places": ([49, 100, 196, 400, 784, 1600], lambda places: Size(1, 8, *_sides(places), 64, 4)),
+    "positions": ([49, 100, 196, 400, 784, 1600], lambda positions: Size(1, 8, *_sides(positions), 64, 4)),
     "frames": ([2, 4, 8, 16, 32, 64], lambda frames: Size(1, frames, 7, 7, 64, 4)),
     "channels": ([32, 64, 128, 256, 512], lambda channels: Size(1, 8, 7, 7, channels, 4)),
 }
@@ -104,7 +104,7 @@ def main(arguments: list[str]) -> int:
     results = {"machine": facts, "settings": settings, "rows": rows, "slopes": slopes, "left_out": left}
     program.write(path, {"kind": "scaling", **results})
     # Here, because a result is worth more than its picture.
-    import plots
+    from benchmarks import plots
 
     picture = plots.scaling(rows, slopes, path.with_suffix(".png"))
     print("\n".join(str(written) for written in (path, picture) if written))
@@ -192,12 +192,12 @@ def _time(row: measure.Row | None, impl: str) -> str:
     return layout.digits(row["median_ms"]) + ("*" if row["equal"] is None and impl != measure.PROJECTION else "")
 
 
-def _sides(places: int) -> tuple[int, int]:
-    """Height and width of a frame of so many places, as near to a square as can be."""
-    height = int(places**0.5)
-    while places % height:
+def _sides(positions: int) -> tuple[int, int]:
+    """Height and width of a frame of so many positions, as near to a square as can be."""
+    height = int(positions**0.5)
+    while positions % height:
         height -= 1
-    return height, places // height
+    return height, positions // height
 
 
 if __name__ == "__main__":

@@ -8,25 +8,25 @@ All options but those below are those of taggnn.train; weights are random. Print
 benchmarks/results/DEVICE-throughput-DATA.json as it goes, with a picture beside it at the end.
 """
 
-import copy
 import sys
+from pathlib import Path
+
+if not __package__:  # run as a file
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-import layout
-import loading
-import machine
-import program
-import steps
 import torch
 from jsonargparse import Namespace
-from timing import Times
 from tqdm import tqdm
 
+from benchmarks import layout, loading, machine, program, steps
+from benchmarks.timing import Times
 from taggnn import train
 from taggnn.cli import config, terminal
 from taggnn.data.dataset import ClipDataset
@@ -131,7 +131,7 @@ def main(arguments: list[str]) -> int:
     program.write(path, found)
     print(f"\n{block(table)}\n\n{found['bottleneck']}\n")
     # Here, because a result is worth more than its picture.
-    import plots
+    from benchmarks import plots
 
     print(f"{path}\n{plots.throughput(found, path.with_suffix('.png'))}")
     return 0

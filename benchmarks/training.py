@@ -9,27 +9,27 @@ the head alone, forward and backward, on the tokens of the backbone. Both formul
 Prints a table and writes benchmarks/results/DEVICE-training-RECIPE.json.
 """
 
+import sys
+from pathlib import Path
+
+if not __package__:  # run as a file
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import argparse
 import gc
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import layout
-import machine
-import memory
-import program
-import timing
 import torch
-from head import AUTHORS, OURS, PRESETS, compare
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from benchmarks import layout, machine, memory, program, timing
+from benchmarks.head import AUTHORS, OURS, PRESETS, compare
 from taggnn.names import unknown
 
 SCRIPT = "benchmarks/training.py"
@@ -203,8 +203,7 @@ def step_of(settings: Any, sizes: Sizes, device: torch.device, seed: int, mode: 
     Raises:
         ValueError: ``mode`` is not possible on this machine.
     """
-    from authors import AuthorsHead
-
+    from benchmarks.authors import AuthorsHead
     from taggnn import model
     from taggnn.training import compiling
 
@@ -339,11 +338,11 @@ def block(rows: list[Row], left: list[Row]) -> str:
         ]
         for row in rows
     ]
-    told = [told_of(entry) for entry in left]
+    told = [note_of(entry) for entry in left]
     return "\n".join([*([layout.table(header, cells, left=4)] if rows else []), *told, *sentences(rows)]) + "\n"
 
 
-def told_of(entry: Row) -> str:
+def note_of(entry: Row) -> str:
     """What has no row, and why."""
     return f"{entry['precision']} {entry['mode']}, {entry['by']}: no row ({entry['why']}: {entry['reason']})"
 

@@ -1,4 +1,4 @@
-"""Who hears whom: topologies as rules, their graphs as tensors, tokens as PyG batches. Knows no models and no video."""
+"""Topologies as rules, their graphs as tensors, tokens as PyG batches. Knows no models and no video."""
 
 from .batch import Graph, graph, to_batch
 from .grid import Chain, Clique

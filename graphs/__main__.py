@@ -6,6 +6,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from .describe import describe
 from .draw import save
@@ -13,8 +14,8 @@ from .spec import RULES, parse
 
 
 class _Parser(argparse.ArgumentParser):
-    # One line says what is wrong; argparse would put the whole usage before it.
-    def error(self, message: str) -> None:
+    # One line; argparse would print the whole usage before it.
+    def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}\n")
 
 

@@ -1,4 +1,4 @@
-"""From a rule to tensors: the views of one clip's graph, made when asked for and kept, and the PyG Batch of many clips.
+"""From a rule to tensors: the graph of one clip, computed at first use and cached, and the PyG Batch of many clips.
 
 Axes: B clips, grid the token grid with time first (T H W on video), N nodes of one clip, E edges of one clip, C channels.
 """
@@ -6,7 +6,7 @@ Axes: B clips, grid the token grid with time first (T H W on video), N nodes of 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,13 +16,15 @@ from .topology import Topology, listed
 if TYPE_CHECKING:
     from torch_geometric.data import Batch
 
-# Full and last batch of training and of evaluation: more sizes than these are not met again and again.
-_KEPT_BATCHES = 4
-_KEPT_GRAPHS = 32
+Tensors = TypeVar("Tensors", bound=tuple[Tensor, ...])
+
+# Sizes of the caches; training and evaluation have two batch sizes each, the full and the last one.
+_CACHED_BATCHES = 4
+_CACHED_GRAPHS = 32
 
 
 def graph(topology: Topology, grid: Sequence[int], device: torch.device | str = "cpu") -> "Graph":
-    """Returns the graph of a topology on a grid, the same object each time it is asked for.
+    """Returns the graph of a topology on a grid, the same cached object each time.
 
     Args:
         topology: the rule.
@@ -36,9 +38,9 @@ def graph(topology: Topology, grid: Sequence[int], device: torch.device | str = 
 
 
 class Graph:
-    """The graph of one clip as tensors, each made at its first use; ask ``graph`` for one instead of building it.
+    """The graph of one clip as tensors, each made at its first use; ``graph`` returns a cached one.
 
-    The tensors are shared by all who ask: read them, do not write to them. Copies and pickles carry the rule, not the
+    The tensors are shared: read them, do not write to them. Copies and pickles carry the rule, not the
     tensors, so a module may hold a graph and stay cheap to copy, save and send to a worker.
 
     Args:
@@ -68,7 +70,7 @@ class Graph:
 
     @property
     def mask(self) -> Tensor:
-        """Whether the target (row) hears the source (column), self-loops left out: (N, N) bool."""
+        """Adjacency: whether an edge leads from the column to the row, self-loops left out: (N, N) bool."""
         return self._view("mask", self._mask)[0]
 
     @property
@@ -95,7 +97,7 @@ class Graph:
         batch = self._batches.pop(clips, None) or _made(lambda: self._batched(clips))
         if _is_plain(batch):
             self._batches[clips] = batch
-            for oldest in list(self._batches)[:-_KEPT_BATCHES]:
+            for oldest in list(self._batches)[:-_CACHED_BATCHES]:
                 self._batches.pop(oldest, None)
         return batch
 
@@ -111,7 +113,7 @@ class Graph:
         return self._view("edges", lambda: self.topology.edges(self.grid, self.device))
 
     def _mask(self) -> tuple[Tensor]:
-        # Whoever takes the mask has no use for the list: it is borrowed if it is there, and not kept if it is not.
+        # Who uses the mask has no use for the edge list: it is not cached here.
         source, target = (self._views.get("edges") or self.topology.edges(self.grid, self.device))[0]
         mask = torch.zeros(self.num_nodes, self.num_nodes, dtype=torch.bool, device=self.device)
         mask[target, source] = True
@@ -182,7 +184,7 @@ def to_batch(tokens: Tensor, topology: Topology) -> "Batch":
     return batch
 
 
-@lru_cache(maxsize=_KEPT_GRAPHS)
+@lru_cache(maxsize=_CACHED_GRAPHS)
 def _graph(topology: Topology, grid: tuple[int, ...], device: torch.device) -> Graph:
     return Graph(topology, grid, device)
 
@@ -197,7 +199,7 @@ def _with_index(device: torch.device) -> torch.device:
     return torch.device(device.type, current)
 
 
-def _made(make: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+def _made(make: Callable[[], Tensors]) -> Tensors:
     # Made under inference mode, a kept tensor could never again take part in training.
     with torch.inference_mode(False):
         return make()

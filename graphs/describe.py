@@ -1,4 +1,4 @@
-"""A topology in words: counts, degrees and, on a small grid, who hears whom."""
+"""A topology as text: counts, degrees and, on a small grid, the adjacency matrix."""
 
 from collections.abc import Sequence
 from math import prod
@@ -28,7 +28,7 @@ def describe(topology: Topology, grid: Sequence[int]) -> str:
     frames, *others = one.grid
     positions = " x ".join(map(str, others)) if others else "1"
     lines = [
-        f"{topology} on {frames} frames of {positions} places",
+        f"{topology} on {frames} frames of {positions} positions",
         f"  nodes       {one.num_nodes:,}",
         f"  edges       {one.num_edges:,} (each direction counts)",
         *(f"    {kind:<9} {number:,}" for kind, number in count_kinds(topology, one.grid).items()),
@@ -80,10 +80,10 @@ def _numbers(one: Graph) -> list[str]:
 
 def _matrix(one: Graph) -> list[str]:
     cell = len(str(one.num_nodes - 1))
-    marks = [["."] * one.num_nodes for _ in range(one.num_nodes)]
+    cells = [["."] * one.num_nodes for _ in range(one.num_nodes)]
     for source, target, kind in zip(*one.edge_index.tolist(), one.edge_type.tolist(), strict=True):
-        marks[target][source] = KINDS[kind][0]
+        cells[target][source] = KINDS[kind][0]
     rows = [(" " * cell, [str(node) for node in range(one.num_nodes)])]
-    rows += [(f"{node:>{cell}}", row) for node, row in enumerate(marks)]
-    legend = "  row hears column: s spatial, t temporal"
-    return [legend, *("  " + " ".join([name, *(mark.rjust(cell) for mark in row)]) for name, row in rows)]
+    rows += [(f"{node:>{cell}}", row) for node, row in enumerate(cells)]
+    legend = "  edges from column to row: s spatial, t temporal"
+    return [legend, *("  " + " ".join([name, *(text.rjust(cell) for text in row)]) for name, row in rows)]

@@ -5,7 +5,7 @@ Axes: T frames, H W token grid, N = T*H*W nodes.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -113,7 +113,7 @@ def save(topology: Topology, grid: Sequence[int], path: str | Path) -> Path:
 
 
 def _shown(grid: tuple[int, ...]) -> tuple[range, float]:
-    # Planes stand clear of each other; where that does not fit they overlap by half, and beyond that some are left out.
+    # Frames are drawn apart; where that does not fit they overlap by half, and beyond that some are left out.
     frames, _, width = grid
     plane = float(_ALONG_W[0]) * (width - 1)
     tight = 0.4 + plane / 2
@@ -166,24 +166,31 @@ def _draw_lines(axes: "Axes", pos: Tensor, where: Tensor, pairs: Tensor, kinds: 
         along = end - start
         control = (start + end) / 2 + bend[:, None] * torch.stack([-along[:, 1], along[:, 0]], 1)
         curves = (1 - s) ** 2 * start + 2 * s * (1 - s) * control + s**2 * end
-        strength = {"linewidths": 1.5, "alpha": 0.9} if len(a) <= 200 else {"linewidths": 0.9, "alpha": 0.6}
-        axes.add_collection(LineCollection(curves.transpose(0, 1).numpy(), colors=colour, zorder=3 + kind, **strength))
+        width, alpha = (1.5, 0.9) if len(a) <= 200 else (0.9, 0.6)
+        lines = LineCollection(list(curves.transpose(0, 1).numpy()), colors=colour, linewidths=width, alpha=alpha)
+        lines.set_zorder(3 + kind)
+        axes.add_collection(lines)
 
 
 def _draw_nodes(axes: "Axes", where: Tensor, inch: float, first: int, middle: int | None, pairs: Tensor) -> None:
     points = min(19.0, 0.30 * 72 * inch)  # diameter
-    look = {"s": points**2, "edgecolors": "white", "linewidths": 0.08 * points}
+
+    def draw(nodes: Tensor, colour: str, zorder: int) -> None:
+        x, y = nodes.T.numpy()
+        axes.scatter(x, y, s=points**2, c=colour, edgecolors="white", linewidths=0.08 * points, zorder=zorder)
+
     if middle is None:
-        axes.scatter(*where.T.numpy(), c=_INK, zorder=5, **look)
+        draw(where, _INK, 5)
     else:
-        # Those who do not take part lie under the lines.
-        axes.scatter(*where.T.numpy(), c=_PALE, zorder=2, **look)
-        axes.scatter(*where[pairs.unique()].T.numpy(), c=_INK, zorder=5, **look)
-        axes.scatter(*where[middle].numpy(), c=_CHOSEN, zorder=6, **look)
+        # Nodes without a drawn edge lie under the lines.
+        draw(where, _PALE, 2)
+        draw(where[pairs.unique()], _INK, 5)
+        draw(where[middle, None], _CHOSEN, 6)
     if len(where) <= _MOST_NUMBERS and points > 12:
         for node, (x, y) in enumerate(where.tolist(), start=first):
-            style = {"ha": "center", "va": "center_baseline", "fontsize": 0.46 * points, "color": "white"}
-            axes.text(x, y, str(node), zorder=7, **style)
+            axes.text(
+                *(x, y, str(node)), ha="center", va="center_baseline", fontsize=0.46 * points, color="white", zorder=7
+            )
 
 
 def _write(figure: "Figure", one: Graph, shown: range, middle: int | None) -> None:
@@ -197,13 +204,16 @@ def _write(figure: "Figure", one: Graph, shown: range, middle: int | None) -> No
         notes.append(f"only the edges of node {middle:,} are drawn")
     if len(shown) < frames:
         notes.append(f"only frames {shown.start} to {shown.stop - 1} are drawn")
-    centred = {"ha": "center", "va": "top"}
-    figure.text(0.5, 1 - 0.14 * inch, str(one.topology), fontsize=15, color=_INK, weight="bold", **centred)
-    figure.text(0.5, 1 - 0.47 * inch, about, fontsize=10, color=_INK, **centred)
-    figure.text(0.5, 1 - 0.7 * inch, "; ".join(notes), fontsize=8.5, color=_SOFT, style="italic", **centred)
+    rows: list[tuple[float, str, dict[str, Any]]] = [
+        (0.14, str(one.topology), {"fontsize": 15, "color": _INK, "weight": "bold"}),
+        (0.47, about, {"fontsize": 10, "color": _INK}),
+        (0.7, "; ".join(notes), {"fontsize": 8.5, "color": _SOFT, "style": "italic"}),
+    ]
+    for down, text, style in rows:
+        figure.text(0.5, 1 - down * inch, text, ha="center", va="top", **style)
     lines, names = [], []
     for (kind, colour), number in zip(_COLOURS.items(), count_kinds(one.topology, one.grid).values(), strict=True):
         lines.append(Line2D([], [], color=colour, linewidth=2.2))
         names.append(f"{KINDS[kind]}, {_WHERE[kind]}: {number:,}")
-    place = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.06 * inch)}
-    figure.legend(lines, names, ncols=2, frameon=False, fontsize=10, labelcolor=_INK, **place)
+    legend: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.06 * inch), "labelcolor": _INK}
+    figure.legend(lines, names, ncols=2, frameon=False, fontsize=10, **legend)

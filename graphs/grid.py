@@ -1,4 +1,4 @@
-"""Rules on a grid of tokens of any rank: everyone in the frame, and the same position in the frames around.
+"""Rules on a grid of tokens of any rank: all nodes of a frame, and the same position in neighbouring frames.
 
 Time is the first axis of the grid; all further axes together are the positions of a frame (H*W on video, V joints on skeletons,
 one where there is no further axis).
@@ -20,7 +20,7 @@ from .topology import SPATIAL, TEMPORAL, Axes, Topology
 
 @dataclass(frozen=True)
 class Clique(Topology):
-    """Inside a frame every node hears every other: T * P * (P - 1) edges of type 0 (as in TAG-Head)."""
+    """Inside a frame every node is connected to every other: T * P * (P - 1) edges of type 0 (as in TAG-Head)."""
 
     axes: ClassVar[Axes] = ("frames", ...)
     edge_types: ClassVar[tuple[int, ...]] = (SPATIAL,)
@@ -48,7 +48,7 @@ class Clique(Topology):
 
 @dataclass(frozen=True)
 class Chain(Topology):
-    """A node hears the same position up to ``reach`` frames before and after: edges of type 1 (TAG-Head: reach 1).
+    """A node is connected to the same position up to ``reach`` frames before and after: edges of type 1 (TAG-Head: reach 1).
 
     E = 2 * P * sum_{d=1..r} (T - d) with r = min(reach, T - 1).
 
@@ -79,10 +79,8 @@ class Chain(Topology):
         steps = torch.arange(-reach, reach + 1, device=device)
         steps = steps[steps != 0]
         node = torch.arange(frames * positions, device=device)
-        heard = (
-            node[:, None].div(positions, rounding_mode="floor") + steps
-        )  # (N, 2 reach), the frame each step leads to
-        inside = (heard >= 0) & (heard < frames)
+        frame = node[:, None].div(positions, rounding_mode="floor") + steps  # (N, 2 reach), of the source
+        inside = (frame >= 0) & (frame < frames)
         source = (node[:, None] + positions * steps)[inside]
         target = node[:, None].expand_as(inside)[inside]
         return torch.stack([source, target]), torch.full_like(source, TEMPORAL)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from difflib import get_close_matches
+from typing import Any
 
 from .grid import Chain, Clique
 from .topology import NoEdges, Topology
@@ -40,7 +41,7 @@ def _rule(term: str, spec: str, reach: int) -> Topology:
     name, named = match["name"], RULES.get(match["name"])
     rule = named or _imported(name, spec)
     known = [field.name for field in fields(rule) if field.init]
-    options = {"reach": reach} if named and "reach" in known else {}
+    options: dict[str, Any] = {"reach": reach} if named and "reach" in known else {}
     for option in _split(match["options"], ",") if (match["options"] or "").strip() else ():
         key, _, value = (part.strip() for part in option.partition("="))
         if not known:
@@ -62,10 +63,10 @@ def _imported(path: str, spec: str) -> type[Topology]:
     for count in range(len(parts) - 1, 0, -1):
         module = ".".join(parts[:count])
         try:
-            found = importlib.import_module(module)
+            found: Any = importlib.import_module(module)
             break
         except ModuleNotFoundError as error:
-            # Only a module on the way may be missing.
+            # An ImportError inside an existing module is reported as such.
             if error.name is None or not f"{module}.".startswith(f"{error.name}."):
                 raise ValueError(f"topology {spec!r}: cannot import {module!r}: {error}") from error
         except (Exception, SystemExit) as error:
@@ -87,18 +88,18 @@ def _is_rule(found: object) -> bool:
 
 
 def _split(text: str, at: str) -> Iterator[str]:
-    """The parts of a text between signs that stand in no brackets and no quotes."""
+    """Splits a text at a separator outside brackets and quotes."""
     start, depth, quote = 0, 0, ""
-    for number, sign in enumerate(text):
+    for index, character in enumerate(text):
         if quote:
-            quote = "" if sign == quote else quote
-        elif sign in "'\"":
-            quote = sign
-        elif sign == at and depth == 0:
-            yield text[start:number]
-            start = number + 1
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        elif character == at and depth == 0:
+            yield text[start:index]
+            start = index + 1
         else:
-            depth += (sign in "([{") - (sign in ")]}")
+            depth += (character in "([{") - (character in ")]}")
     yield text[start:]
 
 

@@ -1,4 +1,4 @@
-"""A topology: a rule that says which node hears which, before any grid, batch or device is known.
+"""A topology: a rule that defines which nodes are connected, before any grid, batch or device is known.
 
 Axes: T frames, P positions of a frame, N nodes of one clip (time slowest), E edges of one clip.
 """
@@ -105,7 +105,7 @@ class Topology(ABC):
 
 @dataclass(frozen=True)
 class NoEdges(Topology):
-    """Nobody hears anybody: the control that shows what a graph adds, and the zero of ``+``; on grids of any rank."""
+    """No edges: the control that shows what a graph adds, and the zero of ``+``; on grids of any rank."""
 
     axes: ClassVar[Axes] = ("frames", ...)
     edge_types: ClassVar[tuple[int, ...]] = ()
@@ -126,7 +126,7 @@ class NoEdges(Topology):
 class Union(Topology):
     """The edges of several rules, each edge once; ``a + b`` makes it.
 
-    Parts are flattened, joined where one rule says both (two chains are the longer one) and put in a fixed order, so
+    Parts are flattened, merged where one rule covers both (two chains are the longer one) and put in a fixed order, so
     that unions of the same rules are equal however they were written. An edge that two parts share has the type
     that the first of them gives it. Parts for grids of any rank take the axes of the others.
 
@@ -152,11 +152,13 @@ class Union(Topology):
         object.__setattr__(self, "parts", parts)
 
     @property
-    def axes(self) -> Axes:
-        return _common([part.axes for part in self.parts])
+    def axes(self) -> Axes:  # type: ignore[override]  # a union's axes are those of its parts
+        common = _common([part.axes for part in self.parts])
+        assert common is not None
+        return common
 
     @property
-    def edge_types(self) -> tuple[int, ...]:
+    def edge_types(self) -> tuple[int, ...]:  # type: ignore[override]
         return tuple(sorted({kind for part in self.parts for kind in part.edge_types}))
 
     def edges(self, grid: Sequence[int], device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
@@ -227,5 +229,5 @@ def _simplest(rules: Iterable[Topology]) -> tuple[Topology, ...]:
 def _flat(rules: Iterable[Topology]) -> Iterable[Topology]:
     for rule in rules:
         if not isinstance(rule, Topology):
-            raise ValueError(f"a union is made of topologies, given {rule!r}")
+            raise ValueError(f"a union takes topologies, given {rule!r}")
         yield from rule.parts if isinstance(rule, Union) else (rule,)

@@ -290,8 +290,8 @@ def _print(found: Audit, about: About, files: int) -> None:
     counts = balance(found)
     if counts is not None:
         print(
-            f"balance   {counts['smallest']:,} to {counts['largest']:,} training clips a class; {counts['head']} classes of more "
-            f"than 100, {counts['medium']} between, {counts['tail']} of fewer than 20"
+            f"balance   {counts['smallest']:,} to {counts['largest']:,} training clips a class; {counts['many']} classes of more "
+            f"than 100, {counts['medium']} between, {counts['few']} of fewer than 20"
         )
     for empty, why in zip(untrained(found), ("all missing or left out", "none in the train list"), strict=True):
         if empty:

@@ -16,7 +16,7 @@ from taggnn.evaluation.comparison import Comparison, Pair, compared
 from taggnn.evaluation.matching import matched
 from taggnn.evaluation.metrics import METRICS, shares_of_clips
 from taggnn.evaluation.predictions import read_predictions
-from taggnn.evaluation.results import read_results
+from taggnn.evaluation.results import Results
 from taggnn.io.exported import ENDINGS
 from taggnn.io.run_folder import new_folder
 from taggnn.reporting.compare_page import compare_page
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> None:
     files = [_file(run) for run in given.runs]
     predictions = [read_predictions(file) for file in files]
     both = matched(predictions, given.runs)
-    titles = [str(read_results(file.parent).get("title", "")) for file in files]
+    titles = [Results.read(file.parent).title or "" for file in files]
     found = compared(both, given.runs, titles, given.resamples, given.seed)
     folder = Path(given.out) if given.out else new_folder(Path("runs") / "compare")
     content = json.dumps(found.as_dict(), indent=2, ensure_ascii=False) + "\n"

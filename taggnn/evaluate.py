@@ -22,9 +22,8 @@ from taggnn.data.lists.folders import read as read_folders
 from taggnn.data.lists.folders import subfolders
 from taggnn.data.loader import ClipData
 from taggnn.data.published import PUBLISHED
-from taggnn.evaluation import metrics
 from taggnn.evaluation.predictions import write_predictions, write_skipped
-from taggnn.evaluation.results import figures_of, write_results
+from taggnn.evaluation.results import Results
 from taggnn.evaluation.scoring import score
 from taggnn.io import checkpoint, environment
 from taggnn.io.exported import Exported
@@ -62,23 +61,20 @@ def main(arguments: Sequence[str]) -> None:
     if predictions is None:
         raise ValueError(f"none of the {len(clips)} clips could be read; see {folder / 'skipped.csv'}")
     write_predictions(folder / "predictions.csv", predictions)
-    scores = metrics.summarise(
-        predictions.probabilities,
-        predictions.labels,
+    results = Results.from_predictions(
+        given.split,
+        predictions,
         missing=len(clips.missing),
         unreadable=len(scored.skipped),
         loss=scored.loss,
-    )
-    unmeasured = [clips.classes[label] for label in metrics.unmeasured(predictions.labels, clips.listed_counts)]
-    results = {
-        "title": f"evaluation of {Path(given.checkpoint).name}",
-        "subtitle": f"{clips.source}, {clips.listed:,} clips listed, {given.split}{_said_views(given)}",
-        **figures_of(given.split, predictions, scores, loaded.training_counts),
-        "unmeasured": {given.split: unmeasured},
-        "model": loaded.model.found,
-        "environment": environment.describe(device, seed=loaded.split_options["seed"]),
-        "durations": {given.split: seconds},
-        "evaluation": {
+        listed_counts=clips.listed_counts,
+        training_counts=loaded.training_counts,
+        title=f"evaluation of {Path(given.checkpoint).name}",
+        subtitle=f"{clips.source}, {clips.listed:,} clips listed, {given.split}{_said_views(given)}",
+        model=loaded.model.found,
+        environment=environment.describe(device, seed=loaded.split_options["seed"]),
+        durations={given.split: seconds},
+        evaluation={
             "views": given.views,
             "crops": given.crops,
             "average": given.average,
@@ -87,13 +83,12 @@ def main(arguments: Sequence[str]) -> None:
             # Of the process that had most.
             "peak_memory": {part: max(each[part] for each in of_each) for part in memory},
         },
-        "notes": [*remark, *data.splits.notes],
-    }
-    if scored.graph_effect is not None:
-        results["graph_effect"] = scored.graph_effect
-    write_results(folder, results)
+        notes=[*remark, *data.splits.notes],
+        graph_effect=scored.graph_effect,
+    )
+    results.write(folder)
     report = write_report(folder)
-    print_evaluation(results, given.split, predictions, folder, report)
+    print_evaluation(results.to_json(), given.split, predictions, folder, report)
 
 
 def _ready(given: Namespace) -> tuple[checkpoint.Loaded, ClipData, list[str], DataLoader, torch.device]:

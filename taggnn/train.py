@@ -10,6 +10,7 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,9 @@ from taggnn.data.lists.splits import SPLITS
 from taggnn.data.loader import ClipData
 from taggnn.data.tokens import differences
 from taggnn.evaluation import metrics
-from taggnn.evaluation.paired_comparison import beside
+from taggnn.evaluation.paired_comparison import paired_comparison
 from taggnn.evaluation.predictions import read_skipped, write_predictions, write_skipped
-from taggnn.evaluation.results import figures_of, read_results, write_results
+from taggnn.evaluation.results import Results
 from taggnn.evaluation.scoring import score
 from taggnn.io import checkpoint, environment
 from taggnn.io.run_folder import held, new_folder
@@ -95,7 +96,7 @@ def _run_in(folder: Path, settings: Namespace, data: ClipData, heads: Sequence[s
         with Watch() as watch:
             for head, place in places.items():
                 done = distributed.from_first(_finished(place)) or _train(settings, data, head, place, watch)
-                rows.append({**done["comparison"][0], "chosen": head == settings.head})
+                rows.append({**done.comparison[0], "chosen": head == settings.head})
     except (KeyboardInterrupt, Ended, RuntimeError) as left:
         if isinstance(left, RuntimeError) and (left := distributed.lost(left)) is None:
             raise
@@ -105,10 +106,10 @@ def _run_in(folder: Path, settings: Namespace, data: ClipData, heads: Sequence[s
         raise type(left)(*left.args, hint) from None
     if not distributed.is_first():
         return
-    results = {**read_results(folder), "comparison": rows, "paired": beside(places)}
-    write_results(folder, results)
+    results = replace(Results.read(folder), comparison=rows, paired=paired_comparison(places))
+    results.write(folder)
     report = write_report(folder)
-    _print_summary(results, folder, report)
+    _print_summary(results.to_json(), folder, report)
     for name, note in data.capabilities.notes().items():
         print(f"{name:9} {note}")
 
@@ -216,8 +217,8 @@ def _mixing_notes(settings: Namespace) -> list[str]:
     return [f"not shown: {mixing.describe()}, on whole batches"] if mixing else []
 
 
-def _finished(folder: Path) -> dict[str, Any] | None:
-    return read_results(folder) if (folder / "results.json").is_file() else None
+def _finished(folder: Path) -> Results | None:
+    return Results.read(folder) if (folder / "results.json").is_file() else None
 
 
 def data_of(settings: Namespace) -> ClipData:
@@ -326,7 +327,7 @@ def trainer_of(
     )
 
 
-def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: Watch) -> dict[str, Any]:
+def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: Watch) -> Results:
     """Trains one head, keeps its best epoch, scores the test clips, and writes all but the report into ``folder``.
 
     Every process has the results; the first one writes them.
@@ -360,47 +361,31 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
         raise ValueError(f"none of the test clips could be used; see {folder / 'skipped.csv'}")
     if distributed.is_first():
         write_predictions(folder / "predictions.csv", predictions)
-    scores = metrics.summarise(
-        predictions.probabilities,
-        predictions.labels,
+    trained = sum(row["seconds"] for row in history.rows)
+    parameters = sum(parameter.numel() for parameter in best.model.head.parameters())
+    results = Results.from_predictions(
+        "test",
+        predictions,
         missing=len(data.test_clips.missing),
         unreadable=len(scored.skipped),
         loss=scored.loss,
+        listed_counts=data.test_clips.listed_counts,
+        training_counts=data.train_clips.counts,
+        title=f"{settings.recipe or 'run'}: {head}",
+        subtitle=f"{len(data.classes)} classes, {_trained_on(data)}, {settings.backbone.name} backbone",
+        best_epoch=int(best.epoch),
+        model=built.found,
+        environment=environment.describe(device, settings.seed),
+        durations={"train": trained, "test": tested},
+        notes=[*data.splits.notes, *filter(None, [trainer.stopped])],
+        graph_effect=scored.graph_effect,
     )
-    unmeasured = metrics.unmeasured(predictions.labels, data.test_clips.listed_counts)
-    trained = sum(row["seconds"] for row in history.rows)
-    parameters = sum(parameter.numel() for parameter in best.model.head.parameters())
-    results = {
-        "title": f"{settings.recipe or 'run'}: {head}",
-        "subtitle": f"{len(data.classes)} classes, {_trained_on(data)}, {settings.backbone.name} backbone",
-        **figures_of("test", predictions, scores, data.train_clips.counts),
-        "unmeasured": {"test": [data.classes[label] for label in unmeasured]},
-        "best_epoch": int(best.epoch),
-        "comparison": [
-            {
-                "name": _named(head, settings),
-                "chosen": True,
-                "top1": scores.top1,
-                "top5": scores.top5,
-                "mca": scores.mca,
-                "measured": scores.measured,
-                "listed": scores.listed,
-                "parameters": parameters,
-                "seconds": trained,
-            }
-        ],
-        "model": built.found,
-        "environment": environment.describe(device, settings.seed),
-        "durations": {"train": trained, "test": tested},
-        "notes": [*data.splits.notes, *filter(None, [trainer.stopped])],
-    }
+    results.add_comparison("test", _named(head, settings), parameters, trained)
     if trainer.weights:
         weights, row = {losses.name_of(settings.optim.loss): 1.0, **trainer.weights}, history.rows[-1]
-        results["losses"] = {name: {"weight": weight, "last": row[f"train/{name}"]} for name, weight in weights.items()}
-    if scored.graph_effect is not None:
-        results["graph_effect"] = scored.graph_effect
+        results.losses = {name: {"weight": weight, "last": row[f"train/{name}"]} for name, weight in weights.items()}
     if distributed.is_first():
-        write_results(folder, results)
+        results.write(folder)
     return results
 
 
@@ -456,10 +441,10 @@ def _print_summary(results: dict[str, Any], folder: Path, report: Path) -> None:
     of = "" if scores.classes_counted == scores.classes else f" of {scores.classes}"
     print(
         f"\ntest      top-1 {scores.top1:.3f}{top5}, class mean {scores.mca:.3f} over {scores.classes_counted}{of} classes, "
-        f"{scores.seen()}"
+        f"{scores.coverage()}"
     )
     if unmeasured:
-        print(f"          {metrics.said_unmeasured(unmeasured)}")
+        print(f"          {metrics.unmeasured_note(unmeasured)}")
     print(*summary_lines(results, "test"), sep="\n")
     for row in results["comparison"]:
         on = "" if row["measured"] == row["listed"] else f" on {row['measured']:,} of {row['listed']:,} clips"

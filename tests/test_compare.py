@@ -10,7 +10,7 @@ import taggnn.compare
 from taggnn.evaluation.comparison import letter_of
 from taggnn.evaluation.metrics import summarise, wilson
 from taggnn.evaluation.predictions import Predictions, write_predictions
-from taggnn.evaluation.results import write_results
+from taggnn.evaluation.results import Results
 from taggnn.evaluation.significance import mcnemar
 
 CLASSES = ["<b>up</b>", "down", "日本", "left", "right", "none of it"]
@@ -24,7 +24,7 @@ def folder(place, seed, better=1.0, clips=120, names=None, title=None):
     names = names or [f"clip_{n} & co" for n in range(clips)]
     write_predictions(place / "predictions.csv", Predictions(names, names, labels, scores.softmax(1), CLASSES))
     if title:
-        write_results(place, {"title": title})
+        Results(**{"title": title}).write(place)
     return place, scores.softmax(1), labels
 
 

@@ -13,7 +13,7 @@ from taggnn.evaluation import metrics
 from taggnn.evaluation.bootstrap import answers, resample
 from taggnn.evaluation.metrics import METRICS, Metric, Scores, logged, summarise, wilson
 from taggnn.evaluation.predictions import Predictions, write_predictions
-from taggnn.evaluation.results import figures_of, read_results, write_results
+from taggnn.evaluation.results import Results
 from taggnn.reporting.console import figure_lines, summary_lines
 from taggnn.reporting.run_page import write_report
 
@@ -34,7 +34,7 @@ def log_loss(scores, labels):
 
 
 def top3(scores, labels):
-    return metrics.in_best(scores, labels, 3)
+    return metrics.in_top_k(scores, labels, 3)
 
 
 def worst_recall(scores, labels):
@@ -61,7 +61,7 @@ def test_scores_results_and_intervals_have_the_row(three):
     expected = log_loss(given.probabilities, given.labels).mean().item()
     assert scores.nll == pytest.approx(expected)
     assert scores.worst == worst_recall(given.probabilities, given.labels)
-    plain = json.loads(json.dumps(figures_of("test", given, scores, resamples=40, seed=2)))
+    plain = json.loads(json.dumps(Results.from_predictions("test", given, resamples=40, seed=2).to_json()))
     assert plain["scores"]["test"]["nll"] == scores.nll
     assert Scores.read(plain["scores"]["test"]) == scores
     # The accuracies first, as in every results.json so far.
@@ -90,9 +90,9 @@ def test_resamples_of_a_further_figure_are_those_of_its_own_clips(three, monkeyp
 
 def test_existing_figures_do_not_move_when_a_row_is_added(monkeypatch):
     given = said()
-    before = figures_of("test", given, summarise(given.probabilities, given.labels), resamples=50)
+    before = Results.from_predictions("test", given, resamples=50).to_json()
     monkeypatch.setitem(METRICS, "nll", Metric("log loss", "of the true class", log_loss, share=False))
-    after = figures_of("test", given, summarise(given.probabilities, given.labels), resamples=50)
+    after = Results.from_predictions("test", given, resamples=50).to_json()
     assert {name: after["intervals"]["test"][name] for name in before["intervals"]["test"]} == before["intervals"][
         "test"
     ]
@@ -101,7 +101,7 @@ def test_existing_figures_do_not_move_when_a_row_is_added(monkeypatch):
 
 def test_screen_and_report_have_the_row(three, tmp_path):
     given = said()
-    results = figures_of("test", given, summarise(given.probabilities, given.labels), resamples=40)
+    results = Results.from_predictions("test", given, resamples=40).to_json()
     scores, ends = results["scores"]["test"], results["intervals"]["test"]
     lines = figure_lines(results, "test")
     shown = f"{ends['nll'][0]:.2f} to {ends['nll'][1]:.2f}"
@@ -109,24 +109,24 @@ def test_screen_and_report_have_the_row(three, tmp_path):
     assert any(line.startswith("top-3 ") and line.endswith("among the best three") for line in lines)
     assert f"log loss {scores['nll']:.2f} ({shown})" in "\n".join(summary_lines(results, "test"))
     write_predictions(tmp_path / "predictions.csv", given)
-    write_results(tmp_path, {**results, "scores": {"val": scores, "test": scores}})
+    Results(**{**results, "scores": {"val": scores, "test": scores}}).write(tmp_path)
     page = write_report(tmp_path).read_text(encoding="utf-8")
     # A tile, and a column of the table of splits.
     assert page.count(f"{scores['nll']:.3f}") == 3
     assert page.count("Log loss") == 2
     assert "lowest recall" in page
-    assert rescored(given, tmp_path / "predictions.csv")[0]["scores"]["test"]["nll"] == scores["nll"]
+    assert rescored(given, tmp_path / "predictions.csv")[0].scores["test"]["nll"] == scores["nll"]
 
 
 def test_a_figure_whose_row_is_gone_is_kept(tmp_path):
     given = said()
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(METRICS, "nll", Metric("log loss", "of the true class", log_loss, share=False))
-        results = figures_of("test", given, summarise(given.probabilities, given.labels), resamples=20)
+        results = Results.from_predictions("test", given, resamples=20).to_json()
     write_predictions(tmp_path / "predictions.csv", given)
-    write_results(tmp_path, results)
+    Results(**results).write(tmp_path)
     write_report(tmp_path)
-    scores = Scores.read(read_results(tmp_path)["scores"]["test"])
+    scores = Scores.read(Results.read(tmp_path).scores["test"])
     assert scores.as_dict()["nll"] == results["scores"]["test"]["nll"]
 
 
@@ -181,7 +181,7 @@ def test_a_figure_without_a_meaning_or_an_interval_has_none(monkeypatch):
     monkeypatch.setitem(METRICS, "none", Metric("none", "never", lambda scores, labels: None))
     monkeypatch.setitem(METRICS, "bare", Metric("bare", "a constant", lambda scores, labels: 0.25, interval=None))
     given = said()
-    results = figures_of("test", given, summarise(given.probabilities, given.labels), resamples=20)
+    results = Results.from_predictions("test", given, resamples=20).to_json()
     assert results["scores"]["test"]["none"] is None
     assert results["scores"]["test"]["bare"] == 0.25
     assert not {"none", "bare"} & set(results["intervals"]["test"])

@@ -16,7 +16,7 @@ import taggnn.train
 from taggnn.cli import config
 from taggnn.data.dataset import ClipDataset
 from taggnn.evaluation.bootstrap import answers
-from taggnn.evaluation.paired_comparison import beside
+from taggnn.evaluation.paired_comparison import paired_comparison
 from taggnn.evaluation.predictions import read_predictions, read_skipped
 from taggnn.evaluation.significance import mcnemar
 from taggnn.io import checkpoint
@@ -111,7 +111,7 @@ def test_baseline_beside_the_head(trained):
 
 def test_equal_heads_differ_by_zero_without_a_sign(trained):
     folder, _ = trained
-    (row,) = beside({"tag": folder, "again": folder})
+    (row,) = paired_comparison({"tag": folder, "again": folder})
     assert list(row["top1"].values()) == [0, 0, 0]
     assert "-0.0" not in repr(row)
 

@@ -6,6 +6,7 @@ results.json and skipped.csv beside it, where they are about the same prediction
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from taggnn.cli.parser import Parser
 from taggnn.evaluation.calibration import are_probabilities
 from taggnn.evaluation.metrics import METRICS, Scores, summarise
 from taggnn.evaluation.predictions import Predictions, read_predictions, read_skipped, write_predictions, write_skipped
-from taggnn.evaluation.results import counts_in, figures_of, headline, read_results, write_results
+from taggnn.evaluation.results import Results, headline
 from taggnn.io.run_folder import new_folder
 from taggnn.reporting.console import print_evaluation
 from taggnn.reporting.run_page import write_report
@@ -46,12 +47,12 @@ def main(arguments: Sequence[str]) -> None:
     folder = Path(given.out) if given.out else new_folder(Path("runs") / "evaluate")
     if folder.resolve() != file.parent.resolve():
         _write_beside(file, predictions, folder)
-    elif not set(read_results(folder)) <= set(results):
+    elif not set(Results.read(folder).to_json()) <= set(results.to_json()):
         raise ValueError(
             f"--out {folder}: what its results.json says of other predictions would be lost; give another folder"
         )
-    write_results(folder, results)
-    print_evaluation(results, split, predictions, folder, write_report(folder))
+    results.write(folder)
+    print_evaluation(results.to_json(), split, predictions, folder, write_report(folder))
 
 
 def parser() -> Parser:
@@ -65,7 +66,7 @@ def parser() -> Parser:
     return built
 
 
-def rescored(predictions: Predictions, file: Path, split: str | None = None) -> tuple[dict[str, Any], str, list[str]]:
+def rescored(predictions: Predictions, file: Path, split: str | None = None) -> tuple[Results, str, list[str]]:
     """The content of results.json of a predictions.csv.
 
     Args:
@@ -81,10 +82,10 @@ def rescored(predictions: Predictions, file: Path, split: str | None = None) -> 
             cannot be read.
     """
     beside = file.parent
-    results = read_results(beside)
-    known = headline(results)
+    results = Results.read(beside)
+    known = headline(results.to_json())
     again = summarise(predictions.probabilities, predictions.labels)
-    stated = results.get("scores", {}).get(known)
+    stated = (results.scores or {}).get(known or "")
     notes, same = [], stated is not None and _about(stated, again)
     if stated is not None and not same:
         notes.append(
@@ -92,30 +93,34 @@ def rescored(predictions: Predictions, file: Path, split: str | None = None) -> 
             f"here {again.top1:.4f} of {again.measured:,}); nothing is taken from it"
         )
     if not same:
-        results, known = {}, None
+        results, known = Results(), None
     elif split not in (None, known):
         raise ValueError(f"--split {split}: {beside / 'results.json'} says that these clips are of {known}")
     split = known or split or "test"
+    missing = stated["missing"] if same else 0
     unreadable = stated["unreadable"] if same else _unreadable(beside)
     loss = stated["loss"] if same else _loss(predictions)
-    scores = summarise(
-        *(predictions.probabilities, predictions.labels, stated["missing"] if same else 0, unreadable, loss)
-    )
-    counts = counts_in(results, predictions.classes)
+    counts = results.counts_of(predictions.classes)
     if not same:
         if stated is None:
             notes.append(f"no figures in {beside / 'results.json'}: whether listed clips are missing is not known")
         if loss is None:
             notes.append("the loss is not stated: not every true class has a probability above 0")
-        results = {"title": f"predictions of {file.resolve().parent.name}", "unmeasured": {split: []}, "notes": notes}
+        title = f"predictions of {file.resolve().parent.name}"
+        results = Results(title=title, unmeasured={split: []}, notes=notes)
     if counts is None:
-        notes = [*notes, "training clips of each class are not known: no figures of head, medium and tail"]
-    if scores.ece is None:
+        notes = [
+            *notes,
+            "training clips of each class are not known: no figures of many-, medium- and few-shot classes",
+        ]
+    if again.ece is None:
         notes = [*notes, f"{file}: its columns p: are no probabilities, so that the calibration error is not stated"]
-    entries = figures_of(split, predictions, scores, counts)
+    found = Results.from_predictions(
+        split, predictions, missing=missing, unreadable=unreadable, loss=loss, training_counts=counts
+    ).to_json()
     # Of other splits results.json may have figures as well.
-    entries["scores"] = {**results.get("scores", {}), **entries["scores"]}
-    return {**results, **entries}, split, notes
+    found["scores"] = {**(results.scores or {}), **found["scores"]}
+    return replace(results, **found), split, notes
 
 
 def _about(stated: dict[str, Any], again: Scores) -> bool:

@@ -1,6 +1,6 @@
-"""How much a figure owes to the choice of clips: it is computed again and again on clips drawn from the same list.
+"""Bootstrap intervals: a figure is computed again and again on clips drawn from the same list.
 
-Axes: M clips, K classes, N bins, R resamples, F sums that the figures are made of.
+Axes: M clips, K classes, N bins, R resamples, F sums that the figures depend on.
 
 Source: Efron, https://doi.org/10.1214/aos/1176344552. A resample draws M clips out of the M, with replacement, whatever
 their class: the mix of classes is as much a matter of chance as the clips are. A class of which a resample holds no clip
@@ -15,12 +15,18 @@ import torch
 from torch import Tensor
 
 from taggnn.evaluation.calibration import BINS, are_probabilities, bin_of
-from taggnn.evaluation.metrics import METRICS, in_best, mean_of, measure, predicted_classes
+from taggnn.evaluation.metrics import (
+    METRICS,
+    ClassCounts,
+    checked,
+    mean_class_accuracy,
+    mean_of,
+    measure,
+    predicted_classes,
+)
 
 RESAMPLES = 2000
 LEVEL = 0.95
-# Figures whose resamples are written out below; for any other see `Answers.clipwise` and `Answers.given`.
-_BY_SUMS = ("top1", "top5", "mca", "macro_f1", "ece")
 # Weights held at one time, M of each resample: 64 MB of them.
 _HELD = 8_000_000
 
@@ -32,21 +38,21 @@ class Answers:
     Args:
         labels: true classes.
         predicted: classes chosen.
-        in_best5: whether the true class is among the best five; ``None`` with five classes or fewer.
         confidence: probability of the class chosen; ``None`` where the scores are no probabilities.
         classes: K.
-        clipwise: further figures that are means over clips, by name of `metrics.METRICS`: their value for each clip.
-        given: scores and labels, for further figures that are no such means; ``None`` without any.
+        per_clip: figures that are means over clips, by name of `metrics.METRICS`: their value for each clip.
+        recomputed: names of the figures that are computed again from the scores of each resample.
+        given: scores and labels of those; ``None`` without any.
 
     **Shapes:** (M,) each; given (M, K), (M,)
     """
 
     labels: Tensor
     predicted: Tensor
-    in_best5: Tensor | None
     confidence: Tensor | None
     classes: int
-    clipwise: Mapping[str, Tensor] = field(default_factory=dict)
+    per_clip: Mapping[str, Tensor] = field(default_factory=dict)
+    recomputed: Sequence[str] = ()
     given: tuple[Tensor, Tensor] | None = None
 
     @property
@@ -56,24 +62,28 @@ class Answers:
 
 
 def answers(scores: Tensor, labels: Tensor) -> Answers:
-    """Reads off scores what the figures depend on.
+    """Extracts from scores what the figures depend on.
 
     **Shapes:** scores (M, K), labels (M,)
 
     Raises:
         ValueError: as `taggnn.evaluation.metrics.summarise`.
     """
-    among_five = in_best(scores, labels, 5)
-    further = [name for name, row in METRICS.items() if row.interval is not None and name not in _BY_SUMS]
-    known = {name: measure(name, scores, labels) for name in further}
+    scores, labels = checked(scores, labels)
+    # Resamples of the calibration error are computed from the confidences.
+    names = [
+        name for name, row in METRICS.items() if row.interval is not None and row.value is not None and name != "ece"
+    ]
+    known = {name: measure(name, scores, labels) for name in names}
+    recomputed = [name for name, value in known.items() if isinstance(value, float)]
     return Answers(
-        labels=labels.long(),
+        labels=labels,
         predicted=predicted_classes(scores),
-        in_best5=among_five if scores.shape[1] > 5 else None,
         confidence=scores.amax(dim=1) if are_probabilities(scores) else None,
         classes=scores.shape[1],
-        clipwise={name: value for name, value in known.items() if isinstance(value, Tensor)},
-        given=(scores, labels) if any(isinstance(value, float) for value in known.values()) else None,
+        per_clip={name: value for name, value in known.items() if isinstance(value, Tensor)},
+        recomputed=recomputed,
+        given=(scores, labels) if recomputed else None,
     )
 
 
@@ -86,7 +96,7 @@ def resample(
     """The figures of each model in every resample; all models see the same clips, so that differences are paired.
 
     Args:
-        models: answers to the same clips in the same order.
+        models: predictions for the same clips in the same order.
         groups: masks of classes by name; their mean class accuracy becomes ``mca <name>`` (default: none).
         resamples: R (default 2000).
         seed: of the draws (default 0).
@@ -98,7 +108,7 @@ def resample(
     **Shapes:** groups (K,) bool, figures (R,)
 
     Raises:
-        ValueError: fewer than 2 resamples, or models that answer to different clips.
+        ValueError: fewer than 2 resamples, or models of different clips.
     """
     if resamples < 2:
         raise ValueError(f"resamples {resamples}: an interval needs 2 or more")
@@ -111,15 +121,13 @@ def resample(
     found: list[list[dict[str, Tensor]]] = [[] for _ in models]
     for begin in range(0, resamples, block):
         weights = _weights(clips, min(block, resamples - begin), draw)
-        for parts, model in zip(found, sums, strict=True):
-            parts.append(model.figures(weights, groups or {}))
-        for parts, model in zip(found, models, strict=True):
-            parts[-1].update(_recomputed(model, weights))
+        for parts, model, of_model in zip(found, models, sums, strict=True):
+            parts.append(of_model.figures(weights, groups or {}) | _recomputed(model, weights))
     return [{key: torch.cat([part[key] for part in parts]) for key in parts[0]} for parts in found]
 
 
 def interval(values: Tensor, level: float = LEVEL) -> tuple[float, float]:
-    """The percentile interval: what lies between, say, the lowest and the highest 2.5 % of the resamples.
+    """The percentile interval: by default without the lowest and the highest 2.5 % of the resamples.
 
     Args:
         values: the figure in each resample; resamples without it (NaN) do not count.
@@ -140,9 +148,9 @@ def interval_of_ece(model: Answers, estimate: float, values: Tensor, seed: int =
     Bröcker and Smith, https://doi.org/10.1175/WAF993.1), the interval begins at 0; it always holds the estimate.
 
     Args:
-        model: the answers, with confidences.
-        estimate: their error.
-        values: that of each resample.
+        model: its predictions, with confidences.
+        estimate: its calibration error.
+        values: that error in each resample.
         seed: of the draws (default 0).
 
     **Shapes:** values (R,)
@@ -156,16 +164,16 @@ def calibrated_errors(model: Answers, resamples: int = RESAMPLES, seed: int = 0)
     """The calibration error that a model of the same confidences shows by chance if each of them is exactly right.
 
     Args:
-        model: the answers, with confidences.
+        model: its predictions, with confidences.
         resamples: R (default 2000).
         seed: of the draws (default 0).
 
     **Shapes:** -> (R,)
     """
+    assert model.confidence is not None
     confidence, clips = model.confidence.double(), len(model.labels)
-    place, draw = bin_of(model.confidence), torch.Generator().manual_seed(seed)
-    ones = torch.ones(clips, dtype=torch.float64)
-    bins = _sparse(place, torch.arange(clips), ones, (BINS, clips))
+    draw, ones = torch.Generator().manual_seed(seed), torch.ones(clips, dtype=torch.float64)
+    bins = _sparse(bin_of(model.confidence), torch.arange(clips), ones, (BINS, clips))
     block = max(1, _HELD // clips)
     found = []
     for begin in range(0, resamples, block):
@@ -186,71 +194,55 @@ def _weights(clips: int, resamples: int, draw: torch.Generator) -> Tensor:
 
 
 def _recomputed(model: Answers, weights: Tensor) -> dict[str, Tensor]:
-    """Figures that are no means over clips, computed again on the clips of each resample."""
+    """Figures that are no sums over clips, computed again on the clips of each resample."""
     if model.given is None:
         return {}
     scores, labels = model.given
-    names = [
-        name for name, row in METRICS.items() if row.interval is not None and name not in (*_BY_SUMS, *model.clipwise)
-    ]
-    values: dict[str, list[float]] = {name: [] for name in names}
+    values: dict[str, list[float]] = {name: [] for name in model.recomputed}
     for column in weights.T:
         drawn = torch.arange(len(labels)).repeat_interleave(column.long())
-        for name in names:
-            value = mean_of(name, measure(name, scores[drawn], labels[drawn]))
-            values[name].append(float("nan") if value is None else value)
+        for name, found in values.items():
+            value = mean_of(measure(name, scores[drawn], labels[drawn]))
+            found.append(float("nan") if value is None else value)
     return {name: torch.tensor(found, dtype=torch.float64) for name, found in values.items()}
 
 
 class _Sums:
-    """Every figure is made of sums over clips: one sparse matrix (F, M), times the weights (M, R), gives all of them."""
+    """Sums over clips that most figures depend on: one sparse matrix (F, M), times the weights (M, R), gives all of them."""
 
     def __init__(self, model: Answers) -> None:
-        self.classes, clips = model.classes, len(model.labels)
-        right, number = model.right, torch.arange(clips)
-        # Name -> how many sums, the clips that add to them, which of them each adds to, and how much.
-        parts = {
-            "support": (model.classes, number, model.labels, None),
-            "correct": (model.classes, number[right], model.labels[right], None),
-            "predicted": (model.classes, number, model.predicted, None),
+        right, clips = model.right, len(model.labels)
+        number, one = torch.arange(clips), torch.ones(clips, dtype=torch.float64)
+        # Name -> how many sums; then, of the clips that add to them: which clip, to which sum, and how much.
+        parts: dict[str, tuple[int, Tensor, Tensor, Tensor]] = {
+            "support": (model.classes, number, model.labels, one),
+            "predicted": (model.classes, number, model.predicted, one),
+            "correct": (model.classes, number[right], model.labels[right], one[right]),
         }
-        if model.in_best5 is not None:
-            among = number[model.in_best5]
-            parts["in_best5"] = (1, among, torch.zeros_like(among), None)
         if model.confidence is not None:
             gap = right.double() - model.confidence.double()
             parts["gaps"] = (BINS, number, bin_of(model.confidence), gap)
-        self.clipwise = list(model.clipwise)
-        for name, value in model.clipwise.items():
-            parts[name] = (1, number, torch.zeros_like(number), value.double())
-        self.places: dict[str, slice] = {}
+        self.per_clip = list(model.per_clip)
+        for name, value in model.per_clip.items():
+            parts[f"metric {name}"] = (1, number, torch.zeros_like(number), value.double())
+        self.slices: dict[str, slice] = {}
         rows, columns, values, first = [], [], [], 0
-        for name, (count, members, place, value) in parts.items():
-            self.places[name] = slice(first, first + count)
-            rows.append(place + first)
+        for name, (count, members, row, value) in parts.items():
+            self.slices[name] = slice(first, first + count)
+            rows.append(row + first)
             columns.append(members)
-            values.append(torch.ones(len(members), dtype=torch.float64) if value is None else value)
+            values.append(value)
             first += count
         self.matrix = _sparse(torch.cat(rows), torch.cat(columns), torch.cat(values), (first, clips))
 
     def figures(self, weights: Tensor, groups: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        sums = torch.sparse.mm(self.matrix, weights)
-        part = {name: sums[place] for name, place in self.places.items()}
-        clips = weights.shape[0]
-        support, correct = part["support"], part["correct"]
-        occurs = support > 0
-        recall = correct / support.clamp(min=1)
-        f1 = 2 * correct / (support + part["predicted"]).clamp(min=1)
-        found = {"top1": correct.sum(0) / clips}
-        if "in_best5" in part:
-            found["top5"] = part["in_best5"][0] / clips
-        # A class that does not occur has no correct clip, so that it adds nothing to either sum.
-        found["mca"] = recall.sum(0) / occurs.sum(0)
-        found["macro_f1"] = f1.sum(0) / occurs.sum(0)
+        sums, clips = torch.sparse.mm(self.matrix, weights), weights.shape[0]
+        part = {name: sums[rows] for name, rows in self.slices.items()}
+        counts = ClassCounts(part["support"], part["predicted"], part["correct"])
+        found = {name: part[f"metric {name}"][0] / clips for name in self.per_clip}
+        for name, row in METRICS.items():
+            if row.interval is not None and row.from_counts is not None:
+                found[name] = row.from_counts(counts)
         if "gaps" in part:
             found["ece"] = part["gaps"].abs().sum(0) / clips
-        for name in self.clipwise:
-            found[name] = part[name][0] / clips
-        for name, mask in groups.items():
-            found[f"mca {name}"] = recall[mask].sum(0) / occurs[mask].sum(0)
-        return found
+        return found | {f"mca {name}": mean_class_accuracy(counts[mask]) for name, mask in groups.items()}

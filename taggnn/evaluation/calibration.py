@@ -1,4 +1,4 @@
-"""Whether a recogniser is as sure as it is right: its answers in bins of confidence, and the error over all of them.
+"""Calibration of a recogniser: its predictions in bins of confidence, and the expected calibration error.
 
 Axes: M clips, K classes, N bins.
 """
@@ -33,7 +33,7 @@ class Bin:
 
 
 def are_probabilities(scores: Tensor) -> bool:
-    """Whether every row holds shares of one, 0 to 1 each: logits do not.
+    """Whether every row holds numbers from 0 to 1 with a sum of 1: logits do not.
 
     **Shapes:** scores (M, K)
     """
@@ -54,10 +54,10 @@ def reliability(confidence: Tensor, right: Tensor, bins: int = BINS) -> list[Bin
 
     **Shapes:** confidence (M,), right (M,)
     """
-    place = bin_of(confidence, bins)
-    counts = torch.bincount(place, minlength=bins)
-    sure = torch.bincount(place, weights=confidence.double(), minlength=bins)
-    hits = torch.bincount(place, weights=right.double(), minlength=bins)
+    index = bin_of(confidence, bins)
+    counts = torch.bincount(index, minlength=bins)
+    sure = torch.bincount(index, weights=confidence.double(), minlength=bins)
+    hits = torch.bincount(index, weights=right.double(), minlength=bins)
     return [
         Bin(n / bins, (n + 1) / bins, count, total / count if count else None, hit / count if count else None)
         for n, (count, total, hit) in enumerate(zip(counts.tolist(), sure.tolist(), hits.tolist(), strict=True))
@@ -65,7 +65,7 @@ def reliability(confidence: Tensor, right: Tensor, bins: int = BINS) -> list[Bin
 
 
 def expected_calibration_error(confidence: Tensor, right: Tensor, bins: int = BINS) -> float:
-    """How far confidence and accuracy lie apart, on average over the clips: 0 for a model that is as sure as it is right.
+    """Mean distance of confidence and accuracy over the clips: 0 for a calibrated model.
 
     Source: Guo et al., https://arxiv.org/abs/1706.04599, equation 3.
     Formula: ``sum_n |B_n| / M |acc(B_n) - conf(B_n)|``. Even a perfect model has more than 0 on few clips.
@@ -77,8 +77,7 @@ def expected_calibration_error(confidence: Tensor, right: Tensor, bins: int = BI
 
     **Shapes:** confidence (M,), right (M,)
     """
-    place = bin_of(confidence, bins)
-    gaps = torch.bincount(place, weights=right.double() - confidence.double(), minlength=bins)
+    gaps = torch.bincount(bin_of(confidence, bins), weights=right.double() - confidence.double(), minlength=bins)
     return float(gaps.abs().sum()) / len(confidence)
 
 

@@ -1,4 +1,4 @@
-"""Recognisers side by side: the figures of each, and how each differs from the first.
+"""Several recognisers: the figures of each, and how each differs from the first.
 
 Axes: S clips that all of them answered to, K classes.
 """
@@ -21,7 +21,7 @@ class Model:
     Args:
         letter: "A", "B", ...
         source: the file.
-        title: what the run calls itself; empty where it does not say.
+        title: of its results.json; empty without one.
         scores: its figures on the common clips.
         intervals: [low, high] of each figure.
     """
@@ -44,13 +44,13 @@ class ClassChange:
 
     @property
     def gain(self) -> float:
-        """How much higher the second's recall is."""
+        """Recall of the second minus that of the first."""
         return (self.second - self.first) / self.clips
 
 
 @dataclass(frozen=True)
 class ClipChange:
-    """A clip that two models take for different classes: ``change`` is "gained", "lost" or "other" (both are wrong)."""
+    """A clip that two models predict differently: ``change`` is "gained", "lost" or "other" (both are wrong)."""
 
     name: str
     truth: str
@@ -66,13 +66,13 @@ class Pair:
     Args:
         first: letter of the first.
         second: letter of the other.
-        differences: second less first, by figure.
+        differences: second minus first, by figure.
         test: McNemar's, on top-1.
-        p_holm: its p-value, raised for the number of models that are compared with the first.
+        p_holm: its p-value, corrected for the number of models that are compared with the first.
         both_right: clips that both have right.
         both_wrong: clips that both have wrong.
         classes: every class that occurs, those that gained most first.
-        changed: every clip that is taken for another class, in the order of the list.
+        changed: every clip with another predicted class, in the order of the list.
     """
 
     first: str
@@ -87,7 +87,7 @@ class Pair:
 
     @property
     def verdict(self) -> str:
-        """What the test says, in a sentence."""
+        """The result of the test, in a sentence."""
         return verdict(self.test, self.p_holm, self.first, self.second)
 
 
@@ -131,28 +131,28 @@ def compared(
     """Compares every model with the first.
 
     Args:
-        both: their answers to the common clips.
+        both: their predictions for the common clips.
         sources: the file of each.
-        titles: what each calls itself.
+        titles: of each.
         resamples: of the bootstrap (default 2000).
         seed: of the bootstrap (default 0).
     """
     letters = [letter_of(number) for number in range(len(both.answers))]
     models = [
-        Model(letter, source, title, scores, intervals_of(said, scores, resamples, seed)[0])
-        for letter, source, title, scores, said in zip(letters, sources, titles, both.scores, both.answers, strict=True)
+        Model(letter, source, title, scores, intervals_of(model, scores, resamples, seed)[0])
+        for letter, source, title, scores, model in zip(
+            letters, sources, titles, both.scores, both.answers, strict=True
+        )
     ]
     apart = differences(both.answers, both.scores, resamples, seed)
     first, others = both.answers[0], both.answers[1:]
     tests = [top1_test(first, other) for other in others]
-    raised = holm([test.p for test in tests])
+    corrected = holm([test.p for test in tests])
     pairs = [
         _pair(both, letters[0], letter, first, other, found, test, p)
-        for letter, other, found, test, p in zip(letters[1:], others, apart, tests, raised, strict=True)
+        for letter, other, found, test, p in zip(letters[1:], others, apart, tests, corrected, strict=True)
     ]
-    return Comparison(
-        len(both.names), len(both.classes), resamples, seed, LEVEL, list(both.notes), models, pairs
-    )  # fmt: skip
+    return Comparison(len(both.names), len(both.classes), resamples, seed, LEVEL, list(both.notes), models, pairs)
 
 
 def letter_of(number: int) -> str:
@@ -174,12 +174,12 @@ def _pair(
     rows = zip(both.classes, support.tolist(), right.tolist(), recalls(second)[1].tolist(), strict=True)
     classes = [ClassChange(*row) for row in rows if row[1]]
     changed, first_right, second_right = [], first.right.tolist(), second.right.tolist()
-    for place in (first.predicted != second.predicted).nonzero().flatten().tolist():
-        change = "gained" if second_right[place] else "lost" if first_right[place] else "other"
+    for clip in (first.predicted != second.predicted).nonzero().flatten().tolist():
+        change = "gained" if second_right[clip] else "lost" if first_right[clip] else "other"
         truth, one, two = (
-            both.classes[int(numbers[place])] for numbers in (first.labels, first.predicted, second.predicted)
+            both.classes[int(numbers[clip])] for numbers in (first.labels, first.predicted, second.predicted)
         )
-        changed.append(ClipChange(both.names[place], truth, one, two, change))
+        changed.append(ClipChange(both.names[clip], truth, one, two, change))
     return Pair(
         first=letter,
         second=other_letter,

@@ -1,4 +1,4 @@
-"""Backbones and heads, counted without computing anything: parameters, and multiply-adds of one clip.
+"""Parameters of backbones and heads, and their multiply-adds for one clip, counted on the meta device.
 
 Axes: C channels, T frames, H W token grid or, for clips, pixels; K classes.
 """
@@ -21,7 +21,7 @@ Grid = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Count:
-    """What a module is, counted for one clip.
+    """Size of a module and its cost for one clip.
 
     Attributes:
         parameters: how many numbers it learns.
@@ -42,7 +42,7 @@ def of_backbone(name: str, clip: Grid | None = None, **options: Any) -> Count:
 
     Args:
         name: of the backbone.
-        clip: (T, H, W); None for the one that its weights were made for.
+        clip: (T, H, W); None for the one of its weights.
         options: of ``taggnn.backbones.build``.
 
     Raises:
@@ -72,19 +72,19 @@ def of_head(name: str, channels: int, grid: Sequence[int], classes: int, **optio
         options: of the head.
 
     Raises:
-        ValueError: as ``taggnn.heads.build``, a convolution whose definition is not known here, or a head that does not run on
+        ValueError: as ``taggnn.heads.build``, a convolution whose multiply-adds are not known, or a head that does not run on
             the meta device.
     """
     grid = tuple(grid)
     with torch.device("meta"):
         head, tokens = heads.build(name, channels, grid, classes, **options).eval(), torch.zeros(1, *grid, channels)
     macs = 0
-    # Counted by definition, and not again by what their implementation multiplies.
+    # Counted from their definition, and left out of what the counter sees.
     for layer in (part for part in head.modules() if isinstance(part, GraphLayer)):
         width = next((part.normalized_shape[0] for part in [layer.norm] if isinstance(part, nn.LayerNorm)), None)
         graph = graph_macs(layer.conv, layer.topology, grid, width or _width(head, channels))
         if graph is None:
-            raise ValueError(f"head {name}: what a {type(layer.conv).__name__} multiplies is not known here")
+            raise ValueError(f"head {name}: the multiply-adds of {type(layer.conv).__name__} are not known")
         macs += projection_macs(layer.conv, prod(grid)) + graph
     bare = copy(head)
     bare._modules = {**head._modules, **({"propagation": nn.ModuleList()} if hasattr(head, "propagation") else {})}
@@ -102,4 +102,5 @@ def _parameters(module: nn.Module) -> int:
 
 def _width(head: nn.Module, channels: int) -> int:
     """Channels inside a head: those of its position table, where it has one."""
-    return head.position.tables[0].shape[-1] if hasattr(head, "position") else channels
+    tables: Any = getattr(getattr(head, "position", None), "tables", None)
+    return tables[0].shape[-1] if tables is not None else channels

@@ -1,8 +1,8 @@
-"""Classes with many, some and few training clips: what a recogniser does for each of the three.
+"""Many-shot, medium-shot and few-shot classes: what a recogniser does on each of the three groups.
 
 Axes: M clips, K classes.
 
-Source: Liu et al., https://arxiv.org/abs/1904.05160, section 4: many-shot, medium-shot and few-shot classes.
+Source: Liu et al., https://arxiv.org/abs/1904.05160, section 4.
 """
 
 from collections.abc import Sequence
@@ -11,12 +11,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# Training clips of a class of the head, and of the tail; the medium classes lie between, both thresholds with them.
-HEAD_ABOVE, TAIL_BELOW = 100, 20
+from taggnn.evaluation.metrics import ClassCounts, mean_class_accuracy
+
+# Training clips of a many-shot class, and of a few-shot class; medium-shot classes lie between, both thresholds included.
+MANY_ABOVE, FEW_BELOW = 100, 20
 GROUPS = {
-    "head": f"more than {HEAD_ABOVE} training clips",
-    "medium": f"{TAIL_BELOW} to {HEAD_ABOVE} training clips",
-    "tail": f"fewer than {TAIL_BELOW} training clips",
+    "many": f"more than {MANY_ABOVE} training clips",
+    "medium": f"{FEW_BELOW} to {MANY_ABOVE} training clips",
+    "few": f"fewer than {FEW_BELOW} training clips",
 }
 
 
@@ -25,13 +27,13 @@ class Group:
     """The figures of the classes of one group.
 
     Args:
-        name: "head", "medium" or "tail".
+        name: "many", "medium" or "few".
         classes: how many there are.
         classes_counted: how many of them occur in the ground truth.
         clips: measured clips of these classes.
         training_clips: training clips of these classes.
         mca: mean class accuracy over the classes counted; ``None`` where none is.
-        interval: where it lies, 95 times in 100, by the choice of clips; ``None`` where none was computed.
+        interval: 95 % interval of ``mca``; ``None`` where none was computed.
     """
 
     name: str
@@ -44,7 +46,7 @@ class Group:
 
 
 def masks(training_counts: Sequence[int]) -> dict[str, Tensor]:
-    """Which classes belong to the head, the medium and the tail; a class without a training clip is of the tail.
+    """Which classes are many-shot, medium-shot and few-shot; a class without a training clip is few-shot.
 
     Args:
         training_counts: training clips of each class.
@@ -52,8 +54,8 @@ def masks(training_counts: Sequence[int]) -> dict[str, Tensor]:
     **Shapes:** training_counts (K,) -> (K,) bool each
     """
     counts = torch.as_tensor(training_counts)
-    head, tail = counts > HEAD_ABOVE, counts < TAIL_BELOW
-    return {"head": head, "medium": ~head & ~tail, "tail": tail}
+    many, few = counts > MANY_ABOVE, counts < FEW_BELOW
+    return {"many": many, "medium": ~many & ~few, "few": few}
 
 
 def groups_of(matrix: Tensor, training_counts: Sequence[int]) -> list[Group]:
@@ -70,20 +72,20 @@ def groups_of(matrix: Tensor, training_counts: Sequence[int]) -> list[Group]:
     """
     if len(training_counts) != len(matrix):
         raise ValueError(f"{len(training_counts)} training counts, and the model has {len(matrix)} classes")
-    support, correct, counts = matrix.sum(dim=1), matrix.diagonal(), torch.as_tensor(training_counts)
+    counts, training = ClassCounts.of(matrix), torch.as_tensor(training_counts)
     found = []
     for name, mask in masks(training_counts).items():
-        occurs = mask & (support > 0)
-        recall = correct[occurs].double() / support[occurs].double()
+        own = counts[mask]
+        occurring = int((own.support > 0).sum())
         if mask.any():
             found.append(
                 Group(
                     name=name,
                     classes=int(mask.sum()),
-                    classes_counted=int(occurs.sum()),
-                    clips=int(support[mask].sum()),
-                    training_clips=int(counts[mask].sum()),
-                    mca=recall.mean().item() if len(recall) else None,
+                    classes_counted=occurring,
+                    clips=int(own.support.sum()),
+                    training_clips=int(training[mask].sum()),
+                    mca=mean_class_accuracy(own).item() if occurring else None,
                 )
             )
     return found

@@ -13,13 +13,13 @@ from taggnn.evaluation.bootstrap import Answers, answers
 from taggnn.evaluation.metrics import Scores, summarise
 from taggnn.evaluation.predictions import Predictions
 
-# How many offenders a message names.
+# How many names a message lists.
 NAMED = 3
 
 
 @dataclass(frozen=True)
 class Matched:
-    """What every model says about the same clips, in the order of the first file.
+    """The predictions of every model for the same clips, in the order of the first file.
 
     Args:
         names: of the clips, S of them.
@@ -44,45 +44,46 @@ def matched(files: Sequence[Predictions], sources: Sequence[str]) -> Matched:
         sources: what to call each of them in messages.
 
     Raises:
-        ValueError: other classes, a name that stands for two clips, no common clip, or one of another class; names the file.
+        ValueError: other classes, a name of two clips, no common clip, or one of another class; names the file.
     """
     first = files[0]
-    places = [_places(file, source) for file, source in zip(files, sources, strict=True)]
+    indices = [_indices(file, source) for file, source in zip(files, sources, strict=True)]
     orders = [_order(file, source, first, sources[0]) for file, source in zip(files[1:], sources[1:], strict=True)]
-    common = [name for name in first.names if all(name in place for place in places)]
+    common = [name for name in first.names if all(name in index for index in indices)]
     if not common:
-        odd = next(number for number, place in enumerate(places) if not any(name in place for name in first.names))
+        odd = next(number for number, index in enumerate(indices) if not any(name in index for name in first.names))
         raise ValueError(
             f"{sources[0]} and {sources[odd]} have no clip in common, by name: the first is {first.names[0]!r} in one and "
             f"{files[odd].names[0]!r} in the other; evaluate both on the same list"
         )
-    rows = [torch.tensor([place[name] for name in common]) for place in places]
-    said, scores = [], []
-    for file, at, order in zip(files, rows, [torch.arange(len(first.classes)), *orders], strict=True):
-        probabilities, labels = file.probabilities[at], file.labels[at]
+    rows = [torch.tensor([index[name] for name in common]) for index in indices]
+    models: list[Answers] = []
+    scores = []
+    for file, row, order in zip(files, rows, [torch.arange(len(first.classes)), *orders], strict=True):
+        probabilities, labels = file.probabilities[row], file.labels[row]
         own = answers(probabilities, labels)
         # Ties are decided in the file's own order of classes, as they were when it was written.
-        said.append(replace(own, labels=order[own.labels], predicted=order[own.predicted]))
+        models.append(replace(own, labels=order[own.labels], predicted=order[own.predicted]))
         scores.append(summarise(probabilities, labels))
-    for one, source in zip(said[1:], sources[1:], strict=True):
-        _check_labels(one.labels, said[0].labels, common, first.classes, source, sources[0])
+    for one, source in zip(models[1:], sources[1:], strict=True):
+        _check_labels(one.labels, models[0].labels, common, first.classes, source, sources[0])
     notes = [
         f"{source}: {len(file.names) - len(common):,} of its {len(file.names):,} clips are not in every file and are left out"
         for file, source in zip(files, sources, strict=True)
         if len(file.names) > len(common)
     ]
-    return Matched(common, list(first.classes), said, scores, notes)
+    return Matched(common, list(first.classes), models, scores, notes)
 
 
-def _places(file: Predictions, source: str) -> dict[str, int]:
+def _indices(file: Predictions, source: str) -> dict[str, int]:
     if not file.names:
         raise ValueError(f"{source}: no clip in it")
-    places = {name: place for place, name in enumerate(file.names)}
-    if len(places) < len(file.names):
-        twice = list(dict.fromkeys(name for place, name in enumerate(file.names) if places[name] != place))
+    last = {name: index for index, name in enumerate(file.names)}
+    if len(last) < len(file.names):
+        twice = list(dict.fromkeys(name for index, name in enumerate(file.names) if last[name] != index))
         names = "1 name stands" if len(twice) == 1 else f"{len(twice)} names stand"
         raise ValueError(f"{source}: {names} for several clips: {_some(twice)}")
-    return places
+    return last
 
 
 def _order(file: Predictions, source: str, first: Predictions, against: str) -> Tensor:
@@ -103,10 +104,11 @@ def _check_labels(
 ) -> None:
     wrong = (labels != wanted).nonzero().flatten().tolist()
     if wrong:
-        at = wrong[0]
+        clip = wrong[0]
+        other, own = classes[int(labels[clip])], classes[int(wanted[clip])]
         raise ValueError(
             f"{len(wrong):,} of {len(names):,} clips have another true class in {source} than in {against}, the first "
-            f"{names[at]!r}: {classes[labels[at]]!r} and {classes[wanted[at]]!r}; compare models on the same labels"
+            f"{names[clip]!r}: {other!r} and {own!r}; compare models on the same labels"
         )
 
 

@@ -18,34 +18,67 @@ from taggnn.names import unknown
 
 
 @dataclass(frozen=True)
+class ClassCounts:
+    """The clips of each class, counted; for R resamples at once where there is a second axis.
+
+    Args:
+        support: clips of the class.
+        predicted: clips taken for it.
+        correct: clips of the class taken for it.
+
+    **Shapes:** (K,) or (K, R) each, double
+    """
+
+    support: Tensor
+    predicted: Tensor
+    correct: Tensor
+
+    @classmethod
+    def of(cls, matrix: Tensor) -> "ClassCounts":
+        """The counts of a confusion matrix, rows = truth. **Shapes:** matrix (K, K)"""
+        return cls(matrix.sum(dim=1).double(), matrix.sum(dim=0).double(), matrix.diagonal().double())
+
+    def __getitem__(self, classes: Tensor) -> "ClassCounts":
+        """The counts of some of the classes. **Shapes:** classes (K,) bool"""
+        return ClassCounts(self.support[classes], self.predicted[classes], self.correct[classes])
+
+
+@dataclass(frozen=True)
 class Metric:
     """One row of ``METRICS``: all that there is to write for a further figure.
 
     Args:
-        title: what people call it, as inside a sentence: "macro F1".
-        summary: what it is, in a few words; stands under its tile of the report. It may hold ``{classes}`` and
+        title: its name inside a sentence: "macro F1".
+        summary: what it is, in a few words, shown below its tile of the report. It may hold ``{classes}`` and
             ``{classes_counted}``.
         value: ``(scores, labels)`` -> the figure; or one number for each clip, of which the figure is the mean; or ``None``
-            where it has no meaning. Scores are probabilities or logits: a figure that needs probabilities says so by ``None``
-            (`taggnn.evaluation.calibration.are_probabilities`). Both are checked before it is called.
+            where it has no meaning. Scores are probabilities or logits: a figure that needs probabilities returns ``None``
+            for logits (`taggnn.evaluation.calibration.are_probabilities`). Both are checked before it is called.
+        from_counts: instead of ``value``, the figure as a function of the clips of each class; it reduces the first axis, so
+            that all resamples of the bootstrap are computed at once.
         larger_is_better: the direction (default True).
         share: whether it is a share of one, shown in per cent and compared in points (default True).
         decimals: of the value on the screen, and on pages where it is no share; ends of intervals have one less (default 4).
         interval: how its interval is computed: "bootstrap" (default); "wilson", of a share of clips; "calibration", see
             `taggnn.evaluation.bootstrap.interval_of_ece`; or ``None``, for a figure without one.
-        compared: whether ``taggnn.compare`` states how far two models differ in it; needs an interval (default True).
-        each_epoch: whether metrics.csv has it for every epoch, as what a run is monitored by always has (default True).
-        headline: whether it is one of the accuracies that are named first (default False).
+        compared: whether ``taggnn.compare`` reports how far two models differ in it; needs an interval (default True).
+        each_epoch: whether metrics.csv has it for every epoch, as the monitored figure always has (default True).
+        headline: whether it is one of the accuracies that are named first, and a column of the table that compares heads
+            (default False).
         short: its name on the screen (default: ``title``).
-        behind: what stands behind its line on the screen (default: ``summary``).
-        absent: why it has no value, for the screen (default: nothing is said).
+        note: text after its value on the screen (default: ``summary``).
+        absent: why it has no value, for the screen (default: no message).
 
-    **Shapes:** scores (M, K), labels (M,) -> () or (M,)
+    **Shapes:** scores (M, K), labels (M,) -> () or (M,); counts (K,) or (K, R) -> () or (R,)
+
+    Raises:
+        ValueError: both or none of ``value`` and ``from_counts``.
     """
 
     title: str
     summary: str
-    value: Callable[[Tensor, Tensor], float | Tensor | None]
+    value: Callable[[Tensor, Tensor], float | Tensor | None] | None = None
+    from_counts: Callable[[ClassCounts], Tensor] | None = None
     larger_is_better: bool = True
     share: bool = True
     decimals: int = 4
@@ -54,8 +87,12 @@ class Metric:
     each_epoch: bool = True
     headline: bool = False
     short: str = ""
-    behind: str | None = None
+    note: str | None = None
     absent: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.value is None) == (self.from_counts is None):
+            raise ValueError(f"metric {self.title!r}: give either value or from_counts")
 
     @property
     def heading(self) -> str:
@@ -63,7 +100,7 @@ class Metric:
         return self.title[:1].upper() + self.title[1:]
 
     def text(self, value: float, fewer: int = 0) -> str:
-        """The value with its decimals, ``fewer`` of them less."""
+        """The value with its decimals, or ``fewer`` of them."""
         return f"{value:.{max(0, self.decimals - fewer)}f}"
 
     def between(self, ends: Sequence[float] | None) -> str:
@@ -110,7 +147,7 @@ class Scores:
         """Whether every listed clip was measured."""
         return self.measured == self.listed
 
-    def seen(self) -> str:
+    def coverage(self) -> str:
         """The clips behind the figures: "160 clips", or "4,180 of 8,521 listed clips (49 %): 4,300 missing, 41 unreadable"."""
         if self.complete:
             return f"{self.measured:,} clips" if self.measured != 1 else "1 clip"
@@ -127,9 +164,13 @@ class Scores:
             return figures.get(name)
         raise AttributeError(f"scores have no figure {name!r}; possible are {', '.join(METRICS)}")
 
+    def headline(self) -> dict[str, float | None]:
+        """The accuracies that are named first."""
+        return {name: value for name, value in self.figures.items() if name in METRICS and METRICS[name].headline}
+
     def as_dict(self) -> dict[str, float | int | None]:
         """The same as plain types in one level, for JSON: the accuracies first; ``read`` is the inverse."""
-        first = {name: value for name, value in self.figures.items() if name in METRICS and METRICS[name].headline}
+        first = self.headline()
         counts = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "figures"}
         return {**first, **counts, **{name: value for name, value in self.figures.items() if name not in first}}
 
@@ -150,7 +191,7 @@ class Scores:
                 raise ValueError(f"{name} must be a number, is {value!r}")
         figures = {name: value for name, value in plain.items() if name not in (*counts, "loss")}
         ordered = {name: figures.pop(name) for name in METRICS if name in figures}
-        return cls({**ordered, **figures}, *(plain[name] for name in counts), loss=plain.get("loss"))
+        return cls(figures={**ordered, **figures}, loss=plain.get("loss"), **{name: plain[name] for name in counts})
 
 
 @dataclass(frozen=True)
@@ -218,9 +259,9 @@ def summarise(
     Raises:
         ValueError: no clips, shapes that do not fit, labels out of range, or scores that are not numbers.
     """
-    scores, labels = _checked(scores, labels)
+    scores, labels = checked(scores, labels)
     return Scores(
-        figures={name: mean_of(name, measure(name, scores, labels)) for name in METRICS},
+        figures={name: mean_of(measure(name, scores, labels)) for name in METRICS},
         classes_counted=len(labels.unique()),
         classes=scores.shape[1],
         listed=len(labels) + missing + unreadable,
@@ -240,7 +281,11 @@ def measure(name: str, scores: Tensor, labels: Tensor) -> float | Tensor | None:
     Raises:
         ValueError: the row's function gives something else.
     """
-    value = METRICS[name].value(scores, labels)
+    row = METRICS[name]
+    if row.from_counts is not None:
+        return float(row.from_counts(ClassCounts.of(confusion_matrix(scores, labels))))
+    assert row.value is not None
+    value = row.value(scores, labels)
     if value is None:
         return None
     if not isinstance(value, Tensor) or value.dim() == 0:
@@ -250,7 +295,7 @@ def measure(name: str, scores: Tensor, labels: Tensor) -> float | Tensor | None:
     return value.double()
 
 
-def mean_of(name: str, value: float | Tensor | None) -> float | None:
+def mean_of(value: float | Tensor | None) -> float | None:
     """The figure itself, of what ``measure`` gave."""
     return float(value.sum()) / len(value) if isinstance(value, Tensor) else value
 
@@ -263,7 +308,7 @@ def logged(scores: Scores, monitor: str = "") -> dict[str, float]:
         monitor: column that the run is monitored by (default: none), which is among them in any case.
     """
     names = [name for name, row in METRICS.items() if row.each_epoch or f"val/{name}" == monitor]
-    return {f"val/{name}": scores.figures[name] for name in names if scores.figures[name] is not None}
+    return {f"val/{name}": value for name in names if (value := scores.figures[name]) is not None}
 
 
 def monitors() -> list[str]:
@@ -282,7 +327,7 @@ def larger_is_better(monitor: str) -> bool:
     return monitor != "val/loss" and METRICS[monitor.removeprefix("val/")].larger_is_better
 
 
-def in_best(scores: Tensor, labels: Tensor, k: int) -> Tensor:
+def in_top_k(scores: Tensor, labels: Tensor, k: int) -> Tensor:
     """Whether the true class is among the ``k`` with the highest scores, of each clip.
 
     Shapes:
@@ -291,7 +336,7 @@ def in_best(scores: Tensor, labels: Tensor, k: int) -> Tensor:
     Raises:
         ValueError: as `summarise`.
     """
-    scores, labels = _checked(scores, labels)
+    scores, labels = checked(scores, labels)
     return _ranks(scores, labels) < k
 
 
@@ -308,7 +353,7 @@ def unmeasured(labels: Tensor, listed: Sequence[int]) -> list[int]:
     return [label for label, clips in enumerate(listed) if clips and label not in measured]
 
 
-def said_unmeasured(names: Sequence[str], most: int | None = 5) -> str:
+def unmeasured_note(names: Sequence[str], most: int | None = 5) -> str:
     """A sentence that names the classes of which nothing was measured.
 
     Args:
@@ -321,47 +366,26 @@ def said_unmeasured(names: Sequence[str], most: int | None = 5) -> str:
     return f"not measured: {what} whose every listed clip is missing or unreadable: {', '.join(named)}{more}"
 
 
-def mean_class_accuracy(matrix: Tensor) -> tuple[float, int]:
-    """Mean, over the classes that occur in the ground truth, of their recall; and how many those are.
+def mean_class_accuracy(counts: ClassCounts) -> Tensor:
+    """Mean recall of the classes that occur in the ground truth; NaN where none does.
 
-    Args:
-        matrix: a confusion matrix, rows = truth.
-
-    Shapes:
-        matrix (K, K)
-
-    Raises:
-        ValueError: the matrix counts no clip.
+    **Shapes:** -> () or (R,)
     """
-    support = matrix.sum(dim=1)
-    occurs = support > 0
-    if not occurs.any():
-        raise ValueError("no clips to score: the confusion matrix is empty")
-    recall = matrix.diagonal()[occurs].double() / support[occurs].double()
-    return recall.mean().item(), int(occurs.sum())
+    # A class that does not occur has no correct clip, so that it adds nothing to the sum.
+    recall = counts.correct / counts.support.clamp(min=1)
+    return recall.sum(0) / (counts.support > 0).sum(0)
 
 
-def macro_f1(matrix: Tensor) -> float:
-    """Mean, over the classes that occur in the ground truth, of their F1; 0 for a class that no clip is taken for.
+def macro_f1(counts: ClassCounts) -> Tensor:
+    """Mean F1 of the classes that occur in the ground truth, 0 for a class that no clip is taken for; NaN where none occurs.
 
     Formula: ``F1 = 2 correct / (support + predicted)``. Clips taken for a class that does not occur count as mistakes of
     their own class alone.
 
-    Args:
-        matrix: a confusion matrix, rows = truth.
-
-    Shapes:
-        matrix (K, K)
-
-    Raises:
-        ValueError: the matrix counts no clip.
+    **Shapes:** -> () or (R,)
     """
-    support, predicted = matrix.sum(dim=1), matrix.sum(dim=0)
-    occurs = support > 0
-    if not occurs.any():
-        raise ValueError("no clips to score: the confusion matrix is empty")
-    f1 = 2 * matrix.diagonal()[occurs].double() / (support + predicted)[occurs].double()
-    return f1.mean().item()
+    f1 = 2 * counts.correct / (counts.support + counts.predicted).clamp(min=1)
+    return f1.sum(0) / (counts.support > 0).sum(0)
 
 
 def predicted_classes(scores: Tensor) -> Tensor:
@@ -385,7 +409,7 @@ def confusion_matrix(scores: Tensor, labels: Tensor) -> Tensor:
     Raises:
         ValueError: as `summarise`.
     """
-    scores, labels = _checked(scores, labels)
+    scores, labels = checked(scores, labels)
     classes = scores.shape[1]
     cells = labels * classes + predicted_classes(scores)
     return torch.bincount(cells, minlength=classes * classes).view(classes, classes)
@@ -474,8 +498,7 @@ def shares_of_clips() -> str:
 
 def _off_diagonal(matrix: Tensor) -> list[tuple[int, int, int]]:
     cells = matrix - torch.diag(matrix.diagonal())
-    places = cells.nonzero()
-    return [(row, column, int(cells[row, column])) for row, column in places.tolist()]
+    return [(row, column, int(cells[row, column])) for row, column in cells.nonzero().tolist()]
 
 
 def _ranks(scores: Tensor, labels: Tensor) -> Tensor:
@@ -486,7 +509,14 @@ def _ranks(scores: Tensor, labels: Tensor) -> Tensor:
     return before.sum(dim=1)
 
 
-def _checked(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def checked(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores and labels as tensors on one device, refused where no figure can be computed from them.
+
+    **Shapes:** scores (M, K), labels (M,) -> the same, labels long
+
+    Raises:
+        ValueError: as `summarise`.
+    """
     scores, labels = torch.as_tensor(scores).detach(), torch.as_tensor(labels)
     if scores.dim() != 2 or labels.dim() != 1 or len(scores) != len(labels):
         raise ValueError(
@@ -513,14 +543,10 @@ def _checked(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return scores, labels
 
 
-def _top5(scores: Tensor, labels: Tensor) -> Tensor | None:
-    return in_best(scores, labels, 5) if scores.shape[1] > 5 else None
-
-
 def _ece(scores: Tensor, labels: Tensor) -> float | None:
     if not are_probabilities(scores):
         return None
-    return expected_calibration_error(scores.amax(dim=1), in_best(scores, labels, 1))
+    return expected_calibration_error(scores.amax(dim=1), in_top_k(scores, labels, 1))
 
 
 # Every figure of an evaluation, in the order of every table. A row is all that a further one needs.
@@ -528,36 +554,36 @@ METRICS: dict[str, Metric] = {
     "top1": Metric(
         title="top-1",
         summary="share of clips whose best class is the true one",
-        value=lambda scores, labels: in_best(scores, labels, 1),
+        from_counts=lambda counts: counts.correct.sum(0) / counts.support.sum(0),
         interval="wilson",
         headline=True,
-        behind="",
+        note="",
     ),
     # With five classes or fewer it is 1 whatever the model does.
     "top5": Metric(
         title="top-5",
         summary="true class among the best five",
-        value=_top5,
+        value=lambda scores, labels: in_top_k(scores, labels, 5) if scores.shape[1] > 5 else None,
         compared=False,
         each_epoch=False,
         headline=True,
-        behind="",
+        note="",
         absent="five classes or fewer",
     ),
     "mca": Metric(
         title="class mean",
         summary="over {classes_counted} of {classes} classes",
-        value=lambda scores, labels: mean_class_accuracy(confusion_matrix(scores, labels))[0],
+        from_counts=mean_class_accuracy,
         headline=True,
         short="mca",
-        behind="mean over the {classes_counted} of {classes} classes that occur",
+        note="mean over the {classes_counted} of {classes} classes that occur",
     ),
     "macro_f1": Metric(
         title="macro F1",
         summary="over the same classes",
-        value=lambda scores, labels: macro_f1(confusion_matrix(scores, labels)),
+        from_counts=macro_f1,
         each_epoch=False,
-        behind="mean over the same classes",
+        note="mean over the same classes",
     ),
     "ece": Metric(
         title="calibration error",
@@ -567,6 +593,6 @@ METRICS: dict[str, Metric] = {
         interval="calibration",
         each_epoch=False,
         short="ece",
-        behind=f"confidence against accuracy, in {BINS} bins",
+        note=f"confidence against accuracy, in {BINS} bins",
     ),
 }

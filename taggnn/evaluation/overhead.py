@@ -1,4 +1,4 @@
-"""What a head costs behind a backbone: parameters, multiply-adds and time, in per cent of the backbone's own."""
+"""Cost of a head on top of a backbone: parameters, multiply-adds and time."""
 
 import json
 import statistics
@@ -22,7 +22,7 @@ _LEAST = 3
 
 
 def counted(name: str) -> dict[str, Any]:
-    """Parameters and multiply-adds of a backbone at its own clip, and of each head behind it; nothing is computed.
+    """Parameters and multiply-adds of a backbone at its own clip size, and of each head on top of it.
 
     Args:
         name: see ``taggnn.backbones.find``.
@@ -32,6 +32,7 @@ def counted(name: str) -> dict[str, Any]:
         "ms": None}}}``, plain types; "macs" is None for a head that cannot be counted.
     """
     one = counting.of_backbone(name)
+    assert one.clip is not None
     row: dict[str, Any] = {"backbone": name, "clip": list(one.clip), "grid": list(one.grid), "channels": one.channels}
     row |= {"parameters": one.parameters, "macs": one.macs, "ms": None, "heads": {}}
     # The baseline first: it is the last row of the table.
@@ -39,7 +40,7 @@ def counted(name: str) -> dict[str, Any]:
         try:
             parameters, macs = head_counts(head, one.channels, one.grid)
         except ValueError:
-            # It does not fit behind this backbone, such as attention heads that do not divide its channels.
+            # It does not fit this backbone, such as attention heads that do not divide its channels.
             continue
         row["heads"][head] = {"parameters": parameters, "macs": macs, "ms": None}
     return row
@@ -69,7 +70,7 @@ def timed(row: dict[str, Any], budget: float) -> dict[str, Any]:
 
     Args:
         row: of ``counted``.
-        budget: seconds to spend; every call is made 3 times at least, after one that does not count.
+        budget: seconds to spend; every call is made 3 times at least, after one warm-up.
     """
     torch.manual_seed(0)
     clip, grid, channels = tuple(row["clip"]), tuple(row["grid"]), row["channels"]
@@ -107,16 +108,16 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def write(path: Path, rows: Sequence[dict[str, Any]], order: Sequence[str]) -> list[dict[str, Any]]:
-    """Puts rows into a file beside those of other backbones, in the order of the table, and returns all of them."""
+    """Adds rows to a file, in the order of the table, and returns all of its rows; those of the same backbones are replaced."""
     merged = {row["backbone"]: row for row in [*read(path), *rows]}
-    place = {name: number for number, name in enumerate(order)}
-    everything = sorted(merged.values(), key=lambda row: place.get(row["backbone"], len(place)))
+    index = {name: number for number, name in enumerate(order)}
+    everything = sorted(merged.values(), key=lambda row: index.get(row["backbone"], len(index)))
     atomic.write_text(path, json.dumps({"schema": SCHEMA, "kind": KIND, "rows": everything}, indent=1) + "\n")
     return everything
 
 
 def _in_turn(calls: dict[str, Callable[[], object]], budget: float) -> dict[str, list[float]]:
-    """Seconds of single calls, one of each in every round, so that noise of the machine hits all alike."""
+    """Seconds of single calls, one of each in every round, so that noise of the machine affects all equally."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     with torch.inference_mode():
         for call in calls.values():

@@ -1,4 +1,4 @@
-"""What a head has over those that were trained beside it, on the same test clips."""
+"""The chosen head compared with the others of the same run, on the same test clips."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -10,29 +10,29 @@ from taggnn.evaluation.predictions import read_predictions
 from taggnn.evaluation.significance import Difference, differences, holm, top1_test, verdict
 
 
-def beside(folders: Mapping[str, Path]) -> list[dict[str, Any]]:
-    """The rows of "paired" in results.json: the first head less each other, with intervals and McNemar's test.
+def paired_comparison(run_dirs: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """The rows of "paired" in results.json: first head minus each other one, with intervals and McNemar's test.
 
     Args:
-        folders: head -> the folder with its predictions.csv, the chosen head first; fewer than two have no row.
+        run_dirs: head -> the folder with its predictions.csv, the chosen head first; fewer than two have no row.
 
     Raises:
         ValueError: as `taggnn.evaluation.matching.matched`.
     """
-    if len(folders) < 2:
+    if len(run_dirs) < 2:
         return []
-    names = list(folders)
-    both = matched([read_predictions(folder / "predictions.csv") for folder in folders.values()], names)
+    names = list(run_dirs)
+    both = matched([read_predictions(run_dir / "predictions.csv") for run_dir in run_dirs.values()], names)
     chosen, others = both.answers[0], both.answers[1:]
     apart = differences(both.answers, both.scores)
     tests = [top1_test(other, chosen) for other in others]
-    raised = holm([test.p for test in tests])
+    corrected = holm([test.p for test in tests])
     return [
         {
             "name": names[0],
             "against": other,
             "clips": len(both.names),
-            # The differences are of the others less the first; 0 less 0 is 0, where its negative would print as -0.0.
+            # The differences are of the others minus the first; 0 - 0 is 0, where its negative would print as -0.0.
             **{key: asdict(Difference(0 - row.value, 0 - row.high, 0 - row.low)) for key, row in found.items()},
             "only_name": test.only_second,
             "only_against": test.only_first,
@@ -40,5 +40,5 @@ def beside(folders: Mapping[str, Path]) -> list[dict[str, Any]]:
             "p_holm": p,
             "verdict": verdict(test, p, other, names[0]),
         }
-        for other, found, test, p in zip(names[1:], apart, tests, raised, strict=True)
+        for other, found, test, p in zip(names[1:], apart, tests, corrected, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""What a model said about every clip, as a file: ``predictions.csv`` and ``skipped.csv``.
+"""The probabilities of every clip as a file: ``predictions.csv``; the clips without, and why: ``skipped.csv``.
 
 ``predictions.csv`` has one row per clip: name, path, label, class, predicted, predicted_class, probability, then one
 column ``p:<class>`` per class. It is enough to compute every metric again without the model. ``skipped.csv`` has one row
@@ -19,7 +19,7 @@ from taggnn.evaluation.metrics import predicted_classes
 from taggnn.runtime.atomic import write_text
 
 COLUMNS = ("name", "path", "label", "class", "predicted", "predicted_class", "probability")
-# Characters of a foreign file's beginning that a message shows.
+# How much of the beginning of another kind of file a message shows, in characters.
 SHOWN = 60
 SKIPPED_COLUMNS = ("name", "path", "split", "reason")
 
@@ -109,7 +109,8 @@ def read_predictions(path: str | os.PathLike) -> Predictions:
     classes = [column.removeprefix("p:") for column in header[first:]]
     if not classes or not all(column.startswith("p:") for column in header[first:]):
         raise ValueError(f"{path}: the columns after {COLUMNS[-1]!r} must be one 'p:<class>' per class")
-    names, paths, labels, probabilities = [], [], [], []
+    names, paths, labels = [], [], []
+    probabilities: list[list[float]] = []
     for number, row in enumerate(rows, start=1):
         try:
             label, shares = int(row[2]), [float(p) for p in row[first:]]
@@ -166,7 +167,7 @@ def _line(cells: Sequence[object]) -> str:
     return text.getvalue().removesuffix("\r\n") + "\n"
 
 
-def _rows(path: str | os.PathLike, columns: Sequence[str]) -> Iterable[list[str]]:
+def _rows(path: str | os.PathLike, columns: Sequence[str]) -> Iterator[list[str]]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")

@@ -1,4 +1,4 @@
-"""results.json: what it says about a set of predictions, from the predictions alone; written and read.
+"""results.json: everything that a run or an evaluation found, in one dataclass; made, written and read here.
 
 Axes: M clips, K classes, R resamples.
 """
@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, is_dataclass, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,75 +15,178 @@ from torch import Tensor
 
 from taggnn.evaluation.bootstrap import LEVEL, RESAMPLES, Answers, answers, interval, interval_of_ece, resample
 from taggnn.evaluation.longtail import groups_of, masks
-from taggnn.evaluation.metrics import METRICS, Scores, confusion_matrix, wilson
+from taggnn.evaluation.metrics import METRICS, Scores, confusion_matrix, summarise, unmeasured, wilson
 from taggnn.evaluation.predictions import Predictions
 from taggnn.names import unknown
 from taggnn.runtime.atomic import write_text
 
-RESULTS = {
-    "title": "heading; the folder's name when absent",
-    "subtitle": "one sentence below it",
-    "scores": "split name -> Scores.as_dict(), e.g. {'val': {...}, 'test': {...}}",
-    "intervals": "split name -> [low, high] of each figure of `metrics.METRICS` with an interval; level, resamples and "
-    "seed of the bootstrap behind those that are not Wilson's",
-    "groups": "split name -> rows of `longtail.Group`: class mean of classes with many, some and few training clips",
-    "training_counts": "class -> training clips",
-    "paired": "rows of `paired_comparison.beside`: the chosen head less each head trained beside it, on the same clips",
-    "unmeasured": "split name -> names of the classes that the list has clips of, all of them missing or unreadable",
-    "headline": "the split shown large, whose clips predictions.csv holds; when absent 'test', else the last of scores",
-    "best_epoch": "epoch of the kept weights; that of the highest val/top1 (else lowest val/loss) when absent",
-    "comparison": "rows {'name', 'chosen': bool, 'top1', 'top5', 'mca', 'measured', 'listed', 'parameters', 'seconds', any "
-    "other column}",
-    "graph_effect": "{'top1_with', 'top1_without', 'changed', 'relative_logits', 'clips'}: the same weights with and "
-    "without edges; share of changed predictions; |logits - logits without| / |logits|",
-    "model": "facts about the model: backbone, head, tokens, edges, parameters, ...",
-    "environment": "command, seed, device, threads, versions of python, torch, ...",
-    "evaluation": "{'views', 'crops', 'average', 'processes', 'clips_per_second', 'peak_memory': kind -> bytes}: how clips were "
-    "looked at and what it took",
-    "losses": "name of each named loss -> {'weight', 'last': mean over the clips of the last epoch, unweighted}",
-    "durations": "part -> seconds, e.g. {'train': 95.2, 'test': 4.1}",
-    "notes": "sentences a reader must know",
-}
 
-
-def figures_of(
-    split: str,
-    predictions: Predictions,
-    scores: Scores,
-    training_counts: Sequence[int] | None = None,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """The entries of results.json about one split: "scores", "intervals", and "groups" and "training_counts" where known.
+@dataclass
+class Results:
+    """The content of results.json; a field that is ``None`` is absent from the file.
 
     Args:
-        split: its name.
-        predictions: what the figures are computed from.
-        scores: the figures themselves.
-        training_counts: training clips of each class; ``None`` (default) where they are not known.
-        resamples: of the bootstrap (default 2000).
-        seed: of the bootstrap (default 0).
-
-    **Shapes:** training_counts (K,)
-
-    Raises:
-        ValueError: not one training count for each class.
+        title: heading; the folder's name when absent.
+        subtitle: one sentence below it.
+        scores: split name -> ``Scores.as_dict()``.
+        intervals: split name -> [low, high] of each figure of `metrics.METRICS` with an interval; level, resamples and seed
+            of the bootstrap, for those that are not Wilson's.
+        groups: split name -> rows of `longtail.Group`: class mean of many-shot, medium-shot and few-shot classes.
+        training_counts: class -> training clips.
+        paired: rows of `paired_comparison.paired_comparison`: the chosen head compared with each head trained next to it.
+        unmeasured: split name -> names of the classes that the list has clips of, all of them missing or unreadable.
+        headline: the split shown large, whose clips predictions.csv holds; when absent "test", else the last of ``scores``.
+        best_epoch: epoch of the stored weights; that of the highest val/top1 (else lowest val/loss) when absent.
+        comparison: a row for each head: "name", "chosen" (bool), the headline figures of `metrics.METRICS`, "measured",
+            "listed", "parameters", "seconds" and any other column.
+        graph_effect: what `scoring.graph_effect` found: the same weights with and without edges.
+        model: facts about the model: backbone, head, tokens, edges, parameters, ...
+        environment: command, seed, device, threads, versions of python, torch, ...
+        evaluation: "views", "crops", "average", "processes", "clips_per_second", "peak_memory" (kind -> bytes).
+        losses: name of each named loss -> "weight", and "last": mean over the clips of the last epoch, unweighted.
+        durations: part -> seconds: {"train": 95.2, "test": 4.1}.
+        notes: sentences that a reader must know.
     """
-    model = answers(predictions.probabilities, predictions.labels)
-    of_groups = masks(training_counts) if training_counts is not None else {}
-    found, drawn = intervals_of(model, scores, resamples, seed, of_groups)
-    entries: dict[str, Any] = {
-        "scores": {split: scores.as_dict()},
-        "intervals": {split: {**found, "level": LEVEL, "resamples": resamples, "seed": seed}},
-    }
-    if training_counts is not None:
-        groups = groups_of(confusion_matrix(predictions.probabilities, predictions.labels), training_counts)
-        counted = [
-            replace(row, interval=interval(drawn[f"mca {row.name}"])) if row.mca is not None else row for row in groups
-        ]
-        entries["groups"] = {split: [asdict(row) for row in counted]}
-        entries["training_counts"] = dict(zip(predictions.classes, map(int, training_counts), strict=True))
-    return entries
+
+    title: str | None = None
+    subtitle: str | None = None
+    scores: dict[str, dict[str, Any]] | None = None
+    intervals: dict[str, dict[str, Any]] | None = None
+    groups: dict[str, list[dict[str, Any]]] | None = None
+    training_counts: dict[str, int] | None = None
+    paired: list[dict[str, Any]] | None = None
+    unmeasured: dict[str, list[str]] | None = None
+    headline: str | None = None
+    best_epoch: int | None = None
+    comparison: list[dict[str, Any]] | None = None
+    graph_effect: dict[str, Any] | None = None
+    model: Mapping[str, Any] | None = None
+    environment: Mapping[str, Any] | None = None
+    evaluation: dict[str, Any] | None = None
+    losses: dict[str, dict[str, Any]] | None = None
+    durations: dict[str, float] | None = None
+    notes: list[str] | None = None
+
+    @classmethod
+    def from_predictions(
+        cls,
+        split: str,
+        predictions: Predictions,
+        *,
+        missing: int = 0,
+        unreadable: int = 0,
+        loss: float | None = None,
+        listed_counts: Sequence[int] | None = None,
+        training_counts: Sequence[int] | None = None,
+        resamples: int = RESAMPLES,
+        seed: int = 0,
+        **others: Any,
+    ) -> "Results":
+        """All figures of a split: scores and intervals; groups and unmeasured classes where the counts are known.
+
+        Args:
+            split: its name.
+            predictions: what the figures are computed from.
+            missing: clips of the list without a file.
+            unreadable: clips of the list that could not be read.
+            loss: mean loss over the clips.
+            listed_counts: how many clips the list has of each class; ``None`` (default) where that is not known.
+            training_counts: training clips of each class; ``None`` (default) where they are not known.
+            resamples: of the bootstrap (default 2000).
+            seed: of the bootstrap (default 0).
+            others: further fields.
+
+        **Shapes:** listed_counts (K,), training_counts (K,)
+
+        Raises:
+            ValueError: not one training count for each class, or as `taggnn.evaluation.metrics.summarise`.
+        """
+        scores = summarise(predictions.probabilities, predictions.labels, missing, unreadable, loss)
+        model = answers(predictions.probabilities, predictions.labels)
+        of_groups = masks(training_counts) if training_counts is not None else {}
+        ends, drawn = intervals_of(model, scores, resamples, seed, of_groups)
+        found = cls(
+            scores={split: scores.as_dict()},
+            intervals={split: {**ends, "level": LEVEL, "resamples": resamples, "seed": seed}},
+            **others,
+        )
+        if training_counts is not None:
+            groups = groups_of(confusion_matrix(predictions.probabilities, predictions.labels), training_counts)
+            counted = [
+                replace(row, interval=interval(drawn[f"mca {row.name}"])) if row.mca is not None else row
+                for row in groups
+            ]
+            found.groups = {split: [asdict(row) for row in counted]}
+            found.training_counts = dict(zip(predictions.classes, map(int, training_counts), strict=True))
+        if listed_counts is not None:
+            found.unmeasured = {
+                split: [predictions.classes[label] for label in unmeasured(predictions.labels, listed_counts)]
+            }
+        return found
+
+    @classmethod
+    def read(cls, run_dir: str | os.PathLike) -> "Results":
+        """Reads ``results.json``; empty when there is none.
+
+        Raises:
+            ValueError: no JSON object, or an unknown key; names the file.
+        """
+        path = Path(run_dir) / "results.json"
+        if not path.is_file():
+            return cls()
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path}: not readable as JSON: {error}") from error
+        if not isinstance(content, dict):
+            raise ValueError(f"{path}: must hold a JSON object, holds a {type(content).__name__}")
+        known = [field.name for field in fields(cls)]
+        for key in content:
+            if key not in known:
+                raise unknown("key", key, known, where=str(path))
+        plain: dict[str, Any] = {key: _plain(value, f"{path}, {key}") for key, value in content.items()}
+        return cls(**plain)
+
+    def write(self, run_dir: str | os.PathLike) -> Path:
+        """Writes ``results.json`` all or nothing.
+
+        Raises:
+            ValueError: a value that JSON cannot hold; names the key.
+            OSError: as `taggnn.runtime.atomic.replacing`.
+        """
+        path = Path(run_dir) / "results.json"
+        return write_text(path, json.dumps(self.to_json(str(path)), indent=2, ensure_ascii=False) + "\n")
+
+    def to_json(self, where: str = "results.json") -> dict[str, Any]:
+        """The fields that are not ``None`` as plain types.
+
+        Dataclasses, paths, tuples and one-element tensors become plain types; figures that are not finite become ``None``.
+
+        Args:
+            where: what messages call the file.
+
+        Raises:
+            ValueError: a value that JSON cannot hold; names the key.
+        """
+        present = {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
+        return {key: _plain(value, f"{where}, {key}") for key, value in present.items()}
+
+    def add_comparison(self, split: str, name: str, parameters: int, seconds: float) -> None:
+        """Makes this run, with its headline figures of a split, the one row of ``comparison``."""
+        assert self.scores is not None
+        scores = Scores.read(self.scores[split])
+        row = {"name": name, "chosen": True, **scores.headline()}
+        row |= {"measured": scores.measured, "listed": scores.listed, "parameters": parameters, "seconds": seconds}
+        self.comparison = [row]
+
+    def counts_of(self, classes: Sequence[str]) -> list[int] | None:
+        """Training clips of each class; ``None`` where they are not known, or are those of other classes.
+
+        Args:
+            classes: class names in label order.
+        """
+        stored = self.training_counts
+        return [int(stored[name]) for name in classes] if stored and set(stored) == set(classes) else None
 
 
 def intervals_of(
@@ -93,10 +196,10 @@ def intervals_of(
     seed: int = 0,
     groups: Mapping[str, Tensor] | None = None,
 ) -> tuple[dict[str, list[float]], dict[str, Tensor]]:
-    """The interval [low, high] of each figure that a model has, and the resamples behind them.
+    """The interval [low, high] of each figure that a model has, and the resamples that it comes from.
 
-    Which one it is, its row of `metrics.METRICS` says. Wilson's, that of top-1, has a width also where every clip is
-    right, or none.
+    The kind of interval is that of its row of `metrics.METRICS`. Wilson's, that of top-1, has a width also where every clip
+    is right, or none.
 
     Args:
         model: its answers.
@@ -111,7 +214,9 @@ def intervals_of(
     found = {}
     for name, row in METRICS.items():
         value = scores.figures.get(name)
-        if row.interval == "wilson" and value is not None:
+        if value is None:
+            continue
+        if row.interval == "wilson":
             found[name] = list(wilson(value, scores.measured))
         elif name in drawn and row.interval == "calibration":
             found[name] = list(interval_of_ece(model, value, drawn[name], seed))
@@ -120,62 +225,10 @@ def intervals_of(
     return found, drawn
 
 
-def counts_in(results: Mapping[str, Any], classes: Sequence[str]) -> list[int] | None:
-    """Training clips of each class as results.json states them; ``None`` where it does not, or is of other classes.
-
-    Args:
-        results: content of results.json.
-        classes: class names in label order.
-    """
-    stated = results.get("training_counts")
-    if not stated or set(stated) != set(classes):
-        return None
-    return [int(stated[name]) for name in classes]
-
-
-def write_results(run_dir: str | os.PathLike, results: Mapping) -> Path:
-    """Writes ``results.json`` all or nothing; keys as in `RESULTS`, each optional.
-
-    Dataclasses, paths, tuples and one-element tensors become plain types; figures that are not finite become null.
-
-    Raises:
-        ValueError: an unknown key, or a value that JSON cannot hold.
-        OSError: as `taggnn.runtime.atomic.replacing`.
-    """
-    path = Path(run_dir) / "results.json"
-    plain = _known_keys(results, path)
-    return write_text(path, json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
-
-
-def read_results(run_dir: str | os.PathLike) -> dict:
-    """Reads ``results.json``; empty when there is none.
-
-    Raises:
-        ValueError: no JSON object, or an unknown key; names the file.
-    """
-    path = Path(run_dir) / "results.json"
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not readable as JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: must hold a JSON object, holds a {type(content).__name__}")
-    return _known_keys(content, path)
-
-
-def headline(results: Mapping) -> str | None:
-    """The split shown large; ``None`` where no split has figures."""
+def headline(results: Mapping[str, Any]) -> str | None:
+    """The split shown large, of the content of results.json; ``None`` where no split has figures."""
     scores = results.get("scores", {})
     return results.get("headline") or ("test" if "test" in scores else next(reversed(scores), None))
-
-
-def _known_keys(results: Mapping, path: Path) -> dict:
-    for key in results:
-        if key not in RESULTS:
-            raise unknown("key", key, RESULTS, where=str(path))
-    return {key: _plain(value, f"{path}, {key}") for key, value in results.items()}
 
 
 def _plain(value: object, where: str) -> object:

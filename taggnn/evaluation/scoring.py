@@ -1,4 +1,4 @@
-"""A trained model over a list of clips, in one pass: probabilities, reasons where there are none, and what the graph does.
+"""One pass of a trained model over a list of clips: probabilities, skipped clips, and the effect of the graph.
 
 Axes: B views of a batch, T H W token grid, C channels, M clips, K classes.
 """
@@ -38,7 +38,7 @@ class Scored:
         predictions: in the order of the list; None if no clip could be read.
         loss: their mean cross-entropy; NaN without predictions.
         skipped: the clips that were left out, and why, in the order of the list.
-        graph_effect: see ``graph_effect``; None where it was not asked for.
+        graph_effect: see ``graph_effect``; None where it was not measured.
     """
 
     predictions: Predictions | None
@@ -60,7 +60,7 @@ def score(
 ) -> Scored:
     """Classifies every clip of a list once, with a progress bar.
 
-    Several processes may each bring their share of the batches; all of them must call it, and all get the same answer, in which
+    Several processes may each bring their share of the batches; all of them must call it, and all get the same result, in which
     each clip counts once. All views of a clip must come in one process.
 
     Args:
@@ -69,7 +69,7 @@ def score(
         clips: the list itself.
         split: its name, for the progress bar and the skipped clips.
         device: where to compute.
-        graph_effect: call the head a second time without its edges, on the same tokens, and measure how far its answers move
+        graph_effect: call the head a second time without its edges, on the same tokens, and measure how much its output changes
             (default: no); not measured where the model has no head with a graph, such as an exported one.
         views: how many views of a clip the batches hold (default 1). A clip counts once it has had them all, and is left out
             where one of them cannot be read.
@@ -82,23 +82,25 @@ def score(
     head = getattr(model, "head", None)
     bare = graph_effect and has_graph(head)
     opened: dict[int, _Opened] = {}
-    found, bad = _Found(bare), {}
+    found = _Found(bare)
+    bad: dict[str, str] = {}
     bar = tqdm(desc=split, total=len(clips), unit="clip", file=sys.stderr, leave=False, disable=_hidden())
-    with bar, _inputs_of(head) if bare else nullcontext() as tokens:
+    with bar, _inputs_of(model) if bare else nullcontext() as tokens:
         for batch in batches:
-            done = len(found.places) + len(bad)
+            done = len(found.indices) + len(bad)
             bad |= {name: reason for name, _, reason in batch.skipped}
-            for place, *answers in _answers(model, batch, device, tokens):
-                clip = opened.setdefault(place, _Opened(average, bare))
-                clip.add(*answers)
+            for index, logits, without in _answers(model, batch, device, tokens):
+                clip = opened.setdefault(index, _Opened(average, bare))
+                clip.add(logits, without)
                 if clip.consensus.views == views:
-                    found.add(place, clips[place].label, opened.pop(place))
+                    found.add(index, clips[index].label, opened.pop(index))
             # The other processes are about as far as this one.
-            bar.update(min((len(found.places) + len(bad) - done) * distributed.count(), len(clips) - bar.n))
-    uneven = {*(place for place in opened if clips[place].name not in bad), *_repeated(found.places)}
+            bar.update(min((len(found.indices) + len(bad) - done) * distributed.count(), len(clips) - bar.n))
+    repeated = [index for index, count in Counter(found.indices).items() if count > 1]
+    uneven = {*(index for index in opened if clips[index].name not in bad), *repeated}
     if uneven:
         raise ValueError(
-            f"score was told of {views} views of a clip, and {clips[min(uneven)].name} came with more or fewer"
+            f"score expects {views} views of a clip, and {clips[min(uneven)].name} came with more or fewer"
         )
     return _together(found, bad, clips, split)
 
@@ -115,10 +117,10 @@ def has_graph(head: nn.Module | None) -> bool:
 def graph_effect(
     labels: Tensor, chosen: Tensor, without: Tensor, moved: Tensor, size: Tensor
 ) -> dict[str, float | int]:
-    """How much the graph of a trained TAG-Head moves its answers: the same weights with and without edges.
+    """How much the graph of a trained head changes its output: the same weights with and without edges.
 
-    Source: ours. The mean read-out of the released head nearly cancels its linear propagation; this tells which kind of
-    head one has. Formula: ``relative_logits = |l - l0| / |l|`` over all views of all clips, ``l0`` the logits without edges.
+    Source: ours. The mean read-out of the released head nearly cancels its linear propagation; this measures whether that is
+    the case. Formula: ``relative_logits = |l - l0| / |l|`` over all views of all clips, ``l0`` the logits without edges.
 
     Args:
         labels: the true class of each clip.
@@ -135,7 +137,7 @@ def graph_effect(
         interval of ``top1_with - top1_without``, ``gain_low`` to ``gain_high``.
     """
     count, whole = len(labels), math.fsum(size.tolist())
-    bare, whole_graph = (Answers(labels, found.long(), None, None, 0) for found in (without, chosen))
+    bare, whole_graph = (Answers(labels, found.long(), None, 0) for found in (without, chosen))
     gain, test = top1_difference(bare, whole_graph)
     return {
         "top1_with": int((chosen == labels).sum()) / count,
@@ -152,9 +154,9 @@ def graph_effect(
 
 
 class _Opened:
-    """A clip of which not all views have come: their sums."""
+    """Sums over the views of a clip that have come so far."""
 
-    def __init__(self, average: Average, bare: bool):
+    def __init__(self, average: Average, bare: bool) -> None:
         self.consensus = Consensus(average)
         self.without = Consensus(average) if bare else None
         self.moved = self.size = 0.0
@@ -162,37 +164,37 @@ class _Opened:
     def add(self, logits: Tensor, bare: Tensor | None) -> None:
         """Adds a view. **Shapes:** (K,)"""
         self.consensus.add(logits[None])
-        if self.without is not None:
+        if self.without is not None and bare is not None:
             self.without.add(bare[None])
-            kept = logits.double()
-            self.moved += float((kept - bare.double()).square().sum())
-            self.size += float(kept.square().sum())
+            whole = logits.double()
+            self.moved += float((whole - bare.double()).square().sum())
+            self.size += float(whole.square().sum())
 
 
 @dataclass
 class _Found:
-    """What is known of the clips that are done, a row each, in the order in which they came."""
+    """The finished clips, a row each, in the order in which they came."""
 
     bare: bool
-    places: list[int] = field(default_factory=list)
+    indices: list[int] = field(default_factory=list)
     probabilities: list[Tensor] = field(default_factory=list)
     # loss; and where the graph's effect is measured: class without edges, |l - l0|^2, |l|^2
     figures: list[list[float]] = field(default_factory=list)
 
-    def add(self, place: int, label: int, clip: _Opened) -> None:
+    def add(self, index: int, label: int, clip: _Opened) -> None:
         row = [clip.consensus.loss(label)]
-        if self.bare:
+        if clip.without is not None:
             row += [int(predicted_classes(clip.without.probabilities[None])), clip.moved, clip.size]
-        self.places.append(place)
+        self.indices.append(index)
         self.probabilities.append(clip.consensus.probabilities)
         self.figures.append(row)
 
     def tensors(self, classes: int) -> tuple[Tensor, Tensor, Tensor]:
         """**Shapes:** (M,) long, (M, K), (M, 1 or 4) double"""
         return (
-            torch.tensor(self.places, dtype=torch.long),
-            torch.stack(self.probabilities) if self.places else torch.empty(0, classes),
-            torch.tensor(self.figures, dtype=torch.float64).view(len(self.places), 4 if self.bare else 1),
+            torch.tensor(self.indices, dtype=torch.long),
+            torch.stack(self.probabilities) if self.indices else torch.empty(0, classes),
+            torch.tensor(self.figures, dtype=torch.float64).view(len(self.indices), 4 if self.bare else 1),
         )
 
 
@@ -205,27 +207,34 @@ def _answers(
     logits = model(batch.x.to(device)).logits.float().cpu()
     without: Sequence[Tensor | None] = [None] * len(logits)
     if tokens is not None:
-        without = as_output(model.head(*tokens, topology=NoEdges()), model.head).logits.float().cpu()
+        head = _head_of(model)
+        without = list(as_output(head(*tokens, topology=NoEdges()), head).logits.float().cpu())
     yield from zip(batch.index.tolist(), logits, without, strict=True)
 
 
+def _head_of(model: nn.Module) -> nn.Module:
+    head = model.head
+    assert isinstance(head, nn.Module)
+    return head
+
+
 @contextmanager
-def _inputs_of(head: nn.Module) -> Iterator[list[Tensor]]:
-    """The tokens that a head was given last, while the block runs: the model itself is called, and made once only."""
-    kept: list[Tensor] = []
+def _inputs_of(model: nn.Module) -> Iterator[list[Tensor]]:
+    """The tokens of the head's last call, while the block runs: the backbone computes them once for both calls."""
+    tokens: list[Tensor] = []
 
-    def keep(_: nn.Module, given: tuple[Any, ...]) -> None:
-        kept[:] = given[:1]
+    def store(_: nn.Module, given: tuple[Any, ...]) -> None:
+        tokens[:] = given[:1]
 
-    hook = head.register_forward_pre_hook(keep)
+    hook = _head_of(model).register_forward_pre_hook(store)
     try:
-        yield kept
+        yield tokens
     finally:
         hook.remove()
 
 
 def _together(found: _Found, bad: dict[str, str], clips: ClipList, split: str) -> Scored:
-    """The answer of all processes, in the order of the list, each clip once."""
+    """The results of all processes, in the order of the list, each clip once."""
     parts = distributed.gathered((*found.tensors(len(clips.classes)), bad))
     bad = {name: reason for *_, mine in parts for name, reason in mine.items()}
     skipped = (
@@ -233,15 +242,15 @@ def _together(found: _Found, bad: dict[str, str], clips: ClipList, split: str) -
         if bad
         else []
     )
-    places, probabilities, figures = (torch.cat(column) for column in list(zip(*parts, strict=True))[:3])
-    if not len(places):
+    indices, probabilities, figures = (torch.cat(column) for column in list(zip(*parts, strict=True))[:3])
+    if not len(indices):
         return Scored(None, float("nan"), skipped)
-    places, order = places.sort(stable=True)
+    indices, order = indices.sort(stable=True)
     # Processes that did not share the batches have all scored all clips.
-    first = torch.cat([torch.tensor([True]), places[1:] != places[:-1]])
-    places, order = places[first], order[first]
+    first = torch.cat([torch.tensor([True]), indices[1:] != indices[:-1]])
+    indices, order = indices[first], order[first]
     probabilities, figures = probabilities[order], figures[order]
-    seen = [clips[place] for place in places.tolist()]
+    seen = [clips[index] for index in indices.tolist()]
     labels = torch.tensor([clip.label for clip in seen])
     predictions = Predictions(
         names=[clip.name for clip in seen],
@@ -258,10 +267,6 @@ def _together(found: _Found, bad: dict[str, str], clips: ClipList, split: str) -
     return Scored(predictions, math.fsum(figures[:, 0].tolist()) / len(seen), skipped, effect)
 
 
-def _repeated(places: Sequence[int]) -> set[int]:
-    return {place for place, count in Counter(places).items() if count > 1}
-
-
 def _hidden() -> bool | None:
-    """Bars are for a terminal, and of one process."""
+    """Only the first process shows a bar, and only on a terminal."""
     return None if distributed.is_first() else True

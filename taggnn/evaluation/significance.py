@@ -1,4 +1,4 @@
-"""Two recognisers on the same clips: how far their figures lie apart, and whether chance alone would do that.
+"""Two recognisers on the same clips: differences of their figures, and significance tests.
 
 Axes: M clips, K classes, R resamples.
 """
@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from taggnn.evaluation.bootstrap import RESAMPLES, Answers, interval, resample
-from taggnn.evaluation.metrics import METRICS, Scores
+from taggnn.evaluation.metrics import METRICS, Metric, Scores
 
-# Below this p-value a difference is called one.
+# Level of the tests.
 SIGNIFICANT = 0.05
 
 
@@ -23,7 +23,7 @@ class Difference:
     """How much higher a figure of the second model is.
 
     Args:
-        value: second less first.
+        value: second minus first.
         low: lower end of its interval.
         high: upper end.
     """
@@ -35,7 +35,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class McNemar:
-    """The clips on which only one of two models is right, and how often chance alone would part them so unevenly.
+    """The clips on which only one of two models is right, and the p-value of so uneven a split.
 
     Args:
         only_first: clips that only the first has right, often called b.
@@ -49,10 +49,10 @@ class McNemar:
 
 
 def mcnemar(only_first: int, only_second: int) -> McNemar:
-    """McNemar's test on the clips that tell two models apart, exact at any number of them.
+    """McNemar's test, exact at any number of clips.
 
     Source: McNemar, https://doi.org/10.1007/BF02295996, with the binomial distribution itself in place of its limit.
-    Formula: ``p = min(1, 2 sum_{i <= min(b, c)} binomial(b + c, i) / 2^(b + c))``; 1 where no clip tells them apart.
+    Formula: ``p = min(1, 2 sum_{i <= min(b, c)} binomial(b + c, i) / 2^(b + c))``; 1 without such clips.
 
     Args:
         only_first: b, clips that only the first has right.
@@ -69,14 +69,14 @@ def top1_test(first: Answers, second: Answers) -> McNemar:
     """McNemar's test on the clips whose best class is the true one.
 
     Args:
-        first: answers to the clips.
-        second: those of the other model, to the same clips in the same order.
+        first: predictions for the clips.
+        second: those of the other model, for the same clips in the same order.
     """
     return mcnemar(int((first.right & ~second.right).sum()), int((second.right & ~first.right).sum()))
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p-values of several tests, raised so that one of them falls below 5 % by chance in 1 of 20 such families at most.
+    """p-values of several tests, corrected so that the family-wise error rate is at most 5 %.
 
     Source: Holm, https://www.jstor.org/stable/4615733.
     Formula: the j-th smallest of m becomes ``max over i <= j of min(1, (m - i + 1) p_i)``.
@@ -84,29 +84,31 @@ def holm(p: Sequence[float]) -> list[float]:
     Args:
         p: p-values, in any order.
     """
-    raised, reached = [0.0] * len(p), 0.0
-    for place, number in enumerate(sorted(range(len(p)), key=p.__getitem__)):
-        reached = max(reached, min(1.0, (len(p) - place) * p[number]))
-        raised[number] = reached
-    return raised
+    corrected, reached = [0.0] * len(p), 0.0
+    for rank, index in enumerate(sorted(range(len(p)), key=p.__getitem__)):
+        reached = max(reached, min(1.0, (len(p) - rank) * p[index]))
+        corrected[index] = reached
+    return corrected
 
 
 def verdict(test: McNemar, p: float, first: str, second: str) -> str:
-    """What the test says, in a sentence.
+    """The result of the test, in a sentence.
 
     Args:
         test: McNemar's.
-        p: its p-value, raised where it is one of several tests.
-        first: what to call the first model.
-        second: what to call the second.
+        p: its p-value, corrected where it is one of several tests.
+        first: name of the first model.
+        second: name of the second.
     """
     apart, clips = test.only_second - test.only_first, test.only_first + test.only_second
     if not clips:
         return f"{first} and {second} have the same clips right."
     if p >= SIGNIFICANT:
-        said = f"{first} has {test.only_first:,} and {second} {test.only_second:,}"
+        counts = f"{first} has {test.only_first:,} and {second} {test.only_second:,}"
         only = "1 clip" if clips == 1 else f"{clips:,} clips"
-        return f"No difference is shown: of {only} that only one of them has right, {said}; chance alone could do that."
+        return (
+            f"No difference is shown: of {only} that only one of them has right, {counts}; chance alone could do that."
+        )
     better, worse = (second, first) if apart > 0 else (first, second)
     more = "1 more clip" if abs(apart) == 1 else f"{abs(apart):,} more clips"
     return f"{better} has {more} right than {worse}; chance alone would hardly do that."
@@ -115,13 +117,13 @@ def verdict(test: McNemar, p: float, first: str, second: str) -> str:
 def top1_difference(
     first: Answers, second: Answers, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[Difference, McNemar]:
-    """How much higher the second's accuracy is, with its paired bootstrap interval, and McNemar's test.
+    """Accuracy of the second minus that of the first, with its paired bootstrap interval, and McNemar's test.
 
     A resample counts only how many clips each model alone has right: those counts are drawn at once.
 
     Args:
-        first: answers to the clips, one or more.
-        second: those of the other model, to the same clips in the same order.
+        first: predictions for the clips, one or more.
+        second: those of the other model, for the same clips in the same order.
         resamples: R (default 2000).
         seed: of the draws (default 0).
     """
@@ -135,13 +137,13 @@ def top1_difference(
 def differences(
     models: Sequence[Answers], scores: Sequence[Scores], resamples: int = RESAMPLES, seed: int = 0
 ) -> list[dict[str, Difference]]:
-    """How far each model's figures lie from the first one's, with intervals from resamples that all of them share.
+    """Figures of each model minus those of the first, with intervals from resamples that all of them share.
 
     The interval of a calibration error is the percentile one reflected about the difference, see
     `taggnn.evaluation.bootstrap.interval_of_ece`.
 
     Args:
-        models: answers to the same clips in the same order, two models or more.
+        models: predictions for the same clips in the same order, two models or more.
         scores: the figures of each.
         resamples: R (default 2000).
         seed: of the draws (default 0).
@@ -152,11 +154,11 @@ def differences(
     drawn = resample(models, resamples=resamples, seed=seed)
     return [
         {
-            key: _difference(key, getattr(two, key) - getattr(scores[0], key), values[key] - drawn[0][key])
-            for key, row in METRICS.items()
-            if row.compared and key in values and key in drawn[0]
+            name: _difference(row, getattr(other, name) - getattr(scores[0], name), values[name] - drawn[0][name])
+            for name, row in METRICS.items()
+            if row.compared and name in values and name in drawn[0]
         }
-        for two, values in zip(scores[1:], drawn[1:], strict=True)
+        for other, values in zip(scores[1:], drawn[1:], strict=True)
     ]
 
 
@@ -169,8 +171,8 @@ def recalls(answers: Answers) -> tuple[Tensor, Tensor]:
     return support, torch.bincount(answers.labels[answers.right], minlength=answers.classes)
 
 
-def _difference(key: str, value: float, values: Tensor) -> Difference:
+def _difference(row: Metric, value: float, values: Tensor) -> Difference:
     low, high = interval(values)
-    if METRICS[key].interval == "calibration":
+    if row.interval == "calibration":
         return Difference(value, 2 * value - high, 2 * value - low)
     return Difference(value, low, high)

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
 
-from taggnn.evaluation.longtail import HEAD_ABOVE, TAIL_BELOW
+from taggnn.evaluation.longtail import FEW_BELOW, MANY_ABOVE
 from taggnn.reporting.page import escape, number
 
 WIDTH, HEIGHT, LEFT, TOP = 980, 240, 46, 16
@@ -57,8 +57,8 @@ def skyline(classes: Sequence[tuple[str, int, int]]) -> str:
     base = TOP + HEIGHT
     parts = [*_grid(height, _ticks(most, height(1) > HEIGHT / most + 1), base)]
     for threshold, text in (
-        (HEAD_ABOVE, f"more than {HEAD_ABOVE}: head"),
-        (TAIL_BELOW, f"fewer than {TAIL_BELOW}: tail"),
+        (MANY_ABOVE, f"more than {MANY_ABOVE}: many-shot"),
+        (FEW_BELOW, f"fewer than {FEW_BELOW}: few-shot"),
     ):
         if smallest < threshold < most:
             y = base - height(threshold)

@@ -101,14 +101,10 @@ def balance(audit: Audit) -> dict[str, int] | None:
     counts = [row.kept for row in audit.coverage if row.split == "train" and row.kept]
     if not counts:
         return None
-    tail = sum(count < longtail.TAIL_BELOW for count in counts)
-    head = sum(count > longtail.HEAD_ABOVE for count in counts)
     return {
         "largest": max(counts),
         "smallest": min(counts),
-        "head": head,
-        "medium": len(counts) - head - tail,
-        "tail": tail,
+        **{name: int(mask.sum()) for name, mask in longtail.masks(counts).items()},
     }
 
 
@@ -260,9 +256,9 @@ def _classes(audit: Audit) -> str:
             [
                 ("largest class", f"{page.number(parts['largest'])} training clips"),
                 ("smallest class", f"{page.number(parts['smallest'])} training clips, {times} times fewer"),
-                (f"classes > {longtail.HEAD_ABOVE}", f"{parts['head']} (head)"),
-                ("classes between", f"{parts['medium']} (medium)"),
-                (f"classes < {longtail.TAIL_BELOW}", f"{parts['tail']} (tail)"),
+                (f"classes > {longtail.MANY_ABOVE}", f"{parts['many']} (many-shot)"),
+                ("classes between", f"{parts['medium']} (medium-shot)"),
+                (f"classes < {longtail.FEW_BELOW}", f"{parts['few']} (few-shot)"),
                 ("classes of none", sum(map(len, untrained(audit)))),
             ]
         )

@@ -11,8 +11,8 @@ from taggnn.evaluation.metrics import (
     Scores,
     confusion_matrix,
     per_class,
-    said_unmeasured,
     shares_of_clips,
+    unmeasured_note,
     wilson,
 )
 from taggnn.evaluation.predictions import Predictions
@@ -35,7 +35,7 @@ def print_evaluation(
         report: the page.
     """
     scores, effect = Scores.read(results["scores"][split]), results.get("graph_effect")
-    print(f"\nmeasured  {scores.seen()}")
+    print(f"\nmeasured  {scores.coverage()}")
     for line in figure_lines(results, split):
         print(line)
     if effect is not None:
@@ -75,7 +75,7 @@ def figure_lines(results: Mapping[str, Any], split: str) -> list[str]:
     unmeasured = results.get("unmeasured", {}).get(split) or []
     # What stands behind the line of a figure because it is about the same classes.
     after = {
-        "mca": [f"          {said_unmeasured(unmeasured)}"] if unmeasured else [],
+        "mca": [f"          {unmeasured_note(unmeasured)}"] if unmeasured else [],
         "macro_f1": [_group_line(row) for row in results.get("groups", {}).get(split) or []],
     }
     lines = []
@@ -126,7 +126,7 @@ def summary_lines(results: Mapping[str, Any], split: str) -> list[str]:
 
 
 def _about(row: Metric, scores: Scores) -> str:
-    behind = row.summary if row.behind is None else row.behind
+    behind = row.summary if row.note is None else row.note
     return f"   {behind.format(**scores.as_dict())}" if behind else ""
 
 

@@ -1,4 +1,4 @@
-"""The parts of a report about certainty: calibration, head, medium and tail, and what the baseline's clips say.
+"""The parts of a report about certainty: calibration, many-, medium- and few-shot classes, and what the baseline's clips say.
 
 Axes: M clips, K classes, N bins.
 """
@@ -78,7 +78,7 @@ def calibration_section(predictions: Predictions, ece: float | None, ends: Seque
 
 
 def groups_section(rows: Sequence[Mapping[str, Any]] | None) -> str:
-    """Head, medium and tail, one row each."""
+    """Many-, medium- and few-shot classes, one row each."""
     if not rows:
         return ""
     header = [
@@ -96,7 +96,7 @@ def groups_section(rows: Sequence[Mapping[str, Any]] | None) -> str:
         counted, classes = row["classes_counted"], row["classes"]
         of = page.number(classes) if counted == classes else f"{page.number(counted)} of {page.number(classes)}"
         cells = [
-            page.cell(f"{row['name']}: {GROUPS[row['name']]}"),
+            page.cell(f"{row['name']}-shot: {GROUPS[row['name']]}"),
             page.cell(of, "n"),
             page.cell(page.number(row["training_clips"]), "n"),
             page.cell(page.number(row["clips"]), "n"),
@@ -104,7 +104,7 @@ def groups_section(rows: Sequence[Mapping[str, Any]] | None) -> str:
             page.cell(between(row.get("interval")) or "–", "n"),
         ]
         lines.append(("", cells))
-    return page.section("Head, medium and tail", page.table(header, lines))
+    return page.section("Many-, medium- and few-shot classes", page.table(header, lines))
 
 
 def paired_rows(rows: Sequence[Mapping[str, Any]] | None) -> str:

@@ -8,7 +8,7 @@
                      of each column counts
     predictions.csv  of the headline split (`taggnn.evaluation.predictions`): confusion matrix and per-class figures
     skipped.csv      clips that could not be used (`taggnn.evaluation.predictions`)
-    results.json     everything else, see `RESULTS`
+    results.json     everything else, see `taggnn.evaluation.results.Results`
 
 Besides ``report.html`` it writes the pictures alone, ``curves.png`` and ``confusion.png``.
 """
@@ -24,14 +24,14 @@ from taggnn.evaluation.metrics import (
     Scores,
     confusion_matrix,
     per_class,
-    said_unmeasured,
     summarise,
+    unmeasured_note,
     wilson,
     worst_confusions,
     worst_pairs,
 )
 from taggnn.evaluation.predictions import Predictions, Skipped, read_predictions, read_skipped
-from taggnn.evaluation.results import headline, read_results
+from taggnn.evaluation.results import Results, headline
 from taggnn.evaluation.significance import McNemar, verdict
 from taggnn.names import unknown
 from taggnn.reporting import bars, diagrams, page
@@ -65,7 +65,7 @@ def write_report(run_dir: str | os.PathLike) -> Path:
     if not any((folder / name).is_file() for name in sources):
         found = "is not there" if not folder.is_dir() else "is no run folder"
         raise FileNotFoundError(f"{folder} {found}: a report needs at least one of {', '.join(sources)} in it")
-    results = read_results(folder)
+    results = Results.read(folder).to_json()
     history = read_history(folder / "metrics.csv") if (folder / "metrics.csv").is_file() else []
     skipped = read_skipped(folder / "skipped.csv") if (folder / "skipped.csv").is_file() else []
     predictions = read_predictions(folder / "predictions.csv") if (folder / "predictions.csv").is_file() else None
@@ -149,8 +149,8 @@ def _unmeasured(results: Mapping) -> list[str]:
 
 def _partial(split: str, scores: Scores, unmeasured: Sequence[str]) -> str:
     """Says what the figures of a partial set are about."""
-    said = f"The figures of {split} are about {scores.seen()}."
-    return f"{said} Also {said_unmeasured(unmeasured, most=None)}." if unmeasured else said
+    said = f"The figures of {split} are about {scores.coverage()}."
+    return f"{said} Also {unmeasured_note(unmeasured, most=None)}." if unmeasured else said
 
 
 def _clips(measured: int | None, listed: int | None) -> str:

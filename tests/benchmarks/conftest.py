@@ -1,4 +1,4 @@
-"""The programs of benchmarks/ find each other beside themselves, as Python lets scripts do; so do the tests."""
+"""Fixtures of the benchmark tests; the package benchmarks is not installed, so that its parent is put on the path."""
 
 import contextlib
 import io
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT / "benchmarks"))
+sys.path.insert(0, str(ROOT))
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Ended:
 
 
 def _run(module, *words):
-    import program
+    from benchmarks import program
 
     out, err = io.StringIO(), io.StringIO()
     threads, random = torch.get_num_threads(), torch.get_rng_state()

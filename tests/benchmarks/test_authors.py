@@ -1,8 +1,8 @@
 """The authors' formulation is that of the composition that the head's own tests use."""
 
 import torch
-from authors import AuthorsHead
 
+from benchmarks.authors import AuthorsHead
 from taggnn.heads import TagHead
 
 GRID = (3, 2, 3)

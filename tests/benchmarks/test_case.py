@@ -1,11 +1,11 @@
 """Weights, inputs and the reference of a case."""
 
-import memory
 import pytest
 import torch
-from case import Case
-from sizes import Size
 
+from benchmarks import memory
+from benchmarks.case import Case
+from benchmarks.sizes import Size
 from graphs import parse
 
 SIZE = Size(3, 2, 2, 3, 8, 2)

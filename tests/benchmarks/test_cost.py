@@ -1,11 +1,11 @@
 """Multiply-adds and bytes against what is counted edge by edge and tensor by tensor."""
 
-import cost
 import pytest
 import torch
-from case import Case
-from sizes import Size
 
+from benchmarks import cost
+from benchmarks.case import Case
+from benchmarks.sizes import Size
 from graphs import parse
 from taggnn.nn import convs, macs
 

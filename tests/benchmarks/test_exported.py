@@ -2,10 +2,9 @@
 
 import json
 
-import exported
 import pytest
-import readme
 
+from benchmarks import exported, readme
 from taggnn.io import environment
 
 pytestmark = pytest.mark.skipif(not environment.is_there("onnxscript"), reason="needs pip install 'taggnn[export]'")
@@ -26,10 +25,7 @@ def test_one_model_in_its_three_forms(bench, tmp_path):
         assert one["difference"] < 1e-4
         assert one["bytes"] > 10**5
         assert one["faster_than_eager"] == pytest.approx(eager["median_ms"] / one["median_ms"])
-    assert "small:gcn" in ended.out
-    text = "\n".join(readme.exported(found))
-    assert "| `small`, `gcn` | 4 x 32 x 32 |" in text
-    assert "2 clips" in text
+    assert "| `small`, `gcn` | 4 x 32 x 32 |" in "\n".join(readme.exported(found))
 
 
 def test_an_unknown_backbone_is_told_at_once(bench, tmp_path):

@@ -1,7 +1,8 @@
 """Slopes of lines that are known."""
 
-import fit
 import pytest
+
+from benchmarks import fit
 
 
 @pytest.mark.parametrize("power", [-1.0, 0.0, 1.0, 2.5])

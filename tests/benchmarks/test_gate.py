@@ -1,11 +1,11 @@
 """The gate lets equal ways pass and no others."""
 
-import gate
 import pytest
 import torch
-from case import Case
-from sizes import Size
 
+from benchmarks import gate
+from benchmarks.case import Case
+from benchmarks.sizes import Size
 from graphs import parse
 
 SIZE = Size(2, 3, 2, 2, 8, 2)

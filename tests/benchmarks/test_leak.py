@@ -2,8 +2,9 @@
 
 import json
 
-import leak
 import pytest
+
+from benchmarks import leak
 
 pytestmark = pytest.mark.skipif(not leak.STATM.exists(), reason="reads the resident memory from /proc")
 
@@ -18,8 +19,6 @@ def test_its_own_clips_good_and_damaged_are_loaded(bench, tmp_path):
     assert [row["loads"] for row in found["rows"]] == [3, 20, 37]
     assert all(row["resident_mb"] > 50 for row in found["rows"])
     assert found["growth_mb"] == pytest.approx(found["rows"][-1]["resident_mb"] - found["rows"][0]["resident_mb"])
-    assert " MB from 3 to 37 loads, " in ended.out
-    assert "; 5 of the loads met a clip that cannot be read; " in ended.out
     assert "taggnn-leak-" not in path.read_text()
 
 
@@ -47,9 +46,7 @@ def test_a_loss_of_memory_is_seen(monkeypatch):
     monkeypatch.setattr(leak, "resident", lambda: 50 * 10**6 + data.kept)
     found = leak.measure(data, seed=0, loads=100, every=50)
     assert [(row["loads"], row["resident_mb"]) for row in found["rows"]] == [(10, 60.0), (50, 100.0), (100, 150.0)]
-    assert leak.sentence(found | {"seconds": 0.1}) == (
-        "+90.0 MB from 10 to 100 loads, +1000.000 kB a load; 0 of the loads met a clip that cannot be read; 1,000 loads/s"
-    )
+    assert (found["growth_mb"], found["growth_from"], found["bad"]) == (90.0, 10, 0)
 
 
 def test_any_data_set_can_be_loaded(bench, tiny):
@@ -63,9 +60,9 @@ def test_any_data_set_can_be_loaded(bench, tiny):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--loads", "9"], "--loads 9: 10 or more"),
-        (["--every", "0"], "argument --every: a whole number of 1 or more, given 0"),
-        (["--out", "a.csv"], "end the name in .json"),
+        (["--loads", "9"], "--loads 9"),
+        (["--every", "0"], "--every"),
+        (["--out", "a.csv"], ".json"),
         (["--data.root", "nowhere"], "data root nowhere: no such folder"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

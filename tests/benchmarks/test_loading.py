@@ -1,10 +1,10 @@
 """The parts of loading go through the same clips with the same frames, and a bare decode goes no further than needed."""
 
 import av
-import loading
 import pytest
 import torch
 
+from benchmarks import loading
 from taggnn.data.clips import Clip, ClipList
 from taggnn.data.dataset import ClipDataset
 from taggnn.data.lists.reading import read_clips

@@ -1,12 +1,12 @@
 """Rows: equal or not there, with ratios that can be computed again."""
 
-import measure
 import pytest
 import torch
-from case import PROJECTION, Case
-from measure import BOTH, FORWARD
-from sizes import Size
 
+from benchmarks import measure
+from benchmarks.case import PROJECTION, Case
+from benchmarks.measure import BOTH, FORWARD
+from benchmarks.sizes import Size
 from graphs import parse
 from taggnn import kernels
 

@@ -1,8 +1,9 @@
 """Peak memory on cases that can be counted by hand."""
 
-import memory
 import pytest
 import torch
+
+from benchmarks import memory
 
 CPU = torch.device("cpu")
 TENSOR = 4 * 512 * 1024

@@ -2,9 +2,10 @@
 
 import json
 
-import program
 import pytest
 import torch
+
+from benchmarks import program
 
 
 class Failing:
@@ -22,19 +23,18 @@ class Failing:
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
-        (ValueError("one\nmistake"), 2, "benchmarks/failing.py: one mistake\n"),
-        (
-            FileNotFoundError(2, "No such file", "x.json"),
-            2,
-            "benchmarks/failing.py: [Errno 2] No such file: 'x.json'\n",
-        ),
-        (KeyboardInterrupt(), 1, "benchmarks/failing.py: interrupted, nothing was written\n"),
+        (ValueError("one\nmistake"), 2, "one mistake"),
+        (FileNotFoundError(2, "No such file", "x.json"), 2, "'x.json'"),
+        (KeyboardInterrupt(), 1, "interrupted"),
     ],
     ids=["value", "file", "interrupt"],
 )
 def test_a_mistake_is_one_line(error, code, said, bench):
     ended = bench(Failing(error))
-    assert (ended.code, ended.err) == (code, said)
+    assert ended.code == code
+    assert ended.err.startswith("benchmarks/failing.py: ")
+    assert ended.err.count("\n") == 1
+    assert said in ended.err
 
 
 def test_a_mistake_of_ours_is_not_hidden(bench):

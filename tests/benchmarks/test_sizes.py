@@ -1,8 +1,9 @@
 """Sizes by name and by form."""
 
 import pytest
-import sizes
-from sizes import Size
+
+from benchmarks import sizes
+from benchmarks.sizes import Size
 
 
 def test_a_size_is_read_as_it_is_written():

@@ -3,10 +3,10 @@
 from contextlib import nullcontext
 
 import pytest
-import steps
 import torch
 
 import taggnn
+from benchmarks import steps
 from taggnn.cli import config
 from taggnn.training.loop import Trainer
 from taggnn.types import Batch

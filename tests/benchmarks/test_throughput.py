@@ -1,12 +1,11 @@
-"""python benchmarks/throughput.py from its command line to its table, sentence, JSON and picture."""
+"""python benchmarks/throughput.py from its command line to its JSON and picture."""
 
 import json
 import shutil
 
-import program
 import pytest
-import steps
-import throughput
+
+from benchmarks import program, steps, throughput
 
 PARTS = [
     "bare decode", "reading", "reading + transform", "loader, 0 workers", "loader, 1 worker", "backbone", "head",
@@ -21,16 +20,11 @@ def measured(bench, tiny, tmp_path_factory):
     return bench(throughput, "--config", tiny, *words), path
 
 
-def test_it_ends_well(measured):
+def test_the_file_holds_everything(measured, videos):
     ended, path = measured
     assert ended.code == 0, ended.err
     assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     assert "Warning" not in ended.err
-    assert "Lightning" not in ended.err
-
-
-def test_the_file_holds_everything(measured, videos):
-    _, path = measured
     results = json.loads(path.read_text())
     assert (results["kind"], results["complete"]) == ("throughput", True)
     assert [row["part"] for row in results["rows"]] == PARTS
@@ -47,17 +41,6 @@ def test_the_file_holds_everything(measured, videos):
     assert results["machine"]["threads"] == 1
     assert str(videos.parent) not in path.read_text()
     assert str(path.parent) not in path.read_text()
-
-
-def test_the_screen_tells_all(measured):
-    ended, path = measured
-    results = json.loads(path.read_text())
-    for part in PARTS:
-        assert f"\n{part} " in ended.out
-    assert results["bottleneck"] in ended.out
-    assert f"{results['settings']['data']}, recipe tiny: 8 clips in batches of 4, 4 frames of 32x32" in ended.out
-    assert "\nleft out, since they cannot be read: train/clockwise/a_" in ended.out
-    assert max(map(len, ended.out[ended.out.index("part ") :].split("\n\n")[0].splitlines())) <= 120
 
 
 def test_an_interrupted_run_has_written_what_it_measured(bench, tiny, tmp_path, monkeypatch):
@@ -112,11 +95,11 @@ def test_a_set_without_a_readable_clip_is_one_line(bench, few):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--clips", "0"], "argument --clips: a whole number of 1 or more, given 0"),
-        (["--loader-workers", "-1"], "--loader-workers -1: 0 or more each"),
-        (["--out", "a.csv"], "end the name in .json"),
+        (["--clips", "0"], "--clips"),
+        (["--loader-workers", "-1"], "--loader-workers -1"),
+        (["--out", "a.csv"], ".json"),
         (["--config", "demoo"], "unknown recipe 'demoo'"),
-        (["--video.frams", "8"], "unknown option --video.frams; did you mean video.frames"),
+        (["--video.frams", "8"], "--video.frams"),
         (["--data.root", "nowhere"], "data root nowhere: no such folder"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -158,38 +141,31 @@ def about(workers, threads=1, cores=4):
     return {"device": "cpu", "workers": workers, "threads": threads, "cores": cores}
 
 
-def test_a_slow_loader_is_the_bottleneck():
-    said = throughput.verdict(table(), about(1), waited=0.4)
-    assert said.startswith(
-        "Loading is the bottleneck: the loader with 1 worker brings 40.0 clips/s, a step takes 60.0."
-    )
-    assert "With 2 workers it brings 75.0." in said
-    assert "reading takes 62% (1.25x the bare decode), the transform 38%" in said
-    assert said.endswith(
-        "reaches 36.0 clips/s, 90% of the slower of the two alone, and waits for clips 40% of the time."
-    )
+@pytest.mark.parametrize(
+    ("rates", "workers", "waited", "first", "parts"),
+    [
+        ({}, 1, 0.4, "Loading is the bottleneck", ("62%", "1.25x", "90%", "40%", "With 2 workers it brings 75.0")),
+        (
+            {"step": 20, "backbone": 40, "head": 60, "whole": 19},
+            2,
+            0.01,
+            "The model is the",
+            ("50%", "33%", "17%", "95%"),
+        ),
+        ({"none": 50, "step": 50, "whole": 25}, 0, 0.5, "Loading and model are equally fast", ("100%",)),
+    ],
+    ids=["slow loader", "slow model", "no workers"],
+)
+def test_the_bottleneck_is_the_slower_part(rates, workers, waited, first, parts):
+    verdict = throughput.verdict(table(**rates), about(workers), waited=waited)
+    assert verdict.startswith(first)
+    assert all(part in verdict for part in parts), verdict
 
 
-def test_a_slow_model_is_the_bottleneck():
-    said = throughput.verdict(table(step=20, backbone=40, head=60, whole=19), about(2), waited=0.01)
-    assert said.startswith(
-        "The model is the bottleneck: the loader with 2 workers brings 75.0 clips/s, a step takes 20.0."
-    )
-    assert "Of a step the backbone takes 50%, the head 33%, loss, optimiser and loop 17%." in said
-    assert "95% of the slower of the two alone" in said
-
-
-def test_without_workers_loading_and_step_add_up():
-    said = throughput.verdict(table(none=50, step=50, whole=25), about(0), waited=0.5)
-    assert said.startswith("Loading and model are equally fast")
-    assert "100% of one after the other" in said
-
-
-def test_more_threads_and_workers_than_cores_are_told_where_training_suffers():
-    slow = table(whole=20)
-    assert "2 threads and 1 worker are more than the 2 cores" in throughput.verdict(
-        slow, about(1, threads=2, cores=2), waited=0.1
-    )
-    for quiet in (about(1, threads=1, cores=2), about(0, threads=2, cores=2)):
-        assert "cores" not in throughput.verdict(slow, quiet, waited=0.1)
-    assert "cores" not in throughput.verdict(table(whole=38), about(1, threads=2, cores=2), waited=0.1)
+@pytest.mark.parametrize(
+    ("whole", "workers", "threads", "warned"),
+    [(20, 1, 2, True), (20, 1, 1, False), (20, 0, 2, False), (38, 1, 2, False)],
+)
+def test_more_threads_and_workers_than_cores_are_named_where_training_suffers(whole, workers, threads, warned):
+    verdict = throughput.verdict(table(whole=whole), about(workers, threads=threads, cores=2), waited=0.1)
+    assert ("more than the 2 cores" in verdict) == warned

@@ -1,9 +1,10 @@
 """Turns, rounds and quantiles; no test waits for a clock."""
 
 import pytest
-import timing
 import torch
-from timing import Times
+
+from benchmarks import timing
+from benchmarks.timing import Times
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8])

@@ -11,7 +11,7 @@ import taggnn.evaluate
 from taggnn.cli.rescoring import asked, rescored
 from taggnn.evaluation.metrics import summarise
 from taggnn.evaluation.predictions import Predictions, Skipped, read_predictions, write_predictions, write_skipped
-from taggnn.evaluation.results import write_results
+from taggnn.evaluation.results import Results
 
 
 @pytest.fixture(scope="module")
@@ -186,11 +186,11 @@ def test_another_split_than_the_results_say_is_refused(evaluated, program, tmp_p
 def test_the_split_is_that_of_the_results_and_the_figures_of_others_stay(tmp_path):
     said = read_predictions(foreign(tmp_path / "predictions.csv", ["x,,0,a,0,a,0.7,0.7,0.3", "y,,1,b,0,a,0.6,0.6,0.4"]))
     scores = {"train": {"top1": 1.0}, "val": summarise(said.probabilities, said.labels, missing=3, loss=0.6).as_dict()}
-    write_results(tmp_path, {"title": "a run", "scores": scores})
+    Results(**{"title": "a run", "scores": scores}).write(tmp_path)
     results, split, _ = rescored(said, tmp_path / "predictions.csv")
     assert split == "val"
-    assert results["title"] == "a run"
-    assert results["scores"] == scores
+    assert results.title == "a run"
+    assert results.scores == scores
 
 
 def test_only_the_option_itself_asks():

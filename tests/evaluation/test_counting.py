@@ -65,7 +65,7 @@ def test_a_projection_to_fewer_channels_is_counted():
 
 
 def test_an_unknown_convolution_has_no_count():
-    with pytest.raises(ValueError, match="what a TAGConv multiplies is not known here"):
+    with pytest.raises(ValueError, match="multiply-adds of TAGConv"):
         counting.of_head("tag", 8, (1, 2, 2), 3, conv="torch_geometric.nn.TAGConv", encoder_heads=2)
 
 

@@ -6,16 +6,19 @@ import torch
 
 from taggnn.evaluation.calibration import expected_calibration_error
 from taggnn.evaluation.metrics import (
+    METRICS,
+    ClassCounts,
+    Metric,
     Scores,
     confusion_matrix,
-    in_best,
+    in_top_k,
     macro_f1,
     mean_class_accuracy,
     per_class,
     predicted_classes,
-    said_unmeasured,
     summarise,
     unmeasured,
+    unmeasured_note,
     wilson,
     worst_confusions,
     worst_pairs,
@@ -56,9 +59,8 @@ def test_confusion_and_class_mean_equal_counting_with_absent_classes():
     matrix = confusion_matrix(scores, labels)
     assert matrix.tolist() == counted
     recalls = [row[k] / sum(row) for k, row in enumerate(counted) if sum(row)]
-    mca, classes_counted = mean_class_accuracy(matrix)
-    assert mca == pytest.approx(sum(recalls) / len(recalls))
-    assert classes_counted == 6
+    assert mean_class_accuracy(ClassCounts.of(matrix)) == pytest.approx(sum(recalls) / len(recalls))
+    assert summarise(scores, labels).classes_counted == 6
 
 
 def test_per_class_equals_counting():
@@ -104,7 +106,7 @@ def test_summary_holds_the_single_figures_as_plain_types():
     assert found.as_dict() == {
         "top1": ranks.count(0) / 90,
         "top5": sum(rank < 5 for rank in ranks) / 90,
-        "mca": mean_class_accuracy(confusion_matrix(scores, labels))[0],
+        "mca": mean_class_accuracy(ClassCounts.of(confusion_matrix(scores, labels))),
         "classes_counted": 7,
         "classes": 11,
         "listed": 100,
@@ -112,7 +114,7 @@ def test_summary_holds_the_single_figures_as_plain_types():
         "unreadable": 4,
         "measured": 90,
         "loss": 0.5,
-        "macro_f1": macro_f1(confusion_matrix(scores, labels)),
+        "macro_f1": macro_f1(ClassCounts.of(confusion_matrix(scores, labels))),
         "ece": None,
     }
     shares = summarise(scores.softmax(1), labels)
@@ -140,20 +142,19 @@ def test_macro_f1_equals_a_loop_over_the_classes_that_occur():
         pairs = [(true == label, taken == label) for true, taken in zip(labels.tolist(), chosen, strict=True)]
         right = sum(true and taken for true, taken in pairs)
         f1.append(2 * right / (sum(true for true, _ in pairs) + sum(taken for _, taken in pairs)))
-    assert macro_f1(confusion_matrix(scores, labels)) == pytest.approx(sum(f1) / 5)
+    assert macro_f1(ClassCounts.of(confusion_matrix(scores, labels))) == pytest.approx(sum(f1) / 5)
 
 
 def test_macro_f1_of_a_class_that_nothing_is_taken_for_is_zero():
     # F1 of 0: 2 * 3 / (3 + 5); of 1: none; class 2 does not occur.
-    assert macro_f1(torch.tensor([[3, 0, 0], [2, 0, 0], [0, 0, 0]])) == pytest.approx((6 / 8 + 0) / 2)
-    with pytest.raises(ValueError, match="no clips"):
-        macro_f1(torch.zeros(2, 2, dtype=torch.long))
+    counts = ClassCounts.of(torch.tensor([[3, 0, 0], [2, 0, 0], [0, 0, 0]]))
+    assert macro_f1(counts) == pytest.approx((6 / 8 + 0) / 2)
 
 
-def test_in_best_ranks_ties_by_number():
+def test_in_top_k_ranks_ties_by_number():
     scores, labels = torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0]]), torch.tensor([0, 1])
-    assert in_best(scores, labels, 1).tolist() == [True, False]
-    assert in_best(scores, labels, 2).tolist() == [True, True]
+    assert in_top_k(scores, labels, 1).tolist() == [True, False]
+    assert in_top_k(scores, labels, 2).tolist() == [True, True]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +171,7 @@ def test_in_best_ranks_ties_by_number():
 )
 def test_scores_say_which_clips_they_are_about(missing, unreadable, measured, said):
     found = Scores({"top1": 0.5}, 2, 2, missing + unreadable + measured, missing, unreadable, measured)
-    assert found.seen() == said
+    assert found.coverage() == said
     assert found.complete == (missing + unreadable == 0)
 
 
@@ -184,9 +185,9 @@ def test_a_class_of_which_nothing_was_measured_is_named():
     assert unmeasured(torch.tensor([0, 1, 1]), [4, 2, 0, 7]) == [3]
     assert unmeasured(torch.tensor([0, 1]), [1, 1]) == []
     start = "whose every listed clip is missing or unreadable"
-    assert said_unmeasured(["b"]) == f"not measured: 1 class {start}: b"
-    assert said_unmeasured(list("abcdefg")) == f"not measured: 7 classes {start}: a, b, c, d, e and 2 more"
-    assert said_unmeasured(list("abcdefg"), most=None).endswith(": a, b, c, d, e, f, g")
+    assert unmeasured_note(["b"]) == f"not measured: 1 class {start}: b"
+    assert unmeasured_note(list("abcdefg")) == f"not measured: 7 classes {start}: a, b, c, d, e and 2 more"
+    assert unmeasured_note(list("abcdefg"), most=None).endswith(": a, b, c, d, e, f, g")
 
 
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float64])
@@ -223,9 +224,16 @@ def test_bad_input_is_named(scores, labels, message):
         summarise(scores, labels)
 
 
-def test_an_empty_matrix_is_refused():
-    with pytest.raises(ValueError, match="no clips"):
-        mean_class_accuracy(torch.zeros(2, 2, dtype=torch.long))
+def test_an_empty_matrix_has_no_class_means():
+    counts = ClassCounts.of(torch.zeros(2, 2, dtype=torch.long))
+    assert mean_class_accuracy(counts).isnan()
+    assert macro_f1(counts).isnan()
+
+
+def test_a_row_has_one_way_to_its_figure():
+    for ways in ({}, {"value": METRICS["ece"].value, "from_counts": macro_f1}):
+        with pytest.raises(ValueError, match="either value or from_counts"):
+            Metric("x", "y", **ways)
 
 
 def test_wilson_interval_has_published_values_and_stays_inside_zero_and_one():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from taggnn.evaluation.paired_comparison import beside
+from taggnn.evaluation.paired_comparison import paired_comparison
 from taggnn.evaluation.predictions import Predictions, write_predictions
 
 
@@ -15,7 +15,7 @@ def test_the_better_head_gains(tmp_path):
         shares = torch.nn.functional.one_hot(said, 2).float()
         names = [f"clip {number}" for number in range(40)]
         write_predictions(tmp_path / name / "predictions.csv", Predictions(names, names, labels, shares, ["a", "b"]))
-    (row,) = beside({name: tmp_path / name for name in ("tag", "pool")})
+    (row,) = paired_comparison({name: tmp_path / name for name in ("tag", "pool")})
     assert (row["name"], row["against"], row["clips"]) == ("tag", "pool", 40)
     assert (row["only_name"], row["only_against"]) == (10, 0)
     assert 0 < row["top1"]["low"] < row["top1"]["value"] < row["top1"]["high"]

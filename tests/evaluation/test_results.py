@@ -1,6 +1,7 @@
-"""taggnn.evaluation.results and taggnn.reporting.console: what results.json says beside the scores, and how it is told."""
+"""taggnn.evaluation.results: figures of a split, intervals and groups; and their lines on the screen."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from taggnn.evaluation.bootstrap import answers, interval, resample
 from taggnn.evaluation.longtail import masks
 from taggnn.evaluation.metrics import summarise, wilson
 from taggnn.evaluation.predictions import Predictions
-from taggnn.evaluation.results import counts_in, figures_of
+from taggnn.evaluation.results import Results
 from taggnn.reporting.console import figure_lines, summary_lines
 
 CLASSES = list("abcdefg")
@@ -29,7 +30,8 @@ def said():
 
 def test_intervals_and_groups_are_those_of_the_resamples(said):
     scores = summarise(said.probabilities, said.labels)
-    found = json.loads(json.dumps(figures_of("val", said, scores, COUNTS, resamples=300, seed=2)))
+    results = Results.from_predictions("val", said, training_counts=COUNTS, resamples=300, seed=2)
+    found = json.loads(json.dumps(results.to_json()))
     assert found["scores"]["val"] == scores.as_dict()
     assert found["training_counts"] == dict(zip(CLASSES, COUNTS, strict=True))
     drawn = resample([answers(said.probabilities, said.labels)], masks(COUNTS), 300, 2)[0]
@@ -46,31 +48,31 @@ def test_intervals_and_groups_are_those_of_the_resamples(said):
 
 
 def test_without_training_counts_there_are_no_groups(said):
-    found = figures_of("test", said, summarise(said.probabilities, said.labels), resamples=20)
+    found = Results.from_predictions("test", said, resamples=20).to_json()
     assert sorted(found) == ["intervals", "scores"]
 
 
 def test_training_counts_are_found_by_the_names_of_the_classes():
-    assert counts_in({"training_counts": {"b": 2, "a": 1}}, ["a", "b"]) == [1, 2]
-    assert counts_in({"training_counts": {"b": 2}}, ["a", "b"]) is None
-    assert counts_in({}, ["a"]) is None
+    assert Results(training_counts={"b": 2, "a": 1}).counts_of(["a", "b"]) == [1, 2]
+    assert Results(training_counts={"b": 2}).counts_of(["a", "b"]) is None
+    assert Results().counts_of(["a"]) is None
 
 
 def test_the_screen_says_every_figure_with_its_interval(said):
-    found = figures_of("test", said, summarise(said.probabilities, said.labels), COUNTS, resamples=300)
+    found = Results.from_predictions("test", said, training_counts=COUNTS, resamples=300).to_json()
     lines = "\n".join(figure_lines(found, "test"))
     scores, ends = found["scores"]["test"], found["intervals"]["test"]
     # Every clip has its class among the best five: an interval without width is left out.
     assert "top-5     1.0000\n" in lines
     for key, name in (("mca", "mca     "), ("macro_f1", "macro F1"), ("ece", "ece     ")):
         assert f"{name}  {scores[key]:.4f}   ({ends[key][0]:.3f} to {ends[key][1]:.3f})" in lines
-    tail = found["groups"]["test"][2]
-    assert f"tail      {tail['mca']:.4f}" in lines
-    assert f"class mean over 1 of 3 classes of fewer than 20 training clips, {tail['clips']} clips measured" in lines
+    few = found["groups"]["test"][2]
+    assert f"few       {few['mca']:.4f}" in lines
+    assert f"class mean over 1 of 3 classes of fewer than 20 training clips, {few['clips']} clips measured" in lines
     assert "300 bootstrap resamples" in lines
     short = "\n".join(summary_lines(found, "test"))
     assert f"class mean {ends['mca'][0]:.3f} to {ends['mca'][1]:.3f}" in short
-    assert f"tail {tail['mca']:.3f} (3 classes)" in short
+    assert f"few {few['mca']:.3f} (3 classes)" in short
 
 
 def test_the_screen_says_what_an_older_run_has_and_no_more(said):
@@ -81,17 +83,16 @@ def test_the_screen_says_what_an_older_run_has_and_no_more(said):
 
 
 def test_where_every_clip_is_right_no_interval_without_width_is_printed(said):
-    right = torch.nn.functional.one_hot(said.labels, len(said.classes)).double()
-    found = figures_of("test", said, summarise(right, said.labels), resamples=20)
-    found["intervals"]["test"] |= {"mca": [1.0, 1.0], "macro_f1": [1.0, 1.0]}
+    right = torch.nn.functional.one_hot(said.labels, len(said.classes)).float()
+    found = Results.from_predictions("test", replace(said, probabilities=right), resamples=20).to_json()
+    assert found["intervals"]["test"]["mca"] == [1.0, 1.0]
     assert "1.000 to 1.000" not in "\n".join([*summary_lines(found, "test"), *figure_lines(found, "test")])
 
 
 def test_a_group_of_which_nothing_was_measured_says_so(said):
-    scores = summarise(said.probabilities, said.labels)
-    one = figures_of("test", said, scores, [50] * 4 + [1, 50, 50], resamples=20)
-    assert "class mean over 1 class of fewer than 20 training clips" in "\n".join(figure_lines(one, "test"))
-    found = figures_of("test", said, scores, [50] * 5 + [1, 1], resamples=20)
-    assert "tail      -        none of its 2 classes (fewer than 20 training clips) was measured" in figure_lines(
-        found, "test"
-    )
+    for counts, line in (
+        ([50] * 4 + [1, 50, 50], "over 1 class of fewer"),
+        ([50] * 5 + [1, 1], "none of its 2 classes"),
+    ):
+        found = Results.from_predictions("test", said, training_counts=counts, resamples=20).to_json()
+        assert line in "\n".join(figure_lines(found, "test"))

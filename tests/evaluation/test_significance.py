@@ -94,7 +94,7 @@ def test_the_interval_of_a_difference_is_that_of_three_shares():
     b, c, n = 60, 90, 1000
     right = [torch.arange(n) < b, (torch.arange(n) >= b) & (torch.arange(n) < b + c)]
     labels = torch.zeros(n, dtype=torch.long)
-    models = [Answers(labels, (~hits).long(), None, None, 2) for hits in right]
+    models = [Answers(labels, (~hits).long(), None, 2) for hits in right]
     scores = [summarise(torch.stack([hits.float(), (~hits).float()], dim=1), labels) for hits in right]
     found = differences(models, scores, resamples=5000)[0]
     half = 1.96 * math.sqrt(b + c - (c - b) ** 2 / n) / n
@@ -145,6 +145,6 @@ def test_intervals_and_tests_hold_under_no_difference():
 
 def test_recalls_are_counts_of_each_class():
     labels, predicted = torch.tensor([0, 0, 2, 2, 2]), torch.tensor([0, 1, 2, 2, 0])
-    support, correct = recalls(Answers(labels, predicted, None, None, 4))
+    support, correct = recalls(Answers(labels, predicted, None, 4))
     assert support.tolist() == [2, 0, 3, 0]
     assert correct.tolist() == [1, 0, 2, 0]

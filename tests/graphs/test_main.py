@@ -19,9 +19,9 @@ def test_writes_a_picture_and_says_what_it_shows(tmp_path, capsys):
     assert capsys.readouterr().out == f"{describe(Clique() + Chain(), (3, 2, 2))}\n\npicture in {out}\n"
 
 
-def test_text_counts_and_marks_who_hears_whom():
+def test_text_has_counts_and_the_adjacency_matrix():
     assert describe(Clique() + Chain(), (2, 1, 2)).splitlines() == [
-        "clique+chain on 2 frames of 1 x 2 places",
+        "clique+chain on 2 frames of 1 x 2 positions",
         "  nodes       4",
         "  edges       8 (each direction counts)",
         "    spatial   4",
@@ -31,7 +31,7 @@ def test_text_counts_and_marks_who_hears_whom():
         "  t=0   t=1",
         "  0 1   2 3",
         "",
-        "  row hears column: s spatial, t temporal",
+        "  edges from column to row: s spatial, t temporal",
         "    0 1 2 3",
         "  0 . s t .",
         "  1 s . . t",
@@ -44,7 +44,7 @@ def test_text_of_a_large_grid_keeps_to_the_counts():
     text = describe(Clique() + Chain(2), (16, 100, 100))
     assert "edges       1,600,420,000" in text
     assert "degree      10,001 to 10,003, with self-loop 10,002 to 10,004" in text
-    assert "hears" not in text
+    assert "from column to row" not in text
 
 
 def lines_of(figure):

@@ -26,8 +26,8 @@ class Ahead(Topology):
     def edges(self, grid, device="cpu"):
         nodes = torch.arange(torch.Size(self.checked(grid)).numel(), device=device)
         edge_index = torch.stack([nodes[:-1], nodes[1:]])
-        places = grid[1] * grid[2]
-        kind = (edge_index[0] // places != edge_index[1] // places).long()
+        positions = grid[1] * grid[2]
+        kind = (edge_index[0] // positions != edge_index[1] // positions).long()
         return edge_index, kind
 
 
@@ -95,9 +95,9 @@ def test_counting_and_degrees_do_not_list_the_edges(monkeypatch):
 
 @pytest.mark.parametrize("grid", [(1, 1, 1), (5, 1, 1), (1, 3, 2)], ids=str)
 def test_a_single_frame_or_place_has_no_edges_of_the_missing_kind(grid):
-    frames, places = grid[0], grid[1] * grid[2]
-    assert Clique().num_edges(grid) == frames * places * (places - 1) == len(listed(Clique(), grid))
-    assert Chain().num_edges(grid) == 2 * places * (frames - 1) == len(listed(Chain(), grid))
+    frames, positions = grid[0], grid[1] * grid[2]
+    assert Clique().num_edges(grid) == frames * positions * (positions - 1) == len(listed(Clique(), grid))
+    assert Chain().num_edges(grid) == 2 * positions * (frames - 1) == len(listed(Chain(), grid))
 
 
 def test_a_reach_beyond_the_clip_costs_no_more_than_the_clip():
@@ -173,7 +173,7 @@ def test_further_axes_are_the_positions_of_a_frame_whatever_their_number(rule, g
 
 @dataclass(frozen=True)
 class Bones(Topology):
-    """A rule of a user's own on two axes: every joint hears the joint before it, in the same frame."""
+    """A rule of a user's own on two axes: an edge from each joint to the next, in the same frame."""
 
     axes = ("frames", "joints")
     edge_types = (SPATIAL,)
@@ -226,7 +226,7 @@ def test_a_union_of_fewer_than_two_rules_is_refused(parts):
 def test_only_topologies_add_up():
     with pytest.raises(TypeError):
         Clique() + "chain"
-    with pytest.raises(ValueError, match="made of topologies, given 'chain'"):
+    with pytest.raises(ValueError, match="takes topologies, given 'chain'"):
         Union((Clique(), "chain"))
 
 

@@ -110,6 +110,6 @@ def test_balance_and_totals():
     clips = tuple(Clip(f"{n}", label, f"{n}") for n, label in enumerate(labels))
     lists = {"train": ClipList(clips, names, "list", ("gone",), (0,))}
     found = audit(lists, {clip.path: replace(SOUND, fingerprint=clip.path) for clip in clips}, [], 16)
-    assert balance(found) == {"largest": 101, "smallest": 19, "head": 1, "medium": 1, "tail": 1}
+    assert balance(found) == {"largest": 101, "smallest": 19, "many": 1, "medium": 1, "few": 1}
     assert totals(found) == (141, 140)
     assert balance(audit({"val": lists["train"]}, {clip.path: SOUND for clip in clips}, [], 16)) is None

@@ -14,7 +14,7 @@ import torch
 from taggnn.cli import terminal
 from taggnn.evaluation.metrics import summarise
 from taggnn.evaluation.predictions import Predictions, Skipped, write_predictions, write_skipped
-from taggnn.evaluation.results import figures_of, read_results, write_results
+from taggnn.evaluation.results import Results
 from taggnn.report import main
 from taggnn.reporting import page, pictures
 from taggnn.reporting.pictures import DARK, LIGHT, confusion, curves, shorten
@@ -78,19 +78,19 @@ def full(tmp_path):
     write_skipped(
         run / "skipped.csv", [Skipped("b<1>", "x/b<1>.mp4", "test", "no video stream"), Skipped("t", "t", "train", "0")]
     )
-    test = summarise(said.probabilities, said.labels, missing=1200, unreadable=1, loss=0.25)
-    figures = figures_of("test", said, test, [500, 200, 60, 30, 7, 2], resamples=50)
+    counts = [500, 200, 60, 30, 7, 2]
+    facts = {"missing": 1200, "unreadable": 1, "loss": 0.25, "training_counts": counts, "resamples": 50}
+    figures = Results.from_predictions("test", said, **facts).to_json()
     gain = {"value": 0.125, "low": -0.0125, "high": 0.25}
     (run / "config.yaml").write_text("seed: 42\nname: <mine>\n")
     (run / "metrics.csv").write_text(
         "epoch,train/loss,val/loss,val/top1,val/mca,lr\n0,1.5,1.6,0.3,0.2,0.01\n1,1.0,1.2,0.7,0.6,0.005\n2,0.8,1.3,0.65,0.6,0.001\n"
     )
-    write_results(
-        run,
-        {
+    Results(
+        **{
             "title": "demo <1>",
             **figures,
-            "scores": {"val": test, "test": test},
+            "scores": {"val": figures["scores"]["test"], "test": figures["scores"]["test"]},
             "paired": [
                 {
                     **{"name": "tag", "against": "pool <b>", "clips": 60, "top1": gain, "mca": gain},
@@ -126,15 +126,15 @@ def full(tmp_path):
             "environment": {"command": ["python", "-m", "taggnn.train"], "seed": 42, "torch": "2.9.0"},
             "durations": {"train": 3725.0},
             "notes": ["two <classes> of val are not in train"],
-        },
-    )
+        }
+    ).write(run)
     return run
 
 
 def test_the_full_page_says_everything_and_asks_for_nothing_from_outside(full):
     content = write_report(full).read_text(encoding="utf-8")
     found = Page(content)
-    test = read_results(full)["scores"]["test"]
+    test = Results.read(full).to_json()["scores"]["test"]
     for said in [
         page.percent(test["top1"]),
         page.percent(test["top5"]),
@@ -158,9 +158,9 @@ def test_the_full_page_says_everything_and_asks_for_nothing_from_outside(full):
         "Top-1 +50.0 points by its edges (95 % interval +35.0 to +65.0; McNemar, p < 0.0001)",
         f"Macro F1{page.percent(test['macro_f1'])}",
         f"Calibration error{page.percent(test['ece'])}",
-        between(read_results(full)["intervals"]["test"]["mca"]),
-        "head: more than 100 training clips",
-        "tail: fewer than 20 training clips1 of 29",
+        between(Results.read(full).to_json()["intervals"]["test"]["mca"]),
+        "many-shot: more than 100 training clips",
+        "few-shot: fewer than 20 training clips1 of 29",
         "tag less pool <b>",
         "tag has 9 more. Of 60 clips only tag has 12 right, only pool <b> 3 (McNemar, p = 0.035).",
         "How sure it is",
@@ -184,17 +184,17 @@ def test_the_full_page_says_everything_and_asks_for_nothing_from_outside(full):
 
 
 def test_an_older_run_has_its_figures_and_no_intervals(full):
-    results = read_results(full)
+    results = Results.read(full).to_json()
     for key in ("intervals", "groups", "training_counts", "paired"):
         del results[key]
     for figures in results["scores"].values():
         del figures["macro_f1"], figures["ece"]
     results["graph_effect"] = {key: results["graph_effect"][key] for key in ("top1_with", "top1_without", "changed")}
     said = predictions(occurring=5)
-    write_results(full, results)
+    Results(**results).write(full)
     text = Page(write_report(full).read_text(encoding="utf-8")).text
     assert f"Macro F1{page.percent(summarise(said.probabilities, said.labels).macro_f1)}" in text
-    assert "Head, medium and tail" not in text
+    assert "few-shot" not in text
     assert "McNemar" not in text
 
 
@@ -268,8 +268,8 @@ def test_predictions_alone_give_scores_and_a_matrix(tmp_path, said):
 
 def test_a_complete_set_has_a_plain_line(tmp_path):
     said = predictions(10, ["a", "b"])
-    write_results(
-        tmp_path, {"scores": {"test": summarise(said.probabilities, said.labels)}, "unmeasured": {"test": []}}
+    Results(**{"scores": {"test": summarise(said.probabilities, said.labels)}, "unmeasured": {"test": []}}).write(
+        tmp_path
     )
     write_predictions(tmp_path / "predictions.csv", said)
     found = Page(write_report(tmp_path).read_text(encoding="utf-8"))
@@ -310,19 +310,16 @@ def test_history_merges_the_rows_of_an_epoch_and_survives_a_cut_off_line(tmp_pat
 
 
 def test_results_hold_plain_types_and_no_unknown_key(tmp_path):
-    write_results(
-        tmp_path,
-        {"durations": {"train": torch.tensor(1.5)}, "model": {"root": Path("a"), "grid": (4, 7, 7), "loss": math.nan}},
-    )
+    Results(
+        **{"durations": {"train": torch.tensor(1.5)}, "model": {"root": Path("a"), "grid": (4, 7, 7), "loss": math.nan}}
+    ).write(tmp_path)
     assert json.loads((tmp_path / "results.json").read_text()) == {
         "durations": {"train": 1.5},
         "model": {"root": "a", "grid": [4, 7, 7], "loss": None},
     }
-    with pytest.raises(ValueError, match="unknown key 'score'; did you mean 'scores'"):
-        write_results(tmp_path, {"score": {}})
     with pytest.raises(ValueError, match=r"model\.x: a object cannot be stored"):
-        write_results(tmp_path, {"model": {"x": object()}})
-    assert read_results(tmp_path)["durations"] == {"train": 1.5}
+        Results(**{"model": {"x": object()}}).write(tmp_path)
+    assert Results.read(tmp_path).durations == {"train": 1.5}
 
 
 @pytest.mark.parametrize(
@@ -406,7 +403,7 @@ def with_parts(run, **more):
         "1,1.5,60,1.6,0.3,1.25,2.5,0.0125,7.125\n2,1.0,60,1.2,0.7,0.75,1.875,0.0375,6.5\n3,0.8,60,1.3,0.65,0.625,1.625,0.045,5.75\n"
     )
     losses = {name: {"weight": weight, "last": 0.5} for name, weight in zip(PARTS, (0.1, 2.0), strict=True)}
-    write_results(run, {**read_results(run), "losses": losses, "best_epoch": 2, **more})
+    Results(**{**Results.read(run).to_json(), "losses": losses, "best_epoch": 2, **more}).write(run)
 
 
 def rows_of(content, heading):
@@ -437,9 +434,9 @@ def test_named_losses_have_a_line_each_and_a_panel(full):
 
 def test_a_figure_that_is_logged_is_no_loss_of_its_own_accord(full):
     with_parts(full)
-    results = read_results(full)
+    results = Results.read(full).to_json()
     del results["losses"]
-    write_results(full, results)
+    Results(**results).write(full)
     content = write_report(full).read_text(encoding="utf-8")
     assert "Part of the loss" not in content
     assert (full / "curves.png").read_bytes() == curves(read_history(full / "metrics.csv"), 2, LIGHT)
