@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from graphs import Topology
 from taggnn import backbones, heads, names
+from taggnn.backbones.adapt import run_once
 from taggnn.backbones.finetuning import STATISTICS_FROZEN
-from taggnn.backbones.tokens import describe, run_once
+from taggnn.backbones.tokens import describe
 from taggnn.kernels import CUDA_ONLY, IMPLS
 from taggnn.nn.layers import GraphLayer
 from taggnn.types import VIDEO_AXES, Features, InputSpec, Model, Output

@@ -56,7 +56,7 @@ def test_a_new_row_of_any_table_is_listed(program, monkeypatch):
     row = dataclasses.replace(
         backbones.find("small"), name="flat", builder=Flat, clip=(4, 16, 16), grid=None, channels=None
     )
-    monkeypatch.setattr(backbones, "BACKBONES", {**backbones.BACKBONES, "flat": row})
+    monkeypatch.setitem(backbones.BACKBONES, "flat", row)
     listed = {line[0]: line for line in models.head_table()[1]}
     assert listed["odd"] == ["odd", f"{(512 * 99 + 99) / 1e6:.3g}", "-", "does what it likes", ""]
     assert {line[0]: line[1:] for line in models.conv_table()[1]}["tag_conv"][0] == "TAGConv(K=2)"

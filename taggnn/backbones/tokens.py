@@ -1,4 +1,4 @@
-"""What comes out of a backbone, as tokens: accepted forms, clear refusals, and a dry run that finds C and the grid.
+"""The output of a backbone as tokens: accepted forms, and clear refusals of all others.
 
 Axes: B clips, C channels, T frames, H W token grid, N tokens of one clip; a grid may have any number of axes, time first.
 """
@@ -8,11 +8,10 @@ from dataclasses import fields, is_dataclass
 from math import prod
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from taggnn.backbones.first_layer import clip_channels
 from taggnn.backbones.outputs import tensors_in
-from taggnn.types import VIDEO_AXES, Features, InputSpec
+from taggnn.types import Features
 
 # (T, H, W) of a clip of video, in frames and pixels
 Grid = tuple[int, int, int]
@@ -84,75 +83,6 @@ def _tokens_of(output: object, grid: tuple[int, ...] | None) -> Tensor:
             message += "; one token too many is probably a class token: state class_tokens=1"
         raise ValueError(message)
     return output.unflatten(1, grid)
-
-
-def video_spec(module: nn.Module, clip: Sequence[int]) -> InputSpec:
-    """What a backbone of video is fed: colour, or grey where ``set_in_channels`` made it so.
-
-    Args:
-        module: the backbone.
-        clip: (T, H, W), frames, height and width in pixels.
-
-    Raises:
-        ValueError: not three positive integers.
-    """
-    return InputSpec("video", VIDEO_AXES, (clip_channels(module), *checked_size(clip, "clip")))
-
-
-@torch.no_grad()
-def dry_run(module: nn.Module, spec: InputSpec, grid: Sequence[int] | None = None) -> tuple[int, tuple[int, ...]]:
-    """Finds channels and token grid of a backbone from one clip of zeros, and leaves no trace in it.
-
-    Every submodule is put into evaluation mode for the run and back into its own mode after it, so that BatchNorm
-    statistics do not move. The clip lies on the device and in the dtype of the module's first parameter.
-
-    Args:
-        module: (1, *spec.shape) -> anything ``features_of`` accepts.
-        spec: what it is fed.
-        grid: the token grid, where the module yields (B, N, C).
-
-    Returns:
-        ``(channels, grid)`` of the tokens.
-
-    Raises:
-        ValueError: the module fails on such a clip, or yields something else than tokens.
-    """
-    output = run_once(module, spec)
-    features = features_of(output, grid)
-    if len(features.tokens) != 1:
-        raise ValueError(
-            f"one clip went into {type(module).__name__}, {len(features.tokens)} came out: {describe(output)}"
-        )
-    if spec.axes == VIDEO_AXES and isinstance(output, Tensor) and output.dim() == 4 and grid is None:
-        raise ValueError(
-            f"{type(module).__name__} yields {describe(output)} for video, where (B, C, T, H, W) was expected: state "
-            f"grid={features.grid} if time comes first in it"
-        )
-    return features.tokens.shape[-1], features.grid
-
-
-@torch.no_grad()
-def run_once(module: nn.Module, spec: InputSpec) -> object:
-    """What a module yields for one clip of zeros, in evaluation mode; see ``dry_run``, which says what that is.
-
-    Raises:
-        ValueError: the module fails on such a clip.
-    """
-    like = next((p for p in [*module.parameters(), *module.buffers()] if p.is_floating_point()), torch.zeros(()))
-    clip = spec.example(1, like.device, like.dtype)
-    modes = [(m, m.training) for m in module.modules()]
-    try:
-        # The flag itself, not eval(): a train() of the user's own might do more than that, and not undo it.
-        for part, _ in modes:
-            part.training = False
-        return module(clip)
-    except (RuntimeError, TypeError, IndexError, AssertionError) as error:
-        raise ValueError(
-            f"{type(module).__name__} failed on a clip of zeros {tuple(clip.shape)}, {spec}: {type(error).__name__}: {error}"
-        ) from error
-    finally:
-        for part, mode in modes:
-            part.training = mode
 
 
 def describe(value: object, depth: int = 3) -> str:

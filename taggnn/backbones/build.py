@@ -1,0 +1,162 @@
+"""Finding a backbone by name, dotted path or class, and building it."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from taggnn.backbones import huggingface
+from taggnn.backbones.adapt import USUAL_CLIP, resize_positions, strip
+from taggnn.backbones.finetuning import tune
+from taggnn.backbones.first_layer import set_in_channels
+from taggnn.backbones.table import BACKBONES, HUB, Backbone, hub_row
+from taggnn.backbones.tokens import Grid, checked_size
+from taggnn.backbones.weights import load_file
+from taggnn.names import imported, is_path, unknown
+
+
+def _own(given: str | Callable[..., nn.Module]) -> Backbone:
+    """A row for a class or function of one's own; what its attributes ``clip``, ``mean`` and ``std`` say counts."""
+    if isinstance(given, nn.Module):
+        raise ValueError(f"a {type(given).__name__} is a backbone already: give it to taggnn.attach, or its class here")
+    builder = imported(given, "backbone") if isinstance(given, str) else given
+    named = f"{getattr(given, '__module__', '')}.{getattr(given, '__qualname__', type(given).__name__)}"
+    name = given if isinstance(given, str) else named
+    if not callable(builder) or isinstance(builder, nn.Module):
+        raise ValueError(f"backbone {name}: expected a class or a function that makes a module, found {builder!r}")
+
+    def stated(attribute: str, usual: Any) -> Any:
+        found = getattr(builder, attribute, None)
+        return tuple(found) if isinstance(found, list | tuple) and len(found) == 3 else usual
+
+    @wraps(builder, updated=())
+    def made(**options: Any) -> nn.Module:
+        module = builder(**options)
+        if not isinstance(module, nn.Module):
+            raise TypeError(f"it makes a {type(module).__name__}, not a torch.nn.Module")
+        return strip(module)
+
+    return Backbone(
+        name=name,
+        builder=made,
+        loader=load_file,
+        clip=stated("clip", USUAL_CLIP),
+        channels=None,
+        grid=None,
+        mean=stated("mean", (0.45, 0.45, 0.45)),
+        std=stated("std", (0.225, 0.225, 0.225)),
+        source=f"{builder.__module__}.{name.rpartition('.')[2]}",
+        paper="",
+        weights="random, or a local state dict of your own",
+    )
+
+
+def find(
+    name: str | Callable[..., nn.Module], config: Mapping[str, Any] | None = None, published: bool = False
+) -> Backbone:
+    """The row of a backbone: of ``BACKBONES``, one for any video transformer of Hugging Face, or one for a class of one's own.
+
+    Args:
+        name: a key of ``BACKBONES``; or ``hf:`` and a hub id, a folder with a model's files, or a family's name (videomae,
+            timesformer, vivit, vjepa2); or the dotted path of a class or function that makes a module, or that class itself.
+        config: changes of a Hugging Face model's configuration.
+        published: whether published weights are wanted; only then is the hub asked for a model of ``HUB``.
+
+    Raises:
+        FileNotFoundError: a model's configuration cannot be had.
+        ValueError: an unknown name, or a path that cannot be imported.
+    """
+    if not isinstance(name, str):
+        return _own(name)
+    place = huggingface.split(name)
+    if place is not None:
+        return hub_row(place, config, published)
+    if name not in BACKBONES and is_path(name):
+        return _own(name)
+    if name not in BACKBONES:
+        raise unknown("backbone", name, [*BACKBONES, *HUB])
+    return BACKBONES[name]
+
+
+def settled(name: str, options: Mapping[str, Any], published: bool = False) -> dict[str, Any]:
+    """Options that build the same backbone anywhere: what had to be asked of the hub is written into them.
+
+    Args:
+        name: as for ``find``.
+        options: of its builder.
+        published: as for ``find``.
+    """
+    place = huggingface.split(name) if isinstance(name, str) else None
+    if place is None:
+        return dict(options)
+    return {**options, "config": huggingface.configuration(place, options.get("config"), published)}
+
+
+def build(
+    name: str | Callable[..., nn.Module],
+    weights: str | Path | None = None,
+    frozen_bn: bool = False,
+    bn_momentum: float | None = None,
+    clip: Grid | None = None,
+    freeze_stages: int | Sequence[str] = 0,
+    layer_decay: float | None = None,
+    checkpointing: bool = False,
+    drop_path: float | None = None,
+    in_channels: int | None = None,
+    **options: object,
+) -> nn.Module:
+    """Builds a backbone of the table, or one of one's own.
+
+    Args:
+        name: as for ``find``.
+        weights: ``None`` for random ones; else what the row's ``weights`` says: "default", an official name, a path.
+        frozen_bn: BatchNorm uses its stored statistics and never updates them, also after ``model.train()``; its
+            scale and shift still learn.
+        bn_momentum: momentum of every BatchNorm, in (0, 1]; ``None`` keeps the backbone's own.
+        clip: (T, H, W) of the clips to come, ``None`` for the row's. Only the positions of transformers depend on
+            it; they are interpolated after the weights are loaded.
+        freeze_stages, layer_decay, checkpointing, drop_path: see ``tune``.
+        in_channels: 3 (None, default), or 1 for grey clips: the first layer's kernels are added up over red, green and blue. A
+            builder of one's own that names it is given it instead.
+        **options: arguments of the row's builder.
+
+    Returns:
+        A module ``(B, in_channels, T, H, W) -> (B, C, T', H', W')`` in training mode; one's own may take and yield other
+        axes.
+
+    Raises:
+        FileNotFoundError: ``weights`` is a path, and nothing is there.
+        ValueError: unknown name, option or weights, an option's value that the builder refuses, weights that do not fit, or
+            contradicting BatchNorm options.
+    """
+    row = find(name, options.get("config"), published=str(weights) == "default")
+    name, own = row.name, not isinstance(name, str) or is_path(name)
+    parameters = inspect.signature(row.builder).parameters
+    possible = [key for key, one in parameters.items() if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)]
+    if own and in_channels is not None and "in_channels" in possible:
+        options["in_channels"], in_channels = in_channels, None
+    for option in options:
+        if option not in possible and not any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+            raise unknown(f"option of backbone {name}", option, possible)
+    if clip is not None:
+        clip = checked_size(clip, "clip")
+    try:
+        module = row.builder(**options)
+    except (TypeError, ValueError, AssertionError, RuntimeError, ArithmeticError) as error:
+        given = ", ".join(f"{option}={value!r}" for option, value in options.items()) or "no options"
+        raise ValueError(f"backbone {name} cannot be built with {given}: {error or type(error).__name__}") from error
+    if not isinstance(module, huggingface.HubFeatures):
+        # A module of one's own may see something else than colour, and says so by itself.
+        if not own or in_channels is not None:
+            set_in_channels(module, 3 if in_channels is None else in_channels)
+    elif in_channels not in (None, 3):
+        raise ValueError(f"in_channels={in_channels}: {name} takes clips of colour only")
+    if weights is not None:
+        row.loader(module, weights=weights)
+    if clip is not None:
+        resize_positions(module, clip)
+    tune(module, frozen_bn, bn_momentum, freeze_stages, layer_decay, checkpointing, drop_path)
+    return module
