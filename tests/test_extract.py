@@ -17,7 +17,7 @@ import torch
 import taggnn.evaluate
 import taggnn.extract
 import taggnn.train
-from taggnn.cli import config
+from taggnn.cli import build, config
 from taggnn.data import shards
 from taggnn.data.dataset import ClipDataset
 from taggnn.data.samplers import seed_of
@@ -31,7 +31,8 @@ from taggnn.io import checkpoint, extraction
 # Ends the process with SIGKILL when it has written so many shards of tokens.
 KILLED = """
 import os, signal, sys
-from taggnn import extract, terminal
+from taggnn import extract
+from taggnn.cli import terminal
 from taggnn.data import shards
 write, left = shards.write_shard, [int(sys.argv[1]) + 1]
 def count(*given):
@@ -183,7 +184,7 @@ def test_a_run_on_tokens_does_not_go_on_with_those_of_other_weights(tokens, reci
     assert ended.code == 0, ended.err
     ended = program(taggnn.train, "--resume", begun)
     assert ended.code == 2
-    assert "cannot go on: its tokens are not those it began with: backbone weights '" in ended.err
+    assert "cannot be resumed: its tokens are not those it began with: backbone weights '" in ended.err
     assert "seed 42 there, 1 given" in ended.err
 
 
@@ -609,11 +610,11 @@ def test_how_a_backbone_would_learn_is_no_matter(tokens, recipe, program, tmp_pa
     ours, theirs = hashes(tmp_path / "c"), hashes(tokens[0])
     assert ours == theirs
     settings = checked("--config", recipe, *learning, "--data.tokens", tokens[0])
-    data = taggnn.train.data_of(settings)
+    data = build.data_of(settings)
     said = "frozen as a whole, so these keys of it change nothing: freeze_stages, frozen_bn, layer_decay"
     assert said in ended.out
     assert said in capsys.readouterr().out
-    assert taggnn.train.recogniser_of(settings, data, "pool", None).frozen
+    assert build.recogniser_of(settings, data, "pool", None).frozen
 
 
 @pytest.mark.parametrize("views", [2, 5])

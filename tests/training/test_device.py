@@ -49,7 +49,7 @@ def here(monkeypatch):
     def given(gpus=0, **at):
         monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
-        monkeypatch.setattr(device.terminal, "device", lambda name: torch.device(name or ("cuda" if gpus else "cpu")))
+        monkeypatch.setattr(device, "find_device", lambda name: torch.device(name or ("cuda" if gpus else "cpu")))
         monkeypatch.setattr(distributed, "place", lambda: distributed.Place(**at))
 
     return given
