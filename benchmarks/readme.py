@@ -21,8 +21,8 @@ from training import HEAD, PRECISIONS, STEP, told_of
 
 from graphs import parse
 from taggnn import kernels
-from taggnn.models import replaced
 from taggnn.nn import convs
+from taggnn.reporting.model_tables import replaced
 from taggnn.runtime import atomic
 
 SCRIPT = "benchmarks/readme.py"

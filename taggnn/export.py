@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from taggnn.cli import terminal
+from taggnn.cli.options import add_checkpoint
 from taggnn.cli.parser import Parser
 from taggnn.data.video.reading import VideoError
 from taggnn.evaluation.predictions import read_predictions
@@ -16,7 +17,6 @@ from taggnn.io import checkpoint, environment
 from taggnn.io.exported import Exported
 from taggnn.io.exporters import EXPORTERS, TOLERANCE, Written, export, milliseconds
 from taggnn.io.loaded import Loaded
-from taggnn.io.trust import add_option as add_trust
 from taggnn.names import unknown
 from taggnn.runtime import atomic
 from taggnn.runtime.device import find_device
@@ -50,14 +50,7 @@ def parser() -> Parser:
     )
     add = built.add_argument
     formats = "; ".join(f"{name}: {row.summary}" for name, row in EXPORTERS.items())
-    add(
-        "--checkpoint",
-        type=str,
-        required=True,
-        help="a run's folder or checkpoint, or a file that TAG-Head's authors published",
-    )
-    add("--dataset", type=str | None, default=None, help=f"for the authors' files: {', '.join(checkpoint.RELEASED)}")
-    add_trust(add)
+    add_checkpoint(add, exported=False)
     add("--out", type=str | None, default=None, help="folder to write to; null: export next to the checkpoint")
     add("--formats", type=str, default=",".join(EXPORTERS), help=f"which, separated by commas: {formats}")
     add(

@@ -9,7 +9,7 @@ import torch
 
 import taggnn
 from taggnn.data.synthetic import make_synthetic
-from taggnn.io import checkpoint, trust
+from taggnn.io import checkpoint, exporters, trust
 from taggnn.types import VIDEO_AXES, InputSpec
 
 PLAIN = {
