@@ -217,7 +217,9 @@ def test_the_command_on_screen_trains(checked, tiny, program, root, tmp_path):
 def test_the_command_stands_on_its_lists_and_keeps_all_else_of_what_was_given():
     given = ["--config", "gym99", "--data.dataset", "gym99", "--out=x", "--data.val_folder", "v", "--video.frames", "8"]
     data = Namespace(dataset="gym99", version=None, annotations=None)
-    command = checking.training_command(given, Path("out"), {"train": Path("out/train.csv")}, Namespace(data=data), ["jump"])
+    command = checking.training_command(
+        given, Path("out"), {"train": Path("out/train.csv")}, Namespace(data=data), ["jump"]
+    )
     assert command == [
         *("python", "-m", "taggnn.train", "--config", "gym99", "--video.frames", "8", "--data.dataset=null"),
         *("--data.train_list=out/train.csv", "--data.classes=out/classes.txt"),
@@ -226,7 +228,10 @@ def test_the_command_stands_on_its_lists_and_keeps_all_else_of_what_was_given():
         given, Path("out"), {"train": Path("out/train.csv")}, Namespace(data=data), ["jump", " run"]
     )
     assert spaced == command[:-1]
-    assert checking.training_command(given, Path("out"), {"val": Path("out/val.csv")}, Namespace(data=data), ["jump"]) == []
+    assert (
+        checking.training_command(given, Path("out"), {"val": Path("out/val.csv")}, Namespace(data=data), ["jump"])
+        == []
+    )
 
 
 def test_a_clean_set_ends_with_zero_and_its_lists_are_clean(checked, root, program, tmp_path):

@@ -17,6 +17,7 @@ import torch
 import taggnn.evaluate
 import taggnn.extract
 import taggnn.train
+from taggnn import backbones
 from taggnn.cli import build, config
 from taggnn.data import shards
 from taggnn.data.dataset import ClipDataset
@@ -143,7 +144,7 @@ def test_tokens_are_those_of_the_backbone(tokens, recipe):
     config.fill(settings)
     data = config.clips_of(settings)
     cache = TokenCache(folder)
-    backbone = taggnn.extract.backbones.build("small", width=8)
+    backbone = backbones.build("small", width=8)
     backbone.load_state_dict(cache.backbone_state())
     stored, clips = samples(folder, "val"), data.samples("val")
     for place in (5, 9):
@@ -210,7 +211,7 @@ def test_a_killed_extraction_goes_on_to_the_same_bytes(tokens, recipe, program, 
     assert (refused.code, "not finished" in refused.err) == (2, True)
     ended = program(taggnn.extract, *words)
     assert ended.code == 0, ended.err
-    assert "3 of them are there already" in ended.out
+    assert "3 exist already" in ended.out
     assert "retried" not in ended.out
     assert hashes(tmp_path / "c") == hashes(tokens[0])
 
@@ -223,7 +224,7 @@ def test_an_extraction_killed_behind_its_last_shard_is_finished(tokens, recipe, 
     assert not json.loads((tmp_path / "c" / "index.json").read_text())["complete"]
     ended = program(taggnn.extract, *words)
     assert ended.code == 0, ended.err
-    assert "7 of them are there already" in ended.out
+    assert "7 exist already" in ended.out
     assert hashes(tmp_path / "c") == hashes(tokens[0])
 
 
@@ -233,7 +234,7 @@ def test_an_interrupt_at_the_last_index_is_told_as_any_other(recipe, program, tm
 
     monkeypatch.setattr(taggnn.extract, "completed", interrupted)
     ended = program(taggnn.extract, "--config", recipe, "--out", tmp_path / "c", *EXTRACT)
-    assert (ended.code, "interrupted; the same call goes on from here" in ended.err) == (1, True)
+    assert (ended.code, "interrupted; the same command resumes from here" in ended.err) == (1, True)
 
 
 def test_bytes_do_not_depend_on_loader_processes(tokens, recipe, program, tmp_path):
@@ -368,7 +369,7 @@ def test_without_training_views_it_is_no_matter_how_training_sees_clips(tokens, 
     before = hashes(tokens[0])
     ended = program(taggnn.extract, "--config", recipe, *training, "--out", tokens[0], *EXTRACT)
     assert ended.code == 0, ended.err
-    assert "7 of them are there already" in ended.out
+    assert "7 exist already" in ended.out
     assert hashes(tokens[0]) == before
     checked("--data.tokens", tokens[0], *training)
 
@@ -575,8 +576,8 @@ def test_a_full_disk_is_told_before_the_work(recipe, program, tmp_path, monkeypa
         (["--views", "-1"], "--views -1: must be 0 or more"),
         (["--shard_size", "0"], "--shard_size 0.0: must be above 0 MB"),
         (["--dtype", "int8"], "unknown value 'int8'"),
-        (["--data.tokens", "x"], "tokens are made of videos"),
-        (["--preview", "3"], "--preview: is for taggnn.train"),
+        (["--data.tokens", "x"], "tokens are computed from videos"),
+        (["--preview", "3"], "--preview: is an option of taggnn.train"),
         (["--out="], "--out: an empty path"),
         (["--video.store="], "--video.store: an empty path"),
         (["--checkpoint", "gone.ckpt"], "gone.ckpt: no such file"),

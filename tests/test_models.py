@@ -147,7 +147,9 @@ def test_times_are_medians_of_one_clip():
 
 def test_a_section_goes_between_the_markers_and_nowhere_else(tmp_path):
     text = f"above\n{model_tables.BEGIN}\nold\n{model_tables.END}\nbelow\n"
-    assert model_tables.replaced(text, "new", tmp_path) == f"above\n{model_tables.BEGIN}\nnew\n{model_tables.END}\nbelow\n"
+    assert (
+        model_tables.replaced(text, "new", tmp_path) == f"above\n{model_tables.BEGIN}\nnew\n{model_tables.END}\nbelow\n"
+    )
     with pytest.raises(ValueError, match="exactly once; found 0"):
         model_tables.replaced("above\n", "new", tmp_path)
     with pytest.raises(ValueError, match="before"):
