@@ -30,12 +30,12 @@ from taggnn.runtime import distributed
 def main(arguments: Sequence[str]) -> None:
     if rescoring.asked(arguments):
         return rescoring.main(arguments)
-    with launch.only_first_heard():
+    with launch.silence_other_ranks():
         given = parser().parse_args(arguments)
-    with launch.joined(given.devices, "taggnn.evaluate", arguments):
-        loaded, data, notes, loader, device = launch.agreed(lambda: prepare(given))
+    with launch.process_group(given.devices, "taggnn.evaluate", arguments):
+        loaded, data, notes, loader, device = launch.on_all_ranks(lambda: prepare(given))
         # Created before the long work starts.
-        folder = launch.agreed(lambda: _folder(given.out) if distributed.is_first() else Path())
+        folder = launch.on_all_ranks(lambda: _folder(given.out) if distributed.is_main_process() else Path())
         clips = getattr(data, f"{given.split}_clips")
         started = time.perf_counter()
         scored = score(
@@ -45,8 +45,8 @@ def main(arguments: Sequence[str]) -> None:
         )
         seconds = time.perf_counter() - started
         memory = environment.peak_memory(device)
-        of_each = distributed.gathered(memory)
-        if not distributed.is_first():
+        of_each = distributed.all_gather(memory)
+        if not distributed.is_main_process():
             return
     figures = write_scored(folder, scored, clips, given.split, loaded.training_counts)
     predictions = scored.predictions

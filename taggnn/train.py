@@ -25,15 +25,15 @@ from taggnn.training.options import Optimisation
 
 
 def main(arguments: Sequence[str]) -> None:
-    with launch.only_first_heard():
+    with launch.silence_other_ranks():
         settings, folder = _settings(arguments)
     if settings.preview:
-        if distributed.place().rank == 0:
+        if distributed.ranks().rank == 0:
             _preview(settings)
         return
     devices = devices_of(settings.devices, settings.device)
     gpus = [device.index or 0 for device in devices if device.type == "cuda"]
-    with launch.joined(len(devices), "taggnn.train", arguments, gpus, settings.threads):
+    with launch.process_group(len(devices), "taggnn.train", arguments, gpus, settings.threads):
         done = experiment.run(settings, folder)
     if done is not None:
         run_dir, data = done
@@ -67,7 +67,7 @@ def _settings(arguments: Sequence[str]) -> tuple[Namespace, Path | None]:
         raise FileNotFoundError(f"--resume {folder}: {problem}; give the folder that the run printed as 'run'")
     settings = config.of_run(folder)
     settings.run = None
-    if distributed.place().count > 1:
+    if distributed.ranks().world_size > 1:
         # A run can be resumed with another number of processes.
         settings.devices = "auto"
     return settings, folder

@@ -34,7 +34,7 @@ def data_of(settings: Namespace) -> ClipData:
         config.freeze(settings)
     data = config.clips_of(settings)
     # Once on each machine.
-    launch.agreed(lambda: data.prepare_data() if distributed.place().local_rank == 0 else None)
+    launch.on_all_ranks(lambda: data.prepare_data() if distributed.ranks().local_rank == 0 else None)
     data.setup()
     return data
 
@@ -85,7 +85,7 @@ def header_of(settings: Namespace, data: ClipData, head: str) -> dict[str, Any]:
 
 def device_of(settings: Namespace) -> torch.device:
     """The device of this process."""
-    return devices_of(settings.devices, settings.device)[distributed.place().local_rank]
+    return devices_of(settings.devices, settings.device)[distributed.ranks().local_rank]
 
 
 def trainer_of(
@@ -113,7 +113,7 @@ def trainer_of(
     torch.backends.cudnn.benchmark = training.benchmark
     torch.autograd.set_detect_anomaly(training.detect_anomaly)
     built.to(device)
-    if training.sync_batchnorm and distributed.count() > 1:
+    if training.sync_batchnorm and distributed.world_size() > 1:
         built = torch.nn.SyncBatchNorm.convert_sync_batchnorm(built)
     compiling.compile_parts(built, settings.compile)
     shown = {key: value for key, value in vars(settings.as_flat()).items() if key != "config"}
@@ -132,7 +132,7 @@ def trainer_of(
         patience=settings.patience,
         saving=Saving(settings.save_minutes, settings.save_batches, watch),
         # Progress bars only at a terminal; the line after each epoch is always printed.
-        bar=Bar(sys.stderr.isatty() and distributed.is_first(), training.epochs),
+        bar=Bar(sys.stderr.isatty() and distributed.is_main_process(), training.epochs),
         curves=loggers.Curves(loggers.available(settings.loggers), folder, shown, settings.log_every),
         unused=settings.backbone.name.startswith("hf:"),
         begin_batch=torch.compiler.cudagraph_mark_step_begin if settings.compile else lambda: None,

@@ -25,7 +25,7 @@ from taggnn.nn import losses
 from taggnn.reporting.run_page import write_report
 from taggnn.runtime import distributed
 from taggnn.runtime.atomic import write_text
-from taggnn.runtime.signals import Ended, Watch
+from taggnn.runtime.signals import StopRequested, Watch
 from taggnn.training import compiling, loggers, optim
 from taggnn.training.device import precision_of
 from taggnn.training.options import Optimisation
@@ -44,43 +44,43 @@ def run(settings: Namespace, folder: Path | None) -> tuple[Path, ClipData] | Non
     Returns:
         The run folder and the clips, in the first process.
     """
-    data = launch.agreed(lambda: data_of(settings))
+    data = launch.on_all_ranks(lambda: data_of(settings))
     if settings.run is not None and folder is not None:
-        launch.agreed(lambda: _check_same(settings, folder))
+        launch.on_all_ranks(lambda: _check_same(settings, folder))
     heads = list(dict.fromkeys((settings.head, *settings.compare)))
-    launch.agreed(lambda: _check_models(settings, data, heads, folder is not None))
-    new = launch.agreed(lambda: str(folder or _new_folder(settings)) if distributed.is_first() else "")
-    folder = Path(distributed.from_first(new))
+    launch.on_all_ranks(lambda: _check_models(settings, data, heads, folder is not None))
+    new = launch.on_all_ranks(lambda: str(folder or _new_folder(settings)) if distributed.is_main_process() else "")
+    folder = Path(distributed.broadcast(new))
     with contextlib.ExitStack() as stack:
-        launch.agreed(lambda: stack.enter_context(held(folder)) if distributed.is_first() else None)
+        launch.on_all_ranks(lambda: stack.enter_context(held(folder)) if distributed.is_main_process() else None)
         _train_heads(folder, settings, data, heads)
-    return (folder, data) if distributed.is_first() else None
+    return (folder, data) if distributed.is_main_process() else None
 
 
 def _train_heads(folder: Path, settings: Namespace, data: ClipData, heads: Sequence[str]) -> None:
     folders = {head: folder if head == settings.head else folder / "compare" / head for head in heads}
-    ended = distributed.from_first(all(_finished(each) for each in folders.values()))
+    ended = distributed.broadcast(all(_finished(each) for each in folders.values()))
     print(f"run       {folder}{' (has ended: only its report is written again)' if ended else ''}", flush=True)
-    if distributed.count() > 1:
+    if distributed.world_size() > 1:
         print(_step_size(settings))
-    if distributed.is_first():
+    if distributed.is_main_process():
         write_text(folder / "config.yaml", config.dump(settings))
-    launch.agreed(lambda: _check_visible(folder))
+    launch.on_all_ranks(lambda: _check_visible(folder))
     rows = []
     try:
         with Watch() as watch:
             for head, each in folders.items():
-                done = distributed.from_first(_finished(each)) or _train(settings, data, head, each, watch)
+                done = distributed.broadcast(_finished(each)) or _train(settings, data, head, each, watch)
                 rows.append({**done["comparison"][0], "chosen": head == settings.head})
-    except (KeyboardInterrupt, Ended, RuntimeError) as error:
-        reason = distributed.lost(error) if isinstance(error, RuntimeError) else error
+    except (KeyboardInterrupt, StopRequested, RuntimeError) as error:
+        reason = distributed.process_lost(error) if isinstance(error, RuntimeError) else error
         if reason is None:
             raise
         hint = f"continue with: python -m taggnn.train --resume {shlex.quote(str(folder))}"
         if settings.run is not None:
             hint = "continue with the same command"
         raise type(reason)(*reason.args, hint) from None
-    if distributed.is_first():
+    if distributed.is_main_process():
         write_results(folder, {**read_results(folder), "comparison": rows, "paired": beside(folders)})
         write_report(folder)
 
@@ -92,10 +92,10 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
     """
     folder.mkdir(parents=True, exist_ok=True)
     last = folder / "last.ckpt"
-    resumes = distributed.from_first(last.is_file())
+    resumes = distributed.broadcast(last.is_file())
     header = header_of(settings, data, head)
     if resumes:
-        launch.agreed(lambda: _check_resumed(last, header))
+        launch.on_all_ranks(lambda: _check_resumed(last, header))
     built = recogniser_of(settings, data, head, None if resumes else settings.backbone.weights)
     trainer = trainer_of(settings, data, built, header, folder, watch)
     if resumes:
@@ -131,7 +131,7 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
     if trainer.weights:
         weights, row = {losses.name_of(settings.optim.loss): 1.0, **trainer.weights}, history.rows[-1]
         results["losses"] = {name: {"weight": weight, "last": row[f"train/{name}"]} for name, weight in weights.items()}
-    if distributed.is_first():
+    if distributed.is_main_process():
         write_results(folder, results)
     return results
 
@@ -235,7 +235,7 @@ def _finished(folder: Path) -> dict[str, Any] | None:
 
 def _step_size(settings: Namespace) -> str:
     """How many clips an optimiser step sees: ``step      4 processes x batch 8 x accumulate 2 = 64 clips``."""
-    processes, size, batches = distributed.count(), settings.data.batch_size, settings.train.accumulate
+    processes, size, batches = distributed.world_size(), settings.data.batch_size, settings.train.accumulate
     accumulated = f" x accumulate {batches}" if batches > 1 else ""
     return f"step      {processes} processes x batch {size}{accumulated} = {processes * size * batches} clips"
 

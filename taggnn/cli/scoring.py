@@ -37,11 +37,11 @@ def write_scored(
         ValueError: no clip could be read.
     """
     predictions = scored.predictions
-    if distributed.is_first():
+    if distributed.is_main_process():
         write_skipped(folder / "skipped.csv", [*skipped, *scored.skipped])
     if predictions is None:
         raise ValueError(f"none of the {len(clips)} {split} clips could be read; see {folder / 'skipped.csv'}")
-    if distributed.is_first():
+    if distributed.is_main_process():
         write_predictions(folder / "predictions.csv", predictions)
     scores = metrics.summarise(
         predictions.probabilities,

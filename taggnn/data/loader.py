@@ -160,7 +160,7 @@ class ClipData:
             self._splits = self._listed(only, problems) if self.traits.splits is None else self.traits.splits
             # A wrong name is refused before any long work.
             mirrored_labels(self.mirrored, self._splits.classes)
-            if distributed.is_first():
+            if distributed.is_main_process():
                 print(self.summary())
 
     def _listed(self, only: str | None, problems: list[Problem] | None) -> Splits:
@@ -351,7 +351,7 @@ def default_workers() -> int:
 
     Several processes on a machine share its cores.
     """
-    cores = distributed.cores() // distributed.local_count()
+    cores = distributed.cores() // distributed.local_world_size()
     return 0 if cores <= 2 else min(8, cores - 1)
 
 

@@ -94,7 +94,7 @@ def score(
                 if clip.consensus.views == views:
                     found.add(place, clips[place].label, opened.pop(place))
             # The other processes are about as far as this one.
-            bar.update(min((len(found.places) + len(bad) - done) * distributed.count(), len(clips) - bar.n))
+            bar.update(min((len(found.places) + len(bad) - done) * distributed.world_size(), len(clips) - bar.n))
     uneven = {*(place for place in opened if clips[place].name not in bad), *_repeated(found.places)}
     if uneven:
         raise ValueError(
@@ -226,7 +226,7 @@ def _inputs_of(head: nn.Module) -> Iterator[list[Tensor]]:
 
 def _together(found: _Found, bad: dict[str, str], clips: ClipList, split: str) -> Scored:
     """The answer of all processes, in the order of the list, each clip once."""
-    parts = distributed.gathered((*found.tensors(len(clips.classes)), bad))
+    parts = distributed.all_gather((*found.tensors(len(clips.classes)), bad))
     bad = {name: reason for *_, mine in parts for name, reason in mine.items()}
     skipped = (
         [Skipped(clip.name, clip.path, split, bad[clip.name]) for clip in clips.clips if clip.name in bad]
@@ -264,4 +264,4 @@ def _repeated(places: Sequence[int]) -> set[int]:
 
 def _hidden() -> bool | None:
     """Bars are for a terminal, and of one process."""
-    return None if distributed.is_first() else True
+    return None if distributed.is_main_process() else True
