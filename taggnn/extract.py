@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from tqdm import tqdm
 
-from taggnn.cli import config, terminal
+from taggnn.cli import config, resolve, terminal
 from taggnn.cli.extraction_setup import frozen_backbone, index_of, settings_of
 from taggnn.cli.parser import Parser
 from taggnn.data import shards
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> None:
     if settings.threads:
         torch.set_num_threads(settings.threads)
     device = find_device(settings.device)
-    data = config.clips_of(settings)
+    data = resolve.clips_of(settings)
     data.prepare_data()
     data.setup()
     model, origin = frozen_backbone(settings, data, own["checkpoint"])

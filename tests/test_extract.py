@@ -18,7 +18,7 @@ import taggnn.evaluate
 import taggnn.extract
 import taggnn.train
 from taggnn import backbones
-from taggnn.cli import build, config
+from taggnn.cli import build, config, resolve
 from taggnn.data import shards
 from taggnn.data.dataset import ClipDataset
 from taggnn.data.samplers import seed_of
@@ -141,8 +141,8 @@ def test_the_index_says_what_the_tokens_are(tokens):
 def test_tokens_are_those_of_the_backbone(tokens, recipe):
     folder, _ = tokens
     settings = config.parse(["--config", str(recipe)])
-    config.fill(settings)
-    data = config.clips_of(settings)
+    resolve.fill(settings)
+    data = resolve.clips_of(settings)
     cache = TokenCache(folder)
     backbone = backbones.build("small", width=8)
     backbone.load_state_dict(cache.backbone_state())
@@ -379,7 +379,7 @@ def test_without_training_views_it_is_no_matter_how_training_sees_clips(tokens, 
 )
 def test_the_decoder_that_is_used_is_compared(recipe, words):
     settings = config.parse(["--config", str(recipe), *words])
-    assert config.of_tokens(settings)["video.decoder"] == "pyav"
+    assert resolve.of_tokens(settings)["video.decoder"] == "pyav"
 
 
 @pytest.mark.parametrize(
@@ -450,8 +450,8 @@ def test_what_differs_from_the_tokens_is_refused_and_named(tokens, program, word
 
 def checked(*words):
     settings = config.parse([str(word) for word in words])
-    config.fill(settings)
-    config.check_tokens(settings)
+    resolve.fill(settings)
+    resolve.check_tokens(settings)
     return settings
 
 

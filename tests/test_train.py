@@ -421,7 +421,7 @@ def test_disk_full_while_saving(tiny, trained, program, tmp_path, monkeypatch):
     assert ended.code == 1
     last = saved[0].parent / "last.ckpt"
     assert f"taggnn.train: disk full while writing {last}" in ended.err
-    assert "the file that was there is unchanged" in ended.err
+    assert "the old file is unchanged" in ended.err
     assert torch.load(last, weights_only=True)["progress"]["epoch"] == 1
     assert not saved[1].exists()
     assert program(taggnn.train, "--resume", last.parent).code == 0

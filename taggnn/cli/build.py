@@ -8,7 +8,7 @@ import torch
 from jsonargparse import Namespace
 
 from taggnn import model
-from taggnn.cli import config, launch
+from taggnn.cli import launch
 from taggnn.data.fingerprint import marks
 from taggnn.data.lists.splits import SPLITS
 from taggnn.data.loader import ClipData
@@ -28,11 +28,11 @@ from taggnn.training.saving import Saving
 
 def data_of(settings: Namespace) -> ClipData:
     """Reads the clips of a configuration; mean and deviation of its backbone's weights are filled in where none are given."""
-    config.fill(settings)
+    resolve.fill(settings)
     if settings.data.tokens is not None:
-        config.check_tokens(settings)
-        config.freeze(settings)
-    data = config.clips_of(settings)
+        resolve.check_tokens(settings)
+        resolve.freeze(settings)
+    data = resolve.clips_of(settings)
     # Once on each machine.
     launch.on_all_ranks(lambda: data.prepare_data() if distributed.ranks().local_rank == 0 else None)
     data.setup()
@@ -47,7 +47,7 @@ def architecture_of(settings: Namespace, data: ClipData, head: str) -> dict[str,
             **{key: value for key, value in backbone.as_dict().items() if key not in ("weights", "options")},
             **backbone.options,
         },
-        "head": {"name": head, **config.head_options(settings, head)},
+        "head": {"name": head, **resolve.head_options(settings, head)},
         "input": data.model_spec.plain(),
         "classes": list(data.classes),
     }

@@ -11,7 +11,6 @@ from typing import Any
 from jsonargparse import Namespace
 from tqdm import tqdm
 
-from taggnn.cli import config
 from taggnn.data.audit.facts import Facts, read_known, write_known
 from taggnn.data.audit.findings import KINDS, Audit, audit, cuts_of
 from taggnn.data.audit.scan import scan
@@ -54,7 +53,7 @@ def check(given: Namespace, arguments: Sequence[str]) -> tuple[Audit, About, int
         The findings, the facts of the page, and how many files there are.
     """
     decoder = f"PyAV {import_av().__version__}"
-    data = config.clips_of(given)
+    data = resolve.clips_of(given)
     data.prepare_data()
     problems = data.setup_for_check()
     splits = _splits(data)

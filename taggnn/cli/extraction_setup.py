@@ -10,7 +10,7 @@ from torch import nn
 
 from taggnn import backbones
 from taggnn.backbones.weights import misfits
-from taggnn.cli import config
+from taggnn.cli import config, resolve
 from taggnn.cli.parser import Parser
 from taggnn.data import shards
 from taggnn.data.loader import ClipData
@@ -36,8 +36,8 @@ def settings_of(arguments: Sequence[str], parser: Parser) -> tuple[Namespace, di
         raise ValueError(f"--views {own['views']}: must be 0 or more")
     if not own["shard_size"] > 0:
         raise ValueError(f"--shard_size {own['shard_size']}: must be above 0 MB")
-    config.freeze(settings)
-    config.fill(settings)
+    resolve.freeze(settings)
+    resolve.fill(settings)
     return settings, own
 
 
@@ -45,9 +45,9 @@ def _trained(path: str) -> dict[str, Any]:
     """The keys of a configuration that a trained run determines: its backbone and its input."""
     architecture, _ = checkpoint.backbone_of(path)
     options = dict(architecture["backbone"])
-    own = {key: options.pop(key) for key in vars(config.BackboneChoice()) if key in options}
+    own = {key: options.pop(key) for key in vars(resolve.BackboneChoice()) if key in options}
     given = architecture["input"]
-    shown = config.keys_of_input(given["kind"], given["options"])
+    shown = resolve.keys_of_input(given["kind"], given["options"])
     return {"backbone": {**own, "options": options, "weights": None}, **shown}
 
 
@@ -88,7 +88,7 @@ def index_of(
         "kind": KIND,
         "format": FORMAT,
         "complete": False,
-        "settings": config.of_tokens(settings),
+        "settings": resolve.of_tokens(settings),
         "weights": {"origin": origin, "digest": shards.digest(model.backbone.state_dict())},
         "input": data.model_spec.plain(),
         "tokens": size,
