@@ -8,7 +8,7 @@ import torch
 from jsonargparse import Namespace
 
 from taggnn import model
-from taggnn.cli import launch
+from taggnn.cli import launch, resolve
 from taggnn.data.fingerprint import marks
 from taggnn.data.lists.splits import SPLITS
 from taggnn.data.loader import ClipData

@@ -11,6 +11,7 @@ from typing import Any
 from jsonargparse import Namespace
 from tqdm import tqdm
 
+from taggnn.cli import resolve
 from taggnn.data.audit.facts import Facts, read_known, write_known
 from taggnn.data.audit.findings import KINDS, Audit, audit, cuts_of
 from taggnn.data.audit.scan import scan
