@@ -22,9 +22,9 @@ from tqdm import tqdm
 
 import taggnn
 from benchmarks import machine, program, timing
-from taggnn import backbones, export, model
+from taggnn import backbones, model
 from taggnn.data.video.source import VideoSource
-from taggnn.export import EXPORTERS
+from taggnn.io.exporters import EXPORTERS, export
 from taggnn.io.loaded import Loaded
 
 SCRIPT = "benchmarks/exported.py"
@@ -89,7 +89,7 @@ def measure(
     loaded = Loaded(built, tuple(classes), {"seed": seed}, name, architecture=architecture)
     batch = torch.randn(clips, *built.spec.shape)
     with tempfile.TemporaryDirectory() as folder:
-        written, failed = export.export(loaded, batch[0], folder, PROGRAMS)
+        written, failed = export(loaded, batch[0], folder, PROGRAMS)
         if failed:
             raise ValueError(f"{name}: " + "; ".join(f"{way}: {reason}" for way, reason in failed.items()))
         forms = {EAGER: loaded} | {way: taggnn.load(Path(folder) / EXPORTERS[way].file) for way in PROGRAMS}

@@ -26,8 +26,7 @@ from tqdm import tqdm
 
 from benchmarks import loading, machine, program
 from benchmarks.throughput import told
-from taggnn import train
-from taggnn.cli import config, terminal
+from taggnn.cli import build, config, terminal
 from taggnn.data.dataset import ClipDataset
 from taggnn.data.samplers import SeededSampler
 from taggnn.data.synthetic import MOTIONS, make_clip, write_video
@@ -63,7 +62,7 @@ def main(arguments: list[str]) -> int:
         if settings.data.tokens is not None:
             raise ValueError("--data.tokens: clips are loaded from their video files, give these with --data.root")
         terminal.quiet()
-        data = train.data_of(settings)
+        data = build.data_of(settings)
         clips = data.train_dataloader().dataset
         facts = machine.describe(torch.device("cpu"), settings.seed, SCRIPT, told(arguments))
         print(

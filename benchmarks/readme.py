@@ -22,8 +22,8 @@ from benchmarks.measure import BOTH, FORWARD, PROJECTION
 from benchmarks.training import HEAD, PRECISIONS, STEP, note_of
 from graphs import parse
 from taggnn import kernels
-from taggnn.models import replaced
 from taggnn.nn import convs
+from taggnn.reporting.model_tables import replaced
 from taggnn.runtime import atomic
 
 SCRIPT = "benchmarks/readme.py"

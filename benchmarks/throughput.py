@@ -27,8 +27,7 @@ from tqdm import tqdm
 
 from benchmarks import layout, loading, machine, program, steps
 from benchmarks.timing import Times
-from taggnn import train
-from taggnn.cli import config, terminal
+from taggnn.cli import build, config, terminal
 from taggnn.data.dataset import ClipDataset
 from taggnn.model import Recogniser
 from taggnn.training.device import precision_of
@@ -68,9 +67,9 @@ def main(arguments: list[str]) -> int:
     device = steps.where(settings)
     precision = precision_of(settings.precision, device)
     path = _out_path(given.out, device, settings)
-    data = train.data_of(settings)
+    data = build.data_of(settings)
     # Random weights: what they are changes no time, and nothing is downloaded for it.
-    model = train.recogniser_of(settings, data, settings.head, None)
+    model = build.recogniser_of(settings, data, settings.head, None)
     model.check_device(device)
     whole = data.train_dataloader().dataset
     clips, bad = loading.part_of(whole, settings.seed, max(given.clips // data.batch_size, 1) * data.batch_size)

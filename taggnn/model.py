@@ -19,7 +19,7 @@ from taggnn.backbones.finetuning import STATISTICS_FROZEN
 from taggnn.backbones.tokens import describe
 from taggnn.kernels import CUDA_ONLY, IMPLS
 from taggnn.nn.layers import GraphLayer
-from taggnn.types import VIDEO_AXES, Features, InputSpec, Model, Output
+from taggnn.types import VIDEO_AXES, Features, InputSpec, Output
 
 # What may be put where a name is possible, too.
 Given = str | Callable[..., nn.Module] | nn.Module
@@ -110,7 +110,7 @@ class Recogniser(nn.Module):
         tokens = backbones.tokens_of(self.backbone(torch.cat([x, x]) if alone else x), self.stated_grid)
         return tokens[: len(x)].contiguous()
 
-    def accepting(self, spec: InputSpec) -> Model:
+    def accepting(self, spec: InputSpec) -> "Recogniser | TokenView":
         """The model for inputs of a kind: itself, or a view of it that takes stored tokens and has the same head.
 
         Args:

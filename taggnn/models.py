@@ -1,38 +1,26 @@
 """``python -m taggnn.models``: every backbone, head and convolution as a table: what it costs, what it takes, where it is from.
 
-Parameters and multiply-adds are counted as the table is made, at each backbone's own clip; published figures stand beside them.
-``--backbone NAME`` tells all of one, ``--overhead`` what heads cost behind each, ``--markdown`` writes the tables of a README.
+Parameters and multiply-adds are counted when the table is made, at each backbone's own clip; published figures are next to
+them. ``--backbone NAME`` shows all of one, ``--overhead`` what heads cost on each, ``--markdown`` writes the tables of a README.
 """
 
 import math
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 import torch
 from tqdm import tqdm
 
-from graphs import Topology, parse
-from taggnn import backbones, heads
-from taggnn.backbones import BACKBONES, HUB, Backbone
+from taggnn import backbones
+from taggnn.backbones import BACKBONES, HUB
 from taggnn.cli import terminal
 from taggnn.cli.parser import Parser
-from taggnn.evaluation import counting, overhead
-from taggnn.io import environment
-from taggnn.nn import convs
-from taggnn.nn.layers import GraphLayer
-from taggnn.nn.macs import graph_macs, projection_macs
+from taggnn.evaluation import overhead
+from taggnn.reporting import model_tables
+from taggnn.reporting.model_tables import BEGIN, COMMAND, END
 from taggnn.runtime import atomic
-
-BEGIN, END = "<!-- models: begin -->", "<!-- models: end -->"
-_COMMAND = "python -m taggnn.models --readme README.md --results benchmarks/results/head-overhead.json"
-# The tokens that heads and convolutions are counted on: R(2+1)D-34's of 64 frames.
-GRID, CHANNELS = (8, 7, 7), 512
-
-Table = tuple[list[str], list[list[str]]]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -41,19 +29,19 @@ def main(arguments: Sequence[str]) -> int:
     if given.threads is not None:
         torch.set_num_threads(given.threads)
     if given.backbone is not None:
-        print(details(given.backbone))
+        print(model_tables.details(given.backbone))
         return 0
-    names = given.only or [*BACKBONES, *_hub_there()]
+    names = given.only or [*BACKBONES, *model_tables.hub_models()]
     for name in names:
         backbones.find(name)
     if given.overhead:
         return _overhead(names, given)
     if given.markdown or given.readme:
         return _markdown(given)
-    print(_text("Backbones", backbone_table(names)))
-    print(_text("Heads", head_table()))
-    print(_text("Convolutions", conv_table()))
-    if not _hub_there():
+    print(model_tables.as_text("Backbones", model_tables.backbone_table(names)))
+    print(model_tables.as_text("Heads", model_tables.head_table()))
+    print(model_tables.as_text("Convolutions", model_tables.conv_table()))
+    if not model_tables.hub_models():
         print(
             f"\nWith transformers installed also {', '.join(HUB)}, and any other of the four families: hf:OWNER/NAME."
         )
@@ -64,7 +52,7 @@ def parser() -> Parser:
     """Builds the command line of this program."""
     built = Parser(prog="taggnn.models", description="Lists backbones, heads and convolutions with what they cost.")
     add = built.add_argument
-    add("--backbone", type=str | None, default=None, help="tell all of one backbone")
+    add("--backbone", type=str | None, default=None, help="show everything about one backbone")
     add("--only", type=list[str], default=[], help="some backbones instead of all: [r2plus1d_18, x3d_m]")
     add(
         "--overhead",
@@ -75,147 +63,20 @@ def parser() -> Parser:
         "--results",
         type=Path | None,
         default=None,
-        help="JSON file of overheads: --overhead adds to it, --markdown reads it",
+        help="JSON file of overheads; --overhead adds to it, --markdown reads it",
     )
     add(
         "--budget", type=float, default=20.0, help="seconds of timing for each backbone, with --overhead; 0: count only"
     )
-    add("--threads", type=int | None, default=None, help="CPU threads of PyTorch; null: its own choice")
+    add("--threads", type=int | None, default=None, help="CPU threads of PyTorch; null: PyTorch's default")
     add("--markdown", action="store_true", help="tables for a README")
     add("--readme", type=Path | None, default=None, help=f"write them into this file, between {BEGIN} and {END}")
-    add("--check", action="store_true", help="with --readme: change nothing; exit code 1 where it is out of date")
+    add("--check", action="store_true", help="with --readme: change nothing, exit code 1 if it is out of date")
     return built
 
 
-def backbone_table(names: Sequence[str]) -> Table:
-    """Backbones with their counts; published figures in brackets, with classifier, at their clip where that is another."""
-    header = ["backbone", "clip", "tokens", "M parameters", "GMAC", "weights", "paper"]
-    lines = []
-    for name in tqdm(names, "counting", leave=False, disable=None):
-        row, count = backbones.find(name), counting.of_backbone(name)
-        parameters = f"{count.parameters / 1e6:.2f}" + (f" ({row.parameters:.4g})" if row.parameters else "")
-        macs = f"{count.macs / 1e9:.4g}"
-        if row.gmacs:
-            other = f" at {_by(row.figures_clip)}" if row.figures_clip not in (None, row.clip) else ""
-            macs += f" ({row.gmacs:.4g}{other})"
-        tokens = f"{_by(count.grid)} of {count.channels}"
-        lines.append([name, _by(row.clip), tokens, parameters, macs, _weights(row), row.paper])
-    return header, lines
-
-
-def head_table() -> Table:
-    """Heads with their counts on ``GRID`` tokens of ``CHANNELS``, for 99 classes."""
-    header = ["head", "M parameters", "GMAC", "what it is", "paper"]
-    lines = []
-    for name, row in heads.HEADS.items():
-        parameters, macs = overhead.head_counts(name, CHANNELS, GRID)
-        lines.append([name, f"{parameters / 1e6:.3g}", _billions(macs), row.summary, row.paper])
-    return header, lines
-
-
-def conv_table() -> Table:
-    """Convolutions with their counts as a layer of the same tokens."""
-    header = ["convolution", "class", "M parameters", "GMAC", "what it is", "paper"]
-    lines = []
-    for name, row in convs.CONVS.items():
-        conv = GraphLayer(CHANNELS, _topology(), GRID, name).conv
-        graph = graph_macs(conv, _topology(), GRID, CHANNELS)
-        macs = None if graph is None else projection_macs(conv, math.prod(GRID)) + graph
-        parameters = sum(parameter.numel() for parameter in conv.parameters())
-        shown = ", ".join(f"{key}={value}" for key, value in row.options.items())
-        named = convs.name_of(row.builder).rpartition(".")[2] + (f"({shown})" if shown else "")
-        lines.append([name, named, f"{parameters / 1e6:.3g}", _billions(macs), row.summary, row.paper])
-    return header, lines
-
-
-def overhead_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """What each head adds to each backbone, in per cent: parameters / multiply-adds / time."""
-    names = list(dict.fromkeys(head for row in rows for head in row["heads"]))
-    header = ["backbone", "M parameters", "GMAC", "ms", *names]
-    lines = []
-    for row in rows:
-        cells = []
-        for head in names:
-            of_head = row["heads"].get(head, {})
-            parts = [_percent(of_head.get(key), row[key]) for key in ("parameters", "macs", "ms")]
-            cells.append(" / ".join(parts))
-        time = f"{row['ms']:,.0f}" if row["ms"] else "-"
-        lines.append([row["backbone"], f"{row['parameters'] / 1e6:.2f}", f"{row['macs'] / 1e9:.4g}", time, *cells])
-    return header, lines
-
-
-def details(name: str) -> str:
-    """All that is known of one backbone, one line a fact."""
-    row = backbones.find(name)
-    count = counting.of_backbone(name)
-    with torch.device("meta"):
-        found = backbones.stages(backbones.build(name))
-    facts = {
-        "name": row.name,
-        "clip": f"{_by(row.clip)} (frames, height, width)" + (f", {row.sampling}" if row.sampling else ""),
-        "tokens": f"{_by(count.grid)} of {count.channels} channels",
-        "parameters": f"{count.parameters:,} without classifier"
-        + (f"; published {row.parameters:.4g} M with it" if row.parameters else ""),
-        "multiply-adds": f"{count.macs:,} for a clip"
-        + (f"; published {row.gmacs:.4g} G at {_by(row.figures_clip or row.clip)}" if row.gmacs else ""),
-        "figures": row.figures,
-        "mean, std": f"{_numbers(row.mean)}, {_numbers(row.std)} of pixels in [0, 1], red first",
-        "weights": row.weights,
-        "source": row.source,
-        "paper": row.paper,
-        "stages": ", ".join(stage.name for stage in found),
-    }
-    return "\n".join(f"{key:14} {value}" for key, value in facts.items() if value)
-
-
-def section(results: Path | None) -> str:
-    """The text between the markers of a README."""
-    parts = [
-        f"*Written by `{_COMMAND}`. Counted at each backbone's own clip (frames x height x width) by PyTorch's counter, without "
-        "classifier; in brackets what was published, with classifier, at its clip where that is another. PyTorchVideo's "
-        "figures contain its BatchNorm, five operations an element.*",
-        _marked(backbone_table(list(BACKBONES))),
-    ]
-    if _hub_there():
-        parts += ["Hugging Face, with `pip install 'taggnn[huggingface]'`:", _marked(backbone_table(list(HUB)))]
-    tokens = f"{_by(GRID)} tokens of {CHANNELS} channels"
-    parts += [f"Heads, on {tokens} for {overhead.CLASSES} classes:", _marked(head_table())]
-    parts += [f"Convolutions, as a layer on {tokens}, the graph counted edge by edge:", _marked(conv_table())]
-    rows = overhead.read(results) if results is not None else []
-    if rows:
-        parts.append(
-            "What a head adds to a backbone, in per cent of it: parameters / multiply-adds / time of one clip in evaluation "
-            f"({_machine(rows)}):"
-        )
-        parts.append(_marked(overhead_table(rows)))
-    return "\n\n".join(parts)
-
-
-def replaced(text: str, new: str, where: Path, begin: str = BEGIN, end: str = END) -> str:
-    """The text with ``new`` between two marker lines.
-
-    Args:
-        text: of a page.
-        new: what is to stand there.
-        where: the page, for messages.
-        begin: the line before it.
-        end: the line behind it.
-
-    Raises:
-        ValueError: a marker line is missing, is there twice, or they are in the wrong order.
-    """
-    lines = text.splitlines()
-    for marker in (begin, end):
-        if lines.count(marker) != 1:
-            raise ValueError(f"{where} must have the line {marker!r} exactly once; found {lines.count(marker)}")
-    first, last = lines.index(begin), lines.index(end)
-    if first > last:
-        raise ValueError(f"{where} has the line {end!r} before {begin!r}")
-    return "\n".join([*lines[: first + 1], new, *lines[last:]]) + "\n"
-
-
 def _check(given: Any) -> None:
-    """Refuses options that would say nothing together, before anything is counted."""
+    """Refuses options that do not fit together, before anything is counted."""
     if given.threads is not None and given.threads < 1:
         raise ValueError(f"--threads {given.threads}: possible are 1 or more")
     if not 0 <= given.budget < math.inf:
@@ -231,17 +92,17 @@ def _check(given: Any) -> None:
 
 def _markdown(given: Any) -> int:
     if given.readme is None:
-        print(section(given.results))
+        print(model_tables.section(given.results))
         return 0
-    if not _hub_there():
+    if not model_tables.hub_models():
         raise ValueError("--readme: one table needs transformers: pip install 'taggnn[huggingface]'")
-    old = given.readme.read_text(encoding="utf-8")
-    new = replaced(old, section(given.results), given.readme)
+    old = given.readme.readmodel_tables.as_text(encoding="utf-8")
+    new = model_tables.replaced(old, model_tables.section(given.results), given.readme)
     if given.check and new != old:
-        print(f"{given.readme} is out of date: run {_COMMAND}", file=sys.stderr)
+        print(f"{given.readme} is out of date: run {COMMAND}", file=sys.stderr)
         return 1
     if new != old:
-        atomic.write_text(given.readme, new)
+        atomic.writemodel_tables.as_text(given.readme, new)
     print(f"{given.readme} is {'up to date' if new == old else 'written'}")
     return 0
 
@@ -253,72 +114,9 @@ def _overhead(names: Sequence[str], given: Any) -> int:
         rows.append(overhead.timed(row, given.budget) if given.budget > 0 else row)
     if given.results is not None:
         rows = overhead.write(given.results, rows, [*BACKBONES, *HUB])
-    print(_text("Heads in per cent of the backbone: parameters / multiply-adds / time", overhead_table(rows)))
+    title = "Heads in per cent of the backbone: parameters / multiply-adds / time"
+    print(model_tables.as_text(title, model_tables.overhead_table(rows)))
     return 0
-
-
-def _machine(rows: Sequence[dict[str, Any]]) -> str:
-    facts = {(row["environment"]["device"], row["environment"]["threads"]) for row in rows if "environment" in row}
-    return "; ".join(f"{device}, {threads} threads" for device, threads in sorted(facts)) or "not timed"
-
-
-def _hub_there() -> list[str]:
-    """The models of the hub, where transformers is installed."""
-    return list(HUB) if environment.is_there("transformers") else []
-
-
-def _topology() -> Topology:
-    return parse("clique+chain")
-
-
-def _weights(row: Backbone) -> str:
-    """Short: the word for published ones, and whose host they lie on."""
-    link = re.search(r"https?://[^\s)]+", row.weights)
-    host = urlparse(link[0]).netloc if link else "download.pytorch.org" if "pytorch.org" in row.weights else ""
-    if row.weights.startswith("default"):
-        return f"default ({host})"
-    return "a file of your own"
-
-
-def _percent(value: float | None, whole: float | None) -> str:
-    if value is None or not whole:
-        return "-"
-    share = 100 * value / whole
-    return "<0.01" if share < 0.01 else f"{share:.2g}" if share < 10 else f"{share:,.0f}"
-
-
-def _billions(value: int | None) -> str:
-    return "-" if value is None else f"{value / 1e9:.3g}"
-
-
-def _by(sizes: Sequence[int]) -> str:
-    return " x ".join(map(str, sizes))
-
-
-def _numbers(values: Sequence[float]) -> str:
-    return " ".join(f"{value:.4g}" for value in values)
-
-
-def _text(title: str, table: Table) -> str:
-    header, lines = table
-    widths = [max(len(line[column]) for line in [header, *lines]) for column in range(len(header))]
-    shown = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in [header, *lines]
-    ]
-    return "\n".join(["", title, "", shown[0], "-" * len(shown[0]), *shown[1:]])
-
-
-def _marked(table: Table) -> str:
-    header, lines = table
-    shown = [[f"`{line[0]}`", *(_link(cell) for cell in line[1:])] for line in lines]
-    return "\n".join(f"| {' | '.join(line)} |" for line in [header, ["---"] * len(header), *shown])
-
-
-def _link(cell: str) -> str:
-    if not cell.startswith("http"):
-        return cell.split("; factorised")[0] or "-"
-    return f"[{cell.rsplit('/', 1)[1] if 'arxiv' in cell else urlparse(cell).netloc}]({cell})"
 
 
 if __name__ == "__main__":

@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from taggnn.cli import terminal
+from taggnn.cli.options import add_checkpoint
 from taggnn.cli.parser import Parser
 from taggnn.data import sources
 from taggnn.data.capabilities import capabilities_of
 from taggnn.data.lists.folders import videos_in
 from taggnn.io import checkpoint
 from taggnn.io.loaded import Prediction
-from taggnn.io.trust import add_option as add_trust
 from taggnn.nn.consensus import add_options
 from taggnn.runtime.device import find_device
 from taggnn.types import InputSpec
@@ -82,14 +82,7 @@ def parser() -> Parser:
     )
     add = built.add_argument
     add("files", nargs="+", type=str, help="files, or folders of them")
-    add(
-        "--checkpoint",
-        type=str,
-        required=True,
-        help="a run's folder or checkpoint, what taggnn.export wrote, or a file that TAG-Head's authors published",
-    )
-    add("--dataset", type=str | None, default=None, help=f"for the authors' files: {', '.join(checkpoint.RELEASED)}")
-    add_trust(add)
+    add_checkpoint(add)
     add("--top", type=int, default=5, help="how many classes")
     add_options(add)
     add("--json", action="store_true", help="one JSON object a line")

@@ -14,6 +14,7 @@ import pytest
 from jsonargparse import Namespace
 
 from taggnn import check, train
+from taggnn.cli import checking
 from taggnn.data.lists.reading import read_clips
 
 LISTS = {
@@ -216,16 +217,21 @@ def test_the_command_on_screen_trains(checked, tiny, program, root, tmp_path):
 def test_the_command_stands_on_its_lists_and_keeps_all_else_of_what_was_given():
     given = ["--config", "gym99", "--data.dataset", "gym99", "--out=x", "--data.val_folder", "v", "--video.frames", "8"]
     data = Namespace(dataset="gym99", version=None, annotations=None)
-    command = check._command(given, Path("out"), {"train": Path("out/train.csv")}, Namespace(data=data), ["jump"])
+    command = checking.training_command(
+        given, Path("out"), {"train": Path("out/train.csv")}, Namespace(data=data), ["jump"]
+    )
     assert command == [
         *("python", "-m", "taggnn.train", "--config", "gym99", "--video.frames", "8", "--data.dataset=null"),
         *("--data.train_list=out/train.csv", "--data.classes=out/classes.txt"),
     ]
-    spaced = check._command(
+    spaced = checking.training_command(
         given, Path("out"), {"train": Path("out/train.csv")}, Namespace(data=data), ["jump", " run"]
     )
     assert spaced == command[:-1]
-    assert check._command(given, Path("out"), {"val": Path("out/val.csv")}, Namespace(data=data), ["jump"]) == []
+    assert (
+        checking.training_command(given, Path("out"), {"val": Path("out/val.csv")}, Namespace(data=data), ["jump"])
+        == []
+    )
 
 
 def test_a_clean_set_ends_with_zero_and_its_lists_are_clean(checked, root, program, tmp_path):
@@ -265,7 +271,7 @@ def test_what_is_known_is_not_read_again(checked, root, program, tmp_path):
 
 
 def test_an_interrupted_scan_keeps_what_it_has(root, program, tmp_path, monkeypatch):
-    whole = check.scan
+    whole = checking.scan
 
     def interrupted(*args, **options):
         for count, one in enumerate(whole(*args, **options)):
@@ -273,10 +279,10 @@ def test_an_interrupted_scan_keeps_what_it_has(root, program, tmp_path, monkeypa
                 raise KeyboardInterrupt
             yield one
 
-    monkeypatch.setattr(check, "scan", interrupted)
+    monkeypatch.setattr(checking, "scan", interrupted)
     ended = program(check, *words(root, tmp_path, "--workers", 1))
     assert ended.code == 1
-    assert "the same command goes on from there" in ended.err
+    assert "the same command resumes from there" in ended.err
     kept = json.loads((tmp_path / "scanned.json").read_text())["files"]
     assert 1 <= len(kept) <= 5
     monkeypatch.undo()
@@ -290,8 +296,8 @@ def test_a_file_that_ends_its_reader_is_named(root, program, tmp_path, monkeypat
         "import os\nfrom taggnn.data.audit.probe import probe\nfrom taggnn.data.audit.scan import serve\n"
         "serve(lambda path, *job: os._exit(9) if path.endswith('val1.mp4') else probe(path, *job))\n"
     )
-    whole = check.scan
-    monkeypatch.setattr(check, "scan", lambda *args: whole(*args, command=(sys.executable, str(script))))
+    whole = checking.scan
+    monkeypatch.setattr(checking, "scan", lambda *args: whole(*args, command=(sys.executable, str(script))))
     ended = program(check, *words(root, tmp_path / "out"))
     assert ended.code == 1
     rows = {row["name"]: row for row in read(tmp_path / "out" / "problems.csv") if row["kind"] == "unreadable"}
@@ -317,7 +323,7 @@ def test_no_list_of_the_user_is_written_over(checked, root, program, tmp_path):
     before = (root / "train.csv").read_text()
     ended = program(check, *words(root, root))
     assert ended.code == 2
-    assert "would be written over" in ended.err
+    assert "would be overwritten" in ended.err
     assert (root / "train.csv").read_text() == before
     (tmp_path / "test.csv").write_text("mine")
     ended = program(check, *words(root, tmp_path))
@@ -355,7 +361,7 @@ def test_a_second_check_into_a_folder_leaves_no_list_of_the_first(root, program,
         (["--data.root", "nowhere", "--out", "train.csv"], "--out train.csv: train.csv is a file"),
         (["--data.root", "nowhere", "--out", "train.csv/out"], "--out train.csv/out: train.csv is a file"),
         (["--data.root", "nowhere", "--runs", "train.csv"], "--runs train.csv: train.csv is a file"),
-        (["--data.root", ".", "--preview", "3"], "--preview: is drawn by taggnn.train"),
+        (["--data.root", ".", "--preview", "3"], "--preview: is an option of taggnn.train"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(program, given, said, root, monkeypatch):

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from taggnn.backbones.table import BACKBONES
 
 import graphs
 from graphs import spec
 from taggnn import backbones, heads, kernels
+from taggnn.backbones.table import BACKBONES
 from taggnn.data import published, sources
 from taggnn.data.clips import Clip
 from taggnn.evaluation import metrics

@@ -224,7 +224,7 @@ def test_no_clip_can_be_read(trained, videos, program, tmp_path):
     words = ["--checkpoint", trained[0] / "best.ckpt", "--data.root", videos, "--data.workers", "0"]
     ended = program(taggnn.evaluate, *words, "--data.list", path, "--out", tmp_path / "out")
     assert ended.code == 2
-    assert "none of the 2 clips could be read; see" in ended.err
+    assert "none of the 2 test clips could be read; see" in ended.err
     assert len(read_skipped(tmp_path / "out" / "skipped.csv")) == 2
 
 

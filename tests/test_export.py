@@ -16,7 +16,7 @@ import taggnn.predict
 from taggnn import export, model
 from taggnn.data.video.source import VideoSource
 from taggnn.evaluation.predictions import read_predictions
-from taggnn.io import environment, exported
+from taggnn.io import environment, exported, exporters
 from taggnn.io.loaded import Loaded
 from taggnn.types import TOKEN_AXES, InputSpec, Model, Output
 
@@ -267,7 +267,7 @@ def test_a_format_that_answers_otherwise_is_not_kept(trained, program, videos, t
 def test_without_the_packages_a_sentence_names_them(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(environment, "is_there", lambda package: package != "onnxscript")
     loaded = built({"name": "pool"})
-    written, failed = export.export(loaded, torch.randn(3, 4, 32, 32), tmp_path, ["onnx", "safetensors"])
+    written, failed = exporters.export(loaded, torch.randn(3, 4, 32, 32), tmp_path, ["onnx", "safetensors"])
     assert failed == {"onnx": "needs onnxscript: pip install 'taggnn[export]'"}
     assert list(written) == ["safetensors"]
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
@@ -298,14 +298,14 @@ def test_a_head_that_is_not_finite_is_not_exported(tmp_path):
     loaded = built({"name": "pool"})
     torch.nn.init.constant_(loaded.model.head.classifier.bias, float("nan"))
     with pytest.raises(ValueError, match="not finite"):
-        export.export(loaded, torch.randn(3, 4, 32, 32), tmp_path)
+        exporters.export(loaded, torch.randn(3, 4, 32, 32), tmp_path)
 
 
 def check(loaded, tmp_path, formats=tuple(FILES)):
     if "onnx" in formats:
         needs_onnx()
     clip = torch.randn(loaded.spec.shape)
-    written, failed = export.export(loaded, clip, tmp_path, formats)
+    written, failed = exporters.export(loaded, clip, tmp_path, formats)
     assert failed == {}
     # A program that does not listen to its clip would agree with nothing else.
     assert loaded.logits(torch.stack([clip, -clip])).diff(dim=0).abs().max() > 1e-3

@@ -17,7 +17,8 @@ import torch
 import taggnn.evaluate
 import taggnn.extract
 import taggnn.train
-from taggnn.cli import config
+from taggnn import backbones
+from taggnn.cli import build, config, resolve
 from taggnn.data import shards
 from taggnn.data.dataset import ClipDataset
 from taggnn.data.samplers import seed_of
@@ -31,7 +32,8 @@ from taggnn.io import checkpoint, extraction
 # Ends the process with SIGKILL when it has written so many shards of tokens.
 KILLED = """
 import os, signal, sys
-from taggnn import extract, terminal
+from taggnn import extract
+from taggnn.cli import terminal
 from taggnn.data import shards
 write, left = shards.write_shard, [int(sys.argv[1]) + 1]
 def count(*given):
@@ -148,10 +150,10 @@ def test_the_index_says_what_the_tokens_are(tokens):
 def test_tokens_are_those_of_the_backbone(tokens, recipe):
     folder, _ = tokens
     settings = config.parse(["--config", str(recipe)])
-    config.fill(settings)
-    data = config.clips_of(settings)
+    resolve.fill(settings)
+    data = resolve.clips_of(settings)
     cache = TokenCache(folder)
-    backbone = taggnn.extract.backbones.build("small", width=8)
+    backbone = backbones.build("small", width=8)
     backbone.load_state_dict(cache.backbone_state())
     stored, clips = samples(folder, "val"), data.samples("val")
     for place in (5, 9):
@@ -192,7 +194,7 @@ def test_a_run_on_tokens_does_not_go_on_with_those_of_other_weights(tokens, reci
     assert ended.code == 0, ended.err
     ended = program(taggnn.train, "--resume", begun)
     assert ended.code == 2
-    assert "cannot go on: its tokens are not those it began with: backbone weights '" in ended.err
+    assert "cannot be resumed: its tokens are not those it began with: backbone weights '" in ended.err
     assert "seed 42 there, 1 given" in ended.err
 
 
@@ -218,7 +220,7 @@ def test_a_killed_extraction_goes_on_to_the_same_bytes(tokens, recipe, program, 
     assert (refused.code, "not finished" in refused.err) == (2, True)
     ended = program(taggnn.extract, *words)
     assert ended.code == 0, ended.err
-    assert "3 of them are there already" in ended.out
+    assert "3 exist already" in ended.out
     assert "retried" not in ended.out
     assert hashes(tmp_path / "c") == hashes(tokens[0])
 
@@ -231,7 +233,7 @@ def test_an_extraction_killed_behind_its_last_shard_is_finished(tokens, recipe, 
     assert not json.loads((tmp_path / "c" / "index.json").read_text())["complete"]
     ended = program(taggnn.extract, *words)
     assert ended.code == 0, ended.err
-    assert "7 of them are there already" in ended.out
+    assert "7 exist already" in ended.out
     assert hashes(tmp_path / "c") == hashes(tokens[0])
 
 
@@ -241,7 +243,7 @@ def test_an_interrupt_at_the_last_index_is_told_as_any_other(recipe, program, tm
 
     monkeypatch.setattr(taggnn.extract, "completed", interrupted)
     ended = program(taggnn.extract, "--config", recipe, "--out", tmp_path / "c", *EXTRACT)
-    assert (ended.code, "interrupted; the same call goes on from here" in ended.err) == (1, True)
+    assert (ended.code, "interrupted; the same command resumes from here" in ended.err) == (1, True)
 
 
 def test_bytes_do_not_depend_on_loader_processes(tokens, recipe, program, tmp_path):
@@ -385,7 +387,7 @@ def test_without_training_views_it_is_no_matter_how_training_sees_clips(tokens, 
     before = hashes(tokens[0])
     ended = program(taggnn.extract, "--config", recipe, *training, "--out", tokens[0], *EXTRACT)
     assert ended.code == 0, ended.err
-    assert "7 of them are there already" in ended.out
+    assert "7 exist already" in ended.out
     assert hashes(tokens[0]) == before
     checked("--data.tokens", tokens[0], *training)
 
@@ -395,7 +397,7 @@ def test_without_training_views_it_is_no_matter_how_training_sees_clips(tokens, 
 )
 def test_the_decoder_that_is_used_is_compared(recipe, words):
     settings = config.parse(["--config", str(recipe), *words])
-    assert config.of_tokens(settings)["video.decoder"] == "pyav"
+    assert resolve.of_tokens(settings)["video.decoder"] == "pyav"
 
 
 @pytest.mark.parametrize(
@@ -466,8 +468,8 @@ def test_what_differs_from_the_tokens_is_refused_and_named(tokens, program, word
 
 def checked(*words):
     settings = config.parse([str(word) for word in words])
-    config.fill(settings)
-    config.check_tokens(settings)
+    resolve.fill(settings)
+    resolve.check_tokens(settings)
     return settings
 
 
@@ -592,8 +594,8 @@ def test_a_full_disk_is_told_before_the_work(recipe, program, tmp_path, monkeypa
         (["--views", "-1"], "--views -1: must be 0 or more"),
         (["--shard_size", "0"], "--shard_size 0.0: must be above 0 MB"),
         (["--dtype", "int8"], "unknown value 'int8'"),
-        (["--data.tokens", "x"], "tokens are made of videos"),
-        (["--preview", "3"], "--preview: is for taggnn.train"),
+        (["--data.tokens", "x"], "tokens are computed from videos"),
+        (["--preview", "3"], "--preview: is an option of taggnn.train"),
         (["--out="], "--out: an empty path"),
         (["--video.frame_cache="], "--video.frame_cache: an empty path"),
         (["--checkpoint", "gone.ckpt"], "gone.ckpt: no such file"),
@@ -627,11 +629,11 @@ def test_how_a_backbone_would_learn_is_no_matter(tokens, recipe, program, tmp_pa
     ours, theirs = hashes(tmp_path / "c"), hashes(tokens[0])
     assert ours == theirs
     settings = checked("--config", recipe, *learning, "--data.tokens", tokens[0])
-    data = taggnn.train.data_of(settings)
+    data = build.data_of(settings)
     said = "frozen as a whole, so these keys of it change nothing: freeze_stages, frozen_bn, layer_decay"
     assert said in ended.out
     assert said in capsys.readouterr().out
-    assert taggnn.train.recogniser_of(settings, data, "pool", None).frozen
+    assert build.recogniser_of(settings, data, "pool", None).frozen
 
 
 @pytest.mark.parametrize("views", [2, 5])

@@ -18,7 +18,7 @@ import taggnn.evaluate
 import taggnn.export
 import taggnn.predict
 import taggnn.train
-from taggnn.cli import terminal
+from taggnn.cli import experiment, terminal
 
 GUEST = str(Path(__file__).parent / "guest")
 HEAD = {
@@ -83,16 +83,16 @@ def trained(*words):
     """A run in this process: its code, its messages, its folder."""
     if GUEST not in sys.path:
         sys.path.insert(0, GUEST)
-    report, out, err = taggnn.train.write_report, io.StringIO(), io.StringIO()
+    report, out, err = experiment.write_report, io.StringIO(), io.StringIO()
     # Pictures take longer than the run.
-    taggnn.train.write_report = lambda folder: folder / "report.html"
+    experiment.write_report = lambda folder: folder / "report.html"
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             code = terminal.run(taggnn.train.main, "taggnn.train", [str(word) for word in words])
     except SystemExit as leaving:
         code = leaving.code
     finally:
-        taggnn.train.write_report = report
+        experiment.write_report = report
     found = re.search(r"^run +(.+)$", out.getvalue(), re.MULTILINE)
     return code, err.getvalue(), found and found[1]
 

@@ -14,6 +14,7 @@ from taggnn.heads import HEADS
 from taggnn.io import environment
 from taggnn.nn import convs
 from taggnn.nn.convs import CONVS
+from taggnn.reporting import model_tables
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -21,9 +22,9 @@ RESULTS = ROOT / "benchmarks" / "results" / "head-overhead.json"
 
 
 def test_the_tables_name_heads_and_convolutions():
-    assert [line[0] for line in models.head_table()[1]] == list(HEADS)
-    assert [line[0] for line in models.conv_table()[1]] == list(CONVS)
-    assert all(line[-1].startswith("https://") for line in models.conv_table()[1])
+    assert [line[0] for line in model_tables.head_table()[1]] == list(HEADS)
+    assert [line[0] for line in model_tables.conv_table()[1]] == list(CONVS)
+    assert all(line[-1].startswith("https://") for line in model_tables.conv_table()[1])
 
 
 class Odd(nn.Module):
@@ -57,10 +58,10 @@ def test_a_new_row_of_any_table_is_listed(program, monkeypatch):
         backbones.find("small"), name="flat", builder=Flat, clip=(4, 16, 16), grid=None, channels=None
     )
     monkeypatch.setitem(backbones.BACKBONES, "flat", row)
-    listed = {line[0]: line for line in models.head_table()[1]}
+    listed = {line[0]: line for line in model_tables.head_table()[1]}
     assert listed["odd"] == ["odd", f"{(512 * 99 + 99) / 1e6:.3g}", "-", "does what it likes", ""]
-    assert {line[0]: line[1:] for line in models.conv_table()[1]}["tag_conv"][0] == "TAGConv(K=2)"
-    assert {line[0]: line[3] for line in models.conv_table()[1]}["tag_conv"] == "-"
+    assert {line[0]: line[1:] for line in model_tables.conv_table()[1]}["tag_conv"][0] == "TAGConv(K=2)"
+    assert {line[0]: line[3] for line in model_tables.conv_table()[1]}["tag_conv"] == "-"
     ended = program(models, "--only", "[flat]")
     assert ended.code == 0, ended.err
     assert "1 x 4 of 5" in ended.out
@@ -71,7 +72,7 @@ def test_a_new_row_of_any_table_is_listed(program, monkeypatch):
 
 
 def test_a_backbone_s_line_has_its_figures():
-    header, lines = models.backbone_table(["r2plus1d_18", "s3d", "small"])
+    header, lines = model_tables.backbone_table(["r2plus1d_18", "s3d", "small"])
     found = {line[0]: dict(zip(header, line, strict=True)) for line in lines}
     assert found["r2plus1d_18"]["M parameters"] == "31.30 (31.51)"
     assert found["r2plus1d_18"]["GMAC"] == "40.52 (40.52)"
@@ -145,21 +146,23 @@ def test_times_are_medians_of_one_clip():
 
 
 def test_a_section_goes_between_the_markers_and_nowhere_else(tmp_path):
-    text = f"above\n{models.BEGIN}\nold\n{models.END}\nbelow\n"
-    assert models.replaced(text, "new", tmp_path) == f"above\n{models.BEGIN}\nnew\n{models.END}\nbelow\n"
+    text = f"above\n{model_tables.BEGIN}\nold\n{model_tables.END}\nbelow\n"
+    assert (
+        model_tables.replaced(text, "new", tmp_path) == f"above\n{model_tables.BEGIN}\nnew\n{model_tables.END}\nbelow\n"
+    )
     with pytest.raises(ValueError, match="exactly once; found 0"):
-        models.replaced("above\n", "new", tmp_path)
+        model_tables.replaced("above\n", "new", tmp_path)
     with pytest.raises(ValueError, match="before"):
-        models.replaced(f"{models.END}\n{models.BEGIN}\n", "new", tmp_path)
+        model_tables.replaced(f"{model_tables.END}\n{model_tables.BEGIN}\n", "new", tmp_path)
 
 
 def test_readme_has_the_tables_of_today():
     """What needs transformers is compared where it is installed."""
     text = README.read_text(encoding="utf-8")
-    if models.BEGIN not in text:
+    if model_tables.BEGIN not in text:
         pytest.skip("README has no tables of models")
-    written = text.split(f"{models.BEGIN}\n")[1].split(f"\n{models.END}")[0]
-    today = models.section(RESULTS if RESULTS.exists() else None)
+    written = text.split(f"{model_tables.BEGIN}\n")[1].split(f"\n{model_tables.END}")[0]
+    today = model_tables.section(RESULTS if RESULTS.exists() else None)
     assert _without_hub(today) == _without_hub(written)
     if environment.is_there("transformers"):
         assert today == written

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import taggnn.train
-from taggnn.cli import config
+from taggnn.cli import config, experiment
 from taggnn.data.dataset import ClipDataset
 from taggnn.evaluation.bootstrap import answers
 from taggnn.evaluation.paired_comparison import paired_comparison
@@ -128,7 +128,7 @@ def test_the_head_is_compared_with_its_baseline_clip_by_clip(trained):
     top1 = row["top1"]
     assert top1["low"] <= top1["value"] <= top1["high"]
     assert top1["value"] == pytest.approx(float(right[0].double().mean() - right[1].double().mean()))
-    assert f"tag less pool: {100 * top1['value']:+.1f} points (" in ended.out
+    assert f"tag - pool: {100 * top1['value']:+.1f} pp (" in ended.out
     assert row["verdict"] in ended.out
     assert "tag less pool" in (folder / "report.html").read_text()
 
@@ -256,7 +256,7 @@ def test_resume_with_other_classes(trained, videos, program, tmp_path):
     (folder / "config.yaml").write_text(text.replace(str(videos), str(tmp_path / "two")))
     ended = program(taggnn.train, "--resume", folder)
     assert ended.code == 2
-    assert f"{folder / 'last.ckpt'}: cannot go on: its classes are not what" in ended.err
+    assert f"{folder / 'last.ckpt'}: cannot be resumed: its classes differ" in ended.err
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ def test_resume_with_other_clips(trained, videos, program, tmp_path, change, sai
         assert ended.code == 0, ended.err
     else:
         assert ended.code == 2
-        assert f"{folder / 'last.ckpt'}: cannot go on: {said}" in ended.err
+        assert f"{folder / 'last.ckpt'}: cannot be resumed: {said}" in ended.err
 
 
 def test_resume_from_a_damaged_checkpoint(trained, program, tmp_path):
@@ -371,7 +371,7 @@ def test_interrupt_before_the_test_clips_forgets_no_bad_clip(tiny, trained, prog
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(taggnn.train, "score", interrupted)
+        patched.setattr(experiment, "score", interrupted)
         ended = program(taggnn.train, "--config", tiny, "--runs", tmp_path, "--compare", "[]")
     assert ended.code == 1
     folder = Path(re.search(r"--resume (.+)$", ended.err)[1])
@@ -421,7 +421,7 @@ def test_disk_full_while_saving(tiny, trained, program, tmp_path, monkeypatch):
     assert ended.code == 1
     last = saved[0].parent / "last.ckpt"
     assert f"taggnn.train: disk full while writing {last}" in ended.err
-    assert "the file that was there is unchanged" in ended.err
+    assert "the old file is unchanged" in ended.err
     assert torch.load(last, weights_only=True)["progress"]["epoch"] == 1
     assert not saved[1].exists()
     assert program(taggnn.train, "--resume", last.parent).code == 0

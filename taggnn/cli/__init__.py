@@ -1,1 +1,1 @@
-"""What the programs share: options, configuration, start of processes, messages."""
+"""Code of the command line programs: options, configuration, processes, messages, runs."""

@@ -1,4 +1,4 @@
-"""What the programs share at the terminal: quiet libraries, and mistakes told in a sentence instead of a traceback."""
+"""Runs a program at the terminal: libraries are silenced, and a user's mistake is one message instead of a traceback."""
 
 import errno
 import logging
@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 import torch
 
 from taggnn.runtime import distributed
-from taggnn.runtime.signals import EXIT_CODE, Ended
+from taggnn.runtime.signals import EXIT_CODE, StopRequested
 
-# A loader process that the system ended, or that found no room to hand its clips over.
+# A loader process was killed, or had no shared memory for its clips.
 _WORKER = re.compile(
     r"DataLoader worker \(pid.*(killed|exited)|out of shared memory|shared memory ?(\(shm\)|object)|bus error"
 )
@@ -25,36 +25,36 @@ _SPACE = {errno.ENOSPC, errno.EDQUOT}
 def run(program: Callable[[Sequence[str]], int | None], name: str, arguments: Sequence[str] | None = None) -> int:
     """Runs a program and turns a user's mistake into one message on stderr.
 
-    Of several processes one tells it. ``TAGGNN_TRACEBACK=1`` in the environment shows where it came from.
+    Of several processes one prints it. With ``TAGGNN_TRACEBACK=1`` in the environment the traceback is shown instead.
 
     Args:
         program: takes the command line, returns an exit code or None for 0.
-        name: what to call it in messages.
+        name: its name in messages.
         arguments: the command line; None for the process's own.
 
     Returns:
-        0, 1 when disk or memory is full, a loader or another process has ended or the user interrupted, 2 after a user's
-        mistake, 143 where a signal asked it to end.
+        0; 1 if disk or memory is full, a loader or another process has ended, or the user interrupted; 2 after a user's
+        mistake; 143 after a signal that asked it to end.
     """
     quiet()
-    distributed.settle(None)
+    distributed.set_printing(None)
     try:
         return program(list(sys.argv[1:] if arguments is None else arguments)) or 0
     except KeyboardInterrupt as interrupt:
-        # A second Ctrl-C, or the launcher's, finds nothing more to interrupt.
+        # A second Ctrl-C, or that of the launcher, is ignored.
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-        _tell(f"{name}: interrupted" + "".join(f"; {hint}" for hint in interrupt.args))
+        _report(f"{name}: interrupted" + "".join(f"; {hint}" for hint in interrupt.args))
         return 1
-    except Ended as ended:
-        _tell(f"{name}: {'; '.join(ended.args)}")
+    except StopRequested as stop:
+        _report(f"{name}: {'; '.join(stop.args)}")
         return EXIT_CODE
     except BrokenPipeError:
-        # Whoever read the output has left, as `head` does; nothing is left to say, also when Python flushes at its end.
+        # The reader of the output has ended, as `head` does; Python must not flush into the closed pipe either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except distributed.Lost as lost:
-        _tell(f"{name}: {'; '.join(map(str, lost.args))}")
+    except distributed.ProcessLost as lost:
+        _report(f"{name}: {'; '.join(map(str, lost.args))}")
         return 1
     except (MemoryError, RuntimeError) as error:
         worker = isinstance(error, RuntimeError) and _WORKER.search(str(error))
@@ -63,8 +63,8 @@ def run(program: Callable[[Sequence[str]], int | None], name: str, arguments: Se
         reason = (str(error).strip() or "no reason given").splitlines()[0]
         if worker:
             print(
-                f"{name}: a loader process ended, most often for want of memory or shared memory; --data.workers 0 does "
-                f"without them, a smaller data.batch_size needs less ({reason})",
+                f"{name}: a loader process ended, most often because memory or shared memory ran out; --data.workers 0 needs "
+                f"no loader processes, a smaller data.batch_size needs less memory ({reason})",
                 file=sys.stderr,
             )
             return 1
@@ -76,19 +76,19 @@ def run(program: Callable[[Sequence[str]], int | None], name: str, arguments: Se
     except (ValueError, OSError, ImportError) as error:
         if os.environ.get("TAGGNN_TRACEBACK"):
             raise
-        _tell(f"{name}: {_said(error)}")
-        ended = isinstance(error, ChildProcessError)
-        return 1 if ended or (isinstance(error, OSError) and error.errno in _SPACE) else 2
+        _report(f"{name}: {_message(error)}")
+        full = isinstance(error, OSError) and error.errno in _SPACE
+        return 1 if full or isinstance(error, ChildProcessError) else 2
 
 
-def _said(error: Exception) -> str:
-    # What the system says has a number in front and the file behind it.
+def _message(error: Exception) -> str:
+    # The system's text begins with a number and ends with the file.
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
     return str(error)
 
 
-def _tell(text: str) -> None:
+def _report(text: str) -> None:
     if distributed.prints_message(text):
         print(text, file=sys.stderr)
 
@@ -100,9 +100,9 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def quiet() -> None:
-    """Keeps what libraries say of themselves off the screen."""
+    """Silences log lines and warnings of libraries."""
     for stream in (sys.stdout, sys.stderr):
-        # A file's name need not be text in the terminal's encoding.
+        # The name of a file may not fit the terminal's encoding.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)

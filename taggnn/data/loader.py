@@ -167,7 +167,7 @@ class ClipData:
             self._splits = self.capabilities.splits or self._read_splits(only, problems)
             # An unknown class name is refused before any long work.
             flipped_labels(self.flip_pairs, self._splits.classes)
-            if distributed.is_first():
+            if distributed.is_main_process():
                 print(self.summary())
         return self._splits
 
@@ -358,7 +358,7 @@ def default_workers() -> int:
 
     Several training processes on a machine share its cores.
     """
-    cores = distributed.cores() // distributed.local_count()
+    cores = distributed.cores() // distributed.local_world_size()
     return 0 if cores <= 2 else min(8, cores - 1)
 
 
@@ -369,7 +369,10 @@ def _balance_note(clips: ClipList, balance: Balance) -> str:
     parts = [
         f"a clip of the {which} class {clips.classes[k]!r} ({counts[k]} clips) comes "
         f"{shares[k] * len(clips) / counts[k]:.3g} times an epoch"
-        for which, k in (("rarest", min(shares, key=counts.__getitem__)), ("largest", max(shares, key=counts.__getitem__)))
+        for which, k in (
+            ("rarest", min(shares, key=counts.__getitem__)),
+            ("largest", max(shares, key=counts.__getitem__)),
+        )
     ]
     return f"train: balance {balance}: {', '.join(parts)}"
 

@@ -206,7 +206,7 @@ class SharedBatches(Sampler[list[Any]]):
                 yield batch[rank::count]
 
     def _place(self) -> tuple[int, int]:
-        return self._process or (distributed.rank(), distributed.count())
+        return self._process or (distributed.rank(), distributed.world_size())
 
 
 class SharedGroups(Sampler[list[Any]]):

@@ -95,7 +95,7 @@ def score(
                 if clip.consensus.views == views:
                     found.add(index, clips[index].label, opened.pop(index))
             # The other processes are about as far as this one.
-            bar.update(min((len(found.indices) + len(bad) - done) * distributed.count(), len(clips) - bar.n))
+            bar.update(min((len(found.indices) + len(bad) - done) * distributed.world_size(), len(clips) - bar.n))
     repeated = [index for index, count in Counter(found.indices).items() if count > 1]
     uneven = {*(index for index in opened if clips[index].name not in bad), *repeated}
     if uneven:
@@ -235,7 +235,7 @@ def _inputs_of(model: nn.Module) -> Iterator[list[Tensor]]:
 
 def _together(found: _Found, bad: dict[str, str], clips: ClipList, split: str) -> Scored:
     """The results of all processes, in the order of the list, each clip once."""
-    parts = distributed.gathered((*found.tensors(len(clips.classes)), bad))
+    parts = distributed.all_gather((*found.tensors(len(clips.classes)), bad))
     bad = {name: reason for *_, mine in parts for name, reason in mine.items()}
     skipped = (
         [Skipped(clip.name, clip.path, split, bad[clip.name]) for clip in clips.clips if clip.name in bad]
@@ -269,4 +269,4 @@ def _together(found: _Found, bad: dict[str, str], clips: ClipList, split: str) -
 
 def _hidden() -> bool | None:
     """Only the first process shows a bar, and only on a terminal."""
-    return None if distributed.is_first() else True
+    return None if distributed.is_main_process() else True

@@ -28,7 +28,11 @@ def describe(device: torch.device, seed: int) -> dict[str, str | int]:
         "seed": seed,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "threads": torch.get_num_threads(),
-        **({"processes": distributed.count(), "machines": distributed.machines()} if distributed.count() > 1 else {}),
+        **(
+            {"processes": distributed.world_size(), "machines": distributed.machines()}
+            if distributed.world_size() > 1
+            else {}
+        ),
         **versions(),
     }
 

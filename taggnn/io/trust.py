@@ -4,7 +4,7 @@ A checkpoint holds no code, but names it: building a model imports and runs what
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import nn
@@ -39,15 +39,6 @@ def check(architecture: Mapping[str, Any], source: str, trust: bool = False) -> 
         found = names.imported(path, part)
         if not _is_class_of_theirs(found, _KINDS.get(part, object)):
             raise ValueError(f"{source}: its {part} is {path}, which is no class that a {part} can be made of")
-
-
-def add_option(add: Callable[..., Any]) -> None:
-    """Adds ``--trust`` to the command line of a program, by its parser's ``add_argument``."""
-    add(
-        "--trust",
-        action="store_true",
-        help="let the checkpoint name code of your own (by dotted path), which is then imported and run",
-    )
 
 
 def _paths(architecture: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

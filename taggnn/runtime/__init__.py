@@ -1,1 +1,1 @@
-"""What a process runs in: its rank, its signals, its seed, and files that are whole or not there."""
+"""The process and its environment: ranks, signals, seeds, devices, atomic files."""

@@ -1,4 +1,4 @@
-"""Files that are either the old ones or the new ones, never half of each: written beside, synced, renamed."""
+"""Atomic writes: a temporary file next to the target is written, synced and renamed, so that no file is ever half written."""
 
 import errno
 import os
@@ -17,10 +17,10 @@ _PART = re.compile(r"\.part-[0-9a-f]{8}(\.\w+)?$")
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """Gives a temporary path in the target's folder and moves it over the target when the block ends well.
+    """Yields a temporary path in the target's folder and moves it over the target when the block ends without an error.
 
-    When the block fails, the temporary file is removed and the target stays as it was. The suffix is the target's, for
-    writers that choose the format by it. Missing folders are made; a symbolic link is followed, not replaced.
+    When the block fails, the temporary file is removed and the target stays unchanged. It has the suffix of the target, for
+    writers that choose the format by it. Missing folders are created; a symbolic link is followed, not replaced.
 
     Args:
         path: the file to write.
@@ -42,33 +42,33 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     except OSError as error:
         raise _explained(error, path, temporary) from error
     finally:
-        # Where its folder cannot be one, nothing lies there, and that is no news beside the error itself.
+        # Without its folder there is no temporary file, and the first error matters more.
         with suppress(OSError):
             temporary.unlink()
-    # The rename itself is only safe against a power cut once the folder is synced; not every file system can.
+    # The rename survives a power cut only after the folder is synced; not every file system can do that.
     if sys.platform != "win32":
         with suppress(OSError):
             _sync(path.parent, os.O_RDONLY)
 
 
 def clear(folder: str | os.PathLike) -> None:
-    """Removes what killed writers left anywhere below a folder in which nobody writes now."""
+    """Removes the temporary files of killed writers anywhere below a folder in which no process writes."""
     for path in Path(folder).rglob(".*.part-*"):
         if _PART.search(path.name):
             path.unlink(missing_ok=True)
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> Path:
-    """Writes ``content`` to ``path`` all or nothing; raises as `replacing` does."""
+    """Writes bytes atomically; raises as `replacing` does."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
     return Path(path)
 
 
 def write_text(path: str | os.PathLike, text: str) -> Path:
-    """Writes ``text`` to ``path`` all or nothing, in UTF-8, line ends unchanged; raises as `replacing` does.
+    """Writes text atomically, in UTF-8, line ends unchanged; raises as `replacing` does.
 
-    Bytes of file names that are no UTF-8 (Python holds them as lone surrogates) are written back as those bytes.
+    Surrogates that stand for bytes of file names outside UTF-8 are written as those bytes.
     """
     return write_bytes(path, text.encode("utf-8", "surrogateescape"))
 
@@ -78,11 +78,11 @@ def _explained(error: OSError, path: Path, temporary: Path) -> OSError:
         written = temporary.stat().st_size if temporary.exists() else 0
         temporary.unlink(missing_ok=True)
         free = shutil.disk_usage(path.parent).free
-        kept = "; the file that was there is unchanged" if path.exists() else ""
+        old = "; the old file is unchanged" if path.exists() else ""
         reason = "disk full" if error.errno == errno.ENOSPC else "disk quota reached"
-        # One argument, so that the text is the message alone; errno is set by hand for those who look at it.
+        # With one argument the message is the text alone; errno is set for callers that check it.
         full = OSError(
-            f"{reason} while writing {path}: stopped after {_size(written)}, now removed; {_size(free)} free there{kept}"
+            f"{reason} while writing {path}: stopped after {_size(written)}, now removed; {_size(free)} free there{old}"
         )
         full.errno = error.errno
         return full
@@ -100,7 +100,7 @@ def _sync(path: Path, flags: int) -> None:
 
 
 def _sweep(folder: Path, prefix: str) -> None:
-    # A killed process leaves its temporary file. A living writer keeps touching its own, so an old one has no owner.
+    # Left by a killed process: a running writer keeps changing its file, so an old one belongs to none.
     for entry in os.scandir(folder):
         if entry.name.startswith(prefix):
             with suppress(OSError):

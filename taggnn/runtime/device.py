@@ -1,4 +1,4 @@
-"""The device that a name means."""
+"""Finds a device by its name."""
 
 import torch
 
@@ -6,7 +6,7 @@ from taggnn.names import unknown
 
 
 def find_device(given: str | None) -> torch.device:
-    """The device that ``--device`` means; None for a GPU where there is one.
+    """The device that ``--device`` names; None for a GPU if there is one.
 
     Raises:
         ValueError: this machine has no such device.

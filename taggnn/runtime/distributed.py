@@ -1,6 +1,6 @@
-"""The processes of one program that work together, as PyTorch's process group has them; alone, everything is plain.
+"""Ranks and collective operations of the processes of one program; without a process group they are those of a single process.
 
-Who starts them does not matter here: the program itself, torchrun or SLURM.
+The processes may be started by the program itself, by torchrun or by SLURM.
 """
 
 import hashlib
@@ -14,123 +14,124 @@ import torch
 import torch.distributed as dist
 
 Value = TypeVar("Value")
-# What a collective's error contains where a peer has gone: gloo's words, and NCCL's.
+# What the error of a collective contains when another process has ended, in gloo and in NCCL.
 _LOST = re.compile(
     r"gloo|NCCL|ncclSystemError|[Cc]onnection (closed|reset|refused)|[Bb]roken pipe|store->get|[Ss]ocket|recvValue|sendBytes"
 )
 
 
-class Lost(RuntimeError):
+class ProcessLost(RuntimeError):
     """Another process of the program has ended."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """Which process of a program this one is.
+class Ranks:
+    """The ranks of this process.
 
     Args:
         rank: its number, from 0.
-        count: how many processes there are.
+        world_size: number of processes.
         local_rank: its number on its machine, from 0.
-        local_count: how many are on its machine.
+        local_world_size: number of processes on its machine.
     """
 
     rank: int = 0
-    count: int = 1
+    world_size: int = 1
     local_rank: int = 0
-    local_count: int = 1
+    local_world_size: int = 1
 
 
-def place() -> Place:
-    """Which process this is according to torchrun or SLURM; alone without them. Known before there is a process group.
+def ranks() -> Ranks:
+    """The ranks that torchrun or SLURM gave this process, before there is a process group; rank 0 of 1 without them.
 
     Raises:
-        ValueError: an environment that names only part of it.
+        ValueError: SLURM's environment does not say how many tasks a machine has.
     """
     given = os.environ
     if "RANK" in given and "WORLD_SIZE" in given:
-        rank, count = int(given["RANK"]), int(given["WORLD_SIZE"])
-        return Place(rank, count, int(given.get("LOCAL_RANK", rank)), int(given.get("LOCAL_WORLD_SIZE", count)))
+        rank, size = int(given["RANK"]), int(given["WORLD_SIZE"])
+        return Ranks(rank, size, int(given.get("LOCAL_RANK", rank)), int(given.get("LOCAL_WORLD_SIZE", size)))
     # A batch script that calls the program without srun is one process, whatever the job asked for.
     srun = "SLURM_STEP_ID" in given and given.get("SLURM_JOB_NAME") not in ("bash", "interactive")
     if not srun or int(given.get("SLURM_NTASKS", 1)) == 1:
-        return Place()
+        return Ranks()
     if "SLURM_NTASKS_PER_NODE" not in given:
         raise ValueError("SLURM: give the tasks as --ntasks-per-node, and start the program with srun")
-    # Written into the environment, where the process group looks for them: the first of gpu[07-09,12] or of a,b is the main one.
-    name, number = re.match(r"([^,\[]+)(?:\[(\w+))?", given["SLURM_NODELIST"]).groups("")
-    given["MASTER_ADDR"] = name + number
+    # For the process group, which reads the environment: the main machine is the first of gpu[07-09,12] or of a,b.
+    nodes = re.match(r"([^,\[]+)(?:\[(\w+))?", given["SLURM_NODELIST"])
+    assert nodes is not None
+    given["MASTER_ADDR"] = "".join(nodes.groups(""))
     given.setdefault("MASTER_PORT", str(15000 + int(given["SLURM_JOB_ID"][-4:])))
     local = int(given["SLURM_LOCALID"]), int(given["SLURM_NTASKS_PER_NODE"])
-    return Place(int(given["SLURM_PROCID"]), int(given["SLURM_NTASKS"]), *local)
+    return Ranks(int(given["SLURM_PROCID"]), int(given["SLURM_NTASKS"]), *local)
 
 
-def lost(error: BaseException) -> Lost | None:
-    """What to raise in place of an error of a collective that means that another process has ended; None for any other."""
-    if isinstance(error, Lost):
+def process_lost(error: BaseException) -> ProcessLost | None:
+    """The error to raise instead of a collective's error if that means that another process has ended; None for others."""
+    if isinstance(error, ProcessLost):
         return error
-    if count() == 1 or not isinstance(error, RuntimeError):
+    if world_size() == 1 or not isinstance(error, RuntimeError):
         return None
     if not (isinstance(error, dist.DistError) or _LOST.search(str(error))):
         return None
     reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    # Without the position in gloo's source, and without its advice.
+    # Without the source position and the advice that gloo adds.
     reason = re.sub(r"^\[[^]]*\] *", "", reason).split(". ")[0]
-    return Lost(f"process {rank()} of {count()}: another process has ended ({reason})")
+    return ProcessLost(f"process {rank()} of {world_size()}: another process has ended ({reason})")
 
 
-def count() -> int:
-    """How many processes work together; 1 where there is no group."""
-    return dist.get_world_size() if _grouped() else 1
+def world_size() -> int:
+    """Number of processes; 1 without a process group."""
+    return dist.get_world_size() if _has_group() else 1
 
 
 def rank() -> int:
-    """The number of this process, from 0."""
-    return dist.get_rank() if _grouped() else 0
+    """Number of this process, from 0."""
+    return dist.get_rank() if _has_group() else 0
 
 
-def is_first() -> bool:
-    """Whether this process prints and writes for all."""
+def is_main_process() -> bool:
+    """Whether this is rank 0, which prints and writes files."""
     return rank() == 0
 
 
 def cores() -> int:
-    """The cores of the machine that the program may use."""
+    """CPU cores of the machine that the program may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def local_count() -> int:
-    """How many processes of the program work on this machine."""
-    return place().local_count if _grouped() else 1
+def local_world_size() -> int:
+    """Number of processes on this machine."""
+    return ranks().local_world_size if _has_group() else 1
 
 
 def machines() -> int:
-    """On how many machines the program works, with as many processes on each."""
-    return -(-count() // local_count())
+    """Number of machines, each with the same number of processes."""
+    return -(-world_size() // local_world_size())
 
 
 _prints: bool | None = None
 
 
-def settle(prints: bool | None) -> None:
-    """Settles what ``prints_message`` answers from here on, also when the group has gone; None leaves it open again."""
+def set_printing(prints: bool | None) -> None:
+    """Fixes what ``prints_message`` returns, also after the end of the process group; None undoes it."""
     global _prints
     _prints = prints
 
 
 def prints_message(text: str | None = None) -> bool:
-    """Whether this process is the one that prints a message that other processes may want to print as well.
+    """Whether this process prints a message that other processes may have as well.
 
-    The first that wants to print a text does, since a mistake may be found by one process alone. Before there is a group, and
-    where its store has gone, that is the process of rank 0.
+    The first process that has a message prints it, because an error may occur in one process only. Without a process group,
+    and when its store is gone, rank 0 does.
 
     Args:
-        text: the message; None for whether nothing was printed by any of them.
+        text: the message; None to ask whether no process has printed one.
     """
     if _prints is not None:
         return _prints
     first = int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0) == 0
-    if not _grouped():
+    if not _has_group():
         return first
     try:
         store = dist.distributed_c10d._get_default_store()
@@ -142,51 +143,51 @@ def prints_message(text: str | None = None) -> bool:
         return first
 
 
-def gathered(value: Value) -> list[Value]:
-    """The value of each process, in the order of their ranks; the same list in every process. All processes must call it.
+def all_gather(value: Value) -> list[Value]:
+    """The values of all processes in the order of ranks, in every process. All processes must call it.
 
     Args:
-        value: that of this process: plain types and tensors on the CPU.
+        value: of this process: plain types and tensors on the CPU.
     """
-    if not _grouped():
+    if not _has_group():
         return [value]
-    values: list[Any] = [None] * count()
+    values: list[Any] = [None] * world_size()
     dist.all_gather_object(values, value)
     return values
 
 
-def summed(values: Sequence[float], device: torch.device | str = "cpu") -> list[float]:
-    """The sum of each number over all processes, in double precision; the same in every process. All of them must call it.
+def all_sum(values: Sequence[float], device: torch.device | str = "cpu") -> list[float]:
+    """The sum of each number over all processes, in double precision, in every process. All processes must call it.
 
     Args:
-        values: those of this process.
-        device: where this process computes.
+        values: of this process.
+        device: of this process.
     """
-    if not _grouped():
+    if not _has_group():
         return list(values)
-    held = torch.tensor(values, dtype=torch.float64, device=device)
-    dist.all_reduce(held)
-    return held.tolist()
+    total = torch.tensor(values, dtype=torch.float64, device=device)
+    dist.all_reduce(total)
+    return total.tolist()
 
 
-def from_first(value: Value) -> Value:
-    """The value of the process of rank 0, in every process; all of them must call it."""
-    if not _grouped():
+def broadcast(value: Value) -> Value:
+    """The value of rank 0, in every process. All processes must call it."""
+    if not _has_group():
         return value
-    held = [value]
-    dist.broadcast_object_list(held, src=0)
-    return held[0]
+    values = [value]
+    dist.broadcast_object_list(values, src=0)
+    return values[0]
 
 
-def largest(value: int) -> int:
-    """The largest value of all processes, in every process; all of them must call it. Cheap enough for every batch."""
-    if not _grouped():
+def all_max(value: int) -> int:
+    """The largest value of all processes, in every process; cheap enough for every batch. All processes must call it."""
+    if not _has_group():
         return int(value)
     device = torch.device("cuda", torch.cuda.current_device()) if "nccl" in dist.get_backend() else "cpu"
-    held = torch.tensor(int(value), device=device)
-    dist.all_reduce(held, dist.ReduceOp.MAX)
-    return int(held)
+    most = torch.tensor(int(value), device=device)
+    dist.all_reduce(most, dist.ReduceOp.MAX)
+    return int(most)
 
 
-def _grouped() -> bool:
+def _has_group() -> bool:
     return dist.is_available() and dist.is_initialized()

@@ -1,4 +1,4 @@
-"""One seed for everything that is drawn while a model is built."""
+"""One seed for all random generators."""
 
 import random
 
@@ -7,7 +7,7 @@ import torch
 
 
 def seed_everything(seed: int) -> None:
-    """Seeds Python, NumPy and PyTorch; a head or a backbone of a user may draw from any of them."""
+    """Seeds Python, NumPy and PyTorch: modules of users may draw from any of them."""
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 the global generator is what such a module would draw from
     torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Signals that ask the program to end: it saves first where it trains, and leaves with a code that says it can go on."""
+"""Signals that ask the program to end: training saves first, and the exit code tells that the run can be resumed."""
 
 import multiprocessing
 import os
@@ -7,32 +7,31 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-# That of a program that SIGTERM ended, as shells count; whichever signal it was, so that a job script has one to ask for.
+# The shells' code for SIGTERM, used for every signal, so that a job script has one code to test for.
 EXIT_CODE = 143
-# What systems and cluster schedulers send before they end a program by force; Windows has only the first.
-ASKING = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+# Systems and cluster schedulers send these before they kill a program; Windows has only the first.
+STOP_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
 
 
-class Ended(BaseException):
-    """A signal asked the program to end; the arguments are what to tell the user. No mistake, so no ``Exception``."""
+class StopRequested(BaseException):
+    """A signal asked the program to end; the arguments are the message. Not an error, so not an ``Exception``."""
 
 
 class Watch:
-    """Takes SIGTERM and SIGUSR1 for the time of a ``with`` block: notes the first that comes, and ends the program.
+    """Handles SIGTERM and SIGUSR1 during a ``with`` block: the first one raises ``StopRequested``; later ones are ignored.
 
-    At once, by raising ``Ended`` wherever the program is; or, while ``patient`` is set, not at all: then whoever set it looks
-    at ``noted`` and raises ``Ended`` when everything is saved. What comes after the first changes nothing.
+    While ``deferred`` is set nothing is raised: the code that set it checks ``received``, saves, and raises ``ended()``.
     """
 
     def __init__(self) -> None:
-        self.noted: str | None = None
-        self.patient = False
+        self.received: str | None = None
+        self.deferred = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Watch":
-        # Python lets no other thread choose.
+        # Only the main thread may set handlers.
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in ASKING}
+            self._before = {number: signal.signal(number, self._receive) for number in STOP_SIGNALS}
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -40,32 +39,32 @@ class Watch:
             signal.signal(number, handler)
         self._before = {}
 
-    def ended(self) -> Ended:
-        """What to raise where the program leaves; of several processes only some may have noted a signal themselves."""
-        return Ended(f"ended by {self.noted or 'a signal to another process'}")
+    def ended(self) -> StopRequested:
+        """The exception that ends the program; of several processes, only some may have received the signal themselves."""
+        return StopRequested(f"ended by {self.received or 'a signal to another process'}")
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.noted is None:
-            self.noted = signal.Signals(number).name
-            if not self.patient:
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.received is None:
+            self.received = signal.Signals(number).name
+            if not self.deferred:
                 raise self.ended()
 
 
 def leave_to_parent() -> None:
-    """For a loader process: keeps SIGTERM and SIGUSR1 from it, unless its parent sends them.
+    """For a loader process: ignores SIGTERM and SIGUSR1 unless its parent sends them.
 
-    A scheduler sends its signals to all processes of a job, and the one that trains needs its batches until it has saved.
-    Where the system does not tell who sent a signal (macOS, Windows) all stays as it is.
+    A scheduler sends signals to all processes of a job, and training needs batches until it has saved. Nothing changes on
+    systems that do not tell who sent a signal (macOS, Windows).
     """
     parent = multiprocessing.parent_process()
     if parent is not None and hasattr(signal, "sigwaitinfo"):
-        # For this thread and those it starts; they are taken in a thread of their own.
-        signal.pthread_sigmask(signal.SIG_BLOCK, ASKING)
+        # Blocked in this thread and in those it starts; another thread waits for them.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         threading.Thread(target=_end_for, args=(parent.pid,), daemon=True).start()
 
 
 def _end_for(parent: int) -> None:
-    while signal.sigwaitinfo(ASKING).si_pid != parent:
+    while signal.sigwaitinfo(STOP_SIGNALS).si_pid != parent:
         pass
-    # Without it Python's end would wait for ever for a loader that was not shut down.
+    # A normal exit would wait forever for a loader that was not shut down.
     os._exit(0)

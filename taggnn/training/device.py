@@ -23,28 +23,28 @@ def devices_of(given: Any, device: str | None = None) -> list[torch.device]:
     Raises:
         ValueError: there are not as many devices, or another number of processes was started.
     """
-    here, numbers = distributed.place(), _numbers(given)
-    if here.count == 1 and numbers in (None, 1):
+    here, numbers = distributed.ranks(), _numbers(given)
+    if here.world_size == 1 and numbers in (None, 1):
         return [find_device(device)]
     on_cpu = device == "cpu" or (device is None and not torch.cuda.is_available())
     if not on_cpu and device not in (None, "cuda"):
         raise unknown("device", device, ["cpu", "cuda"], "--device of several processes")
     there = torch.cuda.device_count()
     if numbers is None:
-        wanted = list(range(here.local_count))
+        wanted = list(range(here.local_world_size))
     elif isinstance(numbers, list):
         wanted = numbers
     else:
         wanted = list(range(there if numbers == -1 else numbers))
-    if here.count > 1 and len(wanted) != here.local_count:
+    if here.world_size > 1 and len(wanted) != here.local_world_size:
         raise ValueError(
-            f"--devices {given}: the launcher started {here.local_count} processes on this machine; leave it out"
+            f"--devices {given}: the launcher started {here.local_world_size} processes on this machine; leave it out"
         )
     if on_cpu:
         if isinstance(numbers, list) or (numbers is not None and numbers < 1):
             raise ValueError(f"--devices {given}: on the CPU it is a number of processes, 1 or more")
         return [torch.device("cpu")] * len(wanted)
-    if here.count > 1 and there == 1 and numbers is None and "SLURM_PROCID" in os.environ:
+    if here.world_size > 1 and there == 1 and numbers is None and "SLURM_PROCID" in os.environ:
         # Each task was given a GPU of its own and sees no other.
         return [torch.device("cuda", 0)] * len(wanted)
     if not wanted or len(set(wanted)) < len(wanted) or not all(0 <= number < there for number in wanted):

@@ -57,7 +57,7 @@ class Average:
         self._held = {name: value.clone() for name, value in weights.items()}
         with torch.no_grad():
             for name, value in weights.items():
-                if distributed.count() > 1 and name.endswith(_STATISTICS):
+                if distributed.world_size() > 1 and name.endswith(_STATISTICS):
                     # Each process has seen other clips; weights are the same in all of them.
                     dist.broadcast(self._averages[name], 0)
                 value.copy_(self._averages[name])

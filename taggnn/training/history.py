@@ -65,7 +65,7 @@ class History:
         # Of all processes together, and without validation.
         speed = row["train/clips"] / max(self._validated - self._began, 1e-9)
         self.rows.append({**row, "clips/s": speed, "seconds": now - self._began})
-        if distributed.is_first():
+        if distributed.is_main_process():
             write_text(self.folder / "metrics.csv", self._table())
             write_skipped(self.folder / "skipped.csv", self.skipped.values())
         print(self._line(self.rows[-1], epochs), flush=True)

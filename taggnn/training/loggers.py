@@ -107,7 +107,7 @@ def check(names: Sequence[str]) -> None:
             continue
         if name != "tensorboard":
             raise ValueError(f"loggers {name}: not installed; pip install {name}, or leave it out of --loggers")
-        if distributed.is_first():
+        if distributed.is_main_process():
             print("loggers   no TensorBoard files: pip install tensorboard, or --loggers [csv]", file=sys.stderr)
 
 
@@ -138,7 +138,7 @@ class Curves:
     def open(self, step: int) -> None:
         """Opens the loggers of a run that has done so many steps."""
         self._step = step
-        if distributed.is_first():
+        if distributed.is_main_process():
             known = self.identities
             self._loggers = {name: LOGGERS[name](self.folder, step, known.get(name)) for name in self.names}
             self.identities = {name: logger.identity for name, logger in self._loggers.items() if logger.identity}

@@ -102,9 +102,9 @@ class Trainer:
 
         Raises:
             ValueError: no clip can be used, or the loss is no number.
-            Ended: a signal asked for it; everything is saved.
+            StopRequested: a signal asked for it; everything is saved.
         """
-        failed, self.saving.watch.patient = True, True
+        failed, self.saving.watch.deferred = True, True
         try:
             self.curves.open(self.progress.step)
             self.stop_early()
@@ -117,7 +117,7 @@ class Trainer:
         finally:
             self.bar.close()
             self.curves.close(failed)
-            self.saving.watch.patient = False
+            self.saving.watch.deferred = False
         return self.history.rows
 
     def train_epoch(self) -> None:
@@ -138,15 +138,15 @@ class Trainer:
         self.begin_batch()
         here, last = len(batch), number + 1 == self.batches or (number + 1) % self.training.accumulate == 0
         # A process without clips takes part in what all do together, and learns nothing of it.
-        idle = parallel.idle(self.recogniser) if not here and distributed.count() > 1 else nullcontext()
+        idle = parallel.idle(self.recogniser) if not here and distributed.world_size() > 1 else nullcontext()
         with idle, nullcontext() if last else parallel.without_sync(self.parallel):
-            parts = self.losses(batch) if here or distributed.count() > 1 else {}
+            parts = self.losses(batch) if here or distributed.world_size() > 1 else {}
             sums = [here, len(batch.skipped), *(float(part.detach()) * here for part in parts.values())]
             # Of all processes from here on.
-            clips, bad, *sums = distributed.summed(sums, self.device)
+            clips, bad, *sums = distributed.all_sum(sums, self.device)
             self.step.backward(parts.get("loss"), here, clips)
         if bad:
-            self.history.skip([clip for rows in distributed.gathered(batch.skipped) for clip in rows], "train")
+            self.history.skip([clip for rows in distributed.all_gather(batch.skipped) for clip in rows], "train")
         sums = dict(zip(parts, sums, strict=True)) if clips else {}
         # Where gradients are scaled, a batch whose loss overflows is left out, like its step.
         if math.isfinite(sums.get("loss", 0.0)):
@@ -237,18 +237,18 @@ class Trainer:
     def stop_early(self) -> bool:
         """Whether patience or time is over; decided by the history alone, as an uninterrupted run would."""
         reason = stop_reason(self.history.rows, self.monitor, self.patience, self.training)
-        self.stopped = distributed.from_first(reason)
+        self.stopped = distributed.broadcast(reason)
         return self.stopped is not None
 
     def save(self, name: str = "last.ckpt") -> None:
         """Writes a checkpoint; every process must call it, after an optimiser step."""
         state = self.step.state_dict()
-        if distributed.is_first():
+        if distributed.is_main_process():
             logged = {"history": self.history.state_dict(), "loggers": self.curves.identities}
             content = {**self.header, **state, "progress": asdict(self.progress), **logged}
             checkpoint.save(self.history.folder / name, content)
         # Nobody leaves before it is written.
-        distributed.from_first(None)
+        distributed.broadcast(None)
         self.saving.written()
 
     def load(self, path: Path) -> None:

@@ -39,7 +39,7 @@ def check(strategy: str, devices: list[torch.device], sync_batchnorm: bool, prec
     if strategy not in STRATEGIES:
         raise unknown("train.strategy", strategy, STRATEGIES)
     if strategy == "fsdp":
-        if len(devices) < 2 and distributed.place().count == 1:
+        if len(devices) < 2 and distributed.ranks().world_size == 1:
             raise ValueError("train.strategy fsdp: shares weights out between processes, and there is one")
         if ema:
             raise ValueError("optim.ema: not possible with train.strategy fsdp, where no process has all weights")
@@ -58,7 +58,7 @@ def replicate(model: nn.Module, unused: bool) -> nn.Module:
         model: on its device.
         unused: it has trained parameters that a step may leave out; DDP has to look for them.
     """
-    if distributed.count() == 1:
+    if distributed.world_size() == 1:
         return model
     device = next(model.parameters()).device
     ids = [device] if device.type == "cuda" else None

@@ -32,15 +32,15 @@ class Saving:
         """Saves where it is due; only after an optimiser step, since gradients that wait for one are in no checkpoint.
 
         Raises:
-            Ended: a signal asked for it; everything is saved.
+            StopRequested: a signal asked for it; everything is saved.
         """
         self._count += 1
         if not stepped:
             return
         minutes = (time.monotonic() - self._written) / 60
-        due = distributed.is_first() and self.minutes is not None and minutes >= self.minutes
+        due = distributed.is_main_process() and self.minutes is not None and minutes >= self.minutes
         due = due or (self.batches is not None and self._count >= self.batches)
-        wanted = distributed.largest(_LEAVE if self.watch.noted else _SAVE if due else 0)
+        wanted = distributed.all_max(_LEAVE if self.watch.received else _SAVE if due else 0)
         if wanted:
             save()
         if wanted == _LEAVE:
@@ -50,8 +50,8 @@ class Saving:
         """Ends the program where a signal asked for it.
 
         Raises:
-            Ended: it did.
+            StopRequested: it did.
         """
-        if distributed.largest(bool(self.watch.noted)):
+        if distributed.all_max(bool(self.watch.received)):
             save()
             raise self.watch.ended()

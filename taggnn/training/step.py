@@ -68,7 +68,7 @@ class Step:
         """
         self._unit, self._clips = self._unit or clips, self._clips + clips
         if loss is not None:
-            self.scaler.scale(loss * (here * distributed.count() / self._unit if clips else 0.0)).backward()
+            self.scaler.scale(loss * (here * distributed.world_size() / self._unit if clips else 0.0)).backward()
 
     def take(self) -> bool:
         """Takes the step and says whether it changed the weights: not where a scaled gradient overflowed.

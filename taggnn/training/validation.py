@@ -32,17 +32,17 @@ def answers(
     found, skipped = [], []
     for batch in loader:
         skipped += batch.skipped
-        logits = answer(batch) if len(batch) or distributed.count() > 1 else None
+        logits = answer(batch) if len(batch) or distributed.world_size() > 1 else None
         if len(batch):
             found.append((logits, batch.label, batch.index))
         after_batch()
-    shares = distributed.gathered((found, skipped))
+    shares = distributed.all_gather((found, skipped))
     skipped, parts = [clip for _, rows in shares for clip in rows], [part for rows, _ in shares for part in rows]
     if not parts:
         return None, torch.empty(0, dtype=torch.long), skipped
     logits, labels, index = (torch.cat(column) for column in zip(*parts, strict=True))
     # Alone a process has them in the order of the list.
-    order = index.argsort() if distributed.count() > 1 else slice(None)
+    order = index.argsort() if distributed.world_size() > 1 else slice(None)
     return logits[order], labels[order], skipped
 
 
@@ -61,7 +61,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     """
     modes = [(part, part.training) for part in model.modules()]
     model.eval()
-    for buffer in model.buffers() if distributed.count() > 1 else ():
+    for buffer in model.buffers() if distributed.world_size() > 1 else ():
         dist.broadcast(buffer, 0)
     try:
         yield

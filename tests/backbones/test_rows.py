@@ -10,6 +10,7 @@ import taggnn
 from taggnn import backbones, models
 from taggnn.backbones import BACKBONES
 from taggnn.evaluation import counting
+from taggnn.reporting import model_tables
 
 PATH = f"{__name__}.Net"
 
@@ -44,7 +45,7 @@ def test_a_row_is_all_that_a_further_backbone_needs(mine, program):
     assert backbones.find("mine") is mine
     assert backbones.build("mine", width=8)(torch.zeros(1, 3, 4, 32, 48)).shape == (1, 8, 4, 4, 6)
     assert counting.of_backbone("mine").channels == 6
-    assert models.backbone_table(["mine"])[1][0][:3] == ["mine", "4 x 32 x 48", "4 x 4 x 6 of 6"]
+    assert model_tables.backbone_table(["mine"])[1][0][:3] == ["mine", "4 x 32 x 48", "4 x 4 x 6 of 6"]
     assert "mine" in program(models, "--only", "[mine]").out.split()
     with pytest.raises(ValueError, match="mine") as refused:
         backbones.find("mime")

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from taggnn.cli import config
+from taggnn.cli import config, resolve
 from taggnn.heads import HEADS, Row
 
 RECIPES = {"demo", "folder", "gym288", "gym99", "haa500", "miracl_words"}
@@ -321,19 +321,19 @@ def test_a_row_is_all_that_a_head_needs_on_the_command_line(monkeypatch, refused
     settings = config.parse(
         ["--head", "own", "--own.hidden", "7", "--compare", "[function]", "--function.ratio", "0.1"]
     )
-    assert config.head_options(settings, "own") == {"hidden": 7}
-    assert config.head_options(settings, "function") == {"ratio": 0.1}
+    assert resolve.head_options(settings, "own") == {"hidden": 7}
+    assert resolve.head_options(settings, "function") == {"ratio": 0.1}
     assert "own.hidden" in refused("--own.hidden", "many")
 
 
 def test_a_head_by_its_dotted_path_has_its_options_below_head_options():
     path = f"{__name__}.Own"
     settings = config.parse(["--head", path, "--head_options", "{hidden: 7}", "--compare", "[pool]"])
-    assert config.head_options(settings, path) == {"hidden": 7}
-    assert config.head_options(settings, "pool") == {"dropout": 0.2}
+    assert resolve.head_options(settings, path) == {"hidden": 7}
+    assert resolve.head_options(settings, "pool") == {"dropout": 0.2}
     settings = config.parse(["--compare", f"[{path}]", "--head_options", f"{{{path}: {{hidden: 3}}}}"])
-    assert config.head_options(settings, path) == {"hidden": 3}
-    assert config.head_options(config.parse(["--compare", f"[{path}]"]), path) == {}
+    assert resolve.head_options(settings, path) == {"hidden": 3}
+    assert resolve.head_options(config.parse(["--compare", f"[{path}]"]), path) == {}
 
 
 def test_a_dotted_path_that_leads_to_no_head_is_refused(refused):

@@ -51,35 +51,35 @@ SRUN = {
 
 
 def test_alone(environment):
-    assert distributed.place() == distributed.Place(0, 1, 0, 1)
+    assert distributed.ranks() == distributed.Ranks(0, 1, 0, 1)
 
 
 def test_under_torchrun(environment):
     environment(**TORCHRUN)
-    assert distributed.place() == distributed.Place(3, 4, 1, 2)
+    assert distributed.ranks() == distributed.Ranks(3, 4, 1, 2)
 
 
 def test_under_slurm(environment, monkeypatch):
     environment(**SRUN)
-    assert distributed.place() == distributed.Place(3, 4, 1, 2)
+    assert distributed.ranks() == distributed.Ranks(3, 4, 1, 2)
     assert os.environ["MASTER_ADDR"] == "gpu7"
     assert os.environ["MASTER_PORT"] == str(15000 + 4567)
 
 
 def test_one_task_of_slurm_is_alone(environment):
     environment(SLURM_NTASKS=1, SLURM_PROCID=0, SLURM_LOCALID=0)
-    assert distributed.place() == distributed.Place()
+    assert distributed.ranks() == distributed.Ranks()
 
 
 def test_a_batch_script_without_srun_is_alone(environment):
     environment(**{key: value for key, value in SRUN.items() if key != "SLURM_STEP_ID"})
-    assert distributed.place() == distributed.Place()
+    assert distributed.ranks() == distributed.Ranks()
 
 
 def test_slurm_without_tasks_per_node_is_refused(environment):
     environment(**{key: value for key, value in SRUN.items() if key != "SLURM_NTASKS_PER_NODE"})
     with pytest.raises(ValueError, match="--ntasks-per-node"):
-        distributed.place()
+        distributed.ranks()
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_slurm_without_tasks_per_node_is_refused(environment):
 )
 def test_impossible_numbers_of_processes_are_refused(launcher, devices, message, environment):
     environment(**launcher)
-    with pytest.raises(ValueError, match=message), launch.joined(devices, "taggnn.evaluate", []):
+    with pytest.raises(ValueError, match=message), launch.process_group(devices, "taggnn.evaluate", []):
         pass
 
 
@@ -120,7 +120,7 @@ def test_each_process_of_a_machine_has_its_own_gpu(given, gpus, expected, enviro
 def test_a_process_that_is_not_the_first_is_not_heard(environment, capsys):
     for rank in (0, 1):
         environment(**TORCHRUN | {"RANK": rank})
-        with launch.only_first_heard():
+        with launch.silence_other_ranks():
             print(f"out {rank}")
             print(f"err {rank}", file=sys.stderr)
     assert capsys.readouterr() == ("out 0\n", "err 0\n")
@@ -137,7 +137,7 @@ def _step(failing, nested=False):
         return distributed.rank()
 
     try:
-        return launch.agreed(lambda: launch.agreed(step)) if nested else launch.agreed(step)
+        return launch.on_all_ranks(lambda: launch.on_all_ranks(step)) if nested else launch.on_all_ranks(step)
     except (OSError, ValueError) as error:
         return type(error).__name__, str(error)
     except SystemExit as leaving:
@@ -286,12 +286,12 @@ def _second_fails():
     """The second finds a mistake, the first loses it then: how each ends, and what it prints."""
 
     def program(_):
-        with launch.joined(None, "taggnn.train", []):
+        with launch.process_group(None, "taggnn.train", []):
             store = dist.distributed_c10d._get_default_store()
             if distributed.rank() == 1:
                 raise ValueError("only the second finds it")
             store.wait(["taggnn/message"])
-            raise distributed.Lost("another process has ended")
+            raise distributed.ProcessLost("another process has ended")
 
     err = io.StringIO()
     with contextlib.redirect_stderr(err):

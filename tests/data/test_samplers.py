@@ -268,7 +268,7 @@ def members(monkeypatch, count, make):
     """What each of several processes makes, told its number by the process group."""
     for rank in range(count):
         with monkeypatch.context() as patched:
-            patched.setattr("taggnn.runtime.distributed.count", lambda: count)
+            patched.setattr("taggnn.runtime.distributed.world_size", lambda: count)
             patched.setattr("taggnn.runtime.distributed.rank", lambda rank=rank: rank)
             yield make()
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from taggnn.cli import config
+from taggnn.cli import config, resolve
 from taggnn.data import sources
 from taggnn.data.capabilities import capabilities_of
 from taggnn.data.clips import Clip, ClipList
@@ -123,7 +123,7 @@ def test_a_list_names_files_with_any_ending(arrays):
 
 def test_the_command_line_takes_a_dotted_path(arrays):
     words = ["--data.source", DOTTED, "--data.source_options", "{frames: 7}", "--data.root", str(arrays)]
-    data = config.clips_of(config.parse(words))
+    data = resolve.clips_of(config.parse(words))
     assert data.spec.shape == (3, 7, JOINTS, PERSONS)
     assert data.model_spec == data.spec
     assert [len(getattr(data, f"{split}_clips")) for split in ("train", "val")] == [6, 2]
@@ -132,9 +132,9 @@ def test_the_command_line_takes_a_dotted_path(arrays):
 @pytest.mark.parametrize("kind", ["video", DOTTED])
 def test_the_input_of_a_trained_model_is_keys_of_a_configuration(kind, arrays):
     made = sources.build(kind, {"frames": 6})
-    tree = config.keys_of_input(made.spec.kind, made.spec.options)
+    tree = resolve.keys_of_input(made.spec.kind, made.spec.options)
     settings = config.parse(["--data.root", str(arrays)], settled=tree)
-    assert config.source_of(settings).spec == made.spec
+    assert resolve.source_of(settings).spec == made.spec
 
 
 def test_a_flipped_clip_of_any_source_has_its_partners_label(arrays):

@@ -8,9 +8,8 @@ import pytest
 import torch
 
 import taggnn
-from taggnn import export
 from taggnn.data.synthetic import make_synthetic
-from taggnn.io import checkpoint, trust
+from taggnn.io import checkpoint, exporters, trust
 from taggnn.types import VIDEO_AXES, InputSpec
 
 PLAIN = {
@@ -184,7 +183,7 @@ def test_exported_files_of_ones_own_parts(place, name):
     folder, _ = place
     loaded = taggnn.load("best.ckpt", trust=True)
     clip = torch.randn(3, 4, 5, 2)
-    written, failed = export.export(loaded, clip, folder / "export", [name])
+    written, failed = exporters.export(loaded, clip, folder / "export", [name])
     assert failed == {}
     path = folder / "export" / written[name].file
     with pytest.raises(ValueError, match=r"its (backbone|input) is own_parts\.\w+, code that is not part of taggnn"):

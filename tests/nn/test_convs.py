@@ -9,9 +9,9 @@ import torch
 import torch_geometric.nn as pyg
 from torch import nn
 
-from taggnn import models
 from taggnn.heads import TagHead
 from taggnn.nn import convs
+from taggnn.reporting import model_tables
 
 EDGES = torch.tensor([[0, 1, 1, 2, 2], [1, 0, 2, 1, 0]])
 
@@ -116,7 +116,7 @@ def test_layers_that_are_given_a_module_share_it():
 def test_one_row_is_all_that_a_convolution_needs(monkeypatch):
     monkeypatch.setitem(convs.CONVS, "gossip", convs.Row(Gossip, {"loud": 4.0}, "tells all", ""))
     assert convs.build("gossip", 8).loud == 4
-    line = models.conv_table()[1][-1]
+    line = model_tables.conv_table()[1][-1]
     assert (line[0], line[1], line[3], line[4]) == ("gossip", "Gossip(loud=4.0)", "-", "tells all")
 
 

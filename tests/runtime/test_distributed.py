@@ -8,12 +8,12 @@ from taggnn.runtime import distributed
 def exchange(of_each):
     mine = of_each[distributed.rank()]
     return {
-        "count": distributed.count(),
+        "count": distributed.world_size(),
         "rank": distributed.rank(),
-        "first": distributed.is_first(),
-        "gathered": distributed.gathered(mine),
-        "from first": distributed.from_first(mine),
-        "largest": distributed.largest(3 + distributed.rank()),
+        "first": distributed.is_main_process(),
+        "gathered": distributed.all_gather(mine),
+        "from first": distributed.broadcast(mine),
+        "largest": distributed.all_max(3 + distributed.rank()),
     }
 
 
@@ -41,7 +41,7 @@ def test_three_processes_have_what_each_has_and_what_the_first_has(together):
 def fail_second():
     if distributed.rank() == 1:
         raise ValueError("only the second")
-    distributed.gathered(0)
+    distributed.all_gather(0)
 
 
 def test_a_failure_of_one_process_is_told_and_does_not_hang(together):

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from taggnn.runtime.signals import Ended, Watch, leave_to_parent
+from taggnn.runtime.signals import StopRequested, Watch, leave_to_parent
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="no such signals")
 
@@ -20,13 +20,13 @@ def send(name):
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
 def test_a_signal_ends_the_program_at_once_or_is_noted(name):
     before = signal.getsignal(getattr(signal, name))
-    with pytest.raises(Ended, match=f"ended by {name}"), Watch():
+    with pytest.raises(StopRequested, match=f"ended by {name}"), Watch():
         send(name)
     with Watch() as watch:
-        watch.patient = True
+        watch.deferred = True
         send(name)
         send("SIGTERM")
-        assert watch.noted == name
+        assert watch.received == name
     assert signal.getsignal(getattr(signal, name)) == before
 
 

@@ -49,13 +49,13 @@ def here(monkeypatch):
     def given(gpus=0, **at):
         monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
-        monkeypatch.setattr(device.terminal, "device", lambda name: torch.device(name or ("cuda" if gpus else "cpu")))
-        monkeypatch.setattr(distributed, "place", lambda: distributed.Place(**at))
+        monkeypatch.setattr(device, "find_device", lambda name: torch.device(name or ("cuda" if gpus else "cpu")))
+        monkeypatch.setattr(distributed, "ranks", lambda: distributed.Ranks(**at))
 
     return given
 
 
-FOUR = {"rank": 5, "count": 8, "local_rank": 1, "local_count": 4}
+FOUR = {"rank": 5, "world_size": 8, "local_rank": 1, "local_world_size": 4}
 
 
 @pytest.mark.parametrize(

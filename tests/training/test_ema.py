@@ -6,7 +6,7 @@ from torch import nn
 
 from taggnn.io import checkpoint
 from taggnn.runtime import distributed
-from taggnn.runtime.signals import Ended, Watch
+from taggnn.runtime.signals import StopRequested, Watch
 from taggnn.training.ema import TRAINED, Average
 from taggnn.training.loop import Trainer
 from taggnn.training.saving import Saving
@@ -107,12 +107,12 @@ def test_a_checkpoint_written_in_a_validation_has_each_set_in_its_place(build, b
     class Leaves(Trainer):
         def after_validation_batch(self):
             if self.progress.epoch == 1:
-                self.saving.watch.noted = "SIGTERM"
+                self.saving.watch.received = "SIGTERM"
             super().after_validation_batch()
 
     fit(build(ema=0.9), batches(4), batches(1), keep={"epochs": [1]})
     after = checkpoint.read(tmp_path / "epoch_1.ckpt")
-    with pytest.raises(Ended):
+    with pytest.raises(StopRequested):
         fit(build(ema=0.9), batches(4), batches(1), kind=Leaves, saving=Saving(watch=Watch()))
     inside = checkpoint.read(tmp_path / "last.ckpt")
     for part in ("model", TRAINED):

@@ -74,7 +74,7 @@ def test_a_resumed_run_has_each_point_once(build, batches, fit, tmp_path, curves
 
 
 def test_only_the_first_process_writes(build, batches, fit, tmp_path, curves, monkeypatch):
-    monkeypatch.setattr(loggers.processes, "is_first", lambda: False)
+    monkeypatch.setattr(loggers.distributed, "is_main_process", lambda: False)
     fit(build(), batches(2), batches(1), curves=curves(), epochs=1)
     assert not (tmp_path / "tensorboard").exists()
 

@@ -20,7 +20,7 @@ import torch
 
 import taggnn
 import taggnn.train
-from taggnn.cli import terminal
+from taggnn.cli import experiment, terminal
 from taggnn.io import run_folder
 from taggnn.io.checkpoint import read
 from taggnn.training.loop import Trainer
@@ -71,7 +71,7 @@ def check_same(folder, reference):
 
 @pytest.fixture(autouse=True)
 def no_report(monkeypatch):
-    monkeypatch.setattr(taggnn.train, "write_report", lambda folder: folder / "report.html")
+    monkeypatch.setattr(experiment, "write_report", lambda folder: folder / "report.html")
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +211,7 @@ def test_a_signal_saves_and_leaves(drawn, whole, program, tmp_path, monkeypatch,
 @pytest.mark.skipif(os.name == "nt", reason="no such signals")
 def test_a_signal_while_the_test_clips_are_scored_ends_at_once(drawn, whole, program, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr(taggnn.train, "score", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
+        patched.setattr(experiment, "score", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
         ended = program(taggnn.train, *drawn, "--runs", tmp_path)
     assert ended.code == 143
     assert program(taggnn.train, "--resume", folder_of(ended)).code == 0
@@ -244,14 +244,14 @@ def test_the_same_command_begins_goes_on_and_ends(drawn, whole, program, tmp_pat
     assert (tmp_path / "run" / "last.ckpt").stat().st_mtime_ns == kept
     other = program(taggnn.train, *words, "--optim.lr", 0.5, "--data.batch_size", 2)
     assert other.code == 2
-    assert "it has begun with another configuration (data.batch_size 4, now 2; optim.lr 0.001, now 0.5)" in other.err
+    assert "it was started with another configuration (data.batch_size 4, now 2; optim.lr 0.001, now 0.5)" in other.err
 
 
 def test_a_folder_with_other_things_in_it_is_no_run_folder(drawn, program, tmp_path):
     (tmp_path / "thesis.tex").touch()
     ended = program(taggnn.train, *drawn, "--run", tmp_path)
     assert ended.code == 2
-    assert f"--run {tmp_path}: no run has begun in it (no config.yaml), and it is not empty: thesis.tex" in ended.err
+    assert f"--run {tmp_path}: no run was started in it (no config.yaml), and it is not empty: thesis.tex" in ended.err
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
@@ -267,7 +267,7 @@ def trained(words, said):
     """One process of its own."""
     torch.set_num_threads(1)
     # Nobody looks at the pages of runs that are only compared.
-    taggnn.train.write_report = lambda folder: folder / "report.html"
+    experiment.write_report = lambda folder: folder / "report.html"
     with said.open("a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
         code = terminal.run(taggnn.train.main, "taggnn.train", words)
     sys.exit(code)

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 import taggnn.train
-from taggnn.cli import terminal
+from taggnn.cli import experiment, terminal
 from taggnn.io import checkpoint
 from taggnn.runtime import distributed
 from taggnn.training.loop import Trainer
@@ -61,16 +61,16 @@ def trained(words, stop=None, asked=None):
         return begin(self, number, batch)
 
     Trainer.train_batch = count
-    report = taggnn.train.write_report
+    report = experiment.write_report
     # Pictures take longer than the run.
-    taggnn.train.write_report = lambda folder: folder / "report.html"
+    experiment.write_report = lambda folder: folder / "report.html"
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             code = terminal.run(taggnn.train.main, "taggnn.train", words)
     except SystemExit as leaving:
         code = leaving.code
     finally:
-        Trainer.train_batch, taggnn.train.write_report = begin, report
+        Trainer.train_batch, experiment.write_report = begin, report
     return code, out.getvalue(), err.getvalue()
 
 
@@ -83,7 +83,7 @@ def apart(words, place):
     own = place / os.environ["RANK"]
     own.mkdir()
     os.chdir(own)
-    taggnn.train._SEEN_WITHIN = 0.2
+    experiment.VISIBLE_WITHIN = 0.2
     return trained(words)
 
 

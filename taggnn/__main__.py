@@ -1,0 +1,40 @@
+"""The programs by name: ``taggnn train ...``, or ``python -m taggnn train ...``, runs ``python -m taggnn.train ...``."""
+
+import os
+import runpy
+import sys
+
+from taggnn.names import unknown
+
+PROGRAMS = {
+    "train": "trains a recogniser on labelled videos and writes a report",
+    "evaluate": "measures a checkpoint on labelled videos, or scores a predictions.csv again",
+    "predict": "gives the most probable classes of files",
+    "compare": "compares recognisers on the same clips, with intervals and tests",
+    "report": "writes the report of a run again",
+    "export": "writes a model as safetensors, torch.export and ONNX",
+    "check": "checks labelled videos before training",
+    "extract": "stores the tokens of a frozen backbone, so that heads train in minutes",
+    "models": "lists backbones, heads and convolutions with their costs",
+}
+
+
+def main() -> int:
+    """Runs the program that the first word of the command line names; without one, lists all of them."""
+    if not sys.argv[1:] or sys.argv[1] in ("-h", "--help"):
+        print("usage: taggnn PROGRAM [OPTIONS]; taggnn PROGRAM --help shows the options\n")
+        print(*(f"{name:10} {summary}" for name, summary in PROGRAMS.items()), sep="\n")
+        return 0
+    name = sys.argv.pop(1)
+    if name not in PROGRAMS:
+        print(f"taggnn: {unknown('program', name, PROGRAMS)}", file=sys.stderr)
+        return 2
+    # As `python -m` does it: modules of the working folder can be imported, and results name the program.
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    runpy.run_module(f"taggnn.{name}", run_name="__main__", alter_sys=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
