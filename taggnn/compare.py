@@ -92,14 +92,12 @@ def _pair_lines(pair: Pair, family: int) -> list[str]:
         f"  only {two} right {test.only_second:,}, only {one} right {test.only_first:,}: McNemar {p_value(test.p)}{holm}"
     )
     said.append(f"  {pair.verdict}")
-    gained = [row for row in pair.classes if row.gain > 0][:SHOWN]
-    lost = [row for row in reversed(pair.classes) if row.gain < 0][:SHOWN]
-    for title, rows in (("gained most", gained), ("lost most", lost)):
-        for row in rows:
-            said.append(
-                f"  {title:12} {100 * row.gain:+6.1f} points  {row.name} ({row.first} -> {row.second} of {row.clips})"
-            )
-            title = ""
+    gained = [change for change in pair.classes if change.gain > 0][:SHOWN]
+    lost = [change for change in reversed(pair.classes) if change.gain < 0][:SHOWN]
+    for title, changes in (("gained most", gained), ("lost most", lost)):
+        for number, change in enumerate(changes):
+            counts = f"{change.name} ({change.first} -> {change.second} of {change.clips})"
+            said.append(f"  {'' if number else title:12} {100 * change.gain:+6.1f} points  {counts}")
     if pair.changed:
         both_wrong = sum(row.change == "other" for row in pair.changed)
         also = f", {both_wrong:,} of them wrong either way" if both_wrong else ""

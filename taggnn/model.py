@@ -139,12 +139,13 @@ class Recogniser(nn.Module):
                 the clip, or the head knows no other grid.
         """
         spec = self._resized(shape, sizes)
-        if not hasattr(self.head, "resize"):
+        resize = getattr(self.head, "resize", None)
+        if resize is None:
             raise ValueError(f"{type(self.head).__name__} has no resize(grid), so the model cannot take another size")
         if spec.axes == VIDEO_AXES:
-            backbones.resize_positions(self.backbone, spec.shape[1:])
+            backbones.resize_positions(self.backbone, spec.clip)
         _, grid = backbones.dry_run(self.backbone, spec, self.stated_grid)
-        self.head.resize(grid)
+        resize(grid)
         self.spec, self.grid = spec, grid
         self.found["resized"] = f"{_fed(spec)} -> grid {_by(grid)}"
 
@@ -166,7 +167,7 @@ class Recogniser(nn.Module):
         Raises:
             ValueError: the implementation is for CUDA, and the device is another.
         """
-        impls = {layer.kernel.impl for layer in self.head.modules() if isinstance(layer, GraphLayer)}
+        impls = set(_impls(self.head))
         # Triton's interpreter computes on the CPU, for tests.
         stuck = sorted(impls & set(CUDA_ONLY)) if not os.environ.get("TRITON_INTERPRET") else []
         if torch.device(device).type != "cuda" and stuck:
@@ -318,19 +319,19 @@ def attach(
         raise ValueError(f"attach needs the number of classes, 1 or more; given classes={classes}")
     if input is not None and clip is not None:
         raise ValueError(f"clip={tuple(clip)} and input={input} both say what the model is fed; give one of them")
-    clip = backbones.checked_size(tuple(clip), "clip") if clip is not None else None
+    size = backbones.checked_size(tuple(clip), "clip") if clip is not None else None
     if input is not None and input.axes == VIDEO_AXES:
-        clip = input.shape[1:]
+        size = input.clip
     grid = backbones.checked_grid(tuple(grid), "grid") if grid is not None else None
     options = dict(backbone_options or {})
     own = not isinstance(backbone, str) or names.is_path(backbone)
     name, usual = type(backbone).__name__, backbones.USUAL_CLIP
-    if not own:
+    if isinstance(backbone, str) and not own:
         if features is not None or class_tokens:
             raise ValueError(
                 "features and class_tokens are for a module of your own; a backbone given by name yields its tokens"
             )
-        module = backbones.build(backbone, weights=weights, clip=clip, **options)
+        module = backbones.build(backbone, weights=weights, clip=size, **options)
         name, usual = backbone, backbones.find(backbone, options.get("config")).clip
     elif isinstance(backbone, nn.Module):
         if weights is not None:
@@ -342,12 +343,11 @@ def attach(
     else:
         row = backbones.find(backbone)
         module = backbones.build(
-            backbone, weights, clip=clip, **{key: value for key, value in options.items() if key not in _TUNING}
+            backbone, weights, clip=size, **{key: value for key, value in options.items() if key not in _TUNING}
         )
         name, usual = row.name, row.clip
         options = {key: value for key, value in options.items() if key in _TUNING}
-    clip = clip or getattr(module, "clip", None) or usual
-    spec = backbones.video_spec(module, clip) if input is None else input
+    spec = backbones.video_spec(module, size or getattr(module, "clip", None) or usual) if input is None else input
     if spec.axes == VIDEO_AXES:
         spec = spec.resized(channel=backbones.clip_channels(module, spec.shape[0]))
     if own:
@@ -355,7 +355,7 @@ def attach(
         if options:
             backbones.tune(module, **options)
     channels, found_grid = backbones.dry_run(module, spec, grid)
-    built = heads.build(head, channels, found_grid, classes, **head_options)
+    built = heads.build(head, channels, found_grid, classes or 0, **head_options)
     head_name = head if isinstance(head, str) else getattr(head, "__name__", type(head).__name__)
     classes = _classes_told(built, channels, found_grid, classes)
     removed = ", ".join(getattr(module, "description", None) or ["nothing"])
@@ -409,8 +409,9 @@ def _classes_told(head: nn.Module, channels: int, grid: tuple[int, ...], classes
     if classes is not None:
         return classes
     axes = tuple(f"axis {number}" for number in range(1, len(grid) + 1))
-    said = run_once(_Logits(head), InputSpec("tokens", (*axes, "channel"), (*grid, channels)))
-    return said.shape[-1]
+    logits = run_once(_Logits(head), InputSpec("tokens", (*axes, "channel"), (*grid, channels)))
+    assert isinstance(logits, Tensor)
+    return logits.shape[-1]
 
 
 class _Logits(nn.Module):
@@ -445,10 +446,14 @@ def _fed(spec: InputSpec) -> str:
     return f"clip {_by(spec.shape[1:])}" if spec.axes == VIDEO_AXES else str(spec)
 
 
+def _impls(head: nn.Module) -> list[str]:
+    return sorted({str(layer.kernel.impl) for layer in head.modules() if isinstance(layer, GraphLayer)})
+
+
 def _graph(head: nn.Module, grid: tuple[int, ...]) -> str:
     topology = getattr(head, "topology", None)
     if not isinstance(topology, Topology):
         return ""
-    impls = sorted({layer.kernel.impl for layer in head.modules() if isinstance(layer, GraphLayer)})
+    impls = _impls(head)
     how = f", computed by impl {' and '.join(impls)}" if impls else ""
     return f"; graph {topology}, {topology.num_edges(grid):,} edges a clip{how}"

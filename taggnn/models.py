@@ -96,13 +96,13 @@ def _markdown(given: Any) -> int:
         return 0
     if not model_tables.hub_models():
         raise ValueError("--readme: one table needs transformers: pip install 'taggnn[huggingface]'")
-    old = given.readme.readmodel_tables.as_text(encoding="utf-8")
+    old = given.readme.read_text(encoding="utf-8")
     new = model_tables.replaced(old, model_tables.section(given.results), given.readme)
     if given.check and new != old:
         print(f"{given.readme} is out of date: run {COMMAND}", file=sys.stderr)
         return 1
     if new != old:
-        atomic.writemodel_tables.as_text(given.readme, new)
+        atomic.write_text(given.readme, new)
     print(f"{given.readme} is {'up to date' if new == old else 'written'}")
     return 0
 

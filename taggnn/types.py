@@ -72,6 +72,12 @@ class InputSpec:
             raise ValueError(f"{self.kind} has no axis {missing[0]!r}; it has {', '.join(self.axes)}")
         return tuple(1 + self.axes.index(axis) for axis in axes)
 
+    @property
+    def clip(self) -> tuple[int, int, int]:
+        """Frames, height and width of a clip of video."""
+        _, frames, height, width = self.shape
+        return frames, height, width
+
     def resized(self, **sizes: int) -> "InputSpec":
         """The same with other sizes of some axes, by name."""
         self.positions(*sizes)
@@ -167,8 +173,9 @@ class Batch:
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "Batch":
         """Moves ``x`` and ``label`` to a device; from pinned memory without waiting for it."""
-        move = {"device": device, "non_blocking": self.x.is_pinned()}
-        return replace(self, x=self.x.to(dtype=dtype, **move), label=self.label.to(**move))
+        pinned = self.x.is_pinned()
+        x = self.x.to(device, dtype or self.x.dtype, non_blocking=pinned)
+        return replace(self, x=x, label=self.label.to(device, non_blocking=pinned))
 
     def pin_memory(self) -> "Batch":
         """The same in page-locked memory; a ``DataLoader`` with ``pin_memory`` calls it."""

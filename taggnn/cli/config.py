@@ -178,7 +178,8 @@ def parser(program: str = "taggnn.train", description: str = _TRAINS) -> Parser:
 
 def _add_head(built: Parser, name: str, row: Row) -> None:
     """The options of a head below its name, read off the signature of its builder."""
-    builder, skip = row.builder, set(filled_in(row.builder, name))
+    builder = row.builder
+    skip: set[str | int] = set(filled_in(row.builder, name))
     if isinstance(builder, type):
         built.add_class_arguments(builder, name, skip=skip, instantiate=False)
     elif inspect.ismethod(builder):
@@ -373,8 +374,8 @@ def _values(key: str, arguments: Sequence[str]) -> list[Any]:
     """All values that a command line gives a key, in order; text but for null and what stands in a mapping."""
     values = []
     for number, one in enumerate(arguments):
-        option, equals, value = one.partition("=")
-        value = value if equals else next(iter(arguments[number + 1 :]), None)
+        option, equals, text = one.partition("=")
+        value = text if equals else next(iter(arguments[number + 1 :]), None)
         name = option.removeprefix("--")
         if not option.startswith("--") or value is None:
             continue

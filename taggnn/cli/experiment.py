@@ -45,8 +45,8 @@ def run(settings: Namespace, folder: Path | None) -> tuple[Path, ClipData] | Non
         The run folder and the clips, in the first process.
     """
     data = launch.on_all_ranks(lambda: data_of(settings))
-    if settings.run is not None and folder is not None:
-        launch.on_all_ranks(lambda: _check_same(settings, folder))
+    if settings.run is not None and (begun := folder) is not None:
+        launch.on_all_ranks(lambda: _check_same(settings, begun))
     heads = list(dict.fromkeys((settings.head, *settings.compare)))
     launch.on_all_ranks(lambda: _check_models(settings, data, heads, folder is not None))
     new = launch.on_all_ranks(lambda: str(folder or _new_folder(settings)) if distributed.is_main_process() else "")

@@ -54,7 +54,8 @@ def _trained(path: str) -> dict[str, Any]:
 def frozen_backbone(settings: Namespace, data: ClipData, path: str | None) -> tuple[Recogniser, str]:
     """The frozen backbone without a head, and where its weights come from; random ones are those of a training."""
     seed_everything(settings.seed)
-    given, clip = settings.backbone, data.model_spec.shape[1:]
+    given = settings.backbone
+    clip: Any = data.model_spec.shape[1:]
     weights = None if path else given.weights
     built = backbones.build(given.name, weights, clip=clip, **given.options)
     origin = f"of {path}" if path else given.weights or f"random, seed {settings.seed}"

@@ -166,7 +166,8 @@ def check_tokens(settings: Namespace) -> None:
         and Path(weights).is_file()
         and all(there[key] == given.get(key, there[key]) for key in others)
     ):
-        built = backbones.build(choice.name, weights, clip=cache.input.shape[1:], **choice.options)
+        clip: Any = cache.input.shape[1:]
+        built = backbones.build(choice.name, weights, clip=clip, **choice.options)
         there["backbone.weights"], given["backbone.weights"] = cache.weights["digest"], digest(built.state_dict())
     # A key that another version of taggnn has or had says nothing here.
     both = [key for key in relevant_settings(there, cache.views) if key in given]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import torch
 from safetensors.torch import load as load_tensors
@@ -77,7 +77,7 @@ def save(path: str | Path, content: Mapping[str, Any]) -> None:
     with replacing(path) as temporary, temporary.open("wb") as file:
         noting = _Noting(file)
         try:
-            torch.save(dict(content), noting)
+            torch.save(dict(content), cast(BinaryIO, noting))
         except RuntimeError:
             # What torch.save makes of a full disk says nothing.
             if noting.error is not None:

@@ -15,7 +15,7 @@ try:
     import resource
 except ImportError:
     # Windows has none.
-    resource = None
+    resource = None  # type: ignore[assignment]
 
 _PACKAGES = ("taggnn", "torch", "torchvision", "torch_geometric", "av")
 

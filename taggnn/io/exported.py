@@ -70,8 +70,7 @@ class Exported(nn.Module):
         self.found = {**meta["found"], "exported": f"{KINDS[kind].says}, {len(content) / 2**20:.1f} MiB"}
         self.dtype = torch.float32
         self._content = content
-        self.device: torch.device | None = None
-        self.to("cpu")
+        self.open(torch.device("cpu"))
 
     def forward(self, x: Tensor, targets: Tensor | None = None) -> Output:
         self.spec.check(x, self.source)
@@ -88,13 +87,17 @@ class Exported(nn.Module):
             raise ValueError(f"{self.source} takes {self.spec}, not {spec}{why}")
         return self
 
-    def to(self, device: torch.device | str) -> "Exported":
+    def to(self, device: torch.device | str) -> "Exported":  # type: ignore[override]
         """Opens the program on a device."""
         device = torch.device(device)
         if device != self.device:
-            self.check_device(device)
-            self._program, self.device = KINDS[self.kind](self._content, device, self.source), device
+            self.open(device)
         return self
+
+    def open(self, device: torch.device) -> None:
+        """Opens the program on a device, also if it is open there."""
+        self.check_device(device)
+        self._program, self.device = KINDS[self.kind](self._content, device, self.source), device
 
     def check_device(self, device: torch.device | str) -> None:
         """Refuses a device on which the program cannot compute.

@@ -60,6 +60,7 @@ def plan(data: ClipData, views: int, rows: int) -> list[Piece]:
         views: augmented views of a training clip.
         rows: clips of a shard.
     """
+    parts: list[tuple[str, int | None]]
     parts = [(split, None) for split in SPLITS if not (split == "test" and data.test_clips is data.val_clips)]
     parts += [("train", view) for view in range(views)]
     pieces = []
@@ -183,8 +184,8 @@ def extract(folder: Path, model: Recogniser, data: ClipData, pieces: Sequence[Pi
     """
     device, size, count = next(model.backbone.parameters()).device, data.batch_size, sum(map(_clips, pieces))
     with tqdm(total=count, desc="extract", unit="clip", file=sys.stderr, disable=None) as bar:
-        for (split, views), groups in groupby(_together(pieces), key=_views):
-            groups = list(groups)
+        for (split, views), same in groupby(_together(pieces), key=_views):
+            groups = list(same)
             places = {clip.name: place for place, clip in enumerate(getattr(data, f"{split}_clips"))}
             # No batch reaches over two shards: which of them are made now must not change what is in them.
             keys = [

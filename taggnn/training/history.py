@@ -186,6 +186,6 @@ def read_history(path: str | os.PathLike) -> list[dict[str, float]]:
 
 def _float(text: str | None) -> float | None:
     try:
-        return float(text)
-    except (TypeError, ValueError):
+        return None if text is None else float(text)
+    except ValueError:
         return None

@@ -141,13 +141,13 @@ class Trainer:
         idle = parallel.idle(self.recogniser) if not here and distributed.world_size() > 1 else nullcontext()
         with idle, nullcontext() if last else parallel.without_sync(self.parallel):
             parts = self.losses(batch) if here or distributed.world_size() > 1 else {}
-            sums = [here, len(batch.skipped), *(float(part.detach()) * here for part in parts.values())]
-            # Of all processes from here on.
-            clips, bad, *sums = distributed.all_sum(sums, self.device)
+            own = [here, len(batch.skipped), *(float(part.detach()) * here for part in parts.values())]
+            # Summed over all processes.
+            clips, bad, *totals = distributed.all_sum(own, self.device)
             self.step.backward(parts.get("loss"), here, clips)
         if bad:
             self.history.skip([clip for rows in distributed.all_gather(batch.skipped) for clip in rows], "train")
-        sums = dict(zip(parts, sums, strict=True)) if clips else {}
+        sums = dict(zip(parts, totals, strict=True)) if clips else {}
         # Where gradients are scaled, a batch whose loss overflows is left out, like its step.
         if math.isfinite(sums.get("loss", 0.0)):
             now.add(int(clips), sums)
@@ -227,10 +227,10 @@ class Trainer:
 
     def set_rate(self) -> None:
         """Sets the learning rate of where the run stands; a step that was left out does not count."""
-        done, together = self.progress.epoch, self.training.accumulate
+        done, together = float(self.progress.epoch), self.training.accumulate
         if self.optimisation.schedule_step == "step":
             an_epoch = max(1, math.ceil(self.batches / together))
-            steps = done * an_epoch + math.ceil(self.batches_done() / together)
+            steps = self.progress.epoch * an_epoch + math.ceil(self.batches_done() / together)
             done = (steps - self.step.left_out) / an_epoch
         self.step.set_rate(optim.rate(done, self.training.epochs, self.optimisation))
 

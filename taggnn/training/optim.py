@@ -30,8 +30,8 @@ def optimiser(model: nn.Module, settings: Optimisation) -> torch.optim.Optimizer
             "initial_lr": settings.lr * factor,
             "weight_decay": settings.weight_decay if decayed else 0.0,
         }
-        for module, scale in ((model.backbone, settings.backbone_lr_scale), (model.head, 1.0))
-        for (factor, decayed), parameters in _groups(module, scale).items()
+        for part, scale in (("backbone", settings.backbone_lr_scale), ("head", 1.0))
+        for (factor, decayed), parameters in _groups(model.get_submodule(part), scale).items()
     ]
     if settings.optimiser == "sgd":
         return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=settings.momentum > 0)

@@ -75,7 +75,7 @@ def shard(recogniser: nn.Module) -> None:
     """
     device = next(recogniser.parameters()).device
     mesh = dist.device_mesh.init_device_mesh(device.type, (dist.get_world_size(),))
-    backbone, head = recogniser.backbone, recogniser.head
+    backbone, head = recogniser.get_submodule("backbone"), recogniser.get_submodule("head")
     inner = [backbone.get_submodule(name) for stage in stages(backbone) for name in stage.parts]
     # From the inside out: a part takes what the parts in it have left.
     for part in (*inner, backbone, head):
@@ -131,7 +131,7 @@ def idle(model: nn.Module) -> Iterator[None]:
     norms = [part for part in model.modules() if isinstance(part, _BatchNorm) and part.training]
     for norm in norms:
         if isinstance(norm, nn.SyncBatchNorm):
-            norm.forward = partial(_present, norm)
+            vars(norm)["forward"] = partial(_present, norm)
         else:
             norm.eval()
     try:

@@ -96,8 +96,8 @@ class Step:
         self.left_out, self.overflows = self.left_out + (not taken), 0 if taken else self.overflows + 1
         if taken:
             for part in self.model.modules():
-                if hasattr(part, "after_step"):
-                    part.after_step()
+                if after_step := getattr(part, "after_step", None):
+                    after_step()
             if self.ema:
                 self.ema.update()
         return taken
