@@ -17,7 +17,7 @@ from taggnn.nn.convs import CONVS
 from taggnn.reporting import model_tables
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+README = ROOT / "docs" / "models.md"
 RESULTS = ROOT / "benchmarks" / "results" / "head-overhead.json"
 
 

@@ -1,4 +1,4 @@
-"""README says what is there: its commands parse, its tables name everything, its pictures exist."""
+"""README and docs/ say what is there: their commands parse, their tables name everything, their pictures exist."""
 
 import re
 import shlex
@@ -22,7 +22,8 @@ from taggnn.nn.convs import CONVS
 from taggnn.nn.layers import READOUTS
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {path: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]}
+README = "\n".join(PAGES.values())
 COMMANDS = [
     ["python", "-m", *shlex.split(command, comments=True)]
     for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
@@ -123,9 +124,10 @@ def test_no_unknown_backbone_is_named():
     assert set(re.findall(r"`(\w+)`", named)) <= set(BACKBONES)
 
 
-def test_pictures_and_links_exist():
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
-        assert (ROOT / target).is_file(), f"README points to {target}, which is not there"
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pictures_and_links_exist(page):
+    for target in re.findall(r"\]\((?!http)([^)#]+)", PAGES[page]):
+        assert (page.parent / target).is_file(), f"{page} points to {target}, which is not there"
 
 
 def test_no_gap_is_left_to_fill():

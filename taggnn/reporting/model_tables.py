@@ -20,7 +20,7 @@ from taggnn.nn.layers import GraphLayer
 from taggnn.nn.macs import graph_macs, projection_macs
 
 BEGIN, END = "<!-- models: begin -->", "<!-- models: end -->"
-COMMAND = "python -m taggnn.models --readme README.md --results benchmarks/results/head-overhead.json"
+COMMAND = "python -m taggnn.models --readme docs/models.md --results benchmarks/results/head-overhead.json"
 # The tokens that heads and convolutions are counted on: R(2+1)D-34's of 64 frames.
 GRID, CHANNELS = (8, 7, 7), 512
 
