@@ -47,7 +47,7 @@ def a_convolution(name):
 
 
 def a_kernel(name):
-    reference = convs.build("graphconv", 4, 4)
+    reference = convs.build("graphconv", 4)
     topology, x = spec.parse("clique+chain"), TOKENS.flatten(1, 3)
     expected = kernels.find(reference, topology, (2, 2, 3), "pyg")(reference, x)
     torch.testing.assert_close(kernels.find(reference, topology, (2, 2, 3), name)(reference, x), expected)
@@ -68,7 +68,7 @@ def a_read_out(name):
 
 def a_backbone(name):
     built = backbones.build(name, clip=(4, 32, 32))
-    assert built(torch.zeros(1, 3, 4, 32, 32)).tokens.shape == (1, 2, 2, 2, 32)
+    assert built(torch.zeros(1, 3, 4, 32, 32)).shape == (1, 32, 2, 2, 2)
 
 
 def a_source_of_clips(name):
