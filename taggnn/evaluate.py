@@ -28,7 +28,7 @@ from taggnn.runtime import distributed
 
 
 def main(arguments: Sequence[str]) -> None:
-    if rescoring.asked(arguments):
+    if rescoring.is_requested(arguments):
         return rescoring.main(arguments)
     with launch.silence_other_ranks():
         given = parser().parse_args(arguments)
@@ -94,7 +94,7 @@ def parser() -> Parser:
         "--predictions",
         type=str | None,
         default=None,
-        help="instead of a checkpoint, and with --split and --out alone: a predictions.csv to score again",
+        help="a predictions.csv to score again, instead of a checkpoint; only with --split and --out",
     )
     add("--data.root", type=str, required=True, help="folder of the clips")
     add(
@@ -103,39 +103,44 @@ def parser() -> Parser:
         default=None,
         help="list of the clips to measure on (CSV, or 'path label' lines)",
     )
-    add("--data.folder", type=str | None, default=None, help="or their folder inside the root; '.' is the whole root")
+    add("--data.folder", type=str | None, default=None, help="or their folder in the root; '.' is the whole root")
     add(
         "--data.dataset",
         type=str | None,
         default=None,
-        help=f"or a published data set: {', '.join(PUBLISHED)}; null: the one that the checkpoint was trained on, if any",
+        help=f"or a published data set: {', '.join(PUBLISHED)}; null: that of the checkpoint, if any",
     )
-    add("--data.version", type=str | None, default=None, help="its version; null: the default one, or the checkpoint's")
-    add("--data.annotations", type=str | None, default=None, help="folder of its lists, where they are not in the root")
+    add(
+        "--data.version",
+        type=str | None,
+        default=None,
+        help="its version; null: that of the checkpoint, or the default",
+    )
+    add("--data.annotations", type=str | None, default=None, help="folder of its lists, if they are not in the root")
     add(
         "--data.missing",
         type=Literal["error", "skip"] | None,
         default=None,
-        help="listed files that do not exist; null: stop, but leave out what a published data set lacks",
+        help="listed files that do not exist; null: error, or skip for a published data set",
     )
     add("--data.batch_size", type=int, default=8, help="clips in a batch")
-    add("--data.workers", type=int | None, default=None, help="loader processes; null: what suits the machine")
+    add("--data.workers", type=int | None, default=None, help="loader processes; null: chosen for the machine")
     add(
         "--split",
         type=Literal["train", "val", "test"],
         default="test",
-        help="which split of the root, named as in training",
+        help="the split of the root, named as in training",
     )
-    add("--device", type=str | None, default=None, help="cpu, cuda, cuda:1; null: a GPU where there is one")
+    add("--device", type=str | None, default=None, help="cpu, cuda, cuda:1; null: a GPU if there is one")
     add("--out", type=str | None, default=None, help="folder of the results; null: runs/evaluate/<time>")
     add_options(add)
     add(
         "--devices",
         type=int | None,
         default=None,
-        help="processes on this machine, each with a GPU of its own if it has them",
+        help="processes on this machine, each with its own GPU if there are GPUs",
     )
-    add("--graph_effect", type=bool, default=True, help="measure the model without its edges as well")
+    add("--graph_effect", type=bool, default=True, help="also evaluate the model without its edges")
     return built
 
 

@@ -1,7 +1,7 @@
 """``python -m taggnn.evaluate --predictions FILE``: the figures and the report of a predictions.csv, without a model.
 
-What the file itself does not say (clips missing or unreadable, training clips of each class, the loss) is taken from the
-results.json and skipped.csv beside it, where they are about the same predictions.
+What the file does not hold (missing or unreadable clips, training clips of each class, the loss) is taken from results.json
+and skipped.csv in its folder if they belong to the same predictions.
 """
 
 import math
@@ -21,12 +21,12 @@ from taggnn.reporting.console import print_evaluation
 from taggnn.reporting.run_page import write_report
 from taggnn.runtime.atomic import write_bytes
 
-# Of a run; a report shows them.
-_ALONG = ("metrics.csv", "config.yaml")
+# Files of a run that a report shows.
+_RUN_FILES = ("metrics.csv", "config.yaml")
 
 
-def asked(arguments: Sequence[str]) -> bool:
-    """Whether a command line of ``taggnn.evaluate`` asks for predictions to be scored again."""
+def is_requested(arguments: Sequence[str]) -> bool:
+    """Whether a command line of ``taggnn.evaluate`` has ``--predictions``."""
     return any(word.split("=")[0] == "--predictions" for word in arguments)
 
 
@@ -45,10 +45,10 @@ def main(arguments: Sequence[str]) -> None:
         print(note)
     folder = Path(given.out) if given.out else new_folder(Path("runs") / "evaluate")
     if folder.resolve() != file.parent.resolve():
-        _write_beside(file, predictions, folder)
+        _copy(file, predictions, folder)
     elif not set(read_results(folder)) <= set(results):
         raise ValueError(
-            f"--out {folder}: what its results.json says of other predictions would be lost; give another folder"
+            f"--out {folder}: the results.json of other predictions there would be overwritten; give another folder"
         )
     write_results(folder, results)
     print_evaluation(results, split, predictions, folder, write_report(folder))
@@ -59,7 +59,10 @@ def parser() -> Parser:
     built = Parser(prog="taggnn.evaluate", description="Scores a predictions.csv again, without a model.")
     built.add_argument("--predictions", type=str, required=True, help="a predictions.csv, or a folder that holds one")
     built.add_argument(
-        "--split", type=str | None, default=None, help="name of the clips; null: as the results.json beside it says"
+        "--split",
+        type=str | None,
+        default=None,
+        help="name of the split; null: that of results.json in the same folder",
     )
     built.add_argument("--out", type=str | None, default=None, help="folder of the results; null: runs/evaluate/<time>")
     return built
@@ -70,33 +73,33 @@ def rescored(predictions: Predictions, file: Path, split: str | None = None) -> 
 
     Args:
         predictions: content of the file.
-        file: where it lies; its neighbours say what it does not.
-        split: name of the clips; None (default) for what results.json says, else "test".
+        file: its path; other files in its folder complete it.
+        split: name of the split; None (default) for that of results.json, else "test".
 
     Returns:
-        The content, the name of the split, and sentences about what is not known.
+        The content, the name of the split, and notes on what is not known.
 
     Raises:
-        ValueError: probabilities that are not numbers, another split than results.json names, or a file beside it that
-            cannot be read.
+        ValueError: probabilities that are not numbers, another split than results.json names, or an unreadable file in its
+            folder.
     """
-    beside = file.parent
-    results = read_results(beside)
+    folder = file.parent
+    results = read_results(folder)
     known = headline(results)
     again = summarise(predictions.probabilities, predictions.labels)
     stated = results.get("scores", {}).get(known)
     notes, same = [], stated is not None and _about(stated, again)
     if stated is not None and not same:
         notes.append(
-            f"{beside / 'results.json'}: about other predictions (top-1 {stated['top1']:.4f} of {stated['measured']:,} clips, "
+            f"{folder / 'results.json'}: about other predictions (top-1 {stated['top1']:.4f} of {stated['measured']:,} clips, "
             f"here {again.top1:.4f} of {again.measured:,}); nothing is taken from it"
         )
     if not same:
         results, known = {}, None
     elif split not in (None, known):
-        raise ValueError(f"--split {split}: {beside / 'results.json'} says that these clips are of {known}")
+        raise ValueError(f"--split {split}: {folder / 'results.json'} says that these clips are of {known}")
     split = known or split or "test"
-    unreadable = stated["unreadable"] if same else _unreadable(beside)
+    unreadable = stated["unreadable"] if same else _unreadable(folder)
     loss = stated["loss"] if same else _loss(predictions)
     scores = summarise(
         *(predictions.probabilities, predictions.labels, stated["missing"] if same else 0, unreadable, loss)
@@ -104,22 +107,22 @@ def rescored(predictions: Predictions, file: Path, split: str | None = None) -> 
     counts = counts_in(results, predictions.classes)
     if not same:
         if stated is None:
-            notes.append(f"no figures in {beside / 'results.json'}: whether listed clips are missing is not known")
+            notes.append(f"no figures in {folder / 'results.json'}: whether listed clips are missing is not known")
         if loss is None:
             notes.append("the loss is not stated: not every true class has a probability above 0")
         results = {"title": f"predictions of {file.resolve().parent.name}", "unmeasured": {split: []}, "notes": notes}
     if counts is None:
         notes = [*notes, "training clips of each class are not known: no figures of head, medium and tail"]
     if scores.ece is None:
-        notes = [*notes, f"{file}: its columns p: are no probabilities, so that the calibration error is not stated"]
+        notes = [*notes, f"{file}: its columns p: are no probabilities, so there is no calibration error"]
     entries = figures_of(split, predictions, scores, counts)
-    # Of other splits results.json may have figures as well.
+    # results.json may have figures of other splits as well.
     entries["scores"] = {**results.get("scores", {}), **entries["scores"]}
     return {**results, **entries}, split, notes
 
 
 def _about(stated: dict[str, Any], again: Scores) -> bool:
-    """Whether figures of results.json are those of these predictions; another machine may add up in another order."""
+    """Whether the figures of results.json belong to these predictions, up to rounding errors."""
     # Files of earlier versions lack some of the figures.
     keys = ("measured", "classes", *METRICS)
     known = {key: getattr(again, key) for key in keys if stated.get(key) is not None}
@@ -129,26 +132,26 @@ def _about(stated: dict[str, Any], again: Scores) -> bool:
     )
 
 
-def _unreadable(beside: Path) -> int:
-    path = beside / "skipped.csv"
+def _unreadable(folder: Path) -> int:
+    path = folder / "skipped.csv"
     skipped = read_skipped(path) if path.is_file() else []
-    # Rows of several splits cannot be told to belong to these clips.
+    # With rows of several splits it is not known which belong to these clips.
     return len(skipped) if len({row.split for row in skipped}) == 1 else 0
 
 
 def _loss(predictions: Predictions) -> float | None:
-    """Negative log likelihood from the probabilities; None where they are none, or one is too small to be held."""
+    """Negative log likelihood; None if they are no probabilities, or one of a true class is 0."""
     true = predictions.probabilities.double().gather(1, predictions.labels[:, None])
     if not are_probabilities(predictions.probabilities) or not bool((true > 0).all()):
         return None
-    # Not -0.0 where all are certain.
+    # 0.0, not -0.0, if all are 1.
     return 0.0 - float(torch.log(true).mean())
 
 
-def _write_beside(file: Path, predictions: Predictions, folder: Path) -> None:
+def _copy(file: Path, predictions: Predictions, folder: Path) -> None:
     write_predictions(folder / "predictions.csv", predictions)
     skipped = file.parent / "skipped.csv"
     write_skipped(folder / "skipped.csv", read_skipped(skipped) if skipped.is_file() else [])
-    for name in _ALONG:
+    for name in _RUN_FILES:
         if (file.parent / name).is_file():
             write_bytes(folder / name, (file.parent / name).read_bytes())

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import taggnn.evaluate
-from taggnn.cli.rescoring import asked, rescored
+from taggnn.cli.rescoring import is_requested, rescored
 from taggnn.evaluation.metrics import summarise
 from taggnn.evaluation.predictions import Predictions, Skipped, read_predictions, write_predictions, write_skipped
 from taggnn.evaluation.results import write_results
@@ -91,7 +91,7 @@ def test_results_of_other_predictions_are_not_believed(evaluated, program, tmp_p
     before = (tmp_path / "run" / "results.json").read_bytes()
     ended = program(taggnn.evaluate, "--predictions", tmp_path / "run", "--out", tmp_path / "run")
     assert ended.code == 2
-    assert "would be lost; give another folder" in ended.err
+    assert "would be overwritten; give another folder" in ended.err
     assert (tmp_path / "run" / "results.json").read_bytes() == before
 
 
@@ -194,6 +194,6 @@ def test_the_split_is_that_of_the_results_and_the_figures_of_others_stay(tmp_pat
 
 
 def test_only_the_option_itself_asks():
-    assert asked(["--predictions", "x"])
-    assert asked(["--predictions=x"])
-    assert not asked(["--checkpoint", "x", "--out", "predictions"])
+    assert is_requested(["--predictions", "x"])
+    assert is_requested(["--predictions=x"])
+    assert not is_requested(["--checkpoint", "x", "--out", "predictions"])
