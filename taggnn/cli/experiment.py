@@ -20,7 +20,7 @@ from taggnn.evaluation.paired_comparison import beside
 from taggnn.evaluation.results import read_results, write_results
 from taggnn.evaluation.scoring import score
 from taggnn.io import checkpoint, environment
-from taggnn.io.run_folder import held, new_folder
+from taggnn.io.run_folder import locked, new_folder
 from taggnn.nn import losses
 from taggnn.reporting.run_page import write_report
 from taggnn.runtime import distributed
@@ -52,7 +52,7 @@ def run(settings: Namespace, folder: Path | None) -> tuple[Path, ClipData] | Non
     new = launch.on_all_ranks(lambda: str(folder or _new_folder(settings)) if distributed.is_main_process() else "")
     folder = Path(distributed.broadcast(new))
     with contextlib.ExitStack() as stack:
-        launch.on_all_ranks(lambda: stack.enter_context(held(folder)) if distributed.is_main_process() else None)
+        launch.on_all_ranks(lambda: stack.enter_context(locked(folder)) if distributed.is_main_process() else None)
         _train_heads(folder, settings, data, heads)
     return (folder, data) if distributed.is_main_process() else None
 
