@@ -123,16 +123,16 @@ def _file(run: str) -> Path:
 def parser() -> Parser:
     """Builds the command line of this program."""
     built = Parser(prog="taggnn.compare", description="Compares the predictions of recognisers on the same clips.")
-    add = built.add_argument
+    add, option = built.add_argument, built.option
     add(
         "runs",
         nargs="+",
         type=str,
         help="run folders, evaluation folders or predictions.csv files; the first is the reference",
     )
-    add("--out", type=str | None, default=None, help="folder of the results; null: runs/compare/<time>")
-    add("--resamples", type=int, default=RESAMPLES, help="resamples of the bootstrap")
-    add("--seed", type=int, default=0, help="of the bootstrap")
+    option("--out", str | None, None, "folder of the results; null: runs/compare/<time>")
+    option("--resamples", int, RESAMPLES, "resamples of the bootstrap")
+    option("--seed", int, 0, "of the bootstrap")
     add("--json", action="store_true", help="print comparison.json instead of lines")
     return built
 

@@ -82,96 +82,78 @@ def parser(program: str = "taggnn.train", description: str = _DESCRIPTION) -> Pa
         description: of the program, for its help.
     """
     built = Parser(prog=program, description=description, default_env=False, exit_on_error=True)
-    add = built.add_argument
+    add, option = built.add_argument, built.option
     add("--config", action="config", help=f"a recipe ({', '.join(recipes())}) or a YAML file; may be repeated")
-    add("--seed", type=int, default=42, help="seed of all random draws")
-    add(
-        "--recipe",
-        type=str | None,
-        default=None,
-        help="name of the run's folder in runs; null: the name of the configuration",
-    )
-    add("--runs", type=str, default="runs", help="folder of the run folders")
-    add(
-        "--run",
-        type=str | None,
-        default=None,
-        help="the run folder: starts a run there, or resumes it; null: a new folder in runs",
-    )
-    add(
+    option("--seed", int, 42, "seed of all random draws")
+    option("--recipe", str | None, None, "name of the run's folder in runs; null: the name of the configuration")
+    option("--runs", str, "runs", "folder of the run folders")
+    option("--run", str | None, None, "the run folder: starts a run there, or resumes it; null: a new folder in runs")
+    option(
         "--preview",
-        type=int | None,
-        default=None,
-        help="draw this number of training clips as the model sees them, print the path of the image and stop",
+        int | None,
+        None,
+        "draw this number of training clips as the model sees them, print the path of the image and stop",
     )
-    add(
+    option(
         "--devices",
-        type=int | str | list[int],
-        default="auto",
-        help="processes on this machine: a number, a list of GPUs ([0, 2]), -1 for all GPUs; auto: as many as torchrun or srun "
+        int | str | list[int],
+        "auto",
+        "processes on this machine: a number, a list of GPUs ([0, 2]), -1 for all GPUs; auto: as many as torchrun or srun "
         "started, else one",
     )
-    add("--device", type=str | None, default=None, help="cpu, cuda, cuda:1, ...; null: a GPU where there is one")
-    add("--precision", type=Precision, default="32-true", help="auto: bf16-mixed on a GPU that has it, else 32-true")
-    add("--compile", type=Compile, default=False, help="torch.compile for backbone and head: true, or one of its modes")
-    add(
+    option("--device", str | None, None, "cpu, cuda, cuda:1, ...; null: a GPU where there is one")
+    option("--precision", Precision, "32-true", "auto: bf16-mixed on a GPU that has it, else 32-true")
+    option("--compile", Compile, False, "torch.compile for backbone and head: true, or one of its modes")
+    option(
         "--patience",
-        type=int | None,
-        default=None,
-        help="epochs without improvement of 'monitor' after which training stops; null: no early stopping",
+        int | None,
+        None,
+        "epochs without improvement of 'monitor' after which training stops; null: no early stopping",
     )
-    add(
-        "--loggers",
-        type=list[str],
-        default=["tensorboard", "csv"],
-        help=f"of {', '.join(loggers.NAMES)}; metrics.csv is always written",
+    option(
+        "--loggers", list[str], ["tensorboard", "csv"], f"of {', '.join(loggers.NAMES)}; metrics.csv is always written"
     )
-    add("--log_every", type=int, default=10, help="logging interval in steps")
-    add("--threads", type=int | None, default=None, help="CPU threads of PyTorch; null: PyTorch's default")
-    add(
-        "--monitor",
-        type=Literal[tuple(metrics.monitors())],
-        default="val/top1",
-        help="metric that selects the best epoch",
-    )
-    add(
+    option("--log_every", int, 10, "logging interval in steps")
+    option("--threads", int | None, None, "CPU threads of PyTorch; null: PyTorch's default")
+    option("--monitor", Literal[tuple(metrics.monitors())], "val/top1", "metric that selects the best epoch")
+    option(
         "--save_minutes",
-        type=float | None,
-        default=10.0,
-        help="minutes between two writes of last.ckpt inside an epoch; null: only after each epoch",
+        float | None,
+        10.0,
+        "minutes between two writes of last.ckpt inside an epoch; null: only after each epoch",
     )
-    add("--save_batches", type=int | None, default=None, help="likewise, in batches")
-    add(
+    option("--save_batches", int | None, None, "likewise, in batches")
+    option(
         "--head",
-        type=str,
-        default="tag",
-        help=f"one of {', '.join(HEADS)}, each with options under its name; or the dotted path of a class or function "
+        str,
+        "tag",
+        f"one of {', '.join(HEADS)}, each with options under its name; or the dotted path of a class or function "
         "(channels, grid, classes, **options)",
     )
-    add(
+    option(
         "--head_options",
-        type=dict[str, Any],
-        default={},
-        help="options of a head given by its dotted path; of a head of --compare under its path: {mine.Head: {hidden: 8}}",
+        dict[str, Any],
+        {},
+        "options of a head given by its dotted path; of a head of --compare under its path: {mine.Head: {hidden: 8}}",
     )
-    add("--compare", type=list[str], default=[], help="further heads, trained with the same backbone and budget")
+    option("--compare", list[str], [], "further heads, trained with the same backbone and budget")
     built.add_class_arguments(BackboneChoice, "backbone", instantiate=False)
     for name, row in HEADS.items():
         _add_head(built, name, row)
     built.add_class_arguments(ClipData, "data", skip={"seed", "source"}, instantiate=False)
-    add(
+    option(
         "--data.source",
-        type=str,
-        default="video",
-        help=f"what a clip is: one of {', '.join(_source_names())}, with options under its name; or the dotted path of your "
+        str,
+        "video",
+        f"what a clip is: one of {', '.join(_source_names())}, with options under its name; or the dotted path of your "
         "own class",
     )
-    add("--data.source_options", type=dict[str, Any], default={}, help="arguments of your own class, by name")
-    add(
+    option("--data.source_options", dict[str, Any], {}, "arguments of your own class, by name")
+    option(
         "--data.tokens",
-        type=str | None,
-        default=None,
-        help="folder that taggnn.extract wrote: trains on its tokens, no clip is read; root and workers are not used, and the "
+        str | None,
+        None,
+        "folder that taggnn.extract wrote: trains on its tokens, no clip is read; root and workers are not used, and the "
         "clips, the splits and the transforms are those of the extraction",
     )
     for name in _source_names():

@@ -25,6 +25,10 @@ class Parser(ArgumentParser):
         # file -> its keys and values, so that an error can name the file of a value.
         self._files: dict[Path, dict[str, Any]] = {}
 
+    def option(self, name: str, type: Any, default: Any, help: str) -> None:
+        """Adds an option with a default."""
+        self.add_argument(name, type=type, default=default, help=help)
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         print(f"{self.prog}: {self._explained(str(message))}", file=sys.stderr)
         sys.exit(2)

@@ -58,13 +58,8 @@ def parser() -> Parser:
     """Builds the command line of this part of the program."""
     built = Parser(prog="taggnn.evaluate", description="Scores a predictions.csv again, without a model.")
     built.add_argument("--predictions", type=str, required=True, help="a predictions.csv, or a folder that holds one")
-    built.add_argument(
-        "--split",
-        type=str | None,
-        default=None,
-        help="name of the split; null: that of results.json in the same folder",
-    )
-    built.add_argument("--out", type=str | None, default=None, help="folder of the results; null: runs/evaluate/<time>")
+    built.option("--split", str | None, None, "name of the split; null: that of results.json in the same folder")
+    built.option("--out", str | None, None, "folder of the results; null: runs/evaluate/<time>")
     return built
 
 
