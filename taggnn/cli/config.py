@@ -88,12 +88,7 @@ def parser(program: str = "taggnn.train", description: str = _DESCRIPTION) -> Pa
     option("--recipe", str | None, None, "name of the run's folder in runs; null: the name of the configuration")
     option("--runs", str, "runs", "folder of the run folders")
     option("--run", str | None, None, "the run folder: starts a run there, or resumes it; null: a new folder in runs")
-    option(
-        "--preview",
-        int | None,
-        None,
-        "draw this number of training clips as the model sees them, print the path of the image and stop",
-    )
+    option("--preview", int | None, None, "draw this many training clips, print the path of the image and stop")
     option(
         "--devices",
         int | str | list[int],
@@ -104,24 +99,14 @@ def parser(program: str = "taggnn.train", description: str = _DESCRIPTION) -> Pa
     option("--device", str | None, None, "cpu, cuda, cuda:1, ...; null: a GPU where there is one")
     option("--precision", Precision, "32-true", "auto: bf16-mixed on a GPU that has it, else 32-true")
     option("--compile", Compile, False, "torch.compile for backbone and head: true, or one of its modes")
-    option(
-        "--patience",
-        int | None,
-        None,
-        "epochs without improvement of 'monitor' after which training stops; null: no early stopping",
-    )
+    option("--patience", int | None, None, "epochs without improvement before training stops; null: no early stopping")
     option(
         "--loggers", list[str], ["tensorboard", "csv"], f"of {', '.join(loggers.NAMES)}; metrics.csv is always written"
     )
     option("--log_every", int, 10, "logging interval in steps")
     option("--threads", int | None, None, "CPU threads of PyTorch; null: PyTorch's default")
     option("--monitor", Literal[tuple(metrics.monitors())], "val/top1", "metric that selects the best epoch")
-    option(
-        "--save_minutes",
-        float | None,
-        10.0,
-        "minutes between two writes of last.ckpt inside an epoch; null: only after each epoch",
-    )
+    option("--save_minutes", float | None, 10.0, "interval of last.ckpt inside an epoch; null: only after each epoch")
     option("--save_batches", int | None, None, "likewise, in batches")
     option(
         "--head",
@@ -131,10 +116,7 @@ def parser(program: str = "taggnn.train", description: str = _DESCRIPTION) -> Pa
         "(channels, grid, classes, **options)",
     )
     option(
-        "--head_options",
-        dict[str, Any],
-        {},
-        "options of a head given by its dotted path; of a head of --compare under its path: {mine.Head: {hidden: 8}}",
+        "--head_options", dict[str, Any], {}, "options of a head given by its dotted path; of --compare under its path"
     )
     option("--compare", list[str], [], "further heads, trained with the same backbone and budget")
     built.add_class_arguments(BackboneChoice, "backbone", instantiate=False)
@@ -214,7 +196,7 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
         tokens = built.stated("data.tokens")
     if tokens is not None:
         below = [_layer({"data": {"root": tokens}}), _layer(_tree(_cache(tokens, built).settings))]
-    layers, dropped = [f"--config={path}" for path in files], []
+    layers, dropped = [f"--config={path}" for path in files], list[str]()
     if tokens is None and settled is None:
         layers, dropped = _drop_stale_backbone(files, rest, built)
     config = built.parse_args([*below, *layers, *above, *rest, *shown])
