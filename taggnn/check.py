@@ -72,7 +72,6 @@ def _parse(arguments: Sequence[str]) -> Namespace:
 
 
 def _refuse(given: Namespace) -> None:
-    """Refuses options that a check cannot use, before any list is read."""
     _refuse_tokens(given.data.tokens)
     if given.data.source != "video":
         raise ValueError(f"data.source {given.data.source}: the check opens video files, so it must be video")

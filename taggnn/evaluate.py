@@ -78,7 +78,6 @@ def _folder(given: str | None) -> Path:
 
 
 def _views(given: Namespace) -> str:
-    """The views and crops of a clip, where there are several."""
     if given.views == given.crops == 1:
         return ""
     crops = f" x {given.crops} crops" if given.crops > 1 else ""

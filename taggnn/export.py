@@ -64,7 +64,6 @@ def parser() -> Parser:
 
 
 def _clip(given: str | None, loaded: Loaded) -> tuple[str, Tensor]:
-    """A video to check the files with, and its clip."""
     if given is not None:
         return given, loaded.clip(given)
     table = Path(loaded.source).parent / "predictions.csv"

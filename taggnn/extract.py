@@ -106,7 +106,6 @@ def parser() -> Parser:
 
 
 def _verify(cache: TokenCache) -> None:
-    """Compares every file with its checksum and names those that differ."""
     damaged = []
     for name in tqdm(cache.shards.table, desc="verify", unit="shard", file=sys.stderr, disable=None):
         try:

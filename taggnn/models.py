@@ -69,7 +69,6 @@ def parser() -> Parser:
 
 
 def _check(given: Any) -> None:
-    """Refuses options that do not fit together, before anything is counted."""
     if given.threads is not None and given.threads < 1:
         raise ValueError(f"--threads {given.threads}: possible are 1 or more")
     if not 0 <= given.budget < math.inf:

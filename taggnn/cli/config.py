@@ -146,7 +146,6 @@ def parser(program: str = "taggnn.train", description: str = _DESCRIPTION) -> Pa
 
 
 def _add_head(built: Parser, name: str, row: Row) -> None:
-    """Adds the options of a head under its name, taken from the signature of its builder."""
     builder = row.builder
     skip: set[str | int] = set(filled_in(row.builder, name))
     if isinstance(builder, type):
@@ -316,7 +315,6 @@ def _source_names() -> list[str]:
 
 
 def _check_source(config: Namespace, rest: Sequence[str], built: Parser) -> None:
-    """Refuses keys of the source that contradict each other."""
     name, options = config.data.source, config.data.source_options
     if name == "tokens":
         built.error("data.source tokens: give their folder as --data.tokens DIR, and leave data.source out")
@@ -367,7 +365,6 @@ def _values(key: str, arguments: Sequence[str]) -> list[Any]:
 
 
 def _read(value: str) -> Any:
-    """The YAML content of the file that a word names, or of the word itself."""
     try:
         content = yaml.safe_load(value)
         if isinstance(content, str) and Path(content).is_file():

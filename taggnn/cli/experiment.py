@@ -137,7 +137,6 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
 
 
 def _comparison_row(settings: Namespace, name: str, head: Any, scores: Scores, seconds: float) -> dict[str, Any]:
-    """One head in the table of the heads that were trained."""
     tag = settings.tag
     return {
         "name": f"tag ({tag.conv}, {tag.topology}, {tag.readout})" if name == "tag" else name,
@@ -196,7 +195,6 @@ def _check_same(settings: Namespace, folder: Path) -> None:
 
 
 def _check_resumed(last: Path, header: dict[str, Any]) -> None:
-    """Refuses a checkpoint of another model or of other clips."""
     content = checkpoint.checked(checkpoint.read(last), last)
     stored, now = content["architecture"], header["trained_on"]
     changed = [key for key, value in header["architecture"].items() if stored.get(key) != value]

@@ -113,7 +113,6 @@ class Parser(ArgumentParser):
 
 
 def _described(hint: Any) -> str:
-    """The values of a type, in words."""
     if hint in _TYPES:
         return _TYPES[hint]
     kind, parts = get_origin(hint), get_args(hint)

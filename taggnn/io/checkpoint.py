@@ -207,7 +207,6 @@ def _loaded(found: Recogniser | Exported, meta: Mapping[str, Any], path: Path) -
 
 
 def _in_folder(path: Path) -> Path:
-    """The best checkpoint of a run, if its folder is given."""
     if not path.is_dir():
         return path
     best = path / "best.ckpt"

@@ -299,7 +299,6 @@ _PLAIN: dict[str, Callable[[Any], object]] = {
 
 
 def _pairs(value: Any) -> Iterator[tuple[str, Any]]:
-    """All keys and values of nested mappings."""
     if isinstance(value, dict):
         yield from value.items()
     for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():

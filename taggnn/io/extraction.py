@@ -308,7 +308,6 @@ def _digest(held: Mapping[str, Tensor], note: Mapping[str, Any]) -> str:
 
 
 def _note(path: Path) -> dict[str, Any]:
-    """The note of a shard; empty if it is missing or damaged."""
     try:
         return shards.read_note(path)
     except (FileNotFoundError, ValueError):

@@ -115,7 +115,6 @@ class Loaded:
 
     @cached_property
     def _reader(self) -> Reader:
-        """Makes inputs from files, as in evaluation."""
         return sources.of(self.spec)
 
     @property

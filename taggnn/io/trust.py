@@ -63,7 +63,6 @@ def _inner(architecture: Mapping[str, Any], part: str) -> Mapping[str, Any]:
 
 
 def _strings(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """All texts in nested options, each with its nearest key."""
     if isinstance(value, str):
         yield key, value
     elif isinstance(value, Mapping):

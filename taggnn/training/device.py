@@ -78,7 +78,6 @@ def precision_of(given: Precision, device: torch.device) -> str:
 
 
 def _numbers(given: Any) -> int | list[int] | None:
-    """A number of processes, the numbers of GPUs, or None for "auto"."""
     try:
         if given in (None, "auto"):
             return None

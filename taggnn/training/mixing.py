@@ -135,7 +135,6 @@ def cutmix(x: Tensor, labels: Tensor, alpha: float, classes: int, spec: InputSpe
 
 
 def _box_axes(spec: InputSpec) -> tuple[int, ...]:
-    """Positions of height and width in a batch."""
     if not set(BOX_AXES) <= set(spec.axes):
         raise ValueError(
             f"optim.cutmix: a box is cut from {' and '.join(BOX_AXES)}, and {spec.kind} has {', '.join(spec.axes)}; "
