@@ -59,7 +59,7 @@ def parser() -> Parser:
         None,
         "video to check the files with; null: the first readable one of predictions.csv next to the checkpoint",
     )
-    option("--device", str | None, None, "where to check them: cpu, cuda; null: a GPU where there is one")
+    option("--device", str | None, None, "where to check them: cpu, cuda; null: a GPU if there is one")
     return built
 
 

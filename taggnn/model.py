@@ -294,7 +294,7 @@ def attach(
         clip: for video: frames, height and width in pixels; None (default) for those of the backbone.
         input: for any other kind of input: its specification.
         grid: sizes of the token grid, time first; needed only if the backbone yields (B, N, C).
-        weights: of a backbone given by name: what its row in ``BACKBONES`` says, or None (default) for random ones.
+        weights: of a backbone given by name: see its row in ``BACKBONES``, or None (default) for random ones.
         backbone_options: further arguments of ``taggnn.backbones.build`` for a backbone given by name or as a class; for an
             instance, those of ``taggnn.backbones.tune``.
         features: the part of a nested output with the features: a key, number or field, several joined by dots. Not needed for
@@ -329,7 +329,7 @@ def attach(
     if isinstance(backbone, str) and not own:
         if features is not None or class_tokens:
             raise ValueError(
-                "features and class_tokens are for a module of your own; a backbone given by name yields its tokens"
+                "features and class_tokens are for your own module; a backbone given by name yields its tokens"
             )
         module = backbones.build(backbone, weights=weights, clip=size, **options)
         name, usual = backbone, backbones.find(backbone, options.get("config")).clip
@@ -392,7 +392,7 @@ def build(architecture: Mapping[str, Any], weights: str | None = None) -> Recogn
         backbone_options=backbone,
         **head,
     )
-    contrary = [said for said in backbones.tuning_of(recogniser.backbone).told if said != STATISTICS_FROZEN]
+    contrary = [note for note in backbones.tuning_of(recogniser.backbone).told if note != STATISTICS_FROZEN]
     if frozen and contrary:
         raise ValueError(f"backbone.frozen leaves nothing of the backbone to train: {'; '.join(contrary)}")
     if frozen:

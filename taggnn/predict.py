@@ -1,4 +1,4 @@
-"""``python -m taggnn.predict FILE... --checkpoint X``: what a model says about videos, or its other clips, without labels.
+"""``python -m taggnn.predict FILE... --checkpoint X``: the classes of videos, or of other inputs of the model, without labels.
 
 Files and folders; the most probable classes with their probabilities, as text or as JSON lines.
 """
@@ -86,7 +86,7 @@ def parser() -> Parser:
     option("--top", int, 5, "how many classes")
     add_options(add)
     add("--json", action="store_true", help="one JSON object a line")
-    option("--device", str | None, None, "cpu, cuda, cuda:1; null: a GPU where there is one")
+    option("--device", str | None, None, "cpu, cuda, cuda:1; null: a GPU if there is one")
     return built
 
 

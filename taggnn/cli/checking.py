@@ -186,7 +186,7 @@ def training_command(
     for word in words:
         key, equals, _ = word.removeprefix("--").partition("=")
         if key in dropped:
-            # A value that is a word of its own is skipped, too.
+            # Its value is the next word.
             if not equals:
                 next(words, None)
         else:

@@ -96,7 +96,7 @@ def parser(program: str = "taggnn.train", description: str = _DESCRIPTION) -> Pa
         "processes on this machine: a number, a list of GPUs ([0, 2]), -1 for all GPUs; auto: as many as torchrun or srun "
         "started, else one",
     )
-    option("--device", str | None, None, "cpu, cuda, cuda:1, ...; null: a GPU where there is one")
+    option("--device", str | None, None, "cpu, cuda, cuda:1, ...; null: a GPU if there is one")
     option("--precision", Precision, "32-true", "auto: bf16-mixed on a GPU that has it, else 32-true")
     option("--compile", Compile, False, "torch.compile for backbone and head: true, or one of its modes")
     option("--patience", int | None, None, "epochs without improvement before training stops; null: no early stopping")

@@ -92,7 +92,7 @@ def rescored(predictions: Predictions, file: Path, split: str | None = None) -> 
     if not same:
         results, known = {}, None
     elif split not in (None, known):
-        raise ValueError(f"--split {split}: {folder / 'results.json'} says that these clips are of {known}")
+        raise ValueError(f"--split {split}: {folder / 'results.json'} is about the split {known}")
     split = known or split or "test"
     unreadable = stated["unreadable"] if same else _unreadable(folder)
     loss = stated["loss"] if same else _loss(predictions)

@@ -337,7 +337,7 @@ def _their_name(ours: str, prefix: str, numbered: bool) -> str:
 
 
 def _numbered(name: str) -> str:
-    """The name of a backbone entry where the backbone is an nn.Sequential: the inverse of ``sequential_to_named``."""
+    """The name of a backbone entry in an nn.Sequential: the inverse of ``sequential_to_named``."""
     child, _, rest = name.partition(".")
     return f"{CHILDREN.index(child)}.{rest}"
 

@@ -86,11 +86,11 @@ class Loaded:
         model: the model with its weights, in evaluation mode, or an exported one: inputs (B, *spec.shape) -> ``Output``.
         classes: class names in label order.
         split_options: the published data set and its version, if one was used; seed and fractions by which clips were held
-            out where the data came without splits.
+            out if the data came without splits.
         source: the file it came from.
-        epoch: epochs it was trained for; None where the file does not say.
-        training_counts: training clips of each class; None where the file does not say.
-        architecture: what ``taggnn.model.build`` makes the model of; None where it was made otherwise.
+        epoch: epochs it was trained for; None if the file does not say.
+        training_counts: training clips of each class; None if the file does not say.
+        architecture: what ``taggnn.model.build`` makes the model of; None if it was made otherwise.
 
     Example::
 

@@ -18,7 +18,7 @@ def devices_of(given: Any, device: str | None = None) -> list[torch.device]:
     Args:
         given: ``--devices``: "auto" for as many processes as torchrun or SLURM started, else one; their number; -1 for all GPUs;
             or the numbers of GPUs, as a list or as text.
-        device: ``--device``: None for GPUs where there are any, "cpu", "cuda", or one device of this machine.
+        device: ``--device``: None for GPUs if there are any, "cpu", "cuda", or one device of this machine.
 
     Raises:
         ValueError: there are not as many devices, or another number of processes was started.

@@ -85,7 +85,7 @@ class History:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continues from ``state_dict``, within an epoch where it was made in one."""
+        """Resumes from ``state_dict``, inside an epoch if it was made in one."""
         self.rows = [dict(row) for row in state["rows"]]
         self.skipped = {key: Skipped(*clip) for key, clip in state["skipped"].items()}
         self.begin(state["spent"])

@@ -180,7 +180,7 @@ def test_what_cannot_be_scored_is_named(rows, words, message, program, tmp_path)
 def test_another_split_than_the_results_say_is_refused(evaluated, program, tmp_path):
     ended = program(taggnn.evaluate, "--predictions", evaluated[0], "--split", "val", "--out", tmp_path / "out")
     assert ended.code == 2
-    assert "says that these clips are of test" in ended.err
+    assert "is about the split test" in ended.err
 
 
 def test_the_split_is_that_of_the_results_and_the_figures_of_others_stay(tmp_path):
