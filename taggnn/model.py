@@ -24,7 +24,22 @@ from taggnn.types import VIDEO_AXES, Features, InputSpec, Output
 Given = str | Callable[..., nn.Module] | nn.Module
 
 
-class Recogniser(nn.Module):
+class _Model(nn.Module):
+    # For type checkers: a call of nn.Module returns Any.
+    __call__: Callable[..., Output]
+
+    @property
+    def device(self) -> torch.device:
+        """Device of its parameters."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Data type of its parameters, and of inputs."""
+        return next(self.parameters()).dtype
+
+
+class Recogniser(_Model):
     """A backbone and a head in one module.
 
     Args:
@@ -38,9 +53,6 @@ class Recogniser(nn.Module):
 
     **Shapes:** x (B, *spec.shape), targets (B,) or (B, K) -> logits (B, K), the head's extras, and the losses of both.
     """
-
-    # For type checkers: a call of nn.Module returns Any.
-    __call__: Callable[..., Output]
 
     def __init__(
         self,
@@ -62,16 +74,6 @@ class Recogniser(nn.Module):
         self.channels = channels
         self.frozen = False
         self._takes_targets = takes_targets(head)
-
-    @property
-    def device(self) -> torch.device:
-        """Device of its parameters."""
-        return next(self.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Data type of its parameters, and of inputs."""
-        return next(self.parameters()).dtype
 
     def freeze(self) -> None:
         """Freezes the backbone: evaluation mode also in training, no gradients and no memory for them."""
@@ -178,7 +180,7 @@ class Recogniser(nn.Module):
         return "\n".join(f"{part:9} {fact}" for part, fact in self.found.items())
 
 
-class TokenView(nn.Module):
+class TokenView(_Model):
     """The head of a recogniser as a model of stored tokens, with the same names in its state dict.
 
     Args:
@@ -191,23 +193,11 @@ class TokenView(nn.Module):
         ValueError: in ``forward``, tokens of another shape.
     """
 
-    __call__: Callable[..., Output]
-
     def __init__(self, recogniser: Recogniser, spec: InputSpec) -> None:
         super().__init__()
         self.head = recogniser.head
         self.spec, self.grid = spec, recogniser.grid
         self._takes_targets = takes_targets(self.head)
-
-    @property
-    def device(self) -> torch.device:
-        """Device of its parameters."""
-        return next(self.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Data type of its parameters, to which tokens are converted."""
-        return next(self.parameters()).dtype
 
     def forward(self, x: Tensor, targets: Tensor | None = None) -> Output:
         self.spec.check(x)
