@@ -5,23 +5,23 @@ Use a trained model::
     loaded = taggnn.load("runs/folder/TIME")        # or best.ckpt, or what taggnn.export wrote
     print(loaded.predict("clip.mp4"))               # see Loaded and Prediction
 
-Put a head behind any video model::
+Attach a head to any video model::
 
     model = taggnn.attach(torchvision.models.video.r2plus1d_18(), "tag", classes=99, conv="gatv2")
     logits, extras = model(clips)                   # clips (B, 3, T, H, W); see Recogniser and Output
 
-Or behind a model of your own, of any other input::
+Or to your own model, of any other input::
 
     spec = taggnn.InputSpec("mine.Poses", ("channel", "frame", "joint", "person"), (3, 64, 25, 2))
     model = taggnn.attach(MyBackbone(), "pool", classes=60, input=spec)
 
-Take a head alone, for tokens (B, T, H, W, C) of your own::
+Use a head alone, for your own tokens (B, T, H, W, C)::
 
     head = taggnn.heads.TagHead(channels=512, grid=(8, 7, 7), classes=99)
     logits, extras = head(tokens)
 
-Programs: ``python -m taggnn.train``, ``evaluate``, ``predict``, ``compare``, ``report``, ``export``, ``check``, ``extract``,
-``models``; each has ``--help``. Who hears whom, and a batch's tokens as a PyG ``Batch``: the package ``graphs``.
+Programs: ``taggnn`` or ``python -m taggnn`` lists them; each has ``--help``. The package ``graphs`` has the edges, and the tokens
+of a batch as a PyG ``Batch``.
 """
 
 from importlib import import_module

@@ -50,16 +50,16 @@ def parser() -> Parser:
     for group in built._action_groups:
         if group._group_actions and all(action.help is argparse.SUPPRESS for action in group._group_actions):
             group.title, group.description = None, None
-    add = built.add_argument
-    add(
+    option = built.option
+    option(
         "--depth",
-        type=Literal["packets", "decode"],
-        default="packets",
-        help="packets: read every file whole, which finds truncation; decode: decode every frame too, many times slower",
+        Literal["packets", "decode"],
+        "packets",
+        "packets: read every file whole, which finds truncation; decode: decode every frame too, many times slower",
     )
-    add("--workers", type=int, default=distributed.cores(), help="processes that open files")
-    add("--limit", type=float, default=60.0, help="seconds a file may take, plus one for each megabyte")
-    add("--out", type=str | None, default=None, help="folder of the results; null: <runs>/check/<time>")
+    option("--workers", int, distributed.cores(), "processes that open files")
+    option("--limit", float, 60.0, "seconds a file may take, plus one for each megabyte")
+    option("--out", str | None, None, "folder of the results; null: <runs>/check/<time>")
     return built
 
 
@@ -72,7 +72,6 @@ def _parse(arguments: Sequence[str]) -> Namespace:
 
 
 def _refuse(given: Namespace) -> None:
-    """Refuses options that a check cannot use, before any list is read."""
     _refuse_tokens(given.data.tokens)
     if given.data.source != "video":
         raise ValueError(f"data.source {given.data.source}: the check opens video files, so it must be video")

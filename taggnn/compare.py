@@ -1,7 +1,7 @@
-"""``python -m taggnn.compare A B``: do two recognisers differ on the same clips, by how much, and could it be chance?
+"""``python -m taggnn.compare A B``: the differences of two recognisers on the same clips, with intervals and tests.
 
-Takes run folders, evaluation folders or predictions.csv files, no model and no video. More than two are each compared with
-the first. Writes comparison.json and compare.html into a folder, and prints the figures.
+Takes run folders, evaluation folders or predictions.csv files; models and videos are not needed. Each further one is compared
+with the first. Writes comparison.json and compare.html into a folder, and prints the figures.
 """
 
 import json
@@ -23,7 +23,7 @@ from taggnn.reporting.compare_page import compare_page
 from taggnn.reporting.page import p_value
 from taggnn.runtime.atomic import write_text
 
-# Classes on the screen that gained, and that lost; the page has all.
+# Number of printed classes that gained, and that lost; the page has all.
 SHOWN = 5
 
 
@@ -52,58 +52,58 @@ def main(arguments: Sequence[str]) -> None:
 
 def lines(found: Comparison) -> list[str]:
     """The comparison as lines for the screen."""
-    said = [f"{model.letter:9} {model.source}{f'   {model.title}' if model.title else ''}" for model in found.models]
+    shown = [f"{model.letter:9} {model.source}{f'   {model.title}' if model.title else ''}" for model in found.models]
     clips = "1 clip" if found.clips == 1 else f"{found.clips:,} clips"
-    said += [
+    shown += [
         *found.notes,
         "",
         f"compared  {clips} of {'1 class' if found.classes == 1 else f'{found.classes:,} classes'}",
         "",
     ]
-    said.append(f"{'':19}" + "".join(f"{model.letter:27}" for model in found.models).rstrip())
+    shown.append(f"{'':19}" + "".join(f"{model.letter:27}" for model in found.models).rstrip())
     for key, row in METRICS.items():
         cells = []
         for model in found.models:
             value, between = model.scores.figures.get(key), row.between(model.intervals.get(key))
             cells.append("-" if value is None else row.text(value) + (f" ({between})" if between else ""))
         if set(cells) != {"-"}:
-            said.append(f"{row.title:19}" + "".join(f"{cell:27}" for cell in cells).rstrip())
+            shown.append(f"{row.title:19}" + "".join(f"{cell:27}" for cell in cells).rstrip())
     for pair in found.pairs:
-        said += ["", *_pair_lines(pair, len(found.pairs))]
-    said += [
+        shown += ["", *_pair_lines(pair, len(found.pairs))]
+    shown += [
         "",
         f"intervals: 95 %; Wilson's for {shares_of_clips()}, {found.resamples:,} bootstrap resamples of the clips for the others "
         "and, paired, for differences",
     ]
-    return said
+    return shown
 
 
 def _pair_lines(pair: Pair, family: int) -> list[str]:
     one, two, test = pair.first, pair.second, pair.test
-    said = [f"{two} against {one}"]
+    shown = [f"{two} against {one}"]
     for key, row in pair.differences.items():
         metric = METRICS[key]
         factor, digits, unit = (100, 2, " points") if metric.share else (1, metric.decimals, "")
         ends = f" ({factor * row.low:+.{digits}f} to {factor * row.high:+.{digits}f})" if row.low < row.high else ""
         better = "" if metric.larger_is_better else ", less is better"
-        said.append(f"  {metric.title:17} {factor * row.value:+7.{digits}f}{unit}{ends}{better}")
+        shown.append(f"  {metric.title:17} {factor * row.value:+7.{digits}f}{unit}{ends}{better}")
     holm = f"; {p_value(pair.p_holm)} after Holm, for {family} comparisons" if family > 1 else ""
-    said.append(
+    shown.append(
         f"  only {two} right {test.only_second:,}, only {one} right {test.only_first:,}: McNemar {p_value(test.p)}{holm}"
     )
-    said.append(f"  {pair.verdict}")
+    shown.append(f"  {pair.verdict}")
     gained = [change for change in pair.classes if change.gain > 0][:SHOWN]
     lost = [change for change in reversed(pair.classes) if change.gain < 0][:SHOWN]
     for title, changes in (("gained most", gained), ("lost most", lost)):
         for number, change in enumerate(changes):
             counts = f"{change.name} ({change.first} -> {change.second} of {change.clips})"
-            said.append(f"  {'' if number else title:12} {100 * change.gain:+6.1f} points  {counts}")
+            shown.append(f"  {'' if number else title:12} {100 * change.gain:+6.1f} points  {counts}")
     if pair.changed:
         both_wrong = sum(row.change == "other" for row in pair.changed)
         also = f", {both_wrong:,} of them wrong either way" if both_wrong else ""
         clips = "1 clip is" if len(pair.changed) == 1 else f"{len(pair.changed):,} clips are"
-        said.append(f"  {clips} taken for another class{also}")
-    return said
+        shown.append(f"  {clips} taken for another class{also}")
+    return shown
 
 
 def _file(run: str) -> Path:
@@ -122,17 +122,17 @@ def _file(run: str) -> Path:
 
 def parser() -> Parser:
     """Builds the command line of this program."""
-    built = Parser(prog="taggnn.compare", description="Compares recognisers by what they said about the same clips.")
-    add = built.add_argument
+    built = Parser(prog="taggnn.compare", description="Compares the predictions of recognisers on the same clips.")
+    add, option = built.add_argument, built.option
     add(
         "runs",
         nargs="+",
         type=str,
-        help="run folders, evaluation folders or predictions.csv files; the first is the measure",
+        help="run folders, evaluation folders or predictions.csv files; the first is the reference",
     )
-    add("--out", type=str | None, default=None, help="folder of the results; null: runs/compare/<time>")
-    add("--resamples", type=int, default=RESAMPLES, help="resamples of the bootstrap")
-    add("--seed", type=int, default=0, help="of the bootstrap")
+    option("--out", str | None, None, "folder of the results; null: runs/compare/<time>")
+    option("--resamples", int, RESAMPLES, "resamples of the bootstrap")
+    option("--seed", int, 0, "of the bootstrap")
     add("--json", action="store_true", help="print comparison.json instead of lines")
     return built
 

@@ -28,7 +28,7 @@ from taggnn.runtime import distributed
 
 
 def main(arguments: Sequence[str]) -> None:
-    if rescoring.asked(arguments):
+    if rescoring.is_requested(arguments):
         return rescoring.main(arguments)
     with launch.silence_other_ranks():
         given = parser().parse_args(arguments)
@@ -78,7 +78,6 @@ def _folder(given: str | None) -> Path:
 
 
 def _views(given: Namespace) -> str:
-    """The views and crops of a clip, where there are several."""
     if given.views == given.crops == 1:
         return ""
     crops = f" x {given.crops} crops" if given.crops > 1 else ""
@@ -88,54 +87,39 @@ def _views(given: Namespace) -> str:
 def parser() -> Parser:
     """Builds the command line of this program."""
     built = Parser(prog="taggnn.evaluate", description="Measures a checkpoint on labelled videos.")
-    add = built.add_argument
+    add, option = built.add_argument, built.option
     add_checkpoint(add)
-    add(
+    option(
         "--predictions",
-        type=str | None,
-        default=None,
-        help="instead of a checkpoint, and with --split and --out alone: a predictions.csv to score again",
+        str | None,
+        None,
+        "a predictions.csv to score again, instead of a checkpoint; only with --split and --out",
     )
     add("--data.root", type=str, required=True, help="folder of the clips")
-    add(
-        "--data.list",
-        type=str | None,
-        default=None,
-        help="list of the clips to measure on (CSV, or 'path label' lines)",
-    )
-    add("--data.folder", type=str | None, default=None, help="or their folder inside the root; '.' is the whole root")
-    add(
+    option("--data.list", str | None, None, "list of the clips to measure on (CSV, or 'path label' lines)")
+    option("--data.folder", str | None, None, "or their folder in the root; '.' is the whole root")
+    option(
         "--data.dataset",
-        type=str | None,
-        default=None,
-        help=f"or a published data set: {', '.join(PUBLISHED)}; null: the one that the checkpoint was trained on, if any",
+        str | None,
+        None,
+        f"or a published data set: {', '.join(PUBLISHED)}; null: that of the checkpoint, if any",
     )
-    add("--data.version", type=str | None, default=None, help="its version; null: the default one, or the checkpoint's")
-    add("--data.annotations", type=str | None, default=None, help="folder of its lists, where they are not in the root")
-    add(
+    option("--data.version", str | None, None, "its version; null: that of the checkpoint, or the default")
+    option("--data.annotations", str | None, None, "folder of its lists, if they are not in the root")
+    option(
         "--data.missing",
-        type=Literal["error", "skip"] | None,
-        default=None,
-        help="listed files that do not exist; null: stop, but leave out what a published data set lacks",
+        Literal["error", "skip"] | None,
+        None,
+        "listed files that do not exist; null: error, or skip for a published data set",
     )
-    add("--data.batch_size", type=int, default=8, help="clips in a batch")
-    add("--data.workers", type=int | None, default=None, help="loader processes; null: what suits the machine")
-    add(
-        "--split",
-        type=Literal["train", "val", "test"],
-        default="test",
-        help="which split of the root, named as in training",
-    )
-    add("--device", type=str | None, default=None, help="cpu, cuda, cuda:1; null: a GPU where there is one")
-    add("--out", type=str | None, default=None, help="folder of the results; null: runs/evaluate/<time>")
+    option("--data.batch_size", int, 8, "clips in a batch")
+    option("--data.workers", int | None, None, "loader processes; null: chosen for the machine")
+    option("--split", Literal["train", "val", "test"], "test", "the split of the root, named as in training")
+    option("--device", str | None, None, "cpu, cuda, cuda:1; null: a GPU if there is one")
+    option("--out", str | None, None, "folder of the results; null: runs/evaluate/<time>")
     add_options(add)
-    add(
-        "--devices",
-        type=int | None,
-        default=None,
-        help="processes on this machine, each with a GPU of its own if it has them",
-    )
-    add("--graph_effect", type=bool, default=True, help="measure the model without its edges as well")
+    option("--devices", int | None, None, "processes on this machine, each with its own GPU if there are GPUs")
+    option("--graph_effect", bool, True, "also evaluate the model without its edges")
     return built
 
 

@@ -48,25 +48,22 @@ def parser() -> Parser:
     built = Parser(
         prog="taggnn.export", description="Writes a trained model for use without its checkpoint, and checks it."
     )
-    add = built.add_argument
+    add, option = built.add_argument, built.option
     formats = "; ".join(f"{name}: {row.summary}" for name, row in EXPORTERS.items())
     add_checkpoint(add, exported=False)
-    add("--out", type=str | None, default=None, help="folder to write to; null: export next to the checkpoint")
-    add("--formats", type=str, default=",".join(EXPORTERS), help=f"which, separated by commas: {formats}")
-    add(
+    option("--out", str | None, None, "folder to write to; null: export next to the checkpoint")
+    option("--formats", str, ",".join(EXPORTERS), f"which, separated by commas: {formats}")
+    option(
         "--clip",
-        type=str | None,
-        default=None,
-        help="video to check the files with; null: the first readable one of predictions.csv next to the checkpoint",
+        str | None,
+        None,
+        "video to check the files with; null: the first readable one of predictions.csv next to the checkpoint",
     )
-    add(
-        "--device", type=str | None, default=None, help="where to check them: cpu, cuda; null: a GPU where there is one"
-    )
+    option("--device", str | None, None, "where to check them: cpu, cuda; null: a GPU if there is one")
     return built
 
 
 def _clip(given: str | None, loaded: Loaded) -> tuple[str, Tensor]:
-    """A video to check the files with, and its clip."""
     if given is not None:
         return given, loaded.clip(given)
     table = Path(loaded.source).parent / "predictions.csv"

@@ -95,28 +95,17 @@ def parser() -> Parser:
         "taggnn.extract",
         "Stores the tokens of a frozen backbone for every clip; taggnn.train --data.tokens DIR then trains heads on them.",
     )
-    add = built.add_argument
+    add, option = built.add_argument, built.option
     add("--out", type=str, required=True, help="folder of the tokens; an unfinished one is resumed")
-    add(
-        "--views",
-        type=int,
-        default=0,
-        help="augmented views of each training clip; 0: none, training uses the view of evaluation",
-    )
-    add("--dtype", type=Literal["float16", "float32"], default="float16", help="how tokens are stored")
-    add("--shard_size", type=float, default=256.0, help="size of a shard in MB, of a million bytes")
-    add("--checkpoint", type=str | None, default=None, help="best.ckpt of a run whose backbone and clips to use")
-    add(
-        "--verify",
-        type=bool,
-        default=False,
-        help="true: extract nothing, compare the files in --out with their checksums",
-    )
+    option("--views", int, 0, "augmented views of each training clip; 0: none, training uses the view of evaluation")
+    option("--dtype", Literal["float16", "float32"], "float16", "how tokens are stored")
+    option("--shard_size", float, 256.0, "size of a shard in MB, of a million bytes")
+    option("--checkpoint", str | None, None, "best.ckpt of a run whose backbone and clips to use")
+    option("--verify", bool, False, "true: extract nothing, compare the files in --out with their checksums")
     return built
 
 
 def _verify(cache: TokenCache) -> None:
-    """Compares every file with its checksum and names those that differ."""
     damaged = []
     for name in tqdm(cache.shards.table, desc="verify", unit="shard", file=sys.stderr, disable=None):
         try:

@@ -1,4 +1,4 @@
-"""The assembled recogniser: backbone -> tokens -> head, and ``attach``, which builds one around any model of clips.
+"""The recogniser, backbone -> tokens -> head, and ``attach``, which builds one from any model of clips.
 
 Axes: B clips, grid the token grid with time first, C channels, K classes.
 """
@@ -21,27 +21,39 @@ from taggnn.kernels import CUDA_ONLY, IMPLS
 from taggnn.nn.layers import GraphLayer
 from taggnn.types import VIDEO_AXES, Features, InputSpec, Output
 
-# What may be put where a name is possible, too.
+# A backbone or head: a name, a class or function, or an instance.
 Given = str | Callable[..., nn.Module] | nn.Module
 
 
-class Recogniser(nn.Module):
+class _Model(nn.Module):
+    # For type checkers: a call of nn.Module returns Any.
+    __call__: Callable[..., Output]
+
+    @property
+    def device(self) -> torch.device:
+        """Device of its parameters."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Data type of its parameters, and of inputs."""
+        return next(self.parameters()).dtype
+
+
+class Recogniser(_Model):
     """A backbone and a head in one module.
 
     Args:
         backbone: inputs -> (B, C, *grid), ``Features``, or (B, N, C) with a stated grid.
-        head: tokens (B, *grid, C), and targets where it names them -> ``Output``, logits, or (logits, extras).
-        spec: what it is fed.
+        head: tokens (B, *grid, C), and targets if ``forward`` names them -> ``Output``, logits, or (logits, extras).
+        spec: its input.
         grid: sizes of the token grid, time first.
-        stated_grid: the grid to read (B, N, C) by; None where the backbone's output says it.
-        found: what ``attach`` found out, part -> sentence.
-        channels: C of its tokens, to compare stored ones with; None where that is not known.
+        stated_grid: the grid of (B, N, C) outputs; None if the backbone's output has the grid.
+        found: what ``attach`` found, part -> description.
+        channels: C of its tokens, to check stored ones; None if it is not known.
 
     **Shapes:** x (B, *spec.shape), targets (B,) or (B, K) -> logits (B, K), the head's extras, and the losses of both.
     """
-
-    # What a call gives, for type checkers: nn.Module says Any.
-    __call__: Callable[..., Output]
 
     def __init__(
         self,
@@ -62,20 +74,10 @@ class Recogniser(nn.Module):
         self.found = dict(found or {})
         self.channels = channels
         self.frozen = False
-        self._teachable = takes_targets(head)
-
-    @property
-    def device(self) -> torch.device:
-        """Where it computes."""
-        return next(self.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """What inputs are to be."""
-        return next(self.parameters()).dtype
+        self._takes_targets = takes_targets(head)
 
     def freeze(self) -> None:
-        """Fixes the backbone for good: evaluation mode also in training, no gradients, and none of the memory they take."""
+        """Freezes the backbone: evaluation mode also in training, no gradients and no memory for them."""
         self.frozen = True
         self.backbone.requires_grad_(False).eval()
         self.found["backbone"] = f"{self.found['backbone']}; frozen" if "backbone" in self.found else "frozen"
@@ -91,18 +93,18 @@ class Recogniser(nn.Module):
 
     def features(self, x: Tensor) -> Features:
         """Runs the backbone alone. **Shapes:** (B, *spec.shape) -> tokens (B, *grid, C)."""
-        # An exported program is one for any number of clips, and no file of tokens depends on its last bits.
+        # An exported program takes any number of clips, and stored tokens do not depend on its rounding.
         if not self.frozen or torch.compiler.is_exporting():
             return backbones.features_of(self.backbone(x), self.stated_grid)
-        # On a CPU the size of a batch decides how a convolution is summed up. In pairs, the last clip twice where it has no
-        # partner, a clip has the same tokens to the last bit whatever its batch, and pairs are no slower.
+        # On a CPU the rounding of a convolution depends on the batch size. In pairs, where a single last clip is doubled, the
+        # tokens of a clip are bit-equal in any batch, and pairs are not slower.
         pairs = x.split(2) if x.device.type == "cpu" else [x]
-        # A frozen backbone is never in training mode, so it has no losses.
+        # A frozen backbone is never in training mode and has no losses.
         return Features(torch.cat([self._tokens_of_pair(pair) for pair in pairs]))
 
     def forward(self, x: Tensor, targets: Tensor | None = None) -> Output:
         features = self.features(x)
-        output = answer(self.head, features.tokens, targets, self._teachable)
+        output = run_head(self.head, features.tokens, targets, self._takes_targets)
         return Output(output.logits, output.extras, {} if targets is None else merged(features.losses, output.losses))
 
     def _tokens_of_pair(self, x: Tensor) -> Tensor:
@@ -111,13 +113,13 @@ class Recogniser(nn.Module):
         return tokens[: len(x)].contiguous()
 
     def accepting(self, spec: InputSpec) -> "Recogniser | TokenView":
-        """The model for inputs of a kind: itself, or a view of it that takes stored tokens and has the same head.
+        """The model for an input: itself, or a view of it with the same head that takes stored tokens.
 
         Args:
-            spec: what a data module's batches hold.
+            spec: of the batches.
 
         Raises:
-            ValueError: it takes neither such inputs nor such tokens.
+            ValueError: the model takes neither such inputs nor such tokens.
         """
         if (spec.axes, spec.shape) == (self.spec.axes, self.spec.shape):
             return self
@@ -128,15 +130,15 @@ class Recogniser(nn.Module):
 
     @torch.no_grad()
     def resize(self, shape: Sequence[int] | None = None, **sizes: int) -> None:
-        """Adapts the model to inputs of another size: positions are interpolated, the graph is drawn on the new grid.
+        """Adapts the model to inputs of another size: positions are interpolated, the graph is built on the new grid.
 
         Args:
             shape: sizes of all axes, or of all but the channels.
             sizes: those of some axes, by name: ``frame=32, height=112``.
 
         Raises:
-            ValueError: no such axis or size, the backbone fails on such a clip, its grid was stated and does not follow from
-                the clip, or the head knows no other grid.
+            ValueError: no such axis or size, the backbone fails on such a clip, its grid was given and is not that of the
+                clip, or the head cannot be resized.
         """
         spec = self._resized(shape, sizes)
         resize = getattr(self.head, "resize", None)
@@ -162,28 +164,28 @@ class Recogniser(nn.Module):
         return self.spec.resized(**dict(zip(axes, shape, strict=True)))
 
     def check_device(self, device: torch.device | str) -> None:
-        """Refuses a device that an implementation of its graph layers cannot compute on, before any clip is read.
+        """Refuses a device that an implementation of the graph layers does not support, before any clip is read.
 
         Raises:
-            ValueError: the implementation is for CUDA, and the device is another.
+            ValueError: the implementation is for CUDA, and the device is not.
         """
         impls = set(_impls(self.head))
-        # Triton's interpreter computes on the CPU, for tests.
+        # Triton's interpreter runs on the CPU, for tests.
         stuck = sorted(impls & set(CUDA_ONLY)) if not os.environ.get("TRITON_INTERPRET") else []
         if torch.device(device).type != "cuda" and stuck:
             possible = ", ".join(["auto", *(impl for impl in IMPLS if impl not in CUDA_ONLY)])
             raise ValueError(f"impl {stuck[0]} computes on CUDA, and this runs on {device}; possible here: {possible}")
 
     def describe(self) -> str:
-        """What was found when the model was built, one line a fact."""
+        """The facts that were found when the model was built, one a line."""
         return "\n".join(f"{part:9} {fact}" for part, fact in self.found.items())
 
 
-class TokenView(nn.Module):
-    """A recogniser that is fed stored tokens: the same head, with the same names in its state dict, and no backbone.
+class TokenView(_Model):
+    """The head of a recogniser as a model of stored tokens, with the same names in its state dict.
 
     Args:
-        recogniser: whose head it is.
+        recogniser: the recogniser.
         spec: of the tokens.
 
     **Shapes:** x (B, *grid, C), targets as for ``Recogniser`` -> ``Output``
@@ -192,75 +194,64 @@ class TokenView(nn.Module):
         ValueError: in ``forward``, tokens of another shape.
     """
 
-    __call__: Callable[..., Output]
-
     def __init__(self, recogniser: Recogniser, spec: InputSpec) -> None:
         super().__init__()
         self.head = recogniser.head
         self.spec, self.grid = spec, recogniser.grid
-        self._teachable = takes_targets(self.head)
-
-    @property
-    def device(self) -> torch.device:
-        """Where it computes."""
-        return next(self.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """What tokens become, in whatever precision they were stored."""
-        return next(self.parameters()).dtype
+        self._takes_targets = takes_targets(self.head)
 
     def forward(self, x: Tensor, targets: Tensor | None = None) -> Output:
         self.spec.check(x)
-        output = answer(self.head, x.to(self.dtype), targets, self._teachable)
+        output = run_head(self.head, x.to(self.dtype), targets, self._takes_targets)
         return Output(output.logits, output.extras, {} if targets is None else output.losses)
 
 
 def takes_targets(head: nn.Module) -> bool:
-    """Whether a head's ``forward`` names ``targets``, so that it can have losses of its own."""
+    """Whether a head's ``forward`` takes ``targets``, so that it can return losses."""
     parameters = inspect.signature(head.forward).parameters.values()
     return any(one.name == "targets" or one.kind is one.VAR_KEYWORD for one in parameters)
 
 
-def answer(head: nn.Module, tokens: Tensor, targets: Tensor | None = None, teachable: bool = True) -> Output:
-    """What a head says of tokens, whichever of the possible forms it has.
+def run_head(head: nn.Module, tokens: Tensor, targets: Tensor | None = None, with_targets: bool = True) -> Output:
+    """Runs a head and converts its result to ``Output``.
 
     Args:
-        head: its answer may have any form that ``as_output`` takes.
+        head: it may return any form that ``as_output`` takes.
         tokens: of a batch.
-        targets: handed on where the head takes them.
-        teachable: see ``takes_targets``.
+        targets: passed on if the head takes them.
+        with_targets: see ``takes_targets``.
 
     **Shapes:** tokens (B, *grid, C), targets (B,) or (B, K)
 
     Raises:
-        ValueError: it answers otherwise.
+        ValueError: it returns another type.
     """
-    return as_output(head(tokens) if targets is None or not teachable else head(tokens, targets=targets), head)
+    return as_output(head(tokens) if targets is None or not with_targets else head(tokens, targets=targets), head)
 
 
-def as_output(said: Any, head: nn.Module) -> Output:
-    """Brings what a head answers to ``Output``: it may be one, logits, or (logits, extras).
+def as_output(result: Any, head: nn.Module) -> Output:
+    """Converts the result of a head to ``Output``: it may be one, logits, or (logits, extras).
 
     Raises:
-        ValueError: it is something else.
+        ValueError: another type.
     """
-    if isinstance(said, Output):
-        return said
-    if isinstance(said, Tensor):
-        return Output(said)
-    if isinstance(said, tuple) and len(said) == 2 and isinstance(said[0], Tensor) and isinstance(said[1], Mapping):
-        return Output(said[0], dict(said[1]))
+    match result:
+        case Output():
+            return result
+        case Tensor():
+            return Output(result)
+        case (Tensor() as logits, Mapping() as extras) if isinstance(result, tuple):
+            return Output(logits, dict(extras))
     raise ValueError(
-        f"{type(head).__name__}: a head must answer with Output, with logits, or with (logits, extras); got {describe(said)}"
+        f"{type(head).__name__}: a head must return Output, logits, or (logits, extras); got {describe(result)}"
     )
 
 
 def merged(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The losses of a backbone and of a head.
+    """Merges the losses of a backbone and of a head.
 
     Raises:
-        ValueError: both have one of the same name.
+        ValueError: both have a loss of the same name.
     """
     both = [name for name in first if name in second]
     if both:
@@ -282,31 +273,31 @@ def attach(
     class_tokens: int = 0,
     **head_options: Any,
 ) -> Recogniser:
-    """Puts a head behind a backbone: pool and classifier go, C and the token grid are found by a dry run.
+    """Attaches a head to a backbone: pooling and classifier are removed, C and the token grid are found by a dry run.
 
     Args:
         backbone: a name, see ``taggnn.backbones.find``; or an instance of any video model of torchvision or of four families of
             Hugging Face; or a class, its dotted path, or an instance of any module that yields (B, C, *grid) such as
             (B, C, T, H, W), or ``Features``, or (B, N, C) with a stated ``grid``.
         head: a name of ``taggnn.heads.HEADS`` (default "tag"); or a class or callable ``(channels, grid, classes) -> module`` of
-            your own, or its dotted path; or a module that is built already.
-        classes: K; None (default) takes as many as the given head, or the removed classifier, tells apart.
-        clip: of video: frames, height and width in pixels of the clips to come; None (default) takes the backbone's own.
-        input: of any other kind of input: what it is.
-        grid: sizes of the token grid, time first; needed only where the backbone yields (B, N, C).
-        weights: of a backbone given by name: what its row in ``BACKBONES`` says, or None (default) for random ones.
+            your own, or its dotted path; or a module.
+        classes: K; None (default) for that of the given head, or of the removed classifier.
+        clip: for video: frames, height and width in pixels; None (default) for those of the backbone.
+        input: for any other kind of input: its specification.
+        grid: sizes of the token grid, time first; needed only if the backbone yields (B, N, C).
+        weights: of a backbone given by name: see its row in ``BACKBONES``, or None (default) for random ones.
         backbone_options: further arguments of ``taggnn.backbones.build`` for a backbone given by name or as a class; for an
             instance, those of ``taggnn.backbones.tune``.
-        features: which part of a nested output holds the features: a key, number or field, dots between several. Pathways, a list
-            of (B, C, T, H, W), need none: they are averaged to the coarsest grid and concatenated on channels.
-        class_tokens: how many tokens before those of the ``grid`` are dropped from (B, N, C) (default 0).
+        features: the part of a nested output with the features: a key, number or field, several joined by dots. Not needed for
+            pathways, a list of (B, C, T, H, W): they are averaged to the coarsest grid and concatenated on channels.
+        class_tokens: number of tokens before those of the ``grid``, which are dropped from (B, N, C) (default 0).
         head_options: arguments of the head, such as ``conv="gatv2"``.
 
     Returns:
-        The recogniser; ``describe()`` names what was found.
+        The recogniser; ``describe()`` reports what was found.
 
     Raises:
-        ValueError: an unknown name or option, fewer than one class, or a backbone that yields something else than tokens.
+        ValueError: an unknown name or option, fewer than one class, or a backbone that does not yield tokens.
 
     Example::
 
@@ -318,7 +309,7 @@ def attach(
     if classes is not None and classes < 1:
         raise ValueError(f"attach needs the number of classes, 1 or more; given classes={classes}")
     if input is not None and clip is not None:
-        raise ValueError(f"clip={tuple(clip)} and input={input} both say what the model is fed; give one of them")
+        raise ValueError(f"clip={tuple(clip)} and input={input} both specify the input; give one of them")
     size = backbones.checked_size(tuple(clip), "clip") if clip is not None else None
     if input is not None and input.axes == VIDEO_AXES:
         size = input.clip
@@ -329,7 +320,7 @@ def attach(
     if isinstance(backbone, str) and not own:
         if features is not None or class_tokens:
             raise ValueError(
-                "features and class_tokens are for a module of your own; a backbone given by name yields its tokens"
+                "features and class_tokens are for your own module; a backbone given by name yields its tokens"
             )
         module = backbones.build(backbone, weights=weights, clip=size, **options)
         name, usual = backbone, backbones.find(backbone, options.get("config")).clip
@@ -357,7 +348,7 @@ def attach(
     channels, found_grid = backbones.dry_run(module, spec, grid)
     built = heads.build(head, channels, found_grid, classes or 0, **head_options)
     head_name = head if isinstance(head, str) else getattr(head, "__name__", type(head).__name__)
-    classes = _classes_told(built, channels, found_grid, classes)
+    classes = _count_classes(built, channels, found_grid, classes)
     removed = ", ".join(getattr(module, "description", None) or ["nothing"])
     found = {
         "backbone": f"{name}, {_million(module)} parameters; removed: {removed}",
@@ -371,12 +362,12 @@ def attach(
 
 
 def build(architecture: Mapping[str, Any], weights: str | None = None) -> Recogniser:
-    """Builds the recogniser that an architecture of plain types describes, as checkpoints hold it.
+    """Builds the recogniser of an architecture of plain types, as checkpoints hold it.
 
     Args:
         architecture: ``backbone`` {"name", "frozen" (see ``Recogniser.freeze``), further options of ``backbones.build``},
             ``head`` {"name", its options}, ``input`` (``InputSpec.plain()``), ``classes`` [names]. A name may be a dotted path.
-        weights: of the backbone, where training starts; None (default) leaves them random, to be loaded from a checkpoint.
+        weights: initial weights of the backbone; None (default) for random ones, to be replaced from a checkpoint.
 
     Raises:
         ValueError: as ``attach``.
@@ -392,7 +383,7 @@ def build(architecture: Mapping[str, Any], weights: str | None = None) -> Recogn
         backbone_options=backbone,
         **head,
     )
-    contrary = [said for said in backbones.tuning_of(recogniser.backbone).told if said != STATISTICS_FROZEN]
+    contrary = [note for note in backbones.tuning_of(recogniser.backbone).told if note != STATISTICS_FROZEN]
     if frozen and contrary:
         raise ValueError(f"backbone.frozen leaves nothing of the backbone to train: {'; '.join(contrary)}")
     if frozen:
@@ -400,12 +391,12 @@ def build(architecture: Mapping[str, Any], weights: str | None = None) -> Recogn
     return recogniser
 
 
-# Options of a backbone that say how it learns; the others are its builder's.
+# Options of a backbone's training; the others are those of its builder.
 _TUNING = list(inspect.signature(backbones.tune).parameters)[1:]
 
 
-def _classes_told(head: nn.Module, channels: int, grid: tuple[int, ...], classes: int | None) -> int:
-    """K: as said, else as many logits as the head has for tokens of zeros."""
+def _count_classes(head: nn.Module, channels: int, grid: tuple[int, ...], classes: int | None) -> int:
+    """K: as given, else the number of logits for tokens of zeros."""
     if classes is not None:
         return classes
     axes = tuple(f"axis {number}" for number in range(1, len(grid) + 1))
@@ -422,11 +413,11 @@ class _Logits(nn.Module):
         self.head = head
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return answer(self.head, tokens).logits
+        return run_head(self.head, tokens).logits
 
 
 def _classes_of(backbone: Given) -> int:
-    """K of a model's own classifier: the outputs of its last linear layer, where ``strip`` would remove one."""
+    """K of a model's classifier: the outputs of its last linear layer, if ``strip`` would remove one."""
     if not isinstance(backbone, nn.Module) or backbones.strip(backbone) is backbone:
         raise ValueError("attach needs the number of classes: this backbone has no classifier to take it from")
     last = [layer for layer in backbone.modules() if isinstance(layer, nn.Linear | nn.Conv3d)][-1]

@@ -51,32 +51,24 @@ def main(arguments: Sequence[str]) -> int:
 def parser() -> Parser:
     """Builds the command line of this program."""
     built = Parser(prog="taggnn.models", description="Lists backbones, heads and convolutions with what they cost.")
-    add = built.add_argument
-    add("--backbone", type=str | None, default=None, help="show everything about one backbone")
-    add("--only", type=list[str], default=[], help="some backbones instead of all: [r2plus1d_18, x3d_m]")
+    add, option = built.add_argument, built.option
+    option("--backbone", str | None, None, "show everything about one backbone")
+    option("--only", list[str], [], "some backbones instead of all: [r2plus1d_18, x3d_m]")
     add(
         "--overhead",
         action="store_true",
         help="parameters, multiply-adds and time of heads in per cent of the backbone",
     )
-    add(
-        "--results",
-        type=Path | None,
-        default=None,
-        help="JSON file of overheads; --overhead adds to it, --markdown reads it",
-    )
-    add(
-        "--budget", type=float, default=20.0, help="seconds of timing for each backbone, with --overhead; 0: count only"
-    )
-    add("--threads", type=int | None, default=None, help="CPU threads of PyTorch; null: PyTorch's default")
+    option("--results", Path | None, None, "JSON file of overheads; --overhead adds to it, --markdown reads it")
+    option("--budget", float, 20.0, "seconds of timing for each backbone, with --overhead; 0: count only")
+    option("--threads", int | None, None, "CPU threads of PyTorch; null: PyTorch's default")
     add("--markdown", action="store_true", help="tables for a README")
-    add("--readme", type=Path | None, default=None, help=f"write them into this file, between {BEGIN} and {END}")
+    option("--readme", Path | None, None, f"write them into this file, between {BEGIN} and {END}")
     add("--check", action="store_true", help="with --readme: change nothing, exit code 1 if it is out of date")
     return built
 
 
 def _check(given: Any) -> None:
-    """Refuses options that do not fit together, before anything is counted."""
     if given.threads is not None and given.threads < 1:
         raise ValueError(f"--threads {given.threads}: possible are 1 or more")
     if not 0 <= given.budget < math.inf:

@@ -1,4 +1,4 @@
-"""Names that users write: how an unknown one is refused, and how a dotted path leads to an object and back."""
+"""Names that users write: errors for unknown ones, and dotted paths of objects."""
 
 import importlib
 import warnings
@@ -7,18 +7,18 @@ from difflib import get_close_matches
 from types import ModuleType
 from typing import Any
 
-# Possible names that a message lists before it only counts them.
+# Possible names that a message lists; further ones are counted.
 LISTED = 20
 
 
 def unknown(kind: str, given: str, possible: Iterable[str], where: str = "") -> ValueError:
-    """Builds the error for an unknown name, so that all of them read alike.
+    """Builds the error for an unknown name.
 
     Args:
-        kind: what the name names, in the singular ("convolution", "head", "backbone").
+        kind: what the name stands for, in the singular ("convolution", "head", "backbone").
         given: the name as the user wrote it.
         possible: every name that would have been accepted; the message lists the first 20.
-        where: the file, row or key that held the name; left out when empty.
+        where: the file, row or key with the name; omitted when empty.
 
     Returns:
         A ``ValueError`` for the caller to raise.
@@ -48,10 +48,10 @@ def imported(path: str, kind: str = "name") -> Any:
         kind: what the path names, for messages (default "name").
 
     Raises:
-        ValueError: the text is no dotted path, there is no such module, it fails while it is imported, or it has no such name.
+        ValueError: not a dotted path, there is no such module, it fails while it is imported, or it has no such name.
     """
     if not is_path(path):
-        raise ValueError(f"{path!r} is no dotted path; write module and name, such as package.module.Name")
+        raise ValueError(f"{path!r} is not a dotted path; write module and name, such as package.module.Name")
     parts = path.split(".")
     module, names = _module(path, parts)
     found: Any = module
@@ -65,18 +65,18 @@ def imported(path: str, kind: str = "name") -> Any:
 
 
 def find(kind: str, given: Any, table: Mapping[str, Any]) -> Any:
-    """Looks up what a user chose: a row of a table, what a dotted path names, or the object itself.
+    """Looks up a user's choice: a row of a table, the object of a dotted path, or the given object itself.
 
     Args:
         kind: what is chosen, in the singular ("head"), for messages.
-        given: a name of the table, a dotted path, or anything but a text, which is returned as it is.
+        given: a name of the table, a dotted path, or an object, which is returned unchanged.
         table: name -> row.
 
     Returns:
         ``table[given]``, the imported object, or ``given``.
 
     Raises:
-        ValueError: a name that is not in the table, or a dotted path that leads nowhere.
+        ValueError: a name that is not in the table, or a dotted path that cannot be imported.
     """
     if not isinstance(given, str):
         return given
@@ -91,46 +91,46 @@ def find(kind: str, given: Any, table: Mapping[str, Any]) -> Any:
 
 
 def path_of(thing: Any) -> str:
-    """The dotted path of a class or function, the inverse of ``imported``: what a checkpoint stores of it.
+    """The dotted path of a class or function, the inverse of ``imported``, for a checkpoint.
 
     Args:
-        thing: a class, a function or a class method; a text is returned as it is.
+        thing: a class, a function or a class method; a text is returned unchanged.
 
     Raises:
-        ValueError: no path leads to it: an instance, a lambda, or something that was defined inside a function.
+        ValueError: it has no path: an instance, a lambda, or something defined inside a function.
     """
     if isinstance(thing, str):
         return thing
     path = f"{getattr(thing, '__module__', None)}.{getattr(thing, '__qualname__', None)}"
     try:
-        # Methods of a class are made anew each time, and equal.
+        # A class method is a new, equal object at each access.
         same = hasattr(thing, "__qualname__") and imported(path) == thing
     except ValueError:
         same = False
     if not same:
         raise ValueError(
-            f"{thing!r} has no dotted path that a file could hold; define it by its name at the top of a module, and give "
-            "the class or function itself"
+            f"{thing!r} has no dotted path that a file could hold; define a class or function at the top level of a module, "
+            "and give that"
         )
     return path
 
 
 def _module(path: str, parts: list[str]) -> tuple[ModuleType, list[str]]:
-    """The longest part of a path that is a module, and the names that are left."""
+    """The longest part of a path that is a module, and the remaining names."""
     for count in range(len(parts) - 1, 0, -1):
         name = ".".join(parts[:count])
         try:
             with warnings.catch_warnings():
-                # PyG's import calls what PyTorch 2.15 warns of; a user cannot do anything about it.
+                # PyG uses a function that PyTorch 2.15 deprecates; users cannot change that.
                 warnings.filterwarnings("ignore", ".*torch.jit.script.*")
                 return importlib.import_module(name), parts[count:]
         except ModuleNotFoundError as error:
-            # Only a module on the way may be missing: a missing import inside of it is a fault of the module.
+            # Only a module of the path may be missing: a missing import inside it is the module's error.
             if error.name is None or not f"{name}.".startswith(f"{error.name}."):
                 raise ValueError(f"cannot import {name!r}: it fails on its own import of {error.name!r}") from error
         except (Exception, SystemExit) as error:
             raise ValueError(f"cannot import {name!r}: it fails with {type(error).__name__}: {error}") from error
     whole = ".".join(parts[:-1])
     raise ValueError(
-        f"cannot import {whole!r}: No module named {parts[0]!r}; it must be installed, or stand in the current folder"
+        f"cannot import {whole!r}: No module named {parts[0]!r}; it must be installed, or be in the current folder"
     )

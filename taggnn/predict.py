@@ -1,4 +1,4 @@
-"""``python -m taggnn.predict FILE... --checkpoint X``: what a model says about videos, or its other clips, without labels.
+"""``python -m taggnn.predict FILE... --checkpoint X``: the classes of videos, or of other inputs of the model, without labels.
 
 Files and folders; the most probable classes with their probabilities, as text or as JSON lines.
 """
@@ -80,13 +80,13 @@ def parser() -> Parser:
         prog="taggnn.predict",
         description="Gives the most probable classes of video files, or of the files of another kind of input.",
     )
-    add = built.add_argument
+    add, option = built.add_argument, built.option
     add("files", nargs="+", type=str, help="files, or folders of them")
     add_checkpoint(add)
-    add("--top", type=int, default=5, help="how many classes")
+    option("--top", int, 5, "how many classes")
     add_options(add)
     add("--json", action="store_true", help="one JSON object a line")
-    add("--device", type=str | None, default=None, help="cpu, cuda, cuda:1; null: a GPU where there is one")
+    option("--device", str | None, None, "cpu, cuda, cuda:1; null: a GPU if there is one")
     return built
 
 

@@ -1,4 +1,4 @@
-"""What the parts of taggnn hand to one another. Whoever knows these types knows all that there is to know of an input.
+"""The types that the parts of taggnn exchange; nothing else of an input is known to them.
 
     list row -> Clip -> Source: Sample -> Batch -> backbone: Features -> head: Output -> loss and its parts
 
@@ -20,16 +20,16 @@ TOKEN_AXES = ("frame", "height", "width", "channel")
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What a model is fed: the only thing that a checkpoint says about its input.
+    """The input of a model, as a checkpoint stores it.
 
     Args:
         kind: the source that makes such inputs: a name of ``taggnn.data.sources.SOURCES`` ("video", "tokens") or a dotted path.
-        axes: the axes of one sample in their order, by name: "channel", "frame", "height", "width", "joint", "person", ...
+        axes: names of the axes of one sample, in order: "channel", "frame", "height", "width", "joint", "person", ...
         shape: their sizes.
-        options: how a file becomes a sample in evaluation, as plain types; the source reads them back.
+        options: how a file becomes a sample in evaluation, as plain types, for the source.
 
     Raises:
-        ValueError: sizes that are no positive integers, or not as many as axes.
+        ValueError: sizes that are not positive integers, or not as many as axes.
     """
 
     kind: str
@@ -62,7 +62,7 @@ class InputSpec:
         return tuple(self.shape[position - 1] for position in self.positions(*axes))
 
     def positions(self, *axes: str) -> tuple[int, ...]:
-        """Where axes stand in a batch (B, *shape), by name: from 1 on.
+        """Positions of axes in a batch (B, *shape), by name, from 1.
 
         Raises:
             ValueError: there is no such axis.
@@ -79,7 +79,7 @@ class InputSpec:
         return frames, height, width
 
     def resized(self, **sizes: int) -> "InputSpec":
-        """The same with other sizes of some axes, by name."""
+        """A copy with other sizes of some axes, by name."""
         self.positions(*sizes)
         return replace(
             self, shape=tuple(sizes.get(axis, size) for axis, size in zip(self.axes, self.shape, strict=True))
@@ -90,17 +90,17 @@ class InputSpec:
 
         Args:
             x: the batch.
-            source: what was given it, for the message.
+            source: what received it, for the message.
 
         Raises:
-            ValueError: it is not (B, *shape) with B from 1 on.
+            ValueError: it is not (B, *shape) with B of 1 or more.
         """
         if tuple(x.shape[1:]) != self.shape or not len(x):
             wanted = ", ".join(map(str, self.shape))
             raise ValueError(f"{source} takes {self.kind} (B, {wanted}) with B from 1 on; got {tuple(x.shape)}")
 
     def plain(self) -> dict[str, Any]:
-        """Plain types, as a checkpoint holds them; ``read`` is the inverse."""
+        """Plain types, for a checkpoint; ``read`` is the inverse."""
         return {"kind": self.kind, "axes": list(self.axes), "shape": list(self.shape), "options": dict(self.options)}
 
     @classmethod
@@ -123,7 +123,7 @@ class InputSpec:
 
 
 class BadClip(NamedTuple):
-    """A clip that could not be read: what stands in a batch's ``skipped`` and in skipped.csv."""
+    """A clip that could not be read: an entry of a batch's ``skipped`` and of skipped.csv."""
 
     name: str
     path: str
@@ -132,11 +132,11 @@ class BadClip(NamedTuple):
 
 @dataclass
 class Sample:
-    """One clip as a model is fed it.
+    """One clip as input of a model.
 
     Args:
         x: the input.
-        label: its class; the partner's where it was flipped and the classes are mirrored.
+        label: its class; the partner class if it was flipped and the class has a mirrored one.
         index: its index in the list.
         flipped: whether it was flipped horizontally.
 
@@ -154,7 +154,7 @@ class Batch:
     """Samples stacked, and the clips that could not be read, by name.
 
     Args:
-        x: the inputs; where no clip could be read, (0, *shape).
+        x: the inputs; (0, *shape) if no clip could be read.
         label: their classes.
         index: their indices in the list.
         skipped: the clips that could not be read.
@@ -172,22 +172,22 @@ class Batch:
         return len(self.label)
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "Batch":
-        """Moves ``x`` and ``label`` to a device; from pinned memory without waiting for it."""
+        """Moves ``x`` and ``label`` to a device; asynchronously from pinned memory."""
         pinned = self.x.is_pinned()
         x = self.x.to(device, dtype or self.x.dtype, non_blocking=pinned)
         return replace(self, x=x, label=self.label.to(device, non_blocking=pinned))
 
     def pin_memory(self) -> "Batch":
-        """The same in page-locked memory; a ``DataLoader`` with ``pin_memory`` calls it."""
+        """A copy in page-locked memory; a ``DataLoader`` with ``pin_memory`` calls it."""
         return replace(self, x=self.x.pin_memory(), label=self.label.pin_memory(), index=self.index.pin_memory())
 
 
 def collate(items: list[Sample | BadClip], spec: InputSpec) -> Batch:
-    """Stacks samples to a batch and leaves bad clips out, naming them.
+    """Stacks samples to a batch; bad clips are listed in ``skipped``.
 
     Args:
-        items: what a source gave.
-        spec: what it gives, for a batch of which nothing could be read.
+        items: what a source returned.
+        spec: of its samples, for a batch without a readable clip.
     """
     good = [item for item in items if not isinstance(item, BadClip)]
     return Batch(
@@ -200,13 +200,13 @@ def collate(items: list[Sample | BadClip], spec: InputSpec) -> Batch:
 
 @dataclass
 class Features:
-    """What a backbone makes of a batch.
+    """The output of a backbone for a batch.
 
-    A backbone computes losses only while it is in training mode: they cost nothing in evaluation.
+    A backbone computes losses only in training mode.
 
     Args:
         tokens: one vector for each position of the grid.
-        losses: name -> scalar (a mean over the batch) or one number a clip, unweighted.
+        losses: name -> scalar (a mean over the batch) or one value for each clip, unweighted.
 
     **Shapes:** tokens (B, *grid, C), losses () or (B,)
     """
@@ -227,17 +227,17 @@ class Features:
 
 @dataclass
 class Output:
-    """What a head, or a whole model, answers; unpacks as ``logits, extras``.
+    """The output of a head, or of a whole model; unpacks as ``logits, extras``.
 
-    Losses are computed only where targets are given. The loss that is trained is
+    Losses are computed only if targets are given. The training loss is
     ``criterion(logits, targets) + sum over names of weight[name] * mean(losses[name])``, the mean over all clips of an optimiser
-    step: a loss of a clip each counts clip by clip; a scalar counts as the mean over the clips of its batch, so that scalars
-    which are such means come out the same however a step is divided into batches and processes.
+    step: losses of single clips are averaged over clips; a scalar counts as the mean over the clips of its batch, so that the
+    result does not depend on how a step is divided into batches and processes.
 
     Args:
-        logits: one number a class.
-        extras: what else there is to see, such as ``pooled`` or ``weights``.
-        losses: name -> scalar (a mean over the batch) or one number a clip, unweighted.
+        logits: one value for each class.
+        extras: further results, such as ``pooled`` or ``weights``.
+        losses: name -> scalar (a mean over the batch) or one value for each clip, unweighted.
 
     **Shapes:** logits (B, K), losses () or (B,)
     """
@@ -251,17 +251,17 @@ class Output:
         yield self.extras
 
 
-# Compilers and shards of weights look for the tensors in what a module returns.
+# torch.compile, torch.export and FSDP look for the tensors in what a module returns.
 torch.export.register_dataclass(Features)
 torch.export.register_dataclass(Output)
 
 
 @runtime_checkable
 class Source(Protocol):
-    """Makes samples of the rows of a list.
+    """Makes samples from the rows of a list.
 
-    Besides, a source may have: ``views`` and ``evaluation_views`` (several views of one clip, see ``VideoSource``), and the
-    class method ``from_spec(spec)``, which makes it as evaluation sees clips from what a checkpoint says.
+    A source may also have ``views`` and ``evaluation_views`` (several views of one clip, see ``VideoSource``), and the class
+    method ``from_spec(spec)``, which builds it for evaluation from the input of a checkpoint.
     """
 
     spec: InputSpec
@@ -271,19 +271,19 @@ class Source(Protocol):
 
         Args:
             clip: a row, ``taggnn.data.clips.Clip``.
-            seed: every random draw follows from it; None: as evaluation sees the clip.
+            seed: of all random draws; None: the view of evaluation.
 
         Returns:
-            The sample; a clip that cannot be read is returned as ``BadClip``, never raised through.
+            The sample; a clip that cannot be read is returned as ``BadClip``, never raised.
         """
 
 
 @runtime_checkable
 class Head(Protocol):
-    """Tokens in, an answer out.
+    """Tokens -> logits.
 
-    Besides, a head may have: ``resize(grid)`` for another token grid; ``loss_weights``, name -> default weight of its losses
-    (else 1); ``after_step()``, called after every optimiser step, for state that follows the weights: what it moves must be
+    A head may also have ``resize(grid)`` for another token grid; ``loss_weights``, name -> default weight of its losses (else
+    1); ``after_step()``, called after every optimiser step, to update state that depends on the weights; such state must be
     buffers, which checkpoints hold.
     """
 
@@ -293,7 +293,7 @@ class Head(Protocol):
 
 @runtime_checkable
 class Model(Protocol):
-    """Inputs in, an answer out: a recogniser and an exported model alike."""
+    """Inputs -> logits: a recogniser or an exported model."""
 
     spec: InputSpec
 

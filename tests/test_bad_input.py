@@ -262,7 +262,7 @@ def test_what_must_be_given(refused):
     [
         (["--top", "x"], "top: expected a whole number, got 'x'"),
         (["--tpo", "3"], "unknown option --tpo; did you mean top? All of them: --help"),
-        (["--top", "3", "b.mp4"], "unexpected 'b.mp4': options begin with --, and files stand together"),
+        (["--top", "3", "b.mp4"], "unexpected 'b.mp4': options begin with --, and files come one after the other"),
     ],
 )
 def test_prediction_with_wrong_words(words, message, refused):

@@ -404,7 +404,7 @@ def test_the_decoder_that_is_used_is_compared(recipe, words):
     ("words", "said"),
     [
         (["--video.frame_cache", "s"], "and video.frame_cache s: one of them is possible"),
-        (["--data.root=v"], "data.root beside data.tokens: the clips are those of the tokens"),
+        (["--data.root=v"], "data.root and data.tokens: the clips are those of the tokens"),
     ],
     ids=["frame_cache", "root"],
 )
@@ -630,7 +630,7 @@ def test_how_a_backbone_would_learn_is_no_matter(tokens, recipe, program, tmp_pa
     assert ours == theirs
     settings = checked("--config", recipe, *learning, "--data.tokens", tokens[0])
     data = build.data_of(settings)
-    said = "frozen as a whole, so these keys of it change nothing: freeze_stages, frozen_bn, layer_decay"
+    said = "frozen as a whole, so these keys have no effect: freeze_stages, frozen_bn, layer_decay"
     assert said in ended.out
     assert said in capsys.readouterr().out
     assert build.recogniser_of(settings, data, "pool", None).frozen

@@ -273,7 +273,7 @@ def test_a_head_of_ones_own():
         ),
         (Five(), {"class_tokens": -1}, r"class_tokens must be a whole number, 0 or more; given -1"),
         (Three(), {"class_tokens": 1, "grid": (2, 2, 3)}, r"N = 11 tokens, but the stated grid"),
-        ("small", {"features": "x"}, r"features and class_tokens are for a module of your own"),
+        ("small", {"features": "x"}, r"features and class_tokens are for your own module"),
         (Logits(), {}, r"tensor \(1, 6\) float32.*remove pool and classifier"),
         (nn.Linear(2, 2), {}, r"Linear failed on a clip of zeros \(1, 3, 2, 4, 6\)"),
         (Five(), {"clip": (2, 4)}, r"clip must be three positive integers \(T, H, W\), got \(2, 4\)"),

@@ -27,7 +27,7 @@ from taggnn.training.saving import Saving
 
 
 def data_of(settings: Namespace) -> ClipData:
-    """Reads the clips of a configuration; mean and deviation of its backbone's weights are filled in where none are given."""
+    """Reads the clips of a configuration; mean and deviation of its backbone's weights are filled in if none are given."""
     resolve.fill(settings)
     if settings.data.tokens is not None:
         resolve.check_tokens(settings)

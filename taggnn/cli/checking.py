@@ -88,7 +88,6 @@ def check(given: Namespace, arguments: Sequence[str]) -> tuple[Audit, About, int
 
 
 def _splits(data: ClipData) -> dict[str, ClipList]:
-    """The lists of a data set; validation clips that are also the test clips are checked once."""
     given = {"train": data.train_clips, "val": data.val_clips}
     if data.test_clips is not data.val_clips:
         given["test"] = data.test_clips
@@ -144,7 +143,6 @@ def _check_folder(folder: Path, splits: Mapping[str, ClipList]) -> None:
 
 
 def _write_lists(folder: Path, found: Audit, classes: Sequence[str], root: Path) -> dict[str, Path]:
-    """Writes the tables and the cleaned lists; returns the lists that are not empty."""
     findings = [
         (
             *(one.kind, one.split, one.source, one.line or "", one.name, one.label, one.said),
@@ -188,7 +186,7 @@ def training_command(
     for word in words:
         key, equals, _ = word.removeprefix("--").partition("=")
         if key in dropped:
-            # A value that is a word of its own is skipped, too.
+            # Its value is the next word.
             if not equals:
                 next(words, None)
         else:
@@ -202,5 +200,4 @@ def training_command(
 
 
 def _list_files(written: Mapping[str, Path]) -> list[tuple[str, str]]:
-    """The names of the cleaned lists, with what they are."""
     return [(path.name, f"the cleaned list of {split}, for data.{split}_list") for split, path in written.items()]

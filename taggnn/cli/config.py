@@ -28,7 +28,7 @@ from taggnn.training.device import Precision, devices_of
 from taggnn.training.options import Optimisation, Training
 
 RECIPES = resources.files("taggnn") / "recipes"
-# Smallest and largest value of the numbers that no part checks when it is built.
+# Smallest and largest values of numbers that are checked nowhere else.
 _LIMITS = {
     "seed": (0, 2**32 - 1),
     "threads": (1, math.inf),
@@ -61,115 +61,84 @@ _LIMITS = {
     "train.limit_batches": (0, math.inf),
     "train.max_hours": (0, math.inf),
 }
-# Keys that change nothing about what a run comes to, but how fast it does and where it stands.
+# Keys that do not change the result of a run, only its speed and its location.
 _FREE = {
     *("run", "runs", "preview", "threads", "save_minutes", "save_batches", "log_every", "loggers"),
     *("data.workers", "video.frame_cache", "devices"),
 }
 
 
-_TRAINS = (
-    "Trains a recogniser on labelled videos and writes a report. Alone, it runs the recipe 'demo'. "
-    "--resume RUN, without further options, continues an interrupted run; --run RUN begins one there, or continues it."
+_DESCRIPTION = (
+    "Trains a recogniser on labelled videos and writes a report. Without options it runs the recipe 'demo'. "
+    "--resume RUN, without further options, resumes an interrupted run; --run RUN starts a run there, or resumes it."
 )
 
 
-def parser(program: str = "taggnn.train", description: str = _TRAINS) -> Parser:
-    """Builds the parser of ``taggnn.train``: every key with its type and default, read off the signatures it is for.
+def parser(program: str = "taggnn.train", description: str = _DESCRIPTION) -> Parser:
+    """Builds the parser of ``taggnn.train``: every key with its type and default, taken from the signatures.
 
     Args:
-        program: the program that takes these keys, for messages.
-        description: what it does.
+        program: its name in messages.
+        description: of the program, for its help.
     """
     built = Parser(prog=program, description=description, default_env=False, exit_on_error=True)
-    add = built.add_argument
+    add, option = built.add_argument, built.option
     add("--config", action="config", help=f"a recipe ({', '.join(recipes())}) or a YAML file; may be repeated")
-    add("--seed", type=int, default=42, help="every random draw follows from it")
-    add(
-        "--recipe",
-        type=str | None,
-        default=None,
-        help="name of the run's folder below runs; null: that of the configuration",
-    )
-    add("--runs", type=str, default="runs", help="folder of the run folders")
-    add(
-        "--run",
-        type=str | None,
-        default=None,
-        help="the run folder itself: begins there, or goes on where it has begun; null: a new one below runs",
-    )
-    add(
-        "--preview",
-        type=int | None,
-        default=None,
-        help="draw so many training clips as the model is fed them, print the picture's path and stop",
-    )
-    add(
+    option("--seed", int, 42, "seed of all random draws")
+    option("--recipe", str | None, None, "name of the run's folder in runs; null: the name of the configuration")
+    option("--runs", str, "runs", "folder of the run folders")
+    option("--run", str | None, None, "the run folder: starts a run there, or resumes it; null: a new folder in runs")
+    option("--preview", int | None, None, "draw this many training clips, print the path of the image and stop")
+    option(
         "--devices",
-        type=int | str | list[int],
-        default="auto",
-        help="processes of this machine that train together: a number, GPUs by number ([0, 2]), -1 for all GPUs; auto: as many "
-        "as torchrun or srun started, else one",
+        int | str | list[int],
+        "auto",
+        "processes on this machine: a number, a list of GPUs ([0, 2]), -1 for all GPUs; auto: as many as torchrun or srun "
+        "started, else one",
     )
-    add("--device", type=str | None, default=None, help="cpu, cuda, cuda:1, ...; null: a GPU where there is one")
-    add("--precision", type=Precision, default="32-true", help="auto: bf16-mixed on a GPU that has it, else 32-true")
-    add("--compile", type=Compile, default=False, help="torch.compile for backbone and head: true, or one of its modes")
-    add(
-        "--patience",
-        type=int | None,
-        default=None,
-        help="epochs without a better 'monitor' after which training ends; null: trains all epochs",
+    option("--device", str | None, None, "cpu, cuda, cuda:1, ...; null: a GPU if there is one")
+    option("--precision", Precision, "32-true", "auto: bf16-mixed on a GPU that has it, else 32-true")
+    option("--compile", Compile, False, "torch.compile for backbone and head: true, or one of its modes")
+    option("--patience", int | None, None, "epochs without improvement before training stops; null: no early stopping")
+    option(
+        "--loggers", list[str], ["tensorboard", "csv"], f"of {', '.join(loggers.NAMES)}; metrics.csv is always written"
     )
-    add(
-        "--loggers",
-        type=list[str],
-        default=["tensorboard", "csv"],
-        help=f"of {', '.join(loggers.NAMES)}; metrics.csv is always written",
-    )
-    add("--log_every", type=int, default=10, help="steps between two figures of steps")
-    add("--threads", type=int | None, default=None, help="CPU threads of PyTorch; null: its own choice")
-    add("--monitor", type=Literal[tuple(metrics.monitors())], default="val/top1", help="picks the best epoch")
-    add(
-        "--save_minutes",
-        type=float | None,
-        default=10.0,
-        help="write last.ckpt inside an epoch when so much time has passed; null: only behind each epoch",
-    )
-    add("--save_batches", type=int | None, default=None, help="likewise when so many batches have been trained on")
-    add(
+    option("--log_every", int, 10, "logging interval in steps")
+    option("--threads", int | None, None, "CPU threads of PyTorch; null: PyTorch's default")
+    option("--monitor", Literal[tuple(metrics.monitors())], "val/top1", "metric that selects the best epoch")
+    option("--save_minutes", float | None, 10.0, "interval of last.ckpt inside an epoch; null: only after each epoch")
+    option("--save_batches", int | None, None, "likewise, in batches")
+    option(
         "--head",
-        type=str,
-        default="tag",
-        help=f"one of {', '.join(HEADS)}, each with its options below its own name; or the dotted path of a class or function "
+        str,
+        "tag",
+        f"one of {', '.join(HEADS)}, each with options under its name; or the dotted path of a class or function "
         "(channels, grid, classes, **options)",
     )
-    add(
-        "--head_options",
-        type=dict[str, Any],
-        default={},
-        help="options of a head given by its dotted path; of one of --compare below its path: {mine.Head: {hidden: 8}}",
+    option(
+        "--head_options", dict[str, Any], {}, "options of a head given by its dotted path; of --compare under its path"
     )
-    add("--compare", type=list[str], default=[], help="heads trained next to it with the same backbone and budget")
+    option("--compare", list[str], [], "further heads, trained with the same backbone and budget")
     built.add_class_arguments(BackboneChoice, "backbone", instantiate=False)
     for name, row in HEADS.items():
         _add_head(built, name, row)
     built.add_class_arguments(ClipData, "data", skip={"seed", "source"}, instantiate=False)
-    add(
+    option(
         "--data.source",
-        type=str,
-        default="video",
-        help=f"what a clip is: one of {', '.join(_given_by_name())}, with its options below its own name; or the dotted path of "
-        "a class of your own",
+        str,
+        "video",
+        f"what a clip is: one of {', '.join(_source_names())}, with options under its name; or the dotted path of your "
+        "own class",
     )
-    add("--data.source_options", type=dict[str, Any], default={}, help="arguments of a class of your own, by name")
-    add(
+    option("--data.source_options", dict[str, Any], {}, "arguments of your own class, by name")
+    option(
         "--data.tokens",
-        type=str | None,
-        default=None,
-        help="folder that taggnn.extract wrote: its tokens are the data, and no clip is read; root and workers are not used, and "
-        "the clips, the splits and how clips are shown are those of the extraction",
+        str | None,
+        None,
+        "folder that taggnn.extract wrote: trains on its tokens, no clip is read; root and workers are not used, and the "
+        "clips, the splits and the transforms are those of the extraction",
     )
-    for name in _given_by_name():
+    for name in _source_names():
         built.add_class_arguments(SOURCES[name].source, name, instantiate=False)
     built.add_class_arguments(Optimisation, "optim", instantiate=False)
     built.add_class_arguments(Training, "train", instantiate=False)
@@ -177,7 +146,6 @@ def parser(program: str = "taggnn.train", description: str = _TRAINS) -> Parser:
 
 
 def _add_head(built: Parser, name: str, row: Row) -> None:
-    """The options of a head below its name, read off the signature of its builder."""
     builder = row.builder
     skip: set[str | int] = set(filled_in(row.builder, name))
     if isinstance(builder, type):
@@ -191,25 +159,23 @@ def _add_head(built: Parser, name: str, row: Row) -> None:
 def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mapping[str, Any] | None = None) -> Namespace:
     """Reads the command line of ``taggnn.train``; a refusal ends the program with exit code 2.
 
-    ``--config`` takes a recipe's name as well as a file. Without it the recipe is "demo", or "folder" where ``--data.root`` names
-    videos of the user's own. With ``--data.tokens`` the keys that the tokens follow from have the values of the extraction
-    wherever nothing else is given, and without ``--config`` all its other keys have too.
+    ``--config`` takes the name of a recipe or a file. Without it the recipe is "demo", or "folder" with ``--data.root``. With
+    ``--data.tokens`` the keys that the tokens depend on have the values of the extraction unless they are given, and without
+    ``--config`` all other keys have its values too.
 
-    Where the words or a later file choose another backbone than the files before, its options and weights are dropped, and a line
-    on stderr says so. Weights "default" stay: it means the new backbone's own.
+    If the command line or a later file chooses another backbone than the files before it, the options and weights of the
+    earlier backbone are dropped, and a line on stderr reports it. Weights "default" stay: they are those of the new backbone.
 
     Args:
-        arguments: the words.
+        arguments: the command line.
         built: the parser of another program that takes these keys and more; None for that of ``taggnn.train``.
-        settled: keys, as a tree, that count more than recipes and less than words.
+        settled: keys, as a tree, that override recipes and files, and are overridden by the command line.
     """
     built = built or parser()
-    given, rest, shown = _sorted(arguments, built)
+    given, rest, shown = _split_words(arguments, built)
     tokens = word("data.tokens", rest)
     if tokens is not None and word("data.root", rest) is not None:
-        built.error(
-            "data.root beside data.tokens: the clips are those of the tokens, no video is read; give one of them"
-        )
+        built.error("data.root and data.tokens: the clips are those of the tokens, no video is read; give one of them")
     inherits = tokens is not None and not given
     if inherits:
         given = [str(_cache(tokens, built).folder / CONFIG)]
@@ -229,18 +195,18 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
         tokens = built.stated("data.tokens")
     if tokens is not None:
         below = [_layer({"data": {"root": tokens}}), _layer(_tree(_cache(tokens, built).settings))]
-    layers, dropped = [f"--config={path}" for path in files], []
+    layers, dropped = [f"--config={path}" for path in files], list[str]()
     if tokens is None and settled is None:
-        layers, dropped = _without_another_s(files, rest, built)
+        layers, dropped = _drop_stale_backbone(files, rest, built)
     config = built.parse_args([*below, *layers, *above, *rest, *shown])
     _check_options(config.backbone.options, built)
-    # An unknown name is refused later, by the one sentence that says so.
+    # An unknown name is refused later.
     if dropped and (config.backbone.name in backbones.BACKBONES or config.backbone.name.startswith("hf:")):
         print("\n".join(dropped), file=sys.stderr)
     if config.recipe is None:
         config.recipe = recipe
     if inherits and not _values("video.frame_cache", rest):
-        # That of the extraction: it has done its work.
+        # The frame cache of the extraction is not needed for tokens.
         config.video.frame_cache = None
     for head in (config.head, *config.compare):
         try:
@@ -267,27 +233,29 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
 
 
 def of_run(folder: Path) -> Namespace:
-    """The configuration that a run began with.
+    """The configuration of a run.
 
     Args:
         folder: the run folder.
 
     Raises:
-        ValueError: an earlier taggnn began it. Any other unknown key ends the program.
+        ValueError: an earlier version of taggnn wrote it. Any other unknown key ends the program.
     """
     path, built = folder / "config.yaml", parser()
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     if isinstance(content, Mapping) and "trainer" in content:
         raise ValueError(
-            f"run {folder}: begun by an earlier taggnn, which trained with Lightning, and cannot be continued; begin another run"
+            f"run {folder}: written by an earlier taggnn, which trained with Lightning, and cannot be resumed; start a new run"
         )
     built.check_file(path)
     return built.parse_path(str(path))
 
 
-def _sorted(arguments: Sequence[str], built: Parser) -> tuple[list[str], list[str], list[str]]:
-    """Configurations, other words, and --print_config: files come first and printing last, wherever they were written."""
-    given, rest, shown = [], [], []
+def _split_words(arguments: Sequence[str], built: Parser) -> tuple[list[str], list[str], list[str]]:
+    """Splits a command line: configurations, which are parsed first, other words, and --print_config, which comes last."""
+    given: list[str] = []
+    rest: list[str] = []
+    shown: list[str] = []
     words = iter(arguments)
     for word in words:
         if word == "--config":
@@ -304,29 +272,34 @@ def _sorted(arguments: Sequence[str], built: Parser) -> tuple[list[str], list[st
     return given, rest, shown
 
 
-def _without_another_s(files: Sequence[Path], rest: Sequence[str], built: Parser) -> tuple[list[str], list[str]]:
-    """The files as words, each choice of another backbone behind one that drops what was said before; and what that was."""
-    layers, dropped, name, said = [], [], BackboneChoice.name, {}
+def _drop_stale_backbone(files: Sequence[Path], rest: Sequence[str], built: Parser) -> tuple[list[str], list[str]]:
+    """Inserts a layer that resets the backbone's options and weights before every file that chooses another backbone.
+
+    Returns:
+        The files and these layers as words, and lines that report what was dropped.
+    """
+    layers, dropped, name = list[str](), list[str](), BackboneChoice.name
+    stated: dict[str, Any] = {}
     for path in [*files, None]:
-        # The words come last and are no file.
+        # None stands for the command line, which comes last.
         keys = {"backbone.name": word("backbone.name", rest)} if path is None else built.given(path)
         newer = keys.get("backbone.name") or name
-        stale = {key: value for key, value in said.items() if value and value != "default"}
+        stale = {key: value for key, value in stated.items() if value and value != "default"}
         if newer != name and stale:
             layers.append(_layer({"backbone": {key: {} if key == "options" else None for key in stale}}))
             shown = ", ".join(f"{key} {value}" for key, value in stale.items() if not _values(f"backbone.{key}", rest))
             if shown:
                 dropped.append(f"backbone  {newer} instead of {name}: left out {shown}")
-            said = {key: value for key, value in said.items() if key not in stale}
+            stated = {key: value for key, value in stated.items() if key not in stale}
         name = newer
-        said |= {key: keys[f"backbone.{key}"] for key in ("options", "weights") if f"backbone.{key}" in keys}
+        stated |= {key: keys[f"backbone.{key}"] for key in ("options", "weights") if f"backbone.{key}" in keys}
         if path is not None:
             layers.append(f"--config={path}")
     return layers, dropped
 
 
 def _check_options(options: Mapping[Any, Any], built: Parser) -> None:
-    """Refuses options of the backbone's builder that are keys of the run: they would count more, without a word."""
+    """Refuses options of the backbone's builder that are also keys of the configuration, which they would override."""
     own = {one.name: f"--backbone.{one.name}" for one in fields(BackboneChoice)}
     own["clip"] = "--video.frames and --video.size"
     for option in options:
@@ -336,21 +309,20 @@ def _check_options(options: Mapping[Any, Any], built: Parser) -> None:
             built.error(f"backbone.options: {option!r} is no option of a backbone's builder; give {own[option]}")
 
 
-def _given_by_name() -> list[str]:
-    """The sources that have options below their own name; the folder of tokens is given as data.tokens."""
+def _source_names() -> list[str]:
+    """The sources with options under their name; the folder of tokens is given as data.tokens."""
     return [name for name in SOURCES if name != "tokens"]
 
 
 def _check_source(config: Namespace, rest: Sequence[str], built: Parser) -> None:
-    """Refuses keys that say which source there is and contradict one another."""
     name, options = config.data.source, config.data.source_options
     if name == "tokens":
         built.error("data.source tokens: give their folder as --data.tokens DIR, and leave data.source out")
     if name not in SOURCES and "." not in name:
         built.error(str(unknown("source", name, SOURCES, "data.source")))
     if name in SOURCES and options:
-        built.error(f"data.source_options: are for a class of your own; the options of {name} are keys below --{name}")
-    for other in _given_by_name():
+        built.error(f"data.source_options: are for your own class; the options of {name} are keys under --{name}")
+    for other in _source_names():
         words = [word for word in rest if word.split("=")[0].split(".")[0] == f"--{other}"]
         if other != name and words:
             built.error(f"{words[0].split('=')[0]}: is an option of the source {other!r}, and data.source is {name!r}")
@@ -366,12 +338,12 @@ def _cache(folder: str, built: Parser) -> TokenCache:
 
 
 def word(key: str, arguments: Sequence[str]) -> Any:
-    """The value that a command line gives a key last, by itself or below a group's key; None where it gives none, or null."""
+    """The last value that a command line gives a key, by itself or in a mapping of its group; None for none, or null."""
     return next(reversed(_values(key, arguments)), None)
 
 
 def _values(key: str, arguments: Sequence[str]) -> list[Any]:
-    """All values that a command line gives a key, in order; text but for null and what stands in a mapping."""
+    """All values that a command line gives a key, in order: text, None for null, or what a mapping holds."""
     values = []
     for number, one in enumerate(arguments):
         option, equals, text = one.partition("=")
@@ -393,19 +365,18 @@ def _values(key: str, arguments: Sequence[str]) -> list[Any]:
 
 
 def _read(value: str) -> Any:
-    """A word as YAML: of a file where it names one, else its own."""
     try:
         content = yaml.safe_load(value)
         if isinstance(content, str) and Path(content).is_file():
             content = yaml.safe_load(Path(content).read_text(encoding="utf-8"))
     except (yaml.YAMLError, OSError, ValueError):
-        # What it is then, and what is wrong with it, the parser says.
+        # The parser reports what is wrong with it.
         return value
     return content
 
 
 def _tree(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """{"data.size": 112} -> {"data": {"size": 112}}; only the first dot parts, below it values may be mappings."""
+    """{"data.size": 112} -> {"data": {"size": 112}}; keys are split at the first dot only."""
     tree: dict[str, Any] = {}
     for key, value in flat.items():
         part, _, name = key.partition(".")
@@ -418,7 +389,7 @@ def _layer(tree: Mapping[str, Any]) -> str:
 
 
 def changes(before: Namespace, now: Namespace) -> list[str]:
-    """What two configurations differ in, a text a key, but for keys that change nothing about what is trained."""
+    """The differences of two configurations, one text a key; keys that do not change the result are ignored."""
     flat = [_flat(yaml.safe_load(dump(settings))) for settings in (before, now)]
     keys = [key for key in dict.fromkeys([*flat[0], *flat[1]]) if key not in _FREE]
     values = {key: [one.get(key) for one in flat] for key in keys}
@@ -433,12 +404,12 @@ def _flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 
 
 def dump(settings: Namespace) -> str:
-    """The configuration as YAML, every key of it; ``--config`` reads it back."""
+    """The configuration as YAML with all keys; ``--config`` reads it."""
     return parser().dump(settings, skip_unset=False)
 
 
 def recipes() -> list[str]:
-    """Names of the recipes that come with taggnn."""
+    """Names of the recipes of taggnn."""
     return sorted(Path(entry.name).stem for entry in RECIPES.iterdir() if entry.name.endswith(".yaml"))
 
 
@@ -446,7 +417,7 @@ def find_recipe(given: str) -> Path:
     """Finds a recipe by name, or a configuration file by path.
 
     Raises:
-        FileNotFoundError: a path, and nothing is there.
+        FileNotFoundError: there is no such file.
         ValueError: neither a path nor the name of a recipe.
     """
     if given in recipes():

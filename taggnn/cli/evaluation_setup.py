@@ -34,7 +34,6 @@ def prepare(given: Namespace) -> tuple[Loaded, ClipData, list[str], DataLoader, 
 
 
 def _check_source(given: Namespace) -> None:
-    """Refuses options that contradict each other, and folders that do not exist, before a split is chosen automatically."""
     root = existing_root(given.data.root)
     if given.data.dataset is not None and (given.data.folder is not None or given.data.list is not None):
         own = "--data.list" if given.data.folder is None else "--data.folder"
@@ -73,7 +72,6 @@ def _data(given: Namespace, loaded: Loaded) -> tuple[ClipData, list[str]]:
 
 
 def _published(given: Namespace, named: dict[str, Any]) -> dict[str, str | None]:
-    """The published data set to measure on: the one given, else the checkpoint's where no other clips are given."""
     own = given.data.list is not None or given.data.folder is not None
     dataset = given.data.dataset or (None if own else named.get("dataset"))
     same = dataset is not None and dataset == named.get("dataset")

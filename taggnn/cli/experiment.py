@@ -20,7 +20,7 @@ from taggnn.evaluation.paired_comparison import paired_comparison
 from taggnn.evaluation.results import Results
 from taggnn.evaluation.scoring import score
 from taggnn.io import checkpoint, environment
-from taggnn.io.run_folder import held, new_folder
+from taggnn.io.run_folder import locked, new_folder
 from taggnn.nn import losses
 from taggnn.reporting.run_page import write_report
 from taggnn.runtime import distributed
@@ -52,7 +52,7 @@ def run(settings: Namespace, folder: Path | None) -> tuple[Path, ClipData] | Non
     new = launch.on_all_ranks(lambda: str(folder or _new_folder(settings)) if distributed.is_main_process() else "")
     folder = Path(distributed.broadcast(new))
     with contextlib.ExitStack() as stack:
-        launch.on_all_ranks(lambda: stack.enter_context(held(folder)) if distributed.is_main_process() else None)
+        launch.on_all_ranks(lambda: stack.enter_context(locked(folder)) if distributed.is_main_process() else None)
         _train_heads(folder, settings, data, heads)
     return (folder, data) if distributed.is_main_process() else None
 
@@ -188,7 +188,6 @@ def _check_same(settings: Namespace, folder: Path) -> None:
 
 
 def _check_resumed(last: Path, header: dict[str, Any]) -> None:
-    """Refuses a checkpoint of another model or of other clips."""
     content = checkpoint.checked(checkpoint.read(last), last)
     stored, now = content["architecture"], header["trained_on"]
     changed = [key for key, value in header["architecture"].items() if stored.get(key) != value]

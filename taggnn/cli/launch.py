@@ -111,7 +111,7 @@ def start(count: int, module: str, words: Sequence[str]) -> int:
         words: its command line.
 
     Returns:
-        The exit code: 0, or that of the first process that failed; 1 where a signal killed it.
+        The exit code: 0, or that of the first process that failed; 1 if a signal killed it.
     """
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError

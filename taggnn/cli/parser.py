@@ -1,7 +1,4 @@
-"""A command line whose refusals are sentences: the key or file concerned, what was given, what is possible.
-
-On jsonargparse; here are only the words.
-"""
+"""A jsonargparse parser with short error messages: the key or file concerned, what was given, what is possible."""
 
 import re
 import sys
@@ -20,35 +17,39 @@ _TYPES = {int: "a whole number", float: "a number", bool: "true or false", str: 
 
 
 class Parser(ArgumentParser):
-    """An argument parser whose refusals are one message that names the nearest possible keys, with exit code 2."""
+    """An argument parser whose errors are one message, with the nearest possible keys, and exit code 2."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # A shortened option would be taken silently, and mean another one once a key is added.
+        # An abbreviation would silently mean another option once a key is added.
         super().__init__(*args, allow_abbrev=False, **kwargs)
-        # file -> its keys and values, so that a refusal can say where a value stands.
+        # file -> its keys and values, so that an error can name the file of a value.
         self._files: dict[Path, dict[str, Any]] = {}
+
+    def option(self, name: str, type: Any, default: Any, help: str) -> None:
+        """Adds an option with a default."""
+        self.add_argument(name, type=type, default=default, help=help)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         print(f"{self.prog}: {self._explained(str(message))}", file=sys.stderr)
         sys.exit(2)
 
     def check_file(self, path: Path) -> None:
-        """Refuses a configuration file that is no YAML or has an unknown key; a refusal ends the program."""
+        """Ends the program if a configuration file is not YAML or has an unknown key."""
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
         except UnicodeDecodeError:
             self.error(f"{path}: not a text file")
         except yaml.YAMLError as error:
             mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error)
-            place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-            self.error(f"{path}{place}: no YAML: {problem}")
+            where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+            self.error(f"{path}{where}: no YAML: {problem}")
         if not isinstance(content, Mapping):
             self.error(f"{path}: {'nothing' if content is None else 'no keys'} in it; expected lines 'key: value'")
         self._files[path] = {}
         self._check_keys(path, content, "")
 
     def stated(self, key: str) -> Any:
-        """The value that the files checked so far give a key, the last one of them; None where none does."""
+        """The last value of a key in the files checked so far; None if no file has it."""
         return next((given[key] for given in reversed(self._files.values()) if key in given), None)
 
     def given(self, path: Path) -> dict[str, Any]:
@@ -75,7 +76,7 @@ class Parser(ArgumentParser):
             return self._unknown(option[1], f"unknown option --{option[1]}")
         word = re.search(r"unrecognized arguments: (.*)", message)
         if word:
-            return f"unexpected {word[1]!r}: options begin with --, and files stand together"
+            return f"unexpected {word[1]!r}: options begin with --, and files come one after the other"
         required = re.search(r"arguments are required: (.*)", message)
         if required:
             return f"missing: {', '.join(self._as_typed(key) for key in required[1].split(', '))}; see --help"
@@ -112,7 +113,6 @@ class Parser(ArgumentParser):
 
 
 def _described(hint: Any) -> str:
-    """What values a type stands for, in words."""
     if hint in _TYPES:
         return _TYPES[hint]
     kind, parts = get_origin(hint), get_args(hint)

@@ -1,7 +1,7 @@
 """``python -m taggnn.evaluate --predictions FILE``: the figures and the report of a predictions.csv, without a model.
 
-What the file itself does not say (clips missing or unreadable, training clips of each class, the loss) is taken from the
-results.json and skipped.csv beside it, where they are about the same predictions.
+What the file does not hold (missing or unreadable clips, training clips of each class, the loss) is taken from results.json
+and skipped.csv in its folder if they belong to the same predictions.
 """
 
 import math
@@ -22,12 +22,12 @@ from taggnn.reporting.console import print_evaluation
 from taggnn.reporting.run_page import write_report
 from taggnn.runtime.atomic import write_bytes
 
-# Of a run; a report shows them.
-_ALONG = ("metrics.csv", "config.yaml")
+# Files of a run that a report shows.
+_RUN_FILES = ("metrics.csv", "config.yaml")
 
 
-def asked(arguments: Sequence[str]) -> bool:
-    """Whether a command line of ``taggnn.evaluate`` asks for predictions to be scored again."""
+def is_requested(arguments: Sequence[str]) -> bool:
+    """Whether a command line of ``taggnn.evaluate`` has ``--predictions``."""
     return any(word.split("=")[0] == "--predictions" for word in arguments)
 
 
@@ -46,10 +46,10 @@ def main(arguments: Sequence[str]) -> None:
         print(note)
     folder = Path(given.out) if given.out else new_folder(Path("runs") / "evaluate")
     if folder.resolve() != file.parent.resolve():
-        _write_beside(file, predictions, folder)
+        _copy(file, predictions, folder)
     elif not set(Results.read(folder).to_json()) <= set(results.to_json()):
         raise ValueError(
-            f"--out {folder}: what its results.json says of other predictions would be lost; give another folder"
+            f"--out {folder}: the results.json of other predictions there would be overwritten; give another folder"
         )
     results.write(folder)
     print_evaluation(results.to_json(), split, predictions, folder, write_report(folder))
@@ -59,10 +59,8 @@ def parser() -> Parser:
     """Builds the command line of this part of the program."""
     built = Parser(prog="taggnn.evaluate", description="Scores a predictions.csv again, without a model.")
     built.add_argument("--predictions", type=str, required=True, help="a predictions.csv, or a folder that holds one")
-    built.add_argument(
-        "--split", type=str | None, default=None, help="name of the clips; null: as the results.json beside it says"
-    )
-    built.add_argument("--out", type=str | None, default=None, help="folder of the results; null: runs/evaluate/<time>")
+    built.option("--split", str | None, None, "name of the split; null: that of results.json in the same folder")
+    built.option("--out", str | None, None, "folder of the results; null: runs/evaluate/<time>")
     return built
 
 
@@ -71,39 +69,39 @@ def rescored(predictions: Predictions, file: Path, split: str | None = None) -> 
 
     Args:
         predictions: content of the file.
-        file: where it lies; its neighbours say what it does not.
-        split: name of the clips; None (default) for what results.json says, else "test".
+        file: its path; other files in its folder complete it.
+        split: name of the split; None (default) for that of results.json, else "test".
 
     Returns:
-        The content, the name of the split, and sentences about what is not known.
+        The content, the name of the split, and notes on what is not known.
 
     Raises:
-        ValueError: probabilities that are not numbers, another split than results.json names, or a file beside it that
-            cannot be read.
+        ValueError: probabilities that are not numbers, another split than results.json names, or an unreadable file in its
+            folder.
     """
-    beside = file.parent
-    results = Results.read(beside)
+    folder = file.parent
+    results = Results.read(folder)
     known = headline(results.to_json())
     again = summarise(predictions.probabilities, predictions.labels)
     stated = (results.scores or {}).get(known or "")
     notes, same = [], stated is not None and _about(stated, again)
     if stated is not None and not same:
         notes.append(
-            f"{beside / 'results.json'}: about other predictions (top-1 {stated['top1']:.4f} of {stated['measured']:,} clips, "
+            f"{folder / 'results.json'}: about other predictions (top-1 {stated['top1']:.4f} of {stated['measured']:,} clips, "
             f"here {again.top1:.4f} of {again.measured:,}); nothing is taken from it"
         )
     if not same:
         results, known = Results(), None
     elif split not in (None, known):
-        raise ValueError(f"--split {split}: {beside / 'results.json'} says that these clips are of {known}")
+        raise ValueError(f"--split {split}: {folder / 'results.json'} is about the split {known}")
     split = known or split or "test"
     missing = stated["missing"] if same else 0
-    unreadable = stated["unreadable"] if same else _unreadable(beside)
+    unreadable = stated["unreadable"] if same else _unreadable(folder)
     loss = stated["loss"] if same else _loss(predictions)
     counts = results.counts_of(predictions.classes)
     if not same:
         if stated is None:
-            notes.append(f"no figures in {beside / 'results.json'}: whether listed clips are missing is not known")
+            notes.append(f"no figures in {folder / 'results.json'}: whether listed clips are missing is not known")
         if loss is None:
             notes.append("the loss is not stated: not every true class has a probability above 0")
         title = f"predictions of {file.resolve().parent.name}"
@@ -114,7 +112,7 @@ def rescored(predictions: Predictions, file: Path, split: str | None = None) -> 
             "training clips of each class are not known: no figures of many-, medium- and few-shot classes",
         ]
     if again.ece is None:
-        notes = [*notes, f"{file}: its columns p: are no probabilities, so that the calibration error is not stated"]
+        notes = [*notes, f"{file}: its columns p: are no probabilities, so there is no calibration error"]
     found = Results.from_predictions(
         split, predictions, missing=missing, unreadable=unreadable, loss=loss, training_counts=counts
     ).to_json()
@@ -124,7 +122,7 @@ def rescored(predictions: Predictions, file: Path, split: str | None = None) -> 
 
 
 def _about(stated: dict[str, Any], again: Scores) -> bool:
-    """Whether figures of results.json are those of these predictions; another machine may add up in another order."""
+    """Whether the figures of results.json belong to these predictions, up to rounding errors."""
     # Files of earlier versions lack some of the figures.
     keys = ("measured", "classes", *METRICS)
     known = {key: getattr(again, key) for key in keys if stated.get(key) is not None}
@@ -134,26 +132,26 @@ def _about(stated: dict[str, Any], again: Scores) -> bool:
     )
 
 
-def _unreadable(beside: Path) -> int:
-    path = beside / "skipped.csv"
+def _unreadable(folder: Path) -> int:
+    path = folder / "skipped.csv"
     skipped = read_skipped(path) if path.is_file() else []
-    # Rows of several splits cannot be told to belong to these clips.
+    # With rows of several splits it is not known which belong to these clips.
     return len(skipped) if len({row.split for row in skipped}) == 1 else 0
 
 
 def _loss(predictions: Predictions) -> float | None:
-    """Negative log likelihood from the probabilities; None where they are none, or one is too small to be held."""
+    """Negative log likelihood; None if they are no probabilities, or one of a true class is 0."""
     true = predictions.probabilities.double().gather(1, predictions.labels[:, None])
     if not are_probabilities(predictions.probabilities) or not bool((true > 0).all()):
         return None
-    # Not -0.0 where all are certain.
+    # 0.0, not -0.0, if all are 1.
     return 0.0 - float(torch.log(true).mean())
 
 
-def _write_beside(file: Path, predictions: Predictions, folder: Path) -> None:
+def _copy(file: Path, predictions: Predictions, folder: Path) -> None:
     write_predictions(folder / "predictions.csv", predictions)
     skipped = file.parent / "skipped.csv"
     write_skipped(folder / "skipped.csv", read_skipped(skipped) if skipped.is_file() else [])
-    for name in _ALONG:
+    for name in _RUN_FILES:
         if (file.parent / name).is_file():
             write_bytes(folder / name, (file.parent / name).read_bytes())

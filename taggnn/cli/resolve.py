@@ -18,37 +18,36 @@ from taggnn.data.video.decoders import chosen
 from taggnn.heads import HEADS
 from taggnn.types import Source
 
-# Keys that say which source there is, and are no arguments of the data module.
+# Keys of the source, which are not arguments of the data module.
 _SOURCE = ("source", "source_options", "tokens")
-# Keys that say where the clips lie and how they are fed, and change nothing about a stored token.
+# Keys of location and loading, which do not change a stored token.
 _FEEDING = {
     *("data.root", "data.tokens", "data.batch_size", "data.workers", "data.drop_last", "data.balance"),
     *("video.frame_cache", "video.decode_timeout"),
 }
 
 
-# Keys of a backbone that say how it learns, and nothing of what it does when it does not.
+# Keys of a backbone's training, which do not matter when it is frozen.
 _LEARNING = {"frozen_bn", "bn_momentum", "freeze_stages", "layer_decay", "checkpointing", "drop_path"}
 
 
 @dataclass
 class BackboneChoice:
-    """Which backbone, and how it is trained.
+    """The backbone and its training.
 
     Args:
         name: see ``taggnn.backbones.find`` (default "small"): of the table of ``python -m taggnn.models``, or ``hf:`` and a model
             of Hugging Face.
         weights: "default", an official name, or the path of a file; none (default) for random ones.
-        frozen: only the head is trained: the backbone stays in evaluation mode and gets no gradients (default false).
-        frozen_bn: BatchNorm keeps its stored statistics, also in training (default false).
-        bn_momentum: momentum of every BatchNorm; none (default) keeps the backbone's own.
-        freeze_stages: the first so many stages of the backbone, or some by name, are not trained (default 0).
-        layer_decay: factor by which learning rates fall from stage to stage towards the clip, such as 0.75; none (default) for
-            one rate.
-        checkpointing: stages are computed again in the backward pass instead of kept: less memory, more time, the same
-            gradients (default false).
-        drop_path: probability of leaving out the last block of a transformer, falling to 0 at the first; none (default) keeps
-            the backbone's own.
+        frozen: train only the head: the backbone stays in evaluation mode and has no gradients (default false).
+        frozen_bn: BatchNorm uses its stored statistics in training too (default false).
+        bn_momentum: momentum of every BatchNorm; none (default) for that of the backbone.
+        freeze_stages: number of first stages that are not trained, or their names (default 0).
+        layer_decay: factor of the learning rate from stage to stage towards the input, such as 0.75; none (default) for one
+            rate.
+        checkpointing: recompute stages in the backward pass: less memory, more time, the same gradients (default false).
+        drop_path: probability of skipping the last block of a transformer, linearly down to 0 at the first; none (default) for
+            that of the backbone.
         options: further arguments of the backbone's builder, by name.
     """
 
@@ -65,7 +64,7 @@ class BackboneChoice:
 
 
 def head_options(settings: Namespace, head: str) -> dict[str, Any]:
-    """The options of a head of a run: those below its name, or for a dotted path those of ``head_options``."""
+    """The options of a head: those under its name, or for a dotted path those of ``head_options``."""
     if head in HEADS:
         return settings[head].as_dict()
     given = dict(settings.head_options)
@@ -75,9 +74,9 @@ def head_options(settings: Namespace, head: str) -> dict[str, Any]:
 
 
 def fill(settings: Namespace) -> None:
-    """Puts in what follows from other keys: the mean and the deviation that the backbone's weights expect.
+    """Fills in keys that follow from others: mean and standard deviation for the backbone's weights.
 
-    What a hub says of a backbone goes in too, so that a run can be resumed, and its model be used, without the hub.
+    The hub's configuration of a backbone is filled in too, so that a run can be resumed and its model used without the hub.
     """
     backbone, published = settings.backbone, settings.backbone.weights == "default"
     backbone.options = backbones.settled(backbone.name, backbone.options, published)
@@ -106,7 +105,7 @@ def source_of(settings: Namespace) -> Source:
 
 
 def keys_of_input(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys, as a tree, that an input of a trained model settles.
+    """The keys, as a tree, that the input of a trained model determines.
 
     Args:
         kind: its source: a name of ``SOURCES`` or a dotted path.
@@ -128,31 +127,31 @@ def clips_of(settings: Namespace) -> ClipData:
 
 
 def freeze(settings: Namespace) -> None:
-    """Chooses a backbone that does not learn, whatever the other keys say of how it would."""
+    """Freezes the backbone, and resets the keys of its training."""
     settings.backbone.frozen = True
     left_out = [key for key in sorted(_LEARNING) if settings.backbone[key] != getattr(BackboneChoice(), key)]
     if left_out:
-        print(f"backbone  frozen as a whole, so these keys of it change nothing: {', '.join(left_out)}")
+        print(f"backbone  frozen as a whole, so these keys have no effect: {', '.join(left_out)}")
     for key in _LEARNING:
         settings.backbone[key] = getattr(BackboneChoice(), key)
 
 
 def of_tokens(settings: Namespace) -> dict[str, Any]:
-    """The keys that stored tokens follow from, with their values as plain types: of the backbone and of the data."""
+    """The keys that stored tokens depend on, of the backbone and of the data, with their values as plain types."""
     backbone = settings.backbone.as_dict().items()
     keys = {f"backbone.{key}": value for key, value in backbone if key not in _LEARNING}
     groups = ["data", *([settings.data.source] if settings.data.source in SOURCES else [])]
     keys |= {f"{group}.{key}": value for group in groups for key, value in settings[group].as_dict().items()}
     if settings.data.source == "video":
-        # By the decoder that is really used: a store takes PyAV whatever is chosen.
+        # The decoder that is used: a frame cache always takes PyAV.
         keys["video.decoder"] = "pyav" if settings.video.frame_cache is not None else chosen(settings.video.decoder)
     return json.loads(json.dumps({key: value for key, value in keys.items() if key not in _FEEDING}))
 
 
 def check_tokens(settings: Namespace) -> None:
-    """Refuses stored tokens that were made with other settings than those of a training on them.
+    """Refuses stored tokens that were extracted with other settings than those of the training.
 
-    Weights that are a file here are compared by their content, others by their name.
+    Weights in a file are compared by content, others by name.
 
     Raises:
         ValueError: they differ; the message names every key with both values.
@@ -169,11 +168,11 @@ def check_tokens(settings: Namespace) -> None:
         clip: Any = cache.input.shape[1:]
         built = backbones.build(choice.name, weights, clip=clip, **choice.options)
         there["backbone.weights"], given["backbone.weights"] = cache.weights["digest"], digest(built.state_dict())
-    # A key that another version of taggnn has or had says nothing here.
+    # Keys of other versions of taggnn are ignored.
     both = [key for key in relevant_settings(there, cache.views) if key in given]
     changed = differences({key: there[key] for key in both}, {key: given[key] for key in both})
     if changed:
         raise ValueError(
-            f"--data.tokens {cache.folder}: made with other settings than those given here: {'; '.join(changed)}. Leave "
-            "these keys out to have what the tokens have, or extract tokens with them"
+            f"--data.tokens {cache.folder}: extracted with other settings than those given here: {'; '.join(changed)}. Leave "
+            "these keys out to use those of the tokens, or extract tokens with them"
         )

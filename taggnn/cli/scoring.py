@@ -25,7 +25,7 @@ def write_scored(
         scored: the predictions.
         clips: the list that was scored.
         split: its name.
-        training_counts: training clips of each class, for the long-tail groups; None where they are not known.
+        training_counts: training clips of each class, for the long-tail groups; None if they are not known.
         skipped: further clips that could not be read, of other splits.
 
     Returns:

@@ -1,6 +1,6 @@
-"""Checkpoints: written all or nothing, read without running code, and enough by themselves to rebuild the model.
+"""Checkpoints: written atomically, read without running code, and sufficient to rebuild the model.
 
-Also reads the checkpoints that TAG-Head's authors published.
+Checkpoints that TAG-Head's authors published are read as well.
 """
 
 import hashlib
@@ -28,13 +28,13 @@ from taggnn.runtime.atomic import replacing
 
 log = logging.getLogger(__name__)
 
-# Of the files that training writes; another number means other keys.
+# Version of the files that training writes.
 FORMAT = 2
 
 
 @dataclass(frozen=True)
 class Released:
-    """What the authors' checkpoint of a data set does not say itself.
+    """What the authors' checkpoint of a data set does not contain.
 
     Args:
         classes: K.
@@ -54,7 +54,7 @@ RELEASED = {
     "gym288": Released(classes=288, frames=64, ffn=2048),
 }
 
-# Our name of a head's part -> theirs, in the current revision and in the earlier one.
+# Our name of a part of the head -> that of the authors, in the current and the earlier revision.
 _HEAD = {"position.tables.0": "pos_embedding", "encoder.": "transformer."}
 _LAYOUTS = {
     "csnmodel.": {**_HEAD, "norm.": "mlp_head.0.", "classifier.": "mlp_head.1."},
@@ -63,30 +63,28 @@ _LAYOUTS = {
 
 
 def save(path: str | Path, content: Mapping[str, Any]) -> None:
-    """Writes a checkpoint next to its target and renames it, so that no moment leaves half of one.
-
-    Tensors go to the file as they come: no copy of it is made in memory.
+    """Writes a checkpoint atomically; tensors are streamed to the file, without a copy in memory.
 
     Args:
-        path: the file; one that is there already is replaced.
+        path: the file; an existing one is replaced.
         content: tensors and plain types.
 
     Raises:
-        OSError: the disk is full, or the folder cannot be written; the file that was there is unchanged.
+        OSError: the disk is full, or the folder cannot be written; the old file is unchanged.
     """
     with replacing(path) as temporary, temporary.open("wb") as file:
-        noting = _Noting(file)
+        target = _ErrorKeepingFile(file)
         try:
-            torch.save(dict(content), cast(BinaryIO, noting))
+            torch.save(dict(content), cast(BinaryIO, target))
         except RuntimeError:
-            # What torch.save makes of a full disk says nothing.
-            if noting.error is not None:
-                raise noting.error from None
+            # torch.save's own error does not mention a full disk.
+            if target.error is not None:
+                raise target.error from None
             raise
 
 
-class _Noting:
-    """A file that notes why it could not be written."""
+class _ErrorKeepingFile:
+    """A file that keeps the error of a failed write."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.flush = file, file.flush
@@ -113,7 +111,7 @@ def read(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
     try:
         return torch.load(path, map_location=map_location or "cpu", weights_only=True)
     except Exception as error:
-        # torch.load's own text advises to run whatever code the file holds.
+        # torch.load's own message advises to run the code in the file.
         raise ValueError(
             f"checkpoint {path}: cannot be read ({path.stat().st_size:,} bytes): truncated, or not a PyTorch file of tensors and "
             "plain types"
@@ -121,20 +119,20 @@ def read(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
 
 
 def load(path: str | Path, dataset: str | None = None, trust: bool = False) -> Loaded:
-    """Loads a trained model, ready to use; nothing else is needed.
+    """Loads a trained model, ready to use.
 
     Args:
         path: folder of a run, whose ``best.ckpt`` is taken; or a checkpoint file, such as its ``last.ckpt``; or a
             ``.safetensors``, ``.pt2`` or ``.onnx`` that ``taggnn.export`` wrote.
-        dataset: given for a file that TAG-Head's authors published, see ``load_released``; None (default) for ours.
-        trust: let the file name code that is not part of taggnn or PyG, by dotted path: it is imported and run (default: no).
+        dataset: for a file that TAG-Head's authors published, see ``load_released``; None (default) for taggnn's own.
+        trust: allow the file to name code outside of taggnn and PyG by dotted path: it is imported and run (default: no).
 
     Returns:
-        The model, its class names, and what it is fed; ``predict`` classifies files with them.
+        The model, its class names and its input; ``predict`` classifies files with them.
 
     Raises:
         FileNotFoundError: no such file, or no ``best.ckpt`` in the folder.
-        ValueError: not a checkpoint of ours, its weights do not fit the model it describes, or it names code of others.
+        ValueError: not a checkpoint of taggnn, its weights do not fit its model, or it names other code.
 
     Example::
 
@@ -152,22 +150,22 @@ def load(path: str | Path, dataset: str | None = None, trust: bool = False) -> L
         raise ValueError(f"checkpoint {path}: no weights in it (no model)")
     recogniser = _built(content["architecture"], str(path), trust)
     _fit(recogniser, dict(content["model"]), {key: key for key in recogniser.state_dict()}, str(path))
-    told = {**content, "epoch": content.get("progress", {}).get("epoch")}
-    told["training_counts"] = content.get("trained_on", {}).get("counts")
-    return _loaded(recogniser.eval(), told, path)
+    meta = {**content, "epoch": content.get("progress", {}).get("epoch")}
+    meta["training_counts"] = content.get("trained_on", {}).get("counts")
+    return _loaded(recogniser.eval(), meta, path)
 
 
 def read_weights(weights: Path, description: Path, trust: bool = False) -> Loaded:
-    """Rebuilds the model of a ``.safetensors`` file and of the JSON file that ``taggnn.export`` wrote with it.
+    """Rebuilds the model of a ``.safetensors`` file and the JSON file that ``taggnn.export`` wrote with it.
 
     Args:
         weights: the tensors.
-        description: what they are of, and their digest.
+        description: the architecture and the digest of the weights.
         trust: as for ``load``.
 
     Raises:
-        FileNotFoundError: one of them is not there.
-        ValueError: one of them was changed, or is not of ``taggnn.export``; or as ``load``.
+        FileNotFoundError: one of them does not exist.
+        ValueError: one of them was changed, or was not written by ``taggnn.export``; or as ``load``.
     """
     for part in (weights, description):
         if not part.is_file():
@@ -184,7 +182,7 @@ def read_weights(weights: Path, description: Path, trust: bool = False) -> Loade
 
 
 def _opened(path: Path, trust: bool) -> Loaded:
-    """An exported program. Only the source of its input is ever imported."""
+    """An exported program; only the source of its input is imported."""
     program, meta = open_program(path)
     check_names({"input": meta["architecture"]["input"]}, str(path), trust)
     return _loaded(program, meta, path)
@@ -195,22 +193,20 @@ def _built(architecture: Mapping[str, Any], source: str, trust: bool) -> Recogni
     return model.build(architecture)
 
 
-def _loaded(found: Recogniser | Exported, told: Mapping[str, Any], path: Path) -> Loaded:
-    """What a file says of itself, with its model."""
-    counts = told.get("training_counts")
+def _loaded(found: Recogniser | Exported, meta: Mapping[str, Any], path: Path) -> Loaded:
+    counts = meta.get("training_counts")
     return Loaded(
         found,
-        tuple(told["architecture"]["classes"]),
-        dict(told["split_options"]),
+        tuple(meta["architecture"]["classes"]),
+        dict(meta["split_options"]),
         str(path),
-        told.get("epoch"),
+        meta.get("epoch"),
         None if counts is None else tuple(counts),
-        dict(told["architecture"]),
+        dict(meta["architecture"]),
     )
 
 
 def _in_folder(path: Path) -> Path:
-    """The best checkpoint of a run where its folder is given."""
     if not path.is_dir():
         return path
     best = path / "best.ckpt"
@@ -222,7 +218,7 @@ def _in_folder(path: Path) -> Path:
 
 
 def backbone_of(path: str | Path, trust: bool = False) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The backbone of a checkpoint of ours, whatever its head.
+    """The backbone of a checkpoint of taggnn, whatever its head.
 
     Args:
         path: the file.
@@ -233,7 +229,7 @@ def backbone_of(path: str | Path, trust: bool = False) -> tuple[dict[str, Any], 
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a checkpoint of ours, or it names code of others.
+        ValueError: not a checkpoint of taggnn, or it names other code.
     """
     content, prefix = checked(read(path), path), "backbone."
     architecture = dict(content["architecture"])
@@ -243,10 +239,10 @@ def backbone_of(path: str | Path, trust: bool = False) -> tuple[dict[str, Any], 
 
 
 def checked(content: Any, path: str | Path) -> dict[str, Any]:
-    """The content of a checkpoint that training wrote.
+    """Checks the content of a checkpoint that training wrote, and returns it.
 
     Raises:
-        ValueError: it is none, or of another version of taggnn.
+        ValueError: another file, or one of another version of taggnn.
     """
     if isinstance(content, Mapping) and "format" in content and "architecture" in content:
         if content["format"] != FORMAT:
@@ -261,8 +257,8 @@ def checked(content: Any, path: str | Path) -> dict[str, Any]:
     hyper = content.get("hyper_parameters") if isinstance(content, Mapping) else None
     if isinstance(hyper, Mapping) and "spec" in hyper:
         raise ValueError(
-            f"checkpoint {path}: written by an earlier taggnn, which trained with Lightning, and cannot be read any more; train "
-            "again, or use it with that version"
+            f"checkpoint {path}: written by an earlier taggnn, which trained with Lightning, and cannot be read; train "
+            "again, or use that version"
         )
     hint = ""
     if any(str(key).startswith(tuple(_LAYOUTS)) for key in _flat(content)):
@@ -280,7 +276,7 @@ def load_released(path: str | Path, dataset: str, classes: tuple[str, ...] | Non
     Args:
         path: ``haa500_best.pth``, ``gym99_best.pth``, ``gym288_last.pth`` or ``gym288_best.pth``.
         dataset: "haa500", "gym99" or "gym288".
-        classes: class names in label order; the files hold none, so numbers stand in (default).
+        classes: class names in label order; numbers by default, since the files hold none.
 
     Raises:
         FileNotFoundError: no such file.
@@ -296,7 +292,7 @@ def load_released(path: str | Path, dataset: str, classes: tuple[str, ...] | Non
     prefix = next((prefix for prefix in _LAYOUTS if any(key.startswith(prefix) for key in state)), None)
     if prefix is None:
         raise ValueError(
-            f"checkpoint {path}: no key begins with {' or '.join(_LAYOUTS)}, so it is none of TAG-Head's; "
+            f"checkpoint {path}: no key begins with {' or '.join(_LAYOUTS)}, so it is not one of TAG-Head's; "
             f"the first are {', '.join(list(state)[:5])}"
         )
     architecture = {
@@ -318,7 +314,7 @@ def load_released(path: str | Path, dataset: str, classes: tuple[str, ...] | Non
 
 
 def _fit(recogniser: Recogniser, state: dict[str, Tensor], names: Mapping[str, str], source: str) -> None:
-    """Loads ``state``, whose keys are ``names`` of ours, strictly."""
+    """Loads ``state`` strictly; ``names``: our key -> that of ``state``."""
     own = {names[key]: value for key, value in recogniser.state_dict().items()}
     wrong = misfits(own, state)
     if wrong:
@@ -341,7 +337,7 @@ def _their_name(ours: str, prefix: str, numbered: bool) -> str:
 
 
 def _numbered(name: str) -> str:
-    """The name of a backbone entry where the backbone is an nn.Sequential: the inverse of ``sequential_to_named``."""
+    """The name of a backbone entry in an nn.Sequential: the inverse of ``sequential_to_named``."""
     child, _, rest = name.partition(".")
     return f"{CHILDREN.index(child)}.{rest}"
 

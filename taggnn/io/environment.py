@@ -1,4 +1,4 @@
-"""Where a result comes from: machine, versions, command."""
+"""The environment of a result: machine, versions, command."""
 
 import os
 import platform
@@ -38,18 +38,15 @@ def describe(device: torch.device, seed: int) -> dict[str, str | int]:
 
 
 def peak_memory(device: torch.device) -> dict[str, int]:
-    """The most bytes that this process has held so far: resident ("main") and, on a GPU, in tensors ("gpu").
-
-    Loader processes are not in it.
-    """
-    held = {}
+    """Peak memory of this process in bytes: resident ("main") and, on a GPU, of tensors ("gpu"); without loader processes."""
+    peak = {}
     if resource is not None:
         # Bytes on a Mac, else kilobytes.
         unit = 1 if sys.platform == "darwin" else 1024
-        held["main"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        peak["main"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     if device.type == "cuda":
-        held["gpu"] = torch.cuda.max_memory_allocated(device)
-    return held
+        peak["gpu"] = torch.cuda.max_memory_allocated(device)
+    return peak
 
 
 def versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Exported models run as the model they were made from: programs of torch.export and of ONNX, and no code of theirs with them.
+"""Runs exported models, programs of torch.export and of ONNX, without running any other code in their files.
 
 Axes: B clips, K classes.
 """
@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from taggnn.names import unknown
 from taggnn.types import InputSpec, Output
 
-# What the files say of themselves stands in them under this name.
+# The name of the metadata in the files.
 META = "taggnn.json"
 _DIGEST = "taggnn_digest"
-# Digits of the place where META begins.
-_PLACE = 12
+# Digits of the position where META begins.
+_POSITION_DIGITS = 12
 _ENTRY = re.compile(
     r"data/(weights/(weight_\d+|model_weights_config\.json)|constants/(tensor_\d+|model_constants_config\.json)"
     r"|sample_inputs/model\.pt)|models/model\.json|extra/taggnn\.json|archive_format|archive_version|byteorder"
@@ -38,19 +38,19 @@ _WORD = re.compile(
 
 
 class Program(Protocol):
-    """A program that answers inputs, on one device."""
+    """A program on one device: inputs -> logits."""
 
     def __call__(self, clip: Tensor) -> Tensor:
         """**Shapes:** float32 (B, *spec.shape) -> logits (B, K)"""
 
 
 class Exported(nn.Module):
-    """An exported program as a model; it infers only, in float32, and never has extras or losses.
+    """An exported program as a model, for inference in float32, without extras and losses.
 
     Args:
         kind: a name of ``KINDS``.
         content: the file.
-        meta: what it says of itself, see ``taggnn.export``.
+        meta: its metadata, see ``taggnn.export``.
         source: its path, for messages.
 
     **Shapes:** x (B, *spec.shape) -> logits (B, K)
@@ -60,14 +60,14 @@ class Exported(nn.Module):
         ImportError: ONNX Runtime is not there.
     """
 
-    # What a call gives, for type checkers: nn.Module says Any.
+    # For type checkers: a call of nn.Module returns Any.
     __call__: Callable[..., Output]
 
     def __init__(self, kind: str, content: bytes, meta: Mapping[str, Any], source: str) -> None:
         super().__init__()
         self.kind, self.source = kind, source
         self.spec = InputSpec.read(meta["architecture"]["input"])
-        self.found = {**meta["found"], "exported": f"{KINDS[kind].says}, {len(content) / 2**20:.1f} MiB"}
+        self.found = {**meta["found"], "exported": f"{KINDS[kind].title}, {len(content) / 2**20:.1f} MiB"}
         self.dtype = torch.float32
         self._content = content
         self.open(torch.device("cpu"))
@@ -77,10 +77,10 @@ class Exported(nn.Module):
         return Output(self._program(x.to(self.device, self.dtype)))
 
     def accepting(self, spec: InputSpec) -> "Exported":
-        """The model itself, for inputs such as it was exported for.
+        """Returns the model itself, after a check that it was exported for such inputs.
 
         Raises:
-            ValueError: they are others.
+            ValueError: it was exported for others.
         """
         if (spec.axes, spec.shape) != (self.spec.axes, self.spec.shape):
             why = "; an exported program has its backbone in it" if spec.kind == "tokens" else ""
@@ -103,19 +103,19 @@ class Exported(nn.Module):
         """Refuses a device on which the program cannot compute.
 
         Raises:
-            ValueError: it is none of the processor's or of CUDA's, or ONNX Runtime was built without that.
+            ValueError: neither the CPU nor CUDA, or ONNX Runtime was built without it.
         """
         KINDS[self.kind].check(torch.device(device), self.source)
 
     def describe(self) -> str:
-        """What was found when the model was built, one line a fact."""
+        """The facts that were found when the model was built, one a line."""
         return "\n".join(f"{part:9} {fact}" for part, fact in self.found.items())
 
 
 class TorchProgram:
     """A program of torch.export."""
 
-    says = "torch.export"
+    title = "torch.export"
 
     def __init__(self, content: bytes, device: torch.device, source: str) -> None:
         from torch.export.passes import move_to_device_pass
@@ -136,10 +136,10 @@ class TorchProgram:
 
     @staticmethod
     def meta(content: bytes, source: str) -> dict[str, Any]:
-        """What the file says of itself, once it is known to hold no code.
+        """The metadata of the file, after a check that it holds no code.
 
         Raises:
-            ValueError: damaged, not written by ``taggnn.export``, or with something in it that loading would run.
+            ValueError: damaged, not written by ``taggnn.export``, or with a part that loading would run.
         """
         try:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -148,25 +148,25 @@ class TorchProgram:
                     {name.partition("/")[2]: archive.read(name) for name in archive.namelist()} if not damaged else {}
                 )
         except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, OSError) as error:
-            raise ValueError(f"{source}: damaged, or no file of torch.export ({error})") from error
+            raise ValueError(f"{source}: damaged, or not a file of torch.export ({error})") from error
         if damaged:
             raise ValueError(f"{source}: damaged ({damaged} has another checksum)")
         if f"extra/{META}" not in entries:
             raise _foreign(source)
         meta = read_meta(entries[f"extra/{META}"], source)
         try:
-            odd = _odd_part(entries)
+            unexpected = _unexpected_part(entries)
         except ValueError as error:
             raise _changed(source) from error
-        if odd is not None:
-            raise ValueError(f"{source}: has more in it than a program and its weights ({odd}), and is not opened")
+        if unexpected is not None:
+            raise ValueError(f"{source}: not opened, as it holds more than a program and its weights ({unexpected})")
         return meta
 
 
 class OnnxProgram:
     """A program of ONNX, run by ONNX Runtime with as many threads as PyTorch has."""
 
-    says = "ONNX"
+    title = "ONNX"
 
     def __init__(self, content: bytes, device: torch.device, source: str) -> None:
         runtime = _runtime(source)
@@ -201,7 +201,7 @@ class OnnxProgram:
 
     @staticmethod
     def meta(content: bytes, source: str) -> dict[str, Any]:
-        """What the file says of itself.
+        """The metadata of the file.
 
         Raises:
             ValueError: changed since it was written, or not written by ``taggnn.export``.
@@ -210,13 +210,13 @@ class OnnxProgram:
         field, before = content[-length:], content[:-length]
         if _DIGEST.encode() not in field:
             raise _foreign(source, "cut off, or ") if _DIGEST.encode() not in content else _changed(source)
-        start = int(field[-_PLACE:]) if field[-_PLACE:].isdigit() else 0
+        start = int(field[-_POSITION_DIGITS:]) if field[-_POSITION_DIGITS:].isdigit() else 0
         if field != _digest_field(before, start):
             raise _changed(source)
         return read_meta(before[start:], source)
 
 
-# name of a format -> how it is run
+# name of a format -> class that runs it
 KINDS: dict[str, Any] = {"torch": TorchProgram, "onnx": OnnxProgram}
 ENDINGS = {".pt2": "torch", ".onnx": "onnx"}
 
@@ -225,10 +225,10 @@ def open_program(path: str | Path) -> tuple[Exported, dict[str, Any]]:
     """Opens what ``taggnn.export`` wrote as ``.pt2`` or ``.onnx``.
 
     Args:
-        path: the file; its ending says what it is.
+        path: the file; its suffix names the format.
 
     Returns:
-        The program, on the CPU, and what the file says of itself.
+        The program, on the CPU, and the metadata of the file.
 
     Raises:
         FileNotFoundError: no such file.
@@ -245,26 +245,26 @@ def open_program(path: str | Path) -> tuple[Exported, dict[str, Any]]:
 
 
 def sealed(content: bytes, meta: Mapping[str, Any]) -> bytes:
-    """The bytes of an ONNX file with two entries more in its metadata: ``META``, and the digest of all before it.
+    """Adds two entries to the metadata of an ONNX file: ``META``, and the digest of everything before it.
 
-    A file of ONNX is a list of fields (Protocol Buffers): what is written behind them belongs to the model.
+    An ONNX file is a list of fields (Protocol Buffers), and appended fields belong to the model.
     """
-    said = json.dumps(meta).encode()
-    content += _field(META, said)
-    return content + _digest_field(content, len(content) - len(said))
+    text = json.dumps(meta).encode()
+    content += _field(META, text)
+    return content + _digest_field(content, len(content) - len(text))
 
 
 def _digest_field(content: bytes, start: int) -> bytes:
-    return _field(_DIGEST, f"{hashlib.sha256(content).hexdigest()} {start:0{_PLACE}d}".encode())
+    return _field(_DIGEST, f"{hashlib.sha256(content).hexdigest()} {start:0{_POSITION_DIGITS}d}".encode())
 
 
 def _field(key: str, value: bytes) -> bytes:
-    """ModelProto.metadata_props (14), one entry of key (1) and value (2), all of them counted bytes (wire type 2)."""
-    entry = b"\x0a" + _counted(key.encode()) + b"\x12" + _counted(value)
-    return b"\x72" + _counted(entry)
+    """One entry of ModelProto.metadata_props (14), with key (1) and value (2); all are length-delimited (wire type 2)."""
+    entry = b"\x0a" + _length_delimited(key.encode()) + b"\x12" + _length_delimited(value)
+    return b"\x72" + _length_delimited(entry)
 
 
-def _counted(value: bytes) -> bytes:
+def _length_delimited(value: bytes) -> bytes:
     count, size = len(value), b""
     while count > 127:
         size += bytes([count & 127 | 128])
@@ -272,8 +272,8 @@ def _counted(value: bytes) -> bytes:
     return size + bytes([count]) + value
 
 
-def _odd_part(entries: Mapping[str, bytes]) -> str | None:
-    """What an archive of torch.export holds beside tensors and known operators: its loader unpickles and evaluates such."""
+def _unexpected_part(entries: Mapping[str, bytes]) -> str | None:
+    """A part of a torch.export archive other than tensors and known operators: the loader would unpickle or evaluate it."""
     for name in entries:
         if not _ENTRY.fullmatch(name) or (name == "data/sample_inputs/model.pt" and entries[name]):
             return name
@@ -285,7 +285,7 @@ def _odd_part(entries: Mapping[str, bytes]) -> str | None:
 
 
 def _is_size(value: Any) -> bool:
-    """Whether a text is a formula of numbers of clips, as torch.export writes sizes."""
+    """Whether a text is a formula of sizes, as torch.export writes them."""
     words = re.findall(r"[^\W\d]\w*", str(value))
     return bool(re.fullmatch(r"[\w\s='(),*+/-]*", str(value))) and all(map(_WORD.fullmatch, words))
 
@@ -299,7 +299,6 @@ _PLAIN: dict[str, Callable[[Any], object]] = {
 
 
 def _pairs(value: Any) -> Iterator[tuple[str, Any]]:
-    """All keys of nested mappings with what they hold."""
     if isinstance(value, dict):
         yield from value.items()
     for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
@@ -307,10 +306,10 @@ def _pairs(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def read_meta(content: bytes, source: str) -> dict[str, Any]:
-    """What an exported file says of itself: architecture and the rest of what ``taggnn.io.checkpoint.Loaded`` holds.
+    """Reads the metadata of an exported file: architecture and the other fields of ``Loaded``.
 
     Raises:
-        ValueError: it is not of ``taggnn.export``.
+        ValueError: not written by ``taggnn.export``.
     """
     try:
         meta = json.loads(content)

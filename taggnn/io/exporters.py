@@ -278,7 +278,6 @@ def _sentence(error: Exception) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silences the libraries while they translate."""
     names = ("onnxscript", "onnx_ir", "torch.onnx", "torch.export")
     before = {name: logging.getLogger(name).level for name in names}
     try:

@@ -1,4 +1,4 @@
-"""The tokens of a frozen backbone over lists of clips, in shards: planned, made, interrupted, gone on with, and indexed.
+"""Extracts the tokens of a frozen backbone over lists of clips into shards, resumably, and indexes them.
 
 Axes: B clips of a batch, T H W token grid, C channels.
 """
@@ -27,22 +27,22 @@ from taggnn.data.tokens import BACKBONE, INDEX, differences, read_token_index, r
 from taggnn.model import Recogniser
 from taggnn.types import Batch
 
-# Views of a clip made from one decode: a shard of each is in memory meanwhile.
+# Views of a clip from one decode; a shard of each is in memory.
 AT_ONCE = 4
-# What two calls must agree in to write into one folder, beside the settings and the clips.
+# What must be equal for two calls to write into one folder, in addition to the settings and the clips.
 _SAME = ("input", "tokens", "dtype", "views", "seed", "rows_a_shard", "classes")
 
 
 @dataclass(frozen=True)
 class Piece:
-    """One shard's share of the work.
+    """The work of one shard.
 
     Args:
         split: name of the split.
-        view: number of a training view; None for the clips as evaluation sees them.
+        view: number of a training view; None for the view of evaluation.
         file: name of the shard.
-        clips: their places in the list of the split.
-        videos: size and time of change of each clip's file when the work was planned.
+        clips: their indices in the list of the split.
+        videos: size and modification time of each clip's file when the work was planned.
     """
 
     split: str
@@ -53,10 +53,10 @@ class Piece:
 
 
 def plan(data: ClipData, views: int, rows: int) -> list[Piece]:
-    """What is to be done, in a fixed order: every split as evaluation sees it, then the training views.
+    """Plans the shards in a fixed order: every split in the view of evaluation, then the training views.
 
     Args:
-        data: the clips; a test split that is val once more is left out.
+        data: the clips; a test split that is also the validation split is left out.
         views: augmented views of a training clip.
         rows: clips of a shard.
     """
@@ -76,7 +76,7 @@ def plan(data: ClipData, views: int, rows: int) -> list[Piece]:
 
 
 def identity(index: Mapping[str, Any]) -> dict[str, Any]:
-    """What tokens follow from, out of an index: equal for two calls that may share a folder."""
+    """What tokens depend on, from an index: equal for two calls that may write into one folder."""
     clips = {
         f"the {split} clips": [
             [row[key] for key in sorted(row) if key not in ("path", "tokens", "views")] for row in held.get("clips", ())
@@ -92,15 +92,15 @@ def identity(index: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def left_to_do(folder: Path, pieces: Sequence[Piece], index: Mapping[str, Any]) -> list[Piece]:
-    """The pieces whose shards are not in the folder yet, are damaged, or are of videos that have changed since.
+    """The pieces whose shards are missing, damaged, or made from videos that have changed.
 
     Args:
         folder: of the shards.
         pieces: all of them.
-        index: what is to be made.
+        index: of the extraction.
 
     Raises:
-        ValueError: the folder holds the tokens of another extraction; the message says what differs.
+        ValueError: the folder holds the tokens of another extraction; the message names the differences.
     """
     if not (folder / INDEX).is_file():
         return list(pieces)
@@ -110,37 +110,37 @@ def left_to_do(folder: Path, pieces: Sequence[Piece], index: Mapping[str, Any]) 
         raise ValueError(
             f"{folder} holds the tokens of another extraction: {'; '.join(changed)}. Give another --out, or remove it"
         )
-    known, mark = earlier.get("shards", {}), _mark(index)
+    known, digest = earlier.get("shards", {}), _digest_of(index)
     return [
         piece
         for piece in pieces
-        if changed_videos(folder, [piece], index) or not _whole(folder / piece.file, known.get(piece.file), mark)
+        if changed_videos(folder, [piece], index) or not _whole(folder / piece.file, known.get(piece.file), digest)
     ]
 
 
 def changed_videos(folder: Path, pieces: Sequence[Piece], index: Mapping[str, Any]) -> set[tuple[str, int]]:
-    """The clips, as (split, place), whose files have another size or time of change than when their shards were made."""
-    found, mark = set(), _mark(index)
+    """The clips, as (split, index), whose files have another size or modification time than when their shards were made."""
+    found, digest = set(), _digest_of(index)
     for piece in pieces:
         note = _note(folder / piece.file)
-        if note.get("of") == mark:
+        if note.get("of") == digest:
             pairs = zip(piece.clips, note["videos"], piece.videos, strict=True)
-            found |= {(piece.split, place) for place, then, now in pairs if then != now}
+            found |= {(piece.split, number) for number, then, now in pairs if then != now}
     return found
 
 
 def readable_again(folder: Path, data: ClipData, pieces: Sequence[Piece]) -> tuple[list[Piece], int, int]:
-    """Tries every clip that was skipped once more, with a progress bar.
+    """Tries to read every skipped clip again, with a progress bar.
 
     Returns:
-        The pieces with a clip that can be read now, how many such clips there are, and how many were tried; a clip counts once
-        for each view of it.
+        The pieces with a clip that can be read now, the number of such clips, and the number of clips tried; a clip counts once
+        for each of its views.
     """
-    bad = {piece: [place for place, _ in _note(folder / piece.file).get("skipped", ())] for piece in pieces}
+    bad = {piece: [number for number, _ in _note(folder / piece.file).get("skipped", ())] for piece in pieces}
     again, good, tried = [], 0, sum(map(len, bad.values()))
     with tqdm(total=tried, desc="retry", unit="clip", file=sys.stderr, disable=None) as bar:
-        for piece, places in bad.items():
-            keys = [[(place, seed_of(data.seed, piece.view or 0, place))] for place in places]
+        for piece, numbers in bad.items():
+            keys = [[(number, seed_of(data.seed, piece.view or 0, number))] for number in numbers]
             found = 0
             for batch in data.loader_of(piece.split, keys, train=piece.view is not None) if keys else ():
                 found += len(batch)
@@ -151,7 +151,7 @@ def readable_again(folder: Path, data: ClipData, pieces: Sequence[Piece]) -> tup
 
 
 def finished(folder: Path, index: Mapping[str, Any]) -> bool:
-    """Whether the folder says that all its shards are made, and the weights of the backbone lie in it, whole."""
+    """Whether the extraction is marked complete and the backbone's weights are in the folder, undamaged."""
     try:
         complete = read_token_index(folder)["complete"]
         return complete and shards.digest(shards.read_shard(folder / BACKBONE)) == index["weights"]["digest"]
@@ -160,14 +160,14 @@ def finished(folder: Path, index: Mapping[str, Any]) -> bool:
 
 
 def check_space(folder: Path, pieces: Sequence[Piece], bytes_a_clip: int) -> tuple[int, int]:
-    """Bytes that the pieces will take, and bytes that are free.
+    """The bytes that the pieces need, and the free bytes.
 
     Raises:
-        OSError: too few are free.
+        OSError: too few bytes are free.
     """
     needed = bytes_a_clip * sum(len(piece.clips) for piece in pieces)
-    place = next(parent for parent in (folder, *folder.absolute().parents) if parent.is_dir())
-    free = shutil.disk_usage(place).free
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.is_dir())
+    free = shutil.disk_usage(existing).free
     if needed > free:
         raise OSError(
             f"{folder}: {needed / 1e9:.1f} GB are still to be written, {free / 1e9:.1f} GB are free there; --dtype float16, "
@@ -177,7 +177,7 @@ def check_space(folder: Path, pieces: Sequence[Piece], bytes_a_clip: int) -> tup
 
 
 def extract(folder: Path, model: Recogniser, data: ClipData, pieces: Sequence[Piece], index: Mapping[str, Any]) -> None:
-    """Makes the shards of the pieces, with a progress bar in clips; views of a clip share its decode, up to ``AT_ONCE``.
+    """Writes the shards of the pieces, with a progress bar in clips; up to ``AT_ONCE`` views of a clip share one decode.
 
     Raises:
         ValueError: tokens that are not finite in the dtype.
@@ -186,39 +186,39 @@ def extract(folder: Path, model: Recogniser, data: ClipData, pieces: Sequence[Pi
     with tqdm(total=count, desc="extract", unit="clip", file=sys.stderr, disable=None) as bar:
         for (split, views), same in groupby(_together(pieces), key=_views):
             groups = list(same)
-            places = {clip.name: place for place, clip in enumerate(getattr(data, f"{split}_clips"))}
-            # No batch reaches over two shards: which of them are made now must not change what is in them.
+            numbers = {clip.name: number for number, clip in enumerate(getattr(data, f"{split}_clips"))}
+            # A batch never spans two shards: the content of a shard must not depend on which others are written.
             keys = [
                 [
-                    (place, [seed_of(data.seed, view, place) for view in views if view is not None])
-                    for place in group[0].clips[first : first + size]
+                    (number, [seed_of(data.seed, view, number) for view in views if view is not None])
+                    for number in group[0].clips[first : first + size]
                 ]
                 for group in groups
                 for first in range(0, _clips(group[0]), size)
             ]
             batches = iter(data.loader_of_views(split, keys, evaluation=None in views))
             for group in groups:
-                filled = [_Filled(piece, index) for piece in group]
+                filled = [_Shard(piece, index) for piece in group]
                 for _ in range(0, _clips(group[0]), size):
                     for one, batch in zip(filled, next(batches), strict=True):
-                        one.add(batch, model, device, places)
+                        one.add(batch, model, device, numbers)
                         bar.update(len(batch) + len(batch.skipped))
                 for one in filled:
                     one.write(folder)
 
 
-class _Filled:
-    """What becomes a shard."""
+class _Shard:
+    """A shard in memory."""
 
     def __init__(self, piece: Piece, index: Mapping[str, Any]):
-        self.piece, self.mark = piece, _mark(index)
+        self.piece, self.digest = piece, _digest_of(index)
         self.tokens = torch.empty(_clips(piece), *index["tokens"], dtype=getattr(torch, index["dtype"]))
         self.good: list[int] = []
         self.labels: list[int] = []
         self.bad: dict[int, str] = {}
 
-    def add(self, batch: Batch, model: Recogniser, device: torch.device, places: Mapping[str, int]) -> None:
-        self.bad |= {places[name]: reason for name, _, reason in batch.skipped}
+    def add(self, batch: Batch, model: Recogniser, device: torch.device, numbers: Mapping[str, int]) -> None:
+        self.bad |= {numbers[name]: reason for name, _, reason in batch.skipped}
         first, more = len(self.good), len(batch)
         if more:
             self.tokens[first : first + more] = _stored(model, batch.x.to(device), self.tokens.dtype)
@@ -229,32 +229,32 @@ class _Filled:
         held = {
             "tokens": self.tokens[: len(self.good)],
             "clip": torch.tensor(self.good, dtype=torch.long),
-            # A flip in training may have given a clip another one.
+            # A flip in training may have changed the label.
             "label": torch.tensor(self.labels, dtype=torch.long),
         }
         skipped = sorted(map(list, self.bad.items()))
-        note = {"of": self.mark, "skipped": skipped, "videos": list(self.piece.videos)}
+        note = {"of": self.digest, "skipped": skipped, "videos": list(self.piece.videos)}
         shards.write_shard(folder / self.piece.file, held, {**note, "digest": _digest(held, note)})
 
 
 def completed(folder: Path, pieces: Sequence[Piece], index: Mapping[str, Any]) -> dict[str, Any]:
-    """The index with where the tokens of every clip lie, and every shard's size and checksum."""
-    places: dict[tuple[str, int | None], dict[int, Any]] = {}
+    """The index with the locations of all tokens, and the size and checksum of every shard."""
+    locations: dict[tuple[str, int | None], dict[int, Any]] = {}
     table = {}
     for piece in pieces:
         path = folder / piece.file
-        found = places.setdefault((piece.split, piece.view), {})
+        found = locations.setdefault((piece.split, piece.view), {})
         found |= dict(shards.read_metadata(path)["skipped"])
-        found |= {place: [piece.file, row] for row, place in enumerate(shards.read_shard(path)["clip"].tolist())}
+        found |= {number: [piece.file, row] for row, number in enumerate(shards.read_shard(path)["clip"].tolist())}
         table[piece.file] = shards.file_info(path)
     splits = {}
     for split, held in index["splits"].items():
         splits[split] = dict(held)
         if "clips" in held:
-            rows = [{**row, "tokens": places[split, None][place]} for place, row in enumerate(held["clips"])]
+            rows = [{**row, "tokens": locations[split, None][number]} for number, row in enumerate(held["clips"])]
             if split == "train" and index["views"]:
-                views = [places[split, view] for view in range(index["views"])]
-                rows = [{**row, "views": [view[place] for view in views]} for place, row in enumerate(rows)]
+                views = [locations[split, view] for view in range(index["views"])]
+                rows = [{**row, "views": [view[number] for view in views]} for number, row in enumerate(rows)]
             splits[split]["clips"] = rows
     return {**index, "complete": True, "shards": table, "splits": splits}
 
@@ -264,7 +264,7 @@ def _clips(piece: Piece) -> int:
 
 
 def _together(pieces: Sequence[Piece]) -> list[list[Piece]]:
-    """Pieces that are views of the same clips side by side, that of evaluation last."""
+    """Groups pieces that are views of the same clips, the view of evaluation last."""
     groups: dict[Any, list[Piece]] = {}
     for piece in pieces:
         part = 0 if piece.view is None else (piece.view + 1) // AT_ONCE
@@ -287,28 +287,27 @@ def _stored(model: Recogniser, clip: Tensor, dtype: torch.dtype) -> Tensor:
     return tokens
 
 
-def _mark(index: Mapping[str, Any]) -> str:
-    """What a shard says of where it belongs."""
+def _digest_of(index: Mapping[str, Any]) -> str:
+    """The digest of the extraction that a shard belongs to."""
     return sha256(json.dumps(identity(index), sort_keys=True).encode()).hexdigest()
 
 
-def _whole(path: Path, known: Mapping[str, Any] | None, mark: str) -> bool:
+def _whole(path: Path, known: Mapping[str, Any] | None, digest: str) -> bool:
     if not path.is_file():
         return False
     if known is not None:
         return path.stat().st_size == known["bytes"] and shards.checksum(path) == known["sha256"]
-    # Of an extraction, or a repair, that was interrupted: there is no checksum but the shard's own.
+    # After an interruption there is only the shard's own checksum.
     note = _note(path)
-    return note.get("of") == mark and note.pop("digest", None) == _digest(shards.read_shard(path), note)
+    return note.get("of") == digest and note.pop("digest", None) == _digest(shards.read_shard(path), note)
 
 
 def _digest(held: Mapping[str, Tensor], note: Mapping[str, Any]) -> str:
-    """What a shard says of its content, so that damage shows without an index."""
+    """The digest of a shard's content, which reveals damage without an index."""
     return sha256(f"{json.dumps(note, sort_keys=True)} {shards.digest(held)}".encode()).hexdigest()
 
 
 def _note(path: Path) -> dict[str, Any]:
-    """The note of a shard; nothing where it is absent or damaged."""
     try:
         return shards.read_metadata(path)
     except (FileNotFoundError, ValueError):
@@ -316,7 +315,7 @@ def _note(path: Path) -> dict[str, Any]:
 
 
 def _state(clip: Clip) -> str:
-    """Size and time of change of a clip's file; empty where it cannot be asked."""
+    """Size and modification time of a clip's file; empty if it does not exist."""
     try:
         state = os.stat(clip.path)
     except OSError:

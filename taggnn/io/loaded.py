@@ -1,6 +1,6 @@
 """A trained model ready to use: files, frames or clips in, class names with probabilities out.
 
-Axes: B clips, T frames, H W pictures as they come and h w as the model is fed, K classes; "clip" is any input of a model.
+Axes: B clips, T frames, H W of the images, h w of the model's input, K classes; "clip" is any input of a model.
 """
 
 import os
@@ -47,13 +47,13 @@ class Guess:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says about one video.
+    """The prediction for one video.
 
     Args:
         source: its path; None for frames and clips.
-        top: the most probable classes, the best first; empty where the file could not be read.
-        probabilities: of all classes in label order, float32 on the CPU; empty where the file could not be read.
-        error: why the file could not be read; None where it was.
+        top: the most probable classes, the best first; empty if the file could not be read.
+        probabilities: of all classes in label order, float32 on the CPU; empty if the file could not be read.
+        error: why the file could not be read; None if it was read.
 
     **Shapes:** probabilities (K,)
     """
@@ -80,17 +80,17 @@ class Prediction:
 
 @dataclass
 class Loaded:
-    """A trained model with all that it takes to use it, as ``taggnn.load`` gives it.
+    """A trained model with its classes and its input, as ``taggnn.load`` returns it.
 
     Args:
         model: the model with its weights, in evaluation mode, or an exported one: inputs (B, *spec.shape) -> ``Output``.
         classes: class names in label order.
         split_options: the published data set and its version, if one was used; seed and fractions by which clips were held
-            out where the data came without splits.
+            out if the data came without splits.
         source: the file it came from.
-        epoch: epochs it was trained for; None where the file does not say.
-        training_counts: training clips of each class; None where the file does not say.
-        architecture: what ``taggnn.model.build`` makes the model of; None where it was made otherwise.
+        epoch: epochs it was trained for; None if the file does not say.
+        training_counts: training clips of each class; None if the file does not say.
+        architecture: what ``taggnn.model.build`` makes the model of; None if it was made otherwise.
 
     Example::
 
@@ -110,21 +110,20 @@ class Loaded:
 
     @property
     def spec(self) -> InputSpec:
-        """What the model is fed."""
+        """The input of the model."""
         return self.model.spec
 
     @cached_property
     def _reader(self) -> Reader:
-        """What makes inputs of files, as evaluation sees them."""
         return sources.of(self.spec)
 
     @property
     def device(self) -> torch.device:
-        """Where the model computes."""
+        """The device of the model."""
         return self.model.device
 
     def to(self, device: torch.device | str) -> "Loaded":
-        """Moves the model to a device, and gives it back.
+        """Moves the model to a device, and returns the same object.
 
         Raises:
             ValueError: an implementation of its graph layers cannot compute there.
@@ -133,7 +132,7 @@ class Loaded:
         self.model.to(device)
         return self
 
-    # A str is an iterable of str as well; the first signature that fits counts.
+    # A str is an iterable of str as well; the first matching signature is used.
     @overload
     def predict(  # type: ignore[overload-overlap]
         self,
@@ -171,23 +170,21 @@ class Loaded:
         start: float | None = None,
         stop: float | None = None,
     ) -> Prediction | Iterator[Prediction]:
-        """Classifies a file, or one after the other as they are asked for.
+        """Classifies a file, or several of them one after the other.
 
         Args:
-            source: a file; or an input as the model is fed it, floating point (*spec.shape), such as a clip (3, T, h, w); or, of
-                video, its frames, uint8 (T, H, W, 3), of which the model's sampling takes its share. Or a list or any other
-                iterable of these.
-            top: how many classes to name at most (default 5).
-            views: choices of frames to look at (default 1, the one of evaluation); never more than 8 pictures of the clip at
-                once, whatever their number.
-            crops: of each choice of frames (default 1, the central one).
+            source: a file; or an input of the model, floating point (*spec.shape), such as a clip (3, T, h, w); or the frames of
+                a video, uint8 (T, H, W, 3), which the model's sampling selects from. Or a list or another iterable of these.
+            top: number of classes to name (default 5).
+            views: samplings of frames (default 1, that of evaluation); at most 8 of them are in memory at once.
+            crops: of each sampling of frames (default 1, the central one).
             average: of "probabilities" (default) or "logits" over views and crops.
             start: first second of a file to use (default: its beginning).
             stop: second to end before (default: its end).
 
         Returns:
-            For one video its prediction. For several an iterator over their predictions, in order; a file that cannot be read is
-            among them, with ``error`` set.
+            For one video its prediction. For several an iterator over their predictions, in order; those of unreadable files
+            have ``error`` set.
 
         Raises:
             VideoError: the one file given cannot be read; it is a ValueError and names the file.
@@ -196,23 +193,23 @@ class Loaded:
         """
         if top < 1:
             raise ValueError(f"top {top}: must be 1 or more")
-        # Said at once, and not by the first of many.
+        # Raises here, and not in the first prediction.
         Consensus(average)
         check_views(self._reader, views, crops)
-        how = partial(self._predict, top=top, views=views, crops=crops, average=average, start=start, stop=stop)
+        predict = partial(self._predict, top=top, views=views, crops=crops, average=average, start=start, stop=stop)
         if isinstance(source, str | os.PathLike | Tensor | np.ndarray):
-            return how(source)
-        return (_reported(how, each) for each in source)
+            return predict(source)
+        return (_with_error(predict, each) for each in source)
 
     def logits(self, clips: Tensor) -> Tensor:
-        """What the model says about clips as ``clip`` makes them, stacked: float32, on the model's device, without gradients.
+        """The logits of stacked clips as ``clip`` returns them: float32, on the model's device, without gradients.
 
         **Shapes:** float (B, *spec.shape), such as (B, 3, T, h, w) -> (B, K)
 
         Raises:
             ValueError: not a batch of clips.
         """
-        if not clips.is_floating_point() or not _alike(clips.shape[1:], self.spec):
+        if not clips.is_floating_point() or not _fits(clips.shape[1:], self.spec):
             raise ValueError(
                 f"clips {clips.dtype} {tuple(clips.shape)}: expected floating point (B, {_sizes(self.spec)}); clip() makes one "
                 "of a file"
@@ -221,10 +218,10 @@ class Loaded:
             return self.model(clips.to(self.model.device, self.model.dtype)).logits.float()
 
     def clip(self, source: Source, start: float | None = None, stop: float | None = None) -> Tensor:
-        """Turns a file, or the frames of a video, into what the model is fed, exactly as its evaluation does.
+        """Turns a file, or the frames of a video, into an input of the model, exactly as its evaluation does.
 
         Args:
-            source: a file; or frames, uint8 (T, H, W, 3), in RGB and upright; an input is given back as it is.
+            source: a file; or frames, uint8 (T, H, W, 3), in RGB and upright; an input is returned unchanged.
             start: first second of a file to use (default: its beginning).
             stop: second to end before (default: its end).
 
@@ -243,9 +240,9 @@ class Loaded:
         if not isinstance(source, Tensor | np.ndarray):
             return clip_views(os.fspath(source), self._reader, views, crops, start=start, stop=stop)
         if start is not None or stop is not None:
-            raise ValueError("start and stop are seconds of a file; of frames or a clip give those to be used")
+            raise ValueError("start and stop are seconds of a file; select frames or a clip beforehand")
         given = torch.as_tensor(source)
-        if given.is_floating_point() and _alike(given.shape, self.spec):
+        if given.is_floating_point() and _fits(given.shape, self.spec):
             if views * crops > 1:
                 raise ValueError("a clip is one view already; several are taken from a file or from its frames")
             return iter([given[None]])
@@ -281,15 +278,15 @@ class Loaded:
         )
 
 
-def _reported(predict: Callable[[Source], Prediction], source: Source) -> Prediction:
+def _with_error(predict: Callable[[Source], Prediction], source: Source) -> Prediction:
     try:
         return predict(source)
     except VideoError as error:
         return Prediction(_path(source), (), torch.empty(0), error.reason)
 
 
-def _alike(shape: Sequence[int], spec: InputSpec) -> bool:
-    """Whether a shape has the axes and the channels of an input; what other sizes a model can take, it says itself."""
+def _fits(shape: Sequence[int], spec: InputSpec) -> bool:
+    """Whether a shape has the axes and the channels of an input; other sizes are checked by the model."""
     return len(shape) == len(spec.shape) and (
         "channel" not in spec.axes or shape[spec.axes.index("channel")] == spec.size("channel")[0]
     )

@@ -1,5 +1,4 @@
-"""A new folder for every run of a program, named by its time, so that no result overwrites another; one process at a time
-works in it."""
+"""Run folders: a new one for every run, named by its time, and locked so that only one process at a time works in it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,25 +10,25 @@ from filelock import FileLock, Timeout
 
 from taggnn.runtime.atomic import clear
 
-# A process that was told to end may need a moment for it while the next one starts already.
-PATIENCE_SECONDS = 5.0
+# A process that is ending may still hold the lock when the next one starts.
+LOCK_TIMEOUT = 5.0
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Keeps a run folder for this process, and takes away the halves of files that a killed one left in it.
+def locked(folder: Path) -> Iterator[None]:
+    """Locks a run folder for this process, and removes the temporary files of killed ones.
 
-    The system gives it free when the process ends, however it ends.
+    The system releases the lock when the process ends.
 
     Raises:
-        ValueError: another process has it.
+        ValueError: another process has locked it.
     """
     lock = FileLock(folder / ".lock")
     try:
-        lock.acquire(timeout=PATIENCE_SECONDS)
+        lock.acquire(timeout=LOCK_TIMEOUT)
     except Timeout:
         raise ValueError(
-            f"run {folder}: another process is at work in it; wait for its end, or begin another run"
+            f"run {folder}: another process is working in it; wait until it ends, or start another run"
         ) from None
     try:
         clear(folder)
@@ -39,10 +38,10 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def writable(folder: Path) -> Path:
-    """Makes a folder where it is missing, and gives it back once it is known that files can be written into it.
+    """Creates a folder if it is missing, and returns it after a test that files can be written into it.
 
     Raises:
-        OSError: they cannot; names the folder.
+        OSError: files cannot be written; names the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -52,25 +51,25 @@ def writable(folder: Path) -> Path:
     return folder
 
 
-def new_folder(place: Path) -> Path:
-    """Makes a folder named by the time, such as ``2026-01-31_18-05-09``; a second one of that second ends in ``_2``.
+def new_folder(parent: Path) -> Path:
+    """Creates a folder named by the time, such as ``2026-01-31_18-05-09``; another of the same second ends in ``_2``.
 
     Args:
-        place: folder to make it in; created when missing.
+        parent: the folder to create it in; created if missing.
 
     Raises:
-        OSError: it cannot be made.
-        ValueError: a thousand folders of this second are there already.
+        OSError: it cannot be created.
+        ValueError: there are a thousand folders of this second.
     """
     name = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     for suffix in ("", *(f"_{n}" for n in range(2, 1000))):
-        folder = place / f"{name}{suffix}"
+        folder = parent / f"{name}{suffix}"
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
-            # mkdir says the same where the place itself is a file.
+            # mkdir raises the same error if the parent is a file.
             if not folder.is_dir():
                 raise
             continue
         return folder
-    raise ValueError(f"{place}: too many folders of {name} in it")
+    raise ValueError(f"{parent}: too many folders of {name} in it")

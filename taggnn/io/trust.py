@@ -1,6 +1,6 @@
-"""What a file may name: code of taggnn and PyG, and code of the user's own only where its user says so.
+"""Which code a file may name: that of taggnn and PyG; other code only with ``trust=True``.
 
-A checkpoint holds no code, but names it: building a model imports and runs what stands under its dotted paths.
+A checkpoint holds no code, but dotted paths: building its model imports and runs what they name.
 """
 
 import re
@@ -13,22 +13,22 @@ from graphs import Topology
 from taggnn import names
 
 TRUSTED = ("taggnn", "graphs", "torch_geometric")
-# part of an architecture -> what a dotted path in it must lead to; anything in the others
+# part of an architecture -> the class that a dotted path in it must name; other parts may name any
 _KINDS = {"backbone": nn.Module, "head": nn.Module, "conv": nn.Module, "readout": nn.Module, "topology": Topology}
-# A topology may join several: "clique+mine.rules.Bones(joints=17)".
+# A topology may be a sum: "clique+mine.rules.Bones(joints=17)".
 _PATH = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 
 
 def check(architecture: Mapping[str, Any], source: str, trust: bool = False) -> None:
-    """Refuses an architecture that names code from outside of taggnn and PyG, before any of it is imported.
+    """Refuses an architecture that names code outside of taggnn and PyG, before any of it is imported.
 
     Args:
-        architecture: as a file holds it, see ``taggnn.model.build``.
+        architecture: of the file, see ``taggnn.model.build``.
         source: the file, for the message.
-        trust: whether its user trusts it: everything is accepted then.
+        trust: accept everything.
 
     Raises:
-        ValueError: a dotted path that leads elsewhere, or inside those packages to something else than a class of theirs.
+        ValueError: a dotted path outside of these packages, or in them to something other than one of their classes.
     """
     for part, path in () if trust else _paths(architecture):
         if path.partition(".")[0] not in TRUSTED:
@@ -38,11 +38,11 @@ def check(architecture: Mapping[str, Any], source: str, trust: bool = False) -> 
             )
         found = names.imported(path, part)
         if not _is_class_of_theirs(found, _KINDS.get(part, object)):
-            raise ValueError(f"{source}: its {part} is {path}, which is no class that a {part} can be made of")
+            raise ValueError(f"{source}: its {part} is {path}, which is not a class of a {part}")
 
 
 def _paths(architecture: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """(part, dotted path) of all that is imported where the architecture is built."""
+    """(part, dotted path) of everything that building the architecture imports."""
     named = {
         "backbone": _inner(architecture, "backbone").get("name"),
         "input": _inner(architecture, "input").get("kind"),
@@ -63,7 +63,6 @@ def _inner(architecture: Mapping[str, Any], part: str) -> Mapping[str, Any]:
 
 
 def _strings(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """All texts of nested options, each with the nearest key above it."""
     if isinstance(value, str):
         yield key, value
     elif isinstance(value, Mapping):
@@ -75,5 +74,5 @@ def _strings(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _is_class_of_theirs(found: object, kind: type) -> bool:
-    # By where it was defined: a module that these packages import can be reached through them as well.
+    # By its module: other modules can be reached through the imports of these packages as well.
     return isinstance(found, type) and issubclass(found, kind) and found.__module__.partition(".")[0] in TRUSTED

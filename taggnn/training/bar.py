@@ -1,4 +1,4 @@
-"""The bar of a training at a terminal: where the epoch stands, what it learns, and how long the run will take."""
+"""The progress bar of a training at a terminal: progress of the epoch, losses, and the remaining time of the run."""
 
 import sys
 import time
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from tqdm import tqdm
 
-# Seconds that pass at least between two pictures of the bar.
+# Least seconds between two updates of the text.
 _OFTEN = 0.2
 _SHAPE = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
 
@@ -15,7 +15,7 @@ class Bar:
     """One bar for the running epoch, and one for its validation; shown in the first process, at a terminal.
 
     Args:
-        shown: whether it is drawn at all.
+        shown: whether it is drawn.
         epochs: of the run.
     """
 
@@ -25,7 +25,7 @@ class Bar:
         self._began, self._clips, self._first, self._drawn = 0.0, 0, 0, 0.0
 
     def begin(self, name: str, total: int, first: int = 0, clips: int = 0) -> None:
-        """Opens a bar that stands at batch ``first``, after which so many clips were trained on."""
+        """Opens a bar at batch ``first``; ``clips``: those that the epoch has trained on already."""
         self.close()
         if not self.shown:
             return
@@ -36,14 +36,14 @@ class Bar:
     def train(
         self, epoch: int, clips: int, losses: Mapping[str, float], rate: float, rows: Sequence[Mapping[str, float]]
     ) -> None:
-        """Moves on by a batch.
+        """Advances by a batch.
 
         Args:
             epoch: epochs finished.
-            clips: those that the running epoch has trained on.
+            clips: that the running epoch has trained on.
             losses: the loss of the batch, and its parts by name.
             rate: the learning rate.
-            rows: of the history, whose seconds say how long the rest will take.
+            rows: of the history; their seconds predict the remaining time.
         """
         if self._bar is None:
             return
@@ -58,12 +58,12 @@ class Bar:
         self._bar.update(1)
 
     def advance(self) -> None:
-        """Moves on by a batch of validation."""
+        """Advances by a batch of validation."""
         if self._bar is not None:
             self._bar.update(1)
 
     def close(self) -> None:
-        """Takes the bar away."""
+        """Removes the bar."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -75,8 +75,8 @@ def time_left(epoch: float, epochs: int, rows: Sequence[Mapping[str, float]], he
     Args:
         epoch: epochs done, in fractions.
         epochs: how many there will be.
-        rows: those of the history; the mean of their "seconds" counts where there are any.
-        here: seconds that an epoch takes as far as the running one shows.
+        rows: of the history; the mean of their "seconds" is used if there are any.
+        here: seconds of an epoch, predicted from the running one.
     """
     each = sum(row["seconds"] for row in rows) / len(rows) if rows else here
     return max(0.0, epochs - epoch) * each

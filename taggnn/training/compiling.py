@@ -1,4 +1,4 @@
-"""torch.compile for training: backbone and head in place, so that the names of their weights stay."""
+"""torch.compile for training: backbone and head in place, so that the names of their weights do not change."""
 
 from typing import Literal
 
@@ -11,36 +11,36 @@ Compile = bool | Literal["default", "reduce-overhead", "max-autotune", "max-auto
 
 
 def check(given: Compile, device: torch.device | str) -> None:
-    """Refuses to compile where PyTorch cannot, by compiling a line of arithmetic on the device.
+    """Tests whether torch.compile works, on a line of arithmetic.
 
     Args:
-        given: false for none, true for PyTorch's default mode, or a mode of ``torch.compile`` by name.
+        given: false for no compilation, true for PyTorch's default mode, or the name of a mode of ``torch.compile``.
         device: where training will run.
 
     Raises:
-        ValueError: it cannot: most often there is no C++ compiler (CPU) or no Triton (GPU).
+        ValueError: it does not work: most often there is no C++ compiler (CPU) or no Triton (GPU).
     """
     if not given:
         return
     try:
         torch.compile(_line, mode=_mode(given))(torch.ones(8, device=device))
     except Exception as error:
-        said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ValueError(
-            f"compile {str(given).lower()}: torch.compile does not work here on {device} ({said}); it needs a C++ compiler "
-            "such as g++ for a CPU, and Triton for a GPU. --compile false does without"
+            f"compile {str(given).lower()}: torch.compile does not work here on {device} ({reason}); it needs a C++ compiler "
+            "such as g++ for a CPU, and Triton for a GPU. --compile false works without them"
         ) from error
 
 
 def check_model(model: Recogniser, given: Compile) -> None:
-    """Refuses to compile a model that PyTorch cannot trace.
+    """Refuses a model that PyTorch cannot trace.
 
     Args:
         model: what is to be trained.
         given: as for ``check``.
 
     Raises:
-        ValueError: its graph layers are computed by torch-scatter, which does not tell PyTorch the shapes of its results.
+        ValueError: its graph layers use torch-scatter, whose operators cannot be traced.
     """
     impls = {layer.kernel.impl for layer in model.modules() if isinstance(layer, GraphLayer)}
     if given and "scatter" in impls:
@@ -53,7 +53,7 @@ def check_model(model: Recogniser, given: Compile) -> None:
 def compile_parts(model: Recogniser, given: Compile) -> None:
     """Compiles backbone and head, each by itself; the first batches of training and of validation then take longer.
 
-    Weights, state dicts and checkpoints are those of the model as it was.
+    Weights, state dicts and checkpoints do not change.
 
     Args:
         model: what is trained.

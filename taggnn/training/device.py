@@ -1,4 +1,4 @@
-"""Where training computes: the device of each process, and in which numbers."""
+"""The device of each process, and the precision of training."""
 
 import os
 from typing import Any, Literal
@@ -18,7 +18,7 @@ def devices_of(given: Any, device: str | None = None) -> list[torch.device]:
     Args:
         given: ``--devices``: "auto" for as many processes as torchrun or SLURM started, else one; their number; -1 for all GPUs;
             or the numbers of GPUs, as a list or as text.
-        device: ``--device``: None for GPUs where there are any, "cpu", "cuda", or one device of this machine.
+        device: ``--device``: None for GPUs if there are any, "cpu", "cuda", or one device of this machine.
 
     Raises:
         ValueError: there are not as many devices, or another number of processes was started.
@@ -45,7 +45,7 @@ def devices_of(given: Any, device: str | None = None) -> list[torch.device]:
             raise ValueError(f"--devices {given}: on the CPU it is a number of processes, 1 or more")
         return [torch.device("cpu")] * len(wanted)
     if here.world_size > 1 and there == 1 and numbers is None and "SLURM_PROCID" in os.environ:
-        # Each task was given a GPU of its own and sees no other.
+        # Each task sees only its own GPU.
         return [torch.device("cuda", 0)] * len(wanted)
     if not wanted or len(set(wanted)) < len(wanted) or not all(0 <= number < there for number in wanted):
         gpus = "no GPU" if not there else "1 GPU" if there == 1 else f"{there} GPUs"
@@ -54,9 +54,9 @@ def devices_of(given: Any, device: str | None = None) -> list[torch.device]:
 
 
 def precision_of(given: Precision, device: torch.device) -> str:
-    """In which numbers a device is to compute.
+    """The precision of a device.
 
-    Weights are always kept in float32: what a step changes of a weight in half precision is mostly rounded away.
+    Weights are always stored in float32: in half precision most updates would be rounded to zero.
 
     Args:
         given: "auto" is bf16-mixed on a GPU that has bfloat16, else 32-true.
@@ -78,7 +78,6 @@ def precision_of(given: Precision, device: torch.device) -> str:
 
 
 def _numbers(given: Any) -> int | list[int] | None:
-    """A count, the numbers of GPUs, or None for "auto"."""
     try:
         if given in (None, "auto"):
             return None

@@ -16,14 +16,13 @@ from taggnn.runtime import distributed
 from taggnn.runtime.atomic import write_text
 from taggnn.training.options import Training
 
-# Further columns, such as those of named losses, stand after "train/loss" and "val/mca" in the order in which they came.
+# Further columns, such as named losses, follow the training loss and the validation metrics in order of appearance.
 COLUMNS = (
     "epoch",
     "train/loss",
     "train/clips",
     "val/loss",
-    "val/top1",
-    "val/mca",
+    *(f"val/{key}" for key, metric in metrics.METRICS.items() if metric.each_epoch),
     "val/clips",
     "lr",
     "clips/s",
@@ -36,18 +35,18 @@ class History:
 
     Args:
         folder: the run folder.
-        listed: how many clips the validation list names; None (default) where that is not known.
+        listed: number of clips in the validation list; None (default) if it is not known.
     """
 
     def __init__(self, folder: Path, listed: int | None = None) -> None:
         self.folder, self.listed = folder, listed
         self.rows: list[dict[str, float]] = []
         self.skipped: dict[str, Skipped] = {}
-        # Of the running epoch: when it would have begun without interruptions, and when its validation began.
+        # Start of the running epoch, moved back by the time before an interruption, and start of its validation.
         self._began = self._validated = time.perf_counter()
 
     def begin(self, spent: float = 0.0) -> None:
-        """Starts the clock of an epoch, which took so many seconds before an interruption."""
+        """Starts the clock of an epoch; ``spent``: its seconds before an interruption."""
         self._began = self._validated = time.perf_counter() - spent
 
     def begin_validation(self) -> None:
@@ -55,14 +54,14 @@ class History:
         self._validated = time.perf_counter()
 
     def skip(self, clips: Sequence[Any], split: str) -> None:
-        """Notes clips that could not be read, each once."""
+        """Records clips that could not be read, each once."""
         for clip in clips:
             self.skipped.setdefault(f"{split}/{clip.name}", Skipped(clip.name, clip.path, split, clip.reason))
 
     def add(self, row: Mapping[str, float], epochs: int) -> dict[str, float]:
-        """Adds the row of an epoch with its times, writes the files and prints a line."""
+        """Adds the row of an epoch and its times, writes the files and prints a line."""
         now = time.perf_counter()
-        # Of all processes together, and without validation.
+        # Over all processes, without validation.
         speed = row["train/clips"] / max(self._validated - self._began, 1e-9)
         self.rows.append({**row, "clips/s": speed, "seconds": now - self._began})
         if distributed.is_main_process():
@@ -86,7 +85,7 @@ class History:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continues from ``state_dict``, within an epoch where it was made in one."""
+        """Resumes from ``state_dict``, inside an epoch if it was made in one."""
         self.rows = [dict(row) for row in state["rows"]]
         self.skipped = {key: Skipped(*clip) for key, clip in state["skipped"].items()}
         self.begin(state["spent"])
@@ -94,10 +93,12 @@ class History:
     def _line(self, row: Mapping[str, float], epochs: int) -> str:
         left = (epochs - row["epoch"]) * sum(past["seconds"] for past in self.rows) / len(self.rows)
         measured, skipped = int(row["val/clips"]), len(self.skipped)
+        found = [(metric, row[f"val/{key}"]) for key, metric in metrics.METRICS.items() if f"val/{key}" in row]
+        accuracies = "   ".join(f"{metric.title} {metric.text(value)}" for metric, value in found)
         on = f" on {measured:,} of {self.listed:,} clips" if self.listed not in (None, measured) else ""
         return (
             f"epoch {row['epoch']:3.0f}/{epochs}   loss {row['train/loss']:.4f}   val loss {row['val/loss']:.4f}   "
-            f"top-1 {row['val/top1']:.4f}   class mean {row['val/mca']:.4f}{on}   "
+            f"{accuracies}{on}   "
             f"{row['clips/s']:.3g} clips/s, {row['seconds']:.1f} s, {left / 60:.1f} min left"
             + (f"   {skipped} clips skipped" if skipped else "")
         )
@@ -114,38 +115,38 @@ class History:
         return text.getvalue()
 
 
-def figure(row: Mapping[str, float], monitor: str) -> float:
-    """A figure of a row, larger for better; one that is no number is worse than any other."""
+def value_of(row: Mapping[str, float], monitor: str) -> float:
+    """The monitored value of a row with the sign that makes larger better; -inf for a value that is not a number."""
     sign = 1 if metrics.larger_is_better(monitor) else -1
     value = sign * row.get(monitor, math.nan)
     return value if value == value else -math.inf
 
 
 def best_row(rows: Sequence[Mapping[str, float]], monitor: str) -> int | None:
-    """The index of the first row with the best figure: what patience counts from. None where no figure is a number."""
-    figures = [figure(row, monitor) for row in rows]
-    return figures.index(max(figures)) if figures and max(figures) > -math.inf else None
+    """The index of the first row with the best value, from which patience counts; None if no value is a number."""
+    values = [value_of(row, monitor) for row in rows]
+    return values.index(max(values)) if values and max(values) > -math.inf else None
 
 
-def kept_row(rows: Sequence[Mapping[str, float]], monitor: str) -> int:
-    """The index of the row whose weights are kept: of equal figures that with the lowest validation loss, then the last."""
+def checkpoint_row(rows: Sequence[Mapping[str, float]], monitor: str) -> int:
+    """The index of the row of best.ckpt: of equal values the one with the lowest validation loss, then the last."""
     return max(
-        range(len(rows)), key=lambda index: (figure(rows[index], monitor), figure(rows[index], "val/loss"), index)
+        range(len(rows)), key=lambda index: (value_of(rows[index], monitor), value_of(rows[index], "val/loss"), index)
     )
 
 
 def stop_reason(
     rows: Sequence[Mapping[str, float]], monitor: str, patience: int | None, training: Training
 ) -> str | None:
-    """Why no further epoch is trained, as a sentence; None where one is, or where it was the last anyhow.
+    """The message of early stopping; None if training continues, or the last epoch was trained.
 
-    The rows alone decide, which every checkpoint has, so a run that is resumed counts as if it had not been interrupted. Equal is
-    not better.
+    Only the rows decide, and every checkpoint has them, so a resumed run stops where an uninterrupted one would. An equal
+    value is no improvement.
 
     Args:
         rows: of the history.
-        monitor: the figure.
-        patience: epochs without a better figure after which the run ends.
+        monitor: the monitored value.
+        patience: epochs without improvement after which the run ends.
         training: its epochs and hours.
     """
     best, hours, over = best_row(rows, monitor), sum(row["seconds"] for row in rows) / 3600, None
@@ -177,7 +178,7 @@ def read_history(path: str | os.PathLike) -> list[dict[str, float]]:
     if "epoch" not in columns:
         raise ValueError(f"{path}: the history needs a column 'epoch', has {', '.join(columns) or 'none'}")
     for line in lines:
-        # A line cut off by a killed process lacks cells; the csv module gives None for those.
+        # A line that a killed process cut off lacks cells; the csv module gives None for them.
         values = {key: value for key in columns if (value := _float(line.get(key))) is not None}
         if "epoch" in values:
             rows.setdefault(values["epoch"], {}).update(values)

@@ -1,4 +1,4 @@
-"""Where figures of a run go besides its metrics.csv: TensorBoard, Weights & Biases, MLflow."""
+"""Loggers of a run in addition to metrics.csv: TensorBoard, Weights & Biases, MLflow."""
 
 import importlib.util
 import os
@@ -15,9 +15,9 @@ class TensorBoard:
     """Event files in a folder of the run.
 
     Args:
-        folder: the run folder; a run that is resumed adds a file.
-        step: of the last figure that counts: later ones, of a process that came to no checkpoint, are not shown any more.
-        identity: of the run at the service, from a checkpoint; files have none.
+        folder: the run folder; a resumed run adds a file.
+        step: last step of the checkpoint; later points of an interrupted process are no longer shown.
+        identity: id of the run at the service, from a checkpoint; not used for files.
     """
 
     def __init__(self, folder: Path, step: int, identity: str | None) -> None:
@@ -37,7 +37,7 @@ class TensorBoard:
         self._writer.add_text("configuration", f"| key | value |\n| --- | --- |{rows}", 0)
 
     def close(self, failed: bool) -> None:
-        """Ends the run, or this part of it."""
+        """Closes the logger."""
         self._writer.close()
 
 
@@ -97,7 +97,7 @@ NAMES = ("csv", *LOGGERS)
 
 
 def check(names: Sequence[str]) -> None:
-    """Refuses loggers that are not installed; a line is enough for the one that nobody may have chosen.
+    """Refuses loggers that are not installed; without TensorBoard, which is the default, a line is printed instead.
 
     Raises:
         ValueError: one is not installed; the message says what to install.
@@ -117,16 +117,16 @@ def available(names: Sequence[str]) -> list[str]:
 
 
 class Curves:
-    """Writes figures of steps and of epochs; in the first process only, and nothing twice where a run is resumed.
+    """Logs steps and epochs, in the first process only; a resumed run logs nothing twice.
 
-    Of a step: the loss and its parts, the learning rate, the norm of the gradient before it is clipped, and the clips a second
-    of all processes since the figures before. Of an epoch: the row of ``metrics.csv``. Both stand at the optimiser steps done.
+    For a step: the loss and its parts, the learning rate, the norm of the gradient before clipping, and the clips a second of
+    all processes since the last logged step. For an epoch: the row of ``metrics.csv``. The x axis is the optimiser step.
 
     Args:
         names: loggers, as ``available`` gives them.
         folder: the run folder.
         configuration: key -> value, shown next to the curves.
-        every: steps between two figures of steps.
+        every: logging interval in steps.
     """
 
     def __init__(self, names: Sequence[str], folder: Path, configuration: Mapping[str, Any], every: int = 10) -> None:
@@ -136,7 +136,7 @@ class Curves:
         self._step, self._since, self._clips = 0, 0.0, 0
 
     def open(self, step: int) -> None:
-        """Opens the loggers of a run that has done so many steps."""
+        """Opens the loggers of a run that has done ``step`` steps."""
         self._step = step
         if distributed.is_main_process():
             known = self.identities
@@ -146,11 +146,11 @@ class Curves:
                 logger.describe(self.configuration)
 
     def begin_epoch(self, clips: int) -> None:
-        """Starts the clock of an epoch that has trained on so many clips."""
+        """Starts the clock of an epoch that has trained on ``clips`` clips."""
         self._since, self._clips = time.perf_counter(), clips
 
     def step(self, step: int, clips: int, figures: Mapping[str, Any]) -> None:
-        """Writes figures of a step where they are due; ``clips``: those that the running epoch has trained on."""
+        """Logs a step if it is due; ``clips``: those that the running epoch has trained on."""
         if step == self._step or step % self.every:
             return
         now, since, before = time.perf_counter(), self._since, self._clips
@@ -158,14 +158,14 @@ class Curves:
         self._write({**figures, "clips_per_second": (clips - before) / (now - since)}, "step/")
 
     def epoch(self, step: int, row: Mapping[str, float]) -> None:
-        """Writes the row of an epoch; train/loss and val/top1 are in a group already."""
+        """Logs the row of an epoch; train/loss and val/top1 have a group in their names already."""
         self._step = step
         times = {"lr": row["lr"], "seconds": row["seconds"], "clips_per_second": row["clips/s"]}
         self._write({key: value for key, value in row.items() if "/" in key and key != "clips/s"})
         self._write(times, "epoch/")
 
     def close(self, failed: bool) -> None:
-        """Ends the loggers."""
+        """Closes the loggers."""
         for logger in self._loggers.values():
             logger.close(failed)
         self._loggers = {}

@@ -22,7 +22,7 @@ from taggnn.nn import losses
 from taggnn.runtime import distributed
 from taggnn.training import optim, parallel, validation
 from taggnn.training.bar import Bar
-from taggnn.training.history import History, kept_row, stop_reason
+from taggnn.training.history import History, checkpoint_row, stop_reason
 from taggnn.training.loggers import Curves
 from taggnn.training.options import Optimisation, Training
 from taggnn.training.progress import Progress
@@ -32,27 +32,27 @@ from taggnn.types import Batch, InputSpec
 
 
 class Trainer:
-    """Trains a recogniser; keeps ``last.ckpt`` and ``best.ckpt`` in the folder of its history.
+    """Trains a recogniser; writes ``last.ckpt`` and ``best.ckpt`` into the folder of its history.
 
-    Where several processes share the batches, the gradient is the mean over the clips of all of them, and what is measured is
-    measured on all clips, each counted once; every process knows the same figures.
+    With several processes the gradient is the mean over the clips of all of them, and validation measures every clip once;
+    all processes have the same results.
 
     Args:
         recogniser: the model, on its device.
-        data_spec: what the batches hold: what the model is fed, or stored tokens, which its head alone is fed.
+        data_spec: what the batches hold: inputs of the model, or stored tokens, inputs of its head.
         loader: the training batches.
         val_loader: the validation batches.
         optimisation: how the weights are trained.
         training: how long.
-        history: the figures of the epochs, and the run folder.
-        header: what else a checkpoint holds, as plain types: the architecture, what it was trained on, ...
-        seed: every random draw of a step follows from it.
+        history: the results of the epochs, and the run folder.
+        header: the constant part of a checkpoint, as plain types: the architecture, what it was trained on, ...
+        seed: of all random draws of a step.
         precision: "32-true", "bf16-mixed" or "16-mixed".
-        monitor: the figure that picks the best epoch: "val/" and the name of a metric, or "val/loss".
-        patience: epochs without a better one after which the run ends; None for all epochs.
+        monitor: what selects the best epoch: "val/" and the name of a metric, or "val/loss".
+        patience: epochs without improvement after which the run ends; None for all epochs.
         saving: when last.ckpt is written inside an epoch.
-        bar, curves: where figures go.
-        unused: the model has trained parameters that a step may leave out; DDP has to look for them.
+        bar, curves: where losses and metrics are shown.
+        unused: the model has trained parameters that a step may not use; DDP has to look for them.
         begin_batch: called before every batch.
     """
 
@@ -98,7 +98,7 @@ class Trainer:
     # -- the loop, top to bottom -------------------------------------------------------------------------------------
 
     def fit(self) -> list[dict[str, float]]:
-        """Trains the epochs that are left; gives the rows of the history.
+        """Trains the remaining epochs; returns the rows of the history.
 
         Raises:
             ValueError: no clip can be used, or the loss is no number.
@@ -109,10 +109,10 @@ class Trainer:
             self.curves.open(self.progress.step)
             self.stop_early()
             while self.progress.epoch < self.training.epochs and not self.stopped:
-                self.saving.leave_if_asked()
+                self.saving.stop_if_requested()
                 self.train_epoch()
                 self.finish_epoch(self.validate())
-            self.saving.leave_if_asked()
+            self.saving.stop_if_requested()
             failed = False
         finally:
             self.bar.close()
@@ -137,7 +137,7 @@ class Trainer:
         torch.manual_seed(seed_of(self.seed, total, rank) if rank else self.seed * 1_000_003 + total)
         self.begin_batch()
         here, last = len(batch), number + 1 == self.batches or (number + 1) % self.training.accumulate == 0
-        # A process without clips takes part in what all do together, and learns nothing of it.
+        # A process without clips joins the collectives and contributes nothing to them.
         idle = parallel.idle(self.recogniser) if not here and distributed.world_size() > 1 else nullcontext()
         with idle, nullcontext() if last else parallel.without_sync(self.parallel):
             parts = self.losses(batch) if here or distributed.world_size() > 1 else {}
@@ -148,7 +148,7 @@ class Trainer:
         if bad:
             self.history.skip([clip for rows in distributed.all_gather(batch.skipped) for clip in rows], "train")
         sums = dict(zip(parts, totals, strict=True)) if clips else {}
-        # Where gradients are scaled, a batch whose loss overflows is left out, like its step.
+        # With scaled gradients, a batch whose loss overflows is skipped, as its step is.
         if math.isfinite(sums.get("loss", 0.0)):
             now.add(int(clips), sums)
         elif not self.step.scaler.is_enabled():
@@ -166,7 +166,7 @@ class Trainer:
         self.saving.after_batch(last, self.save)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The mean losses of a batch: "loss" is what is trained, the weighted sum of the others."""
+        """The mean losses of a batch: "loss" is the weighted sum of the others, which is trained."""
         if not len(batch):
             batch = Batch(self.data_spec.example(1), torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.long))
         batch = batch.to(self.device, self.dtype)
@@ -186,18 +186,18 @@ class Trainer:
         return {"loss": loss, losses.name_of(self.optimisation.loss): main, **parts}
 
     def validate(self) -> dict[str, float]:
-        """The figures of the validation clips, of the averaged weights where there are any."""
+        """The metrics of the validation clips, with the averaged weights if there are any."""
         self.history.begin_validation()
         self.bar.begin("validation", len(self.val_loader))
         ema = self.step.ema
         with ema.in_place() if ema else nullcontext(), validation.evaluating(self.recogniser):
-            logits, labels, skipped = validation.answers(self.answer, self.val_loader, self.after_validation_batch)
+            logits, labels, skipped = validation.predict(self.logits, self.val_loader, self.after_validation_batch)
         self.history.skip(skipped, "val")
         if logits is None:
             raise ValueError(f"none of the validation clips could be used; {self.history.reasons()}")
-        return validation.figures(logits, labels, self.monitor)
+        return validation.measure(logits, labels, self.monitor)
 
-    def answer(self, batch: Batch) -> Tensor:
+    def logits(self, batch: Batch) -> Tensor:
         self.begin_batch()
         x = batch.x if len(batch) else self.data_spec.example(1)
         with self.step.autocast():
@@ -205,7 +205,7 @@ class Trainer:
 
     def after_validation_batch(self) -> None:
         self.bar.advance()
-        self.saving.leave_if_asked(self.save)
+        self.saving.stop_if_requested(self.save)
 
     def finish_epoch(self, measured: Mapping[str, float]) -> None:
         now, trained = self.progress, self.progress.finish_epoch()
@@ -213,29 +213,29 @@ class Trainer:
         self.bar.close()
         row = {**trained, **measured, "lr": self.step.rate}
         self.curves.epoch(now.step, self.history.add(row, self.training.epochs))
-        if kept_row(self.history.rows, self.monitor) == now.epoch - 1:
+        if checkpoint_row(self.history.rows, self.monitor) == now.epoch - 1:
             self.save("best.ckpt")
         self.save()
         if self.stop_early():
             print(self.stopped)
 
-    # -- where it stands ---------------------------------------------------------------------------------------------
+    # -- progress and checkpoints ------------------------------------------------------------------------------------
 
     def batches_done(self) -> int:
         """Batches of the running epoch that are done."""
         return min(self.loader.batches() - self.loader.batches(self.progress.position), self.batches)
 
     def set_rate(self) -> None:
-        """Sets the learning rate of where the run stands; a step that was left out does not count."""
+        """Sets the learning rate for the current progress; a skipped step does not count."""
         done, together = float(self.progress.epoch), self.training.accumulate
         if self.optimisation.schedule_step == "step":
             an_epoch = max(1, math.ceil(self.batches / together))
             steps = self.progress.epoch * an_epoch + math.ceil(self.batches_done() / together)
-            done = (steps - self.step.left_out) / an_epoch
+            done = (steps - self.step.skipped) / an_epoch
         self.step.set_rate(optim.rate(done, self.training.epochs, self.optimisation))
 
     def stop_early(self) -> bool:
-        """Whether patience or time is over; decided by the history alone, as an uninterrupted run would."""
+        """Whether patience or time is used up; only the history decides, so that a resumed run stops as an uninterrupted one."""
         reason = stop_reason(self.history.rows, self.monitor, self.patience, self.training)
         self.stopped = distributed.broadcast(reason)
         return self.stopped is not None
@@ -247,12 +247,12 @@ class Trainer:
             logged = {"history": self.history.state_dict(), "loggers": self.curves.identities}
             content = {**self.header, **state, "progress": asdict(self.progress), **logged}
             checkpoint.save(self.history.folder / name, content)
-        # Nobody leaves before it is written.
+        # No process continues before it is written.
         distributed.broadcast(None)
         self.saving.written()
 
     def load(self, path: Path) -> None:
-        """Continues from a checkpoint, of any number of processes."""
+        """Resumes from a checkpoint that any number of processes wrote."""
         content = checkpoint.read(path, self.device)
         self.step.load_state_dict(content)
         self.progress = Progress(**content["progress"])

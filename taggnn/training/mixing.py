@@ -1,8 +1,8 @@
-"""Batches whose clips are mixed with one another, and their labels alike: MixUp and CutMix.
+"""MixUp and CutMix: clips of a batch are mixed with one another, and their labels as well.
 
 Axes: B clips, H W the picture or the token grid, K classes.
 
-All draws come from the global CPU stream, which training seeds for every batch: a run that is resumed mixes as it would have.
+All draws come from the global CPU generator, which training seeds for every batch, so that a resumed run mixes the same way.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Mixing:
         mixup: alpha of MixUp; 0 (default) for none.
         cutmix: alpha of CutMix; 0 (default) for none.
         prob: probability that a batch is mixed at all.
-        switch: where both are on, the probability that a mixed batch is cut and not blended.
+        switch: if both are used, the probability of CutMix for a mixed batch.
     """
 
     mixup: float = 0.0
@@ -37,26 +37,26 @@ class Mixing:
         return bool((self.mixup or self.cutmix) and self.prob)
 
     def describe(self) -> str:
-        """One phrase for people: ``MixUp (alpha 0.8) or CutMix (alpha 1, chosen with 0.5)``."""
+        """A description for messages: ``MixUp (alpha 0.8) or CutMix (alpha 1, chosen with 0.5)``."""
         parts = [f"MixUp (alpha {self.mixup:g})"] if self.mixup else []
         if self.cutmix:
             parts.append(f"CutMix (alpha {self.cutmix:g}" + (f", chosen with {self.switch:g})" if parts else ")"))
         return " or ".join(parts) + (f" with probability {self.prob:g}" if self.prob < 1 else "")
 
     def check(self, spec: InputSpec) -> None:
-        """Refuses inputs that have no box to cut, before training.
+        """Refuses inputs from which CutMix cannot cut a box, before training.
 
         Args:
             spec: what batches hold.
 
         Raises:
-            ValueError: a batch may be cut, and the input has no height and width, or only one position of them.
+            ValueError: CutMix is used, and the input has no height and width, or only one position of them.
         """
         if self and self.cutmix and (not self.mixup or self.switch):
             _box_axes(spec)
 
     def __call__(self, x: Tensor, labels: Tensor, classes: int, spec: InputSpec) -> tuple[Tensor, Tensor]:
-        """Mixes a batch by one of the two methods, or leaves it alone.
+        """Mixes a batch by one of the two methods, or returns it unchanged.
 
         Args:
             x: inputs of any kind.
@@ -67,9 +67,9 @@ class Mixing:
         **Shapes:** x (B, *spec.shape) -> the same; labels (B,) -> targets (B, K) float32, rows that sum to 1
 
         Raises:
-            ValueError: as ``check``, where the batch is cut.
+            ValueError: as ``check``, for CutMix.
         """
-        # Nothing is drawn where there is no choice.
+        # Random numbers are drawn only if there is a choice.
         if not self or (self.prob < 1 and torch.rand(()) >= self.prob):
             return x, _one_hot(x, labels, classes)
         cut = bool(self.cutmix) and (not self.mixup or bool(torch.rand(()) < self.switch))
@@ -77,7 +77,7 @@ class Mixing:
 
 
 def mixup(x: Tensor, labels: Tensor, alpha: float, classes: int) -> tuple[Tensor, Tensor]:
-    """Blends each clip with another of the batch, and their labels alike.
+    """Blends each clip with another of the batch, and their labels as well.
 
     Source: MixUp, https://arxiv.org/abs/1710.09412. Formula: ``x = l x_i + (1 - l) x_j``, ``y = l y_i + (1 - l) y_j``, ``l``
     from Beta(alpha, alpha), one for each clip.
@@ -85,7 +85,7 @@ def mixup(x: Tensor, labels: Tensor, alpha: float, classes: int) -> tuple[Tensor
     Args:
         x: inputs of any kind.
         labels: their classes.
-        alpha: above 0; the larger, the more even the blends.
+        alpha: above 0; larger values give more even blends.
         classes: K.
 
     **Shapes:** x (B, ...) -> the same; labels (B,) -> targets (B, K) float32
@@ -96,19 +96,19 @@ def mixup(x: Tensor, labels: Tensor, alpha: float, classes: int) -> tuple[Tensor
 
 
 def cutmix(x: Tensor, labels: Tensor, alpha: float, classes: int, spec: InputSpec) -> tuple[Tensor, Tensor]:
-    """Puts a box of another clip of the batch into each clip; labels count by the areas.
+    """Puts a box of another clip of the batch into each clip; labels are weighted by area.
 
-    The box is the same in all frames, a tube through the clip: VideoMix found that better than boxes in time.
+    The box is the same in all frames: VideoMix found that better than boxes in time.
 
     Source: CutMix, https://arxiv.org/abs/1905.04899, section 3.1 and appendix A; for video VideoMix,
     https://arxiv.org/abs/2012.03457. Formula: ``l`` from Beta(alpha, alpha), a box of ``H sqrt(1 - l)`` by ``W sqrt(1 - l)``
-    around a position drawn uniformly, cut at the borders; ``y = (1 - a) y_i + a y_j`` with ``a`` the part of the H W positions
-    that the cut box really covers. One box for each clip.
+    around a uniformly drawn position, clipped at the borders; ``y = (1 - a) y_i + a y_j`` with ``a`` the share of the H W
+    positions that the clipped box covers. One box for each clip.
 
     Args:
         x: inputs of any kind.
         labels: their classes.
-        alpha: above 0; 1 as in the paper makes all areas alike likely.
+        alpha: above 0; with 1, as in the paper, all areas are equally likely.
         classes: K.
         spec: what the batch holds; the box is cut from its axes "height" and "width".
 
@@ -123,7 +123,7 @@ def cutmix(x: Tensor, labels: Tensor, alpha: float, classes: int, spec: InputSpe
     inside = torch.ones((), dtype=torch.bool, device=x.device)
     area = torch.ones_like(share)
     for axis, size in zip(axes, sizes, strict=True):
-        # Whole positions: a box of odd size has its middle on one of them, cutting to integers favours no side.
+        # Rounded to positions, so that no side is favoured.
         length = (size * (1 - share).sqrt()).round()
         first = (torch.rand(len(share)).to(share) * size - length / 2).round()
         first, end = first.clamp(0, size), (first + length).clamp(0, size)
@@ -135,7 +135,6 @@ def cutmix(x: Tensor, labels: Tensor, alpha: float, classes: int, spec: InputSpe
 
 
 def _box_axes(spec: InputSpec) -> tuple[int, ...]:
-    """Where height and width stand in a batch."""
     if not set(BOX_AXES) <= set(spec.axes):
         raise ValueError(
             f"optim.cutmix: a box is cut from {' and '.join(BOX_AXES)}, and {spec.kind} has {', '.join(spec.axes)}; "
@@ -149,10 +148,7 @@ def _box_axes(spec: InputSpec) -> tuple[int, ...]:
 
 
 def _drawn(x: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
-    """The share that each clip keeps, and its partner: (B,) each.
-
-    Drawn on the CPU, so that every device mixes alike.
-    """
+    """The share that each clip keeps, and its partner, (B,) each; drawn on the CPU, so that every device mixes the same way."""
     share = torch.distributions.Beta(alpha, alpha).sample((len(x),))
     return share.to(x.device), torch.randperm(len(x)).to(x.device)
 
@@ -164,5 +160,5 @@ def _blended(x: Tensor, labels: Tensor, share: Tensor, partner: Tensor, classes:
 
 
 def _one_hot(x: Tensor, labels: Tensor, classes: int) -> Tensor:
-    # Never in half precision, whatever the input is in.
+    # At least float32, whatever the precision of the input.
     return F.one_hot(labels, classes).to(torch.promote_types(x.dtype, torch.float32))

@@ -21,7 +21,7 @@ def optimiser(model: nn.Module, settings: Optimisation) -> torch.optim.Optimizer
 
     Args:
         model: with ``backbone`` and ``head``.
-        settings: what is to be built.
+        settings: which optimiser.
     """
     groups = [
         {
@@ -50,7 +50,7 @@ def rate(epoch: float, epochs: int, settings: Optimisation) -> float:
     """
     warmup = settings.warmup_epochs
     if epoch < warmup:
-        # The very first step must not be lost to a rate of zero.
+        # The first step must not have a rate of zero.
         return max(epoch / warmup, 1e-3)
     if settings.schedule == "constant":
         return 1.0
@@ -58,14 +58,14 @@ def rate(epoch: float, epochs: int, settings: Optimisation) -> float:
 
 
 def loss_names(model: nn.Module, spec: InputSpec, classes: int) -> list[str]:
-    """The names of the losses that a model returns in training, by a dry run that leaves no trace in it.
+    """The names of the losses that a model returns in training, found by a dry run that does not change the model.
 
     Args:
-        model: what is trained.
-        spec: what it is fed.
+        model: that is trained.
+        spec: of its inputs.
         classes: K.
     """
-    # Weights are shared with the copy; statistics and other buffers are not.
+    # The copy shares the weights, but not statistics and other buffers.
     copy = deepcopy(model, {id(parameter): parameter for parameter in model.parameters()})
     first = next(model.parameters())
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -74,27 +74,27 @@ def loss_names(model: nn.Module, spec: InputSpec, classes: int) -> list[str]:
 
 
 def loss_weights(model: nn.Module, given: Mapping[str, float], names: Iterable[str]) -> dict[str, float]:
-    """The weight of every named loss: as given, else the default of the module that states one, else 1.
+    """The weight of every named loss: as given, else the default of a module, else 1.
 
     Args:
         model: its modules may have ``loss_weights``, name -> default.
-        given: ``optim.losses``; other names in it are of other heads of the run.
-        names: those that the model returns.
+        given: ``optim.losses``; it may have names of other heads of the run.
+        names: of the losses that the model returns.
     """
     stated = {name: weight for part in model.modules() for name, weight in getattr(part, "loss_weights", {}).items()}
     return {name: float(given.get(name, stated.get(name, 1.0))) for name in names}
 
 
 def check_losses(given: Mapping[str, float], names: Iterable[str], criterion: str) -> None:
-    """Refuses a weight of a loss that no model of the run returns, and a loss that is named as another column of its rows.
+    """Refuses a weight of a loss that no model of the run returns, and a loss with the name of another column.
 
     Args:
         given: ``optim.losses``.
         names: of all models together.
-        criterion: what the criterion's column is called.
+        criterion: name of the criterion's column.
 
     Raises:
-        ValueError: names the loss, and those that there are.
+        ValueError: names the loss, and the possible ones.
     """
     names = list(dict.fromkeys(names))
     for name in given:
@@ -108,7 +108,7 @@ def check_losses(given: Mapping[str, float], names: Iterable[str], criterion: st
 
 
 def _groups(module: nn.Module, scale: float) -> dict[tuple[float, bool], list[nn.Parameter]]:
-    """Parameters by their learning rate, as a share of the head's, and whether they decay; the last stage first."""
+    """Parameters by learning rate, relative to the head's, and by whether they decay; the last stage first."""
     scales = backbones.tuning_of(module).scales
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():

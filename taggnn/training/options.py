@@ -1,4 +1,4 @@
-"""What a user chooses about training: how the weights are optimised, and how long."""
+"""Options of training: optimisation and duration."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -20,15 +20,15 @@ class Optimisation:
         schedule_step: change the rate after each "step" (default) or "epoch" (released).
         warmup_epochs: epochs in which the rate rises linearly from zero (default 0).
         loss: the criterion of logits and targets: "cross_entropy" (default), or a dotted path.
-        losses: weights of the losses that backbone and head return, by name; without one the head's own default, else 1.
+        losses: weights of the losses that backbone and head return, by name; default: that of the head, else 1.
         label_smoothing: share of the target spread over all classes (default 0).
         mixup: alpha of MixUp, two clips blended with a share from Beta(alpha, alpha); 0 (default) for none (mixing.py).
         cutmix: alpha of CutMix, a box through all frames taken from another clip; 0 (default) for none.
         mix_prob: probability that a batch is mixed at all (default 1).
-        mix_switch: where both are on, the probability that a mixed batch is cut and not blended (default 0.5).
-        gradient_clip: largest norm of the gradient; 0 (default) leaves it alone.
-        ema: decay of an average of the weights that is measured and kept in their place, such as 0.999; none (default) for the
-            weights themselves (ema.py).
+        mix_switch: if both are used, the probability of CutMix for a mixed batch (default 0.5).
+        gradient_clip: largest norm of the gradient; 0 (default) for no clipping.
+        ema: decay of an average of the weights, such as 0.999, which is evaluated and saved instead of them; none (default)
+            for no average (ema.py).
     """
 
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
@@ -57,18 +57,18 @@ class Optimisation:
 
 @dataclass
 class Training:
-    """How long and in which steps the loop trains.
+    """Duration and steps of training.
 
     Args:
         epochs: how many (default 30).
-        accumulate: batches whose gradient is taken together in one step (default 1); exact, whatever their numbers of clips.
+        accumulate: batches whose gradients are accumulated for a step (default 1); exact for batches of different sizes.
         limit_batches: batches of an epoch, as a number or as a share of all; none (default) for all.
         max_hours: no epoch begins after so many hours of training; none (default) for no limit.
-        strategy: of several processes: "ddp", "fsdp" (weights shared out), or "auto" (default) for ddp.
+        strategy: of several processes: "ddp", "fsdp" (sharded weights), or "auto" (default) for ddp.
         sync_batchnorm: statistics of BatchNorm over the clips of all processes; on GPUs (default false).
-        deterministic: PyTorch's deterministic algorithms, or an error where there is none (default false).
-        benchmark: let cuDNN try which algorithm is fastest (default false).
-        detect_anomaly: stop where a gradient becomes nan, with the operation; slow (default false).
+        deterministic: use PyTorch's deterministic algorithms, or raise an error if there is none (default false).
+        benchmark: let cuDNN find the fastest algorithm (default false).
+        detect_anomaly: stop when a gradient becomes nan, and name the operation; slow (default false).
     """
 
     epochs: int = 30
@@ -82,6 +82,6 @@ class Training:
     detect_anomaly: bool = False
 
     def limited(self, batches: int) -> int:
-        """How many batches of an epoch are trained on: all, so many, or such a share of them."""
+        """Number of trained batches of an epoch."""
         limit = self.limit_batches
         return min(batches, int(limit * batches) if isinstance(limit, float) else batches if limit is None else limit)

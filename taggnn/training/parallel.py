@@ -1,6 +1,6 @@
-"""How several processes train one model: each with a copy of it (DDP), or each with a share of its weights (FSDP2).
+"""How several processes train one model: each with a copy of it (DDP), or each with a shard of its weights (FSDP2).
 
-Both take gradients as their mean over the processes.
+Both average gradients over the processes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,12 +24,12 @@ STRATEGIES = ("auto", "ddp", "fsdp")
 
 
 def check(strategy: str, devices: list[torch.device], sync_batchnorm: bool, precision: str, ema: bool) -> None:
-    """Refuses what processes cannot do together.
+    """Refuses options that do not work with several processes.
 
     Args:
         strategy: a name of ``STRATEGIES``.
         devices: of the processes on this machine.
-        sync_batchnorm: whether statistics of BatchNorm are to be shared.
+        sync_batchnorm: whether statistics of BatchNorm are shared.
         precision: of the run.
         ema: whether weights are averaged.
 
@@ -40,7 +40,7 @@ def check(strategy: str, devices: list[torch.device], sync_batchnorm: bool, prec
         raise unknown("train.strategy", strategy, STRATEGIES)
     if strategy == "fsdp":
         if len(devices) < 2 and distributed.ranks().world_size == 1:
-            raise ValueError("train.strategy fsdp: shares weights out between processes, and there is one")
+            raise ValueError("train.strategy fsdp: shards weights over several processes, and there is one")
         if ema:
             raise ValueError("optim.ema: not possible with train.strategy fsdp, where no process has all weights")
         if precision == "16-mixed":
@@ -56,7 +56,7 @@ def replicate(model: nn.Module, unused: bool) -> nn.Module:
 
     Args:
         model: on its device.
-        unused: it has trained parameters that a step may leave out; DDP has to look for them.
+        unused: it has trained parameters that a step may not use; DDP has to look for them.
     """
     if distributed.world_size() == 1:
         return model
@@ -66,10 +66,10 @@ def replicate(model: nn.Module, unused: bool) -> nn.Module:
 
 
 def shard(recogniser: nn.Module) -> None:
-    """FSDP2, in place: each process keeps its share of every weight, of its gradient and of the optimiser's state.
+    """FSDP2, in place: each process has a shard of every weight, of its gradient and of the optimiser's state.
 
-    A stage of the backbone, the rest of it and the head have their weights gathered while they are computed. Checkpoints hold
-    whole weights and fit every number of processes.
+    The weights of a stage of the backbone, of its remaining parts and of the head are gathered while they compute. Checkpoints
+    hold unsharded weights, for any number of processes.
 
     Source: ZeRO stage 3, https://arxiv.org/abs/1910.02054; FSDP, https://arxiv.org/abs/2304.11277.
     """
@@ -77,44 +77,44 @@ def shard(recogniser: nn.Module) -> None:
     mesh = dist.device_mesh.init_device_mesh(device.type, (dist.get_world_size(),))
     backbone, head = recogniser.get_submodule("backbone"), recogniser.get_submodule("head")
     inner = [backbone.get_submodule(name) for stage in stages(backbone) for name in stage.parts]
-    # From the inside out: a part takes what the parts in it have left.
+    # Inner modules first: a module shards the parameters that its submodules have not.
     for part in (*inner, backbone, head):
         if any(True for _ in part.parameters()):
             fully_shard(part, mesh=mesh)
 
 
 def without_sync(model: nn.Module) -> AbstractContextManager:
-    """Where gradients wait for further batches, DDP need not exchange them; shares of gradients add up as whole ones do."""
+    """Skips DDP's exchange of gradients while they accumulate."""
     return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
 
-def whole(state: Any) -> Any:
-    """The same with whole tensors on the CPU in place of shares; all processes must call it."""
+def unsharded(state: Any) -> Any:
+    """A nested state with unsharded tensors on the CPU; all processes must call it."""
     if isinstance(state, Mapping):
-        return {key: whole(value) for key, value in state.items()}
+        return {key: unsharded(value) for key, value in state.items()}
     if isinstance(state, list):
-        return [whole(value) for value in state]
+        return [unsharded(value) for value in state]
     return state.full_tensor().cpu() if isinstance(state, DTensor) else state
 
 
 def load_model(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Loads whole weights into a model that may be sharded."""
+    """Loads unsharded weights into a model that may be sharded."""
     own = model.state_dict()
-    model.load_state_dict({key: _share(value, own.get(key)) for key, value in state.items()})
+    model.load_state_dict({key: _shard(value, own.get(key)) for key, value in state.items()})
 
 
 def load_optimiser(optimiser: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
-    """Loads the whole state into the optimiser of a model that may be sharded."""
+    """Loads an unsharded state into the optimiser of a model that may be sharded."""
     own = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-    shares = {
-        number: {key: _share(value, own[number]) for key, value in values.items()}
+    shards = {
+        number: {key: _shard(value, own[number]) for key, value in values.items()}
         for number, values in state["state"].items()
     }
-    optimiser.load_state_dict({**state, "state": shares})
+    optimiser.load_state_dict({**state, "state": shards})
 
 
-def _share(value: Any, own: Any) -> Any:
-    """The share of a whole tensor that this process keeps, where ``own`` is kept in shares and has its shape."""
+def _shard(value: Any, own: Any) -> Any:
+    """The shard of a tensor for this process, if ``own`` is sharded and has its shape."""
     if not isinstance(own, DTensor) or not isinstance(value, Tensor) or value.shape != own.shape:
         return value
     return distribute_tensor(value.to(own.device), own.device_mesh, own.placements, src_data_rank=None)
@@ -122,16 +122,16 @@ def _share(value: Any, own: Any) -> Any:
 
 @contextmanager
 def idle(model: nn.Module) -> Iterator[None]:
-    """Keeps a batch of zeros, with which a process without clips takes part in a step, out of all statistics of BatchNorm.
+    """Excludes a batch of zeros, with which a process without clips joins a step, from all statistics of BatchNorm.
 
     Args:
-        model: in training mode; all is put back after the block, which holds the backward pass too: that may compute parts of
-            the network again.
+        model: in training mode, which is restored after the block; the block includes the backward pass, because checkpointing
+            computes parts of the network again there.
     """
     norms = [part for part in model.modules() if isinstance(part, _BatchNorm) and part.training]
     for norm in norms:
         if isinstance(norm, nn.SyncBatchNorm):
-            vars(norm)["forward"] = partial(_present, norm)
+            vars(norm)["forward"] = partial(_without_rows, norm)
         else:
             norm.eval()
     try:
@@ -142,6 +142,6 @@ def idle(model: nn.Module) -> Iterator[None]:
             norm.train()
 
 
-def _present(norm: nn.SyncBatchNorm, x: Tensor) -> Tensor:
-    # The others wait for its statistics and for their gradients: those of no row at all.
+def _without_rows(norm: nn.SyncBatchNorm, x: Tensor) -> Tensor:
+    # The other processes wait for statistics and their gradients: here those of zero rows.
     return x + nn.SyncBatchNorm.forward(norm, x[:0]).sum()

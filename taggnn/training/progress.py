@@ -1,4 +1,4 @@
-"""Where a run stands."""
+"""The progress of a run."""
 
 import math
 from collections.abc import Mapping
@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Progress:
-    """Where a run stands: with the weights and the optimiser's state all that is needed to continue.
+    """The progress of a run: with the weights and the state of the optimiser all that is needed to resume.
 
     Args:
         epoch: epochs finished.
-        position: clips of the running epoch that all processes were handed.
+        position: clips of the running epoch that all processes have loaded.
         step: optimiser steps of the run.
         clips: clips that the running epoch has trained on.
-        losses: of its batches, each summed over the clips of all processes, by name; "loss" is their weighted sum.
+        losses: name -> one value for each batch, summed over the clips of all processes; "loss" is their weighted sum.
     """
 
     epoch: int = 0
@@ -30,7 +30,7 @@ class Progress:
             self.losses.setdefault(name, []).append(value)
 
     def finish_epoch(self) -> dict[str, float]:
-        """Moves to the beginning of the next epoch; gives the columns of this one in metrics.csv."""
+        """Moves to the next epoch; returns the columns of this one in metrics.csv."""
         means = {f"train/{name}": math.fsum(values) / self.clips for name, values in self.losses.items()}
         row = {"epoch": self.epoch + 1, **means, "train/clips": self.clips}
         self.epoch, self.position, self.clips, self.losses = self.epoch + 1, 0, 0, {}

@@ -1,4 +1,4 @@
-"""When a run is saved, and when it leaves: by the clock, by batches, on a signal."""
+"""When last.ckpt is written inside an epoch, and when the program ends after it: by time, by batches, on a signal."""
 
 import time
 from collections.abc import Callable
@@ -6,17 +6,17 @@ from collections.abc import Callable
 from taggnn.runtime import distributed
 from taggnn.runtime.signals import Watch
 
-_SAVE, _LEAVE = 1, 2
+_SAVE, _STOP = 1, 2
 
 
 class Saving:
-    """Calls for last.ckpt inside an epoch when it is due, and ends the program on a signal once it is written.
+    """Writes last.ckpt inside an epoch when it is due, and ends the program after it when a signal asked for that.
 
-    Of several processes the first one's clock counts, and a signal to any of them: all write, and leave, after the same batch.
+    Of several processes, the clock of the first counts, and a signal to any of them; all write and stop after the same batch.
 
     Args:
-        minutes: from one writing to the next; None for none by the clock.
-        batches: likewise in batches; None for none by their number.
+        minutes: between two checkpoints; None for no limit of time.
+        batches: likewise in batches; None for no limit of batches.
         watch: the signals; None for none.
     """
 
@@ -25,11 +25,11 @@ class Saving:
         self._written, self._count = time.monotonic(), 0
 
     def written(self) -> None:
-        """Starts to count anew."""
+        """Restarts counting after a checkpoint."""
         self._written, self._count = time.monotonic(), 0
 
     def after_batch(self, stepped: bool, save: Callable[[], None]) -> None:
-        """Saves where it is due; only after an optimiser step, since gradients that wait for one are in no checkpoint.
+        """Saves if it is due, and only after an optimiser step: accumulated gradients are not in a checkpoint.
 
         Raises:
             StopRequested: a signal asked for it; everything is saved.
@@ -40,17 +40,17 @@ class Saving:
         minutes = (time.monotonic() - self._written) / 60
         due = distributed.is_main_process() and self.minutes is not None and minutes >= self.minutes
         due = due or (self.batches is not None and self._count >= self.batches)
-        wanted = distributed.all_max(_LEAVE if self.watch.received else _SAVE if due else 0)
-        if wanted:
+        action = distributed.all_max(_STOP if self.watch.received else _SAVE if due else 0)
+        if action:
             save()
-        if wanted == _LEAVE:
+        if action == _STOP:
             raise self.watch.ended()
 
-    def leave_if_asked(self, save: Callable[[], None] = lambda: None) -> None:
-        """Ends the program where a signal asked for it.
+    def stop_if_requested(self, save: Callable[[], None] = lambda: None) -> None:
+        """Ends the program if a signal asked for it.
 
         Raises:
-            StopRequested: it did.
+            StopRequested: a signal asked for it.
         """
         if distributed.all_max(bool(self.watch.received)):
             save()

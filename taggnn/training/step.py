@@ -14,7 +14,7 @@ from taggnn.training import optim, parallel
 from taggnn.training.ema import Average
 from taggnn.training.options import Optimisation
 
-# Steps in a row that a scaler may leave out: by then its scale has become 2**40 times smaller.
+# Skipped steps in a row after which a run ends: the scale has become 2**40 times smaller by then.
 OVERFLOWS = 40
 _DTYPES = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
@@ -23,7 +23,7 @@ class Step:
     """Optimiser, gradient scaler and averaged weights of a model.
 
     Args:
-        model: the recogniser, sharded already where it is to be.
+        model: the recogniser, sharded already for FSDP.
         optimisation: how it is trained.
         precision: "32-true", "bf16-mixed" or "16-mixed".
     """
@@ -34,11 +34,11 @@ class Step:
         self.optimiser = optim.optimiser(model, optimisation)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "16-mixed")
         self.ema = None if optimisation.ema is None else Average(model, optimisation.ema)
-        # Of the last step, before it was clipped.
+        # Of the last step, before clipping.
         self.gradient_norm: Tensor | None = None
-        # Steps that an overflowing gradient left out, of the run and among the last ones in a row.
-        self.left_out = self.overflows = 0
-        # Of the running step: its clips, and those of its first batch.
+        # Steps skipped because a gradient overflowed: in the whole run, and in a row until now.
+        self.skipped = self.overflows = 0
+        # Clips of the running step, and of its first batch.
         self._clips, self._unit = 0.0, 0.0
 
     @property
@@ -52,28 +52,28 @@ class Step:
             group["lr"] = group["initial_lr"] * share
 
     def autocast(self) -> AbstractContextManager:
-        """In which numbers the model computes."""
+        """The precision of the forward pass."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None)
 
     def backward(self, loss: Tensor | None, here: int, clips: float) -> None:
         """Adds the gradient of a batch.
 
-        Batches count by their clips, in units of the first of the step, and gradients are averaged over processes; ``take``
-        makes the mean over the clips of the step of that.
+        A batch counts by its clips, in units of the first batch of the step, and gradients are averaged over processes;
+        ``take`` divides by the clips of the step.
 
         Args:
-            loss: the mean over the clips of this process; None where no process has one.
-            here: how many those are.
-            clips: those of all processes.
+            loss: the mean over the clips of this process; None if no process has a clip.
+            here: clips of this process.
+            clips: clips of all processes.
         """
         self._unit, self._clips = self._unit or clips, self._clips + clips
         if loss is not None:
             self.scaler.scale(loss * (here * distributed.world_size() / self._unit if clips else 0.0)).backward()
 
     def take(self) -> bool:
-        """Takes the step and says whether it changed the weights: not where a scaled gradient overflowed.
+        """Takes the step; returns whether it changed the weights, which a step with an overflowing scaled gradient does not.
 
-        Weights do not even decay where none of its batches had a clip.
+        Without a clip in any of its batches not even weight decay is applied.
         """
         taken = True
         if self._clips:
@@ -82,18 +82,18 @@ class Step:
             if self._unit != self._clips:
                 torch._foreach_mul_(gradients, self._unit / self._clips)
             norm = nn.utils.get_total_norm(gradients)
-            # Of weights that are shared out, each process has a part.
+            # With FSDP each process has a shard.
             self.gradient_norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
             if self.clip:
                 nn.utils.clip_grads_with_norm_(self.model.parameters(), self.clip, norm)
             scale = self.scaler.get_scale()
             self.scaler.step(self.optimiser)
             self.scaler.update()
-            # The scaler leaves out a step whose gradient is inf or nan, and then makes its scale smaller.
+            # The scaler skips a step whose gradient is inf or nan, and then reduces its scale.
             taken = self.scaler.get_scale() >= scale
         self.optimiser.zero_grad()
         self._clips, self._unit = 0.0, 0.0
-        self.left_out, self.overflows = self.left_out + (not taken), 0 if taken else self.overflows + 1
+        self.skipped, self.overflows = self.skipped + (not taken), 0 if taken else self.overflows + 1
         if taken:
             for part in self.model.modules():
                 if after_step := getattr(part, "after_step", None):
@@ -103,24 +103,24 @@ class Step:
         return taken
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights and all that continues them, whole; every process must call it."""
-        model, optimiser = parallel.whole(self.model.state_dict()), parallel.whole(self.optimiser.state_dict())
+        """Weights and everything that is needed to resume, unsharded; every process must call it."""
+        model, optimiser = parallel.unsharded(self.model.state_dict()), parallel.unsharded(self.optimiser.state_dict())
         weights = self.ema.state(model) if self.ema else {"model": model}
-        counts = {"left_out": self.left_out, "overflows": self.overflows}
+        counts = {"left_out": self.skipped, "overflows": self.overflows}
         return {**weights, "optimiser": optimiser, "scaler": self.scaler.state_dict(), "steps": counts}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continues from ``state_dict``, of any number of processes."""
+        """Resumes from the ``state_dict`` of any number of processes."""
         parallel.load_model(self.model, state["model"])
         if self.ema:
             self.ema.load(state)
         parallel.load_optimiser(self.optimiser, state["optimiser"])
         self.scaler.load_state_dict(state["scaler"])
-        self.left_out, self.overflows = state["steps"]["left_out"], state["steps"]["overflows"]
+        self.skipped, self.overflows = state["steps"]["left_out"], state["steps"]["overflows"]
 
 
 def diverged(epoch: int, batch: int, found: str) -> ValueError:
-    """The error that ends a run whose loss or gradient is no number; epoch and batch are counted from 0."""
+    """The error for a loss or gradient that is not a number; epoch and batch are counted from 0."""
     return ValueError(
         f"epoch {epoch + 1}, batch {batch + 1}: {found}: training has diverged. A smaller optim.lr, optim.warmup_epochs or "
         "optim.gradient_clip help most often; precision 32-true has the largest range"

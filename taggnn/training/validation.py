@@ -1,4 +1,4 @@
-"""What is measured on the validation clips after every epoch.
+"""Predictions and metrics of the validation clips after every epoch.
 
 Axes: M clips, K classes.
 """
@@ -17,22 +17,22 @@ from taggnn.types import BadClip, Batch
 
 
 @torch.no_grad()
-def answers(
-    answer: Callable[[Batch], Tensor | None], loader: Iterable[Batch], after_batch: Callable[[], None]
+def predict(
+    logits_of: Callable[[Batch], Tensor | None], loader: Iterable[Batch], after_batch: Callable[[], None]
 ) -> tuple[Tensor | None, Tensor, list[BadClip]]:
-    """The answers to all clips, in the order of the list, and those that could not be read; the same in every process.
+    """The logits of all clips in the order of the list, and the clips that could not be read; the same in every process.
 
     Args:
-        answer: a batch -> its logits on the CPU; in several processes it is called for empty batches too.
+        logits_of: a batch -> its logits on the CPU; with several processes it is called for empty batches too.
         loader: the batches of this process.
         after_batch: called after each.
 
-    **Shapes:** logits (M, K), or None where no clip could be read; labels (M,)
+    **Shapes:** logits (M, K), or None if no clip could be read; labels (M,)
     """
     found, skipped = [], []
     for batch in loader:
         skipped += batch.skipped
-        logits = answer(batch) if len(batch) or distributed.world_size() > 1 else None
+        logits = logits_of(batch) if len(batch) or distributed.world_size() > 1 else None
         if len(batch):
             found.append((logits, batch.label, batch.index))
         after_batch()
@@ -41,12 +41,12 @@ def answers(
     if not parts:
         return None, torch.empty(0, dtype=torch.long), skipped
     logits, labels, index = (torch.cat(column) for column in zip(*parts, strict=True))
-    # Alone a process has them in the order of the list.
+    # A single process has them in the order of the list already.
     order = index.argsort() if distributed.world_size() > 1 else slice(None)
     return logits[order], labels[order], skipped
 
 
-def figures(logits: Tensor, labels: Tensor, monitor: str) -> dict[str, float]:
+def measure(logits: Tensor, labels: Tensor, monitor: str) -> dict[str, float]:
     """The columns of metrics.csv. **Shapes:** logits (M, K), labels (M,)"""
     scores = metrics.summarise(logits.softmax(-1), labels)
     loss = {"val/loss": float(F.cross_entropy(logits, labels))}
@@ -55,9 +55,9 @@ def figures(logits: Tensor, labels: Tensor, monitor: str) -> dict[str, float]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for the time of a ``with`` block; each part is put back into its own mode.
+    """Evaluation mode during a ``with`` block; each module returns to its own mode afterwards.
 
-    In several processes BatchNorm has the statistics of the first from then on.
+    With several processes, BatchNorm keeps the statistics of the first one.
     """
     modes = [(part, part.training) for part in model.modules()]
     model.eval()

@@ -50,30 +50,23 @@ SRUN = {
 }
 
 
-def test_alone(environment):
-    assert distributed.ranks() == distributed.Ranks(0, 1, 0, 1)
-
-
-def test_under_torchrun(environment):
-    environment(**TORCHRUN)
-    assert distributed.ranks() == distributed.Ranks(3, 4, 1, 2)
-
-
-def test_under_slurm(environment, monkeypatch):
-    environment(**SRUN)
-    assert distributed.ranks() == distributed.Ranks(3, 4, 1, 2)
-    assert os.environ["MASTER_ADDR"] == "gpu7"
-    assert os.environ["MASTER_PORT"] == str(15000 + 4567)
-
-
-def test_one_task_of_slurm_is_alone(environment):
-    environment(SLURM_NTASKS=1, SLURM_PROCID=0, SLURM_LOCALID=0)
-    assert distributed.ranks() == distributed.Ranks()
-
-
-def test_a_batch_script_without_srun_is_alone(environment):
-    environment(**{key: value for key, value in SRUN.items() if key != "SLURM_STEP_ID"})
-    assert distributed.ranks() == distributed.Ranks()
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, (0, 1, 0, 1)),
+        (TORCHRUN, (3, 4, 1, 2)),
+        (SRUN, (3, 4, 1, 2)),
+        ({"SLURM_NTASKS": 1, "SLURM_PROCID": 0, "SLURM_LOCALID": 0}, (0, 1, 0, 1)),
+        # A batch script without srun.
+        ({key: value for key, value in SRUN.items() if key != "SLURM_STEP_ID"}, (0, 1, 0, 1)),
+    ],
+    ids=["alone", "torchrun", "slurm", "one task", "batch script"],
+)
+def test_ranks(given, expected, environment):
+    environment(**given)
+    assert distributed.ranks() == distributed.Ranks(*expected)
+    if given is SRUN:
+        assert (os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]) == ("gpu7", str(15000 + 4567))
 
 
 def test_slurm_without_tasks_per_node_is_refused(environment):

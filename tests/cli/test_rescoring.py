@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import taggnn.evaluate
-from taggnn.cli.rescoring import asked, rescored
+from taggnn.cli.rescoring import is_requested, rescored
 from taggnn.evaluation.metrics import summarise
 from taggnn.evaluation.predictions import Predictions, Skipped, read_predictions, write_predictions, write_skipped
 from taggnn.evaluation.results import Results
@@ -91,7 +91,7 @@ def test_results_of_other_predictions_are_not_believed(evaluated, program, tmp_p
     before = (tmp_path / "run" / "results.json").read_bytes()
     ended = program(taggnn.evaluate, "--predictions", tmp_path / "run", "--out", tmp_path / "run")
     assert ended.code == 2
-    assert "would be lost; give another folder" in ended.err
+    assert "would be overwritten; give another folder" in ended.err
     assert (tmp_path / "run" / "results.json").read_bytes() == before
 
 
@@ -180,7 +180,7 @@ def test_what_cannot_be_scored_is_named(rows, words, message, program, tmp_path)
 def test_another_split_than_the_results_say_is_refused(evaluated, program, tmp_path):
     ended = program(taggnn.evaluate, "--predictions", evaluated[0], "--split", "val", "--out", tmp_path / "out")
     assert ended.code == 2
-    assert "says that these clips are of test" in ended.err
+    assert "is about the split test" in ended.err
 
 
 def test_the_split_is_that_of_the_results_and_the_figures_of_others_stay(tmp_path):
@@ -194,6 +194,6 @@ def test_the_split_is_that_of_the_results_and_the_figures_of_others_stay(tmp_pat
 
 
 def test_only_the_option_itself_asks():
-    assert asked(["--predictions", "x"])
-    assert asked(["--predictions=x"])
-    assert not asked(["--checkpoint", "x", "--out", "predictions"])
+    assert is_requested(["--predictions", "x"])
+    assert is_requested(["--predictions=x"])
+    assert not is_requested(["--checkpoint", "x", "--out", "predictions"])

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from taggnn.io import run_folder
-from taggnn.io.run_folder import held, new_folder
+from taggnn.io.run_folder import locked, new_folder
 
 
 def test_two_of_one_second_are_two(tmp_path):
@@ -22,15 +22,15 @@ def test_a_place_that_is_a_file(tmp_path):
 
 
 def test_one_at_a_time_works_in_a_folder_and_half_files_go(tmp_path, monkeypatch):
-    monkeypatch.setattr(run_folder, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(run_folder, "LOCK_TIMEOUT", 0.05)
     (tmp_path / "pool").mkdir()
     halves = [tmp_path / ".last.part-0123abcd.ckpt", tmp_path / "pool" / ".metrics.part-0123abcd.csv"]
     kept = [tmp_path / "last.ckpt", tmp_path / ".last.part-one.ckpt"]
     for path in (*halves, *kept):
         path.touch()
-    with held(tmp_path):
+    with locked(tmp_path):
         assert [path.exists() for path in (*halves, *kept)] == [False, False, True, True]
-        with pytest.raises(ValueError, match="another process is at work in it"), held(tmp_path):
+        with pytest.raises(ValueError, match="another process is working in it"), locked(tmp_path):
             pass
-    with held(tmp_path):
+    with locked(tmp_path):
         pass

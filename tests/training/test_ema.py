@@ -27,9 +27,9 @@ class Kept:
         validated = self.validated
 
         class Validating(Trainer):
-            def answer(self, batch):
+            def logits(self, batch):
                 validated.append(copied(self.recogniser))
-                return super().answer(batch)
+                return super().logits(batch)
 
         return Validating
 

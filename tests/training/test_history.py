@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from taggnn.training.history import History, best_row, kept_row
+from taggnn.training.history import History, best_row, checkpoint_row
 from taggnn.training.loop import Trainer
 
 ROW = {"epoch": 1, "train/loss": 0.5, "val/loss": 1.0, "val/top1": 0.5, "val/mca": 0.5, "val/clips": 3, "lr": 0.1}
@@ -132,10 +132,10 @@ def test_the_best_row_is_the_first_of_equals_and_the_lowest_loss():
     ids=["lower-loss", "lower-loss-later", "then-later", "loss-no-number", "later-loss-no-number", "no-number", "none"],
 )
 def test_of_equal_figures_the_lower_loss_is_kept_then_the_later_epoch(rows, kept):
-    assert kept_row([{"val/top1": top1, "val/loss": loss} for top1, loss in rows], "val/top1") == kept
+    assert checkpoint_row([{"val/top1": top1, "val/loss": loss} for top1, loss in rows], "val/top1") == kept
 
 
-def test_the_best_checkpoint_is_that_of_the_kept_row(build, batches, fit, tmp_path):
+def test_the_best_checkpoint_is_that_of_its_row(build, batches, fit, tmp_path):
     losses = [0.9, 0.3, 0.5]
 
     class Given(Trainer):

@@ -256,11 +256,11 @@ def test_a_folder_with_other_things_in_it_is_no_run_folder(drawn, program, tmp_p
 
 
 def test_two_processes_in_one_run_folder_are_refused(states, program, monkeypatch):
-    monkeypatch.setattr(run_folder, "PATIENCE_SECONDS", 0.05)
-    with run_folder.held(states[1]):
+    monkeypatch.setattr(run_folder, "LOCK_TIMEOUT", 0.05)
+    with run_folder.locked(states[1]):
         ended = program(taggnn.train, "--resume", states[1])
     assert ended.code == 2
-    assert f"run {states[1]}: another process is at work in it" in ended.err
+    assert f"run {states[1]}: another process is working in it" in ended.err
 
 
 def trained(words, said):

@@ -23,8 +23,8 @@ class Watch:
     def __call__(self, trainer):
         self.note(trainer.recogniser)
         self.rates.append(trainer.step.rate)
-        self.stepped.append(trainer.step.left_out == self.left_out)
-        self.left_out = trainer.step.left_out
+        self.stepped.append(trainer.step.skipped == self.left_out)
+        self.left_out = trainer.step.skipped
         self.norms.append(trainer.step.gradient_norm)
 
     def moved(self):
@@ -60,14 +60,14 @@ def test_a_step_that_overflows_changes_no_weight_no_rate_and_no_average(build, b
 def test_a_run_whose_steps_overflowed_resumes_exactly(build, batches, fit, tmp_path):
     whole, resumed = build(), build(seed=1)
     first = fit(whole, batches(6), batches(1), epochs=2, scale=2.0**22, keep={"batches": [8]})
-    assert first.step.left_out > 0
+    assert first.step.skipped > 0
     rates = []
     again = fit(
         resumed, batches(6), batches(1), epochs=2, scale=2.0**22, resume=tmp_path / "batch_8.ckpt",
         watch=lambda trainer: rates.append(trainer.step.rate),
     )  # fmt: skip
     assert len(rates) == 4
-    assert again.step.left_out == first.step.left_out
+    assert again.step.skipped == first.step.skipped
     assert again.step.scaler.get_scale() == first.step.scaler.get_scale()
     for name, value in whole.model.state_dict().items():
         assert torch.equal(resumed.model.state_dict()[name], value), name
@@ -193,8 +193,8 @@ def test_state_of_a_head_moves_after_each_optimiser_step(follower, batches, fit,
 def test_it_does_not_move_after_a_step_that_overflows(follower, batches, fit):
     setup = follower()
     trainer = fit(setup, batches(6), batches(1), epochs=2, scale=2.0**22)
-    assert trainer.step.left_out > 0
-    assert int(setup.model.head.moves) == 12 - trainer.step.left_out
+    assert trainer.step.skipped > 0
+    assert int(setup.model.head.moves) == 12 - trainer.step.skipped
 
 
 @pytest.mark.parametrize("kept", ["batch_2.ckpt", "batch_6.ckpt", "epoch_0.ckpt"])

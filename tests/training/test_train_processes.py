@@ -245,7 +245,7 @@ def test_machines_without_a_common_file_system_are_refused_before_training(tiny,
         (["--train.strategy", "fsdq"], "train.strategy: unknown value 'fsdq'; did you mean 'fsdp'"),
         (
             ["--train.strategy", "fsdp"],
-            "train.strategy fsdp: shares weights out between processes, and there is one",
+            "train.strategy fsdp: shards weights over several processes, and there is one",
         ),
         (
             ["--train.strategy", "fsdp", "--devices", "2", "--optim.ema", "0.9"],

@@ -46,6 +46,8 @@ def test_a_row_is_all_that_a_further_data_set_needs(mine, touch, program):
 def test_every_row_says_what_it_is_and_readme_names_it():
     assert all(row.title and row.paper.startswith("https://") for row in PUBLISHED.values())
     line = next(
-        line for line in (ROOT / "docs" / "data.md").read_text().splitlines() if line.startswith("`--data.dataset` knows")
+        line
+        for line in (ROOT / "docs" / "data.md").read_text().splitlines()
+        if line.startswith("`--data.dataset` knows")
     )
     assert re.findall(r"`(\w+)`", line.partition(";")[0]) == list(PUBLISHED)
