@@ -96,6 +96,7 @@ def _run_in(folder: Path, settings: Namespace, data: ClipData, heads: Sequence[s
         with Watch() as watch:
             for head, place in places.items():
                 done = distributed.from_first(_finished(place)) or _train(settings, data, head, place, watch)
+                assert done.comparison
                 rows.append({**done.comparison[0], "chosen": head == settings.head})
     except (KeyboardInterrupt, Ended, RuntimeError) as left:
         if isinstance(left, RuntimeError) and (left := distributed.lost(left)) is None:

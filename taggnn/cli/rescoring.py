@@ -97,9 +97,9 @@ def rescored(predictions: Predictions, file: Path, split: str | None = None) -> 
     elif split not in (None, known):
         raise ValueError(f"--split {split}: {beside / 'results.json'} says that these clips are of {known}")
     split = known or split or "test"
-    missing = stated["missing"] if same else 0
-    unreadable = stated["unreadable"] if same else _unreadable(beside)
-    loss = stated["loss"] if same else _loss(predictions)
+    missing = stated["missing"] if stated and same else 0
+    unreadable = stated["unreadable"] if stated and same else _unreadable(beside)
+    loss = stated["loss"] if stated and same else _loss(predictions)
     counts = results.counts_of(predictions.classes)
     if not same:
         if stated is None:

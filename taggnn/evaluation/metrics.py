@@ -54,8 +54,8 @@ class Metric:
         value: ``(scores, labels)`` -> the figure; or one number for each clip, of which the figure is the mean; or ``None``
             where it has no meaning. Scores are probabilities or logits: a figure that needs probabilities returns ``None``
             for logits (`taggnn.evaluation.calibration.are_probabilities`). Both are checked before it is called.
-        from_counts: instead of ``value``, the figure as a function of the clips of each class; it reduces the first axis, so
-            that all resamples of the bootstrap are computed at once.
+        from_counts: instead of ``value``, the figure as a function of the clips of each class, NaN where it has no meaning; it
+            reduces the first axis, so that all resamples of the bootstrap are computed at once.
         larger_is_better: the direction (default True).
         share: whether it is a share of one, shown in per cent and compared in points (default True).
         decimals: of the value on the screen, and on pages where it is no share; ends of intervals have one less (default 4).
@@ -283,7 +283,8 @@ def measure(name: str, scores: Tensor, labels: Tensor) -> float | Tensor | None:
     """
     row = METRICS[name]
     if row.from_counts is not None:
-        return float(row.from_counts(ClassCounts.of(confusion_matrix(scores, labels))))
+        figure = float(row.from_counts(ClassCounts.of(confusion_matrix(scores, labels))))
+        return None if math.isnan(figure) else figure
     assert row.value is not None
     value = row.value(scores, labels)
     if value is None:

@@ -103,7 +103,7 @@ def test_summary_holds_the_single_figures_as_plain_types():
     scores, labels = random_case(90, 11, seed=3, occurring=7)
     ranks = [ranking(row).index(label) for row, label in zip(scores.tolist(), labels.tolist(), strict=True)]
     found = summarise(scores, labels, missing=6, unreadable=4, loss=torch.tensor(0.5))
-    assert found.as_dict() == {
+    expected = {
         "top1": ranks.count(0) / 90,
         "top5": sum(rank < 5 for rank in ranks) / 90,
         "mca": mean_class_accuracy(ClassCounts.of(confusion_matrix(scores, labels))),
@@ -117,6 +117,7 @@ def test_summary_holds_the_single_figures_as_plain_types():
         "macro_f1": macro_f1(ClassCounts.of(confusion_matrix(scores, labels))),
         "ece": None,
     }
+    assert expected.items() <= found.as_dict().items()
     shares = summarise(scores.softmax(1), labels)
     right = predicted_classes(scores) == labels
     assert shares.ece == expected_calibration_error(scores.softmax(1).amax(1), right)
@@ -125,8 +126,9 @@ def test_summary_holds_the_single_figures_as_plain_types():
 
 def test_one_class_is_always_right():
     figures = {"top1": 1.0, "top5": None, "mca": 1.0, "macro_f1": 1.0, "ece": 0.0}
-    expected = Scores(figures, 1, 1, 3, 0, 0, 3)
-    assert summarise(torch.ones(3, 1), torch.zeros(3, dtype=torch.long)) == expected
+    found = summarise(torch.ones(3, 1), torch.zeros(3, dtype=torch.long))
+    assert figures.items() <= found.figures.items()
+    assert (found.classes, found.classes_counted, found.measured) == (1, 1, 3)
 
 
 def test_macro_f1_equals_a_loop_over_the_classes_that_occur():
@@ -218,6 +220,11 @@ def test_an_empty_matrix_has_no_class_means():
     counts = ClassCounts.of(torch.zeros(2, 2, dtype=torch.long))
     assert mean_class_accuracy(counts).isnan()
     assert macro_f1(counts).isnan()
+
+
+def test_a_figure_of_class_counts_that_is_not_a_number_is_absent(monkeypatch):
+    monkeypatch.setitem(METRICS, "ratio", Metric("x", "y", from_counts=lambda counts: 0 * counts.support[0] / 0))
+    assert summarise(torch.ones(3, 1), torch.zeros(3, dtype=torch.long)).ratio is None
 
 
 def test_a_row_has_one_way_to_its_figure():
