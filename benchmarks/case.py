@@ -30,7 +30,7 @@ class Case:
     Args:
         name: of the convolution, as ``taggnn.nn.convs.build`` takes it.
         size: of the batch.
-        topology: who hears whom.
+        topology: the edges.
         device, dtype: where and in what precision.
         seed: of weights and inputs.
         backward: compare and measure gradients too.

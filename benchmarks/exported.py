@@ -1,9 +1,9 @@
-"""What an exported model costs: the recogniser itself, its program of torch.export and its ONNX, asked in turn in one run.
+"""Time of an exported model: the recogniser itself, its program of torch.export and its ONNX, called in turn in one run.
 
     python benchmarks/exported.py                                  # small and r2plus1d_18, three convolutions
     python benchmarks/exported.py --models r2plus1d_18:gcn --clips 4
 
-Weights are random. A file that does not answer as the recogniser does is never written, so never measured.
+Weights are random. A file whose output differs from that of the recogniser is never written, so never measured.
 
 Axes: B clips, T frames, H W pixels.
 """
@@ -73,7 +73,7 @@ def measure(
     """One model in its three forms.
 
     Raises:
-        ValueError: one of them does not answer as the recogniser does, or cannot be written.
+        ValueError: the output of one of them differs from that of the recogniser, or it cannot be written.
     """
     backbone, _, conv = name.partition(":")
     torch.manual_seed(seed)
@@ -107,13 +107,15 @@ def measure(
 
 def line(row: dict[str, Any]) -> str:
     """A row for the screen."""
-    told = [f"{row['model']:20} {' x '.join(map(str, row['clip'])):14} eager {row['ways'][EAGER]['median_ms']:8.1f} ms"]
+    cells = [
+        f"{row['model']:20} {' x '.join(map(str, row['clip'])):14} eager {row['ways'][EAGER]['median_ms']:8.1f} ms"
+    ]
     for way in PROGRAMS:
         one = row["ways"][way]
-        told.append(
+        cells.append(
             f"{way} {one['median_ms']:8.1f} ms ({one['faster_than_eager']:.2f}x, differs by {one['difference']:.1e})"
         )
-    return "  ".join(told)
+    return "  ".join(cells)
 
 
 if __name__ == "__main__":

@@ -163,7 +163,7 @@ def measure(
 def compare(ours: TagHead, tokens: Tensor, backward: bool) -> dict[str, gate.Verdict]:
     """Our head and its graph stage in the tokens' precision against the authors' in float64, in eval mode, same weights.
 
-    The graph stage by itself as well, because the mean behind it hides nearly all of what it does from the logits.
+    The graph stage alone as well, because the mean after it hides nearly all of its effect from the logits.
     """
     from benchmarks.authors import AuthorsHead
 
@@ -191,7 +191,7 @@ def compare(ours: TagHead, tokens: Tensor, backward: bool) -> dict[str, gate.Ver
 
 
 def add_ratios(rows: list[Row]) -> None:
-    """Puts our rows beside the authors' of the same preset, stage and pass, and every stage beside the whole head."""
+    """Adds the ratios of our rows to the authors' of the same preset, stage and pass, and of every stage to the whole head."""
     found = {(row["preset"], row["stage"], row["pass"], row["by"]): row for row in rows}
     for row in rows:
         key = row["preset"], row["stage"], row["pass"]
@@ -209,9 +209,9 @@ def add_ratios(rows: list[Row]) -> None:
 
 def block(name: str, clips: int, rows: list[Row], left: list[Row]) -> str:
     """The table of one preset."""
-    told = [f"{entry['preset']}: no row ({entry['why']}: {entry['reason']})" for entry in left]
+    notes = [f"{entry['preset']}: no row ({entry['why']}: {entry['reason']})" for entry in left]
     if not rows:
-        return "\n".join(told) + "\n"
+        return "\n".join(notes) + "\n"
     preset = PRESETS[name]
     header = ["stage", "by", "pass", "ms", "20-80 %", "vs authors", "of ours", "of authors'", "MiB", "of authors'"]
     cells = [
@@ -229,7 +229,7 @@ def block(name: str, clips: int, rows: list[Row], left: list[Row]) -> str:
         for row in rows
     ]
     about = f"{name}: B{clips} T{preset.frames} {SIDE}x{SIDE} C{CHANNELS}, ffn {preset.ffn}, {preset.classes} classes"
-    return "\n".join([about, layout.table(header, cells, left=3), *told]) + "\n"
+    return "\n".join([about, layout.table(header, cells, left=3), *notes]) + "\n"
 
 
 def _propagate(head: TagHead, x: Tensor) -> Tensor:

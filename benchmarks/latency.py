@@ -1,10 +1,10 @@
-"""How fast the implementations of a convolution are, each first shown to be equal to PyG's, weight for weight.
+"""Time of the implementations of a convolution, after each was compared with PyG's under the same weights.
 
     python benchmarks/latency.py                      # cpu, float32: gat gcn gatv2 transformer on three sizes
     python benchmarks/latency.py --device cuda --dtype bfloat16 --backward
     python benchmarks/latency.py --head --backward    # the whole TAG-Head against its authors' formulation
 
-Prints a table and writes benchmarks/results/DEVICE-DTYPE.json with a plot beside it (--head: DEVICE-DTYPE-head.json).
+Prints a table and writes benchmarks/results/DEVICE-DTYPE.json and a plot (--head: DEVICE-DTYPE-head.json).
 A row that is not equal has no time; the exit code is then 1.
 """
 
@@ -41,7 +41,7 @@ def parser() -> program.Parser:
         "--grids", nargs="+", default=list(sizes.SIZES),
         help=f"{', '.join(f'{name} = {size}' for name, size in sizes.SIZES.items())}, or the same form (default: the three)",
     )  # fmt: skip
-    parser.add_argument("--batch", type=program.positive, help="clips, in place of the grid's own")
+    parser.add_argument("--batch", type=program.positive, help="clips, instead of the grid's own")
     parser.add_argument("--compile", action="store_true", help="measure each through torch.compile as well")
     parser.add_argument("--head", action="store_true", help="measure the whole head instead, for its three presets")
     parser.add_argument("--backbone", action="store_true", help="with --head: R(2+1)D-34 on one clip too")
@@ -79,11 +79,11 @@ def main(arguments: list[str]) -> int:
         for name, size in cases:
             case = Case(name, size, topology, device, dtype, given.seed, given.backward)
 
-            def tell(stage: str, about: str = f"{name} {sizes.name_of(size)}") -> None:
+            def show(stage: str, about: str = f"{name} {sizes.name_of(size)}") -> None:
                 bar.set_description(f"{about}: {stage}")
 
             found, without = measure.measure(
-                case, impls, given.compile, given.budget, given.iters, tell, longest=given.max_seconds
+                case, impls, given.compile, given.budget, given.iters, show, longest=given.max_seconds
             )
             rows += found
             left += without
@@ -112,7 +112,7 @@ def main(arguments: list[str]) -> int:
 
 
 def checked(given: argparse.Namespace) -> tuple[Topology, list[str], list[tuple[str, sizes.Size]]]:
-    """Topology, implementations, and (convolution, size) pairs; every mistake is told before anything is measured."""
+    """Topology, implementations, and (convolution, size) pairs; every mistake is reported before anything is measured."""
     topology = program.topology_of(given.topology, given.reach)
     impls = program.names(given.impls or kernels.IMPLS)
     for impl in impls:

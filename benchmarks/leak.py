@@ -1,4 +1,4 @@
-"""Loads clips again and again, good and damaged, of several sizes, and tells whether the memory of the process grows.
+"""Loads clips again and again, good and damaged, of several sizes, and measures whether the memory of the process grows.
 
     python benchmarks/leak.py                                            # small synthetic clips and damaged files
     python benchmarks/leak.py --loads 100000 --every 5000 --out a.json
@@ -25,7 +25,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarks import loading, machine, program
-from benchmarks.throughput import told
+from benchmarks.throughput import without_folders
 from taggnn.cli import build, config, terminal
 from taggnn.data.dataset import ClipDataset
 from taggnn.data.samplers import SeededSampler
@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> int:
         terminal.quiet()
         data = build.data_of(settings)
         clips = data.train_dataloader().dataset
-        facts = machine.describe(torch.device("cpu"), settings.seed, SCRIPT, told(arguments))
+        facts = machine.describe(torch.device("cpu"), settings.seed, SCRIPT, without_folders(arguments))
         print(
             f"{machine.sentence(facts)}\n{len(clips)} clips, {given.loads:,} loads\n\n{'loads':>12} {'resident MB':>12}"
         )
@@ -77,7 +77,7 @@ def main(arguments: list[str]) -> int:
 
 
 def make_set(root: Path) -> None:
-    """Writes small clips of several sizes and lengths into class folders, and five damaged files beside them."""
+    """Writes small clips of several sizes and lengths into class folders, and five damaged files."""
     draw = np.random.default_rng(0)
     for name in list(MOTIONS)[:4]:
         (root / "train" / name).mkdir(parents=True)

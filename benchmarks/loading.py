@@ -39,10 +39,10 @@ class Depth:
 
 @dataclass
 class Recorder:
-    """A frame sampler that remembers the last frame it asked for.
+    """A frame sampler that remembers the last frame that it chose.
 
     Args:
-        sampler: the one that it stands for.
+        sampler: the one that it wraps.
     """
 
     sampler: Callable[..., Sequence[int]]

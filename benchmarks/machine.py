@@ -1,4 +1,4 @@
-"""What a result needs beside it to be judged or repeated: machine, versions, command, date."""
+"""Facts that are stored with a result: machine, versions, command, date."""
 
 import os
 import platform

@@ -19,7 +19,7 @@ def measure(
     compiled: bool = False,
     budget: float = 1.0,
     rounds: int | None = None,
-    tell: Callable[[str], object] = lambda stage: None,
+    show: Callable[[str], object] = lambda stage: None,
     details: bool = True,
     longest: float | None = None,
     unchecked: bool = False,
@@ -31,7 +31,7 @@ def measure(
         impls: names of ``taggnn.kernels.IMPLS``.
         compiled: measure each through torch.compile as well.
         budget, rounds: see ``timing.in_turn``.
-        tell: told what is being done, for a progress bar.
+        show: called with the current stage, for a progress bar.
         details: count memory and multiply-adds too.
         longest: seconds after which a call is too long to be repeated: it then has no row.
         unchecked: where the reference does not fit in memory, give rows all the same, with None for ``equal``.
@@ -42,7 +42,7 @@ def measure(
     """
     about = {"conv": case.name, "grid": name_of(case.size), "size": str(case.size)}
     ways, left = _ways(case, impls, compiled)
-    tell("equality")
+    show("equality")
     verdicts, failed = _judged(case, ways, longest, unchecked)
     left += failed
     rows: list[Row] = []
@@ -54,16 +54,16 @@ def measure(
         work = {}
         known = {}
         if details:
-            tell(f"memory of {which}")
+            show(f"memory of {which}")
             for name, call in calls.items():
                 if name.endswith(COMPILED):
-                    # Compiled again for this pass, which takes memory of its own.
+                    # Compiled again for this pass, which takes memory too.
                     call()
                 start = time.perf_counter()
                 work[name] = {"peak_bytes": memory.peak(call, case.device)}
                 known[name] = time.perf_counter() - start
                 work[name]["macs_counted"] = None if name.endswith(COMPILED) else cost.counted_macs(call)
-        tell(f"time of {which}")
+        show(f"time of {which}")
         measured = timing.in_turn(calls, timing.clock(case.device), budget, rounds, known)
         for name, times in measured.items():
             verdict = verdicts.get(name)
@@ -74,7 +74,7 @@ def measure(
 
 
 def add_ratios(rows: Iterable[Row]) -> None:
-    """Puts each row beside pyg, dense and the projection of the same convolution, size and pass; None where there is none."""
+    """Adds the ratios to pyg, dense and the projection of the same convolution, size and pass; None where there is none."""
     rows = list(rows)
     key = ("conv", "size", "pass")
     found = {(*(row[part] for part in key), row["impl"]): row for row in rows}
@@ -104,7 +104,7 @@ def _ways(case: Case, impls: Sequence[str], compiled: bool) -> tuple[dict[str, p
 def _judged(
     case: Case, ways: dict[str, passes.Way], longest: float | None, unchecked: bool
 ) -> tuple[dict[str, gate.Verdict | None], list[Row]]:
-    """What may be timed, each with its verdict, and what may not."""
+    """The implementations that may be timed, each with its verdict, and those that may not."""
     reference, clips, own, peer = None, 1, None, None
     try:
         reference, clips = case.reference()
@@ -123,7 +123,7 @@ def _judged(
         start = time.perf_counter()
         try:
             found = case.answers(way, clips)
-        # A kernel for another device, a compiler that gives up: it has no row, and the reason is told.
+        # A kernel for another device, a compiler that fails: it has no row, and the reason is reported.
         except Exception as error:
             why = "memory" if memory.is_shortage(error) else "refused"
             left.append({"impl": name, "why": why, "reason": _line(error)})

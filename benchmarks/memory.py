@@ -45,9 +45,9 @@ def highest(changes: list[int]) -> int:
 def available(device: torch.device) -> int:
     """Bytes that may be taken on a device now."""
     if device.type == "cuda":
-        # What the allocator keeps for later is free as well.
-        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return int(_SHARE * (torch.cuda.mem_get_info(device)[0] + kept))
+        # What the allocator caches is free as well.
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(_SHARE * (torch.cuda.mem_get_info(device)[0] + cached))
     with suppress(OSError), open("/proc/meminfo") as lines:
         for line in lines:
             if line.startswith("MemAvailable"):
@@ -82,7 +82,7 @@ def limited(device: torch.device) -> Iterator[None]:
 
 
 def is_shortage(error: BaseException) -> bool:
-    """Whether an error says that memory ran out."""
+    """Whether an error means that memory ran out."""
     known = ("can't allocate memory", "not enough memory", "out of memory", "cannot allocate memory")
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(part in str(error).lower() for part in known)
 

@@ -1,4 +1,4 @@
-"""What is measured: a forward pass, or one forward and backward, as a call without arguments that leaves nothing behind."""
+"""What is measured: a forward pass, or one forward and backward, as a call without arguments and without side effects."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,7 +9,7 @@ Way = Callable[[Tensor], Tensor | tuple[Tensor, ...]]
 
 
 def forward(way: Way, x: Tensor) -> Callable[[], Tensor | tuple[Tensor, ...]]:
-    """A call of ``way(x)`` that keeps nothing for a backward pass."""
+    """A call of ``way(x)`` that stores nothing for a backward pass."""
 
     def call() -> Tensor | tuple[Tensor, ...]:
         with torch.no_grad():

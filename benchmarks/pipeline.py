@@ -70,11 +70,11 @@ def main() -> None:
             axes.set_yticks([])
             axes.set_frame_on(False)
     for left, right in pairwise(graph_axes):
-        for place in ((0, 0), (width - 1, 0), (0, height - 1), (width - 1, height - 1)):
+        for corner in ((0, 0), (width - 1, 0), (0, height - 1), (width - 1, height - 1)):
             figure.add_artist(
                 ConnectionPatch(
-                    _place(*place),
-                    _place(*place),
+                    _point(*corner),
+                    _point(*corner),
                     "data",
                     "data",
                     axesA=left,
@@ -104,7 +104,7 @@ def main() -> None:
 def _pixels(clip: torch.Tensor, source: VideoSource) -> torch.Tensor:
     """The normalised clip as pictures again. **Shapes:** (3, T, H, W) -> (T, H, W, 3) in [0, 1]"""
     if source.transform.per_clip_norm:
-        # Its own mean and deviation are not kept: shown from its darkest to its brightest point.
+        # Its own mean and deviation are not known: shown from its darkest to its brightest point.
         return ((clip - clip.min()) / (clip.max() - clip.min())).permute(1, 2, 3, 0)
     mean, std = (torch.tensor(part).reshape(3, 1, 1, 1) for part in (source.mean, source.std))
     return (clip * std + mean).clamp(0, 1).permute(1, 2, 3, 0)
@@ -112,19 +112,19 @@ def _pixels(clip: torch.Tensor, source: VideoSource) -> torch.Tensor:
 
 def _draw_frame(axes: plt.Axes, topology: object, height: int, width: int) -> None:
     edges = graph(topology, (1, height, width)).edge_index
-    places = [_place(x, y) for y in range(height) for x in range(width)]
+    points = [_point(x, y) for y in range(height) for x in range(width)]
     for source, target in edges.T.tolist():
         if source < target:
             axes.plot(
-                *zip(places[source], places[target], strict=True), color=SPATIAL_COLOUR, lw=0.5, alpha=0.7, zorder=1
+                *zip(points[source], points[target], strict=True), color=SPATIAL_COLOUR, lw=0.5, alpha=0.7, zorder=1
             )
-    axes.scatter(*zip(*places, strict=True), s=12, color=INK, zorder=2)
+    axes.scatter(*zip(*points, strict=True), s=12, color=INK, zorder=2)
     axes.set_xlim(-0.5, 0.6 * (width - 1) + 0.5)
     axes.set_ylim(height - 0.5, -0.45 * (width - 1) - 0.5)
     axes.set_aspect("equal")
 
 
-def _place(x: float, y: float) -> tuple[float, float]:
+def _point(x: float, y: float) -> tuple[float, float]:
     """A frame seen from its side, so that the lines to its neighbours do not run along its own."""
     return 0.6 * x, y - 0.45 * x
 
@@ -133,8 +133,8 @@ def _draw_answer(axes: plt.Axes, probabilities: torch.Tensor, classes: tuple[str
     best = probabilities.topk(min(6, len(classes)))
     names = [classes[label].replace("_", " ") for label in best.indices.tolist()]
     axes.barh(range(len(names)), best.values, color=BAR, height=0.6)
-    for place, (name, value) in enumerate(zip(names, best.values.tolist(), strict=True)):
-        axes.text(0.0, place - 0.42, f"{name}  {value:.1%}", fontsize=10, color=INK, va="bottom")
+    for row, (name, value) in enumerate(zip(names, best.values.tolist(), strict=True)):
+        axes.text(0.0, row - 0.42, f"{name}  {value:.1%}", fontsize=10, color=INK, va="bottom")
     axes.set_ylim(len(names) - 0.4, -0.8)
     axes.set_xlim(0, 1)
     axes.set_axis_off()

@@ -39,7 +39,7 @@ def latency(rows: Sequence[dict[str, Any]], path: Path) -> Path | None:
             for impl in dict.fromkeys(row["impl"] for row in shown):
                 points = sorted((row["nodes"], row["median_ms"]) for row in shown if row["impl"] == impl)
                 _line(panel, points, impl)
-            # A size without a short name is told by its nodes alone.
+            # A size without a short name is labelled by its nodes alone.
             names = {row["nodes"]: "" if row["grid"] == row["size"] else f"{row['grid']}\n" for row in shown}
             ticks = {nodes: f"{name}{nodes:,}" for nodes, name in sorted(names.items())}
             _finish(panel, ticks)
@@ -78,7 +78,7 @@ def scaling(rows: Sequence[dict[str, Any]], slopes: Sequence[dict[str, Any]], pa
     return _save(figure, axes, path, legend=False)
 
 
-# Rows of the picture of the throughput: the kind of part, its colour and what the legend says.
+# Rows of the picture of the throughput: the kind of part, its colour and its label in the legend.
 _PARTS = {
     "decode": ("#6e7781", "bare decode"),
     "load": ("#56b4e9", "loading"),
@@ -88,19 +88,19 @@ _PARTS = {
 
 
 def throughput(result: dict[str, Any], path: Path) -> Path:
-    """Draws a bar for each part of training: milliseconds a clip, with its quantiles and the clips a second beside it."""
+    """Draws a bar for each part of training: milliseconds a clip, with its quantiles and the clips a second."""
     rows, settings = result["rows"], result["settings"]
     figure, panel = plt.subplots(figsize=(7.6, 0.36 * len(rows) + 1.5), layout="constrained")
     figure.patch.set_facecolor("white")
     longest = max(row["q80_ms"] for row in rows)
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         colour, label = _PARTS[_kind(row["part"])]
         ms = row["median_ms"]
         spread = [[max(ms - row["q20_ms"], 0)], [max(row["q80_ms"] - ms, 0)]]
-        panel.barh(place, ms, 0.66, color=colour, label=label)
-        panel.errorbar(ms, place, xerr=spread, fmt="none", ecolor=_INK, elinewidth=0.9, capsize=2)
-        beside = max(row["q80_ms"], ms) + 0.015 * longest
-        panel.text(beside, place, f"{row['clips_per_s']:,.3g} clips/s", va="center", fontsize=8.5, color=_INK)
+        panel.barh(index, ms, 0.66, color=colour, label=label)
+        panel.errorbar(ms, index, xerr=spread, fmt="none", ecolor=_INK, elinewidth=0.9, capsize=2)
+        right = max(row["q80_ms"], ms) + 0.015 * longest
+        panel.text(right, index, f"{row['clips_per_s']:,.3g} clips/s", va="center", fontsize=8.5, color=_INK)
     with_workers = f"training, {settings['workers']} worker{'s' if settings['workers'] != 1 else ''}"
     names = [with_workers if row["part"] == "training" else row["part"] for row in rows]
     panel.set_yticks(range(len(rows)), names, fontsize=9, color=_INK)

@@ -1,4 +1,4 @@
-"""What the benchmark programs share: their common options, mistakes told in one line, results written whole.
+"""Shared by the benchmark programs: common options, mistakes reported in one line, results written whole.
 
 Nothing here needs more than PyTorch: a machine with a GPU and little else can run them.
 """
@@ -46,11 +46,11 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backward", action="store_true", help="measure forward and backward together as well")
     parser.add_argument("--threads", type=positive, help="of PyTorch on the CPU (default: all cores)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and inputs (default 0)")
-    parser.add_argument("--topology", default="clique+chain", help="who hears whom (default clique+chain)")
+    parser.add_argument("--topology", default="clique+chain", help="the edges (default clique+chain)")
     parser.add_argument("--reach", type=positive, default=1, help="frames the chain reaches (default 1)")
     parser.add_argument("--budget", type=seconds, default=1.0, help="seconds for each row (default 1)")
     parser.add_argument("--iters", type=positive, help="exactly so many calls for each row, whatever they take")
-    parser.add_argument("--out", type=Path, help="JSON file; a plot goes beside it")
+    parser.add_argument("--out", type=Path, help="JSON file; the plot is written next to it")
 
 
 def device_of(given: str) -> torch.device:

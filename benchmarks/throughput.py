@@ -5,7 +5,7 @@
     python benchmarks/throughput.py --config folder --data.root DIR --clips 16 --rounds 3 --loader-workers 0 2 4
 
 All options but those below are those of taggnn.train; weights are random. Prints a table and writes
-benchmarks/results/DEVICE-throughput-DATA.json as it goes, with a picture beside it at the end.
+benchmarks/results/DEVICE-throughput-DATA.json as it goes, and a picture at the end.
 """
 
 import sys
@@ -51,7 +51,7 @@ def parser() -> program.Parser:
     parser.add_argument(
         "--loader-workers", type=int, nargs="+", default=[0, 1, 2], help="loaders to measure (default 0 1 2)"
     )
-    parser.add_argument("--out", type=Path, help="JSON file; a picture goes beside it")
+    parser.add_argument("--out", type=Path, help="JSON file; the picture is written next to it")
     return parser
 
 
@@ -76,7 +76,7 @@ def main(arguments: list[str]) -> int:
     size = min(data.batch_size, len(clips))
     # Whole batches, so that a pass of the model and one of the loader are over the same clips.
     clips.clips = replace(clips.clips, clips=clips.clips.clips[: len(clips) // size * size])
-    facts = machine.describe(device, settings.seed, SCRIPT, told(arguments))
+    facts = machine.describe(device, settings.seed, SCRIPT, without_folders(arguments))
     about = _about(settings, data, model, precision, device, clips, size, given.rounds)
     print(f"{machine.sentence(facts)}\n{_sentence(about)}")
     if bad:
@@ -89,7 +89,7 @@ def main(arguments: list[str]) -> int:
         STEP: steps.Repeated(batch, len(clips) // size),
         TRAINING: loading.loader(clips, settings.seed, size, data.workers, device.type == "cuda"),
     }
-    # Of its own: the other keeps the weights that its parts are timed with.
+    # A copy: the parts are timed with the weights as they were.
     trained = copy.deepcopy(model)
     seconds: dict[str, list[float]] = {name: [] for name in (*calls, *loops)}
     waited: list[float] = []
@@ -106,7 +106,7 @@ def main(arguments: list[str]) -> int:
             bar.set_description("warming up")
             for call in calls.values():
                 call()
-            # All of them in turn, so that noise of the machine hits all alike.
+            # All of them in turn, so that noise of the machine affects all equally.
             for _ in range(given.rounds):
                 for name, call in calls.items():
                     bar.set_description(name)
@@ -136,7 +136,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def told(arguments: list[str]) -> list[str]:
+def without_folders(arguments: list[str]) -> list[str]:
     """The command line without this machine's folders: of a whole path only its last part."""
     words = []
     for word in arguments:
@@ -210,7 +210,7 @@ def verdict(table: list[Row], about: dict[str, Any], waited: float) -> str:
     else:
         first = f"Loading and model are equally fast: {brings}. {of_loading} {of_step}"
     possible = min(load, step) if workers else 1 / (1 / load + 1 / step)
-    beside = "the slower of the two alone" if workers else "one after the other"
+    limit = "the slower of the two alone" if workers else "one after the other"
     crowded = workers and about["device"] == "cpu" and about["threads"] + workers > about["cores"]
     advice = (
         f" {about['threads']} threads and {workers} worker{'s' if workers != 1 else ''} are more than the {about['cores']} "
@@ -219,7 +219,7 @@ def verdict(table: list[Row], about: dict[str, Any], waited: float) -> str:
         else ""
     )
     return (
-        f"{first} Training as a whole reaches {layout.digits(whole)} clips/s, {whole / possible:.0%} of {beside}, and waits for "
+        f"{first} Training as a whole reaches {layout.digits(whole)} clips/s, {whole / possible:.0%} of {limit}, and waits for "
         f"clips {waited:.0%} of the time.{advice}"
     )
 

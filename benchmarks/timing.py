@@ -1,4 +1,4 @@
-"""How long calls take: all of them in turn, so that noise of the machine hits all alike."""
+"""Time of calls: all of them in turn, so that noise of the machine affects all equally."""
 
 import math
 import time
@@ -26,10 +26,10 @@ class Times:
     def quantile(self, share: float) -> float:
         """The quantile by linear interpolation between neighbours."""
         ordered = sorted(self.seconds)
-        place = share * (len(ordered) - 1)
-        low = math.floor(place)
+        position = share * (len(ordered) - 1)
+        low = math.floor(position)
         high = min(low + 1, len(ordered) - 1)
-        return ordered[low] + (place - low) * (ordered[high] - ordered[low])
+        return ordered[low] + (position - low) * (ordered[high] - ordered[low])
 
     def row(self) -> dict[str, float | int]:
         """Median and 20/80 quantiles in milliseconds, as a part of a JSON row."""
@@ -63,7 +63,7 @@ def in_turn(
         known: seconds of a call that was made already, for those that are warm.
     """
     once = {name: (known or {}).get(name) or measure(call, 1)[0] for name, call in calls.items()}
-    # A short call has not told its time yet.
+    # One call is too few to time a short one.
     once = {name: min(measure(calls[name], 2)) if seconds < 1 else seconds for name, seconds in once.items()}
     number, slices = plan(once, budget, rounds)
     seconds: dict[str, list[float]] = {name: [] for name in calls}
@@ -93,11 +93,11 @@ def _by_counter(call: Callable[[], object], times: int) -> list[float]:
 
 
 def _by_events(call: Callable[[], object], times: int) -> list[float]:
-    marks = [torch.cuda.Event(enable_timing=True) for _ in range(times + 1)]
+    events = [torch.cuda.Event(enable_timing=True) for _ in range(times + 1)]
     torch.cuda.synchronize()
-    marks[0].record()
-    for mark in marks[1:]:
+    events[0].record()
+    for event in events[1:]:
         call()
-        mark.record()
+        event.record()
     torch.cuda.synchronize()
-    return [before.elapsed_time(after) / 1e3 for before, after in pairwise(marks)]
+    return [before.elapsed_time(after) / 1e3 for before, after in pairwise(events)]

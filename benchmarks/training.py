@@ -86,8 +86,8 @@ def parser() -> program.Parser:
 def main(arguments: list[str]) -> int:
     given = parser().parse_args(arguments)
     precisions, modes = program.names(given.precisions), program.names(given.modes)
-    for what, asked, possible in (("precision", precisions, PRECISIONS), ("mode", modes, (EAGER, COMPILED))):
-        for name in asked:
+    for what, given_names, possible in (("precision", precisions, PRECISIONS), ("mode", modes, (EAGER, COMPILED))):
+        for name in given_names:
             if name not in possible:
                 raise unknown(what, name, possible)
     device = program.device_of(given.device)
@@ -130,8 +130,8 @@ def main(arguments: list[str]) -> int:
 
 
 def read(given: argparse.Namespace) -> tuple[Sizes, Any]:
-    """The sizes and the settings of the recipe, changed as the command line says."""
-    # Here, because Lightning takes seconds to import, and --help needs none of it.
+    """The sizes and the settings of the recipe, changed by the command line."""
+    # Imported here, because --help does not need it.
     from taggnn.cli import config
 
     if given.recipe not in PRESETS:
@@ -193,8 +193,10 @@ class Step:
     @property
     def held_bytes(self) -> int:
         """Of weights, statistics and the optimiser's memory: what is there before a step."""
-        kept = [value for state in self.optimiser.state.values() for value in state.values() if torch.is_tensor(value)]
-        return sum(tensor.numel() * tensor.element_size() for tensor in (*self.model.state_dict().values(), *kept))
+        states = [
+            value for state in self.optimiser.state.values() for value in state.values() if torch.is_tensor(value)
+        ]
+        return sum(tensor.numel() * tensor.element_size() for tensor in (*self.model.state_dict().values(), *states))
 
 
 def step_of(settings: Any, sizes: Sizes, device: torch.device, seed: int, mode: str) -> Step:
@@ -295,7 +297,7 @@ def measure(
 
 
 def add_ratios(rows: list[Row]) -> None:
-    """Puts our rows of one precision and mode beside the authors', and every head part beside its own step."""
+    """Adds the ratios of our rows to the authors', of one precision and mode, and of every head part to its own step."""
     found = {(row["part"], row["by"]): row for row in rows}
     for row in rows:
         theirs = found.get((row["part"], AUTHORS)) if row["by"] == OURS else None
@@ -338,8 +340,8 @@ def block(rows: list[Row], left: list[Row]) -> str:
         ]
         for row in rows
     ]
-    told = [note_of(entry) for entry in left]
-    return "\n".join([*([layout.table(header, cells, left=4)] if rows else []), *told, *sentences(rows)]) + "\n"
+    notes = [note_of(entry) for entry in left]
+    return "\n".join([*([layout.table(header, cells, left=4)] if rows else []), *notes, *sentences(rows)]) + "\n"
 
 
 def note_of(entry: Row) -> str:
@@ -350,18 +352,18 @@ def note_of(entry: Row) -> str:
 def sentences(rows: list[Row]) -> list[str]:
     """What our head gains in each precision and mode, of itself and of the whole step."""
     named = {(row["precision"], row["mode"], row["part"], row["by"]): row for row in rows}
-    told = []
+    found = []
     for precision, mode in dict.fromkeys((row["precision"], row["mode"]) for row in rows):
         head, step = (named.get((precision, mode, part, OURS)) for part in (HEAD, STEP))
         theirs = named.get((precision, mode, STEP, AUTHORS))
         if head and step and theirs:
-            told.append(
+            found.append(
                 f"{PRECISIONS[precision]}, {mode}: {layout.digits(step['clips_per_s'])} clips/s a step, the authors' "
                 f"{layout.digits(theirs['clips_per_s'])}; the head's part {layout.times(head['faster_than_authors'])} as fast, "
                 f"the whole step {layout.times(step['faster_than_authors'])}; a step's peak memory is "
                 f"{layout.share(step['memory_of_authors'])} of theirs."
             )
-    return told
+    return found
 
 
 def _unequal(step: Step) -> str | None:

@@ -71,6 +71,7 @@ def _train_heads(folder: Path, settings: Namespace, data: ClipData, heads: Seque
         with Watch() as watch:
             for head, each in folders.items():
                 done = distributed.broadcast(_finished(each)) or _train(settings, data, head, each, watch)
+                assert done.comparison
                 rows.append({**done.comparison[0], "chosen": head == settings.head})
     except (KeyboardInterrupt, StopRequested, RuntimeError) as error:
         reason = distributed.process_lost(error) if isinstance(error, RuntimeError) else error

@@ -95,9 +95,9 @@ def rescored(predictions: Predictions, file: Path, split: str | None = None) -> 
     elif split not in (None, known):
         raise ValueError(f"--split {split}: {folder / 'results.json'} is about the split {known}")
     split = known or split or "test"
-    missing = stated["missing"] if same else 0
-    unreadable = stated["unreadable"] if same else _unreadable(folder)
-    loss = stated["loss"] if same else _loss(predictions)
+    missing = stated["missing"] if stated and same else 0
+    unreadable = stated["unreadable"] if stated and same else _unreadable(folder)
+    loss = stated["loss"] if stated and same else _loss(predictions)
     counts = results.counts_of(predictions.classes)
     if not same:
         if stated is None:

@@ -81,8 +81,8 @@ def _indices(file: Predictions, source: str) -> dict[str, int]:
     last = {name: index for index, name in enumerate(file.names)}
     if len(last) < len(file.names):
         twice = list(dict.fromkeys(name for index, name in enumerate(file.names) if last[name] != index))
-        names = "1 name stands" if len(twice) == 1 else f"{len(twice)} names stand"
-        raise ValueError(f"{source}: {names} for several clips: {_some(twice)}")
+        names = "1 name" if len(twice) == 1 else f"{len(twice)} names"
+        raise ValueError(f"{source}: {names} of several clips: {_some(twice)}")
     return last
 
 
@@ -91,7 +91,7 @@ def _order(file: Predictions, source: str, first: Predictions, against: str) -> 
     theirs = {name: number for number, name in enumerate(first.classes)}
     for classes, where in ((first.classes, against), (file.classes, source)):
         if len(set(classes)) < len(classes):
-            raise ValueError(f"{where}: several classes have the same name, so that they cannot be told apart")
+            raise ValueError(f"{where}: several classes have the same name, so that they cannot be matched")
     if set(file.classes) != set(theirs):
         only = [f"only in {source}: {_some([name for name in file.classes if name not in theirs])}"]
         only += [f"only in {against}: {_some([name for name in first.classes if name not in set(file.classes)])}"]

@@ -54,8 +54,8 @@ class Metric:
         value: ``(scores, labels)`` -> the figure; or one number for each clip, of which the figure is the mean; or ``None``
             where it has no meaning. Scores are probabilities or logits: a figure that needs probabilities returns ``None``
             for logits (`taggnn.evaluation.calibration.are_probabilities`). Both are checked before it is called.
-        from_counts: instead of ``value``, the figure as a function of the clips of each class; it reduces the first axis, so
-            that all resamples of the bootstrap are computed at once.
+        from_counts: instead of ``value``, the figure as a function of the clips of each class, NaN where it has no meaning; it
+            reduces the first axis, so that all resamples of the bootstrap are computed at once.
         larger_is_better: the direction (default True).
         share: whether it is a share of one, shown in per cent and compared in points (default True).
         decimals: of the value on the screen, and on pages where it is no share; ends of intervals have one less (default 4).
@@ -104,7 +104,7 @@ class Metric:
         return f"{value:.{max(0, self.decimals - fewer)}f}"
 
     def between(self, ends: Sequence[float] | None) -> str:
-        """An interval: "0.610 to 0.786"; empty where there is none, or one without width, which says nothing."""
+        """An interval: "0.610 to 0.786"; empty where there is none, or one without width."""
         return "" if ends is None or ends[0] == ends[1] else f"{self.text(ends[0], 1)} to {self.text(ends[1], 1)}"
 
 
@@ -115,7 +115,7 @@ class Scores:
     Args:
         figures: by name of ``METRICS``; ``None`` where a figure has no meaning. Files of earlier versions lack some of them.
         classes_counted: how many classes occur in the ground truth: those that class means are taken over.
-        classes: how many classes the model tells apart.
+        classes: K of the model.
         listed: how many clips the list names: missing, unreadable and measured ones together.
         missing: how many of them have no file.
         unreadable: how many more have one that could not be read.
@@ -148,7 +148,7 @@ class Scores:
         return self.measured == self.listed
 
     def coverage(self) -> str:
-        """The clips behind the figures: "160 clips", or "4,180 of 8,521 listed clips (49 %): 4,300 missing, 41 unreadable"."""
+        """The clips of the figures: "160 clips", or "4,180 of 8,521 listed clips (49 %): 4,300 missing, 41 unreadable"."""
         if self.complete:
             return f"{self.measured:,} clips" if self.measured != 1 else "1 clip"
         share = 100 * self.measured / self.listed
@@ -283,7 +283,8 @@ def measure(name: str, scores: Tensor, labels: Tensor) -> float | Tensor | None:
     """
     row = METRICS[name]
     if row.from_counts is not None:
-        return float(row.from_counts(ClassCounts.of(confusion_matrix(scores, labels))))
+        figure = float(row.from_counts(ClassCounts.of(confusion_matrix(scores, labels))))
+        return None if math.isnan(figure) else figure
     assert row.value is not None
     value = row.value(scores, labels)
     if value is None:
@@ -341,7 +342,7 @@ def in_top_k(scores: Tensor, labels: Tensor, k: int) -> Tensor:
 
 
 def unmeasured(labels: Tensor, listed: Sequence[int]) -> list[int]:
-    """The classes that the list has clips of, none of which was measured: no figure says anything about them.
+    """The classes that the list has clips of, none of which was measured.
 
     Args:
         labels: true classes of the clips measured.

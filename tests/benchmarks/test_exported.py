@@ -26,10 +26,3 @@ def test_one_model_in_its_three_forms(bench, tmp_path):
         assert one["bytes"] > 10**5
         assert one["faster_than_eager"] == pytest.approx(eager["median_ms"] / one["median_ms"])
     assert "| `small`, `gcn` | 4 x 32 x 32 |" in "\n".join(readme.exported(found))
-
-
-def test_an_unknown_backbone_is_told_at_once(bench, tmp_path):
-    ended = bench(exported, "--models", "smal:gcn", "--out", tmp_path / "a.json")
-    assert ended.code == 2
-    assert "smal" in ended.err
-    assert list(tmp_path.iterdir()) == []

@@ -92,35 +92,6 @@ def test_half_precision_batch_and_topology(bench, tmp_path):
     assert all(row["equal"]["against"] == "float64" for row in results["rows"] if row["impl"] == "dense")
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["--convs", "gatt"], "gatt"),
-        (["--impls", "densee"], "implementation 'densee'"),
-        (["--grids", "G7"], "grid 'G7'"),
-        (["--grids", "B1-T2-2x2-C9-A2"], "9 channels"),
-        (["--dtype", "float12"], "dtype 'float12'"),
-        (["--device", "gpu"], "device 'gpu'"),
-        (["--topology", "circle"], "topology 'circle'"),
-        (["--threads", "0"], "--threads"),
-        (["--budget", "-1"], "--budget"),
-        (["--budgets", "1"], "--budgets 1"),
-        (["--out", "a.csv"], ".json"),
-        (["--backbone"], "--backbone"),
-        (["--head", "--convs", "gat"], "--convs"),
-        (["--head", "--presets", "gym98"], "preset 'gym98'"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
-def test_a_mistake_is_one_line(words, said, bench, tmp_path):
-    ended = bench(latency, *words)
-    assert ended.code == 2
-    assert said in ended.err
-    assert ended.err.startswith("benchmarks/latency.py: ")
-    assert ended.err.count("\n") == 1
-    assert ended.out == ""
-
-
 BLOCK = """
 import runpy, sys
 class Block:

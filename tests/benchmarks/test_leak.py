@@ -55,20 +55,3 @@ def test_any_data_set_can_be_loaded(bench, tiny):
     assert "21 clips, 42 loads" in ended.out
     # Five bad files, in two epochs.
     assert "; 10 of the loads met" in ended.out
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["--loads", "9"], "--loads 9"),
-        (["--every", "0"], "--every"),
-        (["--out", "a.csv"], ".json"),
-        (["--data.root", "nowhere"], "data root nowhere: no such folder"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
-def test_a_mistake_is_one_line(words, said, bench):
-    ended = bench(leak, *words)
-    assert ended.code == 2
-    assert said in ended.err
-    assert ended.err.count("\n") == 1

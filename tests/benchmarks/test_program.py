@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from benchmarks import program
+from benchmarks import exported, latency, leak, program, scaling, throughput, training
 
 
 class Failing:
@@ -111,3 +111,55 @@ def test_threads_are_all_cores_or_those_given():
         assert torch.get_num_threads() == program.machine.cores()
     finally:
         torch.set_num_threads(before)
+
+
+MISTAKES = {
+    latency: {
+        "--convs gatt": "gatt",
+        "--impls densee": "implementation 'densee'",
+        "--grids G7": "grid 'G7'",
+        "--grids B1-T2-2x2-C9-A2": "9 channels",
+        "--dtype float12": "dtype 'float12'",
+        "--device gpu": "device 'gpu'",
+        "--topology circle": "topology 'circle'",
+        "--threads 0": "--threads",
+        "--budget -1": "--budget",
+        "--budgets 1": "--budgets",
+        "--out a.csv": ".json",
+        "--backbone": "--backbone",
+        "--head --convs gat": "--convs",
+        "--head --presets gym98": "preset 'gym98'",
+    },
+    scaling: {
+        "--sweeps position": "sweep 'position'",
+        "--positions 0": "--positions",
+        "--convs gat --channels 6": "6 channels",
+    },
+    leak: {"--loads 9": "--loads 9", "--every 0": "--every", "--data.root nowhere": "nowhere"},
+    throughput: {
+        "--clips 0": "--clips",
+        "--loader-workers -1": "--loader-workers -1",
+        "--config demoo": "recipe 'demoo'",
+        "--video.frams 8": "--video.frams",
+        "--data.root nowhere": "nowhere",
+    },
+    training: {
+        "--device cpu --recipe demo": "recipe 'demo'",
+        "--device cpu --precisions 16-true": "precision '16-true'",
+        "--device cpu --modes jit": "mode 'jit'",
+    },
+    exported: {"--models smal:gcn": "smal"},
+}
+
+
+@pytest.mark.parametrize(
+    ("module", "words", "named"),
+    [(module, words, named) for module, cases in MISTAKES.items() for words, named in cases.items()],
+    ids=lambda value: getattr(value, "SCRIPT", value),
+)
+def test_a_mistake_on_the_command_line_is_one_line_that_names_it(module, words, named, bench):
+    ended = bench(module, *words.split())
+    assert ended.code == 2
+    assert named in ended.err
+    assert ended.err.startswith(f"{module.SCRIPT}: ")
+    assert ended.err.count("\n") == 1

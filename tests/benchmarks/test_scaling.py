@@ -58,21 +58,3 @@ def test_what_takes_too_long_is_left_out_by_name_from_there_on(bench, tmp_path):
 def test_two_sizes_have_no_slope():
     row = {"conv": "gcn", "sweep": "positions", "pass": measure.FORWARD, "impl": "pyg", "median_ms": 1.0}
     assert scaling.fitted([row | {"value": 1}, row | {"value": 2}]) == []
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["--sweeps", "place"], "sweep 'place'"),
-        (["--impls", "fast"], "implementation 'fast'"),
-        (["--convs", "gatt"], "gatt"),
-        (["--positions", "0"], "--positions"),
-        (["--convs", "gat", "--channels", "6"], "6 channels"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
-def test_a_mistake_is_one_line(words, said, bench):
-    ended = bench(scaling, *words)
-    assert ended.code == 2
-    assert said in ended.err
-    assert ended.err.count("\n") == 1

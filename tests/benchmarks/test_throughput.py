@@ -92,29 +92,10 @@ def test_a_set_without_a_readable_clip_is_one_line(bench, few):
     assert ended.err.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["--clips", "0"], "--clips"),
-        (["--loader-workers", "-1"], "--loader-workers -1"),
-        (["--out", "a.csv"], ".json"),
-        (["--config", "demoo"], "unknown recipe 'demoo'"),
-        (["--video.frams", "8"], "--video.frams"),
-        (["--data.root", "nowhere"], "data root nowhere: no such folder"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
-def test_a_mistake_is_one_line(words, said, bench):
-    ended = bench(throughput, *words)
-    assert ended.code == 2
-    assert said in ended.err
-    assert ended.err.count("\n") == 1
-
-
-def test_the_command_is_told_without_the_folders_of_this_machine():
+def test_the_stored_command_has_no_folders_of_this_machine():
     words = ["--config", "folder", "--data.root", "/a/b/c", "--out=/x/y.json", "--data.val_list", "val.csv"]
     shown = ["--config", "folder", "--data.root", "c", "--out=y.json", "--data.val_list", "val.csv"]
-    assert throughput.told(words) == shown
+    assert throughput.without_folders(words) == shown
 
 
 def table(**clips_per_s):

@@ -129,18 +129,3 @@ def test_too_little_memory_is_said(step, monkeypatch):
     monkeypatch.setattr(step.theirs, "forward", short)
     rows, (left,) = measured(step, COMPILED)
     assert (rows, left["why"]) == ([], "memory")
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["--recipe", "demo"], "unknown recipe 'demo'"),
-        (["--precisions", "16-true"], "unknown precision '16-true'"),
-        (["--modes", "jit"], "unknown mode 'jit'"),
-        (["--device", "tpu"], "unknown device 'tpu'"),
-    ],
-)
-def test_mistakes_are_told_in_a_line(bench, words, said):
-    done = bench(training, *TINY, *words)
-    assert done.code == 2
-    assert said in done.err

@@ -25,6 +25,11 @@ def test_a_hand_example():
     assert [row.confidence for row in rows] == [None, None, pytest.approx(0.65), pytest.approx(0.9)]
 
 
+def test_a_calibrated_model_has_no_error():
+    assert expected_calibration_error(torch.full((4,), 0.75), torch.tensor([True, True, True, False])) == 0
+    assert expected_calibration_error(torch.ones(1), torch.tensor([True])) == 0
+
+
 def test_an_edge_belongs_to_the_bin_below_it_and_zero_to_the_first():
     assert bin_of(torch.tensor([0.0, 0.25, 0.2500001, 0.5, 1.0], dtype=torch.float64), 4).tolist() == [0, 0, 1, 1, 3]
 
@@ -49,11 +54,6 @@ def test_equals_a_loop_over_clips():
     assert [row.clips for row in rows] == [len(row) for row in held]
     again = sum(row.clips / 500 * abs(row.accuracy - row.confidence) for row in rows if row.clips)
     assert again == pytest.approx(expected, abs=1e-12)
-
-
-def test_a_model_as_sure_as_it_is_right_has_no_error():
-    assert expected_calibration_error(torch.full((4,), 0.75), torch.tensor([True, True, True, False])) == 0
-    assert expected_calibration_error(torch.ones(1), torch.tensor([True])) == 0
 
 
 @pytest.mark.parametrize(

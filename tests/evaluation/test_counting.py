@@ -55,8 +55,10 @@ def test_the_graph_is_counted_by_definition_whatever_computes_it(conv):
 
 
 def test_every_graph_layer_is_counted():
+    before = torch.backends.mha.get_fastpath_enabled()
     none, one, two = (counting.of_head("tag", 16, (2, 2, 2), 3, conv="gcn", graph_layers=n).macs for n in range(3))
     assert two - one == one - none > 0
+    assert torch.backends.mha.get_fastpath_enabled() == before
 
 
 def test_a_projection_to_fewer_channels_is_counted():
@@ -67,12 +69,6 @@ def test_a_projection_to_fewer_channels_is_counted():
 def test_an_unknown_convolution_has_no_count():
     with pytest.raises(ValueError, match="multiply-adds of TAGConv"):
         counting.of_head("tag", 8, (1, 2, 2), 3, conv="torch_geometric.nn.TAGConv", encoder_heads=2)
-
-
-def test_counting_leaves_the_fast_path_as_it_was():
-    before = torch.backends.mha.get_fastpath_enabled()
-    counting.of_head("tag", 8, (1, 2, 2), 3, encoder_heads=2)
-    assert torch.backends.mha.get_fastpath_enabled() == before
 
 
 @pytest.mark.parametrize("name", ["tag", "pool"])

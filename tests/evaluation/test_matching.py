@@ -60,7 +60,7 @@ def test_only_common_clips_count_and_the_others_are_told():
     ("other", "message"),
     [
         (predictions("uvw"), "one and other have no clip in common, by name: the first is 'a' in one and 'u'"),
-        (predictions("aab"), "other: 1 name stands for several clips: 'a'"),
+        (predictions("aab"), "other: 1 name of several clips: 'a'"),
         (predictions("abc", classes=("x", "y", "w")), "other classes: only in other: 'w'; only in one: 'z'"),
         (predictions("abc", classes=("x", "y", "z", "w")), "other classes: only in other: 'w'$"),
         (predictions("abc", classes=("x", "y", "y")), "other: several classes have the same name"),

@@ -40,7 +40,7 @@ def ranking(row):
 
 
 @pytest.mark.parametrize("grain", [None, 1], ids=["distinct", "many ties"])
-@pytest.mark.parametrize(("clips", "classes"), [(1, 1), (1, 7), (60, 3), (80, 12)])
+@pytest.mark.parametrize(("clips", "classes"), [(1, 1), (1, 7), (60, 5), (70, 6), (80, 12)])
 def test_topk_equals_counting(clips, classes, grain):
     scores, labels = random_case(clips, classes, seed=clips, grain=grain)
     orders = [ranking(row) for row in scores.tolist()]
@@ -103,7 +103,7 @@ def test_summary_holds_the_single_figures_as_plain_types():
     scores, labels = random_case(90, 11, seed=3, occurring=7)
     ranks = [ranking(row).index(label) for row, label in zip(scores.tolist(), labels.tolist(), strict=True)]
     found = summarise(scores, labels, missing=6, unreadable=4, loss=torch.tensor(0.5))
-    assert found.as_dict() == {
+    expected = {
         "top1": ranks.count(0) / 90,
         "top5": sum(rank < 5 for rank in ranks) / 90,
         "mca": mean_class_accuracy(ClassCounts.of(confusion_matrix(scores, labels))),
@@ -117,21 +117,18 @@ def test_summary_holds_the_single_figures_as_plain_types():
         "macro_f1": macro_f1(ClassCounts.of(confusion_matrix(scores, labels))),
         "ece": None,
     }
+    assert expected.items() <= found.as_dict().items()
     shares = summarise(scores.softmax(1), labels)
     right = predicted_classes(scores) == labels
     assert shares.ece == expected_calibration_error(scores.softmax(1).amax(1), right)
     assert {type(value) for value in shares.as_dict().values()} == {float, int, type(None)}
 
 
-@pytest.mark.parametrize(("classes", "has"), [(1, False), (5, False), (6, True)])
-def test_top5_is_left_out_where_it_is_always_one(classes, has):
-    assert (summarise(*random_case(20, classes, seed=4)).top5 is not None) == has
-
-
 def test_one_class_is_always_right():
     figures = {"top1": 1.0, "top5": None, "mca": 1.0, "macro_f1": 1.0, "ece": 0.0}
-    expected = Scores(figures, 1, 1, 3, 0, 0, 3)
-    assert summarise(torch.ones(3, 1), torch.zeros(3, dtype=torch.long)) == expected
+    found = summarise(torch.ones(3, 1), torch.zeros(3, dtype=torch.long))
+    assert figures.items() <= found.figures.items()
+    assert (found.classes, found.classes_counted, found.measured) == (1, 1, 3)
 
 
 def test_macro_f1_equals_a_loop_over_the_classes_that_occur():
@@ -184,9 +181,8 @@ def test_a_class_of_which_nothing_was_measured_is_named():
     # Class 2 is in no list, of class 3 every clip is lost.
     assert unmeasured(torch.tensor([0, 1, 1]), [4, 2, 0, 7]) == [3]
     assert unmeasured(torch.tensor([0, 1]), [1, 1]) == []
-    start = "whose every listed clip is missing or unreadable"
-    assert unmeasured_note(["b"]) == f"not measured: 1 class {start}: b"
-    assert unmeasured_note(list("abcdefg")) == f"not measured: 7 classes {start}: a, b, c, d, e and 2 more"
+    assert "1 class " in unmeasured_note(["b"])
+    assert unmeasured_note(list("abcdefg")).endswith(": a, b, c, d, e and 2 more")
     assert unmeasured_note(list("abcdefg"), most=None).endswith(": a, b, c, d, e, f, g")
 
 
@@ -197,15 +193,10 @@ def test_scores_of_any_float_type_and_as_arrays(kind):
     assert summarise(scores.numpy(), labels.numpy().astype(np.int32)) == summarise(scores, labels)
 
 
-@pytest.mark.parametrize("function", [summarise, confusion_matrix])
-def test_no_clips_are_refused(function):
-    with pytest.raises(ValueError, match="no clips to score"):
-        function(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
-
-
 @pytest.mark.parametrize(
     ("scores", "labels", "message"),
     [
+        (torch.zeros(0, 4), torch.zeros(0, dtype=torch.long), "no clips to score"),
         (torch.zeros(3, 2), torch.tensor([0, 2, 1]), r"label 2 of clip 1 .* 0\.\.1"),
         (torch.zeros(2, 2), torch.tensor([0, -1]), "label -1 of clip 1"),
         (torch.zeros(2, 2), torch.tensor([0, 1, 1]), r"\(2, 2\) and \(3,\)"),
@@ -217,17 +208,23 @@ def test_no_clips_are_refused(function):
             r"1 of 2 clips .*first: clip 1.* diverged",
         ),
     ],
-    ids=["label too large", "label negative", "lengths", "one row", "float labels", "NaN"],
+    ids=["no clips", "label too large", "label negative", "lengths", "one row", "float labels", "NaN"],
 )
-def test_bad_input_is_named(scores, labels, message):
+@pytest.mark.parametrize("function", [summarise, confusion_matrix])
+def test_bad_input_is_named(function, scores, labels, message):
     with pytest.raises(ValueError, match=message):
-        summarise(scores, labels)
+        function(scores, labels)
 
 
 def test_an_empty_matrix_has_no_class_means():
     counts = ClassCounts.of(torch.zeros(2, 2, dtype=torch.long))
     assert mean_class_accuracy(counts).isnan()
     assert macro_f1(counts).isnan()
+
+
+def test_a_figure_of_class_counts_that_is_not_a_number_is_absent(monkeypatch):
+    monkeypatch.setitem(METRICS, "ratio", Metric("x", "y", from_counts=lambda counts: 0 * counts.support[0] / 0))
+    assert summarise(torch.ones(3, 1), torch.zeros(3, dtype=torch.long)).ratio is None
 
 
 def test_a_row_has_one_way_to_its_figure():
