@@ -213,7 +213,16 @@ _TABLES = (
 def _write_lists(folder: Path, found: Audit, classes: Sequence[str], root: Path) -> dict[str, Path]:
     """Writes the tables and the cleaned lists; returns the lists that hold a clip."""
     findings = [
-        (one.kind, one.split, one.source, one.line or "", one.name, one.label, one.said, _yes(KINDS[one.kind].left_out))
+        (
+            one.kind,
+            one.split,
+            one.source,
+            one.line or "",
+            one.name,
+            one.label,
+            one.message,
+            _yes(KINDS[one.kind].left_out),
+        )
         for one in found.findings
     ]
     _write_csv(
@@ -308,7 +317,7 @@ def _print(found: Audit, about: About, files: int) -> None:
 def _example(found: Audit, kind: str) -> str:
     first = next(one for one in found.findings if one.kind == kind)
     place = f"{first.source}, line {first.line}: " if first.line else ""
-    return f"{place}{first.name}: {first.said}"
+    return f"{place}{first.name}: {first.message}"
 
 
 if __name__ == "__main__":

@@ -509,8 +509,8 @@ def source_of(settings: Namespace) -> Source:
     if data.tokens is not None:
         if settings.video.frame_cache is not None:
             raise ValueError(
-                f"data.tokens {data.tokens} and video.frame_cache {settings.video.frame_cache}: one of them is possible; with tokens no clip "
-                "is decoded"
+                f"data.tokens {data.tokens} and video.frame_cache {settings.video.frame_cache}: one of them is possible; "
+                "with tokens no clip is decoded"
             )
         return sources.build("tokens", {"folder": data.tokens})
     options = settings[data.source].as_dict() if data.source in SOURCES else data.source_options

@@ -369,7 +369,10 @@ def _balance_note(clips: ClipList, balance: Balance) -> str:
     parts = [
         f"a clip of the {which} class {clips.classes[k]!r} ({counts[k]} clips) comes "
         f"{shares[k] * len(clips) / counts[k]:.3g} times an epoch"
-        for which, k in (("rarest", min(shares, key=counts.__getitem__)), ("largest", max(shares, key=counts.__getitem__)))
+        for which, k in (
+            ("rarest", min(shares, key=counts.__getitem__)),
+            ("largest", max(shares, key=counts.__getitem__)),
+        )
     ]
     return f"train: balance {balance}: {', '.join(parts)}"
 

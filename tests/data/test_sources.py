@@ -164,7 +164,7 @@ def test_several_views_of_a_source_that_gives_one_are_refused(arrays):
 
 def test_a_source_that_does_not_keep_to_its_spec_is_refused():
     spec = InputSpec("mine", ("frame",), (4,))
-    with pytest.raises(ValueError, match=r"mine: its spec says \(4,\), and it made \(5,\)"):
+    with pytest.raises(ValueError, match=r"source mine"):
         collate([Sample(torch.zeros(4), 0), Sample(torch.zeros(5), 0)], spec)
 
 

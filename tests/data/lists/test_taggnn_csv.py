@@ -102,7 +102,7 @@ def test_a_wrong_row_is_refused_or_collected(tmp_path, rows, kind, message):
     (problem,) = problems
     assert problem.kind == kind
     assert len(kept) == rows.count("\n") - 1
-    assert message.split(": ", 1)[1] in problem.said
+    assert message.split(": ", 1)[1] in problem.message
     assert problem.line == int(message.split()[1].strip(":,"))
 
 

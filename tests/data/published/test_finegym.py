@@ -108,12 +108,12 @@ def test_a_row_that_the_json_does_not_know_is_named(gym, line, lacks):
     name = line.split()[0]
     assert (len(found["train"]), found["train"].missing) == (3, (name,))
     (note,) = [note for note in notes if "cannot be cut" in note]
-    assert note.startswith(f"train: clips that cannot be cut out of the video that is there: 1 ({name}). ")
+    assert note.startswith(f"train: clips that cannot be cut out of an existing video: 1 ({name}). ")
     assert note.endswith(lacks)
     problems = []
     read_published("gym99", gym, problems=problems)
     assert [(problem.kind, problem.line, problem.name) for problem in problems] == [("missing", 4, name)]
-    assert problems[0].said.endswith(lacks)
+    assert problems[0].message.endswith(lacks)
     with pytest.raises(FileNotFoundError, match="1 of 4 listed files do not exist"):
         read_published("gym99", gym, missing="error")
 

@@ -99,7 +99,7 @@ def test_each_frame_is_converted_once_and_decoding_stops_behind_the_last(name, m
 
 @pytest.mark.parametrize("name", ["h264-b-frames.mp4", "h264-b-frames.ts", "still-palette.gif", "mpeg4-b-frames.avi"])
 def test_a_file_too_large_to_keep_is_read_twice(name, make, decode_all, monkeypatch):
-    monkeypatch.setattr(container, "MAX_KEPT_BYTES", 100)
+    monkeypatch.setattr(container, "MAX_BUFFER_BYTES", 100)
     assert torch.equal(read_frames(make(name), range), decode_all(make(name)))
 
 

@@ -290,7 +290,7 @@ def test_the_middle_crop_is_the_one_of_evaluation(height, width, crops):
     [
         ({}, 0, "crops must be 1 or more, not 0"),
         ({"stretch": True}, 3, "crops 3: the model sees whole frames, stretched to its input"),
-        ({"train": True}, 1, "crops 1: of evaluation"),
+        ({"train": True}, 1, "crops 1: for evaluation"),
     ],
 )
 def test_impossible_crops_are_refused(options, crops, message):
