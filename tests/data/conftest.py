@@ -69,3 +69,16 @@ def decode_all():
         return torch.from_numpy(np.stack(frames))
 
     return decode
+
+
+@pytest.fixture
+def touch(tmp_path):
+    """``touch("a/1.mp4", **{"list.txt": "content"})`` writes files below a folder and returns it; the first are empty."""
+
+    def make(*names, root=tmp_path, **contents):
+        for name, content in {**dict.fromkeys(names, ""), **contents}.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(content)
+        return root
+
+    return make
