@@ -82,3 +82,29 @@ def touch(tmp_path):
         return root
 
     return make
+
+
+@pytest.fixture
+def damaged_late(write_video, tmp_path):
+    """A clip whose last picture is lost, which only a view of its end meets."""
+    av = pytest.importorskip("av")
+    path = write_video(tmp_path / "damaged.mp4")
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as source:
+        start, size = max((packet.pos, packet.size) for packet in source.demux(video=0) if packet.size)
+    data[start + 4 : start + size] = bytes(size - 4)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.fixture
+def miscounted(write_video, tmp_path):
+    """A transport stream that begins between two key frames: the decoder starts at the second, and drops frames."""
+    av = pytest.importorskip("av")
+    path = write_video(tmp_path / "a.ts", b_frames=3)
+    with av.open(str(path)) as source:
+        second = [packet.pos for packet in source.demux(video=0) if packet.size][1]
+    data = path.read_bytes()
+    # The tables of the stream are in the first three packets of 188 bytes.
+    path.write_bytes(data[: 3 * 188] + data[second:])
+    return path

@@ -7,8 +7,7 @@ from taggnn.data.lists.reading import read_clips
 
 
 def test_classes_and_videos_are_sorted_and_the_rest_is_ignored(tmp_path, touch):
-    touch("b/2.avi", "b/1.MP4", "a c/x.gif", "b/notes.txt", "b/.hidden.mp4", ".git/1.mp4", "docs/a.txt", "z.mp4"
-    )
+    touch("b/2.avi", "b/1.MP4", "a c/x.gif", "b/notes.txt", "b/.hidden.mp4", ".git/1.mp4", "docs/a.txt", "z.mp4")
     found = read_clips(tmp_path)
     assert found.classes == ("a c", "b")
     assert [(clip.name, clip.label) for clip in found] == [("a c/x.gif", 0), ("b/1.MP4", 1), ("b/2.avi", 1)]
