@@ -128,7 +128,7 @@ def _print(found: Audit, about: About, files: int) -> None:
 def _example(found: Audit, kind: str) -> str:
     first = next(one for one in found.findings if one.kind == kind)
     line = f"{first.source}, line {first.line}: " if first.line else ""
-    return f"{line}{first.name}: {first.said}"
+    return f"{line}{first.name}: {first.message}"
 
 
 if __name__ == "__main__":

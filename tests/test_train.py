@@ -262,8 +262,8 @@ def test_resume_with_other_classes(trained, videos, program, tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("went", "its train clips are not those it began with: 0 came and 1 went; bring"),
-        ("relabelled", "its val clips are not those it began with: 1 came and 1 went; bring"),
+        ("went", "its train clips are not those it began with: 0 added and 1 removed; bring"),
+        ("relabelled", "its val clips are not those it began with: 1 added and 1 removed; bring"),
         ("nothing", None),
     ],
 )

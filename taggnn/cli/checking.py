@@ -145,7 +145,7 @@ def _check_folder(folder: Path, splits: Mapping[str, ClipList]) -> None:
 def _write_lists(folder: Path, found: Audit, classes: Sequence[str], root: Path) -> dict[str, Path]:
     findings = [
         (
-            *(one.kind, one.split, one.source, one.line or "", one.name, one.label, one.said),
+            *(one.kind, one.split, one.source, one.line or "", one.name, one.label, one.message),
             "yes" if KINDS[one.kind].left_out else "no",
         )
         for one in found.findings

@@ -1,4 +1,4 @@
-"""What a source may have besides what ``types.Source`` asks of every one, with what holds where it is absent."""
+"""The optional attributes of a source, in addition to those that ``types.Source`` requires, with their defaults."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -13,26 +13,26 @@ from taggnn.types import BadClip, InputSpec, Sample, Source
 
 @dataclass(frozen=True)
 class Capabilities:
-    """The optional attributes of a source, read once; each may be set, or be a property or a method.
+    """The optional attributes of a source, read once; each may be an attribute, a property or a method.
 
     Args:
-        model_spec: what the whole model is fed, where that differs from ``spec``: stored tokens stand for videos.
-        endings: of the files in class folders that count as clips, with the dot and in small letters.
-        splits: the clip lists that it brings; None: they are read from the root.
-        split_options: what those lists follow from, as ``ClipData.split_options``.
+        model_spec: input of the whole model, where it differs from ``spec``: stored tokens replace videos.
+        endings: extensions of the files in class folders that count as clips, with the dot, in lower case.
+        splits: its own clip lists; None: they are read from the root.
+        split_options: the options that those lists depend on, as ``ClipData.split_options``.
         origin: where those lists come from, for messages.
-        workers: loader processes, whatever is given; None: as given.
-        flip: the probability that training flips a clip horizontally, for warnings about labels that know left from right.
-        identity: what tells it from others of the same settings, as plain types; a run is resumed only with the same.
-        backbone_state: gives the weights of the backbone that is inside it.
-        views: ``(clip, seeds, evaluation) -> [Sample | BadClip]``: training views of a clip, and last the one of evaluation
-            where ``evaluation`` is true; None: each is made by itself.
-        check_views: ``(views, crops)``: raises ``ValueError`` for numbers that are not possible.
-        evaluation_views: ``(clip, chosen, views, crops) -> [Sample] | BadClip``: chosen views of evaluation, see ``views.View``;
-            None: there is only one.
-        frame_views: ``(frames, chosen, views, crops)``: the same of frames in memory.
-        picture: turns an input into pictures to look at; None: there are none.
-        describe: what training does to a clip, in sentences.
+        workers: loader processes, overriding the option; None: as the option says.
+        flip: probability that training flips a clip horizontally, for warnings about labels with left and right.
+        identity: distinguishes it from others with the same settings, as plain types; a resumed run needs an equal one.
+        backbone_state: returns the weights of its backbone.
+        views: ``(clip, seeds, evaluation) -> [Sample | BadClip]``: training views of a clip and, if ``evaluation``, the view
+            of evaluation at the end; None: each view is made separately.
+        check_views: ``(views, crops)``: raises ``ValueError`` for impossible numbers.
+        evaluation_views: ``(clip, chosen, views, crops) -> [Sample] | BadClip``: chosen views of evaluation, see
+            ``views.View``; None: there is only one.
+        frame_views: ``(frames, chosen, views, crops)``: the same for frames in memory.
+        picture: converts an input to pictures for people; None: not possible.
+        describe: sentences on what training does to a clip.
         notes: name -> sentence, for the screen.
 
     **Shapes:** picture: ``spec.shape`` -> uint8 (T, h, w, 3)
@@ -58,6 +58,6 @@ class Capabilities:
 
 def capabilities_of(source: Source) -> Capabilities:
     """The optional attributes of a source, with their defaults where it has none."""
-    found = {one.name: getattr(source, one.name) for one in fields(Capabilities) if hasattr(source, one.name)}
+    found = {field.name: getattr(source, field.name) for field in fields(Capabilities) if hasattr(source, field.name)}
     found["endings"] = frozenset(ending.lower() for ending in found.get("endings", VIDEO_ENDINGS))
     return Capabilities(**{"model_spec": source.spec, **found})

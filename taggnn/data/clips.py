@@ -1,31 +1,32 @@
 """Clip rows and lists of clips."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from taggnn.data.problems import Problem, RowError, each_row
 from taggnn.names import unknown
 
-# How many offenders an error message names before it only counts them.
+# How many names a message lists before it only counts them.
 NAMED = 5
-# A larger class number is a slip of the column, and naming every class below it would fill the memory.
-MOST_CLASSES = 100_000
+# A larger class number is from the wrong column, and a name for every class below it would fill the memory.
+MAX_CLASSES = 100_000
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One labelled piece of a video file.
+    """One labelled part of a video file.
 
     Args:
         path: the video file.
         label: class number, from 0.
-        name: what users see in predictions and reports: unique in its list, relative to the root, with forward slashes.
-        start: first second of the piece; None for the file's beginning.
-        stop: second at which the piece ends; None for the file's end.
-        origin: second of the original video at which this file was cut out of it; ``start`` and ``stop`` then count in the
-            original's seconds. None: the file is the original.
+        name: its name in predictions and reports: unique in its list, relative to the root, with forward slashes.
+        start: first second of the clip; None for the beginning of the file.
+        stop: second at which the clip ends; None for the end of the file.
+        origin: second of the original video at which this file was cut from it; ``start`` and ``stop`` are then seconds of
+            the original. None: the file is the original.
     """
 
     path: str
@@ -38,14 +39,14 @@ class Clip:
 
 @dataclass(frozen=True)
 class ClipList:
-    """The clips of one split with the names of their classes.
+    """The clips of one split with their class names.
 
     Args:
         clips: the rows, in the order of their source.
-        classes: class names; the position is the label.
-        source: the list file or folder that the rows come from, for messages.
+        classes: class names in label order.
+        source: the list file or folder of the rows, for messages.
         missing: names of the rows that were left out because their file does not exist.
-        missing_labels: their labels, so that a class whose every clip is missing can be named.
+        missing_labels: their labels, so that a class without any clip can be named.
     """
 
     clips: tuple[Clip, ...]
@@ -63,6 +64,9 @@ class ClipList:
     def __getitem__(self, index: int) -> Clip:
         return self.clips[index]
 
+    def __iter__(self) -> Iterator[Clip]:
+        return iter(self.clips)
+
     @property
     def counts(self) -> list[int]:
         """Number of clips of each class, in the order of ``classes``."""
@@ -71,36 +75,36 @@ class ClipList:
 
     @property
     def listed(self) -> int:
-        """Number of clips that the source lists, the missing ones with them."""
+        """Number of clips that the source lists, including the missing ones."""
         return len(self.clips) + len(self.missing)
 
     @property
     def listed_counts(self) -> list[int]:
-        """Number of listed clips of each class, the missing ones with them, in the order of ``classes``."""
+        """Number of listed clips of each class, including the missing ones, in the order of ``classes``."""
         absent = Counter(self.missing_labels)
         return [here + absent[label] for label, here in enumerate(self.counts)]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a list before its video is looked for.
+    """One row of a list before its video is searched.
 
     Args:
-        line: where it stands, from 1; 0 where its source has no lines.
-        given: what it says, as messages name it.
+        line: its line, from 1; 0 where its source has no lines.
+        given: its clip as written in the list, for messages.
         label: class number.
-        places: where its file may be, the best first.
+        paths: where its file may be, in order of preference.
         start: first second, as ``Clip`` has it.
         stop: second at which the piece ends.
-        origin: second of the original at which the file was cut out of it.
-        name: name of the clip; None makes it from the path and the cut.
-        lacks: why no file can be used where ``places`` is empty, as the end of a sentence; empty: the file is not there.
+        origin: second of the original at which the file was cut from it.
+        name: name of the clip; None: made from the path and the cut.
+        lacks: why no file can be used if ``paths`` is empty, as the end of a sentence; empty: the file does not exist.
     """
 
     line: int
     given: str
     label: int
-    places: tuple[Path, ...]
+    paths: tuple[Path, ...]
     start: float | None = None
     stop: float | None = None
     origin: float | None = None
@@ -127,19 +131,19 @@ def class_number(text: str, where: str) -> int:
     Raises:
         RowError: if it is not a whole number from 0.
     """
-    if not (text.isascii() and text.isdecimal()) or int(text) >= MOST_CLASSES:
-        said = f"{text!r} is not a class number; possible are 0, 1, 2, ... below {MOST_CLASSES}"
-        raise RowError("malformed", where, said)
+    if not (text.isascii() and text.isdecimal()) or int(text) >= MAX_CLASSES:
+        message = f"{text!r} is not a class number; possible are 0, 1, 2, ... below {MAX_CLASSES}"
+        raise RowError("malformed", where, message)
     return int(text)
 
 
-def lacking(source: str, found: str, classes: Sequence[str]) -> RowError:
-    """Builds the error for a class that the train list does not have."""
+def unknown_class(source: str, found: str, classes: Sequence[str]) -> RowError:
+    """The error for a class that the train list does not have."""
     return RowError("mislabelled", source, f"{unknown('class', found, classes)} (the classes that train has)")
 
 
 def shown_name(path: Path, root: Path) -> str:
-    """The path relative to the root, or as it is where the file lies elsewhere; with forward slashes."""
+    """The path relative to the root, or unchanged for a file elsewhere; with forward slashes."""
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
@@ -150,43 +154,46 @@ def locate(
     classes: tuple[str, ...],
     missing: str,
     problems: list[Problem] | None,
-    there: Callable[[Path], bool] = Path.is_file,
+    exists: Callable[[Path], bool] = Path.is_file,
 ) -> ClipList:
-    """Finds each row's file, refusing what is listed twice; all missing files are gathered into one message.
+    """Finds each row's file and refuses repeated rows; one message names all missing files.
 
     Args:
         root: folder that names are relative to.
-        source: what the rows come from.
+        source: source of the rows.
         rows: the rows.
         classes: class names in label order.
         missing: see ``lists.reading.read_clips``.
         problems: see ``lists.reading.read_clips``.
-        there: whether a place holds a file.
+        exists: whether a path is a file.
 
     Raises:
         FileNotFoundError: if a file is missing and that is an error, or all are.
         RowError: if a clip or a name is listed twice and problems are not collected.
     """
-    clips, absent, seen, names = [], [], {}, {}
+    clips: list[Clip] = []
+    absent: list[Row] = []
+    seen: dict[Any, Row] = {}
+    names: dict[str, int] = {}
     for row in rows:
-        path = next((place for place in row.places if there(place)), None)
+        path = next((path for path in row.paths if exists(path)), None)
         with each_row(problems, source, row.line, row.given):
-            key = (path or row.places[:1] or row.given, row.start, row.stop)
+            key = (path or row.paths[:1] or row.given, row.start, row.stop)
             before = seen.setdefault(key, row)
             if before is not row:
-                said = f"{row.given} is listed before, on line {before.line}"
+                message = f"{row.given} is listed before, on line {before.line}"
                 where = f"{source}, line {row.line}"
                 if before.label != row.label:
                     against = (before.name or _name(path, root, before)) if path else ""
-                    raise RowError("mislabelled", where, f"{said}, as a clip of {classes[before.label]}", against)
-                raise RowError("repeated", where, said)
+                    raise RowError("mislabelled", where, f"{message}, as a clip of {classes[before.label]}", against)
+                raise RowError("repeated", where, message)
             if path is None:
                 absent.append(row)
                 continue
             name = row.name or _name(path, root, row)
             if name in names:
-                said = f"the name {name!r} is given before, on line {names[name]}"
-                raise RowError("repeated", f"{source}, line {row.line}", said)
+                message = f"the name {name!r} is given before, on line {names[name]}"
+                raise RowError("repeated", f"{source}, line {row.line}", message)
             names[name] = row.line
             clips.append(Clip(str(path), row.label, name, row.start, row.stop, row.origin))
     if problems is not None:
@@ -210,7 +217,7 @@ def locate(
 
 
 def _lacks(row: Row, root: Path) -> str:
-    tried = " or ".join(str(place) for place in row.places)
+    tried = " or ".join(str(path) for path in row.paths)
     return row.lacks or (f"was looked for at {tried}" if tried else f"is not below {root}")
 
 

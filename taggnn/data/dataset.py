@@ -1,4 +1,4 @@
-"""From the clip rows of a list to samples and batches, whatever the source that makes them."""
+"""From the rows of a clip list to samples and batches, for any source."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,15 +14,14 @@ from taggnn.types import BadClip, Batch, InputSpec, Sample, Source
 class ClipDataset(Dataset):
     """The clips of a list as samples.
 
-    An item's key is (index, seed), as ``order.SeededSampler`` yields it. In training every random draw follows from the seed;
-    in evaluation it changes nothing.
+    An item's key is (index, seed), as ``samplers.SeededSampler`` yields it. In training every random draw follows from the
+    seed; in evaluation it has no effect.
 
     Args:
         clips: the rows.
         source: makes a sample of a row.
         train: as training sees the clips; False (default): as evaluation does.
-        flipped_labels: for each label the one that a clip has after a horizontal flip, see flip_pairs.py; None (default) where a flip
-            changes no label.
+        flipped_labels: for each label the one after a horizontal flip, see flip_pairs.py; None (default): unchanged.
 
     **Shapes:** item ``Sample`` with x ``source.spec.shape``, or a ``BadClip``
     """
@@ -37,10 +36,10 @@ class ClipDataset(Dataset):
 
     def __getitem__(self, key: tuple[int, int]) -> Sample | BadClip:
         index, seed = key
-        return self._listed(self.source(self.clips[index], seed if self.train else None), index)
+        return self._labelled(self.source(self.clips[index], seed if self.train else None), index)
 
     def views(self, index: int, seeds: Sequence[int], evaluation: bool = False) -> list[Sample | BadClip]:
-        """Several views of a clip, each exactly the item that it would be alone; from one decode where the source can do that.
+        """Several views of a clip, each equal to the single item; from one decode where the source supports that.
 
         Args:
             index: the clip's index in the list.
@@ -48,19 +47,19 @@ class ClipDataset(Dataset):
             evaluation: whether the view of evaluation comes last.
 
         Raises:
-            ValueError: no view is wanted.
+            ValueError: no view is requested.
         """
         if not seeds and not evaluation:
-            raise ValueError("no seed given; views needs one a view")
-        clip, together = self.clips[index], capabilities_of(self.source).views
-        if together is None:
-            found = [self.source(clip, seed) for seed in [*seeds, *([None] if evaluation else [])]]
+            raise ValueError("no seed given; views needs one for each view")
+        clip, views_of = self.clips[index], capabilities_of(self.source).views
+        if views_of is None:
+            items = [self.source(clip, seed) for seed in [*seeds, *([None] if evaluation else [])]]
         else:
-            found = together(clip, seeds, evaluation)
-        return [self._listed(item, index) for item in found]
+            items = views_of(clip, seeds, evaluation)
+        return [self._labelled(item, index) for item in items]
 
-    def _listed(self, item: Sample | BadClip, index: int) -> Sample | BadClip:
-        """An item with its index in the list, and the label that it has after a flip."""
+    def _labelled(self, item: Sample | BadClip, index: int) -> Sample | BadClip:
+        """An item with its index in the list, and its label after a flip."""
         if isinstance(item, BadClip):
             return item
         label = self.flipped_labels[item.label] if item.flipped and self.flipped_labels else item.label
@@ -68,7 +67,7 @@ class ClipDataset(Dataset):
 
 
 class TrainingViews(Dataset):
-    """Several views of each clip of a list, each clip decoded once; an item's key is (index, seeds).
+    """Several training views of each clip of a list, each clip decoded once; an item's key is (index, seeds).
 
     Args:
         samples: the clips as training sees them; a view for each seed.
@@ -89,14 +88,14 @@ class TrainingViews(Dataset):
 
 
 def collate(items: Sequence[Sample | BadClip], spec: InputSpec) -> Batch:
-    """A batch, see ``types.collate``; a source that does not keep to its own spec is refused.
+    """A batch, see ``types.collate``.
 
     Raises:
-        ValueError: a sample of another shape than the spec's.
+        ValueError: a sample has another shape than the spec of its source.
     """
     for item in items:
         if not isinstance(item, BadClip) and tuple(item.x.shape) != spec.shape:
-            raise ValueError(f"source {spec.kind}: its spec says {spec.shape}, and it made {tuple(item.x.shape)}")
+            raise ValueError(f"source {spec.kind}: its spec has shape {spec.shape}, its sample {tuple(item.x.shape)}")
     return types.collate(list(items), spec)
 
 

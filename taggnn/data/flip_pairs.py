@@ -1,4 +1,4 @@
-"""Classes that a mirror turns into one another: a left turn, flipped, is a right turn."""
+"""Pairs of classes that a horizontal flip turns into one another: a flipped left turn is a right turn."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,12 +11,12 @@ _OTHER = {"left": "right", "right": "left", "cw": "ccw", "ccw": "cw"}
 
 
 def flipped_labels(pairs: Mapping[str, str], classes: Sequence[str]) -> list[int]:
-    """For each label the one that a clip of it has after a horizontal flip.
+    """For each label, the label after a horizontal flip.
 
-    A class in no pair keeps its label. A pair may be named from either side, or from both.
+    A class in no pair keeps its label. A pair may be given in either order, or in both.
 
     Args:
-        pairs: class name -> name of the class that it becomes.
+        pairs: class name -> class name after a flip.
         classes: class names in label order.
 
     Raises:
@@ -43,28 +43,28 @@ def flipped_labels(pairs: Mapping[str, str], classes: Sequence[str]) -> list[int
 
 
 def likely_flip_pairs(classes: Sequence[str]) -> dict[str, str]:
-    """Classes whose names differ in left and right only, or clockwise and counter-clockwise: pairs to name, most likely.
+    """Pairs of classes whose names differ in left and right, or in clockwise and counter-clockwise, only.
 
     ``Pushing from left to right`` and ``Pushing from right to left`` are such a pair.
 
     Args:
         classes: class names.
     """
-    named = {_key(name): name for name in classes}
+    name_of = {_key(name): name for name in classes}
     pairs: dict[str, str] = {}
     for name in classes:
-        other = named.get(_key(name, mirrored=True))
-        if other not in (None, name) and other not in pairs:
+        other = name_of.get(_key(name, flipped=True), name)
+        if other != name and other not in pairs:
             pairs[name] = other
     return pairs
 
 
-def _key(name: str, mirrored: bool = False) -> str:
-    """A name in small letters with one spelling of each side, as it is or in a mirror."""
+def _key(name: str, flipped: bool = False) -> str:
+    """A name in lower case with one spelling of each side, as it is or with the sides exchanged."""
 
     def side(found: re.Match) -> str:
         word = found[0].lower()
         word = word if word in _OTHER else "cw" if word == "clockwise" else "ccw"
-        return _OTHER[word] if mirrored else word
+        return _OTHER[word] if flipped else word
 
     return _SIDES.sub(side, name).lower()

@@ -1,5 +1,4 @@
-"""In which order, and with which random draws, an epoch goes through the clips; how processes share it; and how to go on in
-the middle of one."""
+"""The order and the random seeds of the clips of an epoch, shared by processes and resumable in the middle."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,22 +19,22 @@ _GOLDEN = (5**0.5 - 1) / 2
 
 
 def seed_of(seed: int, epoch: int, index: int, occurrence: int = 0) -> int:
-    """The seed of everything random about one clip in one epoch: a hash of the numbers, below 2**63.
+    """The seed of all random draws of one clip in one epoch: a hash of the numbers, below 2**63.
 
     Args:
         seed: the run's seed, from 0.
         epoch: from 0.
-        index: the clip's place in its list; -1 stands for the order of the epoch.
-        occurrence: how often the clip came before in this epoch, where clips are drawn more than once.
+        index: the clip's index in its list; -1 for the order of the epoch.
+        occurrence: how often the clip was drawn before in this epoch.
     """
-    # index + 1: SeedSequence wants numbers from 0.
+    # index + 1: SeedSequence takes numbers from 0.
     numbers = [seed, epoch, index + 1, *([occurrence] if occurrence else [])]
     state = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
     return int(state[0]) >> 1
 
 
 def class_shares(labels: Sequence[int], balance: Balance) -> dict[int, float]:
-    """The part of an epoch that each class has, for the classes that have clips.
+    """The share of each class in an epoch, for the classes that have clips.
 
     Source: Kang et al., Decoupling representation and classifier, https://arxiv.org/abs/1910.09217, equation 1; square
     root: Mahajan et al., https://arxiv.org/abs/1805.00932. Formula: ``p_c = n_c ** q / sum_i n_i ** q`` with n_c clips of
@@ -43,7 +42,7 @@ def class_shares(labels: Sequence[int], balance: Balance) -> dict[int, float]:
 
     Args:
         labels: the class of every clip.
-        balance: how.
+        balance: "none", "sqrt" or "class".
 
     Raises:
         ValueError: an unknown balance.
@@ -56,22 +55,22 @@ def class_shares(labels: Sequence[int], balance: Balance) -> dict[int, float]:
 
 
 class SeededSampler(Sampler[tuple[int, int]]):
-    """Yields (index, seed) of every clip of an epoch; both follow from (seed, epoch) alone.
+    """Yields (index, seed) of every clip of an epoch; both depend on (seed, epoch) alone.
 
-    Since the seed travels with the index, what a clip looks like does not depend on the number of loader workers or on
-    what ran before, and an epoch can be entered in the middle.
+    Since the seed is yielded with the index, a sample does not depend on the number of loader workers or on earlier ones,
+    and an epoch can be resumed in the middle.
 
-    With ``balance`` an epoch is as long as before, but rare classes are drawn more often than they occur
-    (``class_shares``) [ours]: each class gets its share of every epoch to within one clip, and exactly over many epochs; and
-    its clips are gone through in passes, each in an order of its own and carried on in the next epoch, so that no clip of a
-    class comes again before all of them have come. A clip that comes twice in an epoch has another seed each time.
+    With ``balance`` an epoch keeps its length, but rare classes are drawn more often than they occur (``class_shares``)
+    [ours]: each class gets its share of every epoch to within one clip, and exactly over many epochs; its clips are drawn in
+    passes, each in a new order and continued in the next epoch, so that no clip of a class is repeated before all of them
+    were drawn. A clip that is drawn twice in an epoch has another seed each time.
 
     Args:
         length: number of clips.
         seed: the run's seed, from 0.
-        shuffle: whether each epoch has an order of its own; False keeps the list's order.
-        labels: the class of every clip; needed to balance.
-        balance: how classes share an epoch; "none" shows every clip once.
+        shuffle: whether each epoch has another order; False keeps the list's order.
+        labels: the class of every clip; required by balance.
+        balance: how classes share an epoch; "none" draws every clip once.
 
     Raises:
         ValueError: a negative seed, an unknown balance, or one without labels or shuffling.
@@ -100,28 +99,28 @@ class SeededSampler(Sampler[tuple[int, int]]):
             self.clips_of = dict(zip(self.shares, (part.tolist() for part in np.split(order, ends)), strict=True))
 
     def set_epoch(self, epoch: int) -> None:
-        """Moves to the beginning of an epoch; leaves the position alone where that epoch is the present one."""
+        """Moves to the beginning of an epoch; keeps the position if it is the current epoch."""
         if epoch != self.epoch:
             self.resume(epoch, 0)
 
     def resume(self, epoch: int, position: int) -> None:
-        """Moves to a place inside an epoch: the first ``position`` clips of its order count as seen."""
+        """Moves into an epoch: the first ``position`` clips of its order are skipped."""
         self.epoch, self.position = epoch, position
 
     def __len__(self) -> int:
-        """The clips of a whole epoch, also where it is entered in the middle: progress is counted against it."""
+        """The clips of a whole epoch, also after ``resume``."""
         return self.length
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         epoch, position = self.epoch, self.position
         order: Sequence[int] = range(self.length) if self.shares is None else self._drawn(epoch)
         if self.shuffle:
-            mixed = torch.randperm(self.length, generator=_generator(seed_of(self.seed, epoch, -1))).tolist()
-            order = [order[place] for place in mixed]
-        came = Counter(order[:position])
+            shuffled = torch.randperm(self.length, generator=_generator(seed_of(self.seed, epoch, -1))).tolist()
+            order = [order[k] for k in shuffled]
+        occurrences = Counter(order[:position])
         for index in order[position:]:
-            yield index, seed_of(self.seed, epoch, index, came[index])
-            came[index] += 1
+            yield index, seed_of(self.seed, epoch, index, occurrences[index])
+            occurrences[index] += 1
 
     def _drawn(self, epoch: int) -> list[int]:
         """The clips of an epoch, class by class."""
@@ -130,19 +129,20 @@ class SeededSampler(Sampler[tuple[int, int]]):
         for label, count, first in zip(self.clips_of, counts, before, strict=True):
             clips = self.clips_of[label]
             for number in range(first // len(clips), -(-(first + count) // len(clips))):
-                # One pass over the class; the seeds of clips have an index from 0 where this has -1.
+                # One pass over the class; index -1 is different from those of clips.
                 generator = _generator(seed_of(self.seed, number, -1, label + 1))
                 order = torch.randperm(len(clips), generator=generator).tolist()
                 start = number * len(clips)
-                drawn += [clips[place] for place in order[max(first - start, 0) : first + count - start]]
+                drawn += [clips[k] for k in order[max(first - start, 0) : first + count - start]]
         return drawn
 
     def _counts(self, epoch: int) -> tuple[list[int], list[int]]:
-        """How many clips of each class an epoch draws, and how many all epochs before it drew.
+        """How many clips of each class an epoch draws, and how many all earlier epochs drew.
 
-        Systematic sampling: the classes lie one behind the other on a line as long as the epoch, and a clip is drawn at
-        every whole number from an offset on. The offset walks by the golden ratio, which fills [0, 1) most evenly.
+        Systematic sampling: the classes are consecutive intervals of a line as long as the epoch, and a clip is drawn at
+        every whole number plus an offset. The offset grows by the golden ratio, modulo 1, which fills [0, 1) most evenly.
         """
+        assert self.shares is not None
         ends = np.cumsum([0.0, *self.shares.values()]) * self.length
         ends[-1] = self.length
         start = seed_of(self.seed, 0, -1) / 2**63
@@ -156,21 +156,21 @@ def _generator(seed: int) -> torch.Generator:
 
 
 class SharedBatches(Sampler[list[Any]]):
-    """Batches of keys, of each of which every process takes an even share; alone, plain batches in the order of the keys.
+    """Batches of keys shared by all processes; with a single process, plain batches in the order of the keys.
 
-    Formula: of W processes, process r takes of the k-th batch of all, ``keys[k W b : (k + 1) W b]``, every W-th key from the
-    r-th on. So W processes with batches of b see together what one process sees with batches of W b. Every process gets
-    the same number of batches, since gradients, weights and statistics are exchanged by all or by none: where the last
-    batch of all has fewer keys than there are processes, some of them get an empty one.
+    Formula: of W processes, process r takes every W-th key from the r-th on of the k-th global batch,
+    ``keys[k W b : (k + 1) W b]``. So W processes with batches of b see the same as one process with batches of W b. Every
+    process gets the same number of batches, since gradients, weights and statistics are exchanged by all or by none: where
+    the last global batch has fewer keys than there are processes, some get an empty one.
 
     Args:
         sampler: the keys, the same in every process: a ``SeededSampler``, or any sequence.
         batch_size: b, keys in the batch of one process.
-        drop_last: leave out the last batch of all where it is not full.
-        process: (r, W); None asks the process group each time, so that batches may be made before there is one.
+        drop_last: leave out the last global batch if it is not full.
+        process: (r, W); None: those of the process group, read each time, so that the object may be made before it.
 
     Raises:
-        ValueError: a batch size below 1, or a process that is none of so many.
+        ValueError: a batch size below 1, or an impossible process.
     """
 
     def __init__(
@@ -183,40 +183,40 @@ class SharedBatches(Sampler[list[Any]]):
         if batch_size < 1:
             raise ValueError(f"batch_size {batch_size}: must be 1 or more")
         if process is not None and not 0 <= process[0] < process[1]:
-            raise ValueError(f"process {process}: expected its number, from 0, and how many there are")
+            raise ValueError(f"process {process}: expected (rank, world size)")
         self.sampler, self.batch_size, self.drop_last, self._process = sampler, batch_size, drop_last, process
 
     @property
     def step(self) -> int:
-        """Keys in a full batch of all processes."""
-        return self.batch_size * self._place()[1]
+        """Keys in a full global batch."""
+        return self.batch_size * self._rank_and_world_size()[1]
 
     def __len__(self) -> int:
-        """The batches of a whole epoch, also where it is entered in the middle."""
+        """The batches of a whole epoch, also after ``resume``."""
         return self.count(len(self.sampler))
 
     def count(self, keys: int) -> int:
-        """How many batches so many keys make."""
+        """Number of batches of this many keys."""
         return keys // self.step if self.drop_last else -(-keys // self.step)
 
     def __iter__(self) -> Iterator[list[Any]]:
-        keys, step, (rank, count) = iter(self.sampler), self.step, self._place()
+        keys, step, (rank, world_size) = iter(self.sampler), self.step, self._rank_and_world_size()
         while batch := list(islice(keys, step)):
             if len(batch) == step or not self.drop_last:
-                yield batch[rank::count]
+                yield batch[rank::world_size]
 
-    def _place(self) -> tuple[int, int]:
+    def _rank_and_world_size(self) -> tuple[int, int]:
         return self._process or (distributed.rank(), distributed.world_size())
 
 
 class SharedGroups(Sampler[list[Any]]):
-    """Batches that stay together, such as those with the views of one clip, dealt out to the processes in turn.
+    """Groups of batches, such as those with the views of one clip, distributed to the processes in turn.
 
-    Each process has batches that one alone would have, so that what is computed of them is the same to the last bit. All have
-    the same number of batches: where groups run out, some get empty ones.
+    Each process has batches that a single process would have, so that results are equal to the last bit. All have the same
+    number of batches: at the end some may get empty ones.
 
     Args:
-        groups: all batches, the same in every process; each group as many.
+        groups: all batches, the same in every process; equally many in each group.
     """
 
     def __init__(self, groups: Sequence[Sequence[list[Any]]]):
@@ -232,23 +232,24 @@ class SharedGroups(Sampler[list[Any]]):
 
 
 class EpochLoader(DataLoader):
-    """A loader over a ``SeededSampler`` that begins any epoch at any clip.
+    """A loader over a ``SeededSampler`` that starts any epoch at any clip.
 
-    Where an epoch stands is a number of clips of all processes, so that another number of them can continue.
+    A position in an epoch is a number of clips of all processes, so that another number of processes can resume.
 
     Args:
-        dataset: takes the sampler's keys.
+        dataset: indexed by the sampler's keys.
         sampler: the order.
         batch_size: clips in the batch of one process.
-        drop_last: leave out the last batch of all processes where it is not full.
-        options: further ones of ``DataLoader``.
+        drop_last: leave out the last global batch if it is not full.
+        options: further options of ``DataLoader``.
     """
 
     def __init__(
         self, dataset: Dataset, sampler: SeededSampler, batch_size: int, drop_last: bool = False, **options: Any
     ):
-        super().__init__(dataset, batch_sampler=SharedBatches(sampler, batch_size, drop_last), **options)
-        self.order = sampler
+        shared = SharedBatches(sampler, batch_size, drop_last)
+        super().__init__(dataset, batch_sampler=shared, **options)
+        self.order, self.shared = sampler, shared
 
     @property
     def clips(self) -> int:
@@ -257,14 +258,14 @@ class EpochLoader(DataLoader):
 
     @property
     def step(self) -> int:
-        """Clips in a full batch of all processes."""
-        return self.batch_sampler.step
+        """Clips in a full global batch."""
+        return self.shared.step
 
     def batches(self, position: int = 0) -> int:
-        """How many batches an epoch has after so many clips."""
-        return self.batch_sampler.count(self.clips - position)
+        """Number of batches of an epoch after its first ``position`` clips."""
+        return self.shared.count(self.clips - position)
 
     def epoch(self, number: int, position: int = 0) -> Iterator[Any]:
-        """The batches of an epoch after so many clips of it."""
+        """The batches of an epoch after its first ``position`` clips."""
         self.order.resume(number, position)
         return iter(self)

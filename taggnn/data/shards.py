@@ -1,4 +1,4 @@
-"""Tensors in shards: safetensors files written all or nothing, and one readable index with their sizes and checksums."""
+"""Tensors in shards: safetensors files written atomically, and one readable index with their sizes and checksums."""
 
 import json
 import os
@@ -15,48 +15,48 @@ from torch import Tensor
 from taggnn.runtime.atomic import write_bytes, write_text
 
 ENDING = ".safetensors"
-# One key: the order of several would differ from file to file, and equal content is to be equal bytes.
+# A single key: the order of several may differ between files, and equal content shall give equal bytes.
 _METADATA = "taggnn"
 _WIDTH = 120
 
 
 def resolve_folder(given: str | Path, key: str) -> Path:
-    """The folder that a user gave, which need not be there yet.
+    """A user's folder, which need not exist yet.
 
     Args:
         given: its path.
-        key: where it was given, for messages.
+        key: the option, for messages.
 
     Raises:
         ValueError: the path is empty, which would mean the working directory.
-        NotADirectoryError: a file stands there, or on the way.
+        NotADirectoryError: it, or a parent, is a file.
     """
     if not str(given).strip():
         raise ValueError(f"{key}: an empty path; give the path of a folder")
     folder = Path(given)
-    place = _nearest(folder)
-    if not place.is_dir():
-        what = "is a file, not a folder" if place == folder else f"{place} is a file, not a folder"
+    existing = _nearest(folder)
+    if not existing.is_dir():
+        what = "is a file, not a folder" if existing == folder else f"{existing} is a file, not a folder"
         raise NotADirectoryError(f"{key} {folder}: {what}")
     return folder
 
 
 def check_writable(folder: Path, key: str) -> None:
-    """Refuses a folder that nothing can be written into, or that cannot be made.
+    """Refuses a folder that cannot be written or made.
 
     Raises:
-        PermissionError: it may not be written.
+        PermissionError: it is not writable.
     """
     if not os.access(_nearest(folder), os.W_OK | os.X_OK):
         raise PermissionError(f"{key} {folder}: cannot be written; give another folder, or the right to write into it")
 
 
 def _nearest(folder: Path) -> Path:
-    return next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 
 
 def write_shard(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any] | None = None) -> None:
-    """Writes tensors and a metadata into one file, all or nothing; the same content gives the same bytes.
+    """Writes tensors and metadata into one file, atomically; the same content gives the same bytes.
 
     Args:
         path: the file.
@@ -71,7 +71,7 @@ def write_shard(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str
 
 
 def open_shard(path: Path) -> Any:
-    """A shard as safetensors opens it, nothing of it read but its header.
+    """An open shard, of which only the header is read.
 
     Raises:
         FileNotFoundError: no such file.
@@ -112,7 +112,7 @@ def checksum(path: Path) -> str:
 
 
 def file_info(path: Path) -> dict[str, Any]:
-    """What an index notes of a file: {"bytes", "sha256"}."""
+    """The entry of a file in an index: {"bytes", "sha256"}."""
     return {"bytes": path.stat().st_size, "sha256": checksum(path)}
 
 
@@ -130,13 +130,12 @@ def digest(state: Mapping[str, Tensor]) -> str:
 class Shards:
     """The shards of a folder, open for reading row by row.
 
-    Sizes are checked at once. The checksum of a shard is checked when it is first read from: that reads it once, in one go, which
-    the first epoch would do anyway.
+    Sizes are checked at once, the checksum of a shard on first use: that reads the whole file, as the first epoch would.
 
     Args:
-        folder: where they lie.
+        folder: the folder.
         table: file name -> {"bytes", "sha256"}, from the index.
-        again: what to do about a bad file, for messages.
+        again: advice for a bad file, for messages.
 
     Raises:
         FileNotFoundError: a file of the table is missing.
@@ -155,14 +154,14 @@ class Shards:
                 raise ValueError(f"shard {path}: {size:,} bytes, but {row['bytes']:,} were written; {again}")
 
     def __getstate__(self) -> dict[str, Any]:
-        # Open files do not travel to loader workers.
+        # Open files cannot be sent to loader workers.
         return self.__dict__ | {"_files": {}}
 
     def verify(self, name: str) -> None:
         """Compares a shard's content with its checksum.
 
         Raises:
-            ValueError: it is not what was written.
+            ValueError: they differ.
         """
         found = checksum(self.folder / name)
         if found != self.table[name]["sha256"]:
@@ -172,17 +171,17 @@ class Shards:
             )
 
     def row(self, name: str, key: str, row: int) -> Tensor:
-        """One row of a tensor, copied out of the file.
+        """One row of a tensor, copied from the file.
 
         Args:
             name: the shard's file name.
             key: the tensor in it.
-            row: place along its first axis.
+            row: index along its first axis.
         """
         return self._file(name).get_slice(key)[row]
 
     def tensor(self, name: str, key: str) -> Tensor:
-        """A whole tensor, copied out of the file."""
+        """A whole tensor, copied from the file."""
         return self._file(name).get_tensor(key)
 
     def _file(self, name: str) -> Any:
@@ -193,7 +192,7 @@ class Shards:
 
 
 def write_index(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes an index as JSON that people can read: what fits on a line stands on one."""
+    """Writes an index as readable JSON: a value that fits on a line is on one."""
     write_text(path, _readable(content, 0) + "\n")
 
 
@@ -202,7 +201,7 @@ def read_index(path: Path, kind: str) -> dict[str, Any]:
 
     Args:
         path: the file.
-        kind: what must stand under its key "kind".
+        kind: required value of its key "kind".
 
     Raises:
         FileNotFoundError: no such file.

@@ -1,4 +1,4 @@
-"""The table of sources: what makes samples of list rows, by name or by dotted path."""
+"""The table of sources, which make samples of list rows, by name or by dotted path."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -15,7 +15,7 @@ class Row(NamedTuple):
     """A source of the table.
 
     Args:
-        source: the class; the options of the command line are its arguments.
+        source: the class; its arguments are the options of the command line.
         summary: what it reads, in one line.
     """
 
@@ -33,11 +33,11 @@ def build(source: str | type | Source, options: Mapping[str, Any] | None = None)
     """Makes a source.
 
     Args:
-        source: a name of ``SOURCES``, a dotted path to a class or function, that itself, or a source that is made already.
-        options: arguments of it by name; none for one that is made already.
+        source: a name of ``SOURCES``, the dotted path of a class or function, that itself, or a source.
+        options: its arguments by name; none for a source.
 
     Raises:
-        ValueError: an unknown name, options that do not fit, or a result that is no source. What the source itself refuses
+        ValueError: an unknown name, options that do not fit, or a result that is no source. An error of the source itself
             begins with the key of the command line, such as ``video.size``.
     """
     found = find("source", source, SOURCES)
@@ -45,7 +45,7 @@ def build(source: str | type | Source, options: Mapping[str, Any] | None = None)
     name = source if isinstance(source, str) else getattr(kind, "__name__", type(kind).__name__)
     if not isinstance(kind, type) and hasattr(kind, "spec"):
         if options:
-            raise ValueError(f"source {name}: is made already and takes no options; got {', '.join(options)}")
+            raise ValueError(f"source {name}: is an object already and takes no options; got {', '.join(options)}")
         return kind
     if not callable(kind):
         raise ValueError(f"source {name}: expected a class or a function that makes a source, got {kind!r}")
@@ -56,32 +56,32 @@ def build(source: str | type | Source, options: Mapping[str, Any] | None = None)
     with _keys_of(name, kind) if isinstance(found, Row) else nullcontext():
         made = kind(**(options or {}))
     if not callable(made) or not isinstance(getattr(made, "spec", None), InputSpec):
-        raise ValueError(f"source {name}: has no spec of the type taggnn.types.InputSpec, which says what it gives")
+        raise ValueError(f"source {name}: has no spec of type taggnn.types.InputSpec, which describes its samples")
     return made
 
 
 def of(spec: InputSpec) -> Source:
-    """The source of a model's input, as evaluation sees clips.
+    """The source of a model's input, for evaluation.
 
     Args:
-        spec: what the model is fed; its ``kind`` is a name of ``SOURCES`` or a dotted path.
+        spec: input of the model; its ``kind`` is a name of ``SOURCES`` or a dotted path.
 
     Raises:
-        ValueError: an unknown kind, or one that cannot be made from what a model says of its input.
+        ValueError: an unknown kind, or a source that cannot be made from a spec.
     """
     found = find("source", spec.kind, SOURCES)
     kind = found.source if isinstance(found, Row) else found
     if not hasattr(kind, "from_spec"):
         raise ValueError(
-            f"source {spec.kind}: has no from_spec(spec), so it cannot be made from what the model says of its input; make "
-            "the source yourself"
+            f"source {spec.kind}: has no from_spec(spec), so it cannot be made from the model's input spec; make the source "
+            "yourself"
         )
     return kind.from_spec(spec)
 
 
 @contextmanager
 def _keys_of(name: str, kind: type) -> Iterator[None]:
-    """Refusals that begin with an argument's name begin with the key of the command line for it instead."""
+    """Errors that begin with an argument's name begin with its key of the command line instead."""
     try:
         yield
     except ValueError as error:

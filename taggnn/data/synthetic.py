@@ -1,25 +1,25 @@
-"""A small fine-grained video set, made on the spot: eight motions that no single frame tells apart.
+"""A small synthetic fine-grained video data set: eight motions that no single frame distinguishes.
 
 Axes: T frames, S the side of the square picture in pixels.
 
-Every clip shows one half-coloured disc on a textured ground. Four cyclic attributes, phases in [0, 1), describe it:
+Every clip shows one half-coloured disc on a textured background. Four cyclic attributes, phases in [0, 1), describe it:
 
-    x       place across, wrapping round the right and left edges
-    y       place down, wrapping round the bottom and top edges
-    angle   which way the coloured half points, in turns
+    x       horizontal position, wrapping around the right and left edges
+    y       vertical position, wrapping around the bottom and top edges
+    angle   direction of the coloured half, in turns
     colour  a cycle of three symbols: red, green, blue
 
-A class moves exactly one attribute in one direction, and the other three rest:
+A class changes exactly one attribute in one direction, and the other three are constant:
 
     phase(t) = start + direction * speed * t / (T - 1)
 
-Why no single frame tells the class, even when its index t is known: all four starts are drawn uniformly on the cycle,
-independently of each other, of the speed and of the class. A uniform phase on a cycle stays uniform under any shift, so
-at every t the four phases are four independent uniform numbers, the same law for all eight classes. Texture, disc size
-and pixel noise are drawn from one law for all classes. Every frame is encoded on its own, at a constant quantiser, so
-that a decoded frame is a function of that frame alone and carries no trail of its neighbours. The two classes of a pair
-are time reversals of each other. A horizontal flip turns left into right and clockwise into counter-clockwise, and leaves
-the law of everything else alone: train with ``flip=0``, or name those classes (``FLIP_PAIRS``).
+Why no single frame determines the class, even if its index t is known: all four starts are drawn uniformly on the cycle,
+independently of each other, of the speed and of the class. A uniform phase on a cycle stays uniform under any shift, so at
+every t the four phases are independent and uniform, with the same distribution for all eight classes. Texture, disc size and
+pixel noise have one distribution for all classes. Every frame is intra-coded at a constant quantiser, so that a decoded frame
+depends on that frame alone. The two classes of a pair are time reversals of each other. A horizontal flip turns left into
+right and clockwise into counter-clockwise, and does not change the distribution of anything else: train with ``flip=0``, or
+with ``FLIP_PAIRS``.
 
 Speeds lie between 0.75 and 1.25 cycles a clip: with 8 of 24 frames sampled a step is at most 0.22 cycles, so the
 direction is never ambiguous (half a cycle would be, a third for the three colours), and every colour clip shows at
@@ -35,10 +35,10 @@ from zlib import crc32
 import numpy as np
 from tqdm import tqdm
 
-# The set that a given version, seed and size stand for never changes: raise this with any change of what is drawn.
+# A version, seed and size determine the data set: increase this with any change of the drawing.
 VERSION = 1
 ATTRIBUTES = ("x", "y", "angle", "colour")
-# class -> (attribute that moves, direction). The picture's y points down: a growing angle turns clockwise on screen.
+# class -> (changing attribute, direction). The picture's y points down: a growing angle turns clockwise on screen.
 MOTIONS = {
     "left": ("x", -1),
     "right": ("x", 1),
@@ -49,7 +49,7 @@ MOTIONS = {
     "red_green_blue": ("colour", 1),
     "red_blue_green": ("colour", -1),
 }
-# What a horizontal flip turns into one another.
+# Classes that a horizontal flip turns into one another.
 FLIP_PAIRS = {"left": "right", "clockwise": "counter_clockwise"}
 CLIPS_PER_CLASS = {"train": 60, "val": 10, "test": 20}
 MANIFEST = "synthetic.json"
@@ -65,7 +65,7 @@ def states(motion: str, start: np.ndarray, speed: float, frames: int) -> np.ndar
     Args:
         motion: class name, a key of ``MOTIONS``.
         start: (4,) phases of the first frame in [0, 1), in the order of ``ATTRIBUTES``.
-        speed: cycles the moving attribute passes through from the first frame to the last.
+        speed: cycles of the changing attribute from the first frame to the last.
         frames: number of frames T.
 
     **Shapes:** start (4,) -> (T, 4) in [0, 1)
@@ -88,7 +88,7 @@ def draw(phases: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     """
     row, column = np.mgrid[0:size, 0:size].astype(np.float32) + 0.5
 
-    # A few plane waves of low frequency: a texture that differs in every clip and rests while the disc moves.
+    # A few plane waves of low frequency: a static texture that differs between clips.
     ground = np.full((size, size), rng.uniform(0.35, 0.55), dtype=np.float32)
     for _ in range(5):
         across, down = rng.uniform(-4, 4, size=2)
@@ -97,7 +97,7 @@ def draw(phases: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
 
     radius = rng.uniform(0.20, 0.27) * size
     x, y, angle, colour = (phase.astype(np.float32)[:, None, None] for phase in phases.T)
-    # Distances on the torus: a disc that leaves on one side comes in on the other.
+    # Distances on the torus: a disc that leaves on one side enters on the other.
     right = (column - x * size + size / 2) % size - size / 2
     below = (row - y * size + size / 2) % size - size / 2
     inside = np.clip(radius - np.hypot(right, below) + 0.5, 0, 1)[..., None]
@@ -120,13 +120,13 @@ def make_clip(motion: str, frames: int, size: int, rng: np.random.Generator) -> 
 
 
 def write_video(path: Path, pictures: np.ndarray) -> None:
-    """Writes frames as H.264 in an MP4 file, each frame on its own (see the module's text); never leaves half a file.
+    """Writes intra-coded frames as H.264 in an MP4 file, atomically.
 
     **Shapes:** pictures uint8 (T, H, W, 3), H and W even
     """
     import av
 
-    # Beside its target, so that the rename cannot cross file systems; hidden, so that no reader takes it for a clip.
+    # In the same folder, so that the rename cannot cross file systems; hidden, so that no reader takes it for a clip.
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with av.open(str(part), "w", format="mp4") as container:
@@ -152,8 +152,8 @@ def make_synthetic(
 ) -> Path:
     """Makes the synthetic set once: ``root/<split>/<class>/<class>_NNN.mp4`` and a manifest, ``root/synthetic.json``.
 
-    A clip depends on (version, seed, split, class, number, frames, size) only. Files appear whole or not at all; a set
-    whose making was interrupted is finished by the next call, and a call that finds the set complete does nothing.
+    A clip depends on (version, seed, split, class, number, frames, size) only. Files are written atomically; an interrupted
+    set is completed by the next call, and a complete set is not changed.
 
     Args:
         root: folder to make the set in; created when missing.
@@ -199,7 +199,7 @@ def make_synthetic(
 
 
 def _claim(root: Path, settings: dict) -> None:
-    """Writes the manifest before the first clip, so that an interrupted set can be told from a foreign folder."""
+    """Writes the manifest before the first clip, so that an interrupted set is distinguished from another folder."""
     manifest = root / MANIFEST
     if manifest.is_file():
         try:
@@ -210,8 +210,8 @@ def _claim(root: Path, settings: dict) -> None:
             ) from error
         if found != settings:
             raise ValueError(
-                f"{manifest}: this folder holds a synthetic set made with {found}, asked for {settings}. "
-                "Choose another folder, ask for the same settings, or delete it first"
+                f"{manifest}: this folder has a synthetic set made with {found}, but {settings} are given. "
+                "Choose another folder, give the same settings, or delete it first"
             )
         return
     taken = [split for split in settings["clips_per_class"] if (root / split).exists()]

@@ -1,4 +1,4 @@
-"""Tokens of a frozen backbone, stored by ``taggnn.extract``: their folder, and the source that heads are trained on.
+"""Tokens of a frozen backbone, stored by ``taggnn.extract``: their folder, and the source for training heads.
 
 Axes: C channels; the grid of the tokens is that of the backbone, time first.
 """
@@ -17,28 +17,28 @@ from taggnn.data.shards import Shards, read_index, read_shard, resolve_folder
 from taggnn.types import TOKEN_AXES, BadClip, InputSpec, Sample
 
 KIND = "taggnn tokens"
-# Of the index; raised when older folders can no longer be read.
+# Of the index; increased when older folders can no longer be read.
 FORMAT = 2
 INDEX, BACKBONE, CONFIG = "index.json", "backbone.safetensors", "config.yaml"
-# How training alone sees clips: without training views nothing of it is in a token.
+# Options of training views: without those, tokens do not depend on them.
 _TRAINING = {
     "data.flip_pairs",
     *(f"video.{key}" for key in ("flip", "scale", "ratio", "randaugment", "magnitude", "magnitude_std")),
     *(f"video.{key}" for key in ("color_jitter", "random_erasing", "temporal_jitter", "temporal_scale")),
 }
-_AGAIN = "the same call of taggnn.extract makes it anew"
+_ADVICE = "the same call of taggnn.extract makes it anew"
 
 
 class TokenCache:
     """A folder of stored tokens, open for reading.
 
     Args:
-        folder: what ``taggnn.extract --out`` wrote.
+        folder: output of ``taggnn.extract --out``.
 
     Raises:
         FileNotFoundError: no such folder, or a file of it is missing.
-        NotADirectoryError: a file stands there.
-        ValueError: an empty path, the extraction is not finished, or a file has another size than it was written with.
+        NotADirectoryError: the path is a file.
+        ValueError: an empty path, the extraction is not finished, or a file has another size than when written.
     """
 
     def __init__(self, folder: str | Path):
@@ -52,18 +52,18 @@ class TokenCache:
         self.split_options: dict[str, Any] = index["split_options"]
         self.weights: dict[str, str] = index["weights"]
         self.views, self.seed = index["views"], index["seed"]
-        # What tells these tokens from others of the same settings.
+        # Distinguishes these tokens from others with the same settings.
         self.identity = {
             "backbone weights": self.weights["digest"],
             **{key: index[key] for key in ("dtype", "views", "seed")},
         }
         self.splits = _splits(index, self.folder)
-        own = {BACKBONE: {"bytes": self.weights["bytes"], "sha256": self.weights["sha256"]}}
-        self.shards = Shards(self.folder, index["shards"] | own, _AGAIN)
+        backbone = {BACKBONE: {"bytes": self.weights["bytes"], "sha256": self.weights["sha256"]}}
+        self.shards = Shards(self.folder, index["shards"] | backbone, _ADVICE)
 
     @property
     def skipped(self) -> list[tuple[str, str]]:
-        """(split/name, reason) of each clip that there are no tokens of."""
+        """(split/name, reason) of each clip without tokens."""
         lists = {split: getattr(self.splits, split) for split in SPLITS}
         return [
             (f"{split}/{clip.name}", clip.tokens)
@@ -79,18 +79,18 @@ class TokenCache:
         return read_shard(self.folder / BACKBONE)
 
 
-# Where the tokens of a clip lie: (shard, row); or the reason why there are none.
+# Location of the tokens of a clip: (shard, row); or the reason why there are none.
 Stored = tuple[str, int] | str
 
 
 @dataclass(frozen=True)
 class StoredClip(Clip):
-    """A row that has its tokens with it.
+    """A row with the location of its tokens.
 
     Args:
-        index: its index in the list of its split: the draws of its training views follow from it.
-        tokens: where those of evaluation lie.
-        views: where those of the training views lie, in the order of the epochs.
+        index: its index in the list of its split, which determines the seeds of its training views.
+        tokens: tokens of evaluation.
+        views: tokens of the training views, in the order of the epochs.
     """
 
     index: int = 0
@@ -99,21 +99,21 @@ class StoredClip(Clip):
 
 
 class TokenSource:
-    """Stored tokens in place of clips. It brings its own lists, whose rows say where their tokens lie.
+    """Stored tokens in place of clips. It has its own lists, whose rows have the location of their tokens.
 
-    Of N stored training views, an epoch e below N with the seed of the extraction gets view e, which is what that epoch would
-    draw from the videos; any other epoch or seed gets one at random. Without training views, training sees what evaluation does.
+    Of N stored training views, an epoch e below N with the seed of the extraction gets view e, which that epoch would draw from
+    the videos; any other epoch or seed gets a random one. Without training views, training sees the same as evaluation.
 
     Args:
-        folder: what ``taggnn.extract --out`` wrote.
+        folder: output of ``taggnn.extract --out``.
 
-    **Shapes:** a sample (T', H', W', C) as stored, or of whatever grid the backbone has
+    **Shapes:** a sample (T', H', W', C) as stored, or with another grid of the backbone
 
     Raises:
         FileNotFoundError, NotADirectoryError, ValueError: as ``TokenCache``.
     """
 
-    # Stored tokens are read faster than a loader process hands them over.
+    # Reading stored tokens is faster than their transfer from a loader process.
     workers = 0
 
     def __init__(self, folder: str | Path):
@@ -129,7 +129,7 @@ class TokenSource:
 
         Args:
             clip: a row of ``splits``.
-            seed: which training view, as above; None: the clip as evaluation sees it.
+            seed: of the training view, as above; None: the clip as evaluation sees it.
         """
         stored = clip.tokens if seed is None or not clip.views else clip.views[self._view(clip, seed)]
         if isinstance(stored, str):
@@ -145,8 +145,8 @@ class TokenSource:
 
     def _view(self, clip: StoredClip, seed: int) -> int:
         views = len(clip.views)
-        drawn = (view for view in range(views) if seed_of(self.cache.seed, view, clip.index) == seed)
-        return next(drawn, seed % views)
+        matching = (view for view in range(views) if seed_of(self.cache.seed, view, clip.index) == seed)
+        return next(matching, seed % views)
 
 
 def token_axes(rank: int) -> tuple[str, ...]:
@@ -159,7 +159,7 @@ def read_token_index(folder: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: it is damaged, of another kind, or of an earlier version of taggnn.
+        ValueError: it is damaged, of another kind, or of another version of taggnn.
     """
     index = read_index(folder / INDEX, KIND)
     if index.get("format") != FORMAT:
@@ -171,7 +171,7 @@ def read_token_index(folder: Path) -> dict[str, Any]:
 
 
 def splits_as_dict(splits: Splits) -> dict[str, Any]:
-    """The clip lists of an index as plain types; a test split that is val once more is told by a word."""
+    """The clip lists of an index as plain types; a test split equal to val is stored as a reference."""
     content: dict[str, Any] = {}
     for split in SPLITS:
         clips = getattr(splits, split)
@@ -185,12 +185,12 @@ def splits_as_dict(splits: Splits) -> dict[str, Any]:
 
 
 def relevant_settings(settings: Mapping[str, Any], views: int) -> dict[str, Any]:
-    """The settings that tokens with so many training views follow from, out of those of an index."""
+    """Those settings of an index that tokens with this number of training views depend on."""
     return {key: value for key, value in settings.items() if views or key not in _TRAINING}
 
 
 def differences(there: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """Names what differs between two mappings, with both values where they are short."""
+    """The differences between two mappings, with both values where they are short."""
     found = []
     for key in dict.fromkeys([*there, *given]):
         old, new = there.get(key), given.get(key)
@@ -201,22 +201,21 @@ def differences(there: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]
 
 
 def _splits(index: Mapping[str, Any], folder: Path) -> Splits:
-    classes, found = tuple(index["classes"]), {}
-    for split, held in index["splits"].items():
-        if "same_as" in held:
-            found[split] = found[held["same_as"]]
+    classes = tuple(index["classes"])
+    found: dict[str, ClipList] = {}
+    for split, stored in index["splits"].items():
+        if "same_as" in stored:
+            found[split] = found[stored["same_as"]]
             continue
-        rows = [{key: _stored(value) for key, value in row.items()} for row in held["clips"]]
-        rest = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in held.items() if key != "clips"
-        }
+        rows = [{key: _as_tuple(value) for key, value in row.items()} for row in stored["clips"]]
+        rest: dict[str, Any] = {key: _as_tuple(value) for key, value in stored.items() if key != "clips"}
         clips = tuple(StoredClip(**row, index=number) for number, row in enumerate(rows))
         found[split] = ClipList(clips, classes, **rest)
     weights = index["weights"]
     note = f"tokens stored in {folder}: backbone {index['settings']['backbone.name']}, weights {weights['origin']}"
-    return Splits(*(found.get(split) for split in SPLITS), classes, (*index["notes"], note))
+    return Splits(found.get("train"), found.get("val"), found.get("test"), classes, (*index["notes"], note))
 
 
-def _stored(value: Any) -> Any:
-    """Lists of an index as tuples: rows are hashable."""
-    return tuple(map(_stored, value)) if isinstance(value, list) else value
+def _as_tuple(value: Any) -> Any:
+    """Nested lists as tuples: rows are hashable."""
+    return tuple(map(_as_tuple, value)) if isinstance(value, list) else value

@@ -209,7 +209,7 @@ def _finding_table(findings: Iterable[Finding]) -> str:
     header = [("Clip", "t"), ("What", "t"), ("Split", ""), ("Class", ""), *([("Line", "n")] if lines else [])]
     rows = []
     for finding in findings:
-        cells = [page.cell(finding.name, "t"), page.cell(finding.said, "t")]
+        cells = [page.cell(finding.name, "t"), page.cell(finding.message, "t")]
         cells += [page.cell(finding.split), page.cell(finding.label)]
         cells += [page.cell(finding.line or "", "n")] if lines else []
         rows.append(("", cells))

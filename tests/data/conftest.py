@@ -69,3 +69,42 @@ def decode_all():
         return torch.from_numpy(np.stack(frames))
 
     return decode
+
+
+@pytest.fixture
+def touch(tmp_path):
+    """``touch("a/1.mp4", **{"list.txt": "content"})`` writes files below a folder and returns it; the first are empty."""
+
+    def make(*names, root=tmp_path, **contents):
+        for name, content in {**dict.fromkeys(names, ""), **contents}.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(content)
+        return root
+
+    return make
+
+
+@pytest.fixture
+def damaged_late(write_video, tmp_path):
+    """A clip whose last picture is lost, which only a view of its end meets."""
+    av = pytest.importorskip("av")
+    path = write_video(tmp_path / "damaged.mp4")
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as source:
+        start, size = max((packet.pos, packet.size) for packet in source.demux(video=0) if packet.size)
+    data[start + 4 : start + size] = bytes(size - 4)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.fixture
+def miscounted(write_video, tmp_path):
+    """A transport stream that begins between two key frames: the decoder starts at the second, and drops frames."""
+    av = pytest.importorskip("av")
+    path = write_video(tmp_path / "a.ts", b_frames=3)
+    with av.open(str(path)) as source:
+        second = [packet.pos for packet in source.demux(video=0) if packet.size][1]
+    data = path.read_bytes()
+    # The tables of the stream are in the first three packets of 188 bytes.
+    path.write_bytes(data[: 3 * 188] + data[second:])
+    return path

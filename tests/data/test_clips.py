@@ -6,15 +6,8 @@ from taggnn.data.clips import Clip, ClipList
 from taggnn.data.lists.reading import read_clips
 
 
-def touch(root, *names):
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-    return root
-
-
-def test_the_reader_follows_from_what_is_given(tmp_path):
-    touch(tmp_path, "a/1.mp4", "b/2.mp4")
+def test_the_reader_follows_from_what_is_given(tmp_path, touch):
+    touch("a/1.mp4", "b/2.mp4")
     (tmp_path / "list.csv").write_text("FileName,Class,TotalFrames,ClassEncoded\n2.mp4,b,9,0\n")
     (tmp_path / "list.txt").write_text("a/1.mp4 3\n")
     folders = read_clips(tmp_path)
@@ -37,8 +30,8 @@ def test_the_reader_follows_from_what_is_given(tmp_path):
         (".", "folder", "folder: is a folder"),
     ],
 )
-def test_a_missing_root_or_list_is_named(tmp_path, root, list, message):
-    touch(tmp_path, "file", "folder/x")
+def test_a_missing_root_or_list_is_named(tmp_path, root, list, message, touch):
+    touch("file", "folder/x")
     with pytest.raises(FileNotFoundError, match=message):
         read_clips(tmp_path / root, list and tmp_path / list)
 
@@ -58,8 +51,8 @@ def test_a_list_that_is_no_text_is_refused(tmp_path, name):
         read_clips(tmp_path, tmp_path / name)
 
 
-def test_all_missing_files_are_gathered(tmp_path):
-    touch(tmp_path, "there.mp4")
+def test_all_missing_files_are_gathered(tmp_path, touch):
+    touch("there.mp4")
     lines = [f"gone{number}.mp4 0" for number in range(7)] + ["there.mp4 1"]
     (tmp_path / "list.txt").write_text("\n".join(lines))
     with pytest.raises(
@@ -82,8 +75,8 @@ def test_a_list_with_no_file_at_all_is_refused_even_when_skipping(tmp_path):
         read_clips(tmp_path, tmp_path / "list.txt", missing="skip")
 
 
-def test_a_row_given_twice_is_refused_with_both_lines(tmp_path):
-    touch(tmp_path, "a.mp4")
+def test_a_row_given_twice_is_refused_with_both_lines(tmp_path, touch):
+    touch("a.mp4")
     (tmp_path / "list.txt").write_text("a.mp4 0\n\na.mp4 1\n")
     with pytest.raises(ValueError, match=r"line 3: a\.mp4 is listed before, on line 1"):
         read_clips(tmp_path, tmp_path / "list.txt")

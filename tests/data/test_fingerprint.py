@@ -1,4 +1,4 @@
-"""Marks of clip lists: equal for equal lists, and the changes counted."""
+"""Fingerprints of clip lists: equal for equal lists, and the changes counted."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ def listed(*clips):
     return fingerprint(ClipList(clips, ("a", "b", "c"), "list"))
 
 
-def test_the_same_list_elsewhere_has_the_same_marks():
+def test_the_same_list_elsewhere_has_the_same_fingerprint():
     moved = [replace(clip, path=f"/elsewhere/{clip.name}") for clip in CLIPS]
     assert describe_changes(listed(*CLIPS), listed(*moved)) is None
 
@@ -22,11 +22,11 @@ def test_the_same_list_elsewhere_has_the_same_marks():
 @pytest.mark.parametrize(
     "change", [{"label": 2}, {"name": "é\udcff"}, {"start": 0.25}, {"stop": 9.0}, {"origin": None}], ids=str
 )
-def test_a_changed_clip_went_and_came(change):
-    assert describe_changes(listed(*CLIPS), listed(replace(CLIPS[0], **change), *CLIPS[1:])) == "1 came and 1 went"
+def test_a_changed_clip_is_removed_and_added(change):
+    assert describe_changes(listed(*CLIPS), listed(replace(CLIPS[0], **change), *CLIPS[1:])) == "1 added and 1 removed"
 
 
-def test_clips_that_came_or_went_are_counted_and_an_order_is_told():
-    assert describe_changes(listed(*CLIPS), listed(*CLIPS[2:])) == "0 came and 2 went"
-    assert describe_changes(listed(*CLIPS[:3]), listed(*CLIPS)) == "3 came and 0 went"
-    assert describe_changes(listed(*CLIPS), listed(*CLIPS[::-1])) == "they stand in another order"
+def test_added_and_removed_clips_are_counted_and_a_new_order_is_reported():
+    assert describe_changes(listed(*CLIPS), listed(*CLIPS[2:])) == "0 added and 2 removed"
+    assert describe_changes(listed(*CLIPS[:3]), listed(*CLIPS)) == "3 added and 0 removed"
+    assert describe_changes(listed(*CLIPS), listed(*CLIPS[::-1])) == "the order differs"

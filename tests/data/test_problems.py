@@ -36,7 +36,7 @@ def test_path_label(root):
         ("missing", 5, "gone.mp4"),
     ]
     assert full[0] == Problem("malformed", str(root / "list.txt"), 2, "word", "'word' is not 'path label'")
-    assert str(root / "gone.mp4") in full[3].said
+    assert str(root / "gone.mp4") in full[3].message
 
 
 def test_csv(root):

@@ -62,10 +62,7 @@ def test_each_epoch_has_its_order_and_its_seeds():
     assert not {seed for _, seed in second} & {seed for _, seed in first}
     other = SeededSampler(7, seed=6, shuffle=True)
     assert list(other) != first
-
-
-def test_without_shuffling_the_lists_order_stays():
-    assert [index for index, _ in SeededSampler(4)] == [0, 1, 2, 3]
+    assert [index for index, _ in SeededSampler(4)] == [0, 1, 2, 3], "without shuffling the order of the list"
 
 
 def test_an_epoch_is_entered_in_the_middle_and_the_next_is_whole():
@@ -79,11 +76,6 @@ def test_an_epoch_is_entered_in_the_middle_and_the_next_is_whole():
     assert len(sampler) == 7
     sampler.set_epoch(4)
     assert len(list(sampler)) == 7
-
-
-def test_a_negative_seed_is_refused():
-    with pytest.raises(ValueError, match="must be 0 or more"):
-        SeededSampler(3, seed=-1)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -200,6 +192,7 @@ def test_an_unbalanced_order_stays_what_it_was():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"seed": -1}, "seed -1: must be 0 or more"),
         (
             {"balance": "classes", "labels": [0, 1, 1], "shuffle": True},
             "unknown balance 'classes'; did you mean 'class'",
@@ -208,7 +201,7 @@ def test_an_unbalanced_order_stays_what_it_was():
         ({"balance": "sqrt", "labels": [0, 1, 1]}, "balance 'sqrt': needs shuffling"),
     ],
 )
-def test_balance_without_what_it_needs_is_refused(options, message):
+def test_impossible_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         SeededSampler(3, **options)
 

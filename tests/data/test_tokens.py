@@ -47,10 +47,10 @@ def write(folder, views=0, **changes):
         "views": views,
         "seed": 7,
         "split_options": {"seed": 7},
-        "weights": {"origin": "random", "digest": "abc", **shards.facts(folder / BACKBONE)},
+        "weights": {"origin": "random", "digest": "abc", **shards.file_info(folder / BACKBONE)},
         "classes": ["left", "right"],
         "notes": [],
-        "shards": {f"{name}.safetensors": shards.facts(folder / f"{name}.safetensors") for name in names},
+        "shards": {f"{name}.safetensors": shards.file_info(folder / f"{name}.safetensors") for name in names},
         "splits": {
             "train": {**held, "clips": [row(number, "train") for number in range(3)]},
             "val": {**held, "clips": [row(0, "val")]},

@@ -22,9 +22,6 @@ PREPROCESS = {
     "size": list(SIZE),
     "mean": 0.4,
     "std": 0.2,
-    "grayscale": False,
-    "stretch": False,
-    "per_clip_norm": False,
 }
 TRANSFORM = Transform(size=SIZE, mean=0.4, std=0.2)
 SAMPLERS = [Uniform(4), RandomInSegment(4), Dense(4, 2)]
@@ -119,19 +116,8 @@ def test_views_of_a_clip_share_one_decode(clips, monkeypatch):
     assert len(opened) == 1
 
 
-def _late_damage(path, target):
-    """A copy whose last picture is lost, which only a view of its end meets."""
-    av = pytest.importorskip("av")
-    data = bytearray(path.read_bytes())
-    with av.open(str(path)) as source:
-        place, size = max((packet.pos, packet.size) for packet in source.demux(video=0) if packet.size)
-    data[place + 4 : place + size] = bytes(size - 4)
-    target.write_bytes(data)
-    return target
-
-
-def test_a_clip_is_bad_where_one_of_its_views_is(write_video, tmp_path):
-    path = _late_damage(write_video(tmp_path / "whole.mp4"), tmp_path / "damaged.mp4")
+def test_a_clip_is_bad_where_one_of_its_views_is(damaged_late):
+    path = damaged_late
     row = ClipList((Clip(str(path), 0, "a"),), ("a",), "")
     seen = EvaluationViews(samples_of(row, Dense(2), TRANSFORM, 20), 3)
     assert isinstance(seen[0, ((0, 0),)], list)
@@ -142,15 +128,11 @@ def test_a_clip_is_bad_where_one_of_its_views_is(write_video, tmp_path):
     assert [name for name, _, _ in batch.skipped] == ["a"]
 
 
-def test_a_miscounted_clip_has_the_same_views_alone_and_together(write_video, tmp_path):
+def test_a_miscounted_clip_has_the_same_views_alone_and_together(miscounted):
     """The decoder gives fewer frames than the packets promise, which only a view of the end finds out."""
-    path = write_video(tmp_path / "a.ts", b_frames=3)
-    av = pytest.importorskip("av")
-    with av.open(str(path)) as source:
-        second = [packet.pos for packet in source.demux(video=0) if packet.size][1]
-    data = path.read_bytes()
-    path.write_bytes(data[: 3 * 188] + data[second:])
-    seen = EvaluationViews(samples_of(ClipList((Clip(str(path), 0, "a"),), ("a",), ""), Uniform(2), TRANSFORM, 20), 4)
+    seen = EvaluationViews(
+        samples_of(ClipList((Clip(str(miscounted), 0, "a"),), ("a",), ""), Uniform(2), TRANSFORM, 20), 4
+    )
     together = [each.x for each in seen[0, all_views(4, 1)]]
     for place, view in enumerate(all_views(4, 1)):
         assert torch.equal(seen[0, (view,)][0].x, together[place])
@@ -220,8 +202,5 @@ def test_impossible_views_of_a_file_are_refused_at_once(options, message, clips)
     preprocess = PREPROCESS | {"stretch": options.pop("stretch", False)}
     with pytest.raises(ValueError, match=message):
         clip_views(clips[0].path, VideoSource(**preprocess), **options)
-
-
-def test_views_of_a_file_that_is_no_video(clips):
     with pytest.raises(VideoError, match="not a video"):
         next(clip_views(clips[3].path, VideoSource(**PREPROCESS), 3))

@@ -1,4 +1,4 @@
-"""What a scan finds out about a video file, and the file that keeps it, so that no file is scanned twice."""
+"""The properties of a video file, and the file that stores them, so that no file is scanned twice."""
 
 import json
 import math
@@ -6,40 +6,41 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from taggnn.data.video.container import NO_FRAME, Container, Timeline, VideoError
 from taggnn.runtime.atomic import write_text
 
 DEPTHS = ("packets", "decode")
-# A kept file of another form is not read but made anew.
-FORM = 2
+# Of the stored results; a file of another format is not read.
+FORMAT = 2
 # (start, stop, origin) of a clip, see clips.Clip.
 Cut = tuple[float | None, float | None, float | None]
-# Bad pictures whose times are kept; a file that has more of them is bad enough.
-MOST_CORRUPT = 100
+# Largest number of corrupt pictures whose times are stored.
+MAX_CORRUPT = 100
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """One video file as a scan saw it.
+    """Properties of one video file.
 
     Args:
         kind: "" for a video that opens, else "missing", "unreadable" or "zero-frame".
-        trouble: why it cannot be used, in words; empty for a video that opens.
+        trouble: why it cannot be used; empty for a video that opens.
         size: bytes.
-        changed: when the file was last written, in nanoseconds.
-        depth: how it was looked at, one of ``DEPTHS``.
+        changed: modification time in nanoseconds.
+        depth: how far it was read, one of ``DEPTHS``.
         codec: name of the codec.
         width: pixels of the stored picture.
         height: pixels of the stored picture.
-        frames: pictures that are shown.
+        frames: number of shown pictures.
         seconds: from the first picture to the end of the last one.
         fingerprint: equal for equal video, see ``Container.fingerprint``.
-        damage: what is wrong with a video that opens all the same; empty when nothing is.
-        sound_until: no picture before this second is missing; infinite for a sound file.
-        corrupt: seconds of the pictures that the decoder marked as damaged (depth "decode" alone), the first 100.
-        cuts: of each cut that was asked for, by ``cut_key``: the number of its pictures, and the second at which the file
-            begins in its original (0 without one).
+        damage: what is wrong with a video that opens; empty for an undamaged one.
+        sound_until: no picture before this second is missing; infinite for an undamaged file.
+        corrupt: seconds of the pictures that the decoder marked as corrupt (with depth "decode"), the first 100.
+        cuts: ``cut_key`` -> number of pictures in the cut, and the second of the original at which the file begins (0
+            without one).
     """
 
     kind: str = ""
@@ -60,30 +61,30 @@ class VideoInfo:
 
     @property
     def rate(self) -> float:
-        """Pictures a second, on average."""
+        """Average number of pictures per second."""
         return self.frames / self.seconds if self.seconds else 0.0
 
 
 def cut_key(start: float | None, stop: float | None, origin: float | None) -> str:
-    """Names a cut [start, stop) in seconds of the file, or of its original, for ``VideoInfo.cuts``."""
+    """The key of a cut [start, stop), in seconds of the file or of its original, in ``VideoInfo.cuts``."""
     return "-".join("" if second is None else repr(second) for second in (start, stop, origin))
 
 
 def probe(path: str, cuts: Sequence[Cut] = (), depth: str = "packets") -> VideoInfo:
-    """Opens a video and reads all its packets; with depth "decode" it decodes every picture too.
+    """Reads all packets of a video and, with depth "decode", decodes every picture.
 
     Args:
         path: the file.
-        cuts: (start, stop, origin) as clips have them; each is counted as training counts it.
+        cuts: (start, stop, origin) of clips; their pictures are counted as in training.
         depth: one of ``DEPTHS``.
     """
     try:
         state = os.stat(path)
     except OSError as error:
         return VideoInfo("missing" if isinstance(error, FileNotFoundError) else "unreadable", _why(error), depth=depth)
-    seen = {"size": state.st_size, "changed": state.st_mtime_ns, "depth": depth}
+    seen: dict[str, Any] = {"size": state.st_size, "changed": state.st_mtime_ns, "depth": depth}
     try:
-        # The scan itself gives up a file that takes too long.
+        # The scan has its own timeout.
         with Container(path, decode_timeout=math.inf, fingerprint=True) as container:
             timeline = container.timeline()
             corrupt: list[float] = []
@@ -110,47 +111,48 @@ def probe(path: str, cuts: Sequence[Cut] = (), depth: str = "packets") -> VideoI
 
 
 def read_scan(path: Path, decoder: str) -> dict[str, VideoInfo]:
-    """Reads what an earlier scan kept: file -> facts; nothing where there is none, or one of another decoder."""
+    """The stored results of an earlier scan: file -> info; empty where there are none, or of another decoder."""
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        if kept["form"] != FORM or kept["decoder"] != decoder:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if stored["form"] != FORMAT or stored["decoder"] != decoder:
             return {}
-        return {name: VideoInfo(**facts) for name, facts in kept["files"].items()}
+        return {name: VideoInfo(**info) for name, info in stored["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 
 def write_scan(path: Path, known: Mapping[str, VideoInfo], decoder: str) -> None:
-    """Keeps what a scan found out, all or nothing.
+    """Stores the results of a scan, all or nothing.
 
-    Files that could not be used are left out: a disk that was away for a moment must not condemn them for good.
+    Files that could not be used are left out: the cause may be temporary, such as a disk that was not mounted.
 
     Raises:
         OSError: as ``atomic.replacing``.
     """
-    files = {name: vars(facts) for name, facts in known.items() if not facts.kind}
-    write_text(path, json.dumps({"form": FORM, "decoder": decoder, "files": files}))
+    files = {name: vars(info) for name, info in known.items() if not info.kind}
+    write_text(path, json.dumps({"form": FORMAT, "decoder": decoder, "files": files}))
 
 
-def is_current(facts: VideoInfo, path: str, cuts: Sequence[Cut], depth: str) -> bool:
-    """Whether facts of an earlier scan answer for the file as it is now: same size and time, all cuts, deep enough."""
+def is_current(info: VideoInfo, path: str, cuts: Sequence[Cut], depth: str) -> bool:
+    """Whether a stored result is valid for the present file: same size and time, all cuts, sufficient depth."""
     try:
         state = os.stat(path)
     except OSError:
         return False
     return (
-        (facts.size, facts.changed) == (state.st_size, state.st_mtime_ns)
-        and DEPTHS.index(facts.depth) >= DEPTHS.index(depth)
-        and all(cut_key(*cut) in facts.cuts for cut in cuts)
+        (info.size, info.changed) == (state.st_size, state.st_mtime_ns)
+        and DEPTHS.index(info.depth) >= DEPTHS.index(depth)
+        and all(cut_key(*cut) in info.cuts for cut in cuts)
     )
 
 
 def _decoded(container: Container, timeline: Timeline) -> tuple[Timeline, list[float]]:
-    """Decodes everything: the timeline with what was found, and the seconds of damaged pictures."""
-    times, corrupt, count = timeline.times, [], 0
+    """Decodes everything: the corrected timeline, and the seconds of corrupt pictures."""
+    times, count = timeline.times, 0
+    corrupt: list[float] = []
     try:
         for frame in container.frames(len(times)):
-            if frame.is_corrupt and len(corrupt) < MOST_CORRUPT:
+            if frame.is_corrupt and len(corrupt) < MAX_CORRUPT:
                 corrupt.append(times[min(count, len(times) - 1)])
             count += 1
         if count != len(times):

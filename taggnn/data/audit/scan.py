@@ -1,7 +1,7 @@
-"""Examines many video files in several processes, and outlives those that a file crashes or hangs.
+"""Probes many video files in several processes, and survives files that crash or hang them.
 
-Each process is ``python -m taggnn.data.audit.scan``: it reads one job a line and answers with one line, so it loads no more
-than the decoder, and a crash says which file it was.
+Each process is ``python -m taggnn.data.audit.scan``: it reads one job per line and answers with one line, so it imports only
+the decoder, and a crash identifies the file.
 """
 
 import json
@@ -17,7 +17,7 @@ from typing import Any
 from taggnn.data.audit.probe import Cut, VideoInfo, is_current, probe
 
 Cuts = Sequence[Cut]
-# Slow disks and long videos: a file may take this much longer for each of its bytes.
+# Extra time for each byte of a file, for slow disks and long videos.
 SECONDS_A_BYTE = 1e-6
 
 
@@ -29,18 +29,18 @@ def scan(
     known: Mapping[str, VideoInfo] | None = None,
     command: Sequence[str] = (sys.executable, "-m", "taggnn.data.audit.scan"),
 ) -> Iterator[tuple[str, VideoInfo]]:
-    """Examines files and yields (file, facts) as each is done.
+    """Probes files and yields (file, info) as each is done.
 
-    A file at which the process dies twice, or takes too long, is "unreadable" with that reason; the scan goes on in a
-    fresh process.
+    A file at which the process dies twice, or takes too long, is "unreadable" with that reason; the scan continues in a new
+    process.
 
     Args:
         files: path -> the cuts to count in it.
-        depth: one of ``facts.DEPTHS``.
+        depth: one of ``info.DEPTHS``.
         workers: processes, 1 or more.
-        limit: seconds a file may take, and one second more for each megabyte.
-        known: facts of an earlier scan, used where the file has not changed since.
-        command: what starts a process.
+        limit: seconds for a file, and one second more for each megabyte.
+        known: results of an earlier scan, used for unchanged files.
+        command: command of a process.
 
     Raises:
         ValueError: ``workers`` below 1, or ``limit`` not above 0.
@@ -48,7 +48,8 @@ def scan(
     """
     if workers < 1 or not limit > 0:
         raise ValueError(f"workers {workers}, limit {limit}: expected 1 or more workers and a limit above 0 seconds")
-    jobs, done, ended = iter(files.items()), queue.Queue(maxsize=1000), threading.Event()
+    jobs, ended = iter(files.items()), threading.Event()
+    done: queue.Queue[Any] = queue.Queue(maxsize=1000)
     lock, readers = threading.Lock(), [_Reader(command, depth, limit) for _ in range(min(workers, len(files)))]
 
     def work(reader: _Reader) -> None:
@@ -58,10 +59,9 @@ def scan(
                     path, cuts = next(jobs, (None, ()))
                 if path is None:
                     break
-                facts = (known or {}).get(path)
-                if facts is None or not is_current(facts, path, cuts, depth):
-                    facts = reader.probe(path, cuts)
-                _put(done, (path, facts), ended)
+                stored = (known or {}).get(path)
+                valid = stored is not None and is_current(stored, path, cuts, depth)
+                _put(done, (path, stored if valid else reader.probe(path, cuts)), ended)
         except BaseException as error:
             _put(done, error, ended)
         finally:
@@ -85,28 +85,28 @@ def scan(
 
 
 def serve(look: Callable[..., VideoInfo] = probe) -> None:
-    """The life of a scanning process: answers each job on standard input with a line of facts, until input ends.
+    """The main loop of a scanning process: answers each job on standard input with a line, until input ends.
 
     Args:
-        look: what examines a file; the tests put one here that crashes.
+        look: probes a file; tests pass one that crashes.
     """
-    # Whatever a library prints must not stand among the answers.
+    # Output of a library must not mix with the answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    # Ctrl-C reaches every process of the terminal; the one that asked for the scan ends the others.
+    # Ctrl-C reaches every process of the terminal; the parent ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     print("ready", file=answers, flush=True)
     for line in sys.stdin:
         job = json.loads(line)
         try:
-            facts = look(job["path"], job["cuts"], job["depth"])
+            info = look(job["path"], job["cuts"], job["depth"])
         except Exception as error:
-            facts = VideoInfo("unreadable", f"reading it failed ({type(error).__name__}: {error})", depth=job["depth"])
-        print(json.dumps(vars(facts)), file=answers, flush=True)
+            info = VideoInfo("unreadable", f"reading it failed ({type(error).__name__}: {error})", depth=job["depth"])
+        print(json.dumps(vars(info)), file=answers, flush=True)
 
 
 class _Reader:
-    """One scanning process, started when it is first needed and again when it died."""
+    """One scanning process, started on first use and again after it died."""
 
     def __init__(self, command: Sequence[str], depth: str, limit: float):
         self.command, self.depth, self.limit = command, depth, limit
@@ -114,17 +114,17 @@ class _Reader:
         self.closed = False
 
     def probe(self, path: str, cuts: Cuts) -> VideoInfo | None:
-        """VideoInfo about a file; None once ``kill`` was called."""
+        """The properties of a file; None after ``kill``."""
         try:
             limit = self.limit + SECONDS_A_BYTE * os.path.getsize(path)
         except OSError:
             limit = self.limit
-        # Twice: the first death may have been another file's doing, which took all the memory.
+        # Twice: the first time another process may have used all the memory.
         code = 0
         for _ in range(2):
-            facts, code = self._ask({"path": path, "cuts": cuts, "depth": self.depth}, limit)
-            if facts is not None or self.closed:
-                return facts
+            info, code = self._ask({"path": path, "cuts": cuts, "depth": self.depth}, limit)
+            if info is not None or self.closed:
+                return info
         return VideoInfo("unreadable", f"the reader crashed at it ({_death(code)})", depth=self.depth)
 
     def kill(self) -> None:
@@ -139,9 +139,9 @@ class _Reader:
             self.process = None
 
     def _ask(self, job: dict[str, Any], limit: float) -> tuple[VideoInfo | None, int]:
-        if self.process is None:
-            self._start()
-        process = self.process
+        process = self.process or self._start()
+        assert process.stdin is not None
+        assert process.stdout is not None
         late = threading.Event()
 
         def on_timeout() -> None:
@@ -157,20 +157,21 @@ class _Reader:
         except BrokenPipeError:
             answer = ""
         timer.cancel()
-        # An alarm that has rung already must have done its work before the next file is asked for.
+        # A timer that has fired must be done before the next file.
         timer.join()
-        facts = VideoInfo(**json.loads(answer)) if answer.endswith("\n") else None
-        if facts is None or late.is_set():
+        info = VideoInfo(**json.loads(answer)) if answer.endswith("\n") else None
+        if info is None or late.is_set():
             self.close()
-        if facts is None and late.is_set():
-            facts = VideoInfo("unreadable", f"given up after {limit:.0f} s", depth=self.depth)
-        return facts, process.returncode or 0
+        if info is None and late.is_set():
+            info = VideoInfo("unreadable", f"given up after {limit:.0f} s", depth=self.depth)
+        return info, process.returncode or 0
 
-    def _start(self) -> None:
-        # Found wherever this process found the package, installed or not.
+    def _start(self) -> subprocess.Popen:
+        # The package is found as in this process, installed or not.
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        pipe, away = subprocess.PIPE, subprocess.DEVNULL
-        process = subprocess.Popen(self.command, stdin=pipe, stdout=pipe, stderr=away, env=env, encoding="utf-8")
+        pipe, null = subprocess.PIPE, subprocess.DEVNULL
+        process = subprocess.Popen(self.command, stdin=pipe, stdout=pipe, stderr=null, env=env, encoding="utf-8")
+        assert process.stdout is not None
         self.process = process
         if self.closed:
             process.kill()
@@ -178,6 +179,7 @@ class _Reader:
             process.kill()
             code = process.wait()
             raise RuntimeError(f"a scanning process ended as it began ({_death(code)}): {' '.join(self.command)}")
+        return process
 
 
 def _put(done: queue.Queue, item: Any, ended: threading.Event) -> None:
@@ -189,7 +191,7 @@ def _put(done: queue.Queue, item: Any, ended: threading.Event) -> None:
 
 
 def _death(code: int) -> str:
-    """How a process ended, in words."""
+    """How a process ended."""
     if code >= 0:
         return f"exit code {code}"
     names = {number.value: number.name for number in signal.Signals}

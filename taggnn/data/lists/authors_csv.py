@@ -1,13 +1,13 @@
 """Clips from the lists of the TAG-Head authors: CSV with the columns FileName, Class, TotalFrames, ClassEncoded.
 
-The columns may stand in any order and beside others. TotalFrames is not used, since the decoder counts for itself, and
-may be left out. A row's file is the first that exists of
+The columns may be in any order, with others in between. TotalFrames is optional and not used, since the decoder counts
+frames. A row's file is the first existing one of
 
     root/Class/FileName
     root/clips/Class/FileName
     root/FileName
 
-Class names come from the list itself: name and ClassEncoded must pair off one to one, see label_map.py.
+Class names come from the list: name and ClassEncoded must correspond one to one, see label_map.py.
 """
 
 import csv
@@ -32,7 +32,7 @@ def read(
             range, or Class and ClassEncoded contradict each other.
     """
     rows: list[Row] = []
-    pairing = LabelMap(classes, "ClassEncoded")
+    labels = LabelMap(classes, "ClassEncoded")
     # utf-8-sig: spreadsheets put a byte order mark before the first column's name.
     with source.open(encoding="utf-8-sig", newline="") as file:
         table = csv.DictReader(file, skipinitialspace=True)
@@ -53,10 +53,10 @@ def read(
             given = f"{name}/{file_name}"
             with each_row(problems, source, line, given):
                 if not file_name or not name:
-                    said = f"FileName and Class must not be empty; found {file_name!r} and {name!r}"
-                    raise RowError("malformed", where, said)
+                    message = f"FileName and Class must not be empty; found {file_name!r} and {name!r}"
+                    raise RowError("malformed", where, message)
                 number = class_number(code, f"{where}, ClassEncoded")
-                pairing.add(name, number, line, where)
-                places = (root / name / file_name, root / "clips" / name / file_name, root / file_name)
-                rows.append(Row(line, given, number, places))
-    return rows, pairing.names()
+                labels.add(name, number, line, where)
+                paths = (root / name / file_name, root / "clips" / name / file_name, root / file_name)
+                rows.append(Row(line, given, number, paths))
+    return rows, labels.names()

@@ -1,13 +1,13 @@
 """Clips from class folders: ``root/<class>/<video>``.
 
 Classes are the folders that hold at least one video, sorted by name. Only videos directly in a class folder count;
-hidden files and folders and files with other endings are ignored, as are videos beside the class folders.
+hidden files and folders, files with other extensions, and videos next to the class folders are ignored.
 """
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from taggnn.data.clips import Clip, ClipList, lacking
+from taggnn.data.clips import Clip, ClipList, unknown_class
 from taggnn.data.problems import Problem, each_row
 
 VIDEO_ENDINGS = frozenset(
@@ -16,7 +16,7 @@ VIDEO_ENDINGS = frozenset(
 
 
 def videos_in(folder: Path, deep: bool = False, endings: Collection[str] = VIDEO_ENDINGS) -> list[Path]:
-    """The files with these endings directly in a folder, or at any depth, sorted by name; hidden ones left out."""
+    """The files with these extensions directly in a folder, or at any depth, sorted by name, without hidden ones."""
     return sorted(
         path
         for path in (folder.rglob("*") if deep else folder.iterdir())
@@ -25,7 +25,7 @@ def videos_in(folder: Path, deep: bool = False, endings: Collection[str] = VIDEO
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The folders directly in a folder, sorted by name; hidden ones left out."""
+    """The folders directly in a folder, sorted by name, without hidden ones."""
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
@@ -40,22 +40,22 @@ def read(
     Raises:
         ValueError: if there are no class folders with videos, or (unless problems are collected) one that ``classes`` lacks.
     """
-    held = {folder.name: found for folder in subfolders(root) if (found := videos_in(folder, endings=endings))}
-    if not held:
-        raise ValueError(_nothing(root, endings))
-    names = tuple(held) if classes is None else tuple(classes)
+    videos = {folder.name: found for folder in subfolders(root) if (found := videos_in(folder, endings=endings))}
+    if not videos:
+        raise ValueError(_no_classes(root, endings))
+    names = tuple(videos) if classes is None else tuple(classes)
     label_of = {name: label for label, name in enumerate(names)}
     clips: list[Clip] = []
-    for name, found in held.items():
+    for name, paths in videos.items():
         with each_row(problems, root / name, 0, name):
             if name not in label_of:
-                raise lacking(f"{root / name}", name, names)
-            clips += [Clip(str(path), label_of[name], f"{name}/{path.name}") for path in found]
+                raise unknown_class(f"{root / name}", name, names)
+            clips += [Clip(str(path), label_of[name], f"{name}/{path.name}") for path in paths]
     return ClipList(tuple(clips), names, str(root))
 
 
-def _nothing(root: Path, endings: Collection[str]) -> str:
-    """Says what the folder holds instead of class folders with videos."""
+def _no_classes(root: Path, endings: Collection[str]) -> str:
+    """The error for a folder without class folders: what it has instead."""
     expected = f"{root}: expected class folders with videos, {root.name}/<class>/<video>"
     if direct := videos_in(root, endings=endings):
         return (

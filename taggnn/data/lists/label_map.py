@@ -1,20 +1,20 @@
-"""Class names and class numbers of a list that states both: they must pair off one to one."""
+"""Class names and class numbers of a list that has both: they must correspond one to one."""
 
 from collections.abc import Sequence
 
-from taggnn.data.clips import lacking
+from taggnn.data.clips import unknown_class
 from taggnn.data.problems import RowError
 
 
 class LabelMap:
-    """Holds each pairing of a name and a number against the line that stated it first.
+    """Compares each pair of name and number with the first line that has either.
 
-    A number that no row uses is named by itself ("138"), so that labels keep their meaning. Read against classes of which
-    one is still named by its number, as a published checkpoint has all of them, a list gives that class its name.
+    A number without rows is its own name ("138"), so that labels keep their meaning. A known class that is named by its
+    number, as in a published checkpoint, gets its name from the list.
 
     Args:
-        classes: class names in label order, as the train list has them; None: those that the rows state.
-        column: what the list calls its numbers, for messages.
+        classes: class names in label order, from the train list; None: those of the rows.
+        column: name of the column of numbers, for messages.
     """
 
     def __init__(self, classes: Sequence[str] | None, column: str):
@@ -26,29 +26,26 @@ class LabelMap:
             self._number_of = {name: (number, 0) for number, name in enumerate(classes)}
 
     def add(self, name: str, number: int, line: int, where: str) -> None:
-        """Takes the pairing that a row states.
+        """Adds the pair of a row.
 
         Raises:
             RowError: if it contradicts an earlier one, or the classes.
         """
         classes = self.classes
         if classes is not None and number >= len(classes):
-            raise RowError(
-                "malformed", where, f"{self.column} {number} is out of range; the classes are 0 to {len(classes) - 1}"
-            )
+            message = f"{self.column} {number} is out of range; the classes are 0 to {len(classes) - 1}"
+            raise RowError("malformed", where, message)
         if classes is not None and name not in self._number_of and classes[number] != str(number):
-            raise lacking(where, name, classes)
-        agreed, before = self._number_of.get(name, (number, line))
-        if agreed != number:
-            place = f"line {before}" if before else "the train list"
-            raise RowError(
-                "mislabelled", where, f"class {name!r} has {self.column} {number} here and {agreed} in {place}"
-            )
-        stated, before = self._name_of.get(number, (name, line))
-        if stated != name:
-            raise RowError(
-                "mislabelled", where, f"{self.column} {number} is {name!r} here and {stated!r} in line {before}"
-            )
+            raise unknown_class(where, name, classes)
+        first_number, before = self._number_of.get(name, (number, line))
+        if first_number != number:
+            location = f"line {before}" if before else "the train list"
+            message = f"class {name!r} has {self.column} {number} here and {first_number} in {location}"
+            raise RowError("mislabelled", where, message)
+        first_name, before = self._name_of.get(number, (name, line))
+        if first_name != name:
+            message = f"{self.column} {number} is {name!r} here and {first_name!r} in line {before}"
+            raise RowError("mislabelled", where, message)
         self._number_of.setdefault(name, (number, line))
         self._name_of.setdefault(number, (name, line))
 

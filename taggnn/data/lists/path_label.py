@@ -3,14 +3,14 @@
 The label is the last field, after a space, a tab or a comma, so paths may hold spaces. It is a class number from 0;
 where class names are known (from the train list, or given) a class name is accepted too, also one with spaces. A field
 of digits is always a number. Paths are relative to the root, or absolute. Empty lines and lines that begin with # are
-left out. Where no names are known the classes are named by their numbers.
+skipped. Where no names are known the classes are named by their numbers.
 """
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from taggnn.data.clips import Row, class_number, lacking
+from taggnn.data.clips import Row, class_number, unknown_class
 from taggnn.data.problems import Problem, RowError, each_row
 
 LINE = re.compile(r"(?P<path>.*?\S)(?:\s*,\s*|\s+)(?P<label>[^\s,]+)$")
@@ -40,24 +40,24 @@ def read(
 
 
 def _split(text: str, classes: Sequence[str] | None, where: str) -> tuple[str, int]:
-    """Parts a line into path and class number."""
+    """Splits a line into path and class number."""
     match = LINE.match(text)
     if match is None:
         raise RowError("malformed", where, f"{text!r} is not 'path label'")
     path, given = match["path"], match["label"]
-    # Names may not look like numbers, so that -1 and 2.5 are slips and never names.
+    # Names may not look like numbers, so that -1 and 2.5 are errors and never names.
     if re.fullmatch(r"[+-]?[\d.]+", given):
         number = class_number(given, f"{where}, label")
         if classes is not None and number >= len(classes):
-            said = f"label {number} is out of range; the classes are 0 to {len(classes) - 1}"
-            raise RowError("malformed", where, said)
+            message = f"label {number} is out of range; the classes are 0 to {len(classes) - 1}"
+            raise RowError("malformed", where, message)
         return path, number
     if classes is None:
-        said = f"label {given!r} is not a number; names work only where the classes are known"
-        raise RowError("malformed", where, said)
-    # Longest first: of the names "jump" and "long jump" the line's end means the second.
+        message = f"label {given!r} is not a number; names work only where the classes are known"
+        raise RowError("malformed", where, message)
+    # Longest first: of the names "jump" and "long jump" the second is meant.
     for name in sorted(classes, key=len, reverse=True):
         head = text[: -len(name)]
         if text.endswith(name) and head.strip(" \t,") and head[-1] in " \t,":
             return head.rstrip(" \t,"), list(classes).index(name)
-    raise lacking(where, given, classes)
+    raise unknown_class(where, given, classes)

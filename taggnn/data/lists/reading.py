@@ -1,4 +1,4 @@
-"""The choice of the reader that makes a list of clips."""
+"""Reads clip lists of all formats."""
 
 import csv
 from collections.abc import Collection, Sequence
@@ -17,27 +17,26 @@ def read_clips(
     problems: list[Problem] | None = None,
     endings: Collection[str] | None = None,
 ) -> ClipList:
-    """Reads labelled clips; the reader follows from what is given.
+    """Reads labelled clips in the format of the list.
 
-    No list: ``root/<class>/<video>`` (folders.py). A list whose name ends in ``.csv``: by its header our own format
-    (taggnn_csv.py) or the columns of the TAG-Head authors' lists (authors_csv.py). Any other list: text lines ``path label``
+    No list: ``root/<class>/<video>`` (folders.py). A list whose name ends in ``.csv``: by its header, our own format
+    (taggnn_csv.py) or that of the TAG-Head authors (authors_csv.py). Any other list: text lines ``path label``
     (path_label.py).
 
     Args:
         root: folder that holds the videos.
         list: list file; None for class folders.
-        classes: class names in label order, as the train list has them; labels are read against them. None: the names
-            found.
+        classes: class names in label order, from the train list; None: the names found.
         missing: what to do with a row whose file does not exist: ``"error"``, or ``"skip"`` to leave it out and name it
             in ``ClipList.missing``.
-        problems: a list that takes what is wrong with single rows, which are then left out; None raises at the first. A
-            missing file is added to it whatever ``missing`` says.
-        endings: of the files in class folders that count as clips, in small letters; None: those of videos.
+        problems: collects problems of single rows, which are then left out, and missing files for any value of
+            ``missing``; None: the first raises.
+        endings: extensions of the files in class folders that count as clips, in lower case; None: those of videos.
 
     Raises:
         FileNotFoundError: if the root, the list or (with ``missing="error"`` and no ``problems``) a listed file does not
             exist.
-        ValueError: if the list says something impossible; the message names the file and the line.
+        ValueError: if the list has an impossible value; the message names the file and the line.
     """
     root = existing_root(root)
     if missing not in ("error", "skip"):

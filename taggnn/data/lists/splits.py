@@ -18,14 +18,14 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Splits:
-    """The three clip lists and what was decided on the way.
+    """The three clip lists, and the choices made for the user.
 
     Args:
         train: clips to train on; None where only an evaluation split was given.
         val: clips to choose the best epoch on.
         test: clips to report on.
         classes: class names in label order, the same for all three.
-        notes: sentences for the screen: every choice that the user did not make.
+        notes: sentences for the screen, one for each choice that the user did not make.
     """
 
     train: ClipList | None
@@ -53,41 +53,38 @@ def read_splits(
 ) -> Splits:
     """Reads the splits of a data set.
 
-    With ``dataset`` the splits are the published ones (published/). Else each comes from the first of: its list; its
-    folder ``root/<folder>`` that holds class folders. Then what is absent:
+    With ``dataset`` the splits are the published ones (published/). Else each comes from its list or, without one, from its
+    folder ``root/<folder>`` with class folders. Absent splits:
 
-    - no list and no folder at all: ``root`` itself holds the class folders and is parted into train, val and test;
+    - no list and no folder at all: ``root`` itself has the class folders and is split into train, val and test;
     - no val: a part of train is held out;
-    - no test: val serves as test too (as the published lists of FineGym have it);
+    - no test: val is used as test too (as in the published lists of FineGym);
     - no train but a val or test: only evaluation is possible, and ``classes`` must be given.
 
-    Holding out is by class and by clip: it follows from the seed and the clips' names alone, so it is the same on every
-    machine.
+    Holding out is by class and by clip; it depends on the seed and the clips' names alone, so it is equal on every machine.
 
     Args:
-        root: folder that holds the videos.
-        lists: list file of "train", "val" and "test", or None; a path that does not exist as it is is tried inside the
-            root.
+        root: folder of the videos.
+        lists: list file of "train", "val" and "test", or None; a path that does not exist is tried inside the root.
         folders: folder name of "train", "val" and "test" inside the root; "." is the root itself.
-        classes: class names in label order; None takes them from train.
-        missing: what to do with clips whose file is not there: "error", or "skip" to leave them out and name them. None:
-            "skip" for a published data set, of which parts are the normal case, "error" for own lists.
+        classes: class names in label order; None: those of train.
+        missing: what to do with clips whose file does not exist: "error", or "skip" to leave them out and name them. None:
+            "skip" for a published data set, of which parts are usual, "error" for own lists.
         val_fraction: part of the clips to hold out as val where there is none, between 0 and 1.
-        test_fraction: part to hold out as test when an unsplit root is parted; 0 for none.
-        seed: what the parting follows from.
-        only: the one split that is asked for; what it does not need is not read. None reads all.
-        problems: a list that takes what is wrong with single rows, which are then left out, with the clips that two splits
-            share; None raises at the first, and says the second in a note.
+        test_fraction: part to hold out as test when an unsplit root is split; 0 for none.
+        seed: seed of the held-out clips.
+        only: the only split to read, with those that it depends on; None: all.
+        problems: collects problems of single rows, which are then left out, and clips in two splits; None: the first raises,
+            and clips in two splits are a note.
         dataset: name of a published data set, see ``published.PUBLISHED``; None: own lists or folders.
         version: its version; None: the default one.
-        annotations: folder of its lists; None: they are found below the root.
-        endings: of the files in class folders that count as clips, in small letters; None: those of videos.
+        annotations: folder of its lists; None: below the root.
+        endings: extensions of the files in class folders that count as clips, in lower case; None: those of videos.
 
     Raises:
         FileNotFoundError: if the root, a list or a listed file does not exist.
-        ValueError: if the data set is unknown, or given beside lists; if a list is wrong, val or test has a class that train
-            does not know, or there are too few clips to hold any out. A class that train knows, by its number or from
-            ``classes``, and has no clip of, is a note.
+        ValueError: if the data set is unknown, or given together with lists; if a list is wrong, val or test has a class unknown
+            to train, or there are too few clips to hold any out. A known class without a training clip is a note.
     """
     root = existing_root(root)
     if not 0 < val_fraction < 1 or not 0 <= test_fraction < 1 or val_fraction + test_fraction >= 1:
@@ -110,40 +107,43 @@ def read_splits(
         given = [split for split in SPLITS if sources[split] is not None]
         if given and classes is None and "train" not in given:
             raise ValueError(f"{root}: no train list and no folder {folders['train']!r}, so the classes are not known")
-        # Train first: its classes are what the other two are read against.
+        # Train first: the other two use its classes.
         for split in given if only is None else _needed(only, given, classes is None):
-            found[split] = _read(root, sources[split], folders[split], classes, missing, problems, endings)
-            # A list of val may name a class that has but a number so far.
+            source = sources[split]
+            assert source is not None
+            found[split] = _read(root, source, folders[split], classes, missing, problems, endings)
+            # A list of val may have the name of a class that train has the number of.
             classes = found[split].classes
     if not given:
         whole = read_clips(root, classes=classes, problems=problems, endings=endings)
         found["train"], classes = whole, whole.classes
         if test_fraction:
             found["train"], found["test"] = hold_out(whole, test_fraction, seed)
-            notes.append(_said("test", whole, found["test"], test_fraction, seed))
-        # Of what is left, so that val_fraction too is a part of the whole.
+            notes.append(_held_out_note("test", whole, found["test"], test_fraction, seed))
+        # Of the rest, so that val_fraction too is a part of the whole.
         rest = found["train"]
         found["train"], found["val"] = hold_out(rest, val_fraction / (1 - test_fraction), seed)
-        notes.append(_said("val", whole, found["val"], val_fraction, seed))
+        notes.append(_held_out_note("val", whole, found["val"], val_fraction, seed))
     if "val" not in given and "train" in found and given:
         whole = found["train"]
         found["train"], found["val"] = hold_out(whole, val_fraction, seed)
-        notes.append(_said("val", whole, found["val"], val_fraction, seed))
-    found = {split: replace(clips, classes=tuple(classes)) for split, clips in found.items()}
+        notes.append(_held_out_note("val", whole, found["val"], val_fraction, seed))
+    class_names = tuple(classes or ())
+    found = {split: replace(clips, classes=class_names) for split, clips in found.items()}
     if "train" in found:
-        notes += [_unlearned(split, found[split], found["train"]) for split in ("val", "test") if split in found]
+        notes += [_untrained_note(split, found[split], found["train"]) for split in ("val", "test") if split in found]
     notes.append(_leakage_note(found, problems))
     if "test" not in given and "test" not in found and "val" in found:
         found["test"] = found["val"]
         notes.append("no test split was given: the val clips are reported as test too")
-    return Splits(*(found.get(split) for split in SPLITS), tuple(classes), tuple(filter(None, notes)))
+    return Splits(found.get("train"), found.get("val"), found.get("test"), class_names, tuple(filter(None, notes)))
 
 
 def hold_out(clips: ClipList, fraction: float, seed: int) -> tuple[ClipList, ClipList]:
-    """Parts a list into what stays and what is held out, class by class.
+    """Splits a list into the rest and the held-out clips, class by class.
 
-    Of n listed clips of a class ``round(fraction * n)`` are held out, the missing ones among them; of those that are there at
-    least one where there are two, and never all.
+    Of n listed clips of a class, including missing ones, ``round(fraction * n)`` are held out; of the existing ones at least
+    one if there are two, and never all.
 
     Raises:
         ValueError: if no class has two clips.
@@ -155,7 +155,7 @@ def hold_out(clips: ClipList, fraction: float, seed: int) -> tuple[ClipList, Cli
         of_class.setdefault(label, []).append(number)
     held: set[int] = set()
     for members in of_class.values():
-        # By a hash of the name: adding or losing a clip leaves the order of the others as it was.
+        # By a hash of the name: adding or removing a clip does not change the order of the others.
         members.sort(key=lambda number: sha256(f"{seed}/{rows[number][1]}".encode()).digest())
         first = members[: round(fraction * len(members))]
         there = [number for number in members if number < here]
@@ -167,7 +167,7 @@ def hold_out(clips: ClipList, fraction: float, seed: int) -> tuple[ClipList, Cli
 
 
 def _part(clips: ClipList, held: set[int], wanted: bool) -> ClipList:
-    """The rows that are held out, or those that are not; the missing ones count on behind the clips."""
+    """The rows that are held out, or the others; missing rows are numbered after the clips."""
     absent = [number for number in range(len(clips.missing)) if (len(clips) + number in held) == wanted]
     return replace(
         clips,
@@ -178,16 +178,16 @@ def _part(clips: ClipList, held: set[int], wanted: bool) -> ClipList:
 
 
 def _needed(only: str, given: Sequence[str], classes_unknown: bool) -> list[str]:
-    """The given splits that one split is made of: itself, or what stands in for it; none where the root is to be parted."""
+    """The given splits that one split is read from: itself or its substitute; none where the root is split."""
     if not given:
         return []
-    stand_ins = {"train": ("train",), "val": ("val", "train"), "test": ("test", "val", "train")}[only]
-    needed = [next((split for split in stand_ins if split in given), given[0])]
+    substitutes = {"train": ("train",), "val": ("val", "train"), "test": ("test", "val", "train")}[only]
+    needed = [next((split for split in substitutes if split in given), given[0])]
     return ["train", *needed] if classes_unknown and needed != ["train"] else needed
 
 
-def _unlearned(split: str, clips: ClipList, train: ClipList) -> str:
-    """Says which classes of a split have no training clip; empty where all have."""
+def _untrained_note(split: str, clips: ClipList, train: ClipList) -> str:
+    """The classes of a split without a training clip; empty if there are none."""
     names = [
         name for name, here, there in zip(clips.classes, clips.counts, train.counts, strict=True) if here and not there
     ]
@@ -199,15 +199,15 @@ def _unlearned(split: str, clips: ClipList, train: ClipList) -> str:
 
 
 def _source(root: Path, list_file: str | None, folder: str) -> Path | None:
-    """The list or folder that a split comes from; None where it has none."""
+    """The list or folder of a split; None if it has none."""
     if list_file is not None:
-        beside, inside = Path(list_file), root / list_file
-        if not beside.exists() and not inside.exists() and inside != beside:
+        given, inside = Path(list_file), root / list_file
+        if not given.exists() and not inside.exists() and inside != given:
             raise FileNotFoundError(f"{list_file}: no such list file, neither as it is nor in the root as {inside}")
-        return inside if inside.is_file() and not beside.is_file() else beside
-    place = root / folder
+        return inside if inside.is_file() and not given.is_file() else given
+    path = root / folder
     # A class may be called "train": only a folder of folders is a split.
-    return place if place.is_dir() and subfolders(place) else None
+    return path if path.is_dir() and subfolders(path) else None
 
 
 def _published(
@@ -221,33 +221,33 @@ def _published(
     version: str | None,
     annotations: str | None,
 ) -> tuple[list[str], dict[str, ClipList], list[str]]:
-    """The splits that a published data set has, those of them that are needed, and its notes."""
+    """The splits of a published data set, the clip lists of the needed ones, and notes."""
     own = next((f"{split}_list" for split in SPLITS if lists.get(split) is not None), None)
     if own is not None:
         raise ValueError(
-            f"data.dataset {dataset} and data.{own} both say which clips to use; for lists of your own give "
+            f"data.dataset {dataset} and data.{own} both say which clips to use; for your own lists give "
             "--data.dataset null --data.version null"
         )
     if dataset not in PUBLISHED:
         raise unknown("data set", dataset, PUBLISHED, "data.dataset")
     given = [split for split in SPLITS if split in PUBLISHED[dataset].splits]
     while True:
-        asked = given if only is None else _needed(only, given, classes_unknown=False)
-        found, notes = read_published(dataset, root, version, annotations, asked, classes, missing, problems)
-        # A split that need not be there stands back for what serves in its place.
-        absent = set(asked) - set(found)
+        needed = given if only is None else _needed(only, given, classes_unknown=False)
+        found, notes = read_published(dataset, root, version, annotations, needed, classes, missing, problems)
+        # An optional split that does not exist is replaced by its substitute.
+        absent = set(needed) - set(found)
         given = [split for split in given if split not in absent]
         if found or not absent:
             return given, found, list(notes)
 
 
 def _leakage_note(found: dict[str, ClipList], problems: list[Problem] | None) -> str:
-    """Collects the clips that two splits share, or says how many they are; empty where there are none."""
+    """Collects the clips in two splits as problems, or returns a note about them; empty if there are none."""
     pairs = leaked_clips(found)
     if problems is not None:
         problems += [
             Problem(
-                "two splits", found[split].source, 0, clip.name, f"{other} has the same piece of the file as {its.name}"
+                "two splits", found[split].source, 0, clip.name, f"{other} has the same part of the file as {its.name}"
             )
             for split, clip, other, its in pairs
         ]
@@ -276,7 +276,7 @@ def _read(
     return replace(found, clips=tuple(replace(clip, name=prefix + clip.name) for clip in found))
 
 
-def _said(split: str, whole: ClipList, held: ClipList, fraction: float, seed: int) -> str:
+def _held_out_note(split: str, whole: ClipList, held: ClipList, fraction: float, seed: int) -> str:
     return (
         f"no {split} split was given: {len(held)} of the {len(whole)} clips of {whole.source} are held out as {split} "
         f"(about {fraction:.0%} of each class, seed {seed})"

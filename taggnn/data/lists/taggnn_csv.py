@@ -1,10 +1,10 @@
-"""Our own list format, which holds all that a clip is: CSV with the header ``path,class,label[,start,stop,origin,name]``.
+"""The list format of taggnn, with all properties of a clip: CSV with ``path,class,label[,start,stop,origin,name]``.
 
-Written for cleaned lists (``write_clips``) and read back to the same clips. Columns may stand in any order and beside
-others. Paths are relative to the root, or absolute; class and label must pair off one to one, see label_map.py. ``start`` and
-``stop`` are seconds of the file, or of the original where ``origin`` says at which of its seconds the file was cut out of
-it; empty for none. Spaces around a path, a class and a name belong to them. Without a name a clip is named by its path, and
-by its cut where it has one.
+Used for cleaned lists (``write_clips``), which are read back to the same clips. Columns may be in any order, with others in
+between. Paths are relative to the root, or absolute; class and label must correspond one to one, see label_map.py. ``start``
+and ``stop`` are seconds of the file or, where ``origin`` is the second at which the file was cut from an original, of the
+original; empty for none. Spaces around a path, a class and a name belong to them. Without a name a clip is named by its path
+and cut.
 """
 
 import csv
@@ -24,7 +24,7 @@ COLUMNS = (*NEEDED, *SECONDS, "name")
 
 
 def is_taggnn_csv(source: Path) -> bool:
-    """Whether a CSV file is of this format, by its header."""
+    """Whether a CSV file has this format, by its header."""
     with source.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         header = next(csv.reader(file), [])
     return set(NEEDED) <= {name.strip() for name in header}
@@ -40,8 +40,8 @@ def read(
             nothing lies between start and stop, or class and label contradict each other.
     """
     rows: list[Row] = []
-    pairing = LabelMap(classes, "label")
-    # A file name may hold bytes that are no UTF-8; they are read as they were written.
+    labels = LabelMap(classes, "label")
+    # A file name may have bytes that are no UTF-8; they are read as written.
     with source.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         table = csv.DictReader(file)
         table.fieldnames = [name.strip() for name in table.fieldnames or []]
@@ -54,12 +54,12 @@ def read(
                 if not path or not name:
                     raise RowError("malformed", where, f"path and class must not be empty; found {path!r} and {name!r}")
                 number = class_number(code.strip(), f"{where}, label")
-                pairing.add(name, number, line, where)
+                labels.add(name, number, line, where)
                 start, stop, origin = (_second(fields.get(column), f"{where}, {column}") for column in SECONDS)
                 if start is not None and stop is not None and stop <= start:
                     raise RowError("malformed", where, f"nothing lies between start {start:g} and stop {stop:g}")
                 rows.append(Row(line, path, number, (root / path,), start, stop, origin, fields.get("name") or None))
-    return rows, pairing.names()
+    return rows, labels.names()
 
 
 def write_clips(path: str | Path, clips: ClipList, root: str | Path) -> Path:
@@ -85,9 +85,9 @@ def write_clips(path: str | Path, clips: ClipList, root: str | Path) -> Path:
     for clip in clips:
         # repr gives the shortest digits that read back to the same float.
         seconds = ["" if value is None else repr(value) for value in (clip.start, clip.stop, clip.origin)]
-        place = shown_name(Path(clip.path), root)
-        row = [place, clips.classes[clip.label], str(clip.label), *seconds, clip.name]
-        # A carriage return, which a file name may hold, would end the row: not every version of csv quotes it.
+        shown = shown_name(Path(clip.path), root)
+        row = [shown, clips.classes[clip.label], str(clip.label), *seconds, clip.name]
+        # A carriage return in a file name would end the row: not every version of csv quotes it.
         (quoted if "\r" in "".join(row) else table).writerow(row)
     write_text(path, text.getvalue())
     return path

@@ -1,7 +1,7 @@
-"""Published data sets by name, read from the files that their publishers ship; one file of this package for each.
+"""Published data sets by name, read from the files of their publishers; one module for each.
 
-A reader turns files into rows, and nothing else. What is common to all is here: the version, the files that are missing, the
-numbers that were published. A new one is a small file with a ``Published`` and a line in ``PUBLISHED``.
+A reader only turns files into rows. The common part is here: the version, the missing files, the published numbers. A new
+data set is a small module with a ``Published`` and a line in ``PUBLISHED``.
 """
 
 from collections.abc import Sequence
@@ -48,19 +48,19 @@ def read_published(
         name: one of ``PUBLISHED``.
         root: folder of the videos, at any depth.
         version: one of the data set's, or the number in it ("1.1" for v1.1, "2" for split2); None: the first.
-        annotations: folder of the publisher's lists; None: they are found below the root.
-        splits: the splits to read; None: all that there are.
-        classes: class names in label order, as a model was trained with them; None: the publisher's.
-        missing: "skip" leaves clips out that are not there, and names them; "error" stops.
-        problems: takes what is wrong with single rows, which are then left out. None with ``missing="skip"``: such rows are
-            left out and named in the notes; with ``missing="error"`` the first raises.
+        annotations: folder of the publisher's lists; None: below the root.
+        splits: the splits to read; None: all.
+        classes: class names of a model in label order; None: the publisher's.
+        missing: "skip" leaves missing clips out and names them; "error" raises.
+        problems: collects problems of single rows, which are then left out. None with ``missing="skip"``: such rows are left
+            out and named in the notes; with ``missing="error"`` the first raises.
 
     Returns:
-        Split -> its clips, and sentences for the screen: version, coverage, and what was found wrong.
+        Split -> its clips, and sentences for the screen: version, coverage, problems.
 
     Raises:
-        FileNotFoundError: if the root or a list is not there, or no clip of a split; with "error" if any clip is missing.
-        ValueError: if the name or the version is unknown, or a list is wrong, or has no row that can be used.
+        FileNotFoundError: if the root, a list or all clips of a split do not exist; with "error" if any clip is missing.
+        ValueError: if the name or the version is unknown, a list is wrong, or no row of it can be used.
     """
     if name not in PUBLISHED:
         raise unknown("data set", name, PUBLISHED)
@@ -77,10 +77,10 @@ def read_published(
     found: dict[str, ClipList] = {}
     parts, notes = [], list(lists.notes)
     for split, listing in lists.splits.items():
-        # The walk has seen each file: asking the file system again would take as long.
-        clips = locate(root, listing.source, listing.rows, lists.classes, missing, collected, there=lambda path: True)
+        # The index has each file: checking again would take as long as the walk.
+        clips = locate(root, listing.source, listing.rows, lists.classes, missing, collected, exists=lambda path: True)
         if not len(clips) and problems is None:
-            raise _none(f"{name} {version}, {split}", clips, listing, collected or [], index)
+            raise _no_clips(f"{name} {version}, {split}", clips, listing, collected or [], index)
         found[split] = clips
         parts.append(_coverage(split, clips, known.counts.get(version, {}).get(split)))
         published = known.counts.get(version, {}).get(split)
@@ -94,18 +94,18 @@ def read_published(
     if index.duplicates:
         first, second, *_ = next(iter(index.duplicates.values()))
         shown = f"{first}, also {Path(second).relative_to(root)}"
-        notes.append(
-            f"clips that lie there more than once, of which the first is used: {len(index.duplicates):,} ({shown}, ...)"
-        )
+        notes.append(f"clips with several files, of which the first is used: {len(index.duplicates):,} ({shown}, ...)")
     if index.unreadable:
-        notes.append(f"folders that may not be read: {len(index.unreadable)} ({', '.join(index.unreadable[:NAMED])})")
+        notes.append(
+            f"folders without read permission: {len(index.unreadable)} ({', '.join(index.unreadable[:NAMED])})"
+        )
     if problems is None:
-        notes += _wrong(collected or [])
+        notes += _problem_notes(collected or [])
     return found, (f"{name} {version}: {'; '.join(parts)}", *notes)
 
 
-def _none(what: str, clips: ClipList, listing: Listing, problems: list[Problem], index: FileIndex) -> Exception:
-    """The error for a split without a clip: none is there, or no row could be used."""
+def _no_clips(what: str, clips: ClipList, listing: Listing, problems: list[Problem], index: FileIndex) -> Exception:
+    """The error for a split without clips: none exists, or no row could be used."""
     wrong = [
         problem for problem in problems if problem.source.startswith(str(listing.source)) and problem.kind != "missing"
     ]
@@ -133,13 +133,13 @@ def _version(name: str, known: Published, given: str | None) -> str:
 def _coverage(split: str, clips: ClipList, published: int | None) -> str:
     whole = "" if published in (None, clips.listed) else f" of {published:,} published"
     share = len(clips) / max(clips.listed, 1)
-    # 99.99 % is not all of it.
+    # 99.99 % is not 100 %.
     shown = f"{share:.0%}" if share in (0, 1) or 0.01 <= share < 0.99 else f"{share:.2%}"
     return f"{split} {clips.listed:,} listed{whole}, {len(clips):,} found ({shown.replace('%', ' %')})"
 
 
-def _wrong(problems: list[Problem]) -> list[str]:
-    """Rows that were left out for other reasons than a missing file, a sentence for each list and kind."""
+def _problem_notes(problems: list[Problem]) -> list[str]:
+    """Rows left out for other reasons than a missing file, a sentence for each list and kind."""
     notes = []
     for source in dict.fromkeys(problem.source for problem in problems):
         for kind in KINDS[1:]:
@@ -150,5 +150,5 @@ def _wrong(problems: list[Problem]) -> list[str]:
 
 
 def _shown(problems: list[Problem]) -> str:
-    shown = "; ".join(f"line {problem.line}: {problem.said}" for problem in problems[:NAMED])
+    shown = "; ".join(f"line {problem.line}: {problem.message}" for problem in problems[:NAMED])
     return shown + (f" and {len(problems) - NAMED} more" if len(problems) > NAMED else "")

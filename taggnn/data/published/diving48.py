@@ -13,7 +13,7 @@ from pathlib import Path
 
 from taggnn.data.clips import Row
 from taggnn.data.problems import RowError, each_row
-from taggnn.data.published.listing import Listing, Lists, Published, Request, matched_classes
+from taggnn.data.published.listing import Listing, Lists, Published, Request, matched_classes, whole_clip
 from taggnn.data.published.text import json_in
 
 CLASSES = 48
@@ -23,8 +23,8 @@ def read(request: Request) -> Lists:
     """Reads the rows.
 
     Raises:
-        FileNotFoundError: if a list is not there.
-        ValueError: if a file is not what its name says.
+        FileNotFoundError: if a list does not exist.
+        ValueError: if a file has an unexpected format.
     """
     index, notes = request.index, []
     files = {split: index.require("diving48 V2", f"Diving48_V2_{split}.json") for split in request.splits}
@@ -56,10 +56,9 @@ def _rows(request: Request, file: Path) -> list[Row]:
         with each_row(request.problems, file, line, given):
             label = entry.get("label") if isinstance(entry, dict) else None
             if type(label) is not int or not 0 <= label < CLASSES or not isinstance(entry.get("vid_name"), str):
-                said = f"expected a vid_name and a label from 0 to {CLASSES - 1}, found {entry!r}"
-                raise RowError("malformed", f"{file}, row {line}", said)
-            path = request.index.video(given)
-            rows.append(Row(line, given, label, () if path is None else (path,), name=given))
+                message = f"expected a vid_name and a label from 0 to {CLASSES - 1}, found {entry!r}"
+                raise RowError("malformed", f"{file}, row {line}", message)
+            rows.append(whole_clip(line, given, label, request.index.video(given)))
     return rows
 
 

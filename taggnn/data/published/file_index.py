@@ -1,4 +1,4 @@
-"""What lies below a folder, from one walk: videos by the stem of their name, all other files by their name."""
+"""An index of the files below a folder, from one walk: videos by the stem of their name, other files by their name."""
 
 import os
 from pathlib import Path
@@ -10,29 +10,29 @@ from taggnn.data.lists.folders import VIDEO_ENDINGS
 
 
 class FileIndex:
-    """The files below the root and, where they lie apart, below a folder of annotations.
+    """The files below the root and, if separate, below a folder of annotations.
 
-    Every depth counts, and links to folders are followed, each folder once. Hidden files and folders are left out. Names may
-    begin with - or _. Which of two videos of one name is used does not depend on the order of the file system: the one that lies
-    less deep, then the first by its path.
+    All depths are searched, and links to folders followed, each folder once. Hidden files and folders are left out. Names may
+    begin with - or _. Of two videos with one name the less deep is used, then the first by its path, independently of the order
+    of the file system.
 
     Args:
         root: folder of the videos.
-        annotations: folder of the publisher's lists; None looks for them below the root.
+        annotations: folder of the publisher's lists; None: below the root.
     """
 
     def __init__(self, root: Path, annotations: Path | None = None):
         self.root, self.annotations = root, annotations or root
-        # Text, not Path objects: building those would take as long as the walk.
+        # Strings, not Path objects, whose construction would take as long as the walk.
         self._videos: dict[str, list[str]] = {}
         self._files: dict[str, list[str]] = {}
-        # Folders that may not be read.
+        # Folders without read permission.
         self.unreadable: list[str] = []
-        # Videos that were asked for and lie there more than once: their places, the one that is used first.
+        # Requested videos with several files: their paths, the one that is used first.
         self.duplicates: dict[str, list[str]] = {}
         self._walk(root, videos=True)
         if annotations is not None:
-            # What lies in the folder that was named wins over what lies in the root.
+            # Lists in the given folder, not in the root.
             self._files = {}
             self._walk(annotations, videos=False)
 
@@ -42,41 +42,41 @@ class FileIndex:
         return sum(map(len, self._videos.values()))
 
     def video(self, stem: str, folder: str | None = None) -> Path | None:
-        """The video whose name without its ending is ``stem``; of several, one directly in a folder of the name given."""
-        places = self._videos.get(stem)
-        if not places:
+        """The video with this stem; of several, one directly in a folder with the given name."""
+        paths = self._videos.get(stem)
+        if not paths:
             return None
-        if len(places) > 1:
-            inside = [place for place in places if folder and os.path.basename(os.path.dirname(place)) == folder]
-            places = sorted(inside or places, key=_depth)
-            if len(places) > 1:
-                self.duplicates[places[0]] = places
-        return Path(places[0])
+        if len(paths) > 1:
+            inside = [path for path in paths if folder and os.path.basename(os.path.dirname(path)) == folder]
+            paths = sorted(inside or paths, key=_depth)
+            if len(paths) > 1:
+                self.duplicates[paths[0]] = paths
+        return Path(paths[0])
 
     def videos_by_folder(self) -> dict[str, list[tuple[str, Path]]]:
-        """Folder name -> (stem, path) of the videos directly in it, in the order of their stems."""
+        """Folder name -> (stem, path) of the videos directly in it, sorted by stem."""
         found: dict[str, list[tuple[str, Path]]] = {}
-        for stem, places in self._videos.items():
-            for place in places:
-                found.setdefault(os.path.basename(os.path.dirname(place)), []).append((stem, Path(place)))
+        for stem, paths in self._videos.items():
+            for path in paths:
+                found.setdefault(os.path.basename(os.path.dirname(path)), []).append((stem, Path(path)))
         return {folder: sorted(found[folder]) for folder in sorted(found)}
 
     def file(self, *names: str) -> Path | None:
-        """The list file of the first of these names that is there."""
+        """The list file with the first of these names that exists."""
         for name in names:
             if name in self._files:
                 return Path(min(self._files[name], key=_depth))
         return None
 
     def files(self, ending: str) -> list[Path]:
-        """The list files whose names end so, sorted by name; of several of one name one."""
+        """The list files with this name ending, sorted by name; one of several with the same name."""
         return [Path(min(self._files[name], key=_depth)) for name in sorted(self._files) if name.endswith(ending)]
 
     def require(self, what: str, *names: str) -> Path:
-        """As ``file``, for a file that cannot be done without.
+        """As ``file``, for a required file.
 
         Raises:
-            FileNotFoundError: if it is not there; the message says what is.
+            FileNotFoundError: if it does not exist; the message names the existing files.
         """
         found = self.file(*names)
         if found is None:
@@ -85,20 +85,21 @@ class FileIndex:
         return found
 
     def describe(self) -> str:
-        """What lies there, for an error: the lists by name, the videos by number."""
+        """The existing files, for a message: names of the lists, number of the videos."""
         lists = sorted(name for name in self._files if name.endswith((".txt", ".csv", ".json")))
         more = f" and {len(lists) - NAMED} more" if len(lists) > NAMED else ""
         held = (
             f"there are the lists {', '.join(lists[:NAMED])}{more}" if lists else "there is no list (.txt .csv .json)"
         )
-        hint = "" if self.annotations != self.root else "; lists in another folder are found with --data.annotations"
+        hint = "" if self.annotations != self.root else "; for lists in another folder give --data.annotations"
         return f"{held}, and {self.videos:,} videos below {self.root}{hint}"
 
     def _walk(self, top: Path, videos: bool) -> None:
-        # Links last: a folder that is reached without one is known by that path.
-        folders, links, seen = [str(top)], [], set()
-        # On a disk that is slow to answer this takes minutes; a bar shows up only then.
-        with tqdm(desc=f"looking through {top}", unit="file", delay=2, leave=False, disable=None) as bar:
+        # Links last: a folder that is reached without one has that path.
+        folders, links = [str(top)], list[str]()
+        seen: set[str] = set()
+        # A slow disk takes minutes; the progress bar appears only then.
+        with tqdm(desc=f"searching {top}", unit="file", delay=2, leave=False, disable=None) as bar:
             while folders or links:
                 folder = folders.pop() if folders else links.pop()
                 real = os.path.realpath(folder)
@@ -123,10 +124,10 @@ class FileIndex:
             with os.scandir(folder) as entries:
                 return list(entries)
         except PermissionError:
-            # Such as lost+found, where the root is a disk of its own.
+            # Such as lost+found, where the root is a mount point.
             self.unreadable.append(folder)
             return []
 
 
-def _depth(place: str) -> tuple[int, str]:
-    return place.count(os.sep), place
+def _depth(path: str) -> tuple[int, str]:
+    return path.count(os.sep), path

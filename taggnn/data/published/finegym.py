@@ -7,16 +7,16 @@ Paper: https://arxiv.org/abs/2004.06704. Files, anywhere below the folder of ann
     finegym_annotation_info_v1.1.json (or v1.0)                     seconds; needed where videos are to be cut
 
 An id such as ``A0xAXXysHUo_E_002184_002237_A_0035_0036`` names the video, the event and the action in whole seconds. A row
-is looked for below the root, at any depth and with any video ending, in this order, each row by itself:
+is searched below the root, at any depth and with any video extension, in this order, independently of other rows:
 
-    <id>               the cut action                      shown whole
-    <video>_E_<event>  the event, cut at its first second  the action is cut out by the JSON's seconds
-    <video>            the whole video                     the action is cut out by the JSON's seconds
+    <id>               the action                            used whole
+    <video>_E_<event>  the event, from its first second on   the action is cut by the JSON's seconds
+    <video>            the whole video                       the action is cut by the JSON's seconds
 
-Cuts follow the JSON's fractions, never the id: 1,873 ids of Gym99 v1.1 begin and end in the same second. A vault has three
-stages and is cut from the first one's start to the last one's end. All three give the same frames where the files were cut
-out of the video frame by frame (re-encoded), not where they were copied from key frame to key frame; an action that was cut
-out of an event clip by its own seconds may begin a frame earlier or later.
+Cuts use the JSON's fractional seconds, never the id: 1,873 ids of Gym99 v1.1 begin and end in the same second. A vault has
+three stages and is cut from the start of the first to the end of the last. All three give the same frames where the files
+were re-encoded from the video, not where they were copied from key frame to key frame; an action that was cut from an event
+clip by its own seconds may begin a frame earlier or later.
 """
 
 import re
@@ -37,8 +37,8 @@ def read(request: Request, name: str, classes: int) -> Lists:
     """Reads the rows of gym99 or gym288.
 
     Raises:
-        FileNotFoundError: if a list is not there.
-        ValueError: if a file is not what its name says.
+        FileNotFoundError: if a list does not exist.
+        ValueError: if a file has an unexpected format.
     """
     index, version = request.index, request.version
     lists = {"train": f"{name}_train_element_{version}.txt", "val": f"{name}_val_element.txt"}
@@ -59,7 +59,7 @@ def _names(request: Request, name: str, classes: int, notes: list[str]) -> list[
             f"no {name}_categories.txt below {request.index.annotations}: the classes are named by their numbers"
         )
         return [str(number) for number in range(classes)]
-    rows = []
+    rows: list[tuple[str, str]] = []
     for line, text in lines(file):
         match = CATEGORY.fullmatch(text)
         if match is None or int(match[1]) != len(rows):
@@ -68,9 +68,9 @@ def _names(request: Request, name: str, classes: int, notes: list[str]) -> list[
         rows.append((match[3].strip(), match[2]))
     if len(rows) != classes:
         raise ValueError(f"{file}: {len(rows)} classes; {name} has {classes}")
-    # Elements of two sets may be called alike (a salto in flight and one as the dismount).
-    often = Counter(text for text, _ in rows)
-    return [f"{text} (set {group})" if often[text] > 1 else text for text, group in rows]
+    # Elements of two sets may have the same name (a salto in flight and one as the dismount).
+    counts = Counter(text for text, _ in rows)
+    return [f"{text} (set {group})" if counts[text] > 1 else text for text, group in rows]
 
 
 def _rows(request: Request, file: Path, classes: int, seconds: "_Seconds") -> list[Row]:
@@ -107,7 +107,7 @@ def _row(request: Request, line: int, match: re.Match, label: int, seconds: "_Se
 
 
 class _Seconds:
-    """When each action begins and ends, from the annotation JSON, which is read on first use."""
+    """The seconds of each action, from the annotation JSON, which is read on first use."""
 
     def __init__(self, request: Request, notes: list[str]):
         self.request, self.notes = request, notes
@@ -115,26 +115,26 @@ class _Seconds:
         self._file = ""
 
     def of(self, match: re.Match) -> tuple[float, float, float] | str:
-        """Seconds of the video at which the event begins, the action begins and ends; or why that is not known.
+        """Seconds of the video at which the event begins, the action begins and ends; or why they are unknown.
 
         Raises:
-            ValueError: if the JSON has something else than an object on the way to the action.
+            ValueError: if the JSON has another type than an object on the path to the action.
         """
         keys = (match["video"], match["E"], "segments", match["A"])
-        held: list[dict[str, Any]] = [self._videos()]
+        nested: list[dict[str, Any]] = [self._videos()]
         if not self._file:
             return f"there is no {self._wanted()[0]} below {self.request.index.annotations}"
         for depth, key in enumerate(keys):
-            found = held[-1].get(key)
+            found = nested[-1].get(key)
             if found is None:
                 return f"its {'event' if depth < 2 else 'action'} is not in {self._file}"
             if not isinstance(found, dict):
-                place = " / ".join(keys[: depth + 1])
+                path = " / ".join(keys[: depth + 1])
                 raise ValueError(
-                    f"{self._file}, key {place}: expected a JSON object, found a {type(found).__name__}: {found!r:.60}"
+                    f"{self._file}, key {path}: expected a JSON object, found a {type(found).__name__}: {found!r:.60}"
                 )
-            held.append(found)
-        _, _, event, _, segment = held
+            nested.append(found)
+        _, _, event, _, segment = nested
         try:
             origin, first, last = (
                 float(time)
@@ -142,7 +142,7 @@ class _Seconds:
             )
         except (KeyError, IndexError, TypeError, ValueError):
             return f"its seconds in {self._file} are no timestamps [[from, to], ..]"
-        # A sum of two decimals is rounded to what the decimals mean: 2407.32 + 3.45 is 2410.77.
+        # The sum of two decimals is rounded to the decimal result: 2407.32 + 3.45 is 2410.77.
         start, stop = round(origin + first, 6), round(origin + last, 6)
         if not 0 <= start < stop:
             return f"nothing lies between its seconds {start:g} and {stop:g} in {self._file}"
@@ -166,8 +166,8 @@ class _Seconds:
 
 
 def _layouts(split: str, rows: list[Row]) -> list[str]:
-    """Says from what the clips of a split come, and which cannot be cut out of what is there."""
-    found = [row for row in rows if row.places]
+    """Notes on the kinds of files of a split, and on clips that cannot be cut from the existing files."""
+    found = [row for row in rows if row.paths]
     whole = sum(row.start is None for row in found)
     event = sum(row.origin is not None for row in found)
     kinds = ((whole, "cut actions"), (event, "event clips"), (len(found) - whole - event, "uncut videos"))
@@ -178,7 +178,7 @@ def _layouts(split: str, rows: list[Row]) -> list[str]:
     if uncut:
         shown = ", ".join(row.given for row in uncut[:NAMED]) + (", ..." if len(uncut) > NAMED else "")
         notes.append(
-            f"{split}: clips that cannot be cut out of the video that is there: {len(uncut):,} ({shown}). "
+            f"{split}: clips that cannot be cut out of an existing video: {len(uncut):,} ({shown}). "
             f"The first {uncut[0].lacks}"
         )
     return notes

@@ -1,15 +1,14 @@
 """HAA500.
 
 Paper: https://arxiv.org/abs/2009.05224. Files of the archive v1.1, at any depth below the root: ``video/<class>/<class>_NNN.mp4``
-with NNN from 000 to 019. There is no list: 000 to 015 are for training, 016 for validation, 017 to 019 for the test, which
+with NNN from 000 to 019. Without a list: 000 to 015 are for training, 016 for validation, 017 to 019 for the test, which
 makes 8,000 / 500 / 1,500 clips of 500 classes. Classes are the folders that are there, sorted by name.
 """
 
 import re
 
-from taggnn.data.clips import Row
 from taggnn.data.problems import RowError, each_row
-from taggnn.data.published.listing import Listing, Lists, Published, Request, class_names
+from taggnn.data.published.listing import Listing, Lists, Published, Request, class_names, whole_clip
 
 STEM = re.compile(r"(.+)_(\d{3})")
 NUMBERS = {"train": range(16), "val": range(16, 17), "test": range(17, 20)}
@@ -37,9 +36,9 @@ def read(request: Request) -> Lists:
         raise FileNotFoundError(
             f"haa500: no <class>/<class>_000.mp4 to _019.mp4 below {index.root}; {index.describe()}"
         )
-    for folder, stem, path in strange:
-        with each_row(request.problems, path.parent, 0, f"{folder}/{stem}"):
-            raise RowError("mislabelled", str(path), f"{stem} is none of {folder}_000 to {folder}_019")
+    for folder, stem, file in strange:
+        with each_row(request.problems, file.parent, 0, f"{folder}/{stem}"):
+            raise RowError("mislabelled", str(file), f"{stem} is none of {folder}_000 to {folder}_019")
     names = class_names(request.classes, {folder for folder, _ in held}, "haa500")
     splits = {}
     for split in request.splits:
@@ -47,8 +46,8 @@ def read(request: Request) -> Lists:
         for label, name in enumerate(names):
             for number in NUMBERS[split]:
                 given = f"{name}/{name}_{number:03d}"
-                path = index.video(f"{name}_{number:03d}", name) if (name, number) in held else None
-                rows.append(Row(0, given, label, () if path is None else (path,), name=given))
+                video = index.video(f"{name}_{number:03d}", name) if (name, number) in held else None
+                rows.append(whole_clip(0, given, label, video))
         splits[split] = Listing(f"haa500 {split}", rows)
     known = set(names)
     for name in sorted({folder for folder, _ in held} - known):

@@ -3,7 +3,7 @@
 Paper: https://doi.org/10.1109/ICCV.2011.6126543. Files, anywhere below the folder of annotations (by default the root;
 published as ``testTrainMulti_7030_splits/``): ``<class>_test_split1.txt`` for each of the 51 classes, likewise split2 and
 split3, with lines ``<file>.avi 1``: 1 for training, 2 for the test, 0 for neither. The clips (published as
-``<class>/<file>.avi``) lie at any depth below the root and are shown whole. Each split has 3,570 / 1,530 clips. Classes are
+``<class>/<file>.avi``) are at any depth below the root and are shown whole. Each split has 3,570 / 1,530 clips. Classes are
 sorted by name.
 """
 
@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 from taggnn.data.clips import Row
 from taggnn.data.problems import RowError, each_row
-from taggnn.data.published.listing import Listing, Lists, Published, Request, class_names
+from taggnn.data.published.listing import Listing, Lists, Published, Request, class_names, whole_clip
 from taggnn.data.published.text import lines
 
 SPLITS = {"1": "train", "2": "test"}
@@ -43,8 +43,7 @@ def read(request: Request) -> Lists:
                 if name not in names:
                     raise RowError("mislabelled", where, f"{name!r} is no class of the model's")
                 path = request.index.video(PurePosixPath(stated.strip()).stem, name)
-                places = () if path is None else (path,)
-                rows[SPLITS[use]].append(Row(line, given, names.index(name), places, name=given))
+                rows[SPLITS[use]].append(whole_clip(line, given, names.index(name), path))
     return Lists(names, {split: Listing(files[0].parent, found) for split, found in rows.items()})
 
 

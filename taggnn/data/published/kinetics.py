@@ -1,14 +1,14 @@
 """Kinetics-400, -600, -700 and -700-2020.
 
 Paper: https://arxiv.org/abs/1705.06950, 1808.01340, 1907.06987, 2010.10864. Files, anywhere below the folder of annotations
-(by default the root), of which the version cannot be told, so that it is what the user says:
+(by default the root), which do not state the version, so that the user gives it:
 
     train.csv, val.csv | validate.csv, test.csv    columns label,youtube_id,time_start,time_end,split (in whole seconds)
-    kinetics_train.csv, kinetics-400_train.csv ..  the same under names that are in use too
+    kinetics_train.csv, kinetics-400_train.csv ..  other common names of the same
 
 and the clips ``<youtube_id>_<start>_<end>`` with six digits each, as ``-3B32lodo2M_000059_000069.mp4``, at any depth below
 the root and with any video ending, each shown whole. Classes are the labels sorted by name. The lists have been revised more
-than once, so their lengths are not held against a published number. A test list without labels is left out, and said.
+than once, so their lengths are not compared with published numbers. A test list without labels is left out with a note.
 """
 
 import csv
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from taggnn.data.clips import Row
 from taggnn.data.problems import RowError, each_row
-from taggnn.data.published.listing import Listing, Lists, Published, Request, class_names
+from taggnn.data.published.listing import Listing, Lists, Published, Request, class_names, whole_clip
 
 NEEDED = ("youtube_id", "time_start", "time_end")
 WORDS = {"train": ("train",), "val": ("val", "validate"), "test": ("test",)}
@@ -27,7 +27,7 @@ def read(request: Request) -> Lists:
 
     Raises:
         FileNotFoundError: if the train or the val list is not there.
-        ValueError: if a list has not the columns, or train or val has no labels.
+        ValueError: if a list lacks a column, or train or val has no labels.
     """
     title = f"kinetics {request.version}"
     entries: dict[str, list[tuple[int, dict[str, str]]]] = {}
@@ -41,7 +41,7 @@ def read(request: Request) -> Lists:
         if found and "label" not in found[0][1]:
             if split != "test":
                 raise ValueError(f"{file}, line 1: no column label")
-            notes.append(f"{file} holds no labels and is left out")
+            notes.append(f"{file} has no labels and is left out")
             continue
         files[split], entries[split] = file, found
     labels = {_text(fields, "label") for found in entries.values() for _, fields in found} - {""}
@@ -55,7 +55,7 @@ def read(request: Request) -> Lists:
 
 def _wanted(split: str, version: str) -> list[str]:
     begins = (f"kinetics-{version}_", f"kinetics_{version}_", f"kinetics{version}_", f"k{version}_", "", "kinetics_")
-    # A name with another version in it is none of these, and is not taken.
+    # A name with another version is none of these, and is not used.
     return [f"{begin}{word}.csv" for begin in begins for word in WORDS[split]]
 
 
@@ -84,8 +84,7 @@ def _rows(
             if label not in label_of:
                 raise RowError("mislabelled", where, f"{label!r} is no class of the model's")
             given = f"{video}_{start:06d}_{stop:06d}"
-            path = request.index.video(given)
-            rows.append(Row(line, given, label_of[label], () if path is None else (path,), name=given))
+            rows.append(whole_clip(line, given, label_of[label], request.index.video(given)))
     return rows
 
 

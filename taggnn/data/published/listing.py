@@ -1,4 +1,4 @@
-"""What the reader of a published data set hands back, and what is known about the set without reading it."""
+"""The interface of the readers of published data sets, and the properties of a data set that are known in advance."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,21 +14,26 @@ class Listing:
     """The rows of one split, found or not.
 
     Args:
-        source: the list file, or the rule that stands for it.
-        rows: every row that could be read; ``places`` holds the one file to use, or nothing.
+        source: the list file, or the name of the rule in its place.
+        rows: every readable row; ``paths`` has the file to use, or nothing.
     """
 
     source: Path | str
     rows: list[Row]
 
 
+def whole_clip(line: int, name: str, label: int, path: Path | None) -> Row:
+    """The row of a clip that is a file of its own; ``path`` is None where the file does not exist."""
+    return Row(line, name, label, () if path is None else (path,), name=name)
+
+
 @dataclass(frozen=True)
 class Lists:
-    """Everything that the publisher's files say.
+    """The content of the publisher's files.
 
     Args:
         classes: class names in label order.
-        splits: "train", "val", "test" -> their rows; one that was asked for and need not be there may be absent.
+        splits: "train", "val", "test" -> their rows; an optional one may be absent.
         notes: sentences for the screen.
     """
 
@@ -39,14 +44,14 @@ class Lists:
 
 @dataclass(frozen=True)
 class Request:
-    """What a reader is asked for.
+    """The arguments of a reader.
 
     Args:
-        index: the files that lie there.
+        index: the existing files.
         version: one of ``Published.versions``.
         splits: the splits to read.
-        classes: class names in label order that labels are read against; None: those of the publisher.
-        problems: takes what is wrong with single rows; None: a reader raises.
+        classes: class names in label order; None: those of the publisher.
+        problems: collects problems of single rows; None: the first raises.
     """
 
     index: FileIndex
@@ -58,16 +63,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Published:
-    """A data set by the files that its publisher ships.
+    """A published data set.
 
     Args:
-        title: what it is called.
-        paper: link to it.
+        title: its name.
+        paper: link to the paper.
         versions: its versions (or numbered splits), the default first.
-        splits: the splits that it has.
-        read: turns the files into rows.
-        counts: version -> split -> rows as published; a version or a split may be absent.
-        classes: version -> number of classes as published.
+        splits: its splits.
+        read: reads the rows from the files.
+        counts: version -> split -> published number of rows; a version or a split may be absent.
+        classes: version -> published number of classes.
     """
 
     title: str
@@ -80,10 +85,10 @@ class Published:
 
 
 def matched_classes(classes: Sequence[str] | None, published: Sequence[str], source: object) -> tuple[str, ...]:
-    """The publisher's class names, held against those a model was trained with; a name wins over a bare number.
+    """The publisher's class names, checked against those of a model; a name replaces a number.
 
     Raises:
-        ValueError: if they are not as many, or one differs.
+        ValueError: if their numbers, or two names, differ.
     """
     if classes is None:
         return tuple(published)
@@ -98,10 +103,10 @@ def matched_classes(classes: Sequence[str] | None, published: Sequence[str], sou
 
 
 def class_names(classes: Sequence[str] | None, found: Collection[str], source: object) -> tuple[str, ...]:
-    """Class names of a set whose labels are its names, sorted: those that were found, or those a model was trained with.
+    """Class names of a data set without class numbers: those found, sorted, or those of a model.
 
     Raises:
-        ValueError: if the model knows numbers only, and they are not as many as the names.
+        ValueError: if the model has only numbers, and not as many as there are names.
     """
     if classes is None:
         return tuple(sorted(found))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from taggnn.data.clips import Row
 from taggnn.data.problems import RowError, each_row
-from taggnn.data.published.listing import Listing, Lists, Published, Request, matched_classes
+from taggnn.data.published.listing import Listing, Lists, Published, Request, matched_classes, whole_clip
 from taggnn.data.published.text import json_in
 
 LISTS = {"train": "train", "val": "validation"}
@@ -26,11 +26,11 @@ def read(request: Request) -> Lists:
 
     Raises:
         FileNotFoundError: if a list or the labels are not there.
-        ValueError: if a file is not what its name says.
+        ValueError: if a file has an unexpected format.
     """
     files = {split: _file(request, LISTS[split]) for split in request.splits}
     source = _file(request, "labels")
-    label_of = {}
+    label_of: dict[str, int] = {}
     for name, number in json_in(source, dict).items():
         if not str(number).isdecimal():
             raise ValueError(f"{source}: the label of {name!r} is {number!r}, not a class number")
@@ -51,14 +51,13 @@ def _rows(request: Request, file: Path, label_of: dict[str, int]) -> list[Row]:
         given = str(entry.get("id")) if isinstance(entry, dict) else str(entry)
         with each_row(request.problems, file, line, given):
             # An id is a text of digits, or a number.
-            named = isinstance(entry, dict) and type(entry.get("id")) in (str, int)
-            if not named or not isinstance(entry.get("template"), str):
+            valid = isinstance(entry, dict) and type(entry.get("id")) in (str, int)
+            if not valid or not isinstance(entry.get("template"), str):
                 raise RowError("malformed", f"{file}, row {line}", f"expected an id and a template, found {entry!r}")
             template = entry["template"].replace("[", "").replace("]", "")
             if template not in label_of:
                 raise RowError("mislabelled", f"{file}, row {line}", f"the template {template!r} has no label")
-            path = request.index.video(given)
-            rows.append(Row(line, given, label_of[template], () if path is None else (path,), name=given))
+            rows.append(whole_clip(line, given, label_of[template], request.index.video(given)))
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Reading a publisher's text and JSON files, with refusals that name the file."""
+"""Reads text and JSON files of publishers, with errors that name the file."""
 
 import json
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def lines(file: Path) -> Iterator[tuple[int, str]]:
-    """The lines that are not empty, with their numbers from 1, without the space around them.
+    """The stripped lines that are not empty, with their numbers from 1.
 
     Raises:
         ValueError: if the file is no text.
@@ -22,10 +22,10 @@ def lines(file: Path) -> Iterator[tuple[int, str]]:
 
 
 def json_in(file: Path, expected: type) -> Any:
-    """The content of a JSON file, which is a ``dict`` or a ``list``.
+    """The content of a JSON file of type ``dict`` or ``list``.
 
     Raises:
-        ValueError: if it is not.
+        ValueError: if it has another type.
     """
     try:
         content = json.loads(file.read_text(encoding="utf-8-sig"))

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from taggnn.data.clips import Row
 from taggnn.data.problems import RowError, each_row
-from taggnn.data.published.listing import Listing, Lists, Published, Request, matched_classes
+from taggnn.data.published.listing import Listing, Lists, Published, Request, matched_classes, whole_clip
 from taggnn.data.published.text import lines
 
 
@@ -23,8 +23,8 @@ def read(request: Request) -> Lists:
     """Reads the rows.
 
     Raises:
-        FileNotFoundError: if a list is not there.
-        ValueError: if classInd.txt is not what its name says.
+        FileNotFoundError: if a list does not exist.
+        ValueError: if classInd.txt has an unexpected format.
     """
     number = request.version.removeprefix("split")
     title = f"ucf101 {request.version}"
@@ -45,15 +45,15 @@ def _rows(request: Request, file: Path, label_of: dict[str, int]) -> list[Row]:
         where = f"{file}, line {line}"
         given, _, number = text.partition(" ")
         with each_row(request.problems, file, line, given):
-            place = PurePosixPath(given)
-            name = place.parent.name
+            file_name = PurePosixPath(given)
+            name = file_name.parent.name
             if name not in label_of:
                 raise RowError("malformed", where, f"{text!r} does not begin with a class of classInd.txt and a slash")
             if number and number.strip() != str(label_of[name] + 1):
-                said = f"{name} has the number {number.strip()} here and {label_of[name] + 1} in classInd.txt"
-                raise RowError("mislabelled", where, said)
-            path = request.index.video(place.stem, name)
-            rows.append(Row(line, given, label_of[name], () if path is None else (path,), name=given))
+                message = f"{name} has the number {number.strip()} here and {label_of[name] + 1} in classInd.txt"
+                raise RowError("mislabelled", where, message)
+            path = request.index.video(file_name.stem, name)
+            rows.append(whole_clip(line, given, label_of[name], path))
     return rows
 
 

@@ -1,48 +1,49 @@
-"""What a packet says about itself before it is decoded: may decoding start here, does any other picture refer to it.
+"""What the bits of a packet prove without decoding: may decoding start here, does any other picture refer to it.
 
-Only what the coded bits prove counts, not the marks of a container, which are often missing and sometimes wrong.
+The key frame flags of a container are not used: they are often missing and sometimes wrong.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 
 class Unproven(Exception):
-    """The bits do not prove that a part of the stream can be left out without changing a picture."""
+    """The bits do not prove that a part of the stream can be skipped without changing a picture."""
 
 
 class Kind(NamedTuple):
-    """What is known of one packet, which holds exactly one picture to be shown.
+    """Properties of one packet, which has exactly one shown picture.
 
     Args:
-        start: nothing shown after it refers to what comes before it in the stream.
-        apart: no other picture refers to it.
+        start: nothing shown after it refers to an earlier packet.
+        unreferenced: no other picture refers to it.
         sets: parameter sets in it, which later pictures need.
     """
 
     start: bool
-    apart: bool
+    unreferenced: bool
     sets: bytes = b""
 
 
 def reader(name: str, extradata: bytes | None, pix_fmt: str | None, reorder: int) -> Callable[[Any], Kind]:
-    """Finds the function that tells the kind of a packet.
+    """Selects the function that determines the kind of a packet.
 
     Args:
         name: the codec.
-        extradata: the codec's own header from the container.
+        extradata: the codec's header from the container.
         pix_fmt: the pixel format.
-        reorder: how many pictures at most are decoded before one that is shown earlier.
+        reorder: largest number of pictures decoded before one that is shown earlier.
 
     Raises:
-        Unproven: for codecs not known here, and for streams whose pictures cannot be told apart in their packets.
+        Unproven: for other codecs, and for streams whose packets are not one picture each.
     """
     extradata = bytes(extradata or b"")
     if name == "h264":
         return _h264(extradata, pix_fmt or "", reorder)
     if name == "hevc":
         return _hevc(extradata, reorder)
-    # The others show their pictures in the order of decoding; times that say otherwise are wrong.
+    # The others show their pictures in decoding order; other times are wrong.
     if reorder:
         raise Unproven
     if name == "vp8":
@@ -55,20 +56,19 @@ def reader(name: str, extradata: bytes | None, pix_fmt: str | None, reorder: int
 
 
 class Survey:
-    """Collects where decoding may start while all packets of a large file go by, so that next time fewer are read.
+    """Collects random access points while all packets of a large file are read, so that next time fewer are read.
 
     Args:
-        coding: codec, header and pixel format, as ``reader`` takes them.
+        name, extradata, pix_fmt: as for ``reader``.
     """
 
-    def __init__(self, *coding: Any):
-        self._coding = coding
+    def __init__(self, name: str, extradata: bytes | None, pix_fmt: str | None):
+        self._coding = name, extradata, pix_fmt
         self._sets: bytes | None = None
         self._starts: list[tuple[int, int]] = []
-        try:
-            self._kind_of = reader(*coding, 0)
-        except Unproven:
-            self._kind_of = None
+        self._kind_of: Callable[[Any], Kind] | None = None
+        with suppress(Unproven):
+            self._kind_of = reader(*self._coding, 0)
 
     def add(self, packet: Any) -> None:
         if self._kind_of is None:
@@ -87,28 +87,29 @@ class Survey:
             self._starts.append((packet.pts, packet.dts))
 
     def starts(self, reorder: int) -> tuple[tuple[int, int], ...]:
-        """(pts, dts) of the packets to start from, ascending; none where nothing is proven."""
+        """(pts, dts) of the packets to start from, ascending; empty where nothing is proven."""
         try:
             reader(*self._coding, reorder)
         except Unproven:
             return ()
-        return tuple(self._starts) if self._kind_of and self._starts == sorted(self._starts) else ()
+        proven = self._kind_of is not None and self._starts == sorted(self._starts)
+        return tuple(self._starts) if proven else ()
 
 
 def _units(data: memoryview, prefix: int) -> Iterator[memoryview]:
     """The NAL units of a packet with a length in front of each (ISO/IEC 14496-15)."""
-    place = 0
-    while place < len(data):
-        size = int.from_bytes(data[place : place + prefix], "big")
-        place += prefix
-        if size < 1 or place + size > len(data):
+    offset = 0
+    while offset < len(data):
+        size = int.from_bytes(data[offset : offset + prefix], "big")
+        offset += prefix
+        if size < 1 or offset + size > len(data):
             raise Unproven
-        yield data[place : place + size]
-        place += size
+        yield data[offset : offset + size]
+        offset += size
 
 
 def _h264(extradata: bytes, pix_fmt: str, reorder: int) -> Callable[[Any], Kind]:
-    # Old encoders coded 4:4:4 wrongly, and decoders know them by a note in the first packet alone.
+    # Old encoders coded 4:4:4 wrongly, and decoders identify them by a message in the first packet only.
     if len(extradata) < 9 or extradata[0] != 1 or "444" in pix_fmt:
         raise Unproven
     size = int.from_bytes(extradata[6:8], "big")
@@ -117,26 +118,26 @@ def _h264(extradata: bytes, pix_fmt: str, reorder: int) -> Callable[[Any], Kind]
     prefix = (extradata[4] & 3) + 1
 
     def kind(packet: Any) -> Kind:
-        start, apart, slices, sets = True, True, 0, b""
+        start, unreferenced, slices, sets = True, True, 0, b""
         for unit in _units(memoryview(packet), prefix):
             # ITU-T H.264, 7.3.1 and table 7-1
             referred, what = unit[0] & 0x60, unit[0] & 31
             if what in (1, 5):
                 slices += 1
                 start &= what == 5
-                apart &= not referred
+                unreferenced &= not referred
             elif what in (7, 8):
-                apart = False
+                unreferenced = False
                 sets += bytes(unit)
-            # End of a sequence: what follows begins with nothing to refer to.
+            # End of a sequence: what follows has nothing to refer to.
             elif what == 10:
-                apart = False
+                unreferenced = False
             # Access unit delimiter, supplemental information, filler
             elif what not in (6, 9, 12):
                 raise Unproven
         if not slices:
             raise Unproven
-        return Kind(start, apart, sets)
+        return Kind(start, unreferenced, sets)
 
     return kind
 
@@ -166,9 +167,9 @@ class _Bits:
 
 
 def _frames_in_order(sps: bytes, reorder: int) -> bool:
-    """Whether an H.264 stream has no fields, and allows for the delay that its order needs (7.3.2.1.1, E.1.1).
+    """Whether an H.264 stream has no fields, and states a sufficient reorder delay (7.3.2.1.1, E.1.1).
 
-    A decoder that has to guess the delay leaves pictures out while it learns.
+    A decoder that has to guess the delay drops pictures while it learns.
     """
     bits = _Bits(sps[1:])
     profile = bits.take(8)
@@ -212,7 +213,7 @@ def _scaling_list(bits: _Bits, size: int) -> None:
 
 
 def _allowed_delay(bits: _Bits) -> int:
-    """max_num_reorder_frames of the video usability information; -1 where it is not said."""
+    """max_num_reorder_frames of the video usability information; -1 where it is absent."""
     if bits.take() and bits.take(8) == 255:
         bits.take(32)
     if bits.take():
@@ -225,7 +226,11 @@ def _allowed_delay(bits: _Bits) -> int:
         bits.golomb(), bits.golomb()
     if bits.take():
         bits.take(65)
-    schedules = [_schedule(bits) for _ in range(2) if bits.take()]
+    schedules = 0
+    for _ in range(2):
+        if bits.take():
+            _skip_schedule(bits)
+            schedules += 1
     if schedules:
         bits.take()
     bits.take()
@@ -237,7 +242,7 @@ def _allowed_delay(bits: _Bits) -> int:
     return bits.golomb()
 
 
-def _schedule(bits: _Bits) -> None:
+def _skip_schedule(bits: _Bits) -> None:
     count = bits.golomb() + 1
     bits.take(8)
     for _ in range(count):
@@ -246,7 +251,7 @@ def _schedule(bits: _Bits) -> None:
 
 
 def _hevc(extradata: bytes, reorder: int) -> Callable[[Any], Kind]:
-    # With several layers pictures of a lower one may be for the higher ones alone.
+    # With several layers, pictures of a lower one may serve the higher ones only.
     if len(extradata) < 23 or extradata[0] != 1 or extradata[21] >> 3 & 7 != 1:
         raise Unproven
     if _hevc_delay(_set_of_kind(extradata, 33)) < reorder:
@@ -254,40 +259,40 @@ def _hevc(extradata: bytes, reorder: int) -> Callable[[Any], Kind]:
     prefix = (extradata[21] & 3) + 1
 
     def kind(packet: Any) -> Kind:
-        start, apart, slices, sets = True, True, 0, b""
+        start, unreferenced, slices, sets = True, True, 0, b""
         for unit in _units(memoryview(packet), prefix):
             # ITU-T H.265, 7.3.1.2 and table 7-1
             what = unit[0] >> 1 & 63
             if what < 32:
                 slices += 1
-                # BLA, IDR and CRA; what is shown before a CRA but decoded after it is no matter of its kind.
+                # BLA, IDR and CRA; pictures decoded after a CRA but shown before it are handled by the caller.
                 start &= 16 <= what <= 21
-                # Even numbers below 16: not for reference within the only layer.
-                apart &= what < 16 and what % 2 == 0
+                # Even numbers below 16: no reference within the only layer.
+                unreferenced &= what < 16 and what % 2 == 0
             elif what in (32, 33, 34):
-                apart = False
+                unreferenced = False
                 sets += bytes(unit)
             # Access unit delimiter, filler, supplemental information
             elif what not in (35, 38, 39, 40):
                 raise Unproven
         if not slices:
             raise Unproven
-        return Kind(start, apart, sets)
+        return Kind(start, unreferenced, sets)
 
     return kind
 
 
 def _set_of_kind(extradata: bytes, what: int) -> bytes:
     """The one parameter set of a kind in the header of an HEVC track (ISO/IEC 14496-15, 8.3.3.1)."""
-    place, found = 23, []
+    offset, found = 23, []
     for _ in range(extradata[22]):
-        kind, count = extradata[place] & 63, int.from_bytes(extradata[place + 1 : place + 3], "big")
-        place += 3
+        kind, count = extradata[offset] & 63, int.from_bytes(extradata[offset + 1 : offset + 3], "big")
+        offset += 3
         for _ in range(count):
-            size = int.from_bytes(extradata[place : place + 2], "big")
-            found += [extradata[place + 2 : place + 2 + size]] if kind == what else []
-            place += 2 + size
-        if place >= len(extradata):
+            size = int.from_bytes(extradata[offset : offset + 2], "big")
+            found += [extradata[offset + 2 : offset + 2 + size]] if kind == what else []
+            offset += 2 + size
+        if offset >= len(extradata):
             break
     if len(found) != 1:
         raise Unproven
@@ -335,10 +340,10 @@ def _vp9(packet: Any) -> Kind:
         if not all(sizes) or sum(sizes) + 2 + width * count != len(data):
             raise Unproven
         # The packet must show its last picture and no other.
-        places = [sum(sizes[:k]) for k in range(count)]
-        if any(data[place] & 0b1010 for place in places[:-1]):
+        offsets = [sum(sizes[:k]) for k in range(count)]
+        if any(data[offset] & 0b1010 for offset in offsets[:-1]):
             raise Unproven
-        last = data[places[-1]]
+        last = data[offsets[-1]]
     # 6.2: marker 10, profile below 3, then show_existing_frame, frame_type, show_frame, error_resilient_mode
     for head in (first, last):
         if head >> 6 != 2 or head >> 4 & 3 == 3:
@@ -349,25 +354,25 @@ def _vp9(packet: Any) -> Kind:
 
 
 def _av1(packet: Any) -> Kind:
-    data, place, start, frames, sets = memoryview(packet), 0, False, 0, b""
-    while place < len(data):
+    data, offset, start, frames, sets = memoryview(packet), 0, False, 0, b""
+    while offset < len(data):
         # AV1 bitstream specification, 5.3.2
-        what, extended, sized = data[place] >> 3 & 15, data[place] & 4, data[place] & 2
+        what, extended, sized = data[offset] >> 3 & 15, data[offset] & 4, data[offset] & 2
         # Several layers may mean several pictures to be shown.
         if extended:
             raise Unproven
-        place += 1
+        offset += 1
         size, shift = 0, 0
         while sized:
-            if place >= len(data) or shift > 28:
+            if offset >= len(data) or shift > 28:
                 raise Unproven
-            size |= (data[place] & 127) << shift
+            size |= (data[offset] & 127) << shift
             shift += 7
-            place += 1
-            if not data[place - 1] & 128:
+            offset += 1
+            if not data[offset - 1] & 128:
                 break
-        size = size if sized else len(data) - place
-        unit = data[place : place + size]
+        size = size if sized else len(data) - offset
+        unit = data[offset : offset + size]
         if len(unit) != size:
             raise Unproven
         if what == 1:
@@ -382,7 +387,7 @@ def _av1(packet: Any) -> Kind:
             if not frames:
                 start = unit[0] >> 4 == 0b0001
             frames += 1
-        place += size
+        offset += size
     if not frames:
         raise Unproven
     return Kind(start and bool(sets), False, sets)

@@ -1,4 +1,4 @@
-"""An open video file: its one video stream, when each of its frames is shown, and all its frames in that order."""
+"""An open video file: its video stream, the presentation times of its frames, and the decoded frames in that order."""
 
 import gc
 import hashlib
@@ -15,26 +15,26 @@ from taggnn.data.video.bitstream import Survey, Unproven
 from taggnn.data.video.timeline import Timeline, constant_rate, seconds
 from taggnn.data.video.truncation import announced_bytes
 
-# Wall seconds. A clip of the field decodes in one or two; what takes this long is no clip, or a disk that hangs.
+# Seconds. A usual clip decodes in one or two; one that takes this long is no clip, or its disk hangs.
 DECODE_TIMEOUT = 60.0
 
 MAX_SIDE = 16384
 MAX_PIXELS = 2**27
-# Packets up to this many bytes stay in memory between finding the times and decoding; above it the file is read twice.
-MAX_KEPT_BYTES = 2**26
-# Large files whose timeline is remembered: many clips are cut from one, and finding it reads the file to its end.
-MOST_KNOWN = 16
-# Pixels of a picture.
+# Packets up to this many bytes stay in memory between reading the times and decoding; a larger file is read twice.
+MAX_BUFFER_BYTES = 2**26
+# Large files whose timeline is cached: many clips are cut from one, and the timeline needs a pass over the whole file.
+MAX_TIMELINES = 16
+# Pixels of a large picture.
 LARGE = 2**20
 NO_FRAME = "no frame in its video stream"
 
 
 class VideoError(ValueError):
-    """A video that cannot be used, with the file and the reason apart, and able to travel between loader workers.
+    """A video that cannot be used, with separate file and reason; it can be pickled, for loader workers.
 
     Args:
-        path: the file as it was given.
-        reason: what is wrong with it, without the path.
+        path: the file, as given.
+        reason: what is wrong, without the path.
     """
 
     def __init__(self, path: str, reason: str):
@@ -46,22 +46,22 @@ class VideoError(ValueError):
         return VideoError, (self.path, self.reason)
 
 
-# What was found in large files, the oldest first.
-_KNOWN: dict[tuple[str, int, int], tuple[Timeline, int, tuple[tuple[int, int], ...]]] = {}
+# Timelines, reorder depths and seek points of large files, the oldest first.
+_TIMELINES: dict[tuple[str, int, int], tuple[Timeline, int, tuple[tuple[int, int], ...]]] = {}
 
 
 class Container:
-    """A context manager around an open file, whose packets can be gone through more than once.
+    """A context manager for an open file, whose packets can be read more than once.
 
     Args:
         path: the file.
         threads: decoder threads.
-        decode_timeout: wall seconds, counted from here, after which the file is left alone.
-        fingerprint: keep a hash of the packets while they are first gone through, see ``fingerprint()``.
+        decode_timeout: seconds, from now on, after which reading raises.
+        fingerprint: compute a hash of the packets while they are first read, see ``fingerprint()``.
 
     Raises:
-        VideoError: on entering, when the file is missing, empty, no video or too large; later, when it is damaged; when
-            the time is up.
+        VideoError: on entering, when the file is missing, empty, no video or too large; later, when it is damaged, or
+            the timeout is over.
         ValueError: ``decode_timeout`` is not above 0.
         ImportError: PyAV is not installed.
     """
@@ -83,12 +83,14 @@ class Container:
         self._av = import_av()
         self._container: Any = None
         self._stream: Any = None
-        self._kept: list[Any] | None = None
-        self._fresh = True
-        self._hashed = False
+        self._buffer: list[Any] | None = None
+        # Whether the demuxer is at the beginning of the file.
+        self._at_start = True
+        # Whether all packets have been read once.
+        self._read_once = False
         self._broken = ""
         self.reorder = 0
-        # (pts, dts) of packets to start from in a file too large to keep.
+        # (pts, dts) of packets to start decoding from, in a file too large to buffer.
         self.starts: tuple[tuple[int, int], ...] = ()
         self._survey: Survey | None = None
 
@@ -101,11 +103,11 @@ class Container:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._kept = None
+        self._buffer = None
         context = self._stream.codec_context
         large = context.width * context.height > LARGE
         self._close()
-        # A frame whose side data was looked at is freed by the garbage collector alone, which does not see its size.
+        # A frame whose side data was read is freed by the garbage collector alone, which does not know its size.
         if large:
             gc.collect(0)
 
@@ -113,25 +115,23 @@ class Container:
         return VideoError(self.path, reason)
 
     def codec(self) -> tuple[str, int, int]:
-        """Name of the codec, and width and height of the pictures as they are stored."""
+        """Name of the codec, and width and height of the stored pictures."""
         context = self._stream.codec_context
         return context.name, context.width, context.height
 
     def fingerprint(self) -> str:
-        """A hash of all coded pictures, known after ``timeline``: equal for equal video in whatever container.
-
-        Titles, dates, sound and the kind of container do not change it; coding the video anew does.
-        """
+        """A hash of all coded pictures, known after ``timeline``: independent of container, title, dates and sound."""
+        assert self._hash is not None
         return self._hash.hexdigest()
 
     def timeline(self) -> Timeline:
-        """Finds when the frames are shown from the packets alone, without decoding a picture.
+        """The presentation times from the packets alone, without decoding a picture.
 
         Raises:
             VideoError: the stream has no frame.
         """
-        if (known := _KNOWN.get(self._identity())) and self._hash is None:
-            timeline, self.reorder, self.starts = known
+        if (cached := _TIMELINES.get(self._identity())) and self._hash is None:
+            timeline, self.reorder, self.starts = cached
             return timeline
         pts: list[int | None] = []
         dts: list[int | None] = []
@@ -139,7 +139,7 @@ class Container:
         last_dts = None
         for packet in self._packets():
             last_dts = packet.dts if packet.dts is not None else last_dts
-            # An edit list keeps packets that others refer to but that are not to be shown.
+            # An edit list contains packets that are references for others but not shown.
             if not packet.is_discard:
                 pts.append(packet.pts)
                 dts.append(packet.dts)
@@ -148,65 +148,66 @@ class Container:
         if not pts:
             raise self.error(damage or NO_FRAME)
 
-        stamps = pts if None not in pts else dts
-        times, rate = self._times(stamps)
-        if None in stamps:
+        times_given = None not in pts or None not in dts
+        stamps = [stamp for stamp in (pts if None not in pts else dts) if stamp is not None]
+        times, rate = self._times(stamps if times_given else None, len(pts))
+        if not times_given:
             return Timeline(times, times[-1] + self._spacing(times), None, damage, 0.0 if damage else math.inf, rate)
         tick = float(self._stream.time_base)
         duration = times[-1] + (lengths[stamps.index(max(stamps))] * tick or self._spacing(times))
-        # Every packet still to come would be shown after it is decoded, hence after the last decoding time seen.
+        # Every missing packet would be shown after it is decoded, hence after the last decoding time seen.
         sound_until = math.inf if not damage else 0.0 if last_dts is None else (last_dts - min(stamps)) * tick
         self.reorder = _reorder(stamps)
-        # AVI has no presentation times: FFmpeg passes the order of decoding off as such, or guesses, B-frames or not.
-        guessed = self._container.format.name == "avi" or pts == sorted(pts)
+        # AVI has no presentation times: FFmpeg returns decoding times, or guesses, with and without B-frames.
+        guessed = self._container.format.name == "avi" or stamps == sorted(stamps)
         trusted = None not in pts and not (self._stream.codec_context.has_b_frames and guessed)
         timeline = Timeline(times, duration, tuple(sorted(stamps)) if trusted else None, damage, sound_until, rate)
         if self._survey is not None and not damage:
             self.starts = self._survey.starts(self.reorder)
-            while len(_KNOWN) >= MOST_KNOWN:
-                del _KNOWN[next(iter(_KNOWN))]
-            _KNOWN[self._identity()] = timeline, self.reorder, self.starts
+            while len(_TIMELINES) >= MAX_TIMELINES:
+                del _TIMELINES[next(iter(_TIMELINES))]
+            _TIMELINES[self._identity()] = timeline, self.reorder, self.starts
         return timeline
 
     def timeline_by_decoding(self, promised: Timeline) -> Timeline:
-        """Finds when the frames are shown that the decoder really gives, where packets and frames do not go one to one.
+        """The presentation times of the frames that the decoder returns, where packets and frames do not correspond.
 
         Args:
-            promised: what ``timeline`` found.
+            promised: the result of ``timeline``.
 
         Raises:
-            VideoError: the decoder fails, or gives too few frames for a sound stream.
+            VideoError: the decoder fails, or returns too few frames for an undamaged stream.
         """
         stamps = [frame.pts for frame in self.frames(len(promised.times))]
-        # Two packets a frame is the most that a sound stream has (interlaced fields, hidden reference pictures).
+        # An undamaged stream has at most two packets for a frame (interlaced fields, hidden reference pictures).
         if 2 * len(stamps) < len(promised.times):
             raise self.error(f"damaged: {len(stamps)} of {len(promised.times)} frames can be decoded")
-        times, rate = self._times(stamps)
+        times, rate = self._times(None if None in stamps else stamps, len(stamps))
         duration = times[-1] + promised.duration - promised.times[-1]
         return Timeline(times, duration, None, promised.damage, 0.0 if promised.damage else math.inf, rate)
 
     def coding(self) -> tuple[str, bytes | None, str | None]:
-        """Name of the codec, its own header and the pixel format; no name where packets need not be whole pictures."""
+        """Name of the codec, its header and the pixel format; an empty name where packets may be parts of pictures."""
         context = self._stream.codec_context
         whole = any(name in self._container.format.name.split(",") for name in ("mp4", "matroska"))
         return context.name if whole else "", context.extradata, context.pix_fmt
 
     def packets(self) -> Iterator[Any]:
-        """The stream's packets in the order of decoding, from the beginning on every call."""
+        """The stream's packets in decoding order, from the beginning on every call."""
         return self._packets()
 
     def packets_from(self, start: tuple[int, int]) -> Iterator[Any]:
-        """The packets from one of ``starts`` on, without reading those before it.
+        """The packets from one of ``starts`` on, without the earlier ones.
 
         Raises:
-            Unproven: the file's own index does not lead there.
+            Unproven: the file's index does not lead there.
         """
         found = False
         try:
             self._container.seek(start[1], stream=self._stream)
-            self._fresh = False
+            self._at_start = False
             for packet in self._container.demux(self._stream):
-                self.in_time()
+                self.check_timeout()
                 found = found or (packet.pts, packet.dts) == start
                 if packet.is_corrupt or (not found and packet.dts is not None and packet.dts > start[1]):
                     raise Unproven
@@ -216,33 +217,33 @@ class Container:
             raise Unproven from error
 
     def restart_decoder(self) -> None:
-        """Makes the decoder forget all it has seen."""
+        """Resets the decoder."""
         context = self._stream.codec_context
         if context.is_open:
             context.flush_buffers()
 
     def decode(self, packet: Any | None) -> list[Any]:
-        """The frames the decoder gives for one more packet; for None, those still inside.
+        """The frames that the decoder returns for one more packet; for None, the remaining ones.
 
         Raises:
             Unproven: the decoder fails.
         """
-        self.in_time()
+        self.check_timeout()
         try:
             return self._stream.codec_context.decode(packet)
         except self._av.FFmpegError as error:
             raise Unproven from error
 
     def frames(self, promised: int) -> Iterator[Any]:
-        """Decodes all frames in the order of presentation, from the beginning on every call.
+        """Decodes all frames in presentation order, from the beginning on every call.
 
         Args:
-            promised: how many frames there should be, for the error text.
+            promised: expected number of frames, for the error message.
 
         Raises:
             VideoError: the decoder fails.
         """
-        # A decoder told to forget may still begin otherwise than a new one, where the stream is damaged.
+        # In a damaged stream a flushed decoder may start differently from a new one.
         if self._stream.codec_context.is_open:
             self._close()
             self._open()
@@ -253,7 +254,7 @@ class Container:
                 for frame in context.decode(packet):
                     yield frame
                     count += 1
-                self.in_time()
+                self.check_timeout()
             for frame in context.decode(None):
                 yield frame
                 count += 1
@@ -267,24 +268,24 @@ class Container:
             # "file:" keeps a colon in a name from being read as a protocol; the whitelist keeps a playlist in disguise
             # from opening other addresses. A title need not be UTF-8.
             options = {"protocol_whitelist": "file"}
-            # Opening reads some pictures already, and one call of the demuxer may go through the whole file.
+            # Opening reads some pictures already, and one call of the demuxer may read the whole file.
             timeout = None if math.isinf(self.decode_timeout) else max(0.001, self._deadline - time.monotonic())
             self._container = self._av.open(
                 "file:" + self.path,
-                # What FFmpeg would find out as well, by asking hundreds of formats.
+                # FFmpeg would find the same by trying hundreds of formats.
                 format="mp4" if head[4:8] == b"ftyp" else None,
                 container_options=options,
                 metadata_errors="replace",
                 timeout=timeout,
             )
         except self._av.FFmpegError as error:
-            self.in_time()
+            self.check_timeout()
             if head[4:8] in (b"ftyp", b"moov", b"mdat") or head[:4] in (b"RIFF", b"GIF8", b"\x1a\x45\xdf\xa3"):
                 reason = f"damaged or truncated: its headers cannot be read ({error.strerror})"
             else:
                 reason = "not a video: FFmpeg knows no such format"
             raise self.error(reason) from error
-        # "tty" draws text files as pictures.
+        # The "tty" demuxer renders text files as pictures.
         if self._container.format.name == "tty":
             raise self.error("not a video but text")
         self._stream = self._best_stream()
@@ -300,9 +301,9 @@ class Container:
         context.thread_count = self.threads
         if self.threads > 1:
             context.thread_type = "AUTO"
-        # The header is checked above; this stops a stream that changes its size on the way.
+        # The header is checked above; this stops a stream that changes its size later.
         context.options = {"max_pixels": str(MAX_PIXELS)}
-        self._fresh = True
+        self._at_start = True
 
     def _close(self) -> None:
         if self._container is not None:
@@ -325,7 +326,7 @@ class Container:
         return head
 
     def _best_stream(self) -> Any:
-        # The cover picture of a song counts as video for FFmpeg.
+        # FFmpeg treats the cover picture of a song as video.
         cover = self._av.stream.Disposition.attached_pic
         streams = [stream for stream in self._container.streams.video if not stream.disposition & cover]
         if not streams:
@@ -335,46 +336,46 @@ class Container:
         return best if best in streams else streams[0]
 
     def _packets(self) -> Iterator[Any]:
-        """The stream's packets from its beginning, as far as they are whole."""
-        if self._kept is not None:
-            yield from self._kept
+        """The stream's packets from its beginning, as far as they are complete."""
+        if self._buffer is not None:
+            yield from self._buffer
             return
-        if not self._fresh:
+        if not self._at_start:
             self._close()
             self._open()
-        self._fresh = False
-        # Only the first time: a second reading would add the same packets again.
-        survey, hashed, self._hashed = not self._hashed, None if self._hashed else self._hash, True
+        self._at_start = False
+        # Only the first time: a second pass would add the same packets again.
+        first, self._read_once = not self._read_once, True
         kept: list[Any] | None = []
         size = 0
         try:
             for packet in self._container.demux(self._stream):
-                # A packet cut off by the end of the file carries a mark; nothing behind it can be trusted.
+                # A packet cut off by the end of the file is marked corrupt; nothing after it can be trusted.
                 if packet.is_corrupt:
                     self._broken = "a part of the stream is missing"
                     break
-                # The last packet of a demuxer is empty, and so are the gaps that an AVI leaves for dropped frames.
+                # The last packet of a demuxer is empty, and so are the gaps in an AVI for dropped frames.
                 if packet.size == 0:
                     continue
                 size += packet.size
-                if size > MAX_KEPT_BYTES and kept is not None and survey:
-                    self._survey = Survey(*self.coding())
-                    for earlier in kept:
-                        self._survey.add(earlier)
-                if size > MAX_KEPT_BYTES:
+                if size > MAX_BUFFER_BYTES and kept is not None:
+                    if first:
+                        self._survey = Survey(*self.coding())
+                        for earlier in kept:
+                            self._survey.add(earlier)
                     kept = None
                 if kept is not None:
                     kept.append(packet)
-                elif self._survey is not None and survey:
+                elif self._survey is not None and first:
                     self._survey.add(packet)
-                if hashed is not None:
-                    hashed.update(packet)
-                self.in_time()
+                if self._hash is not None and first:
+                    self._hash.update(packet)
+                self.check_timeout()
                 yield packet
         except self._av.FFmpegError as error:
-            self.in_time()
+            self.check_timeout()
             self._broken = f"reading stopped ({error.strerror})"
-        self._kept = kept
+        self._buffer = kept
 
     def _damage(self, found: int) -> str:
         announced, size = announced_bytes(self.path), os.path.getsize(self.path)
@@ -386,28 +387,28 @@ class Container:
         return ""
 
     def _identity(self) -> tuple[str, int, int]:
-        facts = os.stat(self.path)
-        return os.path.abspath(self.path), facts.st_size, facts.st_mtime_ns
+        state = os.stat(self.path)
+        return os.path.abspath(self.path), state.st_size, state.st_mtime_ns
 
-    def in_time(self) -> None:
-        """Raises VideoError when the time is up."""
+    def check_timeout(self) -> None:
+        """Raises VideoError when the timeout is over."""
         if time.monotonic() > self._deadline:
             raise self.error(f"given up after {self.decode_timeout:g} s; video.decode_timeout sets the limit")
 
-    def _times(self, stamps: Sequence[int | None]) -> tuple[tuple[float, ...], Fraction | None]:
-        """Ascending seconds from the first stamp, and the rate where it is constant.
+    def _times(self, stamps: Sequence[int] | None, count: int) -> tuple[tuple[float, ...], Fraction | None]:
+        """Ascending seconds from the first stamp, and the rate where it is constant or there are no stamps.
 
-        With a constant rate the times are those of its grid: what lies between is the rounding of the container's
-        clock, and a frame must not count as before a boundary in one container and behind it in another.
+        With a constant rate the times are those of its grid, without the rounding of the container's clock: a frame must
+        not be before a boundary in one container and after it in another.
         """
-        if None in stamps:
-            return tuple(seconds(k, self._rate()) for k in range(len(stamps))), self._rate()
+        if stamps is None:
+            return tuple(seconds(k, self._rate()) for k in range(count)), self._rate()
         ordered = sorted(stamps)
         tick = self._stream.time_base
         rate = constant_rate(ordered, tick, (self._stream.guessed_rate, self._stream.average_rate))
         if rate is not None:
             return tuple(seconds(k, rate) for k in range(len(ordered))), rate
-        # Integers first, one division last: 5120 ticks of 1/12800 s are exactly the 0.4 that a list says.
+        # Integers first, one division last: 5120 ticks of 1/12800 s are exactly the 0.4 of a list.
         return tuple((stamp - ordered[0]) * tick.numerator / tick.denominator for stamp in ordered), None
 
     def _spacing(self, times: Sequence[float]) -> float:
@@ -418,15 +419,16 @@ class Container:
 
 
 def _reorder(stamps: Sequence[int]) -> int:
-    """How many frames at most are decoded before one that is shown earlier."""
-    most, ahead = 0, []
+    """The largest number of frames decoded before one that is shown earlier."""
+    largest = 0
+    ahead: list[int] = []
     for stamp in stamps:
-        place = bisect_left(ahead, stamp)
-        most = max(most, len(ahead) - place)
-        # Few frames are ahead at any time: the rest is behind all that follows, or the order would be longer.
-        ahead.insert(place, stamp)
+        position = bisect_left(ahead, stamp)
+        largest = max(largest, len(ahead) - position)
+        # Few frames are ahead at any time, and older ones are shown before all that follow.
+        ahead.insert(position, stamp)
         del ahead[:-32]
-    return most
+    return largest
 
 
 def import_av() -> Any:

@@ -1,4 +1,4 @@
-"""The choice of who decodes, and torchcodec as the other one: the same frames by our own count of them."""
+"""The choice of the decoder, and torchcodec as an alternative that returns the same frames."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
@@ -14,14 +14,14 @@ from taggnn.names import unknown
 
 Decoder = Literal["auto", "pyav", "torchcodec"]
 DECODERS = ("auto", "pyav", "torchcodec")
-# Frames between two looks at the clock.
-AT_ONCE = 8
-# Seconds. Times of a constant rate lie within a tick of those in the file.
-NEAR = 2e-3
+# Frames between two checks of the timeout.
+CHUNK = 8
+# Seconds. Times of a constant rate are within a tick of those in the file.
+TOLERANCE = 2e-3
 
 
 def chosen(decoder: str) -> str:
-    """The decoder that a name stands for; "auto" is PyAV, which with its seeks was the faster one in every measurement.
+    """Resolves the name of a decoder; "auto" is PyAV, which with our seeking was faster in every measurement.
 
     Raises:
         ValueError: an unknown name, or torchcodec where it cannot be imported.
@@ -38,20 +38,20 @@ def torchcodec_frames(
 ) -> torch.Tensor:
     """Decodes frames at ascending positions with torchcodec.
 
-    Unscaled pictures are those of PyAV, bit for bit, where both have the same FFmpeg. Scaled ones are resized in RGB by
-    torch (bilinear, antialiased), which differs from swscale by a level or two.
+    Unscaled pictures equal those of PyAV, bit for bit, where both have the same FFmpeg. Scaled ones are resized in RGB by
+    torch (bilinear, antialiased), which differs from swscale by one or two levels.
 
     Args:
         container: the open file, without damage.
-        timeline: when its frames are shown; decides which frames are meant.
-        positions: of the wanted frames.
+        timeline: presentation times of its frames.
+        positions: indices of the frames.
         short_side: pixels of the shorter side; None keeps the size.
 
     **Shapes:** -> uint8 (T, H, W, 3)
 
     Raises:
-        Unproven: torchcodec counts other frames, fails, or the picture is to be turned; PyAV must decode it.
-        VideoError: the time is up.
+        Unproven: torchcodec counts other frames, fails, or the picture is rotated; PyAV must decode it.
+        VideoError: the timeout is over.
     """
     return torch.cat([resized(part, short_side) for part in _parts(container, timeline, positions)])
 
@@ -61,16 +61,16 @@ def _parts(container: Container, timeline: Timeline, positions: Sequence[int]) -
         raise Unproven
     try:
         decoder = _video_decoder()(container.path, dimension_order="NHWC", num_ffmpeg_threads=container.threads)
-        facts = decoder.metadata
-        if facts.num_frames != len(timeline.times) or getattr(facts, "rotation", None):
+        metadata = decoder.metadata
+        if metadata.num_frames != len(timeline.times) or getattr(metadata, "rotation", None):
             raise Unproven
-        begin = facts.begin_stream_seconds
-        for first in range(0, len(positions), AT_ONCE):
-            part = list(positions[first : first + AT_ONCE])
+        begin = metadata.begin_stream_seconds
+        for first in range(0, len(positions), CHUNK):
+            part = list(positions[first : first + CHUNK])
             batch = decoder.get_frames_at(part)
-            container.in_time()
-            meant = torch.tensor([timeline.times[position] for position in part], dtype=torch.float64)
-            if (batch.pts_seconds - begin - meant).abs().max() > NEAR:
+            container.check_timeout()
+            times = torch.tensor([timeline.times[position] for position in part], dtype=torch.float64)
+            if (batch.pts_seconds - begin - times).abs().max() > TOLERANCE:
                 raise Unproven
             yield batch.data
     except (RuntimeError, IndexError) as error:
@@ -78,11 +78,11 @@ def _parts(container: Container, timeline: Timeline, positions: Sequence[int]) -
 
 
 def resized(frames: torch.Tensor, short_side: int | None) -> torch.Tensor:
-    """Scales pictures by torch: bilinear, antialiased.
+    """Resizes pictures with torch: bilinear, antialiased.
 
     Args:
         frames: in RGB.
-        short_side: pixels of the shorter side afterwards; None, or what it is already, leaves them as they are.
+        short_side: pixels of the shorter side afterwards; None, or the present size, changes nothing.
 
     **Shapes:** uint8 (T, H, W, 3) -> uint8 (T, h, w, 3)
     """
@@ -95,7 +95,7 @@ def resized(frames: torch.Tensor, short_side: int | None) -> torch.Tensor:
 
 
 def _video_decoder() -> Any:
-    # Without FFmpeg's shared libraries the import ends in a RuntimeError.
+    # Without FFmpeg's shared libraries the import raises RuntimeError.
     try:
         from torchcodec.decoders import VideoDecoder
     except (ImportError, RuntimeError, OSError) as error:

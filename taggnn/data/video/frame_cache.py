@@ -23,7 +23,7 @@ from taggnn.data import shards
 from taggnn.data.clips import Clip
 from taggnn.data.video.container import import_av
 from taggnn.data.video.reading import DECODE_TIMEOUT, VideoError, read_frames
-from taggnn.data.video.sampling import Sampler, draws
+from taggnn.data.video.sampling import FrameChoice, draws
 
 log = logging.getLogger(__name__)
 # A larger clip is decoded each time: its pictures would not fit into the memory of several loader processes.
@@ -67,7 +67,7 @@ class FrameCache:
     def frames(
         self,
         clip: Clip,
-        sampler: Sampler,
+        sampler: FrameChoice,
         short_side: int | None = None,
         generator: torch.Generator | None = None,
         decode_timeout: float = DECODE_TIMEOUT,
@@ -86,8 +86,10 @@ class FrameCache:
         Raises:
             VideoError: as ``read_frames``.
         """
-        cut = {"start": clip.start, "stop": clip.stop, "origin": clip.origin}
-        decode = partial(read_frames, clip.path, short_side=short_side, decode_timeout=decode_timeout, **cut)
+        cut: dict[str, Any] = {"start": clip.start, "stop": clip.stop, "origin": clip.origin}
+        decode = lambda sample: read_frames(  # noqa: E731
+            clip.path, sample, short_side=short_side, decode_timeout=decode_timeout, **cut
+        )
         sample, random = partial(sampler, generator=generator), draws(sampler, generator)
         key = _key(clip, short_side, None if random else sampler)
         if key is None:
@@ -106,14 +108,14 @@ class FrameCache:
         if not count:
             return decode(sample)
         wanted = sample(count) if random else range(count)
-        frames = _rows(shard, wanted)
-        if frames is None:
+        rows = _rows(shard, wanted)
+        if rows is None:
             log.warning("%s: damaged; the clip is decoded, and cached anew when it is next read", path)
             with suppress(OSError):
                 path.unlink(missing_ok=True)
             # The generator has been drawn from already and must not be drawn from again.
             return decode((lambda n: wanted) if random else sample)
-        return frames
+        return rows
 
     def summary(self) -> str:
         """The size of the cache, and the free space on its disk."""
@@ -158,7 +160,7 @@ class FrameCache:
             log.warning("frame cache %s: %s: no more clips are cached", self.folder, reason)
 
 
-def _key(clip: Clip, short_side: int | None, sampler: Sampler | None) -> dict[str, Any] | None:
+def _key(clip: Clip, short_side: int | None, sampler: FrameChoice | None) -> dict[str, Any] | None:
     """All that cached frames depend on; None where the video is not there."""
     try:
         state = os.stat(clip.path)

@@ -1,9 +1,9 @@
-"""Which frames of a clip a model sees: callables ``(n, generator) -> indices (T,)``.
+"""Frame samplers: callables ``(n, generator) -> indices (T,)`` that choose the frames of a clip.
 
-With a ``torch.Generator`` a sampler draws as in training; without one it is the fixed choice of evaluation, made from the
-whole clip whatever ``jitter`` and ``scale`` say. Every sampler returns exactly ``frames`` indices in ascending order,
-whatever the length of the clip, and refuses a clip without frames. ``view`` gives further fixed choices for evaluation with
-several views; the only one of one view is the choice of evaluation.
+With a ``torch.Generator`` a sampler draws as in training; without one it makes the fixed choice of evaluation, from the
+whole clip, without ``jitter`` and ``scale``. Every sampler returns exactly ``frames`` indices in ascending order for any
+length of the clip, and refuses a clip without frames. ``view`` gives further fixed choices for evaluation with several views;
+a single view is the choice of evaluation.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,17 @@ import torch
 from taggnn.names import unknown
 
 
-class Sampler(Protocol):
-    """What a data set needs from a sampler."""
+class FrameChoice(Protocol):
+    """Chooses frames of a clip."""
 
-    frames: int
+    @property
+    def frames(self) -> int: ...
 
     def __call__(self, n: int, generator: torch.Generator | None = None) -> list[int]: ...
+
+
+class Sampler(FrameChoice, Protocol):
+    """A frame sampler with several views."""
 
     def view(self, n: int, number: int, views: int) -> list[int]: ...
 
@@ -41,18 +46,18 @@ class Uniform:
 
     .. math:: i_t' = \\lfloor i_t + 1/2 + J s u_t \\rfloor, \\quad s = (n - 1) / (T - 1), \\quad u_t \\sim U[-1/2, 1/2)
 
-    cut to 0 .. n - 1. A clip with at most T frames stays as it is.
+    clipped to 0 .. n - 1. A clip with at most T frames is not changed.
 
-    View v of V [ours]: the choice for V T frames, dealt out in turn, so that the views together are spread evenly over the
-    whole clip, and each alone as far apart as one is, to within a V-th of the distance:
+    View v of V [ours]: every V-th index of the choice for V T frames, so that all views together are spread evenly over the
+    clip, and the distances within each are those of a single view to within a V-th:
 
     .. math:: i_{v,t} = \\lfloor (t V + v) (n - 1) / (T V - 1) \\rfloor
 
     Args:
         frames: T, how many indices to return.
         jitter: J, the part of the distance s between neighbours within which an index moves, 0 (default) to 1.
-        scale: smallest and largest part of the clip's length that is looked at in training, at a random place; never
-            fewer than T frames where the clip has them. (1, 1) (default) for the whole clip.
+        scale: smallest and largest part of the clip's length that training crops, from a random start; at least T frames
+            where the clip has them. (1, 1) (default) for the whole clip.
 
     **Shapes**: n -> (T,)
 
@@ -72,15 +77,15 @@ class Uniform:
 
     def __call__(self, n: int, generator: torch.Generator | None = None) -> list[int]:
         _at_least_one("n", n)
-        first, n = _piece(n, self, generator)
-        place = np.linspace(0, n - 1, self.frames).astype(np.int64)
+        first, n = _temporal_crop(n, self, generator)
+        indices = np.linspace(0, n - 1, self.frames).astype(np.int64)
         if generator is not None and self.jitter and n > self.frames > 1:
             distance = (n - 1) / (self.frames - 1)
-            moved = torch.rand(self.frames, generator=generator, dtype=torch.float64, device=generator.device)
+            drawn = torch.rand(self.frames, generator=generator, dtype=torch.float64, device=generator.device)
             # From the middle of each frame's time, so that no direction is favoured.
-            moved = place + 0.5 + self.jitter * distance * (moved.cpu().numpy() - 0.5)
-            place = np.sort(np.floor(moved).clip(0, n - 1).astype(np.int64))
-        return (first + place).tolist()
+            moved = indices + 0.5 + self.jitter * distance * (drawn.cpu().numpy() - 0.5)
+            indices = np.sort(np.floor(moved).clip(0, n - 1).astype(np.int64))
+        return (first + indices).tolist()
 
     def view(self, n: int, number: int, views: int) -> list[int]:
         return Uniform(self.frames * views)(n)[number::views]
@@ -88,7 +93,7 @@ class Uniform:
 
 @dataclass(frozen=True)
 class RandomInSegment:
-    """Cuts the clip into T equal segments and takes one frame of each: a random one in training, else the middle one.
+    """Divides the clip into T equal segments and takes one frame of each: a random one in training, else the middle one.
 
     Source: temporal segment networks (https://arxiv.org/abs/1608.00859, section 3.1).
 
@@ -98,12 +103,11 @@ class RandomInSegment:
     Segments need not be whole frames, so every frame can be drawn for every n, and a clip with fewer than T frames
     repeats frames.
 
-    View v of V [ours]: the one with ``u_t = (v + 1/2) / V``, which training may draw; the views together are the choice for V T
-    segments.
+    View v of V [ours]: ``u_t = (v + 1/2) / V``, which training may draw; all views together are the choice for V T segments.
 
     Args:
         frames: T, how many segments.
-        scale: smallest and largest part of the clip's length that is looked at in training, as of ``Uniform``.
+        scale: smallest and largest part of the clip's length that training crops, as in ``Uniform``.
 
     **Shapes**: n -> (T,)
 
@@ -120,13 +124,13 @@ class RandomInSegment:
 
     def __call__(self, n: int, generator: torch.Generator | None = None) -> list[int]:
         _at_least_one("n", n)
-        first, n = _piece(n, self, generator)
+        first, n = _temporal_crop(n, self, generator)
         if generator is None:
             # Integer arithmetic: floor(n (t + 1/2) / T) without a rounding error.
             return [n * (2 * t + 1) // (2 * self.frames) for t in range(self.frames)]
-        place = torch.rand(self.frames, generator=generator, dtype=torch.float64, device=generator.device).tolist()
-        # n (t + u) may round up to n (t + 1): the last index of the clip is the bound.
-        return [first + min(int(n * (t + u) / self.frames), n - 1) for t, u in enumerate(place)]
+        drawn = torch.rand(self.frames, generator=generator, dtype=torch.float64, device=generator.device).tolist()
+        # n (t + u) may round up to n (t + 1), hence the minimum with the last index.
+        return [first + min(int(n * (t + u) / self.frames), n - 1) for t, u in enumerate(drawn)]
 
     def view(self, n: int, number: int, views: int) -> list[int]:
         return RandomInSegment(self.frames * views)(n)[number::views]
@@ -134,18 +138,17 @@ class RandomInSegment:
 
 @dataclass(frozen=True)
 class Dense:
-    """Takes T frames at a constant distance: a window at a random place in training, else in the middle of the clip.
+    """Takes T frames at a constant distance: a window from a random start in training, else the middle of the clip.
 
     Source: the dense sampling of 3D networks, as in I3D (https://arxiv.org/abs/1705.07750) and SlowFast
     (https://arxiv.org/abs/1812.03982, T x tau).
 
     .. math:: i_t = \\min(s + \\tau t, n - 1), \\quad s \\in \\{0 .. \\max(0, n - 1 - \\tau (T - 1))\\}
 
-    A clip shorter than the window holds its last frame: looping would invent a jump that the labels of fine-grained
-    actions may hang on.
+    A clip shorter than the window repeats its last frame: looping would add a jump, which matters to fine-grained actions.
 
-    View v of V, as SlowFast evaluates (section 4): windows spread evenly, the first at the beginning of the clip, the last at its
-    end, ``s = round(v S / (V - 1))`` with S the largest possible s; the only view of one is the middle one.
+    View v of V, as in the evaluation of SlowFast (section 4): windows spread evenly from the beginning of the clip to its end,
+    ``s = round(v S / (V - 1))`` with S the largest possible s; a single view is the middle one.
 
     Args:
         frames: T, how many indices to return.
@@ -189,9 +192,9 @@ class View:
     """One of several views of evaluation, as a sampler; the same whatever the generator.
 
     Args:
-        sampler: whose view.
-        number: which, from 0.
-        views: of how many.
+        sampler: the sampler.
+        number: index of the view.
+        views: number of views.
 
     **Shapes**: n -> (T,)
     """
@@ -208,7 +211,7 @@ class View:
         return self.sampler.view(n, self.number, self.views)
 
 
-SAMPLERS: dict[str, type] = {"uniform": Uniform, "segment": RandomInSegment, "dense": Dense}
+SAMPLERS: dict[str, Any] = {"uniform": Uniform, "segment": RandomInSegment, "dense": Dense}
 
 
 def build(name: str, frames: int, **options: Any) -> Sampler:
@@ -242,7 +245,7 @@ def training(name: str, frames: int, jitter: float, scale: Sequence[float], **op
         **options: further fields of that sampler.
 
     Raises:
-        ValueError: as ``build``, and where the sampler draws at random already what is asked for.
+        ValueError: as ``build``, and where the sampler already draws at random what the option would.
     """
     if jitter and name != "uniform":
         raise ValueError(
@@ -252,13 +255,15 @@ def training(name: str, frames: int, jitter: float, scale: Sequence[float], **op
         raise ValueError(
             f"temporal_scale {list(scale)}: possible with sampling uniform or segment; 'dense' draws its window at random already"
         )
-    asked = {"jitter": jitter} if name == "uniform" else {}
-    asked |= {"scale": tuple(scale)} if name != "dense" else {}
-    return build(name, frames, **asked, **options)
+    if name == "uniform":
+        options["jitter"] = jitter
+    if name != "dense":
+        options["scale"] = tuple(scale)
+    return build(name, frames, **options)
 
 
-def spread(sampler: Sampler, views: int) -> list[Sampler]:
-    """The samplers of several views; one view is the sampler itself.
+def spread(sampler: Sampler, views: int) -> list[FrameChoice]:
+    """The samplers of several views; a single view is the sampler itself.
 
     Raises:
         ValueError: ``views`` below 1.
@@ -267,20 +272,20 @@ def spread(sampler: Sampler, views: int) -> list[Sampler]:
     return [sampler] if views == 1 else [View(sampler, number, views) for number in range(views)]
 
 
-def draws(sampler: Sampler, generator: torch.Generator | None) -> bool:
-    """Whether a sampler's choice depends on the generator: ``Uniform`` without jitter and crops is the same in training."""
+def draws(sampler: FrameChoice, generator: torch.Generator | None) -> bool:
+    """Whether a sampler's choice depends on the generator; not for ``Uniform`` without jitter and temporal crops."""
     fixed = isinstance(sampler, Uniform) and not sampler.jitter and tuple(sampler.scale) == (1, 1)
     return generator is not None and not fixed
 
 
-def _piece(n: int, sampler: Uniform | RandomInSegment, generator: torch.Generator | None) -> tuple[int, int]:
-    """First frame and length of the piece of a clip to look at."""
+def _temporal_crop(n: int, sampler: Uniform | RandomInSegment, generator: torch.Generator | None) -> tuple[int, int]:
+    """First frame and length of the part of a clip to sample from."""
     low, high = sampler.scale
     if generator is None or low == 1:
         return 0, n
-    part, place = torch.rand(2, generator=generator, dtype=torch.float64, device=generator.device).tolist()
+    part, start = torch.rand(2, generator=generator, dtype=torch.float64, device=generator.device).tolist()
     length = max(round(n * (low + (high - low) * part)), min(n, sampler.frames))
-    return min(int(place * (n - length + 1)), n - length), length
+    return min(int(start * (n - length + 1)), n - length), length
 
 
 def _check_scale(sampler: Uniform | RandomInSegment) -> None:
@@ -288,6 +293,6 @@ def _check_scale(sampler: Uniform | RandomInSegment) -> None:
         raise ValueError(f"scale {sampler.scale}: expected 0 < smallest <= largest <= 1, parts of the clip's length")
 
 
-def _at_least_one(what: str, value: int) -> None:
+def _at_least_one(name: str, value: int) -> None:
     if value < 1:
-        raise ValueError(f"{what} must be 1 or more, not {value}")
+        raise ValueError(f"{name} must be 1 or more, not {value}")

@@ -14,7 +14,7 @@ _FULL_RANGE = 2
 
 
 def scaled_size(width: int, height: int, short_side: int | None) -> tuple[int, int]:
-    """Computes the size of a picture whose shorter side is given.
+    """The size of a picture scaled to a given shorter side.
 
     Args:
         width: pixels.
@@ -22,8 +22,8 @@ def scaled_size(width: int, height: int, short_side: int | None) -> tuple[int, i
         short_side: pixels of the shorter side afterwards; None leaves the size as it is.
 
     Returns:
-        (width, height), the longer side rounded to the nearest even number of pixels and never below the shorter one: what
-        players and transcoders take, and three times as fast to convert as an odd one.
+        (width, height), the longer side rounded to the nearest even number of pixels, as players and transcoders require,
+        and at least the shorter one; an odd side takes three times as long to convert.
 
     Raises:
         ValueError: ``short_side`` below 1.
@@ -31,23 +31,20 @@ def scaled_size(width: int, height: int, short_side: int | None) -> tuple[int, i
     if short_side is not None and short_side < 1:
         raise ValueError(f"short_side must be 1 or more, not {short_side}")
     short = min(width, height)
-    if short_side in (None, short):
+    if short_side is None or short_side == short:
         return width, height
     # Twice the nearest whole number to half of the longer side.
-    scaled = ((side * short_side + short) // (2 * short) * 2 for side in (width, height))
-    return tuple(
-        short_side if side == short else max(long, short_side)
-        for side, long in zip((width, height), scaled, strict=True)
-    )
+    long = max(short_side, (max(width, height) * short_side + short) // (2 * short) * 2)
+    return (short_side if width == short else long), (short_side if height == short else long)
 
 
 # Whoever changes the pixels that come out of here raises FORMAT_VERSION in frame_cache.py, or stale clips stay in use.
 class Scaler:
-    """Turns decoded frames into upright RGB arrays, all of the size of the first and turned as it is.
+    """Converts decoded frames to upright RGB arrays, all with the size and rotation of the first.
 
-    The commonest format is scaled as it is stored and converted to RGB afterwards: half the time of both in one call of
-    swscale, and against arithmetic in floating point real pictures are off by 0.6 to 1.3 levels of 255, in one call by
-    2. With an odd width or the full range of levels one call is the more exact way, and taken.
+    The most common pixel format is scaled first and converted to RGB afterwards, in two calls of swscale: half the time, and
+    closer to floating-point arithmetic (0.6 to 1.3 levels of 255 off, against 2). For an odd width or the full range of
+    levels one call is more exact, and used.
 
     Args:
         short_side: pixels of the shorter side of the upright picture; None keeps the size.
@@ -57,10 +54,10 @@ class Scaler:
 
     def __init__(self, short_side: int | None):
         av = import_av()
-        # One object a step for all frames: a fresh one would build its filter tables anew for each.
+        # One object for each step and all frames: a new one would build its filter tables again.
         self.reformat = av.video.reformatter.VideoReformatter().reformat
         self.resize = av.video.reformatter.VideoReformatter().reformat
-        # Since version 17 PyAV scales with as many threads as there are cores unless told otherwise.
+        # Since version 17 PyAV scales with as many threads as there are cores by default.
         self.options = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
         self.short_side = short_side
         self.size: tuple[int, int] | None = None
@@ -68,7 +65,7 @@ class Scaler:
 
     def __call__(self, frame: Any) -> np.ndarray:
         if self.turn is None:
-            # Once only: PyAV's side data and frame hold each other, and stay until the garbage collector comes.
+            # Once only: PyAV's side data and frame reference each other, and are freed by the garbage collector alone.
             self.turn = _orientation(frame)
         swap, flip_x, flip_y = self.turn
         if self.size is None:
@@ -85,7 +82,7 @@ class Scaler:
 
 
 def _orientation(frame: Any) -> tuple[bool, bool, bool]:
-    """What makes a frame upright: exchange x and y, then mirror x, then mirror y."""
+    """How to make a frame upright: swap x and y, then flip x, then flip y."""
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return False, False, False

@@ -1,4 +1,4 @@
-"""Reaching a few frames of a stream without decoding all that lies before them."""
+"""Decoding a few frames of a stream without all the earlier ones."""
 
 import heapq
 from bisect import bisect_right
@@ -6,18 +6,18 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from taggnn.data.video.bitstream import Unproven, reader
-from taggnn.data.video.container import MAX_KEPT_BYTES, Container
+from taggnn.data.video.container import MAX_BUFFER_BYTES, Container
 
-# Where more than this share of the frames up to the last is wanted there is little to leave out.
+# Where more than this part of the frames up to the last is wanted, skipping saves little.
 DENSE = 0.5
 
 
 def sparse_frames(container: Container, stamps: Sequence[int], positions: Sequence[int]) -> Iterator[Any]:
-    """Yields the decoded frames at ascending positions, decoding only what they need.
+    """Yields the decoded frames at ascending positions, decoding only what they depend on.
 
-    The decoder starts at the last place before a wanted frame that refers to nothing earlier, and never sees pictures
-    that no other refers to, unless they are wanted themselves. All it puts out is compared with the times in the
-    packets. The frames are equal, bit for bit, to those of a decode from the beginning, or ``Unproven`` is raised.
+    The decoder starts at the last random access point before a wanted frame, and skips pictures that are no reference for
+    others, unless they are wanted themselves. Its output is compared with the times in the packets. The frames are equal, bit
+    for bit, to those of a decode from the beginning, or ``Unproven`` is raised.
 
     Args:
         container: the open file, without damage.
@@ -25,12 +25,13 @@ def sparse_frames(container: Container, stamps: Sequence[int], positions: Sequen
         positions: of the wanted frames, ascending.
 
     Raises:
-        Unproven: this stream, or this place in it, must be decoded from the beginning; possibly after some frames.
-        VideoError: the time is up.
+        Unproven: this stream, or this part of it, must be decoded from the beginning; possibly after some frames.
+        VideoError: the timeout is over.
     """
     if len(positions) > DENSE * (positions[-1] + 1) or len(set(stamps)) != len(stamps):
         raise Unproven
-    kind_of = reader(*container.coding(), container.reorder)
+    name, extradata, pix_fmt = container.coding()
+    kind_of = reader(name, extradata, pix_fmt, container.reorder)
     wanted = {stamps[position] for position in positions}
     missing = set(wanted)
     decoder = _Decoder(container)
@@ -44,7 +45,7 @@ def sparse_frames(container: Container, stamps: Sequence[int], positions: Sequen
             raise Unproven
         sets = sets or kind.sets
         needed = packet.pts in missing and not packet.is_discard
-        # Pictures that stand behind the start but are shown before it may refer to what would be left out.
+        # Pictures that follow the start but are shown before it may refer to skipped ones.
         if first or (kind.start and held and kind.sets == sets and min(missing) >= packet.pts):
             if not kind.start:
                 raise Unproven
@@ -52,12 +53,12 @@ def sparse_frames(container: Container, stamps: Sequence[int], positions: Sequen
             decoder.start(packet.pts)
             held.clear()
             size, first = 0, False
-        if kind.apart and not needed:
+        if kind.unreferenced and not needed:
             continue
         held.append(packet)
         size += packet.size
         missing.discard(packet.pts if needed else None)
-        if needed or size > MAX_KEPT_BYTES:
+        if needed or size > MAX_BUFFER_BYTES:
             for earlier in held:
                 yield from (frame for frame in decoder.decode(earlier) if frame.pts in wanted)
             held.clear()
@@ -70,12 +71,12 @@ def sparse_frames(container: Container, stamps: Sequence[int], positions: Sequen
 
 def _packets(container: Container, first: int) -> Iterator[Any]:
     """The packets from the last known start before the first wanted frame; from the beginning where none is known."""
-    place = bisect_right([stamp for stamp, _ in container.starts], first) - 1
-    return container.packets_from(container.starts[place]) if place > 0 else container.packets()
+    index = bisect_right([stamp for stamp, _ in container.starts], first) - 1
+    return container.packets_from(container.starts[index]) if index > 0 else container.packets()
 
 
 class _Decoder:
-    """Decodes pieces of a stream, each from a place where that is possible, and checks what comes out."""
+    """Decodes parts of a stream, each from a random access point, and checks the output."""
 
     def __init__(self, container: Container):
         self._container = container
@@ -95,7 +96,7 @@ class _Decoder:
         return self._checked(packet)
 
     def finish(self) -> list[Any]:
-        """All frames still inside."""
+        """All remaining frames."""
         if not self._used:
             return []
         frames = self._checked(None)

@@ -1,11 +1,11 @@
-"""Video files as samples: which frames, decoded how, cropped, augmented and normalised.
+"""Video files as samples: frames chosen, decoded, cropped, augmented and normalised.
 
-Axes: T frames, H W the picture as it is decoded and h w as the model is fed.
+Axes: T frames, H W the decoded picture, h w the input of the model.
 """
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Literal
 
@@ -23,51 +23,50 @@ from taggnn.types import VIDEO_AXES, BadClip, InputSpec, Sample
 
 # Options of the transform that evaluation needs too.
 EVAL_OPTIONS = ("size", "mean", "std", "grayscale", "stretch", "per_clip_norm")
-# Deviations of a clip normalised by its own that are drawn from black to white.
+# Standard deviations from black to white where a clip is normalised by its own statistics.
 SPAN = 5.0
 Draws = Callable[[], torch.Generator | None]
 
 
 class VideoSource:
-    """Makes samples of video files; defaults are the released recipe of TAG-Head but for the number of frames.
+    """Makes samples of video files; the defaults, except the number of frames, are the released recipe of TAG-Head.
 
-    A training sample follows from its seed alone, and the global random streams are not touched.
+    A training sample depends on its seed alone, and the global random streams are not touched.
 
     Args:
         frames: T, frames of a clip that the model sees.
-        sampling: how they are chosen: spread evenly, one at random of each of T segments, or a window of neighbours.
-        stride: distance of neighbours in frames with dense sampling.
-        temporal_jitter: part of the distance between frames by which training moves each of them, 0 to 1; with uniform
+        sampling: how frames are chosen: spread evenly, one at random of each of T segments, or a window of neighbours.
+        stride: distance between frames in dense sampling, in frames of the video.
+        temporal_jitter: part of the distance between frames, 0 to 1, by which training shifts each frame of uniform
             sampling.
-        temporal_scale: smallest and largest part of a clip's length that training looks at, at a random place; with
-            uniform and segment sampling.
-        short_side: pixels the shorter side is scaled to while decoding; None keeps the video's size.
+        temporal_scale: smallest and largest part, 0 to 1, of a clip's length that training crops at random in uniform and
+            segment sampling.
+        short_side: pixels that the shorter side is scaled to while decoding; null: the size of the video.
         size: side of the model's input in pixels, or [height, width].
-        flip: probability of a horizontal flip in training; where left and right matter 0, or see ``data.flip_pairs``.
-        scale: smallest and largest part of the area that a training crop covers.
-        ratio: smallest and largest distortion of a training crop's aspect; [1, 1] for none.
+        flip: probability of a horizontal flip in training; 0, or see data.flip_pairs, where labels have left and right.
+        scale: smallest and largest part, 0 to 1, of the area that a training crop covers.
+        ratio: smallest and largest factor on the aspect ratio of a training crop.
         randaugment: number of RandAugment operations on a training clip.
-        magnitude: their strength, 0 to 30.
-        magnitude_std: deviation of that strength, drawn for each operation.
-        color_jitter: largest relative change of brightness, contrast and saturation in training.
+        magnitude: magnitude of the RandAugment operations, 0 to 30.
+        magnitude_std: standard deviation of that magnitude, drawn for each operation.
+        color_jitter: largest relative change, 0 to 1, of brightness, contrast and saturation in training.
         random_erasing: probability that a rectangle of a training clip is erased.
         grayscale: convert to grayscale (three equal channels).
-        stretch: stretch frames to the aspect of the input instead of cutting the middle out, for pictures that are cut to their
-            subject already.
-        per_clip_norm: normalise each clip by its own mean and deviation, where lighting differs from clip to clip.
-        mean: mean to subtract from each channel, of pixels in [0, 1]; one number or three. None: what the backbone's weights
-            expect, where taggnn.train knows it, else the released 0.45.
-        std: deviation to divide each channel by; one number or three. None: likewise, else the released 0.225.
-        decode_timeout: wall seconds after which the decoding of a clip is given up; the clip is then left out and named.
-        decoder: "pyav", "torchcodec", or "auto" for the faster one, which is PyAV; a store always takes PyAV.
-        store: folder that decoded clips are kept in, so that later epochs and runs do not decode them again; filled as clips are
-            first read, H x W x 3 bytes a frame, all frames of a clip where they are drawn at random.
+        stretch: resize frames to the aspect ratio of the input instead of a center crop.
+        per_clip_norm: normalise each clip by its own mean and standard deviation.
+        mean: mean of pixels in [0, 1] to subtract, one number or one for each channel; null: what the backbone's weights
+            expect, if taggnn.train knows it, else 0.45.
+        std: standard deviation to divide by, one number or one for each channel; null: as for mean, else 0.225.
+        decode_timeout: seconds that the decoding of a clip may take before the clip is left out and reported.
+        decoder: video decoder; auto is pyav, the faster one, which a frame cache always uses.
+        frame_cache: folder in which decoded frames are cached for later epochs and runs, H x W x 3 bytes a frame, all frames
+            of a clip where they are drawn at random; null: no cache.
 
     **Shapes:** a sample float32 (3, T, h, w)
 
     Raises:
         ValueError: if an option is out of range; the message begins with its name.
-        OSError: the store cannot be made, or not be written.
+        OSError: the frame cache cannot be made or written.
     """
 
     endings = VIDEO_ENDINGS
@@ -124,17 +123,17 @@ class VideoSource:
             mean=RELEASED_MEAN if mean is None else mean,
             std=RELEASED_STD if std is None else std,
         )
-        shown = {option: self.train_transform.options[option] for option in EVAL_OPTIONS}
-        self.transform = Transform(**shown)
+        eval_options = {option: self.train_transform.options[option] for option in EVAL_OPTIONS}
+        self.transform = Transform(**eval_options)
         window = {"stride": stride} if sampling == "dense" else {}
         self.sampler = _sampler(sampling, frames, 0.0, (1.0, 1.0), **window)
         self.train_sampler = _sampler(sampling, frames, temporal_jitter, temporal_scale, **window)
-        options = {"frames": frames, "sampling": sampling, "stride": stride, "short_side": short_side, **shown}
-        self.spec = InputSpec("video", VIDEO_AXES, (3, frames, *shown["size"]), options)
+        options = {"frames": frames, "sampling": sampling, "stride": stride, "short_side": short_side, **eval_options}
+        self.spec = InputSpec("video", VIDEO_AXES, (3, frames, *eval_options["size"]), options)
 
     @classmethod
     def from_spec(cls, spec: InputSpec) -> "VideoSource":
-        """The source that a checkpoint's input describes, as evaluation sees clips."""
+        """The source of a checkpoint's input, for evaluation."""
         return cls(**spec.options)
 
     @property
@@ -144,7 +143,7 @@ class VideoSource:
 
     @property
     def std(self) -> tuple[float, ...]:
-        """The deviation that each channel is divided by."""
+        """The standard deviation that each channel is divided by."""
         return self.transform.std
 
     def __call__(self, clip: Clip, seed: int | None) -> Sample | BadClip:
@@ -152,17 +151,17 @@ class VideoSource:
 
         Args:
             clip: the row.
-            seed: every random draw of training follows from it; None: as evaluation sees the clip.
+            seed: of every random draw of training; None: as evaluation sees the clip.
         """
-        sampler, draws = self._asked(seed)
-        frames = self._alone(clip, sampler, draws())
+        sampler, draws = self._view(seed)
+        frames = self._read_alone(clip, sampler, draws())
         return frames if isinstance(frames, BadClip) else self._sample(clip, frames, seed)
 
     def views(self, clip: Clip, seeds: Sequence[int], evaluation: bool = False) -> list[Sample | BadClip]:
-        """Several views of a clip from one decode, each exactly the sample that it would be alone.
+        """Several views of a clip from one decode, each equal to the single sample.
 
-        Where one view cannot be read, or the clip's frames are miscounted in its container, each is read by itself; so is
-        each from a store, which keeps what it decodes.
+        Where one view cannot be read, or the clip's frames are miscounted in its container, each is read separately; so is
+        each from a frame cache.
 
         Args:
             clip: the row.
@@ -170,14 +169,14 @@ class VideoSource:
             evaluation: whether the view of evaluation comes last.
         """
         wanted = [*seeds, *([None] if evaluation else [])]
-        pictures = self._pictures(clip, [self._asked(seed) for seed in wanted])
+        pictures = self._pictures(clip, [self._view(seed) for seed in wanted])
         return [
             frames if isinstance(frames, BadClip) else self._sample(clip, frames, seed)
             for seed, frames in zip(wanted, pictures, strict=True)
         ]
 
     def check_views(self, views: int, crops: int) -> None:
-        """Refuses numbers of views of evaluation that are not possible.
+        """Refuses impossible numbers of evaluation views.
 
         Raises:
             ValueError: fewer than one, or several crops where frames are stretched.
@@ -188,13 +187,13 @@ class VideoSource:
     def evaluation_views(
         self, clip: Clip, chosen: Sequence[tuple[int, int]], views: int, crops: int
     ) -> list[Sample] | BadClip:
-        """Some of the views of a clip in evaluation, from one decode.
+        """Some of the evaluation views of a clip, from one decode.
 
         Args:
             clip: the row.
-            chosen: (number of the choice of frames, number of the crop) of each.
-            views: how many choices of frames there are.
-            crops: how many crops of each.
+            chosen: (index of the choice of frames, index of the crop) of each.
+            views: number of choices of frames.
+            crops: number of crops of each.
 
         Returns:
             A sample for each view; a bad clip where one of them cannot be read.
@@ -204,11 +203,11 @@ class VideoSource:
         bad = next((frames for frames in pictures if isinstance(frames, BadClip)), None)
         if bad is not None:
             return bad
-        frames = dict(zip(choices, pictures, strict=True))
+        frames: dict[int, Any] = dict(zip(choices, pictures, strict=True))
         return [Sample(self.transform.crop(frames[choice], crop, crops), clip.label) for choice, crop in chosen]
 
     def frame_views(self, frames: Tensor, chosen: Sequence[tuple[int, int]], views: int, crops: int) -> Tensor:
-        """Some of the views of a video whose frames are in memory; arguments as for ``evaluation_views``.
+        """Some of the evaluation views of a video in memory; arguments as for ``evaluation_views``.
 
         **Shapes:** uint8 (F, H, W, 3) -> float32 (n, 3, T, h, w)
         """
@@ -222,7 +221,7 @@ class VideoSource:
     def picture(self, x: Tensor) -> Tensor:
         """A normalised clip as pictures again.
 
-        What is normalised by its own mean and deviation shows the mean as mid grey, and 2.5 deviations as black and white.
+        A clip normalised by its own statistics shows its mean as mid gray, and 2.5 standard deviations as black and white.
 
         **Shapes:** float32 (3, T, h, w) -> uint8 (T, h, w, 3)
         """
@@ -234,7 +233,7 @@ class VideoSource:
         return (pixels.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 3, 0)
 
     def describe(self) -> list[str]:
-        """What training does to a clip, in sentences."""
+        """Sentences on what training does to a clip."""
         transform = self.train_transform
         done = [
             f"crop of {transform.scale[0]:g} to {transform.scale[1]:g} of the area",
@@ -252,17 +251,19 @@ class VideoSource:
         scale, jitter = getattr(self.train_sampler, "scale", (1, 1)), getattr(self.train_sampler, "jitter", 0)
         done += [f"{scale[0]:g} to {scale[1]:g} of the length"] if tuple(scale) != (1, 1) else []
         done += [f"jitter in time {jitter:g}"] if jitter else []
-        said = [f"frames chosen by {self.spec.options['sampling']} sampling; {', '.join(done)}"]
+        sentences = [f"frames chosen by {self.spec.options['sampling']} sampling; {', '.join(done)}"]
         if transform.per_clip_norm:
-            said.append("each clip normalised by itself: mid grey is its mean, black and white are 2.5 deviations away")
-        return said
+            sentences.append(
+                "each clip normalised by itself: mid gray is its mean, black and white 2.5 standard deviations"
+            )
+        return sentences
 
     def notes(self) -> dict[str, str]:
-        """What the store holds, where there is one."""
+        """The size of the frame cache, where there is one."""
         return {} if self.frame_cache is None else {"frame_cache": self.frame_cache.summary()}
 
-    def _asked(self, seed: int | None) -> tuple[sampling.Sampler, Draws]:
-        """The sampler of a view, and what makes its draws anew."""
+    def _view(self, seed: int | None) -> tuple[sampling.FrameChoice, Draws]:
+        """The sampler of a view, and a function that makes its generator anew."""
         if seed is None:
             return self.sampler, _no_draws
         # Two streams: drawing one frame more or less must not change the augmentation.
@@ -274,22 +275,19 @@ class VideoSource:
         x, flipped = self.train_transform.draw(frames, seed)
         return Sample(x, clip.label, flipped=flipped)
 
-    def _pictures(self, clip: Clip, asked: Sequence[tuple[sampling.Sampler, Draws]]) -> list[Tensor | BadClip]:
-        """The frames of several views of a clip from one decode, each exactly as they would be alone.
-
-        Where they cannot be, each view is read by itself, as in ``views``.
+    def _pictures(self, clip: Clip, views: Sequence[tuple[sampling.FrameChoice, Draws]]) -> list[Tensor | BadClip]:
+        """The frames of several views of a clip from one decode, or one after the other where that would differ.
 
         **Shapes:** uint8 (T, H, W, 3) for each view
         """
-        try:
-            if self.frame_cache is not None or len(asked) == 1:
-                raise _Apart
-            samples = [_once(partial(sampler, generator=draws())) for sampler, draws in asked]
-            return self._read(clip, samples)
-        except (VideoError, _Apart):
-            return [self._alone(clip, sampler, draws()) for sampler, draws in asked]
+        if self.frame_cache is None and len(views) > 1:
+            with suppress(VideoError, _NotShared):
+                return list(self._read(clip, [_once(partial(sampler, generator=draws())) for sampler, draws in views]))
+        return [self._read_alone(clip, sampler, draws()) for sampler, draws in views]
 
-    def _alone(self, clip: Clip, sampler: sampling.Sampler, generator: torch.Generator | None) -> Tensor | BadClip:
+    def _read_alone(
+        self, clip: Clip, sampler: sampling.FrameChoice, generator: torch.Generator | None
+    ) -> Tensor | BadClip:
         """**Shapes:** -> uint8 (T, H, W, 3)"""
         try:
             if self.frame_cache is not None:
@@ -300,25 +298,33 @@ class VideoSource:
 
     def _read(self, clip: Clip, samples: Sequence[Callable[[int], list[int]]]) -> list[Tensor]:
         """**Shapes:** -> uint8 (T, H, W, 3) for each sample"""
-        limits = {"decode_timeout": self.decode_timeout, "decoder": self.decoder}
-        return read_views(clip.path, samples, self.short_side, clip.start, clip.stop, origin=clip.origin, **limits)
+        return read_views(
+            clip.path,
+            samples,
+            self.short_side,
+            clip.start,
+            clip.stop,
+            origin=clip.origin,
+            decode_timeout=self.decode_timeout,
+            decoder=self.decoder,
+        )
 
 
-class _Apart(Exception):
+class _NotShared(Exception):
     """The views of a clip cannot share a decode."""
 
 
 def _no_draws() -> None:
-    """What a sampler of evaluation draws with."""
+    """The generator of evaluation: none."""
 
 
 def _once(sample: Callable[[int], list[int]]) -> Callable[[int], list[int]]:
-    """A sample that is drawn once only: how often it is drawn may depend on the other views."""
-    drawn = []
+    """A sample that may be drawn once only: how often a sampler is called may depend on the other views."""
+    drawn: list[int] = []
 
     def once(n: int) -> list[int]:
         if drawn:
-            raise _Apart
+            raise _NotShared
         drawn.append(n)
         return sample(n)
 
@@ -332,9 +338,8 @@ def _sampler(name: str, frames: int, jitter: float, scale: Sequence[float], **op
 
 @contextmanager
 def _named(**options: str) -> Iterator[None]:
-    """Refusals that begin with the name of a part's option begin with the name of the source's option for it instead."""
+    """Errors that begin with a name in ``options`` begin with its replacement instead."""
     try:
         yield
     except ValueError as error:
-        name, rest = re.match(r"(\w*)(.*)", str(error), re.DOTALL).groups()
-        raise ValueError(options.get(name, name) + rest) from None
+        raise ValueError(re.sub(r"^\w+", lambda name: options.get(name[0], name[0]), str(error))) from None

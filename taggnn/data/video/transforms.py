@@ -1,4 +1,4 @@
-"""From decoded frames to what the model is fed: crop, augmentation, normalisation.
+"""From decoded frames to the input of the model: crop, augmentation, normalisation.
 
 Axes: T frames, H W the picture before and h w after.
 """
@@ -16,8 +16,8 @@ from torchvision.transforms.v2 import functional
 
 RELEASED_MEAN = (0.45, 0.45, 0.45)
 RELEASED_STD = (0.225, 0.225, 0.225)
-# RandAugment counts strength in this many steps.
-STRONGEST = 30
+# Largest magnitude of RandAugment.
+MAX_MAGNITUDE = 30
 
 
 @dataclass(frozen=True)
@@ -32,30 +32,31 @@ class Transform:
 
     In training, in this order: crop and resize, flip, RandAugment, color jitter, grayscale, normalise, random erasing. At test:
     central crop, grayscale, normalise; frames smaller than the crop are first enlarged to cover it. Cropping and resizing
-    work on uint8. With ``stretch`` the whole frame is brought to the aspect of the output first, and at test nothing is cut off.
+    work on uint8. With ``stretch`` the whole frame is resized to the aspect ratio of the output first, and at test nothing is
+    cropped.
 
-    Every field is a plain type: ``Transform(**transform.options)`` is the same transform.
+    Every field is a plain type: ``Transform(**transform.options)`` equals the transform.
 
     Args:
         size: side of the output in pixels, or (height, width).
         train: whether to draw at random; False is the fixed transform of evaluation.
-        flip: probability of a horizontal flip; ``draw`` tells whether it happened, for labels that know left from right.
+        flip: probability of a horizontal flip; ``draw`` reports whether it happened, for labels with left and right.
         scale: smallest and largest part of the frame's area that a training crop covers.
         ratio: smallest and largest distortion of a training crop's aspect (width over height) against the output's; (1,
             1) distorts nothing.
         randaugment: number of RandAugment operations on a training clip; 0 for none.
-        magnitude: strength of the RandAugment operations, 0 to 30.
-        magnitude_std: deviation of that strength, drawn anew for each operation and cut to 0 .. 30; 0 for none.
+        magnitude: magnitude of the RandAugment operations, 0 to 30.
+        magnitude_std: standard deviation of the magnitude, drawn for each operation and clipped to 0 .. 30; 0 for none.
         color_jitter: largest relative change of brightness, contrast and saturation, from 0 (none) to 1; hue changes by a
             tenth of it.
-        random_erasing: probability that one rectangle of a training clip (2 to 33 % of the area, all frames alike) is set to the
-            mean.
-        grayscale: whether to turn the colours to grayscale (three equal channels).
-        stretch: whether frames are stretched to the aspect of the output, for pictures that are cut to their subject already.
-        per_clip_norm: whether the clip's own mean and deviation, over all its pixels, replace ``mean`` and ``std``: for sets whose
-            lighting differs from clip to clip.
+        random_erasing: probability that one rectangle of a training clip (2 to 33 % of the area, the same in all frames) is set
+            to the mean.
+        grayscale: whether to convert to grayscale (three equal channels).
+        stretch: whether frames are resized to the aspect ratio of the output, for pictures already cropped to their subject.
+        per_clip_norm: whether the clip's own mean and standard deviation, over all its pixels, replace ``mean`` and ``std``:
+            for data whose lighting differs from clip to clip.
         mean: mean to subtract from each channel, of pixels in [0, 1]; one number or three.
-        std: deviation to divide each channel by; one number or three.
+        std: standard deviation to divide each channel by; one number or three.
 
     **Shapes:** uint8 (T, H, W, 3) -> float32 (3, T, h, w)
 
@@ -63,7 +64,7 @@ class Transform:
         ValueError: if an option is out of range, or the frames are not uint8 (T, H, W, 3).
     """
 
-    size: int | Sequence[int] = 112
+    size: Any = 112
     train: bool = False
     flip: float = 0.5
     scale: Sequence[float] = (0.5, 1.0)
@@ -76,11 +77,11 @@ class Transform:
     grayscale: bool = False
     stretch: bool = False
     per_clip_norm: bool = False
-    mean: float | Sequence[float] = RELEASED_MEAN
-    std: float | Sequence[float] = RELEASED_STD
+    mean: Any = RELEASED_MEAN
+    std: Any = RELEASED_STD
 
     def __post_init__(self) -> None:
-        # Tuples, whatever a YAML or JSON file gave: equal options are then equal transforms, and hashable.
+        # Tuples instead of numbers and lists: equal options are then equal transforms, and hashable.
         for field, length in (("size", 2), ("scale", 2), ("ratio", 2), ("mean", 3), ("std", 3)):
             value = getattr(self, field)
             value = tuple(value) if isinstance(value, Sequence) else (value,) * length
@@ -98,8 +99,8 @@ class Transform:
             raise ValueError(f"ratio {self.ratio}: expected 0 < smallest <= largest")
         if self.randaugment < 0:
             raise ValueError(f"randaugment {self.randaugment}: expected a number of operations, from 0")
-        if not 0 <= self.magnitude <= STRONGEST:
-            raise ValueError(f"magnitude {self.magnitude}: possible are 0 to {STRONGEST}")
+        if not 0 <= self.magnitude <= MAX_MAGNITUDE:
+            raise ValueError(f"magnitude {self.magnitude}: possible are 0 to {MAX_MAGNITUDE}")
         if not self.magnitude_std >= 0:
             raise ValueError(f"magnitude_std {self.magnitude_std}: must be 0 or more")
         if min(self.std) <= 0:
@@ -115,20 +116,20 @@ class Transform:
 
         Args:
             frames: the decoded frames.
-            seed: integer from 0 that all random draws follow from; the global random streams stay untouched.
+            seed: integer from 0, of all random draws; the global random streams are not touched.
         """
         return self.draw(frames, seed)[0]
 
     def crop(self, frames: np.ndarray | Tensor, number: int, crops: int) -> Tensor:
-        """One of several crops of evaluation; the only one of one is what evaluation shows.
+        """One of several crops of evaluation; a single one is the center crop.
 
-        Source: SlowFast, https://arxiv.org/abs/1812.03982, section 4, with three crops of frames whose short side has the size
-        of the crop. Here frames keep the short side that they were decoded with.
+        Source: SlowFast, https://arxiv.org/abs/1812.03982, section 4, with three crops of frames whose short side is that of
+        the crop. Here frames keep the short side that they were decoded with.
 
         Args:
             frames: the decoded frames.
-            number: which crop, from 0; see ``cut``.
-            crops: of how many.
+            number: index of the crop; see ``cut``.
+            crops: number of crops.
 
         **Shapes:** uint8 (T, H, W, 3) -> float32 (3, T, h, w)
 
@@ -141,7 +142,7 @@ class Transform:
         return self._normalised(cut(_pictures(frames), self.size, number, crops))
 
     def check_crops(self, crops: int) -> None:
-        """Refuses numbers of crops that are not possible.
+        """Refuses impossible numbers of crops.
 
         Raises:
             ValueError: fewer than one, or several of frames that are stretched, or in training.
@@ -151,13 +152,13 @@ class Transform:
         if crops > 1 and self.stretch:
             raise ValueError(
                 f"crops {crops}: the model sees whole frames, stretched to its input (video.stretch), so there is nothing to "
-                "cut; possible is 1"
+                "crop; possible is 1"
             )
         if self.train:
-            raise ValueError(f"crops {crops}: of evaluation, and this transform is of training")
+            raise ValueError(f"crops {crops}: for evaluation only, and this is the transform of training")
 
     def draw(self, frames: np.ndarray | Tensor, seed: int = 0) -> tuple[Tensor, bool]:
-        """Transforms one clip and tells whether it was flipped, so that the label can follow.
+        """Transforms one clip and reports whether it was flipped, so that the label can follow.
 
         Args:
             frames: the decoded frames.
@@ -170,38 +171,39 @@ class Transform:
             frames = stretched(frames, self.size, keep=self.train)
         if not self.train:
             return self._normalised(cut(frames, self.size)), False
-        crop, colour, erase = _steps(self)
+        crop, color, erase = _steps(self)
         with torch.random.fork_rng(devices=[]):
             # Not torch.manual_seed: that would reseed every accelerator too.
             torch.default_generator.manual_seed(seed)
             frames = crop(frames)
-            # Nothing is drawn for a flip that cannot be.
+            # Nothing is drawn if a flip is impossible.
             flipped = self.flip > 0 and bool(torch.rand(1) < self.flip)
-            clip = self._normalised(colour(functional.horizontal_flip(frames) if flipped else frames))
-            # (3, T, h, w): the rectangle is the same in all channels, and so may the leading axes be.
+            clip = self._normalised(color(functional.horizontal_flip(frames) if flipped else frames))
+            # (3, T, h, w): the rectangle is the same along all leading axes.
             return erase(clip), flipped
 
     def _normalised(self, frames: Tensor) -> Tensor:
-        clip = _normalise(_gray(frames, self.grayscale), self.mean, self.std)
+        if self.grayscale:
+            frames = functional.rgb_to_grayscale(frames, num_output_channels=3)
+        clip = _normalise(frames, self.mean, self.std)
         if self.per_clip_norm:
-            # A clip of one colour has no deviation: it becomes zero.
+            # A clip of one colour has deviation 0 and becomes zero.
             deviation, mean = torch.std_mean(clip, correction=0)
             clip = (clip - mean) / deviation.clamp(min=1e-3)
         return clip
 
 
 def cut(frames: Tensor, size: Sequence[int], number: int = 0, crops: int = 1) -> Tensor:
-    """Cuts the middle out of every frame, or one of several crops, enlarging frames that do not cover it.
+    """The center crop of every frame, or one of several crops, enlarging frames that are smaller than it.
 
-    Several lie evenly along the longer side of the frame, by the aspect of the output, from its beginning to its end, and in
-    the middle of the other side: three are left, centre, right or top, centre, bottom. With an odd number the one in the
-    middle is the middle of the frame.
+    Several are spread evenly along the longer side of the frame, relative to the output's aspect ratio, and centered along the
+    other side: three are left, center, right or top, center, bottom. The middle one of an odd number is the center crop.
 
     Args:
         frames: the pictures.
         size: (height, width) of the output.
-        number: which crop, from 0.
-        crops: of how many.
+        number: index of the crop.
+        crops: number of crops.
 
     **Shapes:** (T, 3, H, W) -> (T, 3, h, w)
     """
@@ -215,18 +217,18 @@ def cut(frames: Tensor, size: Sequence[int], number: int = 0, crops: int = 1) ->
         return functional.center_crop(frames, list(size))
     height, width = frames.shape[-2:]
     part = number / (crops - 1)
-    # As center_crop rounds, so that the middle one is the same.
+    # Rounded as center_crop does, so that the middle one is equal.
     down, right = (part, 0.5) if height * w > width * h else (0.5, part)
     return functional.crop(frames, round((height - h) * down), round((width - w) * right), h, w)
 
 
 def stretched(frames: Tensor, size: Sequence[int], keep: bool) -> Tensor:
-    """Brings every frame to the aspect of the output, whatever its own.
+    """Resizes every frame to the aspect ratio of the output.
 
     Args:
         frames: the pictures.
         size: (height, width) of the output.
-        keep: whether to keep the resolution for a crop to come, as far as both sides have it; False gives the output's size.
+        keep: whether to keep the resolution for a later crop, as far as both sides have it; False gives the output's size.
 
     **Shapes:** (T, 3, H, W) -> (T, 3, k h, k w), k >= 1
     """
@@ -236,40 +238,40 @@ def stretched(frames: Tensor, size: Sequence[int], keep: bool) -> Tensor:
 
 
 class _RandAugment(v2.Transform):
-    """RandAugment with a strength of its own for each operation."""
+    """RandAugment with a random magnitude for each operation."""
 
-    def __init__(self, operations: int, magnitude: int, deviation: float, fill: Sequence[float]) -> None:
+    def __init__(self, operations: int, magnitude: int, std: float, fill: Sequence[float]) -> None:
         super().__init__()
-        self.operations, self.magnitude, self.deviation = operations, magnitude, deviation
+        self.operations, self.magnitude, self.std = operations, magnitude, std
         bilinear = v2.InterpolationMode.BILINEAR
-        self.of_strength = [
-            v2.RandAugment(1, strength, STRONGEST + 1, interpolation=bilinear, fill=list(fill))
-            for strength in range(STRONGEST + 1)
+        self.by_magnitude = [
+            v2.RandAugment(1, level, MAX_MAGNITUDE + 1, interpolation=bilinear, fill=list(fill))
+            for level in range(MAX_MAGNITUDE + 1)
         ]
 
     def forward(self, frames: Tensor) -> Tensor:
         for _ in range(self.operations):
-            strength = self.magnitude
-            if self.deviation:
-                strength += round(float(torch.randn(())) * self.deviation)
-            frames = self.of_strength[min(max(strength, 0), STRONGEST)](frames)
+            level = self.magnitude
+            if self.std:
+                level += round(float(torch.randn(())) * self.std)
+            frames = self.by_magnitude[min(max(level, 0), MAX_MAGNITUDE)](frames)
         return frames
 
 
 @lru_cache(maxsize=16)
 def _steps(transform: Transform) -> tuple[v2.Transform, v2.Transform, v2.Transform]:
-    """The random steps before and behind the flip on uint8 pictures, and the one on normalised ones."""
+    """The random steps before and after the flip on uint8 pictures, and the one on normalised pictures."""
     (h, w), (low, high) = transform.size, transform.ratio
     crop = v2.RandomResizedCrop((h, w), scale=transform.scale, ratio=(low * w / h, high * w / h), antialias=True)
-    colour: list[v2.Transform] = [v2.Identity()]
+    color: list[v2.Transform] = [v2.Identity()]
     if transform.randaugment:
         mean = [round(255 * min(max(m, 0), 1)) for m in transform.mean]
-        colour.append(_RandAugment(transform.randaugment, transform.magnitude, transform.magnitude_std, mean))
+        color.append(_RandAugment(transform.randaugment, transform.magnitude, transform.magnitude_std, mean))
     if transform.color_jitter:
         strength = transform.color_jitter
-        colour.append(v2.ColorJitter(strength, strength, strength, hue=strength / 10))
+        color.append(v2.ColorJitter(strength, strength, strength, hue=strength / 10))
     erase = v2.RandomErasing(transform.random_erasing, value=0.0) if transform.random_erasing else v2.Identity()
-    return crop, v2.Compose(colour), erase
+    return crop, v2.Compose(color), erase
 
 
 def _pictures(frames: np.ndarray | Tensor) -> Tensor:
@@ -279,10 +281,6 @@ def _pictures(frames: np.ndarray | Tensor) -> Tensor:
         raise ValueError(f"frames {frames.dtype} {tuple(frames.shape)}: expected uint8 (T, H, W, 3)")
     # A view whose memory stays channels-last, for which torch resizes uint8 fastest.
     return frames.permute(0, 3, 1, 2)
-
-
-def _gray(frames: Tensor, grayscale: bool) -> Tensor:
-    return functional.rgb_gray(frames, num_output_channels=3) if grayscale else frames
 
 
 def _normalise(frames: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Whether a file has all the bytes its container announces: demuxers read half a download to its end without a word."""
+"""Whether a file has all the bytes that its container announces: demuxers read an incomplete download without an error."""
 
 import os
 import struct
@@ -11,10 +11,9 @@ _GIF_EXTENSION, _GIF_IMAGE, _GIF_TRAILER = b"\x21\x2c\x3b"
 
 
 def announced_bytes(path: str | os.PathLike[str]) -> int | None:
-    """Tells how long a file must be by the sizes its container writes down itself.
+    """The length of a file by the sizes that its container states.
 
-    Understood are MP4/MOV (top-level boxes), Matroska/WebM (segment), AVI (RIFF chunks) and GIF (its
-    blocks up to the trailer).
+    Supported are MP4/MOV (top-level boxes), Matroska/WebM (segment), AVI (RIFF chunks) and GIF (blocks up to the trailer).
 
     Args:
         path: the file.
@@ -43,7 +42,7 @@ def _riff(file: BinaryIO, size: int) -> int | None:
         file.seek(end)
         head = file.read(8)
         length = int.from_bytes(head[4:], "little")
-        # A recorder that was never closed leaves 0 or all ones.
+        # A recording that was never closed has 0 or all ones.
         if head[:4] != b"RIFF" or length in (0, 0xFFFFFFFF):
             break
         end += 8 + length
@@ -61,7 +60,7 @@ def _boxes(file: BinaryIO, size: int) -> int:
         length, kind = struct.unpack(">I4s", head[:8])
         if length == 1 and len(head) == 16:
             length = int.from_bytes(head[8:], "big")
-        # Length 0 means "up to the end of the file"; an unknown kind is something appended that no player reads.
+        # Length 0 means "up to the end of the file"; an unknown kind is appended data that no player reads.
         if length < 8 or kind not in _BOXES:
             break
         end += length
@@ -103,7 +102,7 @@ def _gif(file: BinaryIO, size: int) -> int:
         elif kind == _GIF_EXTENSION:
             end += 2
         else:
-            # Padding or nonsense, which decoders stop at as well.
+            # Padding or nonsense, at which decoders stop as well.
             return size
         # Blocks of at most 255 bytes, up to an empty one.
         while end < size and data[end]:

@@ -87,7 +87,7 @@ def test_a_cut_out_of_a_file_that_is_a_cut_itself_counts_from_its_origin():
     one = clip("a", 0, 101.5, 103.0, origin=100.0)
     assert judged({"train": listed(one)}).frames == {"train": [15]}
     outside = clip("a", 0, 111.0, 112.0, origin=100.0)
-    assert "the cut from 11 to 12 s of the file" in judged({"train": listed(outside)}).findings[0].said
+    assert "the cut from 11 to 12 s of the file" in judged({"train": listed(outside)}).findings[0].message
     damaged = replace(SOUND, damage="truncated", sound_until=2.0)
     assert told(judged({"train": listed(one)}, {"a": damaged})) == [("unreadable", "train", "a")]
     earlier = clip("a", 0, 101.5, 102.0, origin=100.0)
@@ -112,7 +112,7 @@ def test_equal_videos_of_one_split_are_kept_once():
 def test_equal_videos_under_two_labels_are_left_out():
     found = judged({"train": listed(clip("a"), clip("b", 1), clip("c", 1))}, {"a": SOUND, "b": SOUND})
     assert told(found) == [("mislabelled", "train", "a"), ("mislabelled", "train", "b")]
-    assert found.findings[0].said == "the same video as b (train, run)"
+    assert found.findings[0].message == "the same video as b (train, run)"
     assert [one.name for one in found.kept["train"]] == ["c"]
 
 
@@ -121,7 +121,7 @@ def test_of_two_splits_the_one_that_measures_keeps_the_clip(keeps, loses):
     splits = {loses: listed(clip("a"), clip("b")), keeps: listed(clip("c"))}
     found = judged(splits, {"b": SOUND, "c": SOUND})
     assert told(found) == [("two splits", loses, "b")]
-    assert found.findings[0].said == f"the same video as c ({keeps}, jump)"
+    assert found.findings[0].message == f"the same video as c ({keeps}, jump)"
     assert [len(clips) for clips in found.kept.values()] == [1, 1]
 
 

@@ -103,7 +103,7 @@ def test_another_video_has_another_fingerprint(video, write_video, tmp_path):
 
 def test_reading_twice_does_not_change_the_fingerprint(video, monkeypatch):
     before = probe(video, depth="decode").fingerprint
-    monkeypatch.setattr("taggnn.data.video.container.MAX_KEPT_BYTES", 0)
+    monkeypatch.setattr("taggnn.data.video.container.MAX_BUFFER_BYTES", 0)
     assert probe(video, depth="decode").fingerprint == before == probe(video).fingerprint
 
 

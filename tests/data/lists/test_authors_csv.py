@@ -7,49 +7,42 @@ from taggnn.data.lists.reading import read_clips
 HEAD = "FileName,Class,TotalFrames,ClassEncoded\n"
 
 
-def touch(root, *names):
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-    return root
-
-
 def read(root, text, **options):
     (root / "list.csv").write_text(text)
     return read_clips(root, root / "list.csv", **options)
 
 
-def test_rows_become_clips_in_their_order(tmp_path):
-    touch(tmp_path, "jump/1.mp4", "long run/2.mp4")
+def test_rows_become_clips_in_their_order(tmp_path, touch):
+    touch("jump/1.mp4", "long run/2.mp4")
     found = read(tmp_path, HEAD + "2.mp4,long run,30,1\n1.mp4,jump,12,0\n")
     assert found.classes == ("jump", "long run")
     assert [(clip.name, clip.label) for clip in found] == [("long run/2.mp4", 1), ("jump/1.mp4", 0)]
 
 
 @pytest.mark.parametrize("place", ["jump/1.mp4", "clips/jump/1.mp4", "1.mp4"])
-def test_the_three_places_of_a_file(tmp_path, place):
-    touch(tmp_path, place)
+def test_the_three_places_of_a_file(tmp_path, place, touch):
+    touch(place)
     assert read(tmp_path, HEAD + "1.mp4,jump,9,0\n")[0].name == place
 
 
-def test_the_first_place_wins(tmp_path):
-    touch(tmp_path, "jump/1.mp4", "clips/jump/1.mp4", "1.mp4")
+def test_the_first_place_wins(tmp_path, touch):
+    touch("jump/1.mp4", "clips/jump/1.mp4", "1.mp4")
     assert read(tmp_path, HEAD + "1.mp4,jump,9,0\n")[0].name == "jump/1.mp4"
 
 
-def test_columns_in_any_order_with_a_byte_order_mark_and_without_frame_counts(tmp_path):
-    touch(tmp_path, "jump/1.mp4")
+def test_columns_in_any_order_with_a_byte_order_mark_and_without_frame_counts(tmp_path, touch):
+    touch("jump/1.mp4")
     found = read(tmp_path, "\ufeffClassEncoded, FileName,Class,Note\n0, 1.mp4,jump,x\n")
     assert (found[0].label, found[0].name) == (0, "jump/1.mp4")
 
 
-def test_numbers_no_row_uses_are_named_by_themselves(tmp_path):
-    touch(tmp_path, "jump/1.mp4")
+def test_numbers_no_row_uses_are_named_by_themselves(tmp_path, touch):
+    touch("jump/1.mp4")
     assert read(tmp_path, HEAD + "1.mp4,jump,9,2\n").classes == ("0", "1", "jump")
 
 
-def test_classes_of_missing_files_keep_their_place(tmp_path):
-    touch(tmp_path, "jump/1.mp4")
+def test_classes_of_missing_files_keep_their_place(tmp_path, touch):
+    touch("jump/1.mp4")
     found = read(tmp_path, HEAD + "1.mp4,jump,9,0\n2.mp4,run,9,1\n", missing="skip")
     assert found.classes == ("jump", "run")
     assert found.missing == ("run/2.mp4",)
@@ -73,8 +66,8 @@ def test_classes_of_missing_files_keep_their_place(tmp_path):
         (HEAD + "1.mp4,jump,9,0\n1.mp4,jump,9,0\n", r"line 3: jump/1\.mp4 is listed before, on line 2"),
     ],
 )
-def test_rows_that_contradict_are_refused_with_their_line(tmp_path, text, message):
-    touch(tmp_path, "jump/1.mp4", "jump/2.mp4", "run/2.mp4")
+def test_rows_that_contradict_are_refused_with_their_line(tmp_path, text, message, touch):
+    touch("jump/1.mp4", "jump/2.mp4", "run/2.mp4")
     with pytest.raises(ValueError, match=message):
         read(tmp_path, text)
 
@@ -86,8 +79,8 @@ def test_rows_that_contradict_are_refused_with_their_line(tmp_path, text, messag
         ("2.mp4,run,9,0", "class 'run' has ClassEncoded 0 here and 1 in the train list"),
     ],
 )
-def test_a_list_is_held_against_the_train_classes(tmp_path, row, message):
-    touch(tmp_path, "run/2.mp4")
+def test_a_list_is_held_against_the_train_classes(tmp_path, row, message, touch):
+    touch("run/2.mp4")
     assert read(tmp_path, HEAD + "2.mp4,run,9,1\n", classes=["jump", "run"]).classes == ("jump", "run")
     with pytest.raises(ValueError, match=message):
         read(tmp_path, HEAD + row + "\n", classes=["jump", "run"])

@@ -6,17 +6,8 @@ from taggnn.data.lists.folders import VIDEO_ENDINGS
 from taggnn.data.lists.reading import read_clips
 
 
-def touch(root, *names):
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-    return root
-
-
-def test_classes_and_videos_are_sorted_and_the_rest_is_ignored(tmp_path):
-    touch(
-        tmp_path, "b/2.avi", "b/1.MP4", "a c/x.gif", "b/notes.txt", "b/.hidden.mp4", ".git/1.mp4", "docs/a.txt", "z.mp4"
-    )
+def test_classes_and_videos_are_sorted_and_the_rest_is_ignored(tmp_path, touch):
+    touch("b/2.avi", "b/1.MP4", "a c/x.gif", "b/notes.txt", "b/.hidden.mp4", ".git/1.mp4", "docs/a.txt", "z.mp4")
     found = read_clips(tmp_path)
     assert found.classes == ("a c", "b")
     assert [(clip.name, clip.label) for clip in found] == [("a c/x.gif", 0), ("b/1.MP4", 1), ("b/2.avi", 1)]
@@ -24,12 +15,12 @@ def test_classes_and_videos_are_sorted_and_the_rest_is_ignored(tmp_path):
 
 
 @pytest.mark.parametrize("ending", sorted(VIDEO_ENDINGS))
-def test_every_ending_counts(tmp_path, ending):
-    assert len(read_clips(touch(tmp_path, f"a/1{ending}"))) == 1
+def test_every_ending_counts(tmp_path, ending, touch):
+    assert len(read_clips(touch(f"a/1{ending}"))) == 1
 
 
-def test_a_second_split_is_read_against_the_first_ones_classes(tmp_path):
-    touch(tmp_path, "b/1.mp4")
+def test_a_second_split_is_read_against_the_first_ones_classes(tmp_path, touch):
+    touch("b/1.mp4")
     found = read_clips(tmp_path, classes=["a", "b"])
     assert found.classes == ("a", "b")
     assert found[0].label == 1
@@ -46,6 +37,6 @@ def test_a_second_split_is_read_against_the_first_ones_classes(tmp_path):
         ([], "found no folders"),
     ],
 )
-def test_a_folder_that_holds_no_classes_says_what_it_holds(tmp_path, names, message):
+def test_a_folder_that_holds_no_classes_says_what_it_holds(tmp_path, names, message, touch):
     with pytest.raises(ValueError, match=message):
-        read_clips(touch(tmp_path, *names))
+        read_clips(touch(*names))

@@ -13,13 +13,6 @@ FOLDERS = {"train": "train", "val": "val", "test": "test"}
 NO_LISTS = {"train": None, "val": None, "test": None}
 
 
-def touch(root, *names):
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-    return root
-
-
 def read(root, lists=None, folders=None, **options):
     return read_splits(root, NO_LISTS | (lists or {}), FOLDERS | (folders or {}), **options)
 
@@ -32,8 +25,8 @@ def many(*classes, count=10):
     return [f"{name}/{number}.mp4" for name in classes for number in range(count)]
 
 
-def test_folders_of_class_folders(tmp_path):
-    touch(tmp_path, "train/a/1.mp4", "train/b/1.mp4", "val/b/2.mp4", "test/a/3.mp4", "test/b/3.mp4")
+def test_folders_of_class_folders(tmp_path, touch):
+    touch("train/a/1.mp4", "train/b/1.mp4", "val/b/2.mp4", "test/a/3.mp4", "test/b/3.mp4")
     found = read(tmp_path)
     assert found.classes == ("a", "b")
     assert names(found.train) == ["train/a/1.mp4", "train/b/1.mp4"]
@@ -42,8 +35,8 @@ def test_folders_of_class_folders(tmp_path):
     assert found.notes == ()
 
 
-def test_other_folder_names(tmp_path):
-    touch(tmp_path, "learn/a/1.mp4", "valid/a/2.mp4", "exam/a/3.mp4")
+def test_other_folder_names(tmp_path, touch):
+    touch("learn/a/1.mp4", "valid/a/2.mp4", "exam/a/3.mp4")
     found = read(tmp_path, folders={"train": "learn", "val": "valid", "test": "exam"})
     assert [names(found.train), names(found.val), names(found.test)] == [
         ["learn/a/1.mp4"],
@@ -52,8 +45,8 @@ def test_other_folder_names(tmp_path):
     ]
 
 
-def test_lists_win_over_folders_and_are_found_beside_or_inside_the_root(tmp_path):
-    touch(tmp_path, "1.mp4", "2.mp4", "3.mp4", "val/a/9.mp4")
+def test_lists_win_over_folders_and_are_found_beside_or_inside_the_root(tmp_path, touch):
+    touch("1.mp4", "2.mp4", "3.mp4", "val/a/9.mp4")
     (tmp_path / "lists").mkdir()
     for split, number in (("train", 1), ("val", 2), ("test", 3)):
         (tmp_path / "lists" / f"{split}.txt").write_text(f"{number}.mp4 0\n")
@@ -64,15 +57,15 @@ def test_lists_win_over_folders_and_are_found_beside_or_inside_the_root(tmp_path
         read(tmp_path, lists | {"val": "lists/none.txt"})
 
 
-def test_a_class_of_val_that_train_lacks_is_named(tmp_path):
-    touch(tmp_path, "train/a/1.mp4", "val/a/2.mp4", "val/b/2.mp4")
+def test_a_class_of_val_that_train_lacks_is_named(tmp_path, touch):
+    touch("train/a/1.mp4", "val/a/2.mp4", "val/b/2.mp4")
     with pytest.raises(ValueError, match=r"val/b: unknown class 'b'"):
         read(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["numbers", "csv", "classes"])
-def test_a_class_that_train_knows_and_has_no_clip_of_is_said(tmp_path, kind):
-    touch(tmp_path, *(f"{split}/{name}/1.mp4" for split in ("train", "val") for name in "ac"), "val/b/1.mp4")
+def test_a_class_that_train_knows_and_has_no_clip_of_is_said(tmp_path, kind, touch):
+    touch(*(f"{split}/{name}/1.mp4" for split in ("train", "val") for name in "ac"), "val/b/1.mp4")
     lists, options = {}, {}
     for split, rows in {"train": ("a0", "c2"), "val": ("a0", "b1", "c2")}.items():
         if kind == "numbers":
@@ -95,8 +88,8 @@ def test_a_class_that_train_knows_and_has_no_clip_of_is_said(tmp_path, kind):
     assert note.endswith(f": {name}")
 
 
-def test_many_classes_without_a_training_clip_are_counted(tmp_path):
-    touch(tmp_path, "train/a/1.mp4", *(f"test/{name}/1.mp4" for name in "bcdefgh"), "val/a/2.mp4")
+def test_many_classes_without_a_training_clip_are_counted(tmp_path, touch):
+    touch("train/a/1.mp4", *(f"test/{name}/1.mp4" for name in "bcdefgh"), "val/a/2.mp4")
     (note,) = read(tmp_path, classes=list("abcdefgh")).notes
     assert "clips of 7 classes without" in note
     assert note.endswith(": b, c, d, e, f and 2 more")
@@ -112,25 +105,25 @@ def test_many_classes_without_a_training_clip_are_counted(tmp_path):
         ("val", ("test",), "test"),
     ],
 )
-def test_one_split_alone_reads_no_other(tmp_path, only, given, needed):
-    touch(tmp_path, *(f"{split}/{name}/{n}.mp4" for split in given for name in "ab" for n in range(3)))
+def test_one_split_alone_reads_no_other(tmp_path, only, given, needed, touch):
+    touch(*(f"{split}/{name}/{n}.mp4" for split in given for name in "ab" for n in range(3)))
     for split in set(given) - {needed}:
-        touch(tmp_path, f"{split}/unknown/1.mp4")
+        touch(f"{split}/unknown/1.mp4")
     found = read(tmp_path, classes=["a", "b"], only=only)
     assert (getattr(found, only) is None) == (only not in given and needed == "test")
     whole = (getattr(found, split) for split in given if split != needed)
     assert all(clips is None or clips is found.val for clips in whole)
 
 
-def test_without_test_val_serves_and_this_is_said(tmp_path):
-    touch(tmp_path, "train/a/1.mp4", "val/a/2.mp4")
+def test_without_test_val_serves_and_this_is_said(tmp_path, touch):
+    touch("train/a/1.mp4", "val/a/2.mp4")
     found = read(tmp_path)
     assert found.test is found.val
     assert found.notes == ("no test split was given: the val clips are reported as test too",)
 
 
-def test_without_val_a_part_of_train_is_held_out_and_this_is_said(tmp_path):
-    touch(tmp_path, *many("train/a", "train/b"), "test/a/1.mp4")
+def test_without_val_a_part_of_train_is_held_out_and_this_is_said(tmp_path, touch):
+    touch(*many("train/a", "train/b"), "test/a/1.mp4")
     found = read(tmp_path, val_fraction=0.3)
     assert (found.train.counts, found.val.counts, found.test.counts) == ([7, 7], [3, 3], [1, 0])
     assert not set(found.train.clips) & set(found.val.clips)
@@ -139,8 +132,8 @@ def test_without_val_a_part_of_train_is_held_out_and_this_is_said(tmp_path):
     assert "seed 0" in note
 
 
-def test_an_unsplit_root_is_parted_by_class(tmp_path):
-    touch(tmp_path, *many("a", "b"), "train/1.mp4", "train/2.mp4", "train/3.mp4")
+def test_an_unsplit_root_is_parted_by_class(tmp_path, touch):
+    touch(*many("a", "b"), "train/1.mp4", "train/2.mp4", "train/3.mp4")
     found = read(tmp_path)
     assert found.classes == ("a", "b", "train")
     assert (found.train.counts, found.val.counts, found.test.counts) == ([7, 7, 1], [1, 1, 1], [2, 2, 1])
@@ -151,27 +144,27 @@ def test_an_unsplit_root_is_parted_by_class(tmp_path):
     assert read(tmp_path, seed=1).test != found.test
 
 
-def test_both_parts_of_an_unsplit_root_are_parts_of_the_whole(tmp_path):
-    found = read(touch(tmp_path, *many("a", count=30)))
+def test_both_parts_of_an_unsplit_root_are_parts_of_the_whole(tmp_path, touch):
+    found = read(touch(*many("a", count=30)))
     assert (found.train.counts, found.val.counts, found.test.counts) == ([21], [3], [6])
 
 
 @pytest.mark.parametrize("only", ["train", "val", "test"])
-def test_one_part_of_an_unsplit_root_alone_is_the_same_part(tmp_path, only):
-    touch(tmp_path, *many("a", "b"))
+def test_one_part_of_an_unsplit_root_alone_is_the_same_part(tmp_path, only, touch):
+    touch(*many("a", "b"))
     for options in ({}, {"classes": ["a", "b"]}, {"test_fraction": 0.0}):
         assert getattr(read(tmp_path, only=only, **options), only) == getattr(read(tmp_path, **options), only)
 
 
-def test_an_unsplit_root_without_a_test_part(tmp_path):
-    touch(tmp_path, *many("a", "b"))
+def test_an_unsplit_root_without_a_test_part(tmp_path, touch):
+    touch(*many("a", "b"))
     found = read(tmp_path, test_fraction=0.0)
     assert (found.train.counts, found.val.counts) == ([9, 9], [1, 1])
     assert found.test is found.val
 
 
-def test_evaluation_alone_needs_the_classes(tmp_path):
-    touch(tmp_path, "b/1.mp4")
+def test_evaluation_alone_needs_the_classes(tmp_path, touch):
+    touch("b/1.mp4")
     with pytest.raises(ValueError, match="the classes are not known"):
         read(tmp_path, folders={"test": "."})
     found = read(tmp_path, folders={"test": "."}, classes=["a", "b"])
@@ -179,8 +172,8 @@ def test_evaluation_alone_needs_the_classes(tmp_path):
     assert [(clip.name, clip.label) for clip in found.test] == [("b/1.mp4", 1)]
 
 
-def test_missing_files_are_passed_on(tmp_path):
-    touch(tmp_path, "1.mp4")
+def test_missing_files_are_passed_on(tmp_path, touch):
+    touch("1.mp4")
     (tmp_path / "train.txt").write_text("1.mp4 0\n2.mp4 0\n")
     (tmp_path / "val.txt").write_text("1.mp4 0\n")
     lists = {"train": "train.txt", "val": "val.txt"}

@@ -14,21 +14,15 @@ from taggnn.data.lists.taggnn_csv import write_clips
 HEAD = "path,class,label,start,stop,origin,name\n"
 
 
-def touch(root, *names):
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-
-
 def read(root, text, **options):
     (root / "list.csv").write_text(text)
     return read_clips(root, root / "list.csv", **options)
 
 
-def test_what_is_written_is_read_back(tmp_path):
+def test_what_is_written_is_read_back(tmp_path, touch):
     root, other = tmp_path / "root", tmp_path / "other"
-    touch(root, "a, b/-1.mp4", "_2.mp4")
-    touch(other, "3.mp4")
+    touch("a, b/-1.mp4", "_2.mp4", root=root)
+    touch("3.mp4", root=other)
     clips = (
         Clip(str(root / "a, b/-1.mp4"), 2, "first", 0.1, 0.30000000000000004, 1e-7),
         Clip(str(root / "a, b/-1.mp4"), 0, "second", 2410.77, None),
@@ -73,8 +67,8 @@ def test_names_of_every_kind_are_read_back(rows):
         assert (again.clips, again.classes) == (clips, classes)
 
 
-def test_only_three_columns_are_needed_and_a_cut_names_itself(tmp_path):
-    touch(tmp_path, "1.mp4")
+def test_only_three_columns_are_needed_and_a_cut_names_itself(tmp_path, touch):
+    touch("1.mp4")
     found = read(tmp_path, "\ufefflabel, class ,path,start,stop\n0,jump,1.mp4,,\n0,jump,1.mp4,1.5,2\n0,jump,1.mp4,2,\n")
     assert [clip.name for clip in found] == ["1.mp4", "1.mp4 [1.5, 2.0)", "1.mp4 [2.0, end)"]
     assert [(clip.start, clip.stop, clip.origin) for clip in found][1:] == [(1.5, 2.0, None), (2.0, None, None)]
@@ -93,8 +87,8 @@ def test_only_three_columns_are_needed_and_a_cut_names_itself(tmp_path):
         ("1.mp4,jump,0,,,,a\n2.mp4,jump,0,,,,a\n", "repeated", "line 3: the name 'a' is given before, on line 2"),
     ],
 )
-def test_a_wrong_row_is_refused_or_collected(tmp_path, rows, kind, message):
-    touch(tmp_path, "1.mp4", "2.mp4")
+def test_a_wrong_row_is_refused_or_collected(tmp_path, rows, kind, message, touch):
+    touch("1.mp4", "2.mp4")
     with pytest.raises(ValueError, match=message):
         read(tmp_path, HEAD + rows)
     problems = []
@@ -102,7 +96,7 @@ def test_a_wrong_row_is_refused_or_collected(tmp_path, rows, kind, message):
     (problem,) = problems
     assert problem.kind == kind
     assert len(kept) == rows.count("\n") - 1
-    assert message.split(": ", 1)[1] in problem.said
+    assert message.split(": ", 1)[1] in problem.message
     assert problem.line == int(message.split()[1].strip(":,"))
 
 

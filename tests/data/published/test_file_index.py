@@ -27,11 +27,11 @@ def test_of_two_videos_of_one_name_always_the_same_one(touch):
     assert index.video("1", "none") == index.root / "a/1.mp4"
 
 
-def test_a_clip_that_lies_there_twice_is_said(touch):
+def test_a_clip_that_has_two_files_is_reported(touch):
     root = touch(*(f"video/run/run_{number:03d}.mp4" for number in range(20)), "old/video/run/run_004.avi")
     found, notes = read_published("haa500", root)
     assert found["train"][4].path == str(root / "video/run/run_004.mp4")
-    (note,) = [note for note in notes if "more than once" in note]
+    (note,) = [note for note in notes if "with several files" in note]
     assert note.endswith(f"is used: 1 ({root}/video/run/run_004.mp4, also old/video/run/run_004.avi, ...)")
 
 
@@ -47,7 +47,7 @@ def test_links_are_followed_once(touch, tmp_path_factory):
     assert index.video("1") == root / "a/1.mp4"
 
 
-def test_lists_in_a_folder_of_their_own_win(touch, tmp_path_factory):
+def test_lists_in_the_given_folder_are_preferred(touch, tmp_path_factory):
     lists = tmp_path_factory.mktemp("lists")
     (lists / "list.txt").touch()
     (lists / "1.mp4").touch()
@@ -57,7 +57,7 @@ def test_lists_in_a_folder_of_their_own_win(touch, tmp_path_factory):
     assert index.videos == 0
 
 
-def test_a_folder_that_may_not_be_read_is_passed_by_and_said(touch, monkeypatch):
+def test_a_folder_that_may_not_be_read_is_skipped_and_reported(touch, monkeypatch):
     root = touch("lost+found/1.mp4", **{f"video/run/run_{k:03d}.mp4": "" for k in range(20)})
     real = os.scandir
 
@@ -67,7 +67,7 @@ def test_a_folder_that_may_not_be_read_is_passed_by_and_said(touch, monkeypatch)
         return real(folder)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    assert f"folders that may not be read: 1 ({root / 'lost+found'})" in read_published("haa500", root)[1]
+    assert f"folders without read permission: 1 ({root / 'lost+found'})" in read_published("haa500", root)[1]
 
 
 def test_unknown_names_and_folders(touch):

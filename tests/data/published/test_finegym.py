@@ -22,7 +22,7 @@ TRAIN = [f"{EVENT}_{action}" for action in STAGES]
 
 
 @pytest.fixture
-def gym(tmp_path):
+def gym(tmp_path, touch):
     """Lists of a Gym99 of 4 training clips and one of val, and the JSON; no video yet."""
     lists = tmp_path / "lists"
     lists.mkdir()
@@ -39,22 +39,16 @@ def gym(tmp_path):
         }
     }
     (lists / "finegym_annotation_info_v1.1.json").write_text(json.dumps(info))
-    touch(tmp_path, "val/0LtLS9wROrk_E_000001_000009_A_0001_0002.mp4")
+    touch("val/0LtLS9wROrk_E_000001_000009_A_0001_0002.mp4")
     return tmp_path
-
-
-def touch(root, *names):
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
 
 
 def cuts(clips):
     return [(clip.name[len(EVENT) + 1 :], clip.start, clip.stop, clip.origin) for clip in clips]
 
 
-def test_each_row_takes_the_best_of_a_mixed_disk(gym):
-    touch(gym, f"deep/er/{VIDEO}.webm", f"{TRAIN[0]}.MKV")
+def test_each_row_takes_the_best_of_a_mixed_disk(gym, touch):
+    touch(f"deep/er/{VIDEO}.webm", f"{TRAIN[0]}.MKV", root=gym)
     found, notes = read_published("gym99", gym)
     assert cuts(found["train"]) == [
         ("A_0003_0005", None, None, None),
@@ -63,7 +57,7 @@ def test_each_row_takes_the_best_of_a_mixed_disk(gym):
         ("A_0010_0015", 2417.52, 2422.72, None),
     ]
     assert "train: clips come from cut actions (1), uncut videos (2)" in notes
-    touch(gym, f"events/{EVENT}.mp4")
+    touch(f"events/{EVENT}.mp4", root=gym)
     found, notes = read_published("gym99", gym)
     assert cuts(found["train"])[1:] == [
         ("A_0007_0007", 2414.42, 2415.22, 2407.32),
@@ -73,8 +67,8 @@ def test_each_row_takes_the_best_of_a_mixed_disk(gym):
     assert "train: clips come from cut actions (1), event clips (2)" in notes
 
 
-def test_version_and_coverage_are_stated_and_another_number_of_rows_is_said(gym):
-    touch(gym, f"{TRAIN[1]}.mp4")
+def test_version_and_coverage_are_stated_and_another_number_of_rows_is_said(gym, touch):
+    touch(f"{TRAIN[1]}.mp4", root=gym)
     found, notes = read_published("gym99", gym, version="1.1")
     assert notes[0] == (
         "gym99 v1.1: train 3 listed of 26,320 published, 1 found (33 %); val 1 listed of 8,521 published, 1 found (100 %)"
@@ -84,8 +78,8 @@ def test_version_and_coverage_are_stated_and_another_number_of_rows_is_said(gym)
     assert f"{lists / 'gym99_train_element_v1.1.txt'} lists 3 clips; gym99 v1.1 has 26,320 in train" in notes
 
 
-def test_elements_of_two_sets_that_are_called_alike_stay_apart(gym):
-    touch(gym, f"{VIDEO}.mp4")
+def test_elements_of_two_sets_that_are_called_alike_stay_apart(gym, touch):
+    touch(f"{VIDEO}.mp4", root=gym)
     names = read_published("gym99", gym)[0]["val"].classes
     assert names[:2] == ("(VT) element 0 (set 0)", "(VT) element 0 (set 1)")
     assert names[98] == "(VT) element 98"
@@ -101,19 +95,19 @@ def test_elements_of_two_sets_that_are_called_alike_stay_apart(gym):
     ],
     ids=["no-event", "no-action", "segments-null"],
 )
-def test_a_row_that_the_json_does_not_know_is_named(gym, line, lacks):
-    touch(gym, f"{VIDEO}.mp4")
+def test_a_row_that_the_json_does_not_know_is_named(gym, line, lacks, touch):
+    touch(f"{VIDEO}.mp4", root=gym)
     (gym / "lists" / "gym99_train_element_v1.1.txt").open("a").write(line + "\n")
     found, notes = read_published("gym99", gym)
     name = line.split()[0]
     assert (len(found["train"]), found["train"].missing) == (3, (name,))
     (note,) = [note for note in notes if "cannot be cut" in note]
-    assert note.startswith(f"train: clips that cannot be cut out of the video that is there: 1 ({name}). ")
+    assert note.startswith(f"train: clips that cannot be cut out of an existing video: 1 ({name}). ")
     assert note.endswith(lacks)
     problems = []
     read_published("gym99", gym, problems=problems)
     assert [(problem.kind, problem.line, problem.name) for problem in problems] == [("missing", 4, name)]
-    assert problems[0].said.endswith(lacks)
+    assert problems[0].message.endswith(lacks)
     with pytest.raises(FileNotFoundError, match="1 of 4 listed files do not exist"):
         read_published("gym99", gym, missing="error")
 
@@ -121,12 +115,12 @@ def test_a_row_that_the_json_does_not_know_is_named(gym, line, lacks):
 @pytest.mark.parametrize(
     "stages", [None, [], [[1.0]], [["a", 2.0]], [[3.0, 3.0]], [[-9999.0, 1.0]], 5, [[float("nan"), 1.0]]]
 )
-def test_seconds_that_are_none_are_no_crash(gym, stages):
+def test_seconds_that_are_none_are_no_crash(gym, stages, touch):
     file = gym / "lists" / "finegym_annotation_info_v1.1.json"
     info = json.loads(file.read_text())
     info[VIDEO]["E_002407_002435"]["segments"]["A_0003_0005"]["timestamps"] = stages
     file.write_text(json.dumps(info))
-    touch(gym, f"{VIDEO}.mp4")
+    touch(f"{VIDEO}.mp4", root=gym)
     found, notes = read_published("gym99", gym)
     assert found["train"].missing == (TRAIN[0],)
     assert any("cannot be cut out of" in note and TRAIN[0] in note for note in notes)
@@ -143,38 +137,38 @@ def test_seconds_that_are_none_are_no_crash(gym, stages):
         ((VIDEO, "E_002407_002435", "segments", "A_0003_0005"), [[1.0, 2.0]]),
     ],
 )
-def test_a_json_of_another_form_is_refused_by_its_key(gym, keys, wrong):
+def test_a_json_of_another_form_is_refused_by_its_key(gym, keys, wrong, touch):
     file = gym / "lists" / "finegym_annotation_info_v1.1.json"
     info = inner = json.loads(file.read_text())
     for key in keys[:-1]:
         inner = inner[key]
     inner[keys[-1]] = wrong
     file.write_text(json.dumps(info))
-    touch(gym, f"{VIDEO}.mp4")
+    touch(f"{VIDEO}.mp4", root=gym)
     with pytest.raises(ValueError, match=r"finegym_annotation_info_v1\.1\.json, key ") as refused:
         read_published("gym99", gym)
     assert f"key {' / '.join(keys)}: expected a JSON object, found a {type(wrong).__name__}" in str(refused.value)
 
 
-def test_without_the_json_a_video_is_not_cut(gym):
+def test_without_the_json_a_video_is_not_cut(gym, touch):
     (gym / "lists" / "finegym_annotation_info_v1.1.json").unlink()
-    touch(gym, f"{VIDEO}.mp4", f"{TRAIN[0]}.mp4")
+    touch(f"{VIDEO}.mp4", f"{TRAIN[0]}.mp4", root=gym)
     found, notes = read_published("gym99", gym)
     assert cuts(found["train"]) == [("A_0003_0005", None, None, None)]
     assert any("there is no finegym_annotation_info_v1.1.json below" in note for note in notes)
 
 
-def test_the_json_of_the_other_version_is_used_and_said(gym):
+def test_the_json_of_the_other_version_is_used_and_said(gym, touch):
     lists = gym / "lists"
     (lists / "finegym_annotation_info_v1.1.json").rename(lists / "finegym_annotation_info_v1.0.json")
-    touch(gym, f"{VIDEO}.mp4")
+    touch(f"{VIDEO}.mp4", root=gym)
     found, notes = read_published("gym99", gym)
     assert len(found["train"]) == 3
     assert any(note.startswith("there is no finegym_annotation_info_v1.1.json: clips are cut by ") for note in notes)
 
 
-def test_wrong_rows_are_left_out_and_said_or_collected(gym):
-    touch(gym, f"{VIDEO}.mp4")
+def test_wrong_rows_are_left_out_and_said_or_collected(gym, touch):
+    touch(f"{VIDEO}.mp4", root=gym)
     (gym / "lists" / "gym99_train_element_v1.1.txt").open("a").write(f"nonsense 3\n{TRAIN[0]} 99\n{TRAIN[1]} 1\n")
     found, notes = read_published("gym99", gym)
     assert len(found["train"]) == 3
@@ -191,8 +185,8 @@ def test_wrong_rows_are_left_out_and_said_or_collected(gym):
         read_published("gym99", gym, missing="error")
 
 
-def test_a_missing_list_is_named_with_what_lies_there(gym):
-    touch(gym, f"{VIDEO}.mp4")
+def test_a_missing_list_is_named_with_what_lies_there(gym, touch):
+    touch(f"{VIDEO}.mp4", root=gym)
     with pytest.raises(FileNotFoundError, match=r"gym99 v1\.0: no gym99_train_element_v1\.0\.txt below ") as error:
         read_published("gym99", gym, version="v1.0")
     assert "there are the lists finegym_annotation_info_v1.1.json, gym99_categories.txt" in str(error.value)
@@ -213,8 +207,8 @@ def test_an_unknown_version(gym, given, message):
         read_published("gym99", gym, version=given)
 
 
-def test_labels_are_held_against_a_models_classes(gym):
-    touch(gym, f"{VIDEO}.mp4")
+def test_labels_are_held_against_a_models_classes(gym, touch):
+    touch(f"{VIDEO}.mp4", root=gym)
     numbers = [str(number) for number in range(99)]
     names = read_published("gym99", gym, splits=["val"], classes=numbers)[0]["val"].classes
     assert names[98] == "(VT) element 98"
@@ -253,7 +247,7 @@ def test_the_official_lists_hold_the_published_counts(real_data, name, version, 
     assert empty == ([138] if (name, version) == ("gym288", "v1.0") else [])
 
 
-def test_the_class_without_training_clips_is_reported(real_data, tmp_path):
+def test_the_class_without_training_clips_is_reported(real_data, tmp_path, touch):
     official = real_data("finegym")
     lines = {
         split: (official / f"gym288_{split}.txt").read_text().splitlines()
@@ -264,7 +258,7 @@ def test_the_class_without_training_clips_is_reported(real_data, tmp_path):
     none = [line.split()[0] for line in lines["val_element"] if line.endswith(" 138")]
     assert len(one) == 287
     assert none
-    touch(tmp_path, *(f"{name}.mp4" for name in (*one.values(), *none)))
+    touch(*(f"{name}.mp4" for name in (*one.values(), *none)))
     splits = read_splits(tmp_path, {}, FOLDERS, dataset="gym288", version="v1.0", annotations=str(official))
     (note,) = [note for note in splits.notes if "without a training clip" in note]
     assert "has clips of a class without a training clip in" in note

@@ -30,7 +30,7 @@ def test_rows_and_names(touch):
         read_published("kinetics", root, version="700-2020")
 
 
-def test_a_test_list_without_labels_is_left_out_and_said(touch):
+def test_a_test_list_without_labels_is_left_out_with_a_note(touch):
     lists = {
         "train.csv": HEAD + ROWS,
         "val.csv": HEAD + ROWS,
@@ -38,7 +38,7 @@ def test_a_test_list_without_labels_is_left_out_and_said(touch):
     }
     found, notes = read_published("kinetics", touch("_bcd_000000_000010.mp4", **lists))
     assert set(found) == {"train", "val"}
-    assert any("test.csv holds no labels and is left out" in note for note in notes)
+    assert any("test.csv has no labels and is left out" in note for note in notes)
 
 
 def test_wrong_rows(touch):

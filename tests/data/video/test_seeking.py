@@ -41,7 +41,7 @@ VIDEOS = {
 }
 # No proof: packets that are no whole pictures, fields, coding that old versions got wrong, several temporal layers, no
 # presentation times.
-IN_TURN = ("stream.ts", "interlaced.mp4", "444.mp4", "hevc-layers.mp4", "mpeg4.avi")
+SEQUENTIAL = ("stream.ts", "interlaced.mp4", "444.mp4", "hevc-layers.mp4", "mpeg4.avi")
 FRAMES = 90
 
 
@@ -150,7 +150,7 @@ def _packets_decoded(path, indices, monkeypatch):
 def test_the_decoder_sees_less_where_that_is_proven(name, made, monkeypatch):
     path, _ = made(name)
     seen = _packets_decoded(path, [0, 40, 80], monkeypatch)
-    assert (seen is None) == (name in IN_TURN)
+    assert (seen is None) == (name in SEQUENTIAL)
     # No picture of an intra refresh is free of references.
     assert seen is None or seen < 70 or "refresh" in name
 
@@ -164,8 +164,8 @@ def test_key_pictures_are_jumped_to(made, monkeypatch):
 
 def test_a_group_too_large_to_hold_back_is_decoded(made, monkeypatch):
     path, whole = made("closed.mp4")
-    monkeypatch.setattr(seeking, "MAX_KEPT_BYTES", 300)
-    monkeypatch.setattr(container, "MAX_KEPT_BYTES", 300)
+    monkeypatch.setattr(seeking, "MAX_BUFFER_BYTES", 300)
+    monkeypatch.setattr(container, "MAX_BUFFER_BYTES", 300)
     for indices in ([70], [3, 50], Uniform(8)(FRAMES)):
         assert torch.equal(read_frames(path, lambda n, indices=indices: indices), whole[indices])
 
@@ -173,8 +173,8 @@ def test_a_group_too_large_to_hold_back_is_decoded(made, monkeypatch):
 @pytest.mark.parametrize("name", VIDEOS)
 def test_of_a_large_file_only_what_is_needed_is_read_the_second_time(name, made, monkeypatch):
     path, whole = made(name)
-    monkeypatch.setattr(container, "MAX_KEPT_BYTES", 300)
-    monkeypatch.setattr(container, "_KNOWN", {})
+    monkeypatch.setattr(container, "MAX_BUFFER_BYTES", 300)
+    monkeypatch.setattr(container, "_TIMELINES", {})
     draw, jumped, passed = random.Random(name), [], []
     start, packets = container.Container.packets_from, container.Container._packets
     monkeypatch.setattr(container.Container, "packets_from", lambda *a: jumped.append(1) or start(*a))
@@ -187,20 +187,20 @@ def test_of_a_large_file_only_what_is_needed_is_read_the_second_time(name, made,
         assert len(jumped) > 10
         assert len(passed) + len(jumped) == 41
     os.utime(path, ns=(1, 1))
-    before = len(container._KNOWN)
+    before = len(container._TIMELINES)
     read_frames(path, lambda n: [n - 1])
-    assert len(container._KNOWN) == 2 * before
+    assert len(container._TIMELINES) == 2 * before
 
 
 def test_only_some_large_files_are_remembered(made, monkeypatch):
     path, _ = made("closed.mp4")
-    monkeypatch.setattr(container, "MAX_KEPT_BYTES", 300)
-    monkeypatch.setattr(container, "_KNOWN", {})
-    monkeypatch.setattr(container, "MOST_KNOWN", 3)
+    monkeypatch.setattr(container, "MAX_BUFFER_BYTES", 300)
+    monkeypatch.setattr(container, "_TIMELINES", {})
+    monkeypatch.setattr(container, "MAX_TIMELINES", 3)
     for k in range(6):
         os.utime(path, ns=(k, k))
         read_frames(path, lambda n: [0])
-    assert [identity[2] for identity in container._KNOWN] == [3, 4, 5]
+    assert [identity[2] for identity in container._TIMELINES] == [3, 4, 5]
 
 
 @pytest.mark.parametrize("kind", ["wrong-time", "lost", "corrupt"])
