@@ -27,23 +27,23 @@ class Family:
     """What differs between the models of one structure and those of another.
 
     Attributes:
-        classes: how its classes are called in transformers: ``classes + "Model"``, ``classes + "Config"``.
-        frames: the configuration's word for T of a clip.
-        size: its word for H and W.
-        class_tokens: how many tokens before those of the grid belong to no place.
-        behind: parts behind the last hidden state, which are removed.
+        classes: the name of its classes in transformers: ``classes + "Model"``, ``classes + "Config"``.
+        frames: the configuration's key for T of a clip.
+        size: its key for H and W.
+        class_tokens: how many tokens before those of the grid have no position.
+        after: parts after the last hidden state, which are removed.
         paper: link.
         clip: T, H, W of its configuration's defaults.
         step: frames, rows and columns of pixels of a token, likewise.
         channels: C, likewise.
-        mean, std: of pixel values in [0, 1], where a model has no file that says it.
+        mean, std: of pixel values in [0, 1], where a model has no file that states them.
     """
 
     classes: str
     frames: str
     size: str
     class_tokens: int
-    behind: tuple[str, ...]
+    after: tuple[str, ...]
     paper: str
     clip: Grid
     step: Grid
@@ -55,15 +55,8 @@ class Family:
 _B, _L = 768, 1024
 FAMILIES: dict[str, Family] = {
     "videomae": Family(
-        "VideoMAE",
-        "num_frames",
-        "image_size",
-        0,
-        (),
-        "https://arxiv.org/abs/2203.12602",
-        (16, 224, 224),
-        (2, 16, 16),
-        _B,
+        *("VideoMAE", "num_frames", "image_size", 0, (), "https://arxiv.org/abs/2203.12602"),
+        *((16, 224, 224), (2, 16, 16), _B),
     ),
     "timesformer": Family(
         *("Timesformer", "num_frames", "image_size", 1, (), "https://arxiv.org/abs/2102.05095"),
@@ -82,7 +75,7 @@ FAMILIES: dict[str, Family] = {
 
 @dataclass(frozen=True)
 class Known:
-    """A model of the hub whose structure is stated here, so that it can be built without asking the hub.
+    """A model of the hub whose structure is stated here, so that it can be built without access to the hub.
 
     Attributes:
         config: what differs from transformers' defaults of the family, with ``model_type``.
@@ -146,7 +139,7 @@ KNOWN: dict[str, Known] = {
 class HubFeatures(nn.Module):
     """A video transformer of Hugging Face without pooler, head or predictor, its tokens on their grid.
 
-    Class tokens are dropped. TimeSformer's tokens lie with time fastest, (H, W, T); the others' with time slowest.
+    Class tokens are dropped. In TimeSformer's order of tokens time is the fastest axis, (H, W, T); in the others' the slowest.
 
     Source: VideoMAE, https://arxiv.org/abs/2203.12602; VideoMAE v2, https://arxiv.org/abs/2303.16727; TimeSformer,
     https://arxiv.org/abs/2102.05095; ViViT, https://arxiv.org/abs/2103.15691; V-JEPA 2, https://arxiv.org/abs/2506.09985
@@ -164,9 +157,12 @@ class HubFeatures(nn.Module):
         ValueError: a model of another family; in ``forward``, a clip of another size.
     """
 
-    def __init__(self, model: nn.Module):
+    # A PreTrainedModel, whose attributes depend on the family.
+    model: Any
+
+    def __init__(self, model: Any):
         super().__init__()
-        config = getattr(model, "config", None)
+        config: Any = getattr(model, "config", None)
         if getattr(config, "model_type", None) not in FAMILIES:
             raise unknown("family of Hugging Face video models", str(getattr(config, "model_type", None)), FAMILIES)
         self.family = FAMILIES[config.model_type]
@@ -174,7 +170,7 @@ class HubFeatures(nn.Module):
         self.description = [f"{self.family.class_tokens} class token"] if self.family.class_tokens else []
         if base is not model:
             self.description += [name for name, part in model.named_children() if part is not base]
-        for part in self.family.behind:
+        for part in self.family.after:
             if getattr(base, part, None) is not None:
                 setattr(base, part, None)
                 self.description.append(part)
@@ -189,7 +185,7 @@ class HubFeatures(nn.Module):
     @property
     def grid(self) -> Grid:
         """(T, H, W) of the tokens."""
-        return tuple(n // step for n, step in zip(self.clip, self.step, strict=True))
+        return _grid(self.clip, self.step)
 
     def forward(self, clip: Tensor) -> Tensor:
         if tuple(clip.shape[2:]) != self.clip:
@@ -199,11 +195,11 @@ class HubFeatures(nn.Module):
                 f"size, taggnn.backbones.build(name, clip={given}), or call resize_positions(module, clip={given})"
             )
         frames, height, width = self.grid
-        # V-JEPA 2's predictor hangs on the model's own forward.
+        # V-JEPA 2's own forward runs the predictor too.
         model = self.model.encoder if self.model.config.model_type == "vjepa2" else self.model
         tokens = model(clip.transpose(1, 2)).last_hidden_state[:, self.family.class_tokens :]
         if len(tokens) != len(clip):
-            # TimeSformer over space alone takes the frames of a clip for images.
+            # TimeSformer with attention over space only treats the frames of a clip as images.
             tokens = tokens.unflatten(0, (len(clip), frames)).flatten(1, 2)
         elif self.model.config.model_type == "timesformer":
             return tokens.transpose(1, 2).unflatten(2, (height, width, frames)).permute(0, 1, 4, 2, 3)
@@ -211,7 +207,7 @@ class HubFeatures(nn.Module):
 
     @torch.no_grad()
     def resize(self, clip: Grid) -> None:
-        """Moves the positions to clips of another size, linearly in time and space [ours]; V-JEPA 2's turn with the grid.
+        """Moves the positions to clips of another size, linearly in time and space [ours]; V-JEPA 2's rotate with the grid.
 
         Args:
             clip: frames, height and width in pixels.
@@ -243,26 +239,26 @@ class HubFeatures(nn.Module):
                 # One number in older versions of transformers, for ViViT.
                 if hasattr(part, "image_size"):
                     part.image_size = clip[1] if isinstance(part.image_size, int) else clip[1:]
-        # TimeSformer's layers read the width of the grid off a size that must be one number.
+        # TimeSformer's layers compute the width of the grid from a size that must be one number.
         size = clip[2] if kind in ("timesformer", "vjepa2") else list(clip[1:])
         setattr(config, self.family.size, size)
         setattr(config, self.family.frames, clip[0])
         log.info("%s positions: clips %s -> %s", self.family.classes, before, clip)
 
     def _takes_any_shape(self) -> bool:
-        """Whether frames need not be square: V-JEPA 2 counts the places of a frame by its side, older ViViT likewise."""
+        """Whether frames need not be square: V-JEPA 2 and older ViViT compute a frame's positions from one side."""
         parts = getattr(self.model, "embeddings", None)
         return parts is not None and not isinstance(getattr(parts, "image_size", None), int)
 
     def _move(self, old: Grid, new: Grid) -> None:
         """Interpolates the tables of positions from one grid to another."""
         parts = self.model.embeddings
-        table = parts.position_embeddings
-        kept, places = table[:, : self.family.class_tokens], table[:, self.family.class_tokens :]
+        table: Tensor = parts.position_embeddings
+        class_tokens, positions = table[:, : self.family.class_tokens], table[:, self.family.class_tokens :]
         if self.model.config.model_type != "timesformer":
-            moved = torch.cat([kept, _moved(places, old, new)], 1)
+            moved = torch.cat([class_tokens, _moved(positions, old, new)], 1)
         else:
-            moved = torch.cat([kept, _moved(places, (1, *old[1:]), (1, *new[1:]))], 1)
+            moved = torch.cat([class_tokens, _moved(positions, (1, *old[1:]), (1, *new[1:]))], 1)
             if hasattr(parts, "time_embeddings"):
                 parts.time_embeddings = nn.Parameter(
                     _moved(parts.time_embeddings, (old[0], 1, 1), (new[0], 1, 1)), parts.time_embeddings.requires_grad
@@ -273,42 +269,42 @@ class HubFeatures(nn.Module):
 
 
 def split(name: str) -> str | None:
-    """The part of a backbone's name behind ``hf:``, or None where it does not begin so."""
+    """The part of a backbone's name after ``hf:``, or None without that prefix."""
     return name.removeprefix(PREFIX) if name.startswith(PREFIX) else None
 
 
-def configuration(place: str, config: Mapping[str, Any] | None = None, published: bool = False) -> dict[str, Any]:
+def configuration(source: str, config: Mapping[str, Any] | None = None, published: bool = False) -> dict[str, Any]:
     """The structure of a model, complete: plain types that build it again without the hub.
 
     Args:
-        place: a family's name (``FAMILIES``), a hub id, or a folder.
+        source: a family's name (``FAMILIES``), a hub id, or a folder.
         config: values to change; with ``model_type`` among them it is complete, and nothing is read.
-        published: whether published weights are to be loaded into it, so that the hub's own configuration must be had; without,
-            that of ``KNOWN`` will do.
+        published: whether published weights are to be loaded into it, so that the hub's own configuration is read; if not,
+            that of ``KNOWN`` is enough.
 
     Raises:
-        FileNotFoundError: the folder or the hub's file cannot be had.
-        ValueError: no place, a family that is not known here, or a size that is none.
+        FileNotFoundError: the folder or the hub's file cannot be read.
+        ValueError: an empty source, an unknown family, or an invalid size.
     """
-    if not place:
+    if not source:
         raise ValueError(
-            f"backbone {PREFIX} names no model; behind {PREFIX} stands a hub id, a folder, or a family: "
+            f"backbone {PREFIX} names no model; {PREFIX} is followed by a hub id, a folder, or a family: "
             f"{', '.join(FAMILIES)}"
         )
     if config is not None and not isinstance(config, Mapping):
-        raise ValueError(f"option config of {PREFIX}{place} must be a mapping {{key: value}}, got {config!r}")
+        raise ValueError(f"option config of {PREFIX}{source} must be a mapping {{key: value}}, got {config!r}")
     config = dict(config or {})
     if "model_type" in config:
         complete = config
-    elif place in FAMILIES:
-        complete = {"model_type": place, **config}
-    elif place in KNOWN and not published:
-        complete = {**KNOWN[place].config, **config}
+    elif source in FAMILIES:
+        complete = {"model_type": source, **config}
+    elif source in KNOWN and not published:
+        complete = {**KNOWN[source].config, **config}
     else:
-        complete = {**hub.read_config(place), **config}
+        complete = {**hub.read_config(source), **config}
     if str(complete.get("model_type")) not in FAMILIES:
-        raise unknown(f"model_type in the configuration of hf:{place}", str(complete.get("model_type")), FAMILIES)
-    _check_sizes(complete, place)
+        raise unknown(f"model_type in the configuration of hf:{source}", str(complete.get("model_type")), FAMILIES)
+    _check_sizes(complete, source)
     return complete
 
 
@@ -339,26 +335,25 @@ def sizes(config: Mapping[str, Any]) -> tuple[Grid, int, Grid]:
     family = FAMILIES[config["model_type"]]
     size = _pair(config.get(family.size, family.clip[1:]))
     clip = (config.get(family.frames, family.clip[0]), *size)
-    grid = tuple(n // step for n, step in zip(clip, _step(config, family), strict=True))
-    return clip, config.get("hidden_size", family.channels), grid
+    return clip, config.get("hidden_size", family.channels), _grid(clip, _step(config, family))
 
 
-def load_weights(module: HubFeatures, weights: str | Path, place: str) -> None:
+def load_weights(module: HubFeatures, weights: str | Path, source: str) -> None:
     """Loads published weights, or a local file; see ``taggnn.backbones.hub.read_weights``.
 
     Args:
         module: what ``features`` built, before its positions are resized.
         weights: "default" or a path.
-        place: a family's name, a hub id, or a folder.
+        source: a family's name, a hub id, or a folder.
     """
-    hub.read_weights(module.model, weights, None if place in FAMILIES else place)
+    hub.read_weights(module.model, weights, None if source in FAMILIES else source)
 
 
-def statistics(place: str, kind: str, published: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def statistics(source: str, kind: str, published: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation that the weights expect: the model's own where they are loaded, else its family's."""
-    found = hub.read_statistics(place) if published and place not in FAMILIES else None
-    if published and place not in FAMILIES and found is None:
-        log.info("hf:%s says nothing of mean and deviation: those of its family are taken", place)
+    found = hub.read_statistics(source) if published and source not in FAMILIES else None
+    if published and source not in FAMILIES and found is None:
+        log.info("hf:%s has no mean and standard deviation: those of its family are taken", source)
     return found or (FAMILIES[kind].mean, FAMILIES[kind].std)
 
 
@@ -372,7 +367,7 @@ def _moved(table: Tensor, old: Grid, new: Grid) -> Tensor:
     )
 
 
-def _check_sizes(config: Mapping[str, Any], place: str) -> None:
+def _check_sizes(config: Mapping[str, Any], source: str) -> None:
     family = FAMILIES[config["model_type"]]
     lengths = {family.frames: 1, "hidden_size": 1, family.size: 2, "patch_size": 2}
     lengths["tubelet_size"] = 3 if family.classes == "Vivit" else 1
@@ -386,7 +381,7 @@ def _check_sizes(config: Mapping[str, Any], place: str) -> None:
         # ViViT's tubelet is three numbers and nothing else.
         if not whole or (len(numbers) != length if several else length == 3) or (several and length == 1):
             expected = {1: "a positive integer", 2: "a positive integer or two of them", 3: "three positive integers"}
-            raise ValueError(f"config of {PREFIX}{place}: {key} must be {expected[length]}, got {value!r}")
+            raise ValueError(f"config of {PREFIX}{source}: {key} must be {expected[length]}, got {value!r}")
 
 
 def _step(config: Mapping[str, Any], family: Family) -> Grid:
@@ -394,6 +389,11 @@ def _step(config: Mapping[str, Any], family: Family) -> Grid:
     if isinstance(tubelet, list | tuple):
         return tuple(tubelet)
     return (tubelet, *_pair(config.get("patch_size", family.step[1:])))
+
+
+def _grid(clip: Grid, step: Grid) -> Grid:
+    frames, height, width = (n // size for n, size in zip(clip, step, strict=True))
+    return frames, height, width
 
 
 def _pair(size: Any) -> tuple[int, int]:

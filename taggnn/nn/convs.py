@@ -142,10 +142,10 @@ def _builder(conv: Any, name: str) -> tuple[Any, dict[str, Any]]:
         # PyG's import calls what PyTorch 2.15 warns of; nobody who builds a head can do anything about it.
         warnings.filterwarnings("ignore", ".*torch.jit.script.*")
         found = find("convolution", conv, CONVS)
-        defaults = {}
+        defaults: dict[str, Any] = {}
         if isinstance(found, Row):
-            found, defaults = found.builder, found.options
-            found = find("convolution", found, {})
+            defaults = found.options
+            found = find("convolution", found.builder, {})
     if isinstance(found, type) or not callable(found):
         fits = isinstance(found, type) and issubclass(found, nn.Module)
     else:
@@ -171,7 +171,7 @@ def _options_of(builder: Callable[..., nn.Module]) -> tuple[list[str], bool]:
     for owner in builder.__mro__:
         if "__init__" not in vars(owner):
             continue
-        own, forwards = _named(list(inspect.signature(owner.__init__).parameters.values())[1:])
+        own, forwards = _named(list(inspect.signature(vars(owner)["__init__"]).parameters.values())[1:])
         names += [name for name in own if name not in names]
         if not forwards:
             return names, False

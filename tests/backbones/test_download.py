@@ -90,7 +90,7 @@ def test_it_goes_on_after_a_cut_connection(server, tmp_path):
 
 def test_it_goes_on_at_the_next_call(server, tmp_path):
     server.cuts = [1000, 0]
-    with pytest.raises(ValueError, match=r"1,000 bytes of it lie in .*file\.bin\.part"):
+    with pytest.raises(ValueError, match=r"1,000 bytes of it are in .*file\.bin\.part"):
         fetch(Published(url(server), DIGEST), tmp_path)
     assert not (tmp_path / "file.bin").exists()
     assert fetch(Published(url(server), DIGEST), tmp_path).read_bytes() == CONTENT

@@ -354,11 +354,11 @@ def test_stated_defaults_are_those_of_transformers(kind):
             {},
             r"Download config.json, .* of https://huggingface.co/someone/something .* hf:FOLDER",
         ),
-        ("hf:MCG-NJU/videomae-base", {"weights": "default"}, r"could not be had from the Hugging Face hub"),
+        ("hf:MCG-NJU/videomae-base", {"weights": "default"}, r"could not be downloaded from the Hugging Face hub"),
         (
             "hf:videomae",
             {"weights": "default", "config": TINY["videomae"]},
-            r"a family's name stands for no published weights",
+            r"a family has no published weights",
         ),
         (
             "hf:videomae",
