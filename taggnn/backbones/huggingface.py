@@ -325,7 +325,7 @@ def features(config: Mapping[str, Any]) -> HubFeatures:
     try:
         return HubFeatures(getattr(package, f"{family.classes}Model")(known(**values)))
     except Exception as error:
-        # transformers 5 checks types with an exception class of its own.
+        # transformers 5 checks types with its own exception class.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"transformers refuses this configuration of {family.classes}: {reason}") from error
 

@@ -63,7 +63,7 @@ def stages(module: nn.Module) -> list[Stage]:
 
 
 def chosen(found: Sequence[Stage], wanted: int | Sequence[str], what: str) -> list[Stage]:
-    """The stages that a user means by a number (the first so many) or by names; a name also selects all stages below it.
+    """The stages selected by their number, counted from the first, or by names; a name also selects all stages below it.
 
     Raises:
         ValueError: a number out of range, or an unknown name.

@@ -85,7 +85,7 @@ def load_strictly(
         state: names and tensors; not changed.
         source: the file or the name of the weights, for messages.
         classifier: name of the classifier module in ``state``, or of several modules that only the classifier needs; they
-            are dropped, and the log says so.
+            are dropped, which is logged.
 
     Raises:
         ValueError: names or shapes that do not fit; lists the first ten of them and how many there are. The module is

@@ -67,7 +67,7 @@ class TagHead(nn.Module):
         ValueError: an unknown name or option, or sizes that do not divide; in ``forward``, tokens of another grid.
     """
 
-    # What a call gives, for type checkers: nn.Module says Any.
+    # The type of a call, which nn.Module leaves at Any.
     __call__: Callable[..., Output]
 
     def __init__(

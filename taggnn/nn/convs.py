@@ -11,7 +11,7 @@ from taggnn.names import find, unknown
 
 
 class Row(NamedTuple):
-    """All that there is to register of a convolution.
+    """One convolution.
 
     Args:
         builder: the dotted path of its class, or the class, so that PyG is imported at first use only.
@@ -139,7 +139,7 @@ def name_of(conv: Any) -> str:
 def _builder(conv: Any, name: str) -> tuple[Any, dict[str, Any]]:
     """The class, function or module that was chosen, and the options of its row."""
     with warnings.catch_warnings():
-        # PyG's import calls what PyTorch 2.15 warns of; nobody who builds a head can do anything about it.
+        # A deprecation warning of PyTorch 2.15 about PyG's own import.
         warnings.filterwarnings("ignore", ".*torch.jit.script.*")
         found = find("convolution", conv, CONVS)
         defaults: dict[str, Any] = {}

@@ -114,7 +114,7 @@ def encoder(
         heads: A (default 8).
         ffn: channels of the feed-forward part (default 2*C).
         dropout: probability, everywhere in the layer (default 0.1).
-        norm_first: LayerNorm before attention and feed-forward, with a last one behind all layers (default), or after them.
+        norm_first: LayerNorm before attention and feed-forward, with a last one after all layers (default), or after them.
         activation: of the feed-forward part.
 
     **Shapes:** (B, N, C) -> the same.

@@ -35,12 +35,12 @@ if INTERPRETED:
     from triton.runtime import interpreter
 
     if hasattr(interpreter, "_LangPatchScope"):
-        # The interpreter patches Triton's language at every call of a device function, 40 % of the time: here once.
-        patch, scopes = interpreter._patch_lang, []
+        # The interpreter patches Triton's language at every call of a device function, 40 % of the time: here once a module.
+        patch, patched = interpreter._patch_lang, {}
 
         def patch_once(fn):
-            if not scopes:
-                scopes.append(patch(fn))
+            if fn.__module__ not in patched:
+                patched[fn.__module__] = patch(fn)
             return interpreter._LangPatchScope()
 
         interpreter._patch_lang = patch_once

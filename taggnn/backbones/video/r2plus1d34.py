@@ -56,7 +56,7 @@ def features() -> Features:
 
 
 def load_weights(module: Features, weights: str | Path, name: str, file: Published) -> None:
-    """Loads an IG-65M or TAG-Head checkpoint strictly; the classifier is dropped, the log says so.
+    """Loads an IG-65M or TAG-Head checkpoint strictly; the classifier is dropped, which is logged.
 
     Accepted are the IG-65M names (``stem.0.weight``), and the numbers of an nn.Sequential of the same children
     (``0.0.weight``), each also below one of the prefixes ``csnmodel.`` and ``backbone.``; with a prefix, everything

@@ -246,7 +246,7 @@ def stage(design: Design, index: int, depth: int, channels: int) -> Stage:
 
 
 def initialised(module: Net) -> Net:
-    """Random weights, in place: He's normal draw over the outputs, and blocks that begin as their shortcuts.
+    """Random weights, in place: He's normal draw over the outputs, and blocks that start as their shortcuts.
 
     Source: He et al., https://arxiv.org/abs/1502.01852; the last BatchNorm of a block starts at 0: Goyal et al.,
     https://arxiv.org/abs/1706.02677, as the SlowFast and X3D papers train.

@@ -1,4 +1,4 @@
-"""The video models of torchvision as feature modules: pool and classifier removed, parameters and their names kept.
+"""The video models of torchvision as feature modules: pool and classifier removed, parameters and their names unchanged.
 
 Axes: B clips, C channels, T frames, H W token grid or, for clips, pixels; N = T*H*W tokens.
 """
@@ -36,12 +36,12 @@ class Features(nn.Module):
     """
 
     family: type[nn.Module]
-    kept: tuple[str, ...]
+    parts: tuple[str, ...]
     removed: tuple[str, ...]
 
     def __init__(self, model: nn.Module):
         super().__init__()
-        for name in self.kept:
+        for name in self.parts:
             setattr(self, name, getattr(model, name))
         self.training = model.training
         self.description = [_removal(name, getattr(model, name, None)) for name in self.removed]
@@ -63,7 +63,7 @@ class ResNetFeatures(Features):
     layer4: nn.Module
 
     family = video.VideoResNet
-    kept = ("stem", "layer1", "layer2", "layer3", "layer4")
+    parts = ("stem", "layer1", "layer2", "layer3", "layer4")
     removed = ("avgpool", "fc")
 
     def forward(self, clip: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ class S3DFeatures(Features):
     features: nn.Module
 
     family = video.S3D
-    kept = ("features",)
+    parts = ("features",)
     removed = ("avgpool", "classifier")
 
     def forward(self, clip: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ class SwinFeatures(Features):
     norm: nn.Module
 
     family = video.SwinTransformer3d
-    kept = ("patch_embed", "pos_drop", "features", "norm")
+    parts = ("patch_embed", "pos_drop", "features", "norm")
     removed = ("avgpool", "head")
 
     def forward(self, clip: Tensor) -> Tensor:
@@ -130,7 +130,7 @@ class MViTFeatures(Features):
     norm: nn.Module
 
     family = video.MViT
-    kept = ("conv_proj", "pos_encoding", "blocks", "norm")
+    parts = ("conv_proj", "pos_encoding", "blocks", "norm")
     removed = ("head",)
 
     def __init__(self, model: nn.Module):
@@ -214,7 +214,7 @@ def features(name: str) -> Features:
 
 
 def load_weights(module: Features, name: str, weights: str | Path) -> None:
-    """Loads official torchvision weights or a local state dict; the classifier in it is dropped and the log says so.
+    """Loads official torchvision weights or a local state dict; the classifier in it is dropped, which is logged.
 
     Args:
         module: what ``features(name)`` built; an MViT before its positions are resized.
@@ -224,7 +224,7 @@ def load_weights(module: Features, name: str, weights: str | Path) -> None:
 
     Raises:
         FileNotFoundError: ``weights`` is a path that does not exist.
-        ValueError: unknown weights, a file that does not fit, or a download that failed; the last says where to get
+        ValueError: unknown weights, a file that does not fit, or a download that failed, with where to get
             the file and where to put it.
     """
     official = models.get_model_weights(name)

@@ -17,7 +17,7 @@ from taggnn.kernels.structured import temporal
 
 # Weights computed at a time, which fit into caches, and those saved for the backward pass: 32 MB in float32.
 _AT_ONCE = 2**20
-_KEPT = 2**23
+_SAVED = 2**23
 
 
 @dataclass(frozen=True)
@@ -129,18 +129,18 @@ class _Attend(torch.autograd.Function):
     ) -> Tensor:
         positions = values.shape[2]
         level = _in_time(scorer, steps, values, inputs) if steps else None
-        kept, times = [], level
+        saved, times = [], level
         if clique:
             out = torch.empty_like(values)
             share = None if level is None else values.new_empty(values.shape[:-1])
             total = None if level is None else level.logsumexp(-1)
             # A compiler decides what it recomputes.
-            room = 0 if torch.compiler.is_compiling() or not any(ctx.needs_input_grad) else _KEPT
+            room = 0 if torch.compiler.is_compiling() or not any(ctx.needs_input_grad) else _SAVED
             for piece in _pieces(values):
                 weights, rest = _weights(scorer.scores(piece, inputs), piece, total)
                 room -= weights.numel()
                 if room >= 0:
-                    kept.append(weights)
+                    saved.append(weights)
                 if share is not None:
                     piece.put(share, rest)
                 used = weights if keep is None else _dropped(weights, piece.targets(keep)[..., :positions], dropout)
@@ -156,14 +156,14 @@ class _Attend(torch.autograd.Function):
                 used = _dropped(used, keep[:, here, ..., positions + i], dropout)
             out[:, here].addcmul_(used[..., None], values[:, there])
         ctx.scorer, ctx.clique, ctx.steps, ctx.dropout, ctx.count = scorer, clique, steps, dropout, len(inputs)
-        ctx.save_for_backward(keep, out, level, times, values, *inputs, *kept)
+        ctx.save_for_backward(keep, out, level, times, values, *inputs, *saved)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         keep, out, level, times, values, *others = ctx.saved_tensors
-        inputs, kept = tuple(others[: ctx.count]), others[ctx.count :]
+        inputs, saved = tuple(others[: ctx.count]), others[ctx.count :]
         positions = values.shape[2]
         empty = torch.empty_like if ctx.clique else torch.zeros_like
         # Node by node everything is written; what all nodes share is added up.
@@ -174,8 +174,8 @@ class _Attend(torch.autograd.Function):
             mean = (grad * out).sum(-1)
             total = level.logsumexp(-1) if ctx.clique and level is not None else None
             for i, piece in enumerate(_pieces(values) if ctx.clique else ()):
-                if i < len(kept):
-                    weights = kept[i]
+                if i < len(saved):
+                    weights = saved[i]
                 else:
                     weights, _ = _weights(ctx.scorer.scores(piece, inputs), piece, total)
                 mine = piece.targets(grad)

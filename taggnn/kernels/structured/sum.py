@@ -22,7 +22,7 @@ class StructuredSum(nn.Module):
 
     Source: ours. The adjacency of clique + chain is ``I_T x (J - I_P) + chain x I_P``, J the P x P matrix of ones, and its
     degrees depend on the frame alone, so that a normalisation only scales L and G. Such operators multiply into one another,
-    ``(L1, G1)(L2, G2) = (L1 L2, L1 G2 + G1 L2 + P G1 G2)``, because ``J J = P J``: all steps of APPNP are one pair, worked out
+    ``(L1, G1)(L2, G2) = (L1 L2, L1 G2 + G1 L2 + P G1 G2)``, because ``J J = P J``: all steps of APPNP are one pair, computed
     when the layer is built, and a call costs the same however many steps there are.
 
     Args:

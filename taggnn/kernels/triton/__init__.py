@@ -3,7 +3,7 @@
 Axes: B clips, T frames, P positions of a frame (H*W on video), N = T*P nodes, A attention heads, D channels of a head, r reach
 of the chain.
 
-Floor of the forward pass, with b bytes an element (float32 4, bfloat16 2), 4 bytes for scores kept in float32, M = B*N nodes and
+Floor of the forward pass, with b bytes an element (float32 4, bfloat16 2), 4 bytes for scores in float32, M = B*N nodes and
 a frame's clique of P*P pairs. A part that is read once and written once costs these bytes, at least::
 
     GAT              M*A * (2*D*b + 12)       v read, out written; s, d read, log-sum-exp written

@@ -1,4 +1,4 @@
-"""What the kernels of all families share on the device: where a program stands, tiles, one step of the online softmax.
+"""Device functions of all kernels: the rows of a program, loading and storing tiles, one step of the online softmax.
 
 Axes: B clips, T frames, P positions of a frame, M = B*T*P rows, I targets, J sources, D channels of a head.
 """

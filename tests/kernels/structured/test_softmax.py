@@ -37,7 +37,7 @@ def operands(family, clips, nodes, heads, channels, dtype=torch.float64, grad=Tr
 @pytest.mark.parametrize(("weights", "saved", "pairs"), [(1, 0, 1), (20, 100, 90), (70, 400, 900), (400, 0, 700)])
 def test_any_cut_into_pieces_gives_the_same(family, weights, saved, pairs, monkeypatch):
     monkeypatch.setattr(softmax, "_AT_ONCE", weights)
-    monkeypatch.setattr(softmax, "_KEPT", saved)
+    monkeypatch.setattr(softmax, "_SAVED", saved)
     monkeypatch.setattr(gatv2, "_AT_ONCE", pairs)
     conv = build(family, 6, heads=3, concat=False)
     assert_equal_to_pyg("structured", conv, "clique+chain(reach=9)", GRID, tokens(3, GRID, 6))
@@ -75,7 +75,7 @@ def test_a_second_derivative_is_refused_and_not_wrong(family):
 def test_memory_in_training_is_bounded(family, monkeypatch):
     positions, blocks = 100, 2 * 6 * 2
     monkeypatch.setattr(softmax, "_AT_ONCE", positions**2)
-    monkeypatch.setattr(softmax, "_KEPT", 3 * positions**2)
+    monkeypatch.setattr(softmax, "_SAVED", 3 * positions**2)
     saved = []
     inputs = operands(family, 2, 6 * positions, 2, 3, torch.float32)
     with torch.autograd.graph.saved_tensors_hooks(lambda x: saved.append(x.numel()) or x, lambda x: x):
@@ -106,7 +106,7 @@ def test_a_dropped_weight_is_dropped_alone_and_the_rest_scaled(family):
 @both
 def test_gradients_with_dropout_are_those_of_the_drawn_weights(family, monkeypatch):
     monkeypatch.setattr(softmax, "_AT_ONCE", 20)
-    monkeypatch.setattr(softmax, "_KEPT", 40)
+    monkeypatch.setattr(softmax, "_SAVED", 40)
     module = module_of(family)
 
     def seeded(*inputs):
