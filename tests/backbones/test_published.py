@@ -106,14 +106,6 @@ def test_a_wrong_name_and_a_wrong_shape_are_named(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_a_truncated_file_is_named(tmp_path, name):
-    path = save(tmp_path, fake(name))
-    path.write_bytes(path.read_bytes()[:-500])
-    with pytest.raises(ValueError, match=r"published\.pyth .* cannot be read"):
-        on_meta(name, weights=path)
-
-
-@pytest.mark.parametrize("name", FAMILIES)
 def test_default_is_the_file_that_the_table_names(tmp_path, monkeypatch, name):
     asked = []
     monkeypatch.setattr(weights, "fetch", lambda file: asked.append(file.url) or save(tmp_path, fake(name)))
