@@ -1,4 +1,4 @@
-"""Stages frozen, slowed, computed again; blocks left out: each does what it says and nothing else."""
+"""Stages frozen, slowed, computed again; blocks left out: each changes nothing else."""
 
 import copy
 import pickle
@@ -48,7 +48,7 @@ def test_checkpointing_changes_no_gradient_and_no_statistic(kind, frozen):
     again = copy.deepcopy(plain)
     tune(plain, freeze_stages=frozen)
     tune(again, freeze_stages=frozen, checkpointing=True)
-    # Twice: what the first step leaves behind shows in the second.
+    # Twice: state left by the first step shows in the second.
     for seed in (3, 4):
         (loss, grads, buffers), (other, regrads, rebuffers) = step(plain, seed), step(again, seed)
         assert torch.equal(loss, other)
@@ -212,7 +212,7 @@ def test_drop_path_of_a_rate_leaves_blocks_out():
     ],
     ids=str,
 )
-def test_what_cannot_be_done_is_told(options, message):
+def test_what_cannot_be_done_is_reported(options, message):
     with pytest.raises(ValueError, match=message):
         build("small", width=2, **options)
 
@@ -235,6 +235,6 @@ def test_a_module_without_parameters_has_no_stages(options):
     taggnn.attach(nn.AvgPool3d(2), "pool", 2, clip=(4, 8, 8), backbone_options={"frozen_bn": True})
 
 
-def test_batchnorm_options_are_told():
+def test_batchnorm_options_are_reported():
     assert build("small", width=2, frozen_bn=True).tuning.notes == ("BatchNorm statistics frozen",)
     assert build("small", width=2, bn_momentum=0.2).tuning.notes == ("BatchNorm momentum 0.2",)

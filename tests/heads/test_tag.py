@@ -1,4 +1,4 @@
-"""TAG-Head: the released form equals a composition of PyG's and torch's own parts, and every option does what it says."""
+"""TAG-Head: the released form equals a composition of PyG's and torch's own parts, and every option has its effect."""
 
 from dataclasses import dataclass
 from math import prod
@@ -62,7 +62,7 @@ def test_released_logits_and_gradients_equal_the_composition_in_float64(composit
     head = with_weights_of(reference, grid, 5, 64).double().eval()
     given = torch.randn(clips, *grid, 512, dtype=torch.float64)
     ours, theirs = given.clone().requires_grad_(), given.clone().requires_grad_()
-    # Weights of its own for every logit: the plain sum would hide a gradient that lands at the wrong clip or class.
+    # A different weight for every logit: the plain sum would hide a gradient that lands at the wrong clip or class.
     weights = torch.randn(clips, 5, dtype=torch.float64)
     got, expected = head(ours).logits, reference(theirs)
     (got * weights).sum().backward()

@@ -1,7 +1,7 @@
 """FlexAttention under the mask of a topology equals PyG's message passing.
 
 Here without CUDA: FlexAttention's plain form gives the values. It refuses gradients on the CPU ("FlexAttention does not support
-backward on CPU"), so these are proven with FlexAttention replaced by what its documentation says, under ordinary autograd;
+backward on CPU"), so these are proven with FlexAttention replaced by the formula of its documentation, under ordinary autograd;
 what remains untested is PyTorch's own kernel.
 """
 

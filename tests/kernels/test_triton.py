@@ -1,6 +1,6 @@
 """Fused attention in Triton equals PyG's message passing; without a GPU its kernels run in Triton's interpreter.
 
-The interpreter has to be on before the kernels are imported, so that one process of its own runs the checks, and each test
+The interpreter has to be on before the kernels are imported, so that a separate process runs the checks, and each test
 reports its result there. What the interpreter takes and the compiler refuses is found by compiling for Hopper.
 """
 
@@ -92,7 +92,7 @@ FAMILIES = pytest.mark.parametrize("case", ["gat", "gatv2", "transformer"])
 # head and block of channels, and with the frames that a program reads. So every size is the smallest at which what its name says
 # can fail: 3 frames for a reach of 2 inside and outside of the clip, 2 frames for a reach that is cut, 2 clips of 2 frames for a
 # chain that must end with its clip, 2 heads within a frame and between frames, height unlike width, and 1 position a frame,
-# where a clique has no edges. Frames of two blocks of positions and heads of two blocks of channels have tests of their own.
+# where a clique has no edges. Frames of two blocks of positions and heads of two blocks of channels have separate tests.
 SIZES = {
     "frame": ("clique+chain", (1, 2, 3), 1, 1),
     "position": ("clique+chain", (2, 1, 1), 1, 1),
@@ -121,7 +121,7 @@ def results(conv, topology, grid, x, impl):
     conv.zero_grad()
     out = kernels.find(conv, parse(topology), grid, impl)(conv, x)
     weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    # float64, so that the gradient reaches the kernel as a tensor of its own type and not as one repeated number.
+    # float64, so that the gradient reaches the kernel as a tensor of the output's type and not as one repeated number.
     (out.double() * weights).sum().backward()
     return [out.detach(), x.grad, *(p.grad.clone() for p in conv.parameters() if p.grad is not None)]
 
@@ -325,7 +325,7 @@ def compiled(kernel, arguments, constants):
         name: "constexpr" if name in constants else TYPES[given[name].dtype] if hasattr(given[name], "dtype") else "i32"
         for name in kernel.arg_names
     }
-    # As a launch would tell: addresses and steps are multiples of 16.
+    # As in a launch: addresses and steps are multiples of 16.
     whole = {
         (n,): [["tt.divisibility", 16]]
         for n, name in enumerate(given)

@@ -238,7 +238,7 @@ def test_gradients_of_a_graph_layer_on_other_ranks(grid, impl):
 
 
 class Wants(Clique):
-    """A rule of a user's own that takes no grid but its own, or lists the edges of its own whatever it is given."""
+    """A user's rule for one grid: it refuses others, or lists the edges of its grid for all."""
 
     sure: ClassVar[bool] = True
 

@@ -128,11 +128,11 @@ def test_a_wrong_name_and_a_wrong_shape_are_named(tmp_path, published, prefix):
 
 
 def test_default_is_the_published_file(tmp_path, published, monkeypatch):
-    asked = []
-    monkeypatch.setattr(weights, "fetch", lambda file: asked.append(file) or save(tmp_path, published))
+    fetched = []
+    monkeypatch.setattr(weights, "fetch", lambda file: fetched.append(file) or save(tmp_path, published))
     build("r2plus1d_34_32_ig65m", weights="default")
-    assert [file.name for file in asked] == ["r2plus1d_34_clip32_ig65m_from_scratch-449a7af9.pth"]
-    assert asked[0].sha256 == "449a7af9"
+    assert [file.name for file in fetched] == ["r2plus1d_34_clip32_ig65m_from_scratch-449a7af9.pth"]
+    assert fetched[0].sha256 == "449a7af9"
 
 
 def test_another_name_is_refused():

@@ -103,7 +103,7 @@ def test_dropout_drops_each_normalised_weight_by_itself(loops):
     frames, positions, p, draws = 3, 3, 0.3, 4000
     nodes = frames * positions
     module = gat.StructuredGAT(operators.Additive(0.2, loops), True, 1, frames, positions)
-    # Values that tell their node: the output is the matrix of weights.
+    # Values that name their node: the output is the matrix of weights.
     v = torch.eye(nodes).view(1, nodes, 1, nodes)
     s, d = torch.randn(1, nodes, 1), torch.randn(1, nodes, 1)
     weights = module(v, s, d, 0.0)[0, :, 0]

@@ -19,7 +19,7 @@ FAMILIES = {
 
 
 def adjacency(clique, reach, frames, positions, self_loops):
-    """Written as the rule says it: (N, N), row = target."""
+    """By the definition: (N, N), row = target."""
     n = frames * positions
     matrix = torch.zeros(n, n, dtype=torch.float64)
     for i in range(n):
