@@ -107,24 +107,9 @@ def dot(x, y, TYPE: tl.constexpr, FLOAT: tl.constexpr, PRECISION: tl.constexpr):
 
 @triton.jit
 def products(
-    first,
-    x,
-    x_row,
-    x_start,
-    x_place,
-    x_valid,
-    y,
-    y_row,
-    y_start,
-    y_place,
-    y_valid,
-    head,
-    CHANNELS: tl.constexpr,
-    BLOCK_D: tl.constexpr,
-    TYPE: tl.constexpr,
-    FLOAT: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
+    first, x, x_row, x_start, x_place, x_valid, y, y_row, y_start, y_place, y_valid, head, CHANNELS: tl.constexpr,
+    BLOCK_D: tl.constexpr, TYPE: tl.constexpr, FLOAT: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
     """Multiplies rows of x with rows of y over all channels: (X, Y). ``first`` is the tile of x with its first channels."""
     c = tl.arange(0, BLOCK_D)
     other = tile(y, y_row, y_start, y_place, y_valid, head, c, CHANNELS)
@@ -138,20 +123,9 @@ def products(
 
 @triton.jit
 def pairs(
-    x,
-    x_row,
-    x_start,
-    y,
-    y_row,
-    y_start,
-    position,
-    valid,
-    head,
-    CHANNELS: tl.constexpr,
-    BLOCK: tl.constexpr,
-    BLOCK_D: tl.constexpr,
-    FLOAT: tl.constexpr,
-):
+    x, x_row, x_start, y, y_row, y_start, position, valid, head, CHANNELS: tl.constexpr, BLOCK: tl.constexpr,
+    BLOCK_D: tl.constexpr, FLOAT: tl.constexpr,
+):  # fmt: skip
     """Multiplies the same positions of two frames over all channels: (positions,)."""
     total = tl.zeros((BLOCK,), FLOAT)
     for first in range(0, CHANNELS, BLOCK_D):

@@ -79,17 +79,9 @@ def _results(q, k, v, frames, positions, clique, reach):
 
 @torch.library.custom_op("taggnn::triton_dot_backward", mutates_args=())
 def attend_backward(
-    g: Tensor,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    out: Tensor,
-    lse: Tensor,
-    frames: int,
-    positions: int,
-    clique: bool,
+    g: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, frames: int, positions: int, clique: bool,
     reach: int,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Returns the gradients of q, k and v."""
     near, size = Neighbours(frames, positions, clique, reach), blocks(positions, v)
     to_q, to_k, to_v = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v))
@@ -120,29 +112,11 @@ attend.register_autograd(_backward, setup_context=_save)
 
 @triton.jit
 def dot_forward(
-    q,
-    k,
-    v,
-    out,
-    lse,
-    q_row,
-    k_row,
-    v_row,
-    SCALE: tl.constexpr,
-    FRAMES: tl.constexpr,
-    POSITIONS: tl.constexpr,
-    HEADS: tl.constexpr,
-    CHANNELS: tl.constexpr,
-    CLIQUE: tl.constexpr,
-    LOOPS: tl.constexpr,
-    REACH: tl.constexpr,
-    BLOCK_I: tl.constexpr,
-    BLOCK_J: tl.constexpr,
-    BLOCK_D: tl.constexpr,
-    TYPE: tl.constexpr,
-    FLOAT: tl.constexpr,
+    q, k, v, out, lse, q_row, k_row, v_row, SCALE: tl.constexpr, FRAMES: tl.constexpr, POSITIONS: tl.constexpr,
+    HEADS: tl.constexpr, CHANNELS: tl.constexpr, CLIQUE: tl.constexpr, LOOPS: tl.constexpr, REACH: tl.constexpr,
+    BLOCK_I: tl.constexpr, BLOCK_J: tl.constexpr, BLOCK_D: tl.constexpr, TYPE: tl.constexpr, FLOAT: tl.constexpr,
     PRECISION: tl.constexpr,
-):
+):  # fmt: skip
     start, frame, i = locate(FRAMES, POSITIONS, BLOCK_I)
     head = tl.program_id(1)
     c = tl.program_id(2) * BLOCK_D + tl.arange(0, BLOCK_D)
@@ -181,33 +155,11 @@ def dot_forward(
 
 @triton.jit
 def dot_targets(
-    g,
-    q,
-    k,
-    v,
-    out,
-    lse,
-    delta,
-    to_q,
-    g_row,
-    q_row,
-    k_row,
-    v_row,
-    SCALE: tl.constexpr,
-    FRAMES: tl.constexpr,
-    POSITIONS: tl.constexpr,
-    HEADS: tl.constexpr,
-    CHANNELS: tl.constexpr,
-    CLIQUE: tl.constexpr,
-    LOOPS: tl.constexpr,
-    REACH: tl.constexpr,
-    BLOCK_I: tl.constexpr,
-    BLOCK_J: tl.constexpr,
-    BLOCK_D: tl.constexpr,
-    TYPE: tl.constexpr,
-    FLOAT: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
+    g, q, k, v, out, lse, delta, to_q, g_row, q_row, k_row, v_row, SCALE: tl.constexpr, FRAMES: tl.constexpr,
+    POSITIONS: tl.constexpr, HEADS: tl.constexpr, CHANNELS: tl.constexpr, CLIQUE: tl.constexpr, LOOPS: tl.constexpr,
+    REACH: tl.constexpr, BLOCK_I: tl.constexpr, BLOCK_J: tl.constexpr, BLOCK_D: tl.constexpr, TYPE: tl.constexpr,
+    FLOAT: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
     start, frame, i = locate(FRAMES, POSITIONS, BLOCK_I)
     head = tl.program_id(1)
     c = tl.program_id(2) * BLOCK_D + tl.arange(0, BLOCK_D)
@@ -249,33 +201,11 @@ def dot_targets(
 
 @triton.jit
 def dot_sources(
-    g,
-    q,
-    k,
-    v,
-    lse,
-    delta,
-    to_k,
-    to_v,
-    g_row,
-    q_row,
-    k_row,
-    v_row,
-    SCALE: tl.constexpr,
-    FRAMES: tl.constexpr,
-    POSITIONS: tl.constexpr,
-    HEADS: tl.constexpr,
-    CHANNELS: tl.constexpr,
-    CLIQUE: tl.constexpr,
-    LOOPS: tl.constexpr,
-    REACH: tl.constexpr,
-    BLOCK_I: tl.constexpr,
-    BLOCK_J: tl.constexpr,
-    BLOCK_D: tl.constexpr,
-    TYPE: tl.constexpr,
-    FLOAT: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
+    g, q, k, v, lse, delta, to_k, to_v, g_row, q_row, k_row, v_row, SCALE: tl.constexpr, FRAMES: tl.constexpr,
+    POSITIONS: tl.constexpr, HEADS: tl.constexpr, CHANNELS: tl.constexpr, CLIQUE: tl.constexpr, LOOPS: tl.constexpr,
+    REACH: tl.constexpr, BLOCK_I: tl.constexpr, BLOCK_J: tl.constexpr, BLOCK_D: tl.constexpr, TYPE: tl.constexpr,
+    FLOAT: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
     start, frame, j = locate(FRAMES, POSITIONS, BLOCK_J)
     head = tl.program_id(1)
     c = tl.program_id(2) * BLOCK_D + tl.arange(0, BLOCK_D)

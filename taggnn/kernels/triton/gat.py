@@ -79,19 +79,9 @@ def _results(v, s, d, slope, loops, frames, positions, clique, reach):
 
 @torch.library.custom_op("taggnn::triton_gat_backward", mutates_args=())
 def attend_backward(
-    g: Tensor,
-    v: Tensor,
-    s: Tensor,
-    d: Tensor,
-    out: Tensor,
-    lse: Tensor,
-    slope: float,
-    loops: bool,
-    frames: int,
-    positions: int,
-    clique: bool,
-    reach: int,
-) -> tuple[Tensor, Tensor, Tensor]:
+    g: Tensor, v: Tensor, s: Tensor, d: Tensor, out: Tensor, lse: Tensor, slope: float, loops: bool, frames: int,
+    positions: int, clique: bool, reach: int,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Returns the gradients of v, s and d."""
     near, size = Neighbours(frames, positions, clique, reach), blocks(positions, v)
     # Each block of channels has a share in the gradients of the scores.
@@ -144,29 +134,11 @@ def two_largest(s, s_row, start, head, POSITIONS: tl.constexpr, BLOCK_J: tl.cons
 
 @triton.jit
 def gat_forward(
-    v,
-    s,
-    d,
-    out,
-    lse,
-    v_row,
-    s_row,
-    d_row,
-    SLOPE: tl.constexpr,
-    FRAMES: tl.constexpr,
-    POSITIONS: tl.constexpr,
-    HEADS: tl.constexpr,
-    CHANNELS: tl.constexpr,
-    CLIQUE: tl.constexpr,
-    LOOPS: tl.constexpr,
-    REACH: tl.constexpr,
-    BLOCK_I: tl.constexpr,
-    BLOCK_J: tl.constexpr,
-    BLOCK_D: tl.constexpr,
-    TYPE: tl.constexpr,
-    FLOAT: tl.constexpr,
+    v, s, d, out, lse, v_row, s_row, d_row, SLOPE: tl.constexpr, FRAMES: tl.constexpr, POSITIONS: tl.constexpr,
+    HEADS: tl.constexpr, CHANNELS: tl.constexpr, CLIQUE: tl.constexpr, LOOPS: tl.constexpr, REACH: tl.constexpr,
+    BLOCK_I: tl.constexpr, BLOCK_J: tl.constexpr, BLOCK_D: tl.constexpr, TYPE: tl.constexpr, FLOAT: tl.constexpr,
     PRECISION: tl.constexpr,
-):
+):  # fmt: skip
     start, frame, i = locate(FRAMES, POSITIONS, BLOCK_I)
     head = tl.program_id(1)
     c = tl.program_id(2) * BLOCK_D + tl.arange(0, BLOCK_D)
@@ -212,33 +184,11 @@ def gat_forward(
 
 @triton.jit
 def gat_targets(
-    g,
-    v,
-    s,
-    d,
-    out,
-    lse,
-    delta,
-    to_d,
-    g_row,
-    v_row,
-    s_row,
-    d_row,
-    SLOPE: tl.constexpr,
-    FRAMES: tl.constexpr,
-    POSITIONS: tl.constexpr,
-    HEADS: tl.constexpr,
-    CHANNELS: tl.constexpr,
-    CLIQUE: tl.constexpr,
-    LOOPS: tl.constexpr,
-    REACH: tl.constexpr,
-    BLOCK_I: tl.constexpr,
-    BLOCK_J: tl.constexpr,
-    BLOCK_D: tl.constexpr,
-    TYPE: tl.constexpr,
-    FLOAT: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
+    g, v, s, d, out, lse, delta, to_d, g_row, v_row, s_row, d_row, SLOPE: tl.constexpr, FRAMES: tl.constexpr,
+    POSITIONS: tl.constexpr, HEADS: tl.constexpr, CHANNELS: tl.constexpr, CLIQUE: tl.constexpr, LOOPS: tl.constexpr,
+    REACH: tl.constexpr, BLOCK_I: tl.constexpr, BLOCK_J: tl.constexpr, BLOCK_D: tl.constexpr, TYPE: tl.constexpr,
+    FLOAT: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
     start, frame, i = locate(FRAMES, POSITIONS, BLOCK_I)
     head = tl.program_id(1)
     c = tl.program_id(2) * BLOCK_D + tl.arange(0, BLOCK_D)
@@ -274,33 +224,11 @@ def gat_targets(
 
 @triton.jit
 def gat_sources(
-    g,
-    v,
-    s,
-    d,
-    lse,
-    delta,
-    to_v,
-    to_s,
-    g_row,
-    v_row,
-    s_row,
-    d_row,
-    SLOPE: tl.constexpr,
-    FRAMES: tl.constexpr,
-    POSITIONS: tl.constexpr,
-    HEADS: tl.constexpr,
-    CHANNELS: tl.constexpr,
-    CLIQUE: tl.constexpr,
-    LOOPS: tl.constexpr,
-    REACH: tl.constexpr,
-    BLOCK_I: tl.constexpr,
-    BLOCK_J: tl.constexpr,
-    BLOCK_D: tl.constexpr,
-    TYPE: tl.constexpr,
-    FLOAT: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
+    g, v, s, d, lse, delta, to_v, to_s, g_row, v_row, s_row, d_row, SLOPE: tl.constexpr, FRAMES: tl.constexpr,
+    POSITIONS: tl.constexpr, HEADS: tl.constexpr, CHANNELS: tl.constexpr, CLIQUE: tl.constexpr, LOOPS: tl.constexpr,
+    REACH: tl.constexpr, BLOCK_I: tl.constexpr, BLOCK_J: tl.constexpr, BLOCK_D: tl.constexpr, TYPE: tl.constexpr,
+    FLOAT: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
     start, frame, j = locate(FRAMES, POSITIONS, BLOCK_J)
     head = tl.program_id(1)
     c = tl.program_id(2) * BLOCK_D + tl.arange(0, BLOCK_D)

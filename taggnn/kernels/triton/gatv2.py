@@ -69,16 +69,9 @@ class TritonGATv2(nn.Module):
 
 @torch.library.custom_op("taggnn::triton_gatv2", mutates_args=())
 def attend(
-    left: Tensor,
-    right: Tensor,
-    a: Tensor,
-    slope: float,
-    loops: bool,
-    frames: int,
-    positions: int,
-    clique: bool,
+    left: Tensor, right: Tensor, a: Tensor, slope: float, loops: bool, frames: int, positions: int, clique: bool,
     reach: int,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Returns the output (M, A, D) and the log-sum-exp of its scores (M, A)."""
     out, lse = _results(left, right, a, slope, loops, frames, positions, clique, reach)
     near, size = Neighbours(frames, positions, clique, reach), gatv2_blocks(positions, left)
@@ -95,19 +88,9 @@ def _results(left, right, a, slope, loops, frames, positions, clique, reach):
 
 @torch.library.custom_op("taggnn::triton_gatv2_backward", mutates_args=())
 def attend_backward(
-    g: Tensor,
-    left: Tensor,
-    right: Tensor,
-    a: Tensor,
-    out: Tensor,
-    lse: Tensor,
-    slope: float,
-    loops: bool,
-    frames: int,
-    positions: int,
-    clique: bool,
-    reach: int,
-) -> tuple[Tensor, Tensor, Tensor]:
+    g: Tensor, left: Tensor, right: Tensor, a: Tensor, out: Tensor, lse: Tensor, slope: float, loops: bool,
+    frames: int, positions: int, clique: bool, reach: int,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Returns the gradients of l, r and a."""
     near, size = Neighbours(frames, positions, clique, reach), gatv2_blocks(positions, left)
     to_left, to_right = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (left, right))
@@ -153,23 +136,9 @@ def transposed(x, stride, start, position, valid, head, c, CHANNELS: tl.constexp
 
 @triton.jit
 def scores(
-    x,
-    x_row,
-    x_place,
-    y,
-    y_row,
-    y_place,
-    a,
-    start,
-    head,
-    SLOPE: tl.constexpr,
-    POSITIONS: tl.constexpr,
-    CHANNELS: tl.constexpr,
-    BLOCK_X: tl.constexpr,
-    BLOCK_Y: tl.constexpr,
-    BLOCK_C: tl.constexpr,
-    FLOAT: tl.constexpr,
-):
+    x, x_row, x_place, y, y_row, y_place, a, start, head, SLOPE: tl.constexpr, POSITIONS: tl.constexpr,
+    CHANNELS: tl.constexpr, BLOCK_X: tl.constexpr, BLOCK_Y: tl.constexpr, BLOCK_C: tl.constexpr, FLOAT: tl.constexpr,
+):  # fmt: skip
     """Scores positions of x with positions of y in the same frame: (X, Y)."""
     score = tl.zeros((BLOCK_X, BLOCK_Y), FLOAT)
     for first in range(0, CHANNELS, BLOCK_C):
@@ -184,22 +153,9 @@ def scores(
 
 @triton.jit
 def pair_scores(
-    x,
-    x_row,
-    x_start,
-    y,
-    y_row,
-    y_start,
-    a,
-    position,
-    valid,
-    head,
-    SLOPE: tl.constexpr,
-    CHANNELS: tl.constexpr,
-    BLOCK: tl.constexpr,
-    BLOCK_D: tl.constexpr,
-    FLOAT: tl.constexpr,
-):
+    x, x_row, x_start, y, y_row, y_start, a, position, valid, head, SLOPE: tl.constexpr, CHANNELS: tl.constexpr,
+    BLOCK: tl.constexpr, BLOCK_D: tl.constexpr, FLOAT: tl.constexpr,
+):  # fmt: skip
     """Scores the same positions of two frames: (positions,)."""
     score = tl.zeros((BLOCK,), FLOAT)
     for first in range(0, CHANNELS, BLOCK_D):
@@ -212,29 +168,11 @@ def pair_scores(
 
 @triton.jit
 def gatv2_forward(
-    left,
-    right,
-    a,
-    out,
-    lse,
-    left_row,
-    right_row,
-    SLOPE: tl.constexpr,
-    FRAMES: tl.constexpr,
-    POSITIONS: tl.constexpr,
-    HEADS: tl.constexpr,
-    CHANNELS: tl.constexpr,
-    CLIQUE: tl.constexpr,
-    LOOPS: tl.constexpr,
-    REACH: tl.constexpr,
-    BLOCK_I: tl.constexpr,
-    BLOCK_J: tl.constexpr,
-    BLOCK_D: tl.constexpr,
-    BLOCK_C: tl.constexpr,
-    TYPE: tl.constexpr,
-    FLOAT: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
+    left, right, a, out, lse, left_row, right_row, SLOPE: tl.constexpr, FRAMES: tl.constexpr, POSITIONS: tl.constexpr,
+    HEADS: tl.constexpr, CHANNELS: tl.constexpr, CLIQUE: tl.constexpr, LOOPS: tl.constexpr, REACH: tl.constexpr,
+    BLOCK_I: tl.constexpr, BLOCK_J: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_C: tl.constexpr, TYPE: tl.constexpr,
+    FLOAT: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
     start, frame, i = locate(FRAMES, POSITIONS, BLOCK_I)
     head = tl.program_id(1)
     c = tl.program_id(2) * BLOCK_D + tl.arange(0, BLOCK_D)
@@ -276,34 +214,11 @@ def gatv2_forward(
 
 @triton.jit
 def gatv2_targets(
-    g,
-    left,
-    right,
-    a,
-    out,
-    lse,
-    delta,
-    to_right,
-    to_a,
-    g_row,
-    left_row,
-    right_row,
-    SLOPE: tl.constexpr,
-    FRAMES: tl.constexpr,
-    POSITIONS: tl.constexpr,
-    HEADS: tl.constexpr,
-    CHANNELS: tl.constexpr,
-    CLIQUE: tl.constexpr,
-    LOOPS: tl.constexpr,
-    REACH: tl.constexpr,
-    BLOCK_I: tl.constexpr,
-    BLOCK_J: tl.constexpr,
-    BLOCK_D: tl.constexpr,
-    BLOCK_C: tl.constexpr,
-    TYPE: tl.constexpr,
-    FLOAT: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
+    g, left, right, a, out, lse, delta, to_right, to_a, g_row, left_row, right_row, SLOPE: tl.constexpr,
+    FRAMES: tl.constexpr, POSITIONS: tl.constexpr, HEADS: tl.constexpr, CHANNELS: tl.constexpr, CLIQUE: tl.constexpr,
+    LOOPS: tl.constexpr, REACH: tl.constexpr, BLOCK_I: tl.constexpr, BLOCK_J: tl.constexpr, BLOCK_D: tl.constexpr,
+    BLOCK_C: tl.constexpr, TYPE: tl.constexpr, FLOAT: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
     start, frame, i = locate(FRAMES, POSITIONS, BLOCK_I)
     head = tl.program_id(1)
     c = tl.program_id(2) * BLOCK_D + tl.arange(0, BLOCK_C)
@@ -369,33 +284,11 @@ def gatv2_targets(
 
 @triton.jit
 def gatv2_sources(
-    g,
-    left,
-    right,
-    a,
-    lse,
-    delta,
-    to_left,
-    to_a,
-    g_row,
-    left_row,
-    right_row,
-    SLOPE: tl.constexpr,
-    FRAMES: tl.constexpr,
-    POSITIONS: tl.constexpr,
-    HEADS: tl.constexpr,
-    CHANNELS: tl.constexpr,
-    CLIQUE: tl.constexpr,
-    LOOPS: tl.constexpr,
-    REACH: tl.constexpr,
-    BLOCK_I: tl.constexpr,
-    BLOCK_J: tl.constexpr,
-    BLOCK_D: tl.constexpr,
-    BLOCK_C: tl.constexpr,
-    TYPE: tl.constexpr,
-    FLOAT: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
+    g, left, right, a, lse, delta, to_left, to_a, g_row, left_row, right_row, SLOPE: tl.constexpr,
+    FRAMES: tl.constexpr, POSITIONS: tl.constexpr, HEADS: tl.constexpr, CHANNELS: tl.constexpr, CLIQUE: tl.constexpr,
+    LOOPS: tl.constexpr, REACH: tl.constexpr, BLOCK_I: tl.constexpr, BLOCK_J: tl.constexpr, BLOCK_D: tl.constexpr,
+    BLOCK_C: tl.constexpr, TYPE: tl.constexpr, FLOAT: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
     start, frame, j = locate(FRAMES, POSITIONS, BLOCK_J)
     head = tl.program_id(1)
     c = tl.program_id(2) * BLOCK_D + tl.arange(0, BLOCK_C)
