@@ -1,8 +1,9 @@
 """The backbones that load PyTorchVideo's published weights, as a table: structure, clip, features, figures, file."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
+from typing import Any
 
 from torch import nn
 
@@ -48,6 +49,7 @@ class Zoo:
     parameters: float | None
     gmacs: float | None
     file: str
+    _: KW_ONLY
     figures: str = ZOO
     counted: int = 256
     images: bool = False
@@ -66,45 +68,25 @@ class Zoo:
         return f"default ({self.published.url}), {images}or a local file"
 
 
-def _resnet(
-    design: str,
-    paper: str,
-    frames: int,
-    stride: int,
-    grid: Grid,
-    parameters: float,
-    gmacs: float,
-    file: str,
-    depth: int = 50,
-) -> Zoo:
+# ``published`` of the three: parameters, gmacs and file.
+def _resnet(design: str, paper: str, frames: int, stride: int, grid: Grid, *published: Any, depth: int = 50) -> Zoo:
     head = ("blocks.6" if DESIGNS[design].halved else "blocks.5",)
     images = DESIGNS[design].middle == "plane"
     builder = partial(resnet3d, design, depth=depth)
-    return Zoo(builder, paper, frames, stride, 224, 2048, grid, head, parameters, gmacs, file, images=images)
+    return Zoo(builder, paper, frames, stride, 224, 2048, grid, head, *published, images=images)
 
 
-def _slowfast(
-    depth: int,
-    alpha: int,
-    kernel: int,
-    frames: int,
-    parameters: float | None,
-    gmacs: float | None,
-    file: str,
-    **options: int,
-) -> Zoo:
+def _slowfast(depth: int, alpha: int, kernel: int, frames: int, *published: Any, **options: int) -> Zoo:
     builder = partial(SlowFast, depth=depth, alpha=alpha, kernel=kernel, **options)
     grid = (frames // alpha, 7, 7)
-    return Zoo(builder, _SLOWFAST, frames, 2, 224, 2304, grid, ("blocks.6",), parameters, gmacs, file)
+    return Zoo(builder, _SLOWFAST, frames, 2, 224, 2304, grid, ("blocks.6",), *published)
 
 
-def _x3d(
-    depth: float, frames: int, stride: int, side: int, cells: int, parameters: float, gmacs: float, file: str
-) -> Zoo:
+def _x3d(depth: float, frames: int, stride: int, side: int, cells: int, *published: Any) -> Zoo:
     head = ("blocks.5.pool.post_conv", "blocks.5.proj")
     grid = (frames, cells, cells)
     builder = partial(x3d, depth=depth)
-    return Zoo(builder, _X3D, frames, stride, side, 432, grid, head, parameters, gmacs, file, X3D_ZOO, counted=side)
+    return Zoo(builder, _X3D, frames, stride, side, 432, grid, head, *published, figures=X3D_ZOO, counted=side)
 
 
 TABLE = {
