@@ -353,11 +353,11 @@ def attach(
     found = {
         "backbone": f"{name}, {_million(module)} parameters; removed: {removed}",
         "tokens": f"{_fed(spec)} -> grid {_by(found_grid)} = {prod(found_grid)} tokens of {channels} channels"
-        + "".join(f"; {done}" for done in getattr(module, "told", ())),
+        + "".join(f"; {done}" for done in getattr(module, "notes", ())),
         "head": f"{head_name}, {_million(built)} parameters, {classes} classes{_graph(built, found_grid)}",
     }
-    if backbones.tuning_of(module).told:
-        found["training"] = "; ".join(backbones.tuning_of(module).told)
+    if backbones.tuning_of(module).notes:
+        found["training"] = "; ".join(backbones.tuning_of(module).notes)
     return Recogniser(module, built, spec, found_grid, grid, found, channels)
 
 
@@ -383,7 +383,7 @@ def build(architecture: Mapping[str, Any], weights: str | None = None) -> Recogn
         backbone_options=backbone,
         **head,
     )
-    contrary = [note for note in backbones.tuning_of(recogniser.backbone).told if note != STATISTICS_FROZEN]
+    contrary = [note for note in backbones.tuning_of(recogniser.backbone).notes if note != STATISTICS_FROZEN]
     if frozen and contrary:
         raise ValueError(f"backbone.frozen leaves nothing of the backbone to train: {'; '.join(contrary)}")
     if frozen:

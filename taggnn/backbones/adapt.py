@@ -42,7 +42,7 @@ def adapt(module: nn.Module, spec: InputSpec, features: str | None = None, class
         class_tokens: how many tokens before those of the grid are dropped from (B, N, C).
 
     Returns:
-        The module itself where nothing is to be done; else one around it, whose ``told`` says what is done.
+        The module itself where nothing is to be done; else ``Adapted`` around it, whose ``notes`` state what is done.
 
     Raises:
         ValueError: the module fails on such a clip, yields no such part, or ``class_tokens`` of something else than (B, N, C).
@@ -50,22 +50,22 @@ def adapt(module: nn.Module, spec: InputSpec, features: str | None = None, class
     if isinstance(class_tokens, bool) or not isinstance(class_tokens, int) or class_tokens < 0:
         raise ValueError(f"class_tokens must be a whole number, 0 or more; given {class_tokens!r}")
     output = run_once(module, spec)
-    told = []
+    notes = []
     if features is not None:
         output = pick(output, features)
-        told.append(f"of the output, {features} is taken")
+        notes.append(f"of the output, {features} is taken")
     if is_pathways(output):
         sizes = [" x ".join(map(str, one.shape[1:])) for one in output]
         grid = " x ".join(map(str, coarsest(output)))
-        told.append(f"{len(output)} pathways ({', '.join(sizes)}) averaged to {grid} and concatenated on channels")
+        notes.append(f"{len(output)} pathways ({', '.join(sizes)}) averaged to {grid} and concatenated on channels")
     elif class_tokens and not (isinstance(output, Tensor) and output.dim() == 3):
         raise ValueError(f"class_tokens={class_tokens} is for (B, N, C); the backbone yields {describe(output)}")
     elif class_tokens:
-        told.append(f"the first {class_tokens} of the tokens dropped")
-    if not told:
+        notes.append(f"the first {class_tokens} of the tokens dropped")
+    if not notes:
         return module
     adapted = Adapted(module, features, class_tokens)
-    adapted.description, adapted.told = getattr(module, "description", []), told
+    adapted.notes = notes
     return adapted
 
 
@@ -86,7 +86,7 @@ def resize_positions(module: nn.Module, clip: Grid) -> None:
 
 
 def video_spec(module: nn.Module, clip: Sequence[int]) -> InputSpec:
-    """What a backbone of video is fed: colour, or grey where ``set_in_channels`` made it so.
+    """The input of a video backbone: RGB, or grayscale after ``set_in_channels``.
 
     Args:
         module: the backbone.
@@ -100,10 +100,10 @@ def video_spec(module: nn.Module, clip: Sequence[int]) -> InputSpec:
 
 @torch.no_grad()
 def dry_run(module: nn.Module, spec: InputSpec, grid: Sequence[int] | None = None) -> tuple[int, tuple[int, ...]]:
-    """Finds channels and token grid of a backbone from one clip of zeros, and leaves no trace in it.
+    """Finds channels and token grid of a backbone from one clip of zeros, and changes nothing in it.
 
     Every submodule is put into evaluation mode for the run and back into its own mode after it, so that BatchNorm
-    statistics do not move. The clip lies on the device and in the dtype of the module's first parameter.
+    statistics do not move. The clip has the device and the dtype of the module's first parameter.
 
     Args:
         module: (1, *spec.shape) -> anything ``features_of`` accepts.
@@ -132,7 +132,7 @@ def dry_run(module: nn.Module, spec: InputSpec, grid: Sequence[int] | None = Non
 
 @torch.no_grad()
 def run_once(module: nn.Module, spec: InputSpec) -> object:
-    """What a module yields for one clip of zeros, in evaluation mode; see ``dry_run``, which says what that is.
+    """What a module yields for one clip of zeros, in evaluation mode; see ``dry_run``.
 
     Raises:
         ValueError: the module fails on such a clip.

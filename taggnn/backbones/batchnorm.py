@@ -1,4 +1,4 @@
-"""BatchNorm under fine-tuning: statistics frozen for good, or another momentum."""
+"""BatchNorm in fine-tuning: running statistics frozen, or another momentum."""
 
 import logging
 from collections.abc import Collection
@@ -14,9 +14,8 @@ class FrozenBatchNorm(nn.Module):
     """Batch normalisation that always uses the stored statistics; scale and shift still learn.
 
     ``y = (x - running_mean) / sqrt(running_var + eps) * weight + bias``, in training as in evaluation. It shares the
-    tensors of the layer it stands for and keeps their names, so state dicts of both fit each other. It is not a
-    subclass of PyTorch's BatchNorm on purpose: ``model.train()`` cannot thaw it, and neither can
-    ``SyncBatchNorm.convert_sync_batchnorm``.
+    tensors of the layer it replaces, under the same names, so that their state dicts fit each other. It is no subclass of
+    PyTorch's BatchNorm, so that neither ``model.train()`` nor ``SyncBatchNorm.convert_sync_batchnorm`` can change it.
 
     Args:
         norm: a BatchNorm layer that keeps running statistics.
@@ -26,6 +25,9 @@ class FrozenBatchNorm(nn.Module):
     Raises:
         ValueError: ``norm`` keeps no running statistics, so there is nothing to freeze.
     """
+
+    running_mean: Tensor
+    running_var: Tensor
 
     def __init__(self, norm: _BatchNorm):
         super().__init__()
@@ -47,21 +49,21 @@ class FrozenBatchNorm(nn.Module):
 
 
 def freeze_batchnorm(module: nn.Module, within: Collection[str] = ("",)) -> int:
-    """Replaces every BatchNorm inside a module, in place, by its frozen twin.
+    """Replaces every BatchNorm inside a module, in place, by ``FrozenBatchNorm``.
 
     Args:
         module: any module; a BatchNorm that *is* the module has no parent to be replaced in and is left alone.
         within: dotted names of the submodules to look into; the default is the whole module.
 
     Returns:
-        How many layers were replaced; a layer used in two places counts once and stays shared.
+        How many layers were replaced; a layer that is used twice counts once and stays shared.
     """
     twins: dict[int, FrozenBatchNorm] = {}
     for path, parent in list(module.named_modules()):
         for name, child in list(parent.named_children()):
-            place = f"{path}.{name}" if path else name
+            full = f"{path}.{name}" if path else name
             if isinstance(child, _BatchNorm) and any(
-                part in ("", place) or place.startswith(f"{part}.") for part in within
+                part in ("", full) or full.startswith(f"{part}.") for part in within
             ):
                 setattr(parent, name, twins.setdefault(id(child), FrozenBatchNorm(child)))
     return len(twins)

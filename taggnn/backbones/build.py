@@ -19,7 +19,7 @@ from taggnn.names import imported, is_path, unknown
 
 
 def _own(given: str | Callable[..., nn.Module]) -> Backbone:
-    """A row for a class or function of one's own; what its attributes ``clip``, ``mean`` and ``std`` say counts."""
+    """A row for a class or function of one's own, with its attributes ``clip``, ``mean`` and ``std`` if it has them."""
     if isinstance(given, nn.Module):
         raise ValueError(f"a {type(given).__name__} is a backbone already: give it to taggnn.attach, or its class here")
     builder = imported(given, "backbone") if isinstance(given, str) else given
@@ -63,17 +63,17 @@ def find(
         name: a key of ``BACKBONES``; or ``hf:`` and a hub id, a folder with a model's files, or a family's name (videomae,
             timesformer, vivit, vjepa2); or the dotted path of a class or function that makes a module, or that class itself.
         config: changes of a Hugging Face model's configuration.
-        published: whether published weights are wanted; only then is the hub asked for a model of ``HUB``.
+        published: whether published weights are wanted; only then is the hub accessed for a model of ``HUB``.
 
     Raises:
-        FileNotFoundError: a model's configuration cannot be had.
+        FileNotFoundError: a model's configuration cannot be read.
         ValueError: an unknown name, or a path that cannot be imported.
     """
     if not isinstance(name, str):
         return _own(name)
-    place = huggingface.split(name)
-    if place is not None:
-        return hub_row(place, config, published)
+    source = huggingface.split(name)
+    if source is not None:
+        return hub_row(source, config, published)
     if name not in BACKBONES and is_path(name):
         return _own(name)
     if name not in BACKBONES:
@@ -82,17 +82,17 @@ def find(
 
 
 def settled(name: str, options: Mapping[str, Any], published: bool = False) -> dict[str, Any]:
-    """Options that build the same backbone anywhere: what had to be asked of the hub is written into them.
+    """Options that build the same backbone without the hub: a configuration that was read there is included.
 
     Args:
         name: as for ``find``.
         options: of its builder.
         published: as for ``find``.
     """
-    place = huggingface.split(name) if isinstance(name, str) else None
-    if place is None:
+    source = huggingface.split(name) if isinstance(name, str) else None
+    if source is None:
         return dict(options)
-    return {**options, "config": huggingface.configuration(place, options.get("config"), published)}
+    return {**options, "config": huggingface.configuration(source, options.get("config"), published)}
 
 
 def build(
@@ -106,21 +106,21 @@ def build(
     checkpointing: bool = False,
     drop_path: float | None = None,
     in_channels: int | None = None,
-    **options: object,
+    **options: Any,
 ) -> nn.Module:
     """Builds a backbone of the table, or one of one's own.
 
     Args:
         name: as for ``find``.
-        weights: ``None`` for random ones; else what the row's ``weights`` says: "default", an official name, a path.
+        weights: ``None`` for random ones; else what the row's ``weights`` states: "default", an official name, a path.
         frozen_bn: BatchNorm uses its stored statistics and never updates them, also after ``model.train()``; its
             scale and shift still learn.
         bn_momentum: momentum of every BatchNorm, in (0, 1]; ``None`` keeps the backbone's own.
         clip: (T, H, W) of the clips to come, ``None`` for the row's. Only the positions of transformers depend on
             it; they are interpolated after the weights are loaded.
         freeze_stages, layer_decay, checkpointing, drop_path: see ``tune``.
-        in_channels: 3 (None, default), or 1 for grey clips: the first layer's kernels are added up over red, green and blue. A
-            builder of one's own that names it is given it instead.
+        in_channels: 3 (None, default), or 1 for grayscale clips: the first layer's kernels are summed over red, green and blue. A
+            builder of one's own with such a parameter is given it instead.
         **options: arguments of the row's builder.
 
     Returns:
@@ -128,7 +128,7 @@ def build(
         axes.
 
     Raises:
-        FileNotFoundError: ``weights`` is a path, and nothing is there.
+        FileNotFoundError: ``weights`` is a path that does not exist.
         ValueError: unknown name, option or weights, an option's value that the builder refuses, weights that do not fit, or
             contradicting BatchNorm options.
     """
@@ -149,11 +149,11 @@ def build(
         given = ", ".join(f"{option}={value!r}" for option, value in options.items()) or "no options"
         raise ValueError(f"backbone {name} cannot be built with {given}: {error or type(error).__name__}") from error
     if not isinstance(module, huggingface.HubFeatures):
-        # A module of one's own may see something else than colour, and says so by itself.
+        # A module of one's own may take something else than RGB.
         if not own or in_channels is not None:
             set_in_channels(module, 3 if in_channels is None else in_channels)
     elif in_channels not in (None, 3):
-        raise ValueError(f"in_channels={in_channels}: {name} takes clips of colour only")
+        raise ValueError(f"in_channels={in_channels}: {name} takes RGB clips only")
     if weights is not None:
         row.loader(module, weights=weights)
     if clip is not None:

@@ -27,8 +27,8 @@ class Published:
 
     Attributes:
         url: where it is.
-        sha256: its digest or the first digits of it, in hexadecimal; where not given, what stands behind a dash at the end of
-            the file's name, as PyTorch's and IG-65M's names have it; empty: none is published.
+        sha256: its digest or the first digits of it, in hexadecimal; where not given, what follows a dash at the end of
+            the file's name, as in PyTorch's and IG-65M's names; empty: none is published.
     """
 
     url: str
@@ -48,21 +48,21 @@ class Published:
 def fetch(file: Published, folder: str | Path | None = None, timeout: float = 30.0) -> Path:
     """Finds a published file in the cache, or downloads it there.
 
-    What arrived before a connection was cut stays beside the file's place as ``.part``; the next attempt asks for the rest
-    of it, at once while attempts bring something, else when called again. Processes that want the same file wait for each
+    What arrived before a connection was cut stays next to the file as ``.part``; the next attempt requests the rest, at once
+    while attempts make progress, else when called again. Processes that want the same file wait for each
     other.
 
     Args:
         file: what to fetch.
         folder: where to look and to put it; None (default): ``checkpoints`` of ``torch.hub.get_dir()``, which torchvision and
             torch.hub use too.
-        timeout: seconds that the other side may be silent.
+        timeout: seconds without data after which an attempt ends.
 
     Returns:
         The file's path; its digest is the published one, where one is.
 
     Raises:
-        ValueError: it cannot be had, or is not what was published; says what to fetch and where to put it.
+        ValueError: it cannot be downloaded, or is not what was published; the message states what to fetch and where to put it.
         OSError: the disk is full, or the folder cannot be written.
     """
     folder = Path(folder or Path(torch.hub.get_dir()) / "checkpoints")
@@ -76,22 +76,22 @@ def fetch(file: Published, folder: str | Path | None = None, timeout: float = 30
             return _checked(target, file)
         _download(file, part, target, timeout)
         try:
-            _verify(part, file, f"It was not kept. Fetch {file.url} in another way and put it at {target}")
+            _verify(part, file, f"It was deleted. Fetch {file.url} in another way and put it at {target}")
         except ValueError:
             part.unlink()
             raise
         os.replace(part, target)
-        _mark(part).unlink(missing_ok=True)
+        _version_file(part).unlink(missing_ok=True)
     return target
 
 
 def _checked(target: Path, file: Published) -> Path:
-    _verify(target, file, "Remove it, then it is downloaded anew")
+    _verify(target, file, "Remove it, then it is downloaded again")
     return target
 
 
 def _download(file: Published, part: Path, target: Path, timeout: float) -> None:
-    """Fills ``part`` until it is whole; gives up after an attempt that brought nothing."""
+    """Fills ``part`` until it is whole; raises after an attempt without progress."""
     while True:
         before = _size(part)
         try:
@@ -102,31 +102,31 @@ def _download(file: Published, part: Path, target: Path, timeout: float) -> None
             if error.code == 416 and before:
                 part.unlink()
                 continue
-            reason = error
+            reason: Exception = error
         except (URLError, OSError, HTTPException) as error:
             reason = error
-            if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise OSError(
                     error.errno, f"{error.strerror} after {_size(part):,} bytes of {file.url}", part
                 ) from error
             if _size(part) > before:
-                log.info("%s: %s; going on from byte %d", file.url, error, _size(part))
+                log.info("%s: %s; resuming at byte %d", file.url, error, _size(part))
                 continue
-        kept = f" {_size(part):,} bytes of it lie in {part}: the next try goes on from there." if _size(part) else ""
+        partial = f" {_size(part):,} bytes of it are in {part}: the next attempt resumes there." if _size(part) else ""
         host = urlsplit(file.url).netloc
         raise ValueError(
-            f"{file.url} could not be downloaded: {host} is not reachable from here or does not give it "
-            f"({type(reason).__name__}: {reason}).{kept} Or fetch the file elsewhere and put it at {target}, or give its "
+            f"{file.url} could not be downloaded: {host} is not reachable or does not provide it "
+            f"({type(reason).__name__}: {reason}).{partial} Or fetch the file elsewhere and put it at {target}, or give its "
             "path as weights"
         ) from reason
 
 
 def _stream(file: Published, part: Path, timeout: float) -> None:
-    """One attempt: appends what is missing, or begins anew where the server does not resume or has another version."""
-    have, mark = _size(part), _mark(part)
-    version = mark.read_text() if mark.exists() else ""
+    """One attempt: appends what is missing, or starts again where the server does not resume or has another version."""
+    have, version_file = _size(part), _version_file(part)
+    version = version_file.read_text() if version_file.exists() else ""
     headers = {"User-Agent": "taggnn"}
-    # Without a mark of the version or a digest, two halves of different files could be put together unseen.
+    # Without a version or a digest, halves of two different files could be joined unnoticed.
     if have and (version or file.sha256):
         headers |= {"Range": f"bytes={have}-"} | ({"If-Range": version} if version else {})
     with urlopen(Request(file.url, headers=headers), timeout=timeout) as answer:
@@ -134,7 +134,7 @@ def _stream(file: Published, part: Path, timeout: float) -> None:
         if not resumed:
             have = 0
             tag = answer.headers.get("ETag", "")
-            mark.write_text(answer.headers.get("Last-Modified", "") if tag.startswith("W/") or not tag else tag)
+            version_file.write_text(answer.headers.get("Last-Modified", "") if tag.startswith("W/") or not tag else tag)
         length = answer.headers.get("Content-Length")
         total = have + int(length) if length else None
         bar = tqdm(
@@ -164,8 +164,7 @@ def _verify(path: Path, file: Published, advice: str) -> None:
     log.info("%s: sha256 %s%s", path, found, "" if file.sha256 else " (none is published to compare it with)")
 
 
-def _mark(part: Path) -> Path:
-    """Where the version that a part belongs to is noted."""
+def _version_file(part: Path) -> Path:
     return part.with_name(f"{part.name}.version")
 
 

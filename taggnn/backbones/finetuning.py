@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from numbers import Real
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,11 +23,14 @@ from taggnn.backbones.stages import chosen, stages
 
 log = logging.getLogger(__name__)
 
-# What a block calls the part that may drop it: torchvision's, timm's and Hugging Face's word.
+# Names of a block's drop path in torchvision, timm and Hugging Face.
 _DROPS = ("stochastic_depth", "drop_path", "drop_path1", "drop_path2")
 
-# What is told of ``frozen_bn``, the one control that a frozen backbone does not contradict.
+# The note on ``frozen_bn``, the one option that a frozen backbone does not contradict.
 STATISTICS_FROZEN = "BatchNorm statistics frozen"
+
+# The attribute that ``tune`` sets.
+_TUNING = "tuning"
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,12 @@ class Tuning:
     Attributes:
         frozen: names of the submodules that are frozen.
         scales: parameter -> its learning rate as a share of the backbone's.
-        told: the same in sentences.
+        notes: the same in sentences.
     """
 
     frozen: tuple[str, ...]
     scales: dict[str, float]
-    told: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def tune(
@@ -54,18 +57,18 @@ def tune(
     checkpointing: bool = False,
     drop_path: float | None = None,
 ) -> None:
-    """Applies the controls of fine-tuning to a backbone of any kind, in place, and notes them as ``module.tuning``.
+    """Applies the options of fine-tuning to a backbone of any kind, in place, and stores them as ``module.tuning``.
 
     Args:
         module: the backbone.
         frozen_bn: BatchNorm uses its stored statistics and never updates them; its scale and shift still learn.
         bn_momentum: momentum of every BatchNorm, in (0, 1]; ``None`` keeps the backbone's own.
-        freeze_stages: the first so many stages, or stages by name, get no gradients and their BatchNorm statistics stay. Behind a
-            head (``taggnn.attach``) their dropout is off too.
+        freeze_stages: the first N stages, or stages by name, get no gradients and their BatchNorm statistics stay. In a
+            model with a head (``taggnn.attach``) their dropout is off too.
         layer_decay: learning rates fall towards the clip: stage i has the backbone's rate times ``layer_decay ** (S - i)``, so
             that the last stage has it once and the head not at all; in (0, 1], ``None`` for one rate. Source: BEiT,
             https://arxiv.org/abs/2106.08254; stages instead of layers where a stage is more than one [ours].
-        checkpointing: stages keep no inner activations and are computed again in the backward pass, with the same dropout
+        checkpointing: stages store no inner activations and are computed again in the backward pass, with the same dropout
             and without a second update of BatchNorm: less memory, more time, the same gradients.
         drop_path: probability that the last block is left out for a clip, in [0, 1); block j of n has
             ``drop_path * j / (n - 1)``. ``None`` keeps the backbone's own. Source: https://arxiv.org/abs/1603.09382.
@@ -79,9 +82,9 @@ def tune(
         numbers={"bn_momentum": bn_momentum, "layer_decay": layer_decay, "drop_path": drop_path},
         freeze_stages=freeze_stages,
     )
-    told = []
+    notes = []
     if set_batchnorm(module, frozen_bn, bn_momentum):
-        told.append(STATISTICS_FROZEN if frozen_bn else f"BatchNorm momentum {bn_momentum:g}")
+        notes.append(STATISTICS_FROZEN if frozen_bn else f"BatchNorm momentum {bn_momentum:g}")
     found = stages(module)
     names = [stage.name for stage in found]
     if layer_decay is not None and not 0 < layer_decay <= 1:
@@ -104,27 +107,27 @@ def tune(
         freeze_batchnorm(module, parts)
         for part in parts:
             module.get_submodule(part).eval()
-        told.append(f"{_listed([stage.name for stage in frozen])} of {len(found)} stages frozen")
+        notes.append(f"{_listed([stage.name for stage in frozen])} of {len(found)} stages frozen")
     scales = {}
     if layer_decay is not None:
         rates = [layer_decay ** (len(found) - i) for i in range(len(found))]
         scales = {name: rate for stage, rate in zip(found, rates, strict=True) for name in stage.parameters}
-        told.append(
+        notes.append(
             f"learning rate x {layer_decay:g} a stage, {rates[0]:.3g} ({names[0]}) to {rates[-1]:.3g} ({names[-1]})"
         )
     if blocks is not None:
-        told.append(f"drop path 0 to {drop_path:g} over {blocks} blocks")
+        notes.append(f"drop path 0 to {drop_path:g} over {blocks} blocks")
     if checkpointing:
         again = [stage for stage in found if stage not in frozen]
         for name in (part for stage in again for part in stage.parts):
             _recompute(module.get_submodule(name))
-        told.append(f"{len(again)} stages computed again in the backward pass")
-    module.tuning = Tuning(parts, scales, tuple(told))
+        notes.append(f"{len(again)} stages computed again in the backward pass")
+    setattr(module, _TUNING, Tuning(parts, scales, tuple(notes)))
 
 
 def tuning_of(module: nn.Module) -> Tuning:
-    """What was done to a backbone; nothing where ``tune`` never saw it."""
-    return getattr(module, "tuning", None) or Tuning((), {}, ())
+    """What ``tune`` did to a backbone; empty where it was not called."""
+    return getattr(module, _TUNING, None) or Tuning((), {}, ())
 
 
 def set_drop_path(module: nn.Module, rate: float) -> int:
@@ -147,7 +150,7 @@ def set_drop_path(module: nn.Module, rate: float) -> int:
     ]
     if not blocks:
         raise ValueError(
-            f"drop_path={rate}: {type(module).__name__} has no drop path in its original, and gets none here"
+            f"drop_path={rate}: {type(module).__name__} has no drop path in its original, so none is added"
         )
     for number, block in enumerate(blocks):
         for name in _DROPS:
@@ -168,7 +171,7 @@ def _check_types(flags: dict[str, Any], numbers: dict[str, Any], freeze_stages: 
     listed = isinstance(freeze_stages, Sequence) and all(isinstance(name, str) for name in freeze_stages)
     if isinstance(freeze_stages, bool) or not (isinstance(freeze_stages, int) or listed):
         raise ValueError(
-            f"freeze_stages must be how many of the first stages, 0 for none, or a list of their names, got {freeze_stages!r}"
+            f"freeze_stages must be the number of first stages, 0 for none, or a list of names, got {freeze_stages!r}"
         )
 
 
@@ -191,22 +194,24 @@ def _checkpointed(forward: Callable[..., Any], part: nn.Module, *inputs: Any, **
 
 
 def _contexts(part: nn.Module) -> tuple[AbstractContextManager, AbstractContextManager]:
-    return nullcontext(), _statistics_kept(part)
+    return nullcontext(), _without_updates(part)
 
 
 @contextmanager
-def _statistics_kept(part: nn.Module) -> Iterator[None]:
-    """BatchNorm normalises by its batch and takes no note of it: the first pass already has."""
+def _without_updates(part: nn.Module) -> Iterator[None]:
+    """BatchNorm normalises by its batch without updating its statistics, which the first pass already did."""
     norms = [norm for norm in part.modules() if isinstance(norm, _BatchNorm) and norm.running_mean is not None]
-    before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
+    # A BatchNorm with running statistics counts its batches.
+    counts = [cast(Tensor, norm.num_batches_tracked) for norm in norms]
+    before = [(norm.momentum, count.clone()) for norm, count in zip(norms, counts, strict=True)]
     try:
         for norm in norms:
             norm.momentum = 0.0
         yield
     finally:
-        for norm, (momentum, count) in zip(norms, before, strict=True):
+        for norm, count, (momentum, old) in zip(norms, counts, before, strict=True):
             norm.momentum = momentum
-            norm.num_batches_tracked.copy_(count)
+            count.copy_(old)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,48 +1,49 @@
-"""The layer that sees the clip: made to fit grey clips, and kernels of images made to fit clips.
+"""The first convolution: adapted to grayscale clips, and kernels of images inflated over time.
 
 Axes: O output channels, I input channels, T frames, h w height and width of a kernel.
 """
 
 from torch import Tensor, nn
 
-# Where ``set_in_channels`` writes the channels of a clip: ``in_channels`` may be a width inside a user's own module.
-MARK = "_clip_channels"
+# The attribute that ``set_in_channels`` sets; not ``in_channels``, which a user's own module may use for a width.
+CHANNELS = "_clip_channels"
 
 
 def set_in_channels(module: nn.Module, channels: int) -> None:
-    """Makes a backbone for colour take clips of one channel, in place; weights that are loaded later are fitted too.
+    """Makes a backbone for RGB clips take clips of one channel, in place; weights that are loaded later are fitted too.
 
-    Formula: ``y = sum_c W_c * x_c`` becomes ``y = (sum_c W_c) * x``: the features of a grey clip are those of the colour clip
-    with the grey one in all three channels.
+    Formula: ``y = sum_c W_c * x_c`` becomes ``y = (sum_c W_c) * x``: the features of a grayscale clip are those of the RGB
+    clip with the same image in all three channels.
 
     Args:
-        module: a backbone; its attribute ``first`` names the convolutions that see the clip, without it that is the first one
-            of all. ``clip_channels`` reads the number back.
+        module: a backbone; its attribute ``first`` names the first convolutions; without it, it is the first one of the
+            module. ``clip_channels`` reads the number back.
         channels: 1 or 3; 3 changes nothing.
 
     Raises:
-        ValueError: another number, or a first convolution that does not see three channels.
+        ValueError: another number, or a first convolution that does not take three channels.
     """
     if channels not in (1, 3):
         raise ValueError(f"in_channels={channels}; possible are 1 and 3")
-    setattr(module, MARK, channels)
+    setattr(module, CHANNELS, channels)
     if channels == 3:
         return
     for name in first_layers(module):
         conv = module.get_submodule(name)
+        assert isinstance(conv, nn.Conv3d)
         if conv.weight.shape[1] != 3:
-            raise ValueError(f"{type(module).__name__}: {name} sees {conv.weight.shape[1]} channels, 3 were expected")
+            raise ValueError(f"{type(module).__name__}: {name} takes {conv.weight.shape[1]} channels, 3 were expected")
         conv.in_channels = 1
         conv.weight = nn.Parameter(summed(conv.weight.detach()), requires_grad=conv.weight.requires_grad)
 
 
 def clip_channels(module: nn.Module, usual: int = 3) -> int:
     """Channels of the clips that a backbone takes; ``usual`` where ``set_in_channels`` was not called on it."""
-    return getattr(module, MARK, usual)
+    return getattr(module, CHANNELS, usual)
 
 
 def first_layers(module: nn.Module) -> tuple[str, ...]:
-    """Names of the convolutions that see the clip."""
+    """Names of the convolutions whose input is the clip."""
     named = getattr(module, "first", None)
     if named is not None:
         return named
@@ -55,7 +56,7 @@ def summed(weight: Tensor) -> Tensor:
 
 
 def inflated(weight: Tensor, frames: int) -> Tensor:
-    """Repeats a kernel of images over time, so that it finds in a clip that stands still what it finds in its image.
+    """Repeats a kernel of images over time, so that its response to a constant clip is that to the image.
 
     Source: Carreira and Zisserman, https://arxiv.org/abs/1705.07750, section 2.4
 

@@ -1,17 +1,17 @@
-"""What a module never seen before may yield beside one tensor: nested features, several pathways, class tokens.
+"""Outputs other than one tensor: nested features, several pathways, class tokens.
 
 Axes: B clips, C channels, T frames, H W token grid, N tokens.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from taggnn.backbones.first_layer import MARK
+from taggnn.backbones.first_layer import CHANNELS
 
 
 class Adapted(nn.Module):
@@ -22,13 +22,18 @@ class Adapted(nn.Module):
         features: the path of what to take, see ``pick``; None for all of it.
         class_tokens: how many tokens before those of the grid are dropped from (B, N, C).
 
-    It has the module's ``cut`` into stages and its channels of a clip.
+    It takes over the module's ``cut`` into stages and its channels of a clip.
+
+    Attributes:
+        notes: what is done to the output, in sentences.
 
     **Shapes:** (B, 3, T, H, W) -> (B, C, T', H', W') or (B, N, C), or what the module yields where it is neither
     """
 
     def __init__(self, module: nn.Module, features: str | None = None, class_tokens: int = 0) -> None:
         super().__init__()
+        self.notes: list[str] = []
+        self.description: list[str] = getattr(module, "description", [])
         self.module = module
         self.features = features
         self.class_tokens = class_tokens
@@ -36,8 +41,8 @@ class Adapted(nn.Module):
         cut = getattr(module, "cut", None)
         if cut is not None:
             self.cut = tuple(tuple(f"module.{part}" if part else "module" for part in group) for group in cut)
-        if hasattr(module, MARK):
-            setattr(self, MARK, getattr(module, MARK))
+        if hasattr(module, CHANNELS):
+            setattr(self, CHANNELS, getattr(module, CHANNELS))
 
     def forward(self, clip: Tensor) -> Any:
         output = self.module(clip)
@@ -58,19 +63,19 @@ def pick(output: Any, path: str) -> Any:
         path: keys, numbers and field names with dots between them: "last_hidden_state", "features.1".
 
     Raises:
-        ValueError: nothing is there; says what is.
+        ValueError: no such part; the message lists those that are there.
     """
     part = output
     for name in path.split("."):
         possible = dict(_parts(part))
         if name not in possible:
-            found = ", ".join(f"{place!r} {tuple(tensor.shape)}" for place, tensor in tensors_in(output)) or "no tensor"
+            found = ", ".join(f"{where!r} {tuple(tensor.shape)}" for where, tensor in tensors_in(output)) or "no tensor"
             raise ValueError(f"features={path!r}: no {name!r} in what the backbone yields; it has {found}")
         part = possible[name]
     return part
 
 
-def is_pathways(output: Any) -> bool:
+def is_pathways(output: Any) -> TypeGuard[Sequence[Tensor]]:
     """Whether an output is a list or tuple of several (B, C, T, H, W) of one batch, as two-stream networks yield."""
     return (
         isinstance(output, list | tuple)
@@ -92,10 +97,11 @@ def fuse(pathways: Sequence[Tensor]) -> Tensor:
 def shrunk(one: Tensor, grid: Sequence[int]) -> Tensor:
     """Averages features to a smaller grid. **Shapes:** (B, C, T, H, W) -> (B, C, *grid)"""
     sizes = one.shape[2:]
-    # The same boxes everywhere, in the words that ONNX has.
+    # Equal boxes everywhere, as an operation that ONNX has.
     if torch.compiler.is_exporting() and not any(size % number for size, number in zip(sizes, grid, strict=True)):
         return F.avg_pool3d(one, [size // number for size, number in zip(sizes, grid, strict=True)])
-    return F.adaptive_avg_pool3d(one, grid)
+    frames, height, width = grid
+    return F.adaptive_avg_pool3d(one, (frames, height, width))
 
 
 def coarsest(pathways: Sequence[Tensor]) -> tuple[int, ...]:

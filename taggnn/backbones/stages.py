@@ -1,11 +1,12 @@
-"""Any backbone as ordered stages, from the clip to the features: what can be frozen, slowed or recomputed apart."""
+"""Any backbone as ordered stages, from the clip to the features: the units of freezing, learning rate decay and recomputation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from torch import nn
 
-# A container with more of the parameters than this is not one stage but holds them.
+# An nn.Sequential with a larger share of the parameters is opened into several stages.
 _NEARLY_ALL = 0.9
 
 
@@ -62,7 +63,7 @@ def stages(module: nn.Module) -> list[Stage]:
 
 
 def chosen(found: Sequence[Stage], wanted: int | Sequence[str], what: str) -> list[Stage]:
-    """The stages that a user means by a number (the first so many) or by names; a name may stand for all below it.
+    """The stages selected by their number, counted from the first, or by names; a name also selects all stages below it.
 
     Raises:
         ValueError: a number out of range, or an unknown name.
@@ -75,10 +76,10 @@ def chosen(found: Sequence[Stage], wanted: int | Sequence[str], what: str) -> li
                 f"{', '.join(names)}; for all of them there is frozen"
             )
         return list(found[:wanted])
-    for name in [wanted] if isinstance(wanted, str) else wanted:
+    wanted = [wanted] if isinstance(wanted, str) else cast(Sequence[str], wanted)
+    for name in wanted:
         if not any(_below(stage, name) for stage in found):
             raise ValueError(f"{what}: no stage {name!r}; possible: {', '.join(names)}")
-    wanted = [wanted] if isinstance(wanted, str) else wanted
     return [stage for stage in found if any(_below(stage, name) for name in wanted)]
 
 
@@ -93,7 +94,7 @@ def _groups(module: nn.Module) -> list[list[str]]:
         listed = isinstance(nodes[0][1], nn.ModuleList)
         nodes = _children(*nodes[0])
     total = sum(parameter.numel() for parameter in module.parameters())
-    # What is listed is a stage: two pathways inside of it run side by side.
+    # An entry of a ModuleList is a stage: two pathways inside it run in parallel.
     opened = nodes if listed else [inner for node in nodes for inner in _opened(*node, total)]
     if not opened:
         return [[""]]

@@ -30,7 +30,7 @@ class Backbone:
         builder: makes the feature module with random weights; its keyword arguments are the options of ``build``.
         loader: ``(module, weights)`` puts weights into it.
         clip: (T, H, W) in frames and pixels that the weights were made for.
-        channels: C of the features with the builder's defaults; ``None`` where only a dry run tells.
+        channels: C of the features with the builder's defaults; ``None`` where only a dry run can find it.
         grid: (T', H', W') of the features at that clip, likewise.
         mean, std: per channel, red first, of pixel values in [0, 1], as the weights expect them.
         source: where the code or the structure comes from.
@@ -50,8 +50,8 @@ class Backbone:
     clip: Grid
     channels: int | None
     grid: Grid | None
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     source: str
     paper: str
     weights: str
@@ -81,7 +81,7 @@ _COUNTED_FOR_16 = ("s3d", "swin3d_t", "swin3d_s", "swin3d_b")
 
 
 def _torchvision(name: str) -> Backbone:
-    """A row for one of torchvision's builders; of one that is newer than the table, C and the grid stay unstated."""
+    """A row for one of torchvision's builders; of one that is newer than the table, C and the grid are not stated."""
     official = models.get_model_weights(name)
     preset = official.DEFAULT.transforms()
     unstated = (16, None, None, None, "see torchvision's documentation")
@@ -108,7 +108,7 @@ def _torchvision(name: str) -> Backbone:
 
 
 def _pytorchvideo(name: str) -> Backbone:
-    """A row for one of PyTorchVideo's models, all of which saw pixels scaled alike."""
+    """A row for one of PyTorchVideo's models, all of which use the same scaling of pixels."""
     zoo = pytorchvideo.TABLE[name]
     return Backbone(
         name=name,
@@ -208,20 +208,20 @@ _ROWS = [
 BACKBONES: dict[str, Backbone] = {row.name: row for row in _ROWS}
 
 
-def hub_row(place: str, config: Mapping[str, Any] | None = None, published: bool = False) -> Backbone:
+def hub_row(source: str, config: Mapping[str, Any] | None = None, published: bool = False) -> Backbone:
     """A row for a model of Hugging Face: a family's name, a hub id or a folder."""
-    complete = huggingface.configuration(place, config, published)
-    family, known = huggingface.FAMILIES[complete["model_type"]], huggingface.KNOWN.get(place)
+    complete = huggingface.configuration(source, config, published)
+    family, known = huggingface.FAMILIES[complete["model_type"]], huggingface.KNOWN.get(source)
     clip, channels, grid = huggingface.sizes(complete)
-    mean, std = huggingface.statistics(place, complete["model_type"], published)
+    mean, std = huggingface.statistics(source, complete["model_type"], published)
 
     def builder(config: Mapping[str, Any] | None = None) -> nn.Module:
         return huggingface.features({**complete, **(config or {})})
 
     return Backbone(
-        name=f"{huggingface.PREFIX}{place}",
+        name=f"{huggingface.PREFIX}{source}",
         builder=builder,
-        loader=partial(huggingface.load_weights, place=place),
+        loader=partial(huggingface.load_weights, source=source),
         clip=clip,
         channels=channels,
         grid=grid,
@@ -230,8 +230,8 @@ def hub_row(place: str, config: Mapping[str, Any] | None = None, published: bool
         source=f"transformers.{family.classes}Model",
         paper=known.paper if known and known.paper else family.paper,
         weights="a local file"
-        if place in huggingface.FAMILIES
-        else f"default (https://huggingface.co/{place}), or a local file",
+        if source in huggingface.FAMILIES
+        else f"default (https://huggingface.co/{source}), or a local file",
         sampling=known.sampling if known else "",
         parameters=known.parameters if known else None,
         gmacs=known.gmacs if known else None,

@@ -6,6 +6,7 @@ Axes: B clips, C channels, T frames, H W token grid, N tokens of one clip; a gri
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -119,7 +120,7 @@ def checked_size(size: object, name: str) -> Grid:
     Raises:
         ValueError: not three positive integers.
     """
-    values = tuple(size) if isinstance(size, list | tuple | torch.Size) else ()
+    values: Any = tuple(size) if isinstance(size, list | tuple | torch.Size) else ()
     if len(values) != 3 or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in values):
         raise ValueError(f"{name} must be three positive integers (T, H, W), got {size!r}")
     return values
@@ -135,14 +136,14 @@ def checked_grid(size: object, name: str) -> tuple[int, ...]:
     Raises:
         ValueError: not positive integers, one at least.
     """
-    values = tuple(size) if isinstance(size, list | tuple | torch.Size) else ()
+    values: Any = tuple(size) if isinstance(size, list | tuple | torch.Size) else ()
     if not values or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in values):
         raise ValueError(f"{name} must be positive integers such as (T, H, W), got {size!r}")
     return values
 
 
 def _suggestions(nodes: int) -> str:
-    """The square grids that N tokens, or N - 1 beside a class token, could be."""
+    """The square grids that N tokens, or N - 1 and a class token, could be."""
     plain, rest = _square_grids(nodes), _square_grids(nodes - 1)
     text = f". As square grids: {', '.join(map(str, plain))}" if plain else ". No square grid has that many"
     if rest:

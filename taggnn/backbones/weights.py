@@ -16,11 +16,11 @@ log = logging.getLogger(__name__)
 
 
 def is_path(weights: str | Path) -> bool:
-    """Whether a user's word for weights means a file and not the name of published weights.
+    """Whether ``weights`` is the path of a file and not the name of published weights.
 
     Args:
-        weights: a ``Path``, or a string; a string is a path if it has a folder in it, ends as weight files do, or
-            names something that exists.
+        weights: a ``Path``, or a string; a string is a path if it contains a folder, has a suffix of weight files, or
+            exists.
     """
     if isinstance(weights, Path) or "/" in weights or "\\" in weights:
         return True
@@ -63,7 +63,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             content = content[key]
             break
     if not isinstance(content, dict) or not content:
-        raise ValueError(f"{path} holds no state dict but a {type(content).__name__} of nothing this program can use")
+        raise ValueError(f"{path} holds no state dict but a {type(content).__name__}")
     strange = [key for key, value in content.items() if not isinstance(value, Tensor)]
     if strange:
         raise ValueError(f"{path} holds no plain state dict: no tensors under {', '.join(map(str, strange[:10]))}")
@@ -78,14 +78,14 @@ def load_strictly(
     """Loads a state dict into a backbone: every name and shape must fit, only the classifier may be left over.
 
     Files older than PyTorch 0.4.1 lack BatchNorm's ``num_batches_tracked``; that alone is not an error. For a backbone of
-    grey clips, a first layer of colour is added up over its channels.
+    grayscale clips, the kernels of an RGB first layer are summed over its channels.
 
     Args:
         module: the backbone, without classifier.
         state: names and tensors; not changed.
         source: the file or the name of the weights, for messages.
         classifier: name of the classifier module in ``state``, or of several modules that only the classifier needs; they
-            are dropped, and the log says so.
+            are dropped, which is logged.
 
     Raises:
         ValueError: names or shapes that do not fit; lists the first ten of them and how many there are. The module is
@@ -103,7 +103,7 @@ def load_strictly(
     for key in (f"{name}.weight" for name in first_layers(module)):
         if clip_channels(module) == 1 and key in state and state[key].dim() == 5 and state[key].shape[1] == 3:
             state = {**state, key: summed(state[key])}
-            log.info("%s: %s added up over red, green and blue", source, key)
+            log.info("%s: %s summed over red, green and blue", source, key)
     wrong = misfits(own, state)
     if wrong:
         listed = "\n  ".join(wrong[:10])
@@ -132,7 +132,7 @@ def load_published(
         classifier: as for ``load_strictly``.
 
     Raises:
-        FileNotFoundError: ``weights`` is a path, and nothing is there.
+        FileNotFoundError: ``weights`` is a path that does not exist.
         ValueError: neither of the two, a download that failed, a file that cannot be read, or one that does not fit.
     """
     path = find_weights(weights, name, file)
@@ -140,7 +140,7 @@ def load_published(
 
 
 def find_weights(weights: str | Path, name: str, file: Published | None) -> Path:
-    """The file that a user's word for weights means, downloaded if it is the published one.
+    """The file that ``weights`` names, downloaded if it is the published one.
 
     Args:
         weights: "default", or the path of a file.
@@ -185,7 +185,7 @@ def misfits(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]
 
 
 def load_file(module: nn.Module, weights: str | Path) -> None:
-    """Loads a local state dict into a backbone that nobody publishes weights for.
+    """Loads a local state dict into a backbone without published weights.
 
     Args:
         module: the backbone the file was saved from, with the same options.

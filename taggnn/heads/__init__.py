@@ -1,4 +1,4 @@
-"""Heads: ``tokens (B, *grid, C) -> Output``, by name, by dotted path, or of your own; ``taggnn.types.Head`` says what one is."""
+"""Heads: ``tokens (B, *grid, C) -> Output``, by name, by dotted path, or of your own; ``taggnn.types.Head`` defines one."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from taggnn.names import find, unknown
 
 
 class Row(NamedTuple):
-    """All that there is to register of a head.
+    """One head.
 
     Args:
         builder: ``(channels, grid, classes, **options) -> module``; its further parameters, with their types, defaults and

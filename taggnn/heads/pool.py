@@ -8,20 +8,20 @@ from taggnn.types import Output
 
 
 class PoolHead(nn.Module):
-    """Averages all tokens of a clip and classifies the average, as 3D CNNs are trained without a head of ours.
+    """Averages all tokens of a clip and classifies the average, as 3D CNNs are usually trained.
 
     Formula: ``logits = W dropout(mean_n x_n) + b``.
 
     Args:
         channels: C of the backbone's tokens.
-        grid: sizes of the token grid, time first; any grid works, it is taken so that all heads are built alike.
+        grid: sizes of the token grid, time first; any grid works; it is a parameter of every head.
         classes: K.
         dropout: probability before the linear layer (default 0.2).
 
     **Shapes:** tokens (B, *grid, C) -> ``Output``: logits (B, K) and extras ``pooled`` (B, C); no losses.
     """
 
-    # What a call gives, for type checkers: nn.Module says Any.
+    # The type of a call, which nn.Module leaves at Any.
     __call__: Callable[..., Output]
 
     def __init__(self, channels: int, grid: Sequence[int], classes: int, *, dropout: float = 0.2) -> None:
@@ -35,5 +35,5 @@ class PoolHead(nn.Module):
         return Output(self.classifier(self.dropout(pooled)), {"pooled": pooled})
 
     def resize(self, grid: Sequence[int]) -> None:
-        """Takes note of another token grid; nothing here depends on it."""
+        """Stores another token grid; nothing here depends on it."""
         self.grid = tuple(grid)

@@ -51,10 +51,10 @@ class TagHead(nn.Module):
         graph_norm: LayerNorm before each convolution (default).
         graph_activation: after each convolution: "gelu" (default), "relu", "elu", "none".
         graph_residual: add a graph layer's input to its output (default).
-        graph_dropout: probability behind each graph layer's activation (default 0).
-        topology: who hears whom: "clique+chain" (default), "clique", "chain", "none"; the dotted path of a rule of your own, such
+        graph_dropout: dropout probability after each graph layer's activation (default 0).
+        topology: the edges: "clique+chain" (default), "clique", "chain", "none"; the dotted path of a rule of your own, such
             as "mine.rules.Bones(joints=17)", or a sum; in Python also a rule or its class, see ``graphs.Topology``.
-        reach: how many frames the chain reaches, each way (default 1).
+        reach: how many frames the chain reaches in each direction (default 1).
         impl: how the convolution is computed; never changes the result (default "auto").
         readout: "attention" (default), "mean" or "max", or the dotted path of a class ``(channels) -> module``; in Python also
             the class itself.
@@ -67,7 +67,7 @@ class TagHead(nn.Module):
         ValueError: an unknown name or option, or sizes that do not divide; in ``forward``, tokens of another grid.
     """
 
-    # What a call gives, for type checkers: nn.Module says Any.
+    # The type of a call, which nn.Module leaves at Any.
     __call__: Callable[..., Output]
 
     def __init__(
@@ -163,7 +163,7 @@ class TagHead(nn.Module):
         )
 
     def forward(self, tokens: Tensor, targets: Tensor | None = None, topology: Topology | None = None) -> Output:
-        """Classifies the tokens; ``topology`` takes the place of the head's own, for a diagnosis."""
+        """Classifies the tokens; ``topology`` replaces the head's own, for a diagnosis."""
         x = self.position(self.project(tokens))
         encoded = self.encoder(x.flatten(1, -2)).unflatten(1, self.grid)
         x = encoded
@@ -176,17 +176,19 @@ class TagHead(nn.Module):
         return Output(self.classifier(self.dropout(self.norm(pooled))), extras)
 
     def resize(self, grid: Sequence[int]) -> None:
-        """Adapts the head to another token grid: the position table is interpolated, the graph is drawn anew."""
+        """Adapts the head to another token grid: the position table is interpolated, the graph is built again."""
         self.position.resize(grid)
         self.grid = tuple(grid)
         for layer in self.propagation:
+            assert isinstance(layer, GraphLayer)
             layer.resize(grid)
 
 
 def _rule(given: str | Topology | type[Topology], reach: int) -> Topology:
     if isinstance(given, type) and issubclass(given, Topology):
+        rule = given
         try:
-            given = given()
+            return rule()
         except TypeError as error:
-            raise ValueError(f"topology {given.__name__}: {error}; give an instance instead of the class") from error
+            raise ValueError(f"topology {rule.__name__}: {error}; give an instance instead of the class") from error
     return given if isinstance(given, Topology) else parse(given, reach=reach)

@@ -1,10 +1,10 @@
 """How a convolution is computed on a graph: one file per implementation, none of which owns a weight.
 
-A kernel is ``(conv, x) -> out``, made once for a topology and a grid: the PyG convolution keeps the weights and says what is
-right, the kernel says how fast. Checkpoints therefore do not depend on it, and two kernels can be compared weight for weight.
+A kernel is ``(conv, x) -> out``, made once for a topology and a grid: the PyG convolution owns the weights and defines the
+result, the kernel decides the speed. Checkpoints do not depend on it, and kernels can be compared with the same weights.
 
 To add an implementation: a file with ``propagation(family, topology, grid) -> nn.Module``, which computes a family of
-``taggnn.kernels.operators`` or raises a ValueError that says why not, and its name in ``IMPLS``.
+``taggnn.kernels.operators`` or raises a ValueError with the reason, and its name in ``IMPLS``.
 """
 
 import importlib
@@ -34,10 +34,10 @@ CUDA_ONLY = ("flex", "triton")
 
 
 def find(conv: nn.Module, topology: Topology, grid: Sequence[int], impl: str = "auto") -> nn.Module:
-    """Builds the kernel that computes a convolution on a topology and grid; asked once, when the layer is built.
+    """Builds the kernel that computes a convolution on a topology and grid; called once, when a layer is built.
 
     Args:
-        conv: the convolution that owns the weights; not kept.
+        conv: the convolution that owns the weights; not stored.
         topology: the rule it will run on.
         grid: sizes of the token grid of one clip, time first: (T, H, W) on video; any rank that the topology takes.
         impl: a name of ``IMPLS``, or "auto" (default): "structured" where it supports the convolution, its options and the

@@ -28,7 +28,7 @@ def propagation(family: Family, topology: Topology, grid: Sequence[int]) -> nn.M
         topology: any rule.
         grid: sizes along the rule's axes.
     """
-    modules: dict[type, Callable[[Family, Graph], nn.Module]] = {
+    modules: dict[type, Callable[..., nn.Module]] = {
         Sum: DenseSum,
         Max: DenseMax,
         Additive: DenseAdditive,
@@ -49,6 +49,8 @@ class DenseSum(nn.Module):
 
     **Shapes:** x (B, N, C), bias (C,) or None -> (B, N, C).
     """
+
+    matrix: Tensor
 
     def __init__(self, family: Sum, one: Graph) -> None:
         super().__init__()
@@ -80,7 +82,7 @@ class DenseSum(nn.Module):
                 self._other = _adjacency(self._family, self._graph).to(self.matrix.device, dtype)
         return self._other
 
-    def _apply(self, fn, recurse: bool = True):
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
         super()._apply(fn, recurse)
         # From its formula again, so that a change of precision on the way never rounds twice.
         if self.matrix.device.type != "meta":
@@ -96,7 +98,7 @@ class DenseMax(nn.Module):
     """Takes the largest value of the neighbours, some targets at a time.
 
     Equal values share the gradient as in PyG, and a node without neighbours gets 0. No tensor of N x N x C exists in either
-    direction: a group of targets is worked out again for its gradient.
+    direction: a group of targets is computed again for its gradient.
 
     Source: GraphSAGE, https://arxiv.org/abs/1706.02216, section 3.3, with the maximum of PyG's ``aggr="max"``.
 
@@ -107,34 +109,40 @@ class DenseMax(nn.Module):
     **Shapes:** x (B, N, C) -> (B, N, C).
     """
 
+    blocked: Tensor
+    isolated: Tensor
+
     def __init__(self, family: Max, one: Graph) -> None:
         super().__init__()
         self.register_buffer("blocked", ~one.mask, persistent=False)
-        self.register_buffer("lonely", one.degree == 0, persistent=False)
-        self._any_lonely = bool(self.lonely.any())
+        self.register_buffer("isolated", one.degree == 0, persistent=False)
+        self._any_isolated = bool(self.isolated.any())
 
     def forward(self, x: Tensor) -> Tensor:
         out = torch.cat(list(_by_targets(_largest, self.blocked, x, (), x.numel())), 1)
-        return out.masked_fill(self.lonely[:, None], 0) if self._any_lonely else out
+        return out.masked_fill(self.isolated[:, None], 0) if self._any_isolated else out
 
 
 class _Attention(nn.Module):
-    """What the three attentions share: who hears whom, and a softmax that blocks the others.
+    """What the three attentions share: the mask of edges, and the isolated nodes.
 
-    A node that hears nobody would divide 0 by 0: it hears itself, and its result is put to 0.
+    A softmax over no neighbours would divide 0 by 0: an isolated node gets a self-loop, and its output is set to 0.
     """
+
+    mask: Tensor
+    isolated: Tensor
 
     def __init__(self, one: Graph, self_loops: bool) -> None:
         super().__init__()
-        hears, lonely = one.mask.clone(), one.degree == 0
-        hears.diagonal().logical_or_(torch.ones_like(lonely) if self_loops else lonely)
-        self._any_lonely = not self_loops and bool(lonely.any())
-        self.register_buffer("hears", hears, persistent=False)
-        self.register_buffer("lonely", lonely, persistent=False)
+        mask, isolated = one.mask.clone(), one.degree == 0
+        mask.diagonal().logical_or_(torch.ones_like(isolated) if self_loops else isolated)
+        self._any_isolated = not self_loops and bool(isolated.any())
+        self.register_buffer("mask", mask, persistent=False)
+        self.register_buffer("isolated", isolated, persistent=False)
 
     def _cleared(self, out: Tensor) -> Tensor:
-        """Puts the result of the lonely to 0. **Shapes:** (B, A, N, D) -> (B, N, A, D)"""
-        return (out.masked_fill(self.lonely[:, None], 0) if self._any_lonely else out).transpose(1, 2)
+        """Sets the output of isolated nodes to 0. **Shapes:** (B, A, N, D) -> (B, N, A, D)"""
+        return (out.masked_fill(self.isolated[:, None], 0) if self._any_isolated else out).transpose(1, 2)
 
 
 class _Scored(_Attention):
@@ -145,10 +153,12 @@ class _Scored(_Attention):
         one: the graph of one clip.
     """
 
+    blocked: Tensor
+
     def __init__(self, family: Additive | Dynamic, one: Graph) -> None:
         super().__init__(one, family.self_loops)
         self.slope = family.slope
-        self.register_buffer("blocked", ~self.hears, persistent=False)
+        self.register_buffer("blocked", ~self.mask, persistent=False)
 
     def _mean(self, scores: Tensor, values: Tensor, dropout: float) -> Tensor:
         """The mean of the values under scores, which are overwritten.
@@ -179,7 +189,7 @@ class DenseAdditive(_Scored):
 class DenseDynamic(_Scored):
     """GATv2 with all scores in one matrix for each head: ``softmax_j(a . LeakyReLU(l_j + r_i)) l_j``, at least in float32.
 
-    The sums ``l_j + r_i`` are made for some targets at a time and made again for their gradient, so that no tensor of
+    The sums ``l_j + r_i`` are computed for some targets at a time and computed again for their gradient, so that no tensor of
     N x N x C exists in either direction.
 
     Source: https://arxiv.org/abs/2105.14491, equation 7.
@@ -220,7 +230,7 @@ class DenseDot(_Attention):
     def forward(self, q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
         q, k, v = (part.transpose(1, 2) for part in (q, k, v))
         with unrounded(v):
-            return self._cleared(F.scaled_dot_product_attention(q, k, v, self.hears, dropout))
+            return self._cleared(F.scaled_dot_product_attention(q, k, v, self.mask, dropout))
 
 
 def _adjacency(family: Sum, one: Graph) -> Tensor:
@@ -239,12 +249,12 @@ def _adjacency(family: Sum, one: Graph) -> Tensor:
 
 def _largest(blocked: Tensor, x: Tensor) -> Tensor:
     """**Shapes:** blocked (n, N), x (B, N, C) -> (B, n, C)."""
-    heard = x[:, None].masked_fill(blocked[..., None], float("-inf"))
-    out = heard.amax(2)
+    messages = x[:, None].masked_fill(blocked[..., None], float("-inf"))
+    out = messages.amax(2)
     if not out.requires_grad:
         return out
     with torch.no_grad():
-        equal = (heard == out[:, :, None]).sum(2, dtype=torch.promote_types(out.dtype, torch.float32))
+        equal = (messages == out[:, :, None]).sum(2, dtype=torch.promote_types(out.dtype, torch.float32))
         # PyG's scatter_reduce starts from a 0 that it leaves out of the maximum, but counts where a gradient is shared.
         share = torch.where(out == 0, equal / (equal + 1), 1).to(out.dtype)
     return out * share

@@ -1,6 +1,6 @@
-"""FlexAttention with a block mask made from the topology: one fused kernel that skips blocks of nodes nobody hears.
+"""FlexAttention with a block mask made from the topology: one fused kernel that skips blocks without edges.
 
-Axes: B clips, T frames, P places of a frame, N = T*P nodes, A attention heads, D channels of a head.
+Axes: B clips, T frames, P positions of a frame, N = T*P nodes, A attention heads, D channels of a head.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from taggnn.kernels.precision import unrounded
 # The narrowest head that the tensor cores' products take.
 _NARROWEST = 16
 
-# (clip, head, target, source) -> whether the target hears the source
+# (clip, head, target, source) -> whether there is an edge from source to target
 Rule = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
@@ -46,14 +46,14 @@ def propagation(family: Family, topology: Topology, grid: Sequence[int]) -> nn.M
 
 
 class _Flex(nn.Module):
-    """FlexAttention under the mask of a topology; a node that hears nobody gets 0.
+    """FlexAttention under the mask of a topology; an isolated node gets 0.
 
     Mask and compiled kernel are made at the first call on a device, and neither saved nor copied.
 
     Args:
-        topology: who hears whom.
+        topology: the rule that gives the edges.
         grid: sizes along its axes.
-        self_loops: a node hears itself.
+        self_loops: every node gets a self-loop.
     """
 
     # False runs FlexAttention's plain form on any device, slowly and without gradients: for tests.
@@ -89,7 +89,7 @@ class _Flex(nn.Module):
         if not self.compiled:
             return _plain
         if self._fused is None:
-            # PyTorch counts the compilations of a piece of code and gives up after eight: each kernel gets a piece of its own.
+            # PyTorch counts the compilations of a piece of code and gives up after eight: each kernel gets its own copy.
             own = FunctionType(_plain.__code__.replace(), _plain.__globals__, _plain.__name__)
             self._fused = torch.compile(own, fullgraph=True)
         return self._fused
@@ -101,8 +101,8 @@ class _Flex(nn.Module):
             nodes = prod(self._grid)
             # Made under inference mode, it could never again take part in training.
             with torch.inference_mode(False):
-                hears = rule(self._topology, self._grid, self._self_loops, device)
-                self._mask = device, create_block_mask(hears, None, None, nodes, nodes, device)
+                mask = rule(self._topology, self._grid, self._self_loops, device)
+                self._mask = device, create_block_mask(mask, None, None, nodes, nodes, device)
         return self._mask[1]
 
     def __getstate__(self) -> dict:
@@ -116,7 +116,7 @@ class FlexAdditive(_Flex):
 
     Args:
         family: slope and self-loops.
-        topology: who hears whom.
+        topology: the rule that gives the edges.
         grid: sizes along its axes.
 
     **Shapes:** v (B, N, A, D), s (B, N, A), d (B, N, A), 0 -> (B, N, A, D).
@@ -148,7 +148,7 @@ class FlexDot(_Flex):
     Source: https://arxiv.org/abs/2009.03509, equations 3 and 4; FlexAttention, https://arxiv.org/abs/2412.05496.
 
     Args:
-        topology: who hears whom.
+        topology: the rule that gives the edges.
         grid: sizes along its axes.
 
     **Shapes:** q, k, v (B, N, A, D), 0 -> (B, N, A, D).
@@ -170,17 +170,17 @@ def rule(topology: Topology, grid: Sequence[int], self_loops: bool, device: torc
     if all(type(part) in (Clique, Chain, NoEdges) for part in rules):
         clique = any(type(part) is Clique for part in rules)
         reach = max((part.reach for part in rules if type(part) is Chain), default=0)
-        places = prod(grid[1:])
+        positions = prod(grid[1:])
 
-        def hears(clip: Tensor, head: Tensor, target: Tensor, source: Tensor) -> Tensor:
-            apart = (target // places - source // places).abs()
-            heard = (target % places == source % places) & (apart <= reach)
+        def is_edge(clip: Tensor, head: Tensor, target: Tensor, source: Tensor) -> Tensor:
+            apart = (target // positions - source // positions).abs()
+            edge = (target % positions == source % positions) & (apart <= reach)
             if clique:
-                heard = heard | (apart == 0)
-            # So far everybody hears themselves.
-            return heard if self_loops else heard & (target != source)
+                edge = edge | (apart == 0)
+            # So far every node has a self-loop.
+            return edge if self_loops else edge & (target != source)
 
-        return hears
+        return is_edge
 
     mask = graph(topology, grid).mask.to(device, copy=True)
     if self_loops:

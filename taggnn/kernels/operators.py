@@ -1,6 +1,6 @@
 """What a convolution does with a graph, apart from how: its family, and its own layers before and after.
 
-Every implementation but the reference computes one of five families between them; what stands around a family (projections,
+Every implementation but the reference computes one of five families between them; what surrounds a family (projections,
 residuals, gates, biases) is the convolution's own and the same for all implementations. Equal or refused: a convolution is read
 by its exact class, and each of its options is either honoured here or refused by name.
 
@@ -27,7 +27,7 @@ class Sum:
 
     Args:
         norm: "none", weights 1; "mean", 1 / max(degree, 1); "symmetric", ``D^-1/2 (A + I) D^-1/2`` with 0 where the degree is 0.
-        self_loops: a node hears itself; the degree counts it.
+        self_loops: every node gets a self-loop, which the degree counts.
         steps: K.
         teleport: alpha of APPNP.
 
@@ -54,7 +54,7 @@ class Additive:
 
     Args:
         slope: of the LeakyReLU.
-        self_loops: a node hears itself.
+        self_loops: every node gets a self-loop.
 
     **Shapes:** ``propagate(v, s, d, dropout)``: values v (B, N, A, D), score of the source s (B, N, A), score of the target
     d (B, N, A), probability that a weight is dropped -> (B, N, A, D).
@@ -70,7 +70,7 @@ class Dynamic:
 
     Args:
         slope: of the LeakyReLU.
-        self_loops: a node hears itself.
+        self_loops: every node gets a self-loop.
 
     **Shapes:** ``propagate(l, r, a, dropout)``: source l (B, N, A, D), target r (B, N, A, D), a (A, D), probability that a weight
     is dropped -> (B, N, A, D).
@@ -142,7 +142,7 @@ def read(conv: nn.Module) -> Operator:
         name for name in ("forward", "propagate", "message", "aggregate", "update", "edge_update") if name in vars(conv)
     ]
     if own:
-        raise _refused(conv, f"a {own[0]} of its own")
+        raise _refused(conv, f"its own {own[0]}")
     check_unwatched(conv)
     return reader(conv)
 
@@ -160,11 +160,11 @@ def check_unwatched(conv: nn.Module) -> None:
             raise _refused(conv, f"hooks on it ({name.strip('_')})")
 
 
-def _refused(conv: nn.Module, what: str) -> ValueError:
+def _refused(conv: Any, what: str) -> ValueError:
     return ValueError(f"{type(conv).__name__} with {what} runs on edge lists only: impl pyg, or leave that out")
 
 
-def _aggregation(conv: nn.Module, *possible: str) -> str:
+def _aggregation(conv: Any, *possible: str) -> str:
     """The aggregation's name, where it is one of ``possible``, exactly PyG's own and without options."""
     from torch_geometric.nn import aggr
 
@@ -175,21 +175,21 @@ def _aggregation(conv: nn.Module, *possible: str) -> str:
     return name
 
 
-def _one_input(conv: nn.Module) -> None:
+def _one_input(conv: Any) -> None:
     if not isinstance(conv.in_channels, int):
         raise _refused(conv, f"in_channels={conv.in_channels!r}, other ones for sources than for targets")
 
 
 # Layers before and after are functions of this file, not of a call, so that kernels can be pickled and copied.
-def _unchanged(conv: nn.Module, x: Tensor, rest: tuple[None, ...] = (None,)) -> Inputs:
+def _unchanged(conv: Any, x: Tensor, rest: tuple[None, ...] = (None,)) -> Inputs:
     return (x,), rest
 
 
-def _as_it_is(conv: nn.Module, x: Tensor, out: Tensor) -> Tensor:
+def _as_it_is(conv: Any, x: Tensor, out: Tensor) -> Tensor:
     return out
 
 
-def _gcn(conv: nn.Module) -> Operator:
+def _gcn(conv: Any) -> Operator:
     _aggregation(conv, "sum")
     if conv.improved:
         # PyG 2.8 gives it no effect without edge weights; what another version does is not known here.
@@ -200,11 +200,11 @@ def _gcn(conv: nn.Module) -> Operator:
     return Operator(family, _gcn_before, _as_it_is)
 
 
-def _gcn_before(conv: nn.Module, x: Tensor) -> Inputs:
+def _gcn_before(conv: Any, x: Tensor) -> Inputs:
     return (conv.lin(x),), (conv.bias,)
 
 
-def _appnp(conv: nn.Module) -> Operator:
+def _appnp(conv: Any) -> Operator:
     _aggregation(conv, "sum")
     if conv.cached:
         raise _refused(conv, "cached=True")
@@ -214,69 +214,69 @@ def _appnp(conv: nn.Module) -> Operator:
     return Operator(Sum("symmetric" if conv.normalize else "none", loops, conv.K, conv.alpha), _unchanged, _as_it_is)
 
 
-def _neighbours(conv: nn.Module) -> tuple[Family, tuple[None, ...]]:
-    """The family of SAGE, GraphConv and GIN, and what it takes beside the nodes."""
+def _neighbours(conv: Any) -> tuple[Family, tuple[None, ...]]:
+    """The family of SAGE, GraphConv and GIN, and what it takes besides the nodes."""
     aggr = _aggregation(conv, "sum", "mean", "max")
     return (Max(), ()) if aggr == "max" else (Sum("mean" if aggr == "mean" else "none"), (None,))
 
 
-def _sage(conv: nn.Module) -> Operator:
+def _sage(conv: Any) -> Operator:
     family, rest = _neighbours(conv)
     _one_input(conv)
     return Operator(family, partial(_sage_before, rest=rest), _sage_after)
 
 
-def _sage_before(conv: nn.Module, x: Tensor, rest: tuple[None, ...]) -> Inputs:
+def _sage_before(conv: Any, x: Tensor, rest: tuple[None, ...]) -> Inputs:
     return (conv.lin(x).relu() if conv.project else x,), rest
 
 
-def _sage_after(conv: nn.Module, x: Tensor, out: Tensor) -> Tensor:
+def _sage_after(conv: Any, x: Tensor, out: Tensor) -> Tensor:
     out = conv.lin_l(out)
     if conv.root_weight:
         out = out + conv.lin_r(x)
     return F.normalize(out, p=2.0, dim=-1) if conv.normalize else out
 
 
-def _graphconv(conv: nn.Module) -> Operator:
+def _graphconv(conv: Any) -> Operator:
     family, rest = _neighbours(conv)
     _one_input(conv)
     return Operator(family, partial(_unchanged, rest=rest), _graphconv_after)
 
 
-def _graphconv_after(conv: nn.Module, x: Tensor, out: Tensor) -> Tensor:
+def _graphconv_after(conv: Any, x: Tensor, out: Tensor) -> Tensor:
     return conv.lin_rel(out) + conv.lin_root(x)
 
 
-def _gin(conv: nn.Module) -> Operator:
+def _gin(conv: Any) -> Operator:
     family, rest = _neighbours(conv)
     return Operator(family, partial(_unchanged, rest=rest), _gin_after)
 
 
-def _gin_after(conv: nn.Module, x: Tensor, out: Tensor) -> Tensor:
+def _gin_after(conv: Any, x: Tensor, out: Tensor) -> Tensor:
     return conv.nn(out + (1 + conv.eps) * x)
 
 
-def _slope(conv: nn.Module) -> float:
+def _slope(conv: Any) -> float:
     # Outside, LeakyReLU falls or bends down: the closed forms rest on it doing neither.
     if not 0 <= conv.negative_slope <= 1:
         raise _refused(conv, f"negative_slope={conv.negative_slope}, outside [0, 1]")
     return float(conv.negative_slope)
 
 
-def _join_heads(conv: nn.Module, x: Tensor, out: Tensor) -> Tensor:
+def _join_heads(conv: Any, x: Tensor, out: Tensor) -> Tensor:
     out = out.flatten(1) if conv.concat else out.mean(1)
     if conv.res is not None:
         out = out + conv.res(x)
     return out if conv.bias is None else out + conv.bias
 
 
-def _gat(conv: nn.Module) -> Operator:
+def _gat(conv: Any) -> Operator:
     _aggregation(conv, "sum")
     _one_input(conv)
     return Operator(Additive(_slope(conv), bool(conv.add_self_loops)), _gat_before, _join_heads)
 
 
-def _gat_before(conv: nn.Module, x: Tensor) -> Inputs:
+def _gat_before(conv: Any, x: Tensor) -> Inputs:
     v = conv.lin(x).unflatten(-1, (conv.heads, conv.out_channels))
     # Scores stay in full precision.
     with unrounded(v):
@@ -313,20 +313,20 @@ class _Scores(torch.autograd.Function):
         return to_v, to_both[:, 0].to(source.dtype)[None], to_both[:, 1].to(target.dtype)[None]
 
 
-def _gatv2(conv: nn.Module) -> Operator:
+def _gatv2(conv: Any) -> Operator:
     _aggregation(conv, "sum")
     _one_input(conv)
     return Operator(Dynamic(_slope(conv), bool(conv.add_self_loops)), _gatv2_before, _join_heads)
 
 
-def _gatv2_before(conv: nn.Module, x: Tensor) -> Inputs:
+def _gatv2_before(conv: Any, x: Tensor) -> Inputs:
     left = conv.lin_l(x)
     right = left if conv.share_weights else conv.lin_r(x)
     size = (conv.heads, conv.out_channels)
     return (left.unflatten(-1, size), right.unflatten(-1, size)), (conv.att[0], _dropout(conv))
 
 
-def _transformer(conv: nn.Module) -> Operator:
+def _transformer(conv: Any) -> Operator:
     _aggregation(conv, "sum")
     _one_input(conv)
     if conv.edge_dim is not None:
@@ -334,13 +334,13 @@ def _transformer(conv: nn.Module) -> Operator:
     return Operator(Dot(), _transformer_before, _transformer_after)
 
 
-def _transformer_before(conv: nn.Module, x: Tensor) -> Inputs:
+def _transformer_before(conv: Any, x: Tensor) -> Inputs:
     size = (conv.heads, conv.out_channels)
     projected = tuple(lin(x).unflatten(-1, size) for lin in (conv.lin_query, conv.lin_key, conv.lin_value))
     return projected, (_dropout(conv),)
 
 
-def _transformer_after(conv: nn.Module, x: Tensor, out: Tensor) -> Tensor:
+def _transformer_after(conv: Any, x: Tensor, out: Tensor) -> Tensor:
     out = out.flatten(1) if conv.concat else out.mean(1)
     if not conv.root_weight:
         return out
@@ -351,5 +351,5 @@ def _transformer_after(conv: nn.Module, x: Tensor, out: Tensor) -> Tensor:
     return beta * root + (1 - beta) * out
 
 
-def _dropout(conv: nn.Module) -> float:
+def _dropout(conv: Any) -> float:
     return conv.dropout if conv.training else 0.0

@@ -7,8 +7,8 @@ from torch import Tensor
 
 
 def unrounded(x: Tensor) -> AbstractContextManager:
-    """Switches autocast off on the device of x: scores and sums stay in the precision of what they are made of."""
-    # Tensors without data have no autocast, and nothing to round. An exported program is kept in one piece where that can be.
+    """Switches autocast off on the device of x: scores and sums stay in the precision of their inputs."""
+    # Tensors without data have no autocast, and nothing to round. An exported program stays one graph where possible.
     kind = x.device.type
     if kind == "meta" or (torch.compiler.is_exporting() and not torch.is_autocast_enabled(kind)):
         return nullcontext()

@@ -13,10 +13,10 @@ from graphs import Topology, graph
 
 
 class EdgeList(nn.Module):
-    """The reference kernel of any PyG convolution; one that tells edge types apart is given them.
+    """The reference kernel of any PyG convolution; one that takes edge types is given them.
 
     Args:
-        conv: the convolution; asked for what its ``forward`` takes, and not kept.
+        conv: the convolution; its ``forward`` is inspected; not stored.
         topology: the rule that gives the edges.
         grid: sizes along the rule's axes, time first.
 
@@ -28,6 +28,8 @@ class EdgeList(nn.Module):
     """
 
     impl = "pyg"
+    edge_index: Tensor
+    edge_type: Tensor | None
 
     def __init__(self, conv: nn.Module, topology: Topology, grid: Sequence[int]) -> None:
         super().__init__()
@@ -48,7 +50,7 @@ class EdgeList(nn.Module):
         return conv(x.flatten(0, 1), edge_index, **types).unflatten(0, x.shape[:2])
 
     def _batched(self, clips: int) -> tuple[Tensor, Tensor | None]:
-        """The edges of ``clips`` copies side by side; those of the last size are kept."""
+        """The edges of ``clips`` disjoint copies; those of the last batch size are cached."""
         if torch.compiler.is_compiling():
             return self._repeated(clips)
         if self._batch is None or self._batch[0] != clips or self._batch[1].device != self.edge_index.device:
@@ -60,7 +62,7 @@ class EdgeList(nn.Module):
     def _repeated(self, clips: int) -> tuple[Tensor, Tensor | None]:
         start = self.nodes * torch.arange(clips, device=self.edge_index.device)[:, None]
         edge_index = (self.edge_index[:, None] + start).flatten(1)
-        return edge_index, self.edge_type.repeat(clips) if self._typed else None
+        return edge_index, None if self.edge_type is None else self.edge_type.repeat(clips)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
         super()._apply(fn, recurse)
@@ -78,7 +80,7 @@ class EdgeList(nn.Module):
 
 def _takes_types(conv: nn.Module) -> bool:
     if getattr(conv, "cached", False):
-        # It would go on with them for batches of another size and for another topology, and say nothing.
+        # It would silently use them for batches of another size and for another topology.
         raise ValueError(
             f"{type(conv).__name__}(cached=True) keeps the edges of its first call, but they change with the batch: leave "
             "cached out"

@@ -1,6 +1,6 @@
 """torch-scatter's segments over the edge list in CSR form, on any topology.
 
-The edges into a node lie side by side, so its sums and its softmax are segments of one clip's list, the same list for every clip.
+The edges into a node are contiguous, so its sums and its softmax are segments of one clip's list, the same list for every clip.
 
 Axes: B clips, N nodes of one clip, E edges of one clip (self-loops among them where the family has them), C channels,
 A attention heads, D channels of a head.
@@ -36,7 +36,7 @@ def propagation(family: Family, topology: Topology, grid: Sequence[int]) -> nn.M
         )
     import torch_scatter  # noqa: F401
 
-    modules: dict[type, Callable[[Family, Graph], nn.Module]] = {
+    modules: dict[type, Callable[..., nn.Module]] = {
         Sum: ScatterSum,
         Additive: ScatterAdditive,
         Dynamic: ScatterDynamic,
@@ -46,7 +46,11 @@ def propagation(family: Family, topology: Topology, grid: Sequence[int]) -> nn.M
 
 
 class _Segments(nn.Module):
-    """The edges of one clip, sorted by target: node i hears ``source[ptr[i]:ptr[i + 1]]``."""
+    """The edges of one clip, sorted by target: the neighbours of node i are ``source[ptr[i]:ptr[i + 1]]``."""
+
+    source: Tensor
+    degree: Tensor
+    ptr: Tensor
 
     def __init__(self, one: Graph, self_loops: bool) -> None:
         super().__init__()
@@ -59,23 +63,23 @@ class _Segments(nn.Module):
         self.register_buffer("degree", degree, persistent=False)
         self.register_buffer("ptr", F.pad(degree.cumsum(0), (1, 0)), persistent=False)
 
-    def _heard(self, x: Tensor) -> Tensor:
-        """What each edge brings from its source. **Shapes:** (B, N, ...) -> (B, E, ...)"""
+    def _from_sources(self, x: Tensor) -> Tensor:
+        """The value at the source of each edge. **Shapes:** (B, N, ...) -> (B, E, ...)"""
         return x.index_select(1, self.source)
 
-    def _spread(self, x: Tensor) -> Tensor:
-        """What each edge finds at its target. **Shapes:** (B, N, ...) -> (B, E, ...)"""
+    def _from_targets(self, x: Tensor) -> Tensor:
+        """The value at the target of each edge. **Shapes:** (B, N, ...) -> (B, E, ...)"""
         from torch_scatter import gather_csr
 
-        # Of no edges at all it would give a gradient that nobody wrote.
+        # Without edges its gradient would be uninitialised memory.
         if not self.source.numel():
             return x[:, :0]
-        # Without room made for it, it would ask the device for the number of edges and wait.
+        # Without an output tensor it would wait for the device to return the number of edges.
         room = x.new_empty(x.shape[0], self.source.numel(), *x.shape[2:])
         return gather_csr(x, self.ptr[None], room)
 
     def _reduced(self, messages: Tensor, reduce: str = "sum") -> Tensor:
-        """What arrives at each node, 0 where nothing does. **Shapes:** (B, E, ...) -> (B, N, ...)"""
+        """The messages of each node reduced, 0 without any. **Shapes:** (B, E, ...) -> (B, N, ...)"""
         from torch_scatter import segment_csr
 
         return segment_csr(messages, self.ptr[None], reduce=reduce)
@@ -86,7 +90,7 @@ class _Segments(nn.Module):
         **Shapes:** scores (B, E, A), values (B, E, A, D) -> (B, N, A, D).
         """
         largest = self._reduced(scores.detach(), "max")
-        weights = (scores - self._spread(largest)).exp()
+        weights = (scores - self._from_targets(largest)).exp()
         total = self._reduced(weights) + (self.degree == 0)[:, None]
         if dropout:
             weights = F.dropout(weights, dropout)
@@ -123,12 +127,12 @@ class ScatterSum(_Segments):
 
     def _step(self, x: Tensor) -> Tensor:
         if self._family.norm == "none":
-            return self._reduced(self._heard(x))
+            return self._reduced(self._from_sources(x))
         degree = self.degree.to(x.dtype)[:, None]
         if self._family.norm == "mean":
-            return self._reduced(self._heard(x)) / degree.clamp(min=1)
+            return self._reduced(self._from_sources(x)) / degree.clamp(min=1)
         scale = torch.where(degree > 0, degree, torch.inf).rsqrt()
-        return scale * self._reduced(self._heard(scale * x))
+        return scale * self._reduced(self._from_sources(scale * x))
 
 
 class ScatterAdditive(_Segments):
@@ -149,8 +153,8 @@ class ScatterAdditive(_Segments):
 
     def forward(self, v: Tensor, s: Tensor, d: Tensor, dropout: float) -> Tensor:
         with unrounded(v):
-            scores = F.leaky_relu(self._heard(_wide(s)) + self._spread(_wide(d)), self.slope)
-            return self._mean(scores, self._heard(v), dropout).to(v.dtype)
+            scores = F.leaky_relu(self._from_sources(_wide(s)) + self._from_targets(_wide(d)), self.slope)
+            return self._mean(scores, self._from_sources(v), dropout).to(v.dtype)
 
 
 class ScatterDynamic(_Segments):
@@ -171,9 +175,9 @@ class ScatterDynamic(_Segments):
 
     def forward(self, l: Tensor, r: Tensor, a: Tensor, dropout: float) -> Tensor:  # noqa: E741
         with unrounded(l):
-            heard = self._heard(_wide(l))
-            scores = (F.leaky_relu(heard + self._spread(_wide(r)), self.slope) * _wide(a)).sum(-1)
-            return self._mean(scores, heard, dropout).to(l.dtype)
+            messages = self._from_sources(_wide(l))
+            scores = (F.leaky_relu(messages + self._from_targets(_wide(r)), self.slope) * _wide(a)).sum(-1)
+            return self._mean(scores, messages, dropout).to(l.dtype)
 
 
 class ScatterDot(_Segments):
@@ -193,8 +197,8 @@ class ScatterDot(_Segments):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
         with unrounded(v):
-            scores = (self._spread(_wide(q) / q.shape[-1] ** 0.5) * self._heard(k)).sum(-1)
-            return self._mean(scores, self._heard(v), dropout).to(v.dtype)
+            scores = (self._from_targets(_wide(q) / q.shape[-1] ** 0.5) * self._from_sources(k)).sum(-1)
+            return self._mean(scores, self._from_sources(v), dropout).to(v.dtype)
 
 
 def _wide(x: Tensor) -> Tensor:

@@ -1,1 +1,1 @@
-"""Layers, convolutions and criteria that heads are made of."""
+"""Layers, convolutions and criteria of heads."""

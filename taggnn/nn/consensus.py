@@ -1,4 +1,4 @@
-"""What a model says about a clip as a whole, out of what it says about several views of it.
+"""The prediction for a clip, averaged over several views of it.
 
 Axes: n views, K classes.
 """
@@ -17,13 +17,13 @@ AVERAGES: tuple[str, ...] = get_args(Average)
 
 
 class Consensus:
-    """The average over the views of one clip, kept as sums: memory does not grow with their number.
+    """The average over the views of one clip, stored as sums: memory does not grow with their number.
 
     Source: averaging over views is the segmental consensus of temporal segment networks, https://arxiv.org/abs/1608.00859,
     section 3.1, and the test of SlowFast, https://arxiv.org/abs/1812.03982, section 4, which averages probabilities.
     Formula: ``p = mean_v softmax(l_v)`` ("probabilities") or ``p = softmax(mean_v l_v)`` ("logits"); loss ``-log p_y``.
 
-    Views are summed one by one in float64, so that the answer does not depend on how many come at once; with one view it is that
+    Views are summed one by one in float64, so that the result does not depend on the batch; with one view it is that
     view's float32 softmax and cross-entropy.
 
     Args:
@@ -71,7 +71,7 @@ def add_options(add: Callable[..., Any]) -> None:
         "--views",
         type=int,
         default=1,
-        help="choices of frames of a clip, spread over its length, whose answers are averaged",
+        help="choices of frames of a clip, spread over its length, whose predictions are averaged",
     )
     add(
         "--crops",

@@ -11,7 +11,7 @@ from taggnn.names import find, unknown
 
 
 class Row(NamedTuple):
-    """All that there is to register of a convolution.
+    """One convolution.
 
     Args:
         builder: the dotted path of its class, or the class, so that PyG is imported at first use only.
@@ -139,13 +139,13 @@ def name_of(conv: Any) -> str:
 def _builder(conv: Any, name: str) -> tuple[Any, dict[str, Any]]:
     """The class, function or module that was chosen, and the options of its row."""
     with warnings.catch_warnings():
-        # PyG's import calls what PyTorch 2.15 warns of; nobody who builds a head can do anything about it.
+        # A deprecation warning of PyTorch 2.15 about PyG's own import.
         warnings.filterwarnings("ignore", ".*torch.jit.script.*")
         found = find("convolution", conv, CONVS)
-        defaults = {}
+        defaults: dict[str, Any] = {}
         if isinstance(found, Row):
-            found, defaults = found.builder, found.options
-            found = find("convolution", found, {})
+            defaults = found.options
+            found = find("convolution", found.builder, {})
     if isinstance(found, type) or not callable(found):
         fits = isinstance(found, type) and issubclass(found, nn.Module)
     else:
@@ -171,7 +171,7 @@ def _options_of(builder: Callable[..., nn.Module]) -> tuple[list[str], bool]:
     for owner in builder.__mro__:
         if "__init__" not in vars(owner):
             continue
-        own, forwards = _named(list(inspect.signature(owner.__init__).parameters.values())[1:])
+        own, forwards = _named(list(inspect.signature(vars(owner)["__init__"]).parameters.values())[1:])
         names += [name for name in own if name not in names]
         if not forwards:
             return names, False

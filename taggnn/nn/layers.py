@@ -1,4 +1,4 @@
-"""The parts a token head is made of: position table, Transformer encoder, graph layer, read-outs.
+"""The parts of a token head: position table, Transformer encoder, graph layer, read-outs.
 
 Axes: B clips, grid the token grid with time first (T H W on video, T V on skeletons), N nodes of one clip, C channels,
 A attention heads.
@@ -29,7 +29,7 @@ class PositionTable(nn.Module):
     Args:
         channels: C.
         grid: sizes of the token grid, time first; any number of axes.
-        factorised: one table per axis in place of one for all positions together (default: one joint table, as released).
+        factorised: one table per axis instead of one for all positions together (default: one joint table, as released).
         std: standard deviation of the normal start (default 0.02; the released one is 1).
 
     **Shapes:** (B, *grid, C) -> the same.
@@ -114,7 +114,7 @@ def encoder(
         heads: A (default 8).
         ffn: channels of the feed-forward part (default 2*C).
         dropout: probability, everywhere in the layer (default 0.1).
-        norm_first: LayerNorm before attention and feed-forward, with a last one behind all layers (default), or after them.
+        norm_first: LayerNorm before attention and feed-forward, with a last one after all layers (default), or after them.
         activation: of the feed-forward part.
 
     **Shapes:** (B, N, C) -> the same.
@@ -144,7 +144,7 @@ class GraphLayer(nn.Module):
 
     Args:
         channels: C.
-        topology: who hears whom.
+        topology: the rule that gives the edges.
         grid: sizes of the token grid of one clip, time first; as many axes as the topology takes.
         conv: a name of ``convs.CONVS``, a dotted path, a class, function or module, see ``convs.build`` (default
             "gat").
@@ -189,7 +189,7 @@ class GraphLayer(nn.Module):
         self.resize(grid)
 
     def forward(self, x: Tensor, topology: Topology | None = None) -> Tensor:
-        """Propagates once; ``topology`` takes the place of the layer's own, for a diagnosis, and is worked out in the call."""
+        """Propagates once; ``topology`` replaces the layer's own, for a diagnosis; its kernel is built in the call."""
         grid = tuple(x.shape[1:-1])
         if grid != self.grid:
             raise ValueError(
@@ -205,10 +205,10 @@ class GraphLayer(nn.Module):
     def resize(self, grid: Sequence[int]) -> None:
         """Draws the graph on another token grid."""
         kernel = kernels.find(self.conv, self.topology, grid, self.impl)
-        # APPNP without a norm has no parameter: then the old kernel says where the layer is.
-        place = next((tensor.device for tensor in (*self.parameters(), *self.buffers())), None)
+        # APPNP without a norm has no parameter: then the old kernel is on the layer's device.
+        device = next((tensor.device for tensor in (*self.parameters(), *self.buffers())), None)
         self.grid = tuple(grid)
-        self.kernel = kernel if place is None else kernel.to(place)
+        self.kernel = kernel if device is None else kernel.to(device)
 
     def _try(self, name: str, channels: int, grid: tuple[int, ...]) -> None:
         # A convolution from outside may want other inputs or give other sizes: refused now, not after the data was read.
@@ -237,7 +237,7 @@ def _trial_grid(topology: Topology, grid: tuple[int, ...]) -> tuple[int, ...]:
     try:
         fits = not topology.num_edges(small) or int(topology.edges(small)[0].max()) < prod(small)
     except Exception:
-        # Whatever a rule of one's own finds wrong with a grid that nobody asked it for.
+        # Any error of a rule of one's own on a grid that the user did not give.
         return grid
     return small if fits else grid
 

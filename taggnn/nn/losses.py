@@ -1,4 +1,4 @@
-"""What a recogniser is trained by, by name: the criterion that compares logits with targets. A row adds one.
+"""Criteria by name, which compare logits with targets. A row adds one.
 
 Axes: B clips, K classes.
 """
@@ -68,6 +68,6 @@ def find(given: str | Criterion) -> Criterion:
 
 
 def name_of(given: str | Criterion) -> str:
-    """What its column of metrics.csv is called behind ``train/``: the name, of a path or a function the last part."""
+    """The name of its column of metrics.csv after ``train/``: of a path or a function the last part."""
     text = given if isinstance(given, str) else getattr(given, "__name__", type(given).__name__)
     return text.rpartition(".")[2]

@@ -18,7 +18,7 @@ from graphs import Topology
 from taggnn.kernels import operators
 
 
-def linears(conv: nn.Module) -> list[nn.Module]:
+def linears(conv: nn.Module) -> list[Any]:
     """The linear layers of a convolution, PyG's own class among them."""
     from torch_geometric.nn import Linear
 
@@ -42,14 +42,13 @@ def graph_macs(conv: nn.Module, topology: Topology, grid: Sequence[int], channel
         return None
     nodes = prod(grid)
     edges = topology.num_edges(grid) + (nodes if getattr(family, "self_loops", False) else 0)
-    one = {
-        operators.Sum: lambda: family.steps * edges * channels,
-        operators.Max: lambda: 0,
-        operators.Additive: lambda: (edges + 2 * nodes) * channels,
-        operators.Dynamic: lambda: 2 * edges * channels,
-        operators.Dot: lambda: 2 * edges * channels,
-    }
-    return one[type(family)]()
+    if isinstance(family, operators.Max):
+        return 0
+    if isinstance(family, operators.Sum):
+        return family.steps * edges * channels
+    if isinstance(family, operators.Additive):
+        return (edges + 2 * nodes) * channels
+    return 2 * edges * channels
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> int:
@@ -69,7 +68,7 @@ def _attention_backward(grad: Tensor, query: Tensor, key: Tensor, value: Tensor,
 
 
 # PyTorch's attention on a CPU, of which torch.utils.flop_counter knows nothing before torch 2.15.
-_ATTENTION_ON_CPU = {
+_ATTENTION_ON_CPU: dict[Any, Callable[..., int]] = {
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
 }
@@ -85,7 +84,7 @@ class _Counter(TorchDispatchMode):
     def __torch_dispatch__(self, operation: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         packet = operation._overloadpacket
         # PyTorch's own formula first: where there is one, ours is not added to it.
-        formula = flop_registry.get(packet) or _ATTENTION_ON_CPU.get(packet)
+        formula: Any = flop_registry.get(packet) or _ATTENTION_ON_CPU.get(packet)
         if formula is None:
             # In inference_mode a linear layer arrives whole; elsewhere autograd has taken it apart before.
             with self:

@@ -17,29 +17,29 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Server(ThreadingHTTPServer):
-    """One file on this machine; knows ranges and cuts connections when told to.
+    """One file on this machine; knows ranges and cuts connections on request.
 
     Attributes:
         content: the file.
         tag: its ETag; empty for none.
         cuts: after how many bytes of the body the coming answers break off; None: whole.
         ranges: whether it answers 206.
-        asked: Range header of every request.
+        requested: Range header of every request.
     """
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.content, self.tag, self.cuts, self.ranges, self.asked = CONTENT, '"one"', [], True, []
+        self.content, self.tag, self.cuts, self.ranges, self.requested = CONTENT, '"one"', [], True, []
         self.address = f"http://127.0.0.1:{self.server_port}"
 
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        server, asked = self.server, self.headers.get("Range")
-        server.asked.append(asked)
+        server, requested = self.server, self.headers.get("Range")
+        server.requested.append(requested)
         if self.path != "/file.bin":
             return self.send_error(404)
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and server.ranges else 0
+        start = int(requested.removeprefix("bytes=").removesuffix("-")) if requested and server.ranges else 0
         if self.headers.get("If-Range", server.tag) != server.tag:
             start = 0
         if start >= len(server.content):
@@ -78,23 +78,23 @@ def test_a_file_is_fetched_once(server, tmp_path):
         path = fetch(Published(url(server), DIGEST), tmp_path / "cache")
         assert path == tmp_path / "cache" / "file.bin"
         assert path.read_bytes() == CONTENT
-    assert server.asked == [None]
+    assert server.requested == [None]
     assert {entry.name for entry in path.parent.iterdir() if not entry.name.startswith(".")} == {"file.bin"}
 
 
 def test_it_goes_on_after_a_cut_connection(server, tmp_path):
     server.cuts = [1000, 500]
     assert fetch(Published(url(server), DIGEST), tmp_path).read_bytes() == CONTENT
-    assert server.asked == [None, "bytes=1000-", "bytes=1500-"]
+    assert server.requested == [None, "bytes=1000-", "bytes=1500-"]
 
 
 def test_it_goes_on_at_the_next_call(server, tmp_path):
     server.cuts = [1000, 0]
-    with pytest.raises(ValueError, match=r"1,000 bytes of it lie in .*file\.bin\.part"):
+    with pytest.raises(ValueError, match=r"1,000 bytes of it are in .*file\.bin\.part"):
         fetch(Published(url(server), DIGEST), tmp_path)
     assert not (tmp_path / "file.bin").exists()
     assert fetch(Published(url(server), DIGEST), tmp_path).read_bytes() == CONTENT
-    assert server.asked == [None, "bytes=1000-", "bytes=1000-"]
+    assert server.requested == [None, "bytes=1000-", "bytes=1000-"]
 
 
 @pytest.mark.parametrize("change", ["another version", "no ranges"])
@@ -114,7 +114,7 @@ def test_without_version_and_digest_nothing_is_put_together(server, tmp_path):
     with pytest.raises(ValueError, match="could not be downloaded"):
         fetch(Published(url(server)), tmp_path)
     assert fetch(Published(url(server)), tmp_path).read_bytes() == CONTENT
-    assert server.asked == [None, None, None]
+    assert server.requested == [None, None, None]
 
 
 def test_a_part_longer_than_the_file_is_thrown_away(server, tmp_path):
@@ -122,7 +122,7 @@ def test_a_part_longer_than_the_file_is_thrown_away(server, tmp_path):
     assert fetch(Published(url(server), DIGEST), tmp_path).read_bytes() == CONTENT
 
 
-def test_a_wrong_digest_is_told_and_nothing_is_kept(server, tmp_path):
+def test_a_wrong_digest_is_reported_and_nothing_is_left(server, tmp_path):
     with pytest.raises(ValueError, match=rf"sha256 is {DIGEST[:8]}\.\., that of http.* 01234567\.") as caught:
         fetch(Published(url(server), "01234567"), tmp_path)
     assert f"put it at {tmp_path / 'file.bin'}" in str(caught.value)
@@ -130,11 +130,11 @@ def test_a_wrong_digest_is_told_and_nothing_is_kept(server, tmp_path):
     assert not (tmp_path / "file.bin.part").exists()
 
 
-def test_a_damaged_file_in_the_cache_is_told(server, tmp_path):
+def test_a_damaged_file_in_the_cache_is_reported(server, tmp_path):
     (tmp_path / "file.bin").write_bytes(b"damaged")
     with pytest.raises(ValueError, match=r"file\.bin is not what was published.*Remove it"):
         fetch(Published(url(server), DIGEST), tmp_path)
-    assert server.asked == []
+    assert server.requested == []
 
 
 def test_a_missing_file_and_a_closed_host_say_what_to_put_where(server, tmp_path):
@@ -160,7 +160,7 @@ def test_a_shared_cache_is_only_read(server, tmp_path):
     (tmp_path / "file.bin").write_bytes(CONTENT)
     assert fetch(Published(url(server), DIGEST), tmp_path).read_bytes() == CONTENT
     assert [entry.name for entry in tmp_path.iterdir()] == ["file.bin"]
-    assert server.asked == []
+    assert server.requested == []
 
 
 def test_two_that_want_the_same_file_download_it_once(server, tmp_path):
@@ -169,7 +169,7 @@ def test_two_that_want_the_same_file_download_it_once(server, tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    assert server.asked == [None]
+    assert server.requested == [None]
 
 
 def test_more_than_one_chunk(server, tmp_path):

@@ -1,4 +1,4 @@
-"""Stages frozen, slowed, computed again; blocks left out: each does what it says and nothing else."""
+"""Stages frozen, slowed, computed again; blocks left out: each changes nothing else."""
 
 import copy
 import pickle
@@ -48,7 +48,7 @@ def test_checkpointing_changes_no_gradient_and_no_statistic(kind, frozen):
     again = copy.deepcopy(plain)
     tune(plain, freeze_stages=frozen)
     tune(again, freeze_stages=frozen, checkpointing=True)
-    # Twice: what the first step leaves behind shows in the second.
+    # Twice: state left by the first step shows in the second.
     for seed in (3, 4):
         (loss, grads, buffers), (other, regrads, rebuffers) = step(plain, seed), step(again, seed)
         assert torch.equal(loss, other)
@@ -61,10 +61,10 @@ def test_checkpointing_changes_no_gradient_and_no_statistic(kind, frozen):
 
 
 def test_checkpointing_keeps_less():
-    def kept(module):
-        """Numbers that a forward pass keeps for the backward pass: of what is computed again, what it is computed from."""
+    def saved(module):
+        """Numbers that a forward pass saves for the backward pass; of recomputed stages their inputs."""
         sizes = []
-        if module.tuning.told:
+        if module.tuning.notes:
             for stage in stages(module):
                 part = module.get_submodule(stage.parts[0])
                 part.register_forward_pre_hook(lambda _part, inputs: sizes.append(inputs[0].numel()))
@@ -72,7 +72,7 @@ def test_checkpointing_keeps_less():
             module(torch.randn(2, 3, *CLIP))
         return sum(sizes)
 
-    assert kept(build("small", depth=2, checkpointing=True)) < kept(build("small", depth=2)) / 3
+    assert saved(build("small", depth=2, checkpointing=True)) < saved(build("small", depth=2)) / 3
 
 
 def test_checkpointing_survives_copies_and_evaluation():
@@ -121,7 +121,7 @@ def test_frozen_stages_get_no_gradient_and_keep_their_statistics(kind):
         assert all(name.startswith(parts) for name in frozen)
 
 
-def test_behind_a_head_a_frozen_stage_drops_nothing_out():
+def test_with_a_head_a_frozen_stage_has_no_dropout():
     options = {"width": 4, "drop": 0.5}
     model = taggnn.attach(
         "small", "pool", 2, clip=CLIP, backbone_options={**options, "freeze_stages": ["stages.0", "stem"]}
@@ -146,7 +146,7 @@ def test_layer_wise_rates_fall_towards_the_clip():
     assert scales.keys() == dict(module.named_parameters()).keys()
     expected = {"stem": 1 / 32, "layer1": 1 / 16, "layer2": 1 / 8, "layer3": 1 / 4, "layer4": 1 / 2}
     assert {(name.split(".")[0], scale) for name, scale in scales.items()} == set(expected.items())
-    assert module.tuning.told == ("learning rate x 0.5 a stage, 0.0312 (stem) to 0.5 (layer4)",)
+    assert module.tuning.notes == ("learning rate x 0.5 a stage, 0.0312 (stem) to 0.5 (layer4)",)
 
 
 @pytest.mark.parametrize("kind", ["swin", "mvit"])
@@ -194,14 +194,14 @@ def test_drop_path_of_a_rate_leaves_blocks_out():
         ({"layer_decay": 0}, r"layer_decay must lie in \(0, 1\], got 0"),
         ({"layer_decay": 1.5}, r"layer_decay must lie in"),
         ({"drop_path": 1.0}, r"drop_path must lie in \[0, 1\), got 1.0"),
-        ({"drop_path": 0.1}, r"drop_path=0.1: Small has no drop path in its original, and gets none here"),
+        ({"drop_path": 0.1}, r"drop_path=0.1: Small has no drop path in its original"),
         ({"freeze_stages": 4}, r"freeze_stages: 4 of 4 stages cannot be taken"),
         ({"freeze_stages": -1}, r"freeze_stages: -1 of 4 stages"),
         ({"freeze_stages": ["stem", "stages"]}, r"names all stages .* for all of them there is frozen"),
-        ({"freeze_stages": True}, r"freeze_stages must be how many .*, or a list of their names, got True"),
-        ({"freeze_stages": None}, r"freeze_stages must be how many .*, got None"),
-        ({"freeze_stages": 1.5}, r"freeze_stages must be how many .*, got 1.5"),
-        ({"freeze_stages": [1]}, r"freeze_stages must be how many .*, got \[1\]"),
+        ({"freeze_stages": True}, r"freeze_stages must be .*, got True"),
+        ({"freeze_stages": None}, r"freeze_stages must be .*, got None"),
+        ({"freeze_stages": 1.5}, r"freeze_stages must be .*, got 1.5"),
+        ({"freeze_stages": [1]}, r"freeze_stages must be .*, got \[1\]"),
         ({"layer_decay": "0.5"}, r"layer_decay must be a number or None, got '0.5'"),
         ({"bn_momentum": "x"}, r"bn_momentum must be a number or None, got 'x'"),
         ({"drop_path": "x"}, r"drop_path must be a number or None, got 'x'"),
@@ -212,7 +212,7 @@ def test_drop_path_of_a_rate_leaves_blocks_out():
     ],
     ids=str,
 )
-def test_what_cannot_be_done_is_told(options, message):
+def test_what_cannot_be_done_is_reported(options, message):
     with pytest.raises(ValueError, match=message):
         build("small", width=2, **options)
 
@@ -235,6 +235,6 @@ def test_a_module_without_parameters_has_no_stages(options):
     taggnn.attach(nn.AvgPool3d(2), "pool", 2, clip=(4, 8, 8), backbone_options={"frozen_bn": True})
 
 
-def test_batchnorm_options_are_told():
-    assert build("small", width=2, frozen_bn=True).tuning.told == ("BatchNorm statistics frozen",)
-    assert build("small", width=2, bn_momentum=0.2).tuning.told == ("BatchNorm momentum 0.2",)
+def test_batchnorm_options_are_reported():
+    assert build("small", width=2, frozen_bn=True).tuning.notes == ("BatchNorm statistics frozen",)
+    assert build("small", width=2, bn_momentum=0.2).tuning.notes == ("BatchNorm momentum 0.2",)

@@ -41,7 +41,7 @@ def test_a_file_of_colour_is_added_up_and_one_of_grey_taken_as_it_is(tmp_path, c
     torch.save(colour.state_dict(), tmp_path / "colour.pth")
     grey = build("small", width=4, in_channels=1, weights=tmp_path / "colour.pth")
     assert torch.equal(grey.stem[0].weight, colour.stem[0].weight.sum(1, keepdim=True))
-    assert "stem.0.weight added up over red, green and blue" in caplog.text
+    assert "stem.0.weight summed over red, green and blue" in caplog.text
     torch.save(grey.state_dict(), tmp_path / "grey.pth")
     again = build("small", width=4, in_channels=1, weights=tmp_path / "grey.pth")
     assert torch.equal(again.stem[0].weight, grey.stem[0].weight)
@@ -62,7 +62,7 @@ def test_other_numbers_of_channels(channels):
 
 
 def test_a_first_layer_that_is_not_of_colour():
-    with pytest.raises(ValueError, match="Sequential: 0 sees 2 channels"):
+    with pytest.raises(ValueError, match="Sequential: 0 takes 2 channels"):
         set_in_channels(nn.Sequential(nn.Conv3d(2, 4, 1)), 1)
 
 

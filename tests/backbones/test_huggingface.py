@@ -1,4 +1,4 @@
-"""Hugging Face models from random tiny configurations: tokens, positions, weights, and what is said without a hub."""
+"""Hugging Face models from random tiny configurations: tokens, positions, weights, and errors without a hub."""
 
 import itertools
 import json
@@ -46,12 +46,12 @@ def last_hidden_state(kind, model, clip):
 
 @pytest.fixture(autouse=True)
 def no_hub(monkeypatch):
-    """The hub is never asked."""
+    """The hub is never accessed."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
 
 @pytest.mark.parametrize("kind", TINY)
-def test_tokens_are_the_last_hidden_state_at_their_places(kind):
+def test_tokens_are_the_last_hidden_state_at_their_positions(kind):
     model = model_of(kind)
     grid = GRIDS[kind]
     features = backbones.strip(model_of(kind)).eval()
@@ -75,13 +75,13 @@ def test_a_token_sees_its_own_frames_and_pixels(kind):
     """Position tables at zero and attention cut off: a token changes with its own patch of the clip and no other."""
     features = backbones.strip(model_of(kind, num_hidden_layers=0)).eval()
     clip = torch.randn(1, 3, *features.clip)
-    for place in [(0, 0, 1), (1, 1, 0), tuple(n - 1 for n in features.grid)]:
+    for token in [(0, 0, 1), (1, 1, 0), tuple(n - 1 for n in features.grid)]:
         changed = clip.clone()
-        inside = tuple(slice(i * step, (i + 1) * step) for i, step in zip(place, features.step, strict=True))
+        inside = tuple(slice(i * step, (i + 1) * step) for i, step in zip(token, features.step, strict=True))
         changed[(0, slice(None), *inside)] += 1
         with torch.no_grad():
             moved = (features(changed) - features(clip)).abs().sum(1)[0] > 1e-6
-        assert moved.nonzero().tolist() == [list(place)]
+        assert moved.nonzero().tolist() == [list(token)]
 
 
 def test_timesformer_over_space_alone_keeps_frames_apart():
@@ -219,7 +219,7 @@ def test_a_configuration_is_settled_so_that_a_checkpoint_needs_no_folder(tmp_pat
         ("truncated", r"cannot be read as safetensors \(truncated"),
     ],
 )
-def test_a_file_that_does_not_fit_is_told(damage, message, tmp_path):
+def test_a_file_that_does_not_fit_is_reported(damage, message, tmp_path):
     from safetensors.torch import load_file, save_file
 
     published(tmp_path, "videomae")
@@ -354,11 +354,11 @@ def test_stated_defaults_are_those_of_transformers(kind):
             {},
             r"Download config.json, .* of https://huggingface.co/someone/something .* hf:FOLDER",
         ),
-        ("hf:MCG-NJU/videomae-base", {"weights": "default"}, r"could not be had from the Hugging Face hub"),
+        ("hf:MCG-NJU/videomae-base", {"weights": "default"}, r"could not be downloaded from the Hugging Face hub"),
         (
             "hf:videomae",
             {"weights": "default", "config": TINY["videomae"]},
-            r"a family's name stands for no published weights",
+            r"a family has no published weights",
         ),
         (
             "hf:videomae",
@@ -384,7 +384,7 @@ def test_stated_defaults_are_those_of_transformers(kind):
     ],
     ids=lambda value: str(value)[:24],
 )
-def test_what_cannot_be_had_is_told(name, options, message):
+def test_what_is_not_available_is_reported(name, options, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         build(name, **options)
 
@@ -409,6 +409,6 @@ def test_another_kind_of_model_is_refused(tmp_path):
         ("", None, "backbone hf: names no model"),
     ],
 )
-def test_a_size_that_is_none_is_told_by_its_key(kind, changes, message):
+def test_a_size_that_is_none_is_reported_by_its_key(kind, changes, message):
     with pytest.raises(ValueError, match=message):
         build(f"hf:{kind}", config=changes)

@@ -49,10 +49,10 @@ def test_kernels_over_time_add_up_to_those_of_images(tmp_path, monkeypatch, name
         for i, (key, value) in enumerate(shapes.items())
     }
     torch.save(state, tmp_path / "resnet50.pth")
-    asked = []
-    monkeypatch.setattr(weights, "fetch", lambda file: asked.append(file.name) or tmp_path / "resnet50.pth")
+    fetched = []
+    monkeypatch.setattr(weights, "fetch", lambda file: fetched.append(file.name) or tmp_path / "resnet50.pth")
     loaded = build(name, weights="imagenet").state_dict()
-    assert asked == ["resnet50-0676ba61.pth"]
+    assert fetched == ["resnet50-0676ba61.pth"]
     sums = sorted(float(value.sum(2).flatten()[0]) for value in loaded.values() if value.dim() == 5)
     expected = sorted(float(value.flatten()[0]) for value in state.values() if value.dim() == 4)
     assert sums == pytest.approx(expected)

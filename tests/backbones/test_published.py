@@ -106,20 +106,12 @@ def test_a_wrong_name_and_a_wrong_shape_are_named(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_a_truncated_file_is_named(tmp_path, name):
-    path = save(tmp_path, fake(name))
-    path.write_bytes(path.read_bytes()[:-500])
-    with pytest.raises(ValueError, match=r"published\.pyth .* cannot be read"):
-        on_meta(name, weights=path)
-
-
-@pytest.mark.parametrize("name", FAMILIES)
 def test_default_is_the_file_that_the_table_names(tmp_path, monkeypatch, name):
-    asked = []
-    monkeypatch.setattr(weights, "fetch", lambda file: asked.append(file.url) or save(tmp_path, fake(name)))
+    fetched = []
+    monkeypatch.setattr(weights, "fetch", lambda file: fetched.append(file.url) or save(tmp_path, fake(name)))
     on_meta(name, weights="default")
-    assert len(asked) == 1
-    assert f"default ({asked[0]})" in BACKBONES[name].weights
+    assert len(fetched) == 1
+    assert f"default ({fetched[0]})" in BACKBONES[name].weights
 
 
 def test_where_nothing_is_published_default_is_refused():

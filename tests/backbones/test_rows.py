@@ -79,7 +79,7 @@ def test_a_function_is_one_too_and_its_options_are_known():
 def test_what_follows_from_a_backbone_works_for_a_class():
     assert backbones.build(PATH, in_channels=1).conv.weight.shape[1] == 1
     module = backbones.build(PATH, drop_path=None, clip=(2, 16, 16), layer_decay=0.5)
-    assert backbones.tuning_of(module).told
+    assert backbones.tuning_of(module).notes
     assert backbones.dry_run(module, backbones.video_spec(module, (2, 16, 16))) == (6, (2, 2, 2))
     assert taggnn.attach(PATH, "pool", classes=3).found["backbone"].startswith(PATH)
 

@@ -74,7 +74,7 @@ def test_known_cuts():
 
 
 class Vit(nn.Module):
-    """A wrapper, a token and a table of its own, a list of blocks, a norm."""
+    """A wrapper, its own token and table, a list of blocks, a norm."""
 
     def __init__(self):
         super().__init__()

@@ -10,7 +10,7 @@ from taggnn.types import SKELETON_AXES, Features, InputSpec
 
 
 class Yields(nn.Module):
-    """A backbone that returns what it is told to."""
+    """A backbone that returns a given output."""
 
     def __init__(self, make):
         super().__init__()

@@ -98,5 +98,5 @@ def test_files_without_batch_counters_load():
 @pytest.mark.parametrize(
     ("weights", "path"), [("default", False), ("A_Weights.K_V1", False), ("x.pth", True), ("a/b", True)]
 )
-def test_names_and_paths_are_told_apart(weights, path):
+def test_names_and_paths_are_distinguished(weights, path):
     assert is_path(weights) == path

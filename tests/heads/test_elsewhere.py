@@ -1,4 +1,4 @@
-"""Heads as plain modules in somebody else's code: any loop, Lightning, copies, files, precisions, compiler, processes."""
+"""Heads as plain modules in other code: any loop, Lightning, copies, files, precisions, compiler, processes."""
 
 import copy
 import io
@@ -75,8 +75,8 @@ def test_attached_to_a_module_of_ones_own_and_trained_in_a_bare_loop():
     assert F.cross_entropy(model(clips).logits, labels) < 0.9 * before
 
 
-def test_in_somebody_elses_lightning_module(tmp_path):
-    """Nothing of ours in it but the head."""
+def test_in_a_lightning_module(tmp_path):
+    """The head in a LightningModule that does not use anything else of taggnn."""
     pl = pytest.importorskip("lightning.pytorch", reason="needs Lightning, which taggnn does not")
 
     class Theirs(pl.LightningModule):
@@ -106,18 +106,18 @@ def test_in_somebody_elses_lightning_module(tmp_path):
 
 
 @pytest.mark.parametrize("conv", ["ResGatedGraphConv", "GENConv", "LEConv", "SuperGATConv"])
-def test_any_convolution_of_pyg_takes_its_place(conv):
+def test_any_convolution_of_pyg_can_be_used(conv):
     head = head_of(f"torch_geometric.nn.{conv}")
     assert isinstance(head.propagation[0].conv, getattr(torch_geometric.nn, conv))
     head(tokens()).logits.square().sum().backward()
     assert all(parameter.grad is not None for parameter in head.propagation.parameters())
 
 
-ALIKE = [*CONVS, "torch_geometric.nn.ResGatedGraphConv"]
+CONVOLUTIONS = [*CONVS, "torch_geometric.nn.ResGatedGraphConv"]
 
 
-@pytest.mark.parametrize("conv", ALIKE)
-def test_copies_and_files_answer_alike_and_stand_alone(conv):
+@pytest.mark.parametrize("conv", CONVOLUTIONS)
+def test_copies_and_files_give_the_same_output_and_share_no_weight(conv):
     head, x = head_of(conv).eval(), tokens()
     expected = head(x).logits
     file = io.BytesIO()
@@ -125,8 +125,8 @@ def test_copies_and_files_answer_alike_and_stand_alone(conv):
     file.seek(0)
     fresh = head_of(conv, seed=7).eval()
     fresh.load_state_dict(torch.load(file, weights_only=True))
-    alike = {"deepcopy": copy.deepcopy(head), "pickle": pickle.loads(pickle.dumps(head)), "state dict": fresh}
-    for name, other in alike.items():
+    copies = {"deepcopy": copy.deepcopy(head), "pickle": pickle.loads(pickle.dumps(head)), "state dict": fresh}
+    for name, other in copies.items():
         assert torch.equal(other(x).logits, expected), name
         with torch.no_grad():
             for parameter in other.parameters():
@@ -134,7 +134,7 @@ def test_copies_and_files_answer_alike_and_stand_alone(conv):
         assert torch.equal(head(x).logits, expected), f"{name} shares weights"
 
 
-@pytest.mark.parametrize("conv", ALIKE)
+@pytest.mark.parametrize("conv", CONVOLUTIONS)
 def test_precisions_and_back(conv):
     head, x = head_of(conv).eval(), tokens()
     expected = head(x).logits
@@ -143,7 +143,7 @@ def test_precisions_and_back(conv):
         answer, extras = copy.deepcopy(head).to(dtype)(x.to(dtype))
         assert {answer.dtype, *(extra.dtype for extra in extras.values())} == {dtype}
         assert (answer.float() - expected).abs().max() < tolerance * scale, dtype
-    # The graph is worked out again: only the weights have been rounded.
+    # The graph is computed again: only the weights have been rounded.
     twice = copy.deepcopy(head).half().float()
     rounded = copy.deepcopy(head)
     rounded.load_state_dict({name: value.half().float() for name, value in head.state_dict().items()})
@@ -161,19 +161,19 @@ def test_built_on_the_meta_device_and_filled_later(conv):
 
 
 @pytest.mark.parametrize("conv", ["gatv2", "gcn", "torch_geometric.nn.ResGatedGraphConv"])
-def test_a_whole_head_compiles_in_one_graph_and_learns_alike(conv):
+def test_a_whole_head_compiles_in_one_graph_with_the_same_gradients(conv):
     head, x = head_of(conv), tokens()
     compiled = torch.compile(copy.deepcopy(head), fullgraph=True, backend="aot_eager")
     for each in (head, compiled):
         each(x).logits.square().sum().backward()
     for (name, one), other in zip(head.named_parameters(), compiled.parameters(), strict=True):
         torch.testing.assert_close(
-            other.grad, one.grad, rtol=1e-4, atol=1e-5, msg=lambda said, name=name: f"{name}: {said}"
+            other.grad, one.grad, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}"
         )
 
 
 def gradients_of_a_share(conv):
-    """What a process of two finds in the gradients after a step on its half of the clips."""
+    """The gradients in one of two processes after a step on its half of the clips."""
     torch.manual_seed(5)
     head = DistributedDataParallel(head_of(conv))
     rank, x = torch.distributed.get_rank(), tokens(4)

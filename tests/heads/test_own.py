@@ -86,7 +86,7 @@ def test_the_hook_after_a_step_moves_what_follows_the_weights():
     assert "slow" in head.state_dict()
 
 
-def test_options_are_those_behind_channels_grid_and_classes():
+def test_options_are_the_parameters_after_channels_grid_and_classes():
     head = build("prototypes", 6, (3, 4), 5, temperature=2.0, rate=0.1)
     assert (head.temperature, head.rate) == (2.0, 0.1)
     with pytest.raises(

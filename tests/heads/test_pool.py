@@ -15,7 +15,7 @@ def test_logits_are_linear_in_the_mean_of_all_tokens():
     torch.testing.assert_close(logits, mean @ head.classifier.weight.T + head.classifier.bias)
 
 
-def test_any_grid_works_and_resize_takes_note():
+def test_any_grid_works_and_resize_stores_it():
     head = PoolHead(6, (1, 3, 2), 4).eval()
     head.resize([2, 1, 5])
     assert head.grid == (2, 1, 5)

@@ -1,4 +1,4 @@
-"""TAG-Head: the released form equals a composition of PyG's and torch's own parts, and every option does what it says."""
+"""TAG-Head: the released form equals a composition of PyG's and torch's own parts, and every option has its effect."""
 
 from dataclasses import dataclass
 from math import prod
@@ -62,7 +62,7 @@ def test_released_logits_and_gradients_equal_the_composition_in_float64(composit
     head = with_weights_of(reference, grid, 5, 64).double().eval()
     given = torch.randn(clips, *grid, 512, dtype=torch.float64)
     ours, theirs = given.clone().requires_grad_(), given.clone().requires_grad_()
-    # Weights of its own for every logit: the plain sum would hide a gradient that lands at the wrong clip or class.
+    # A different weight for every logit: the plain sum would hide a gradient that lands at the wrong clip or class.
     weights = torch.randn(clips, 5, dtype=torch.float64)
     got, expected = head(ours).logits, reference(theirs)
     (got * weights).sum().backward()
@@ -78,18 +78,6 @@ def test_released_logits_and_gradients_equal_the_composition_in_float64(composit
         their = their.replace("norm.", "mlp_head.0.") if name.startswith("norm.") else their
         torch.testing.assert_close(value, expected.pop(their), **close, msg=lambda text, name=name: f"{name}: {text}")
     assert not expected
-
-
-def test_released_gradients_equal_the_composition_in_float32(composition):
-    torch.manual_seed(2)
-    grid = (2, 3, 4)
-    reference = composition(grid, 5, 64).eval()
-    head = with_weights_of(reference, grid, 5, 64).eval()
-    ours = torch.randn(2, *grid, 512, requires_grad=True)
-    theirs = ours.detach().clone().requires_grad_()
-    head(ours).logits.square().sum().backward()
-    reference(theirs).square().sum().backward()
-    torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-5)
 
 
 def test_released_dropout_is_one_half_everywhere_in_the_encoder_and_nowhere_else():
@@ -112,11 +100,11 @@ def test_released_pooling_weights_nearly_cancel_the_graph(naive_edges):
     # The claim of the docstring, once by matrices and once through our own layer.
     grid, alpha = (8, 7, 7), 0.1
     nodes = 392
-    hears = torch.eye(nodes, dtype=torch.float64)
+    adjacency = torch.eye(nodes, dtype=torch.float64)
     source, target = naive_edges(grid)[0]
-    hears[target, source] = 1
-    scale = hears.sum(1).rsqrt()
-    step = scale[:, None] * hears * scale
+    adjacency[target, source] = 1
+    scale = adjacency.sum(1).rsqrt()
+    step = scale[:, None] * adjacency * scale
     once = (1 - alpha) * step + alpha * torch.eye(nodes, dtype=torch.float64)
     twice = (1 - alpha) * step @ once + alpha * torch.eye(nodes, dtype=torch.float64)
     weights = twice.sum(0)
@@ -142,7 +130,7 @@ def test_extras(grid, readout):
         torch.testing.assert_close(extras["weights"].sum((1, 2, 3)), torch.ones(2))
 
 
-def test_clips_of_a_batch_do_not_hear_each_other():
+def test_clips_of_a_batch_are_independent():
     torch.manual_seed(0)
     head = TagHead(16, (2, 3, 1), 3, encoder_heads=4).eval()
     tokens = torch.randn(3, 2, 3, 1, 16)
@@ -216,7 +204,7 @@ def test_resize_takes_clips_of_another_grid_and_keeps_every_other_weight():
 def test_build_by_name_learns_in_every_parameter(name):
     torch.manual_seed(0)
     head = build(name, 16, (2, 2, 1), 3)
-    # Attention scores start at zero, and then nothing reaches what is behind them: one step away from there.
+    # Attention scores start at zero, and then nothing reaches the layers before them: one step away from there.
     for parameter in head.parameters():
         parameter.data.add_(0.1 * torch.randn_like(parameter))
     head.eval()(torch.randn(2, 2, 2, 1, 16)).logits.square().sum().backward()
@@ -307,8 +295,8 @@ def test_a_rule_for_five_joints_on_two_axes(topology):
     assert layer.kernel.impl == "pyg"
     x = torch.randn(2, 3, 5, 8)
     nodes = layer.norm(x).flatten(1, 2)
-    heard = torch.stack([layer.conv(clip, head.topology.edges((3, 5))[0]) for clip in nodes])
-    torch.testing.assert_close(layer(x), x + F.gelu(heard).reshape(x.shape))
+    out = torch.stack([layer.conv(clip, head.topology.edges((3, 5))[0]) for clip in nodes])
+    torch.testing.assert_close(layer(x), x + F.gelu(out).reshape(x.shape))
     again = TagHead(8, (3, 5), 2, topology=str(head.topology), encoder_layers=0)
     assert again.topology == head.topology
     head.resize((6, 5))

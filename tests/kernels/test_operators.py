@@ -12,12 +12,13 @@ from graphs import parse
 from taggnn import kernels
 from taggnn.kernels import operators
 from taggnn.nn import convs
+from tests.kernels.conftest import assert_equal_to_pyg, build, tokens
 
 GRID = (3, 2, 1)
 EQUAL, REFUSED = "equal", "refused"
 
-# Every argument of every constructor, with a value that is not the default and what is to become of it. The sizes come from the
-# tests; what an argument does only with edge features, which tokens have not, leaves the result as it is.
+# Every argument of every constructor, with a value that is not the default, and whether it is equal or refused. The sizes come
+# from the tests; arguments that only concern edge features, which tokens do not have, change nothing.
 OPTIONS = {
     "gcn": {
         "improved": (True, REFUSED),
@@ -86,8 +87,8 @@ OPTIONS = {
         "aggr": ("mean", REFUSED),
     },
 }
-# Of MessagePassing itself, which all of them pass on.
-PASSED_ON = {
+# Arguments of MessagePassing, which all of them take.
+INHERITED = {
     "flow": ("target_to_source", REFUSED),
     "node_dim": (0, EQUAL),
     "decomposed_layers": (2, REFUSED),
@@ -96,7 +97,7 @@ PASSED_ON = {
 CASES = [
     pytest.param(name, option, value, fate, id=f"{name}-{option}={'Sequential' if option == 'nn' else value}")
     for name, options in OPTIONS.items()
-    for option, (value, fate) in {**options, **PASSED_ON}.items()
+    for option, (value, fate) in {**options, **INHERITED}.items()
     # PyG's attention layers state their own node_dim.
     if not (option == "node_dim" and name in ("gat", "gatv2", "transformer"))
 ]
@@ -109,44 +110,23 @@ def test_no_option_of_the_installed_pyg_is_left_out(name):
     taken = set(inspect.signature(conv_class.__init__).parameters) - {"self"} - SIZES
     assert taken <= set(OPTIONS[name]), "a new option: read operators.py, then list here what is to become of it"
     passed = set(inspect.signature(MessagePassing.__init__).parameters) - {"self", "aggr"}
-    assert passed == set(PASSED_ON)
+    assert passed == set(INHERITED)
 
 
 @pytest.mark.parametrize("impl", ["structured", "dense"])
 @pytest.mark.parametrize(("name", "option", "value", "fate"), CASES)
 def test_an_option_is_equal_or_refused(name, option, value, fate, impl):
-    torch.manual_seed(0)
-    topology = parse("clique+chain")
-    conv = convs.build(name, 8, **{option: value}).double().eval()
-    if fate == REFUSED:
-        with pytest.raises(
-            ValueError, match=rf"impl {impl}: {type(conv).__name__} with .*{option}.*edge lists only: impl pyg"
-        ):
-            kernels.find(conv, topology, GRID, impl)
+    conv = build(name, **{option: value}).eval()
+    if fate == EQUAL:
+        assert_equal_to_pyg(impl, conv, "clique+chain", GRID, tokens(2, GRID))
         return
-    # Biases and gates start at zero, where leaving them out would not show.
-    for parameter in conv.parameters():
-        if parameter.ndim == 1:
-            nn.init.normal_(parameter)
-    x = torch.randn(2, 6, 8, dtype=torch.float64, requires_grad=True)
-    answers = []
-    for asked in ("pyg", impl):
-        x.grad = None
-        conv.zero_grad()
-        out = kernels.find(conv, topology, GRID, asked)(conv, x)
-        (out * torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view_as(out)).sum().backward()
-        slopes = {part: parameter.grad for part, parameter in conv.named_parameters()}
-        answers.append(
-            {"output": out, "input": x.grad, **{part: slope for part, slope in slopes.items() if slope is not None}}
-        )
-    torch.testing.assert_close(answers[1], answers[0], rtol=1e-9, atol=1e-9)
+    with pytest.raises(ValueError, match=rf"impl {impl}: {type(conv).__name__} with .*{option}"):
+        kernels.find(conv, parse("clique+chain"), GRID, impl)
 
 
 @pytest.mark.parametrize("impl", ["structured", "dense", "scatter"])
 @pytest.mark.parametrize("name", ["gat", "gatv2", "transformer"])
 def test_dropout_drops_in_training_and_only_there(name, impl):
-    if impl == "scatter":
-        pytest.importorskip("torch_scatter")
     torch.manual_seed(0)
     conv = convs.build(name, 8, dropout=0.5)
     kernel, x = kernels.find(conv, parse("clique+chain"), GRID, impl), torch.randn(2, 6, 8)
@@ -168,13 +148,7 @@ def test_dropout_of_everything_leaves_what_pyg_leaves(name):
 @pytest.mark.parametrize("name", ["gat", "gatv2"])
 @pytest.mark.parametrize("slope", [0.0, 1.0])
 def test_the_ends_of_a_slope_are_equal(name, slope):
-    torch.manual_seed(0)
-    topology, x = parse("clique+chain"), torch.randn(2, 6, 8, dtype=torch.float64)
-    conv = convs.build(name, 8, negative_slope=slope).double()
-    expected = kernels.find(conv, topology, GRID, "pyg")(conv, x)
-    torch.testing.assert_close(
-        kernels.find(conv, topology, GRID, "structured")(conv, x), expected, rtol=1e-9, atol=1e-9
-    )
+    assert_equal_to_pyg("structured", build(name, negative_slope=slope), "clique+chain", GRID, tokens(2, GRID))
 
 
 @pytest.mark.parametrize("slope", [-0.1, 1.5])
@@ -223,7 +197,7 @@ def test_a_convolution_with_other_sources_than_targets_is_refused():
 def test_a_message_of_an_instances_own_is_refused():
     conv = convs.build("gcn", 8)
     conv.message = lambda x_j, edge_weight: x_j
-    with pytest.raises(ValueError, match=r"GCNConv with a message of its own"):
+    with pytest.raises(ValueError, match=r"GCNConv with its own message"):
         operators.read(conv)
 
 

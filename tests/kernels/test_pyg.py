@@ -34,7 +34,7 @@ def test_a_batch_equals_its_clips_one_by_one(name, grid, clips, naive_edges):
 @pytest.mark.parametrize(
     ("topology", "spatial", "reach"), [("clique", True, 0), ("chain(reach=2)", False, 2), ("none", False, 0)]
 )
-def test_the_topology_decides_who_hears_whom(topology, spatial, reach, naive_edges):
+def test_the_topology_decides_the_edges(topology, spatial, reach, naive_edges):
     torch.manual_seed(0)
     grid, conv = (4, 1, 3), convs.build("gatv2", 8).double()
     x = torch.randn(2, 12, 8, dtype=torch.float64)
@@ -65,7 +65,7 @@ def test_gradients_reach_the_input_and_every_weight():
     assert all(bool(p.grad.abs().sum() > 0) for p in conv.parameters())
 
 
-class Lonely(nn.Module):
+class NoEdgeIndex(nn.Module):
     def forward(self, x):
         return x
 
@@ -74,7 +74,7 @@ class Lonely(nn.Module):
     ("conv", "message"),
     [
         (FAConv(8), r"FAConv\.forward takes \(x, x_0, edge_index.*wrap it"),
-        (Lonely(), r"Lonely\.forward takes \(x\).*x, edge_index and edge_type only"),
+        (NoEdgeIndex(), r"NoEdgeIndex\.forward takes \(x\).*x, edge_index and edge_type only"),
     ],
     ids=["needs-more", "takes-no-edges"],
 )

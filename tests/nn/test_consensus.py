@@ -12,7 +12,7 @@ def logits():
     return torch.randn(9, 5, generator=torch.Generator().manual_seed(0)) * 3
 
 
-def said(average, *parts):
+def consensus_of(average, *parts):
     consensus = Consensus(average)
     for part in parts:
         consensus.add(part)
@@ -20,34 +20,34 @@ def said(average, *parts):
 
 
 def test_probabilities_are_averaged(logits):
-    found = said("probabilities", logits)
+    found = consensus_of("probabilities", logits)
     mean = logits.double().softmax(-1).mean(0)
     torch.testing.assert_close(found.probabilities, mean.float())
     assert found.loss(2) == pytest.approx(-math.log(mean[2]))
 
 
 def test_logits_are_averaged(logits):
-    found = said("logits", logits)
+    found = consensus_of("logits", logits)
     mean = logits.mean(0)
     torch.testing.assert_close(found.probabilities, mean.softmax(-1))
     assert found.loss(2) == pytest.approx(float(F.cross_entropy(mean, torch.tensor(2))))
-    assert not torch.allclose(found.probabilities, said("probabilities", logits).probabilities, atol=1e-3)
+    assert not torch.allclose(found.probabilities, consensus_of("probabilities", logits).probabilities, atol=1e-3)
 
 
 @pytest.mark.parametrize("average", AVERAGES)
 def test_one_view_is_its_softmax_and_its_cross_entropy_to_the_last_bit(average, logits):
     for view in logits:
-        found = said(average, view[None])
+        found = consensus_of(average, view[None])
         assert torch.equal(found.probabilities, view.softmax(-1))
         for label in range(5):
             assert found.loss(label) == float(F.cross_entropy(view, torch.tensor(label)))
 
 
 @pytest.mark.parametrize("average", AVERAGES)
-def test_how_many_come_at_once_changes_nothing(average, logits):
-    whole = said(average, logits)
+def test_the_batch_changes_nothing(average, logits):
+    whole = consensus_of(average, logits)
     for size in (1, 2, 4):
-        parts = said(average, *logits.split(size))
+        parts = consensus_of(average, *logits.split(size))
         assert parts.views == whole.views == 9
         assert torch.equal(parts.probabilities, whole.probabilities)
         assert parts.loss(1) == whole.loss(1)
@@ -55,7 +55,7 @@ def test_how_many_come_at_once_changes_nothing(average, logits):
 
 @pytest.mark.parametrize("average", AVERAGES)
 def test_a_certain_mistake_has_a_finite_loss(average):
-    found = said(average, torch.tensor([[0.0, 200.0], [0.0, 300.0]]))
+    found = consensus_of(average, torch.tensor([[0.0, 200.0], [0.0, 300.0]]))
     assert 199 < found.loss(0) < 301
 
 

@@ -15,7 +15,7 @@ from taggnn.reporting import model_tables
 
 EDGES = torch.tensor([[0, 1, 1, 2, 2], [1, 0, 2, 1, 0]])
 
-# Written by hand, as a user of PyG would: what each name stands for with 8 channels.
+# Written by hand, as a user of PyG would: each name with 8 channels.
 PLAIN = {
     "gcn": lambda: pyg.GCNConv(8, 8),
     "gat": lambda: pyg.GATConv(8, 2, heads=4),

@@ -3,11 +3,14 @@
 Axes: B clips, C channels, T frames, H W token grid or, for clips, pixels.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 from torch import Tensor, cat, nn
 from torch.nn import functional as F
 
 # Stages by published name: a pool (kernel, stride), a convolution (C, kernel, stride), or the six widths of a module.
-LAYERS = {
+LAYERS: dict[str, tuple[Any, ...]] = {
     "Conv3d_1a_7x7": (64, 7, 2),
     "MaxPool3d_2a_3x3": ((1, 3, 3), (1, 2, 2)),
     "Conv3d_2b_1x1": (64, 1, 1),
@@ -47,12 +50,12 @@ class Pool(nn.Module):
         self.kernel, self.stride = kernel, stride
 
     def forward(self, x: Tensor) -> Tensor:
-        # Behind a ReLU, zeros at the edges change no maximum.
+        # After a ReLU, zeros at the edges change no maximum.
         return F.max_pool3d(same_padding(x, self.kernel, self.stride), self.kernel, self.stride)
 
 
 class Mixed(nn.Module):
-    """Four branches side by side. **Shapes:** (B, C, T, H, W) -> (B, C', T, H, W)"""
+    """Four parallel branches. **Shapes:** (B, C, T, H, W) -> (B, C', T, H, W)"""
 
     def __init__(self, channels: int, widths: tuple[int, ...]) -> None:
         super().__init__()
@@ -83,13 +86,14 @@ class InceptionI3D(nn.Module):
         channels = 3
         for name, layer in LAYERS.items():
             if name.startswith("MaxPool"):
-                module = Pool(*layer)
+                self.add_module(name, Pool(*layer))
             elif name.startswith("Conv"):
-                module, channels = Convolution(channels, *layer), layer[0]
+                self.add_module(name, Convolution(channels, *layer))
+                channels = layer[0]
             else:
-                module = Mixed(channels, layer)
-                channels = module.channels
-            self.add_module(name, module)
+                mixed = Mixed(channels, layer)
+                self.add_module(name, mixed)
+                channels = mixed.channels
         self.description = ["avg_pool", f"logits ({channels} -> 400)"]
 
     def forward(self, clip: Tensor) -> Tensor:
@@ -98,10 +102,10 @@ class InceptionI3D(nn.Module):
         return clip
 
 
-def same_padding(x: Tensor, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> Tensor:
+def same_padding(x: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
     """Pads with zeros as TensorFlow's SAME does, so that each axis comes out as its size / stride, rounded up.
 
-    Formula: ``total = max(kernel - (size mod stride or stride), 0)``, half of it before, rounded down, the rest behind.
+    Formula: ``total = max(kernel - (size mod stride or stride), 0)``, half of it before, rounded down, the rest after.
 
     **Shapes:** (B, C, T, H, W) -> (B, C, T + t, H + h, W + w)
     """

@@ -1,8 +1,9 @@
 """The backbones that load PyTorchVideo's published weights, as a table: structure, clip, features, figures, file."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
+from typing import Any
 
 from torch import nn
 
@@ -27,9 +28,9 @@ class Zoo:
     Attributes:
         builder: makes the feature module.
         paper: link.
-        frames, stride, side: the clip: so many frames, of 30 a second every stride-th; height and width in pixels.
+        frames, stride, side: the clip: its number of frames, their stride at 30 fps; height and width in pixels.
         channels, grid: C and (T', H', W') of the features.
-        head: names of the modules that are left out of a file.
+        head: names of the modules in a file that are left out.
         parameters, gmacs: as published, in millions and thousands of millions.
         figures: where these come from.
         counted: side of the clip that ``gmacs`` counts.
@@ -48,6 +49,7 @@ class Zoo:
     parameters: float | None
     gmacs: float | None
     file: str
+    _: KW_ONLY
     figures: str = ZOO
     counted: int = 256
     images: bool = False
@@ -60,31 +62,31 @@ class Zoo:
     @property
     def weights(self) -> str:
         """What can be loaded, in words."""
+        if self.published is None:
+            return "random, or a local file"
         images = f"imagenet ({IMAGENET.url}), " if self.images else ""
-        return f"default ({self.published.url}), {images}or a local file" if self.file else "random, or a local file"
+        return f"default ({self.published.url}), {images}or a local file"
 
 
-def _resnet(
-    design: str, paper: str, frames: int, stride: int, grid: Grid, *figures: float | str, depth: int = 50
-) -> Zoo:
+# ``published`` of the three: parameters, gmacs and file.
+def _resnet(design: str, paper: str, frames: int, stride: int, grid: Grid, *published: Any, depth: int = 50) -> Zoo:
     head = ("blocks.6" if DESIGNS[design].halved else "blocks.5",)
     images = DESIGNS[design].middle == "plane"
     builder = partial(resnet3d, design, depth=depth)
-    return Zoo(builder, paper, frames, stride, 224, 2048, grid, head, *figures, images=images)
+    return Zoo(builder, paper, frames, stride, 224, 2048, grid, head, *published, images=images)
 
 
-def _slowfast(depth: int, alpha: int, kernel: int, frames: int, *figures: float | str | None, **options: int) -> Zoo:
+def _slowfast(depth: int, alpha: int, kernel: int, frames: int, *published: Any, **options: int) -> Zoo:
     builder = partial(SlowFast, depth=depth, alpha=alpha, kernel=kernel, **options)
     grid = (frames // alpha, 7, 7)
-    return Zoo(builder, _SLOWFAST, frames, 2, 224, 2304, grid, ("blocks.6",), *figures)
+    return Zoo(builder, _SLOWFAST, frames, 2, 224, 2304, grid, ("blocks.6",), *published)
 
 
-def _x3d(depth: float, frames: int, stride: int, side: int, cells: int, *figures: float | str) -> Zoo:
+def _x3d(depth: float, frames: int, stride: int, side: int, cells: int, *published: Any) -> Zoo:
     head = ("blocks.5.pool.post_conv", "blocks.5.proj")
     grid = (frames, cells, cells)
-    return Zoo(
-        partial(x3d, depth=depth), _X3D, frames, stride, side, 432, grid, head, *figures, figures=X3D_ZOO, counted=side
-    )
+    builder = partial(x3d, depth=depth)
+    return Zoo(builder, _X3D, frames, stride, side, 432, grid, head, *published, figures=X3D_ZOO, counted=side)
 
 
 TABLE = {

@@ -8,7 +8,7 @@ from torchvision.models.video import VideoResNet
 from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D, R2Plus1dStem
 
 from taggnn.backbones.download import Published
-from taggnn.backbones.video.torchvision3d import Features, strip
+from taggnn.backbones.video.torchvision3d import Features, ResNetFeatures
 from taggnn.backbones.weights import find_weights, load_strictly, read_state_dict
 
 log = logging.getLogger(__name__)
@@ -52,15 +52,15 @@ def features() -> Features:
 
     **Shapes:** (B, 3, T, H, W) -> (B, 512, T/8, H/16, W/16), rounded up: (32, 112, 112) gives (4, 7, 7)
     """
-    return strip(r2plus1d_34())
+    return ResNetFeatures(r2plus1d_34())
 
 
 def load_weights(module: Features, weights: str | Path, name: str, file: Published) -> None:
-    """Loads an IG-65M or TAG-Head checkpoint strictly; the classifier is dropped, the log says so.
+    """Loads an IG-65M or TAG-Head checkpoint strictly; the classifier is dropped, which is logged.
 
     Accepted are the IG-65M names (``stem.0.weight``), and the numbers of an nn.Sequential of the same children
     (``0.0.weight``), each also below one of the prefixes ``csnmodel.`` and ``backbone.``; with a prefix, everything
-    outside of it belongs to a head and is left out.
+    else belongs to a head and is left out.
 
     Args:
         module: what ``features()`` built.
@@ -92,7 +92,7 @@ def sequential_to_named(state_dict: dict[str, Tensor], prefix: str = "") -> dict
 
     Args:
         state_dict: a checkpoint; not changed.
-        prefix: what stands before the number of the child, with its dot: "csnmodel." in TAG-Head's checkpoints,
+        prefix: the prefix before the number of the child, with its dot: "csnmodel." in TAG-Head's checkpoints,
             "backbone." in an earlier revision of them, "" for the bare Sequential.
 
     Returns:

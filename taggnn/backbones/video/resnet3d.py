@@ -6,6 +6,7 @@ Axes: B clips, C channels, T frames, H W token grid or, for clips, pixels.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TypeVar
 
 from torch import Tensor, nn
 
@@ -14,21 +15,23 @@ from taggnn.names import unknown
 # Blocks of the four stages by the name's number of layers.
 DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 Strides = tuple[int, int, int, int]
+# A network that ``initialised`` returns.
+Net = TypeVar("Net", bound=nn.Module)
 
 
 @dataclass(frozen=True)
 class Design:
-    """What tells one of these networks from another; the defaults are the most common choices.
+    """What differs between these networks; the defaults are the most common choices.
 
     Attributes:
-        first: frames of the kernel of each stage's first convolutions, one tuple a stage, gone through block by block.
+        first: frames of the kernel of each stage's first convolutions, one tuple a stage, repeated block by block.
         middle: the block's second convolution: "plane" 1 x 3 x 3; "depthwise" 3 x 3 x 3, one filter a channel;
             "factorised" 3 x 1 x 1, BatchNorm, ReLU, 1 x 3 x 3.
         stem_frames: frames of the stem's kernel, which is 7 x 7 wide.
         pooled: whether the stem ends in a 3 x 3 max pool of stride 2.
         halved: whether the first stage ends in a max pool over pairs of frames.
         space, time: strides of the stages' first blocks.
-        width: channels behind the stem.
+        width: channels after the stem.
     """
 
     first: tuple[tuple[int, ...], ...] = ((1,), (1,), (1,), (1,))
@@ -74,7 +77,7 @@ class Blocks(nn.Module):
 
 
 class Stem(nn.Module):
-    """Convolution, BatchNorm, ReLU and, where asked for, max pool. **Shapes:** (B, C, T, H, W) -> (B, C', T, H', W')"""
+    """Convolution, BatchNorm, ReLU and an optional max pool. **Shapes:** (B, C, T, H, W) -> (B, C', T, H', W')"""
 
     def __init__(self, conv: nn.Module, channels: int, pooled: bool) -> None:
         super().__init__()
@@ -151,7 +154,8 @@ class Block(nn.Module):
 
     def __init__(self, branch2: nn.Module, shortcut: tuple | None = None, norm: bool = True) -> None:
         super().__init__()
-        self.branch1_conv = self.branch1_norm = nn.Identity()
+        self.branch1_conv: nn.Module = nn.Identity()
+        self.branch1_norm: nn.Module = self.branch1_conv
         if shortcut is not None:
             channels, out, stride = shortcut
             self.branch1_conv = nn.Conv3d(channels, out, 1, stride, bias=False)
@@ -194,7 +198,8 @@ def resnet3d(design: str, depth: int = 50) -> Blocks:
     if design not in DESIGNS:
         raise unknown("3D ResNet", design, DESIGNS)
     form, depths = DESIGNS[design], depths_of(depth)
-    blocks, channels = [stem(form)], form.width
+    blocks: list[nn.Module] = [stem(form)]
+    channels = form.width
     for index in range(4):
         blocks.append(stage(form, index, depths[index], channels))
         channels = 4 * form.width * 2**index
@@ -240,8 +245,8 @@ def stage(design: Design, index: int, depth: int, channels: int) -> Stage:
     return Stage(*blocks)
 
 
-def initialised(module: nn.Module) -> nn.Module:
-    """Random weights, in place: He's normal draw over the outputs, and blocks that begin as their shortcuts.
+def initialised(module: Net) -> Net:
+    """Random weights, in place: He's normal draw over the outputs, and blocks that start as their shortcuts.
 
     Source: He et al., https://arxiv.org/abs/1502.01852; the last BatchNorm of a block starts at 0: Goyal et al.,
     https://arxiv.org/abs/1706.02677, as the SlowFast and X3D papers train.
@@ -255,11 +260,11 @@ def initialised(module: nn.Module) -> nn.Module:
 
 
 def _middle(kind: str, channels: int, stride: tuple[int, int, int]) -> nn.Module:
-    time, *space = stride
+    time, height, width = stride
     if kind == "factorised":
         return Factorised(
             nn.Conv3d(channels, channels, (3, 1, 1), (time, 1, 1), (1, 0, 0), bias=False),
-            nn.Conv3d(channels, channels, (1, 3, 3), (1, *space), (0, 1, 1), bias=False),
+            nn.Conv3d(channels, channels, (1, 3, 3), (1, height, width), (0, 1, 1), bias=False),
             norm=True,
         )
     frames, groups = (3, channels) if kind == "depthwise" else (1, 1)

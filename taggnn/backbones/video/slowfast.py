@@ -18,9 +18,9 @@ FAST = Design(first=((3,), (3,), (3,), (3,)), stem_frames=5, width=SLOW.width //
 
 
 class Pathways(nn.Module):
-    """One block of both pathways; what the fast one found is then shown to the slow one.
+    """One block of both pathways; the output of the fast one is then fused into the slow one.
 
-    **Shapes:** slow (B, C, T', H, W) and fast (B, C/8, T, H, W) -> the same pair behind the block, slow with C/4 more
+    **Shapes:** slow (B, C, T', H, W) and fast (B, C/8, T, H, W) -> the same pair after the block, slow with C/4 more
     """
 
     def __init__(self, slow: nn.Module, fast: nn.Module, fusion: nn.Module | None) -> None:
@@ -56,7 +56,7 @@ class SlowFast(nn.Module):
 
     Source: Feichtenhofer et al., "SlowFast Networks for Video Recognition", https://arxiv.org/abs/1812.03982; names and
     choice of frames: https://github.com/facebookresearch/pytorchvideo. The fast pathway is averaged over time to the slow
-    one's frames and put behind its channels [ours], as the paper's own classifier does after averaging over all of time.
+    one's frames and concatenated after its channels [ours], as the paper's own classifier does after averaging over all of time.
 
     Formula::
 
@@ -70,7 +70,7 @@ class SlowFast(nn.Module):
         timed: how many blocks of the third stage have kernels over time; None (default) for all.
 
     Attributes:
-        first: names of the convolutions that see the clip.
+        first: names of the convolutions whose input is the clip.
         description: what was left out, one entry a module.
 
     **Shapes:** (B, 3, T, H, W) -> (B, 2304, T', H/32, W/32), rounded up; any T from 1 on
@@ -97,14 +97,14 @@ class SlowFast(nn.Module):
             third = (3,) * timed + (1,) * (depths[2] - timed)
             pathways = [replace(way, first=(*way.first[:2], third, way.first[3])) for way in pathways]
         slow, fast = SLOW.width, FAST.width
-        blocks = [Pathways(*map(stem, pathways), Fusion(fast, kernel, alpha))]
+        blocks = [Pathways(stem(pathways[0]), stem(pathways[1]), Fusion(fast, kernel, alpha))]
         for index in range(4):
             pair = [
                 stage(way, index, depths[index], channels)
                 for way, channels in zip(pathways, (slow + FUSED * fast, fast), strict=True)
             ]
             slow, fast = (4 * way.width * 2**index for way in pathways)
-            blocks.append(Pathways(*pair, Fusion(fast, kernel, alpha) if index < 3 else None))
+            blocks.append(Pathways(pair[0], pair[1], Fusion(fast, kernel, alpha) if index < 3 else None))
         self.blocks = nn.ModuleList(blocks)
         self.description = ["blocks.5 (pool)", "blocks.6 (projection)"]
         initialised(self)
@@ -117,7 +117,7 @@ class SlowFast(nn.Module):
 
 
 def slow_frames(frames: int, alpha: int) -> list[int]:
-    """Frames of the clip that the slow pathway sees: evenly spread, the first and the last among them.
+    """Frames of the clip for the slow pathway: evenly spread, the first and the last among them.
 
     The published weights were trained with this choice, not with every alpha-th frame from the first on.
 

@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 
 class Small(nn.Module):
-    """Three stages of factorised (2+1)D residual blocks behind a strided stem, wide in time and narrow in channels.
+    """Three stages of factorised (2+1)D residual blocks after a strided stem, wide in time and narrow in channels.
 
     Source: [ours], from the factorised convolutions of R(2+1)D (https://arxiv.org/abs/1711.11248) and the shortcut that
     averages before it projects (https://arxiv.org/abs/1812.01187). A block is one convolution over space and one over
@@ -21,10 +21,10 @@ class Small(nn.Module):
     the default width, 174,608, 60 and 368 with width 16 [ours].
 
     Args:
-        width: channels behind the stem; the stages have 2, 4 and 8 times as many (default 24).
+        width: channels after the stem; the stages have 2, 4 and 8 times as many (default 24).
         depth: blocks of a stage (default 1).
         time_stride: 1 (default) keeps every frame; 2 halves the frames at the last stage, 4 at the last two.
-        drop: probability of dropping whole channels of a clip behind each stage, in training (default 0).
+        drop: probability of dropping whole channels of a clip after each stage, in training (default 0).
 
     **Shapes:** (B, 3, T, H, W) -> (B, 8*width, T', H', W') as in the formula; any T, H, W from 1 on.
 
@@ -65,7 +65,7 @@ class _Block(nn.Module):
         self.time = nn.Conv3d(out, out, (3, 1, 1), (stride, 1, 1), (1, 0, 0), bias=False)
         self.time_norm = nn.BatchNorm3d(out)
         self.act = nn.ReLU(True)
-        self.shortcut = nn.Identity()
+        self.shortcut: nn.Module = nn.Identity()
         if channels != out:
             self.shortcut = nn.Sequential(
                 _Shrink(stride, shrink, shrink), nn.Conv3d(channels, out, 1, bias=False), nn.BatchNorm3d(out)

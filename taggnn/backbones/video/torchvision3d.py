@@ -1,10 +1,11 @@
-"""The video models of torchvision as feature modules: pool and classifier removed, parameters and their names kept.
+"""The video models of torchvision as feature modules: pool and classifier removed, parameters and their names unchanged.
 
 Axes: B clips, C channels, T frames, H W token grid or, for clips, pixels; N = T*H*W tokens.
 """
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,12 +36,12 @@ class Features(nn.Module):
     """
 
     family: type[nn.Module]
-    kept: tuple[str, ...]
+    parts: tuple[str, ...]
     removed: tuple[str, ...]
 
     def __init__(self, model: nn.Module):
         super().__init__()
-        for name in self.kept:
+        for name in self.parts:
             setattr(self, name, getattr(model, name))
         self.training = model.training
         self.description = [_removal(name, getattr(model, name, None)) for name in self.removed]
@@ -55,8 +56,14 @@ class ResNetFeatures(Features):
     **Shapes:** (B, 3, T, H, W) -> (B, 512, T/8, H/16, W/16), rounded up; MC3 keeps T
     """
 
+    stem: nn.Module
+    layer1: nn.Module
+    layer2: nn.Module
+    layer3: nn.Module
+    layer4: nn.Module
+
     family = video.VideoResNet
-    kept = ("stem", "layer1", "layer2", "layer3", "layer4")
+    parts = ("stem", "layer1", "layer2", "layer3", "layer4")
     removed = ("avgpool", "fc")
 
     def forward(self, clip: Tensor) -> Tensor:
@@ -71,8 +78,10 @@ class S3DFeatures(Features):
     **Shapes:** (B, 3, T, H, W) -> (B, 1024, T/8, H/32, W/32)
     """
 
+    features: nn.Module
+
     family = video.S3D
-    kept = ("features",)
+    parts = ("features",)
     removed = ("avgpool", "classifier")
 
     def forward(self, clip: Tensor) -> Tensor:
@@ -87,8 +96,13 @@ class SwinFeatures(Features):
     **Shapes:** (B, 3, T, H, W) -> (B, C, T/2, H/32, W/32), rounded up
     """
 
+    patch_embed: nn.Module
+    pos_drop: nn.Module
+    features: nn.Module
+    norm: nn.Module
+
     family = video.SwinTransformer3d
-    kept = ("patch_embed", "pos_drop", "features", "norm")
+    parts = ("patch_embed", "pos_drop", "features", "norm")
     removed = ("avgpool", "head")
 
     def forward(self, clip: Tensor) -> Tensor:
@@ -96,7 +110,7 @@ class SwinFeatures(Features):
 
 
 class MViTFeatures(Features):
-    """Multiscale Vision Transformer, with its last LayerNorm; the class token takes part and is dropped at the end.
+    """Multiscale Vision Transformer, with its last LayerNorm; the class token is used inside and dropped from the output.
 
     The positional encoding is tied to one clip size, ``clip``; ``resize_positions`` moves it to another.
 
@@ -109,8 +123,14 @@ class MViTFeatures(Features):
         ValueError: a clip of another size than the positional encoding was made for.
     """
 
+    conv_proj: nn.Conv3d
+    # torchvision's PositionalEncoding is private.
+    pos_encoding: Any
+    blocks: nn.ModuleList
+    norm: nn.Module
+
     family = video.MViT
-    kept = ("conv_proj", "pos_encoding", "blocks", "norm")
+    parts = ("conv_proj", "pos_encoding", "blocks", "norm")
     removed = ("head",)
 
     def __init__(self, model: nn.Module):
@@ -121,7 +141,8 @@ class MViTFeatures(Features):
     def clip(self) -> Grid:
         """(T, H, W) of the clips that the positional encoding is made for."""
         grid = (self.pos_encoding.temporal_size, *self.pos_encoding.spatial_size)
-        return tuple(n * stride for n, stride in zip(grid, self.conv_proj.stride, strict=True))
+        frames, height, width = (n * stride for n, stride in zip(grid, self.conv_proj.stride, strict=True))
+        return frames, height, width
 
     def forward(self, clip: Tensor) -> Tensor:
         tokens, grid = self.encode(clip)
@@ -135,7 +156,7 @@ class MViTFeatures(Features):
         patches = self.conv_proj(clip)
         grid = (self.pos_encoding.temporal_size, *self.pos_encoding.spatial_size)
         if tuple(patches.shape[2:]) != grid:
-            # Relative positions accept any grid of equal N and would mix up its axes in silence.
+            # Relative positions accept any grid of equal N and would silently mix up its axes.
             given = tuple(clip.shape[2:])
             raise ValueError(
                 f"this MViT was built for clips of (T, H, W) = {self.clip} and got {given}. Build it for that size, "
@@ -165,7 +186,8 @@ def strip(module: nn.Module) -> nn.Module:
         if isinstance(module, features.family) and type(module).forward is features.family.forward:
             return features(module)
     if not hasattr(module, "description"):
-        module.description = [f"nothing removed: {type(module).__name__} is taken to yield features"]
+        note = f"nothing removed: {type(module).__name__} is taken to yield features"
+        vars(module)["description"] = [note]
     return module
 
 
@@ -176,7 +198,7 @@ def features(name: str) -> Features:
         name: a name of ``torchvision.models.list_models(module=torchvision.models.video)``.
 
     Raises:
-        ValueError: no such model, or one of a family that came to torchvision later and is not known here.
+        ValueError: no such model, or one of a family that is newer than this code.
     """
     if name not in NAMES:
         raise unknown("torchvision video model", name, NAMES)
@@ -192,7 +214,7 @@ def features(name: str) -> Features:
 
 
 def load_weights(module: Features, name: str, weights: str | Path) -> None:
-    """Loads official torchvision weights or a local state dict; the classifier in it is dropped and the log says so.
+    """Loads official torchvision weights or a local state dict; the classifier in it is dropped, which is logged.
 
     Args:
         module: what ``features(name)`` built; an MViT before its positions are resized.
@@ -201,8 +223,8 @@ def load_weights(module: Features, name: str, weights: str | Path) -> None:
             into torchvision's cache), or the path of a local state dict.
 
     Raises:
-        FileNotFoundError: ``weights`` is a path, and nothing is there.
-        ValueError: unknown weights, a file that does not fit, or a download that failed; the last says where to get
+        FileNotFoundError: ``weights`` is a path that does not exist.
+        ValueError: unknown weights, a file that does not fit, or a download that failed, with where to get
             the file and where to put it.
     """
     official = models.get_model_weights(name)
@@ -220,8 +242,8 @@ def load_weights(module: Features, name: str, weights: str | Path) -> None:
 
 
 @torch.no_grad()
-def resize_positions(module: Features, clip: Grid) -> None:
-    """Moves a feature module to clips of another size, in place; all but MViT take any size and stay as they are.
+def resize_positions(module: nn.Module, clip: Grid) -> None:
+    """Moves a feature module to clips of another size, in place; all but MViT take any size and are not changed.
 
     MViTv1's absolute tables are interpolated, bilinear in space and linear in time; MViTv2's relative tables keep
     their shape, torchvision interpolates them at every call. The model that the module was stripped from changes too.
@@ -236,25 +258,26 @@ def resize_positions(module: Features, clip: Grid) -> None:
     clip = checked_size(clip, "clip")
     if not isinstance(module, MViTFeatures):
         return
-    conv, positions = module.conv_proj, module.pos_encoding
-    frames, *place = (
+    conv: Any = module.conv_proj
+    positions = module.pos_encoding
+    frames, *plane = (
         (n + 2 * pad - kernel) // stride + 1
         for n, pad, kernel, stride in zip(clip, conv.padding, conv.kernel_size, conv.stride, strict=True)
     )
-    if (positions.temporal_size, *positions.spatial_size) == (frames, *place):
+    if (positions.temporal_size, *positions.spatial_size) == (frames, *plane):
         return
     if positions.spatial_pos is not None:
         table = positions.spatial_pos.T.unflatten(1, tuple(positions.spatial_size))[None]
-        table = F.interpolate(table, size=tuple(place), mode="bilinear", align_corners=False)
+        table = F.interpolate(table, size=tuple(plane), mode="bilinear", align_corners=False)
         positions.spatial_pos = nn.Parameter(table[0].flatten(1).T.contiguous(), positions.spatial_pos.requires_grad)
         table = F.interpolate(positions.temporal_pos.T[None], size=frames, mode="linear", align_corners=False)
         positions.temporal_pos = nn.Parameter(table[0].T.contiguous(), positions.temporal_pos.requires_grad)
-    log.info("MViT positions: %s -> %s", (positions.temporal_size, *positions.spatial_size), (frames, *place))
-    positions.temporal_size, positions.spatial_size = frames, tuple(place)
+    log.info("MViT positions: %s -> %s", (positions.temporal_size, *positions.spatial_size), (frames, *plane))
+    positions.temporal_size, positions.spatial_size = frames, tuple(plane)
 
 
 def _removal(name: str, module: nn.Module | None) -> str:
-    """How the removed module reads in a description: "fc (512 -> 400)"."""
+    """The removed module in a description: "fc (512 -> 400)"."""
     layers = [m for m in module.modules() if isinstance(m, nn.Linear | nn.Conv3d)] if module is not None else []
     if not layers:
         return name

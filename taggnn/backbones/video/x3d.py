@@ -15,7 +15,7 @@ STAGES = ((24, 1), (48, 2), (96, 5), (192, 3))
 
 
 class Excitation(nn.Module):
-    """Scales channels by what the whole clip shows of them. **Shapes:** (B, C, T, H, W) -> (B, C, T, H, W)
+    """Scales channels by a gate computed from their averages over the clip. **Shapes:** (B, C, T, H, W) -> (B, C, T, H, W)
 
     Source: Hu et al., "Squeeze-and-Excitation Networks", https://arxiv.org/abs/1709.01507
 
@@ -51,7 +51,7 @@ def x3d(depth: float = 2.2) -> Blocks:
     """Builds X3D up to its pool, random weights.
 
     The published names put the widening to 432 channels into the head (``blocks.5.pool.pre_conv`` and ``pre_norm``). It
-    works place by place before the pool, and the paper lists it as the network's conv5: so it stays, and what is removed
+    works position by position before the pool, and the paper lists it as the network's conv5: so it stays, and what is removed
     begins with the pool.
 
     Source: Feichtenhofer, "X3D: Expanding Architectures for Efficient Video Recognition",
@@ -63,7 +63,7 @@ def x3d(depth: float = 2.2) -> Blocks:
     **Shapes:** (B, 3, T, H, W) -> (B, 432, T, H/32, W/32), rounded up
 
     Raises:
-        ValueError: a depth of nothing.
+        ValueError: a depth that is not positive.
     """
     if not depth > 0:
         raise ValueError(f"depth={depth} must be above 0")
@@ -71,7 +71,7 @@ def x3d(depth: float = 2.2) -> Blocks:
     plane = nn.Conv3d(3, channels, (1, 3, 3), (1, 2, 2), (0, 1, 1), bias=False)
     time = nn.Conv3d(channels, channels, (5, 1, 1), padding=(2, 0, 0), groups=channels, bias=False)
     # The published names call the spatial convolution conv_t and the temporal one conv_xy.
-    blocks = [Stem(Factorised(plane, time, norm=False), channels, pooled=False)]
+    blocks: list[nn.Module] = [Stem(Factorised(plane, time, norm=False), channels, pooled=False)]
     for out, count in STAGES:
         blocks.append(_stage(channels, out, math.ceil(depth * count)))
         channels = out

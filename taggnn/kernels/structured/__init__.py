@@ -16,7 +16,7 @@ from taggnn.kernels.structured.gatv2 import StructuredGATv2
 from taggnn.kernels.structured.maximum import StructuredMax
 from taggnn.kernels.structured.sum import StructuredSum
 
-# family -> module of (family, clique, reach, frames, places)
+# family -> module of (family, clique, reach, frames, positions)
 _MODULES: dict[type, Callable[..., nn.Module]] = {
     Sum: StructuredSum,
     Max: StructuredMax,
@@ -51,6 +51,6 @@ def parts(topology: Topology) -> tuple[bool, int]:
     rules = topology.parts if isinstance(topology, Union) else (topology,)
     if any(type(rule) not in (Clique, Chain, NoEdges) for rule in rules):
         raise ValueError(
-            f"topology {topology} is not made of clique and chain; possible: clique, chain, clique+chain, none"
+            f"topology {topology} has other edges than clique and chain; possible: clique, chain, clique+chain, none"
         )
     return any(type(rule) is Clique for rule in rules), max((r.reach for r in rules if type(r) is Chain), default=0)

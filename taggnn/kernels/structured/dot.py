@@ -1,6 +1,6 @@
 """Dot-product attention over frame cliques and chains: blocks of a frame joined with its time in one softmax.
 
-Axes: B clips, T frames, P places of a frame, N = T*P nodes, A attention heads, D channels of a head.
+Axes: B clips, T frames, P positions of a frame, N = T*P nodes, A attention heads, D channels of a head.
 """
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from taggnn.kernels.operators import Dot
 from taggnn.kernels.precision import unrounded
 from taggnn.kernels.structured import plain, temporal
-from taggnn.kernels.structured.softmax import Piece, attend, nobody
+from taggnn.kernels.structured.softmax import Piece, attend, no_neighbours
 
 
 class StructuredDot(nn.Module):
@@ -19,26 +19,26 @@ class StructuredDot(nn.Module):
 
     Args:
         family: dot-product attention.
-        clique: the nodes of a frame hear each other.
+        clique: every two nodes of a frame are neighbours.
         reach: how many frames the chain reaches, 0 for none.
         frames: T.
-        places: P.
+        positions: P.
 
     **Shapes:** q, k, v (B, N, A, D), probability that a weight is dropped -> (B, N, A, D).
     """
 
-    def __init__(self, family: Dot, clique: bool, reach: int, frames: int, places: int) -> None:
+    def __init__(self, family: Dot, clique: bool, reach: int, frames: int, positions: int) -> None:
         super().__init__()
-        self.frames, self.places = frames, places
-        self.clique = clique and places > 1
+        self.frames, self.positions = frames, positions
+        self.clique = clique and positions > 1
         self.steps = temporal.offsets(frames, reach)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
         if not self.clique and not self.steps:
-            return nobody(q, k, v)
+            return no_neighbours(q, k, v)
         dtype, wide = v.dtype, torch.promote_types(v.dtype, torch.float32)
         with unrounded(v):
-            q, k, v = (part.to(wide).unflatten(1, (self.frames, self.places)) for part in (q, k, v))
+            q, k, v = (part.to(wide).unflatten(1, (self.frames, self.positions)) for part in (q, k, v))
             if torch.compiler.is_exporting() and not dropout:
                 out = self._plain(q, k, v)
             else:

@@ -1,6 +1,6 @@
 """GAT over frame cliques and chains in one softmax, without an edge list.
 
-Axes: B clips, T frames, P places of a frame, N = T*P nodes, A attention heads, D channels of a head, O offsets in frames.
+Axes: B clips, T frames, P positions of a frame, N = T*P nodes, A attention heads, D channels of a head, O offsets in frames.
 """
 
 from typing import Any
@@ -12,34 +12,34 @@ from torch.nn import functional as F
 from taggnn.kernels.operators import Additive
 from taggnn.kernels.precision import unrounded
 from taggnn.kernels.structured import gat_blocks, gat_explicit, gat_sorted, plain, temporal
-from taggnn.kernels.structured.softmax import nobody
+from taggnn.kernels.structured.softmax import no_neighbours
 
-# Places of a frame from which on sorted sums are as fast as blocks, without and with the way back: 49 to 784 places with 64 to
-# 512 channels in 4 heads, B = 2, T = 8, float32 on 2 cores, medians of 15. At 49 places blocks win by 1.7, at 784 sums by 3.
+# From so many positions of a frame on, sorted sums are as fast as blocks, in inference and in training: 49 to 784 with 64 to
+# 512 channels in 4 heads, B = 2, T = 8, float32 on 2 cores, medians of 15. At 49 positions blocks win by 1.7, at 784 sums by 3.
 _SORTED_FROM, _SORTED_FROM_IN_TRAINING = 200, 100
 
 
 class StructuredGAT(nn.Module):
     """Computes GAT on clique and chain: ``softmax_j(LeakyReLU(s_j + d_i)) v_j``, a node's frame and its chain in one softmax.
 
-    Source: https://arxiv.org/abs/1710.10903, equation 3; the form is ours. As LeakyReLU rises, the largest score that a node
-    meets follows from the largest ``s_j`` around it: the softmax is stable without a look at every score.
+    Source: https://arxiv.org/abs/1710.10903, equation 3; the form is ours. As LeakyReLU rises, the largest score of a
+    node follows from the largest ``s_j`` of its neighbours: the softmax is stable without computing every score first.
 
     Args:
         family: slope and self-loops.
-        clique: the nodes of a frame hear each other.
+        clique: every two nodes of a frame are neighbours.
         reach: how many frames the chain reaches, 0 for none.
         frames: T.
-        places: P.
+        positions: P.
 
     **Shapes:** v (B, N, A, D), s (B, N, A), d (B, N, A), probability that a weight is dropped -> (B, N, A, D).
     """
 
-    def __init__(self, family: Additive, clique: bool, reach: int, frames: int, places: int) -> None:
+    def __init__(self, family: Additive, clique: bool, reach: int, frames: int, positions: int) -> None:
         super().__init__()
         self.slope, self.self_loops = family.slope, family.self_loops
-        self.frames, self.places = frames, places
-        self.clique = clique and (places > 1 or family.self_loops)
+        self.frames, self.positions = frames, positions
+        self.clique = clique and (positions > 1 or family.self_loops)
         self.steps = temporal.offsets(frames, reach, itself=family.self_loops and not self.clique)
 
     def forward(self, v: Tensor, s: Tensor, d: Tensor, dropout: float) -> Tensor:
@@ -47,15 +47,15 @@ class StructuredGAT(nn.Module):
         # Scores stay in full precision.
         with unrounded(v):
             wide = torch.promote_types(kind, torch.float32)
-            v, s, d = (part.to(wide).unflatten(1, (self.frames, self.places)) for part in (v, s, d))
+            v, s, d = (part.to(wide).unflatten(1, (self.frames, self.positions)) for part in (v, s, d))
             if torch.compiler.is_exporting() and not dropout and (self.clique or self.steps):
                 out = self._plain(v, s, d)
             elif self.clique and self.self_loops and not dropout:
                 train = torch.is_grad_enabled() and any(part.requires_grad for part in (v, s, d))
-                sorts = self.places >= (_SORTED_FROM_IN_TRAINING if train else _SORTED_FROM)
+                sorts = self.positions >= (_SORTED_FROM_IN_TRAINING if train else _SORTED_FROM)
                 out = _Attend.apply(v, s, d, self.slope, self.steps, sorts, train)
             else:
-                out = self._written_out(v, s, d, dropout)
+                out = self._explicit(v, s, d, dropout)
         return out.flatten(1, 2).to(kind)
 
     def _plain(self, v: Tensor, s: Tensor, d: Tensor) -> Tensor:
@@ -64,12 +64,12 @@ class StructuredGAT(nn.Module):
         around = plain.in_time(lambda source: F.leaky_relu(source + d, self.slope), s, self.steps)
         return plain.attend(v, frame, around, self.steps, self.self_loops).transpose(2, 3)
 
-    def _written_out(self, v: Tensor, s: Tensor, d: Tensor, dropout: float) -> Tensor:
+    def _explicit(self, v: Tensor, s: Tensor, d: Tensor, dropout: float) -> Tensor:
         if not self.clique and not self.steps:
-            return nobody(v, s[..., None], d[..., None])
+            return no_neighbours(v, s[..., None], d[..., None])
         with torch.no_grad():
             reference = F.leaky_relu(self._largest(s) + d, self.slope)
-        out = total = 0
+        out, total = v.new_zeros(()), s.new_zeros(())
         if self.clique:
             out, total = gat_explicit.frames(v, s, d, reference, self.slope, self.self_loops, dropout)
         if self.steps:
@@ -87,16 +87,16 @@ class StructuredGAT(nn.Module):
             first = s.amax(2, keepdim=True)
             if not self.self_loops:
                 top = s.topk(2, 2)
-                here = torch.arange(self.places, device=s.device)[:, None] == top.indices[:, :, :1]
+                here = torch.arange(self.positions, device=s.device)[:, None] == top.indices[:, :, :1]
                 first = torch.where(here, top.values[:, :, 1:], top.values[:, :, :1])
             around.append(first)
         return around[0] if len(around) == 1 else torch.maximum(*around)
 
 
 class _Attend(torch.autograd.Function):
-    """The frame, the node itself included, and the chain, without a weight of two nodes that outlives its use.
+    """The frame, the node itself included, and the chain, without storing weights of pairs of nodes.
 
-    With m_i the largest score that a node meets, ``exp(LeakyReLU(s_j + d_i) - m_i)`` is the larger one of
+    With m_i the largest score of a node, ``exp(LeakyReLU(s_j + d_i) - m_i)`` is the larger one of
     ``exp(s_j + d_i - m_i)`` and ``exp(slope (s_j + d_i) - m_i)``. Both factor, into ``a_i e_j`` and ``b_i f_j``, with no exponent
     above 0.
 
@@ -128,16 +128,16 @@ class _Attend(torch.autograd.Function):
             rest[:, here] += weights
         flat = [part.flatten(0, 1) for part in (s, d, a, b, e, f, rest)]
         if sorts:
-            out, total, kept = gat_sorted.forward(v.flatten(0, 1), *flat, train)
+            out, total, saved = gat_sorted.forward(v.flatten(0, 1), *flat, train=train)
         else:
             out, total = gat_blocks.forward(v.flatten(0, 1), *flat[2:])
-            kept = ()
+            saved = ()
         out, total = (part.unflatten(0, (clips, frames)) for part in (out, total))
         a, b = a.div_(total), b.div_(total)
         for (_, here, there), weights in zip(spans, around, strict=True):
             weights.div_(total[:, here])
             out[:, here].addcmul_(weights.transpose(2, 3)[..., None], v[:, there])
-        ctx.save_for_backward(v, s, d, out, a, b, e, f, *around, *kept)
+        ctx.save_for_backward(v, s, d, out, a, b, e, f, *around, *saved)
         ctx.slope, ctx.steps, ctx.sorts = slope, steps, sorts
         return out
 
@@ -145,14 +145,14 @@ class _Attend(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         v, s, d, out, a, b, e, f, *more = ctx.saved_tensors
-        around, kept = more[: len(ctx.steps)], tuple(more[len(ctx.steps) :])
+        around, saved = more[: len(ctx.steps)], tuple(more[len(ctx.steps) :])
         with unrounded(grad):
             mean = (grad * out).sum(-1).transpose(2, 3).contiguous()
             g, c, u, scores, target, *flat = (part.flatten(0, 1) for part in (grad, mean, v, s, d, a, b, e, f))
             if ctx.sorts:
-                found = gat_sorted.backward(g, c, u, *flat, ctx.slope, kept)
+                found = gat_sorted.backward(g, c, u, *flat, slope=ctx.slope, saved=saved)
             else:
-                found = gat_blocks.backward(g, c, u, scores, target, *flat, ctx.slope)
+                found = gat_blocks.backward(g, c, u, scores, target, *flat, slope=ctx.slope)
             to_v, to_s, to_d = (part.unflatten(0, v.shape[:2]) for part in found)
             for (_, here, there), weights in zip(temporal.spans(v.shape[1], ctx.steps), around, strict=True):
                 to_v[:, there].addcmul_(weights.transpose(2, 3)[..., None], grad[:, here])

@@ -1,6 +1,6 @@
 """GAT inside a frame with all weights of a few frames at a time, in both directions, and no exponential of a pair of nodes.
 
-Axes: F frames of all clips, P places of a frame, A attention heads, D channels of a head.
+Axes: F frames of all clips, P positions of a frame, A attention heads, D channels of a head.
 """
 
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-# Weights that exist at a time: 4 MB in float32, faster than pieces of 1 MB or less for 49 and for 196 places.
+# Weights that exist at a time: 4 MB in float32, faster than pieces of 1 MB or less for 49 and for 196 positions.
 _AT_ONCE = 2**20
 
 
@@ -39,6 +39,7 @@ def backward(
     b: Tensor,
     e: Tensor,
     f: Tensor,
+    *,
     slope: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Returns the gradients of v, of s, and that part of the gradient of d that comes from scores above 0, before its factor.
@@ -73,9 +74,9 @@ def backward(
 
 def _pieces(s: Tensor) -> Iterator[tuple[slice, int]]:
     """Some frames and one head at a time: a head's values are matrices as they lie, and nothing is copied for a product."""
-    frames, heads, places = s.shape
+    frames, heads, positions = s.shape
     # Compiled, the number of clips may be a symbol: all frames at once.
-    step = frames if torch.compiler.is_compiling() else max(_AT_ONCE // (places * places), 1)
+    step = frames if torch.compiler.is_compiling() else max(_AT_ONCE // (positions * positions), 1)
     starts = (0,) if torch.compiler.is_compiling() else range(0, frames, step)
     return ((slice(start, start + step), head) for start in starts for head in range(heads))
 

@@ -1,7 +1,9 @@
-"""GAT on cliques and chains with every weight of a frame written out, some frames at a time.
+"""GAT on cliques and chains with an explicit matrix of weights for each frame, some frames at a time.
 
-Axes: B clips, T frames, F frames of a group, P places of a frame, A attention heads, D channels of a head, O offsets in frames.
+Axes: B clips, T frames, F frames of a group, P positions of a frame, A attention heads, D channels of a head, O offsets.
 """
+
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -17,25 +19,23 @@ def frames(
 ) -> tuple[Tensor, Tensor]:
     """Sums values and weights ``exp(LeakyReLU(s_j + d_i) - reference_i)`` over the nodes j of a frame.
 
-    A group of frames is worked out again for its gradient, so that no weight outlives the group.
+    A group of frames is computed again for its gradient, so that no weight outlives the group.
 
     **Shapes:** v (B, T, P, A, D), s, d and reference (B, T, P, A) -> (B, T, P, A, D), (B, T, P, A).
     """
-    times, places, heads = s.shape[1:]
+    times, positions, heads = s.shape[1:]
     parts = (v, s, d, reference)
     if torch.compiler.is_compiling():
         # The number of clips may be a symbol: one frame of all clips at a time.
-        groups = [tuple(part[:, time] for part in parts) for time in range(times)]
+        groups: list[tuple[Tensor, ...]] = [tuple(part[:, time] for part in parts) for time in range(times)]
     else:
-        step = max(_AT_ONCE // (places * places * heads), 1)
+        step = max(_AT_ONCE // (positions * positions * heads), 1)
         groups = list(zip(*(part.flatten(0, 1).split(step) for part in parts), strict=True))
     again = torch.is_grad_enabled() and any(part.requires_grad for part in parts) and not torch.compiler.is_exporting()
     sums, totals = [], []
+    compute = partial(_group, slope=slope, self_loops=self_loops, dropout=dropout)
     for group in groups:
-        if again:
-            found = checkpoint(_group, *group, slope, self_loops, dropout, use_reentrant=False)
-        else:
-            found = _group(*group, slope, self_loops, dropout)
+        found = checkpoint(compute, *group, use_reentrant=False) if again else compute(*group)
         sums.append(found[0])
         totals.append(found[1])
     if torch.compiler.is_compiling():

@@ -1,6 +1,6 @@
 """GAT inside a frame in O(P log P): with scores in order, prefix sums are all that a node needs, in both directions.
 
-Axes: F frames of all clips, P places of a frame, A attention heads, D channels of a head.
+Axes: F frames of all clips, P positions of a frame, A attention heads, D channels of a head.
 """
 
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ from torch import Tensor
 # Numbers in the table of prefix sums of a few frames: 1 MB in float32 stays in the cache.
 _AT_ONCE = 2**18
 
-Kept = tuple[Tensor, ...]
+Saved = tuple[Tensor, ...]
 
 
 def forward(
-    v: Tensor, s: Tensor, d: Tensor, a: Tensor, b: Tensor, e: Tensor, f: Tensor, rest: Tensor, train: bool
-) -> tuple[Tensor, Tensor, Kept]:
+    v: Tensor, s: Tensor, d: Tensor, a: Tensor, b: Tensor, e: Tensor, f: Tensor, rest: Tensor, *, train: bool
+) -> tuple[Tensor, Tensor, Saved]:
     """Computes ``sum_j w_ij v_j / (rest_i + sum_j w_ij)``, where ``w_ij = a_i e_j`` if ``s_j + d_i > 0`` else ``b_i f_j``.
 
     Source: ours. With the sources of a frame in the order of s, those with the second form come first and those with the first
@@ -31,20 +31,21 @@ def forward(
     """
     # A target's first ones are the sources with s_j <= -d_i, a source's last ones the targets with -d_i < s_j.
     ends = -d
-    split = _Split(*_standing(s, ends, right=True), f, e, b, a)
+    split = _Split(*_ranks(s, ends, right=True), f, e, b, a)
     first, last = split.totals()
     total = rest + first + last
     out = torch.empty_like(v)
     high_part = torch.empty_like(v) if train else None
     for part, (low_sum, high_sum) in split.sums(v, 1 / total):
-        if train:
+        if high_part is not None:
             high_part[part] = high_sum
         out[part] = low_sum.add_(high_sum)
-    return out, total, (*_standing(ends, s, right=False), high_part, last / total) if train else ()
+    saved = () if high_part is None else (*_ranks(ends, s, right=False), high_part, last / total)
+    return out, total, saved
 
 
 def backward(
-    grad: Tensor, mean: Tensor, v: Tensor, a: Tensor, b: Tensor, e: Tensor, f: Tensor, slope: float, kept: Kept
+    grad: Tensor, mean: Tensor, v: Tensor, a: Tensor, b: Tensor, e: Tensor, f: Tensor, *, slope: float, saved: Saved
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Returns the gradients of v, of s, and that part of the gradient of d that comes from scores above 0, before its factor.
 
@@ -57,11 +58,11 @@ def backward(
         e: as in ``forward``.
         f: as in ``forward``.
         slope: of the LeakyReLU.
-        kept: from ``forward``.
+        saved: from ``forward``.
 
     **Shapes:** as in ``forward``; mean (F, A, P).
     """
-    targets, before, high_part, high_share = kept
+    targets, before, high_part, high_share = saved
     high, low = _Split(targets, before, a * mean, b * mean, e, f).totals()
     to_s = high.add_(low, alpha=slope).neg_()
     to_d = mean * -high_share
@@ -85,11 +86,11 @@ class _Split:
     def __init__(
         self, order: Tensor, count: Tensor, first: Tensor, last: Tensor, by_first: Tensor, by_last: Tensor
     ) -> None:
-        places = order.shape[-1]
+        positions = order.shape[-1]
         # Sums of the last ones are prefix sums from the other end: no sum is taken from another.
         self.order = torch.stack([order, order.flip(-1)], 1)
         self.weights = torch.stack([first, last], 1).gather(-1, self.order)
-        sums = torch.stack([count, places - count], 1)
+        sums = torch.stack([count, positions - count], 1)
         self.at = (sums - 1).clamp_(min=0)
         self.by = torch.stack([by_first, by_last], 1).mul_(sums > 0)
 
@@ -100,28 +101,28 @@ class _Split:
 
     def sums(self, x: Tensor, scale: Tensor | None = None) -> Iterator[tuple[slice, tuple[Tensor, ...]]]:
         """The sums of x, some frames at a time. **Shapes:** (F, P, A, D) -> two (frames, P, A, D)"""
-        frames, places, heads, width = x.shape
+        frames, positions, heads, width = x.shape
         # Compiled, the number of clips may be a symbol: all frames at once.
-        step = frames if torch.compiler.is_compiling() else max(_AT_ONCE // (2 * places * heads * width), 1)
+        step = frames if torch.compiler.is_compiling() else max(_AT_ONCE // (2 * positions * heads * width), 1)
         # Rows of a group of frames, and of its sums.
         frame = torch.arange(frames, device=x.device).remainder_(step)[:, None, None, None]
         head = torch.arange(heads, device=x.device)[:, None]
-        rows = (self.order * heads).add_(frame * (heads * places) + head)
+        rows = (self.order * heads).add_(frame * (heads * positions) + head)
         side = torch.arange(2, device=x.device)[:, None, None]
-        at = (self.at + ((frame * 2 + side) * heads + head) * places).transpose(2, 3).contiguous()
+        at = (self.at + ((frame * 2 + side) * heads + head) * positions).transpose(2, 3).contiguous()
         by = (self.by if scale is None else self.by * scale[:, None]).transpose(2, 3)[..., None].contiguous()
         weights = self.weights[..., None]
         for start in (0,) if torch.compiler.is_compiling() else range(0, frames, step):
             part = slice(start, start + step)
             table = x[part].reshape(-1, width).index_select(0, rows[part].flatten())
-            table = table.view(-1, places, width).mul_(weights[part].flatten(0, 2)).cumsum_(1)
+            table = table.view(-1, positions, width).mul_(weights[part].flatten(0, 2)).cumsum_(1)
             found = table.view(-1, width).index_select(0, at[part].flatten())
-            found = found.view(-1, 2, places, heads, width).mul_(by[part])
+            found = found.view(-1, 2, positions, heads, width).mul_(by[part])
             yield part, (found[:, 0], found[:, 1])
 
 
-def _standing(sources: Tensor, targets: Tensor, right: bool) -> tuple[Tensor, Tensor]:
-    """The order of the sources, and how many of them stand before each target; with ``right``, those equal to it too.
+def _ranks(sources: Tensor, targets: Tensor, right: bool) -> tuple[Tensor, Tensor]:
+    """The order of the sources, and how many of them come before each target; with ``right``, those equal to it too.
 
     **Shapes:** (F, A, P) -> two (F, A, P), long.
     """

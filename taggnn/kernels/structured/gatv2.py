@@ -1,6 +1,6 @@
 """GATv2 over frame cliques and chains, comparing some pairs at a time: no tensor of all pairs by all channels outlives that.
 
-Axes: B clips, T frames, P places of a frame, N = T*P nodes, A attention heads, D channels of a head, F frames and R targets of
+Axes: B clips, T frames, P positions of a frame, N = T*P nodes, A attention heads, D channels of a head, F frames and R targets of
 a piece.
 """
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from taggnn.kernels.operators import Dynamic
 from taggnn.kernels.precision import unrounded
 from taggnn.kernels.structured import plain, temporal
-from taggnn.kernels.structured.softmax import Piece, attend, nobody
+from taggnn.kernels.structured.softmax import Piece, attend, no_neighbours
 
 # Numbers in the tensor that compares some targets with all sources channel by channel.
 _AT_ONCE = 2**20
@@ -31,27 +31,27 @@ class StructuredGATv2(nn.Module):
 
     Args:
         family: slope and self-loops.
-        clique: the nodes of a frame hear each other.
+        clique: every two nodes of a frame are neighbours.
         reach: how many frames the chain reaches, 0 for none.
         frames: T.
-        places: P.
+        positions: P.
 
     **Shapes:** l, r (B, N, A, D), a (A, D), probability that a weight is dropped -> (B, N, A, D).
     """
 
-    def __init__(self, family: Dynamic, clique: bool, reach: int, frames: int, places: int) -> None:
+    def __init__(self, family: Dynamic, clique: bool, reach: int, frames: int, positions: int) -> None:
         super().__init__()
-        self.frames, self.places, self.slope = frames, places, family.slope
-        self.clique = clique and places > 1
+        self.frames, self.positions, self.slope = frames, positions, family.slope
+        self.clique = clique and positions > 1
         # A node's own score is one of those in time, whether or not there is a chain.
         self.steps = temporal.offsets(frames, reach, itself=family.self_loops)
 
     def forward(self, l: Tensor, r: Tensor, a: Tensor, dropout: float) -> Tensor:  # noqa: E741
         if not self.clique and not self.steps:
-            return nobody(l, r, a)
+            return no_neighbours(l, r, a)
         dtype, wide = l.dtype, torch.promote_types(l.dtype, torch.float32)
         with unrounded(l):
-            l, r = (part.to(wide).unflatten(1, (self.frames, self.places)) for part in (l, r))  # noqa: E741
+            l, r = (part.to(wide).unflatten(1, (self.frames, self.positions)) for part in (l, r))  # noqa: E741
             a = a.to(wide)
             if torch.compiler.is_exporting() and not dropout:
                 out = self._plain(l, r, a)

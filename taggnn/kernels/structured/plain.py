@@ -2,7 +2,7 @@
 
 Nothing is written in place, and nothing depends on the number of clips, which stays free in the exported program.
 
-Axes: B clips, T frames, P places of a frame, A attention heads, D channels of a head, O offsets in frames.
+Axes: B clips, T frames, P positions of a frame, A attention heads, D channels of a head, O offsets in frames.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,34 +16,34 @@ from taggnn.kernels.structured import temporal
 def attend(
     values: Tensor, frame: Tensor | None, around: Tensor | None, steps: Sequence[int], itself: bool = False
 ) -> Tensor:
-    """Averages the values of a node's frame and of its own place in time under one softmax.
+    """Averages the values of a node's frame and of its own position in other frames under one softmax.
 
     Args:
         values: what is averaged.
-        frame: scores of a node's frame, target by source; None where only time is heard.
+        frame: scores of a node's frame, target by source; None where all edges are temporal.
         around: scores in time, see ``in_time``; None where ``steps`` is empty.
         steps: the distances in time, in frames.
-        itself: a node hears itself among its frame.
+        itself: the scores of a frame include those of self-loops.
 
     **Shapes:** values (B, T, A, P, D), frame (B, T, A, P, P), around (B, T, A, P, O) -> (B, T, A, P, D)
     """
-    places = values.shape[3]
+    positions = values.shape[3]
     if frame is not None and not itself:
-        frame = frame.masked_fill(torch.eye(places, dtype=torch.bool, device=values.device), float("-inf"))
+        frame = frame.masked_fill(torch.eye(positions, dtype=torch.bool, device=values.device), float("-inf"))
     weights = torch.cat([part for part in (frame, around) if part is not None], -1).softmax(-1)
-    out = None if frame is None else weights[..., :places] @ values
+    parts = [] if frame is None else [weights[..., :positions] @ values]
     for number, step in enumerate(steps, weights.shape[-1] - len(steps)):
-        found = weights[..., number, None] * temporal.shifted(values, (step,), 0)[..., 0]
-        out = found if out is None else out + found
-    return out
+        parts.append(weights[..., number, None] * temporal.shifted(values, (step,), 0)[..., 0])
+    first, *others = parts
+    return sum(others, first)
 
 
 def in_time(score: Callable[[Tensor], Tensor], source: Tensor, steps: Sequence[int]) -> Tensor | None:
-    """The scores of a node's own place in the frames around, -inf outside of the clip.
+    """The scores of the temporal neighbours, -inf outside of the clip.
 
     Args:
-        score: of what is heard, of the shape of ``source``, by the node of that place -> (B, T, A, P)
-        source: what a score takes of the node that is heard.
+        score: of source nodes, of the shape of ``source``, for the target at that position -> (B, T, A, P)
+        source: what a score takes of the source node.
         steps: the distances in time, in frames.
 
     **Shapes:** source (B, T, A, P, ...) -> (B, T, A, P, O)

@@ -1,6 +1,6 @@
 """One softmax over a node's frame and over time, a piece of the frames at a time, in both directions.
 
-Axes: B clips, T frames, P places of a frame, A attention heads, D channels of a head, O offsets in
+Axes: B clips, T frames, P positions of a frame, A attention heads, D channels of a head, O offsets in
 frames, F frames and R targets of a piece.
 """
 
@@ -15,9 +15,9 @@ from torch.autograd.function import once_differentiable
 from taggnn.kernels.precision import unrounded
 from taggnn.kernels.structured import temporal
 
-# Weights made at a time, which caches still hold, and those kept for the backward pass: 32 MB in float32.
+# Weights computed at a time, which fit into caches, and those saved for the backward pass: 32 MB in float32.
 _AT_ONCE = 2**20
-_KEPT = 2**23
+_SAVED = 2**23
 
 
 @dataclass(frozen=True)
@@ -30,29 +30,29 @@ class Piece:
     head: int
 
     def sources(self, x: Tensor) -> Tensor:
-        """Everybody who may be heard. **Shapes:** (B, T, P, A, ...) -> (F, P, ...)"""
+        """The rows of all sources. **Shapes:** (B, T, P, A, ...) -> (F, P, ...)"""
         return x[self.clips, self.frames, :, self.head].flatten(0, 1)
 
     def targets(self, x: Tensor) -> Tensor:
-        """Those who hear. **Shapes:** (B, T, P, A, ...) -> (F, R, ...)"""
+        """The rows of the targets. **Shapes:** (B, T, P, A, ...) -> (F, R, ...)"""
         return x[self.clips, self.frames, self.rows, self.head].flatten(0, 1)
 
     def put(self, x: Tensor, value: Tensor) -> None:
-        """Writes what belongs to the targets. **Shapes:** x (B, T, P, A, ...), value (F, R, ...)"""
-        place = x[self.clips, self.frames, self.rows, self.head]
-        place.copy_(value.view_as(place))
+        """Writes the rows of the targets. **Shapes:** x (B, T, P, A, ...), value (F, R, ...)"""
+        part = x[self.clips, self.frames, self.rows, self.head]
+        part.copy_(value.view_as(part))
 
     def add(self, x: Tensor, value: Tensor) -> None:
-        """Adds to what belongs to the sources; the first rows write. **Shapes:** x (B, T, P, A, ...), value (F, P, ...)"""
-        place = x[self.clips, self.frames, :, self.head]
+        """Adds to the rows of the sources; a frame's first piece writes. **Shapes:** x (B, T, P, A, ...), value (F, P, ...)"""
+        part = x[self.clips, self.frames, :, self.head]
         if self.rows.start:
-            place += value.view_as(place)
+            part += value.view_as(part)
         else:
-            place.copy_(value.view_as(place))
+            part.copy_(value.view_as(part))
 
 
 class Scorer(Protocol):
-    """How scores are made of the convolution's tensors, and what the gradient of the scores means for these."""
+    """How scores are computed from the convolution's tensors, and their gradients from those of the scores."""
 
     def scores(self, piece: Piece, inputs: tuple[Tensor, ...]) -> Tensor:
         """**Shapes:** (F, R, P), target by source; may be overwritten."""
@@ -61,7 +61,7 @@ class Scorer(Protocol):
         """Writes the part of a piece into the gradients of the inputs, and adds it to those that all nodes share."""
 
     def in_time(self, step: temporal.Span, inputs: tuple[Tensor, ...]) -> Tensor:
-        """Scores of one distance in time. **Shapes:** (B, t, P, A), t the frames that find another so far on"""
+        """Scores of one distance in time. **Shapes:** (B, t, P, A), t the frames of the targets"""
 
     def in_time_backward(
         self, step: temporal.Span, slopes: Tensor, inputs: tuple[Tensor, ...], grads: tuple[Tensor, ...]
@@ -77,41 +77,42 @@ def attend(
     values: Tensor,
     inputs: tuple[Tensor, ...],
 ) -> Tensor:
-    """Averages the values of a node's frame, itself left out, and of its own place in time, under one softmax.
+    """Averages the values of a node's frame, itself left out, and of its temporal neighbours, under one softmax.
 
-    Source: ours. A node leaves itself out, so its own place on the diagonal of a frame's scores is free: the log-sum-exp of
+    Source: ours. A node leaves itself out, so its entry on the diagonal of a frame's scores is free: the log-sum-exp of
     its scores in time is put there, and one softmax over the row weighs the frame's nodes and all of its time together.
-    In the backward pass weights are made again, all but the first 32 MB of a call (in float32), so that memory stays bounded in
-    training too. Dropout keeps one truth value for every pair of nodes of a frame.
+    In the backward pass weights are computed again, all but the first 32 MB of a call (in float32), so that memory stays
+    bounded in training too. Dropout stores one boolean for every pair of nodes of a frame.
 
     Formula: ``out_i = sum_{j != i} w_ij v_j + w_ii sum_o u_io v_i+o``, ``w_i = softmax(s_i1, .., logsumexp_o t_io, .., s_iP)``,
     ``u_i = softmax_o(t_io)``.
 
     Args:
         scorer: makes the scores s in the frame and t in time.
-        clique: the nodes of a frame hear each other; where they do not, only time is heard.
+        clique: every two nodes of a frame are neighbours; if not, all edges are temporal.
         steps: the distances in time, in frames; 0 is the node itself.
         dropout: probability that a weight is dropped.
         values: v.
-        inputs: what the scores are made of.
+        inputs: what the scores are computed from.
 
     **Shapes:** values (B, T, P, A, D) -> the same.
     """
     keep = None
     if dropout:
-        clips, frames, places, heads, _ = values.shape
-        shape = (clips, frames, places, heads, places + len(steps))
+        clips, frames, positions, heads, _ = values.shape
+        shape = (clips, frames, positions, heads, positions + len(steps))
         keep = torch.rand(shape, device=values.device) >= dropout
     return _Attend.apply(scorer, clique, tuple(steps), keep, dropout, values, *inputs)
 
 
-def nobody(*parts: Tensor) -> Tensor:
-    """Zeros in the shape of the first, what a node without neighbours gets; they depend on all parts, whose gradients are zeros.
+def no_neighbours(*parts: Tensor) -> Tensor:
+    """The output of nodes without neighbours: zeros in the shape of the first part, with gradients of zeros for all parts.
 
     **Shapes:** the parts fit the first by broadcasting.
     """
     hidden = parts[0].new_ones((), dtype=torch.bool)
-    return sum(part.masked_fill(hidden, 0) for part in parts).to(parts[0].dtype)
+    first, *others = (part.masked_fill(hidden, 0) for part in parts)
+    return sum(others, first).to(first.dtype)
 
 
 class _Attend(torch.autograd.Function):
@@ -126,43 +127,44 @@ class _Attend(torch.autograd.Function):
         values: Tensor,
         *inputs: Tensor,
     ) -> Tensor:
-        places = values.shape[2]
+        positions = values.shape[2]
         level = _in_time(scorer, steps, values, inputs) if steps else None
-        kept, times = [], level
+        saved, times = [], level
         if clique:
             out = torch.empty_like(values)
             share = None if level is None else values.new_empty(values.shape[:-1])
             total = None if level is None else level.logsumexp(-1)
-            # A compiler decides by itself what it makes again.
-            room = 0 if torch.compiler.is_compiling() or not any(ctx.needs_input_grad) else _KEPT
+            # A compiler decides what it recomputes.
+            room = 0 if torch.compiler.is_compiling() or not any(ctx.needs_input_grad) else _SAVED
             for piece in _pieces(values):
                 weights, rest = _weights(scorer.scores(piece, inputs), piece, total)
                 room -= weights.numel()
                 if room >= 0:
-                    kept.append(weights)
+                    saved.append(weights)
                 if share is not None:
                     piece.put(share, rest)
-                used = weights if keep is None else _dropped(weights, piece.targets(keep)[..., :places], dropout)
+                used = weights if keep is None else _dropped(weights, piece.targets(keep)[..., :positions], dropout)
                 piece.put(out, torch.bmm(used, piece.sources(values)))
-            if level is not None:
+            if level is not None and share is not None:
                 times = level.softmax(-1).mul_(share[..., None])
         else:
-            out, times = torch.zeros_like(values), level.softmax(-1)
+            out, times = torch.zeros_like(values), None if level is None else level.softmax(-1)
         for i, here, there in temporal.spans(values.shape[1], steps):
+            assert times is not None
             used = times[:, here, ..., i]
             if keep is not None:
-                used = _dropped(used, keep[:, here, ..., places + i], dropout)
+                used = _dropped(used, keep[:, here, ..., positions + i], dropout)
             out[:, here].addcmul_(used[..., None], values[:, there])
         ctx.scorer, ctx.clique, ctx.steps, ctx.dropout, ctx.count = scorer, clique, steps, dropout, len(inputs)
-        ctx.save_for_backward(keep, out, level, times, values, *inputs, *kept)
+        ctx.save_for_backward(keep, out, level, times, values, *inputs, *saved)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         keep, out, level, times, values, *others = ctx.saved_tensors
-        inputs, kept = tuple(others[: ctx.count]), others[ctx.count :]
-        places = values.shape[2]
+        inputs, saved = tuple(others[: ctx.count]), others[ctx.count :]
+        positions = values.shape[2]
         empty = torch.empty_like if ctx.clique else torch.zeros_like
         # Node by node everything is written; what all nodes share is added up.
         to_values = empty(values)
@@ -172,15 +174,15 @@ class _Attend(torch.autograd.Function):
             mean = (grad * out).sum(-1)
             total = level.logsumexp(-1) if ctx.clique and level is not None else None
             for i, piece in enumerate(_pieces(values) if ctx.clique else ()):
-                if i < len(kept):
-                    weights = kept[i]
+                if i < len(saved):
+                    weights = saved[i]
                 else:
                     weights, _ = _weights(ctx.scorer.scores(piece, inputs), piece, total)
                 mine = piece.targets(grad)
                 used, worth = weights, torch.bmm(mine, piece.sources(values).mT)
                 if keep is not None:
                     used, worth = (
-                        _dropped(part, piece.targets(keep)[..., :places], ctx.dropout) for part in (weights, worth)
+                        _dropped(part, piece.targets(keep)[..., :positions], ctx.dropout) for part in (weights, worth)
                     )
                 piece.add(to_values, torch.bmm(used.mT, mine))
                 slopes = worth.sub_(piece.targets(mean)[..., None]).mul_(weights)
@@ -190,7 +192,7 @@ class _Attend(torch.autograd.Function):
                 slopes = used
                 if keep is not None:
                     used, worth = (
-                        _dropped(part, keep[:, here, ..., places + i], ctx.dropout) for part in (used, worth)
+                        _dropped(part, keep[:, here, ..., positions + i], ctx.dropout) for part in (used, worth)
                     )
                 to_values[:, there].addcmul_(used[..., None], grad[:, here])
                 slopes = worth.sub_(mean[:, here]).mul_(slopes)
@@ -212,7 +214,7 @@ def _in_time(scorer: Scorer, steps: tuple[int, ...], values: Tensor, inputs: tup
 
 
 def _weights(scores: Tensor, piece: Piece, level: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The softmax with 0 on the diagonal, and what stood there. **Shapes:** (F, R, P) -> (F, R, P), (F, R)"""
+    """The softmax with 0 on the diagonal, and the diagonal before. **Shapes:** (F, R, P) -> (F, R, P), (F, R)"""
     diagonal = scores.diagonal(piece.rows.start, 1, 2)
     if level is None:
         diagonal.fill_(float("-inf"))
@@ -226,9 +228,9 @@ def _weights(scores: Tensor, piece: Piece, level: Tensor | None) -> tuple[Tensor
 
 
 def _pieces(values: Tensor) -> Iterator[Piece]:
-    clips, frames, places, heads, _ = values.shape
-    rows = min(places, max(_AT_ONCE // places, 1))
-    together = max(_AT_ONCE // (rows * places), 1)
+    clips, frames, positions, heads, _ = values.shape
+    rows = min(positions, max(_AT_ONCE // positions, 1))
+    together = max(_AT_ONCE // (rows * positions), 1)
     if torch.compiler.is_compiling():
         # The number of clips may be a symbol: all of them in one piece.
         at_once, step = None, min(frames, together)
@@ -236,7 +238,7 @@ def _pieces(values: Tensor) -> Iterator[Piece]:
         at_once, step = max(together // frames, 1), min(frames, together)
     for clip in (slice(None),) if at_once is None else _slices(clips, at_once):
         for frame in _slices(frames, step):
-            for row in _slices(places, rows):
+            for row in _slices(positions, rows):
                 for head in range(heads):
                     yield Piece(clip, frame, row, head)
 

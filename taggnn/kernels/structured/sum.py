@@ -1,6 +1,6 @@
 """Sums over frame cliques and chains in closed form: a frame's sum and a small matrix over time, whatever the convolution.
 
-Axes: B clips, T frames, P places of a frame, N = T*P nodes, C channels.
+Axes: B clips, T frames, P positions of a frame, N = T*P nodes, C channels.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from taggnn.kernels.operators import Sum
 from taggnn.kernels.precision import unrounded
 
-# Frames that L spans at most; beyond, only its band that is not zero is multiplied, so that the cost for each node does not grow.
+# Frames that L spans at most; beyond, only its band that is not zero is multiplied, so that the cost of a node does not grow.
 # (G, where it is more than a diagonal, meets one sum for each frame and not each node.)
 _SPAN = 64
 
@@ -22,33 +22,33 @@ class StructuredSum(nn.Module):
 
     Source: ours. The adjacency of clique + chain is ``I_T x (J - I_P) + chain x I_P``, J the P x P matrix of ones, and its
     degrees depend on the frame alone, so that a normalisation only scales L and G. Such operators multiply into one another,
-    ``(L1, G1)(L2, G2) = (L1 L2, L1 G2 + G1 L2 + P G1 G2)``, because ``J J = P J``: all steps of APPNP are one pair, worked out
+    ``(L1, G1)(L2, G2) = (L1 L2, L1 G2 + G1 L2 + P G1 G2)``, because ``J J = P J``: all steps of APPNP are one pair, computed
     when the layer is built, and a call costs the same however many steps there are.
 
     Args:
         family: which weights.
-        clique: the nodes of a frame hear each other.
+        clique: every two nodes of a frame are neighbours.
         reach: how many frames the chain reaches, 0 for none.
         frames: T.
-        places: P.
+        positions: P.
 
     **Shapes:** x (B, N, C), bias (C,) or None -> (B, N, C).
     """
 
-    def __init__(self, family: Sum, clique: bool, reach: int, frames: int, places: int) -> None:
+    def __init__(self, family: Sum, clique: bool, reach: int, frames: int, positions: int) -> None:
         super().__init__()
-        self.frames, self.places = frames, places
-        local, whole = _closed_form(family, clique, reach, frames, places)
+        self.frames, self.positions = frames, positions
+        local, whole = _closed_form(family, clique, reach, frames, positions)
         self._reads_frames, self._reads_places = bool(whole.any()), bool(local.any())
         self._same_frame = _is_diagonal(whole)
-        # A number where every frame has the same weight and no other frame is heard.
+        # A number where every frame has the same weight and no other frame takes part.
         self._scale = (
             float(local[0, 0]) if _is_diagonal(local) and bool((local.diagonal() == local[0, 0]).all()) else None
         )
         self.band, self._step = _band(local)
         if self.band is not None:
             local = _windows(local, self.band, self._step)
-        # Kept exact beside the buffers: float64 stays float64 whatever precision the layer was made or moved through.
+        # Exact, next to the buffers: float64 stays float64 whatever precision the layer was made in or moved through.
         self._exact = {"local": local, "whole": whole}
         for name, matrix in self._exact.items():
             self.register_buffer(name, matrix.to(torch.get_default_dtype()), persistent=False)
@@ -59,7 +59,7 @@ class StructuredSum(nn.Module):
             return self._summed(x, bias)
 
     def _summed(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        frames = x.unflatten(1, (self.frames, self.places))
+        frames = x.unflatten(1, (self.frames, self.positions))
         out = self._over_time(frames) if self._reads_places else None
         if self._reads_frames:
             # In 16 bits the sum of a frame could overflow where its weighted sum does not.
@@ -75,7 +75,7 @@ class StructuredSum(nn.Module):
                 out = out.add_(shared) if wide == x.dtype else (out + shared).to(kind)
             return out.flatten(1, 2)
         if out is None:
-            # Nobody is heard; zeros that depend on x, so that a gradient of zeros arrives and not none.
+            # No neighbours: zeros that depend on x, so that its gradient is zeros and not None.
             out = frames.masked_fill(frames.new_ones((), dtype=torch.bool), 0)
         return (out if bias is None else out + bias).flatten(1, 2)
 
@@ -109,16 +109,16 @@ class StructuredSum(nn.Module):
         return self
 
 
-def _closed_form(family: Sum, clique: bool, reach: int, frames: int, places: int) -> tuple[Tensor, Tensor]:
+def _closed_form(family: Sum, clique: bool, reach: int, frames: int, positions: int) -> tuple[Tensor, Tensor]:
     """The pair (L, G) of a family. **Shapes:** two (T, T), float64."""
     one = torch.eye(frames, dtype=torch.float64, device="cpu")
     number = torch.arange(frames, device="cpu")
     apart = (number[:, None] - number).abs()
     local = ((apart > 0) & (apart <= reach)).double()
-    # The clique is everybody less oneself; a self-loop takes the loss back.
+    # The clique is the all-ones matrix minus the identity; a self-loop adds it back.
     local = local + one * (int(family.self_loops) - int(clique))
     whole = one * int(clique)
-    degree = local.sum(1) + places * whole.sum(1)
+    degree = local.sum(1) + positions * whole.sum(1)
     if family.norm == "mean":
         rows, columns = 1 / degree.clamp(min=1), torch.ones_like(degree)
     elif family.norm == "symmetric":
@@ -131,7 +131,7 @@ def _closed_form(family: Sum, clique: bool, reach: int, frames: int, places: int
     through, jump = 1 - family.teleport, family.teleport
     steps_local, steps_whole = one, torch.zeros_like(one)
     for _ in range(family.steps):
-        steps_whole = through * (local @ steps_whole + whole @ steps_local + places * whole @ steps_whole)
+        steps_whole = through * (local @ steps_whole + whole @ steps_local + positions * whole @ steps_whole)
         steps_local = through * (local @ steps_local) + jump * one
     return steps_local, steps_whole
 

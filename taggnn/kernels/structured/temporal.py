@@ -1,6 +1,6 @@
-"""The same place in the frames around: values and scores shifted in time, joined under weights, without an edge list.
+"""Temporal neighbours, the same position in other frames: values and scores shifted in time, without an edge list.
 
-Axes: B clips, T frames, P places of a frame, A attention heads, D channels of a head, O offsets in frames.
+Axes: B clips, T frames, P positions of a frame, A attention heads, D channels of a head, O offsets in frames.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,18 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# The frames that find another one so far on, and those that they find.
+# The frames of the targets, and those of their sources.
 Span = tuple[slice, slice]
 
 
 def offsets(frames: int, reach: int, itself: bool = False) -> tuple[int, ...]:
-    """Returns the distances in frames at which a node hears its own place: -reach..reach, 0 only where ``itself``."""
+    """Returns the distances in frames of the temporal neighbours: -reach..reach, 0 only where ``itself``."""
     reach = min(reach, frames - 1)
     return tuple(offset for offset in range(-reach, reach + 1) if offset or itself)
 
 
 def shifted(x: Tensor, steps: Sequence[int], fill: float) -> Tensor:
-    """Returns what each node finds at its own place ``o`` frames on, ``fill`` where the clip has no such frame.
+    """Returns the value at each node's position ``o`` frames later, ``fill`` outside of the clip.
 
     **Shapes:** (B, T, ...) -> (B, T, ..., O).
     """
@@ -34,7 +34,7 @@ def shifted(x: Tensor, steps: Sequence[int], fill: float) -> Tensor:
 
 
 def weighted(weights: Tensor, values: Tensor, steps: Sequence[int]) -> Tensor:
-    """Sums the values around under weights: ``out[t] = sum_o weights[t, o] values[t + o]``.
+    """Sums the values of temporal neighbours under weights: ``out[t] = sum_o weights[t, o] values[t + o]``.
 
     **Shapes:** weights (B, T, P, A, O), values (B, T, P, A, D) -> (B, T, P, A, D).
     """
@@ -42,7 +42,7 @@ def weighted(weights: Tensor, values: Tensor, steps: Sequence[int]) -> Tensor:
 
 
 def spans(frames: int, steps: Sequence[int]) -> Iterator[tuple[int, slice, slice]]:
-    """Yields for each distance its number, the frames that find another one so far on, and those that they find."""
+    """Yields for each distance its index, the frames of the targets, and those of their sources."""
     for i, step in enumerate(steps):
         yield i, slice(max(-step, 0), frames - max(step, 0)), slice(max(step, 0), frames + min(step, 0))
 

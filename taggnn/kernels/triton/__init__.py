@@ -3,14 +3,14 @@
 Axes: B clips, T frames, P positions of a frame (H*W on video), N = T*P nodes, A attention heads, D channels of a head, r reach
 of the chain.
 
-Floor of the forward pass, with b bytes an element (float32 4, bfloat16 2), 4 bytes for scores kept in float32, M = B*N nodes and
+Floor of the forward pass, with b bytes an element (float32 4, bfloat16 2), 4 bytes for scores in float32, M = B*N nodes and
 a frame's clique of P*P pairs. A part that is read once and written once costs these bytes, at least::
 
     GAT              M*A * (2*D*b + 12)       v read, out written; s, d read, log-sum-exp written
     GATv2            M*A * (3*D*b + 4)        l, r read, out written; log-sum-exp written
     TransformerConv  M*A * (4*D*b + 4)        q, k, v read, out written; log-sum-exp written
 
-and this work, 2 for a multiply-add, the 2*r temporal neighbours of a node beside the P of its frame::
+and this work, 2 for a multiply-add, the 2*r temporal neighbours of a node besides the P of its frame::
 
     GAT              M*A*P * 2*D    in dots    + M*A*P * 6        elementwise (score, maximum, exp)
     GATv2            M*A*P * 2*D    in dots    + M*A*P * 5*D      elementwise (add, LeakyReLU, multiply-add)
@@ -58,7 +58,7 @@ def propagation(family: Family, topology: Topology, grid: Sequence[int]) -> nn.M
     rules = topology.parts if isinstance(topology, Union) else (topology,)
     if any(type(rule) not in (Clique, Chain, NoEdges) for rule in rules):
         raise ValueError(
-            f"topology {topology} is not made of clique and chain; possible: clique, chain, clique+chain, none"
+            f"topology {topology} has other edges than clique and chain; possible: clique, chain, clique+chain, none"
         )
     frames, *others = topology.checked(grid)
     clique = any(type(rule) is Clique for rule in rules)

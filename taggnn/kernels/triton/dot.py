@@ -1,7 +1,7 @@
-"""TransformerConv on cliques and chains: attention inside a frame, joined with the same place in the frames around.
+"""TransformerConv on cliques and chains: attention inside a frame, joined with the same position in the frames around.
 
-Axes: B clips, T frames, P places of a frame, N nodes, M = B*N rows, A attention heads, D channels of
-a head, I targets, J sources.
+Axes: B clips, T frames, P positions of a frame, N nodes, M = B*N rows, A attention heads, D channels of a head,
+I targets, J sources.
 """
 
 from typing import Any
@@ -14,17 +14,17 @@ from torch import Tensor, nn
 from taggnn.kernels.operators import Dot
 from taggnn.kernels.triton.blocks import blocks
 from taggnn.kernels.triton.device import (
-    around,
     dot,
-    hears,
-    logarithm,
-    numbers,
+    is_edge,
+    load_scalars,
+    locate,
+    log_sum_exp,
+    online_max,
     pairs,
     products,
-    raised,
-    stand,
-    store_numbers,
+    store_scalars,
     store_tile,
+    temporal_frame,
     tile,
 )
 from taggnn.kernels.triton.neighbours import Neighbours, check, launch, rows
@@ -40,8 +40,8 @@ class TritonDot(nn.Module):
     ``dq_i = sum_j e_ij k_j``.
 
     Args:
-        family: says no more than its name.
-        near: who hears whom.
+        family: dot-product attention, without options.
+        near: the neighbours of every node.
 
     **Shapes:** q, k, v (B, N, A, D), dropout -> (B, N, A, D).
 
@@ -61,37 +61,29 @@ class TritonDot(nn.Module):
 
 @torch.library.custom_op("taggnn::triton_dot", mutates_args=())
 def attend(
-    q: Tensor, k: Tensor, v: Tensor, frames: int, places: int, clique: bool, reach: int
+    q: Tensor, k: Tensor, v: Tensor, frames: int, positions: int, clique: bool, reach: int
 ) -> tuple[Tensor, Tensor]:
-    """Returns what each node hears (M, A, D), and the log-sum-exp of its scores (M, A)."""
-    out, lse = _results(q, k, v, frames, places, clique, reach)
-    near, size = Neighbours(frames, places, clique, reach), blocks(places, v)
+    """Returns the output (M, A, D) and the log-sum-exp of its scores (M, A)."""
+    out, lse = _results(q, k, v, frames, positions, clique, reach)
+    near, size = Neighbours(frames, positions, clique, reach), blocks(positions, v)
     strides = q.stride(0), k.stride(0), v.stride(0)
     launch(dot_forward, near, size, v, (q, k, v, out, lse, *strides), False, SCALE=v.shape[2] ** -0.5)
     return out, lse
 
 
 @attend.register_fake
-def _results(q, k, v, frames, places, clique, reach):
+def _results(q, k, v, frames, positions, clique, reach):
     out = torch.empty_like(v, dtype=torch.promote_types(q.dtype, v.dtype), memory_format=torch.contiguous_format)
     return out, v.new_empty(v.shape[:2], dtype=torch.promote_types(v.dtype, torch.float32))
 
 
 @torch.library.custom_op("taggnn::triton_dot_backward", mutates_args=())
 def attend_backward(
-    g: Tensor,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    out: Tensor,
-    lse: Tensor,
-    frames: int,
-    places: int,
-    clique: bool,
+    g: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, frames: int, positions: int, clique: bool,
     reach: int,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Returns the gradients of q, k and v."""
-    near, size = Neighbours(frames, places, clique, reach), blocks(places, v)
+    near, size = Neighbours(frames, positions, clique, reach), blocks(positions, v)
     to_q, to_k, to_v = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v))
     delta = torch.empty_like(lse)
     strides = g.stride(0), q.stride(0), k.stride(0), v.stride(0)
@@ -102,11 +94,11 @@ def attend_backward(
 
 
 @attend_backward.register_fake
-def _(g, q, k, v, out, lse, frames, places, clique, reach):
+def _(g, q, k, v, out, lse, frames, positions, clique, reach):
     return tuple(torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v))
 
 
-def _keep(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
+def _save(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
     q, k, v, *ctx.rule = inputs
     ctx.save_for_backward(q, k, v, *output)
 
@@ -115,104 +107,64 @@ def _backward(ctx: Any, g: Tensor, _: Tensor) -> tuple:
     return *attend_backward(g.contiguous(), *ctx.saved_tensors, *ctx.rule), *(None for _ in ctx.rule)
 
 
-attend.register_autograd(_backward, setup_context=_keep)
+attend.register_autograd(_backward, setup_context=_save)
 
 
 @triton.jit
 def dot_forward(
-    q,
-    k,
-    v,
-    out,
-    lse,
-    q_row,
-    k_row,
-    v_row,
-    SCALE: tl.constexpr,
-    FRAMES: tl.constexpr,
-    PLACES: tl.constexpr,
-    HEADS: tl.constexpr,
-    CHANNELS: tl.constexpr,
-    CLIQUE: tl.constexpr,
-    LOOPS: tl.constexpr,
-    REACH: tl.constexpr,
-    BLOCK_I: tl.constexpr,
-    BLOCK_J: tl.constexpr,
-    BLOCK_D: tl.constexpr,
-    TYPE: tl.constexpr,
-    FLOAT: tl.constexpr,
+    q, k, v, out, lse, q_row, k_row, v_row, SCALE: tl.constexpr, FRAMES: tl.constexpr, POSITIONS: tl.constexpr,
+    HEADS: tl.constexpr, CHANNELS: tl.constexpr, CLIQUE: tl.constexpr, LOOPS: tl.constexpr, REACH: tl.constexpr,
+    BLOCK_I: tl.constexpr, BLOCK_J: tl.constexpr, BLOCK_D: tl.constexpr, TYPE: tl.constexpr, FLOAT: tl.constexpr,
     PRECISION: tl.constexpr,
-):
-    start, frame, i = stand(FRAMES, PLACES, BLOCK_I)
+):  # fmt: skip
+    start, frame, i = locate(FRAMES, POSITIONS, BLOCK_I)
     head = tl.program_id(1)
     c = tl.program_id(2) * BLOCK_D + tl.arange(0, BLOCK_D)
-    here = i < PLACES
+    here = i < POSITIONS
     query = tile(q, q_row, start, i, here, head, tl.arange(0, BLOCK_D), CHANNELS)
     top = tl.full((BLOCK_I,), float("-inf"), FLOAT)
     total = tl.zeros((BLOCK_I,), FLOAT)
-    heard = tl.zeros((BLOCK_I, BLOCK_D), FLOAT)
+    acc = tl.zeros((BLOCK_I, BLOCK_D), FLOAT)
     if CLIQUE:
-        for first in range(0, PLACES, BLOCK_J):
+        for first in range(0, POSITIONS, BLOCK_J):
             j = first + tl.arange(0, BLOCK_J)
             score = SCALE * products(
-                *(query, q, q_row, start, i, here, k, k_row, start, j, j < PLACES, head),
+                *(query, q, q_row, start, i, here, k, k_row, start, j, j < POSITIONS, head),
                 *(CHANNELS, BLOCK_D, TYPE, FLOAT, PRECISION),
             )
-            score = tl.where(hears(i[:, None], j[None, :], PLACES, LOOPS), score, float("-inf"))
-            top, base, fade = raised(top, tl.max(score, 1))
+            score = tl.where(is_edge(i[:, None], j[None, :], POSITIONS, LOOPS), score, float("-inf"))
+            top, base, fade = online_max(top, tl.max(score, 1))
             weight = tl.exp(score - base[:, None])
             total = total * fade + tl.sum(weight, 1)
-            value = tile(v, v_row, start, j, j < PLACES, head, c, CHANNELS)
-            heard = heard * fade[:, None] + dot(weight, value, TYPE, FLOAT, PRECISION)
+            value = tile(v, v_row, start, j, j < POSITIONS, head, c, CHANNELS)
+            acc = acc * fade[:, None] + dot(weight, value, TYPE, FLOAT, PRECISION)
     for n in range(2 * REACH):
-        near, there = around(n, start, frame, i, FRAMES, PLACES, REACH, False)
+        near, there = temporal_frame(n, start, frame, i, FRAMES, POSITIONS, REACH, False)
         score = SCALE * pairs(q, q_row, start, k, k_row, near, i, there, head, CHANNELS, BLOCK_I, BLOCK_D, FLOAT)
         score = tl.where(there, score, float("-inf"))
-        top, base, fade = raised(top, score)
+        top, base, fade = online_max(top, score)
         weight = tl.exp(score - base)
         total = total * fade + weight
         value = tile(v, v_row, near, i, there, head, c, CHANNELS).to(FLOAT)
-        heard = heard * fade[:, None] + weight[:, None] * value
-    heard = heard / tl.where(total > 0, total, 1.0)[:, None]
-    store_tile(out, start, i, here, head, c, heard, HEADS, CHANNELS)
+        acc = acc * fade[:, None] + weight[:, None] * value
+    acc = acc / tl.where(total > 0, total, 1.0)[:, None]
+    store_tile(out, start, i, here, head, c, acc, HEADS, CHANNELS)
     if tl.program_id(2) == 0:
-        store_numbers(lse, start, i, here, head, logarithm(top, total), HEADS)
+        store_scalars(lse, start, i, here, head, log_sum_exp(top, total), HEADS)
 
 
 @triton.jit
 def dot_targets(
-    g,
-    q,
-    k,
-    v,
-    out,
-    lse,
-    delta,
-    to_q,
-    g_row,
-    q_row,
-    k_row,
-    v_row,
-    SCALE: tl.constexpr,
-    FRAMES: tl.constexpr,
-    PLACES: tl.constexpr,
-    HEADS: tl.constexpr,
-    CHANNELS: tl.constexpr,
-    CLIQUE: tl.constexpr,
-    LOOPS: tl.constexpr,
-    REACH: tl.constexpr,
-    BLOCK_I: tl.constexpr,
-    BLOCK_J: tl.constexpr,
-    BLOCK_D: tl.constexpr,
-    TYPE: tl.constexpr,
-    FLOAT: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
-    start, frame, i = stand(FRAMES, PLACES, BLOCK_I)
+    g, q, k, v, out, lse, delta, to_q, g_row, q_row, k_row, v_row, SCALE: tl.constexpr, FRAMES: tl.constexpr,
+    POSITIONS: tl.constexpr, HEADS: tl.constexpr, CHANNELS: tl.constexpr, CLIQUE: tl.constexpr, LOOPS: tl.constexpr,
+    REACH: tl.constexpr, BLOCK_I: tl.constexpr, BLOCK_J: tl.constexpr, BLOCK_D: tl.constexpr, TYPE: tl.constexpr,
+    FLOAT: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    start, frame, i = locate(FRAMES, POSITIONS, BLOCK_I)
     head = tl.program_id(1)
     c = tl.program_id(2) * BLOCK_D + tl.arange(0, BLOCK_D)
-    here = i < PLACES
-    level = numbers(lse, HEADS, start, i, here, head, float("inf"), FLOAT)
+    here = i < POSITIONS
+    level = load_scalars(lse, HEADS, start, i, here, head, float("inf"), FLOAT)
     query = tile(q, q_row, start, i, here, head, tl.arange(0, BLOCK_D), CHANNELS)
     slope = tile(g, g_row, start, i, here, head, tl.arange(0, BLOCK_D), CHANNELS)
     share = pairs(
@@ -220,23 +172,23 @@ def dot_targets(
     )
     total = tl.zeros((BLOCK_I, BLOCK_D), FLOAT)
     if CLIQUE:
-        for first in range(0, PLACES, BLOCK_J):
+        for first in range(0, POSITIONS, BLOCK_J):
             j = first + tl.arange(0, BLOCK_J)
             score = SCALE * products(
-                *(query, q, q_row, start, i, here, k, k_row, start, j, j < PLACES, head),
+                *(query, q, q_row, start, i, here, k, k_row, start, j, j < POSITIONS, head),
                 *(CHANNELS, BLOCK_D, TYPE, FLOAT, PRECISION),
             )
-            heard = hears(i[:, None], j[None, :], PLACES, LOOPS)
-            weight = tl.where(heard, tl.exp(score - level[:, None]), 0.0)
+            edge = is_edge(i[:, None], j[None, :], POSITIONS, LOOPS)
+            weight = tl.where(edge, tl.exp(score - level[:, None]), 0.0)
             gain = products(
-                *(slope, g, g_row, start, i, here, v, v_row, start, j, j < PLACES, head),
+                *(slope, g, g_row, start, i, here, v, v_row, start, j, j < POSITIONS, head),
                 *(CHANNELS, BLOCK_D, TYPE, FLOAT, PRECISION),
             )
-            key = tile(k, k_row, start, j, j < PLACES, head, c, CHANNELS)
+            key = tile(k, k_row, start, j, j < POSITIONS, head, c, CHANNELS)
             change = weight * (gain - share[:, None])
             total += dot(change, key, TYPE, FLOAT, PRECISION)
     for n in range(2 * REACH):
-        near, there = around(n, start, frame, i, FRAMES, PLACES, REACH, False)
+        near, there = temporal_frame(n, start, frame, i, FRAMES, POSITIONS, REACH, False)
         score = SCALE * pairs(q, q_row, start, k, k_row, near, i, there, head, CHANNELS, BLOCK_I, BLOCK_D, FLOAT)
         weight = tl.where(there, tl.exp(score - level), 0.0)
         gain = pairs(g, g_row, start, v, v_row, near, i, there, head, CHANNELS, BLOCK_I, BLOCK_D, FLOAT)
@@ -244,70 +196,48 @@ def dot_targets(
         total += (weight * (gain - share))[:, None] * key
     store_tile(to_q, start, i, here, head, c, SCALE * total, HEADS, CHANNELS)
     if tl.program_id(2) == 0:
-        store_numbers(delta, start, i, here, head, share, HEADS)
+        store_scalars(delta, start, i, here, head, share, HEADS)
 
 
 @triton.jit
 def dot_sources(
-    g,
-    q,
-    k,
-    v,
-    lse,
-    delta,
-    to_k,
-    to_v,
-    g_row,
-    q_row,
-    k_row,
-    v_row,
-    SCALE: tl.constexpr,
-    FRAMES: tl.constexpr,
-    PLACES: tl.constexpr,
-    HEADS: tl.constexpr,
-    CHANNELS: tl.constexpr,
-    CLIQUE: tl.constexpr,
-    LOOPS: tl.constexpr,
-    REACH: tl.constexpr,
-    BLOCK_I: tl.constexpr,
-    BLOCK_J: tl.constexpr,
-    BLOCK_D: tl.constexpr,
-    TYPE: tl.constexpr,
-    FLOAT: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
-    start, frame, j = stand(FRAMES, PLACES, BLOCK_J)
+    g, q, k, v, lse, delta, to_k, to_v, g_row, q_row, k_row, v_row, SCALE: tl.constexpr, FRAMES: tl.constexpr,
+    POSITIONS: tl.constexpr, HEADS: tl.constexpr, CHANNELS: tl.constexpr, CLIQUE: tl.constexpr, LOOPS: tl.constexpr,
+    REACH: tl.constexpr, BLOCK_I: tl.constexpr, BLOCK_J: tl.constexpr, BLOCK_D: tl.constexpr, TYPE: tl.constexpr,
+    FLOAT: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    start, frame, j = locate(FRAMES, POSITIONS, BLOCK_J)
     head = tl.program_id(1)
     c = tl.program_id(2) * BLOCK_D + tl.arange(0, BLOCK_D)
-    here = j < PLACES
+    here = j < POSITIONS
     key = tile(k, k_row, start, j, here, head, tl.arange(0, BLOCK_D), CHANNELS)
     value = tile(v, v_row, start, j, here, head, tl.arange(0, BLOCK_D), CHANNELS)
     spread = tl.zeros((BLOCK_J, BLOCK_D), FLOAT)
     total = tl.zeros((BLOCK_J, BLOCK_D), FLOAT)
     if CLIQUE:
-        for first in range(0, PLACES, BLOCK_I):
+        for first in range(0, POSITIONS, BLOCK_I):
             i = first + tl.arange(0, BLOCK_I)
-            level = numbers(lse, HEADS, start, i, i < PLACES, head, float("inf"), FLOAT)
-            share = numbers(delta, HEADS, start, i, i < PLACES, head, 0.0, FLOAT)
+            level = load_scalars(lse, HEADS, start, i, i < POSITIONS, head, float("inf"), FLOAT)
+            share = load_scalars(delta, HEADS, start, i, i < POSITIONS, head, 0.0, FLOAT)
             score = SCALE * products(
-                *(key, k, k_row, start, j, here, q, q_row, start, i, i < PLACES, head),
+                *(key, k, k_row, start, j, here, q, q_row, start, i, i < POSITIONS, head),
                 *(CHANNELS, BLOCK_D, TYPE, FLOAT, PRECISION),
             )
-            heard = hears(i[None, :], j[:, None], PLACES, LOOPS)
-            weight = tl.where(heard, tl.exp(score - level[None, :]), 0.0)
+            edge = is_edge(i[None, :], j[:, None], POSITIONS, LOOPS)
+            weight = tl.where(edge, tl.exp(score - level[None, :]), 0.0)
             gain = products(
-                *(value, v, v_row, start, j, here, g, g_row, start, i, i < PLACES, head),
+                *(value, v, v_row, start, j, here, g, g_row, start, i, i < POSITIONS, head),
                 *(CHANNELS, BLOCK_D, TYPE, FLOAT, PRECISION),
             )
-            slope = tile(g, g_row, start, i, i < PLACES, head, c, CHANNELS)
+            slope = tile(g, g_row, start, i, i < POSITIONS, head, c, CHANNELS)
             spread += dot(weight, slope, TYPE, FLOAT, PRECISION)
-            query = tile(q, q_row, start, i, i < PLACES, head, c, CHANNELS)
+            query = tile(q, q_row, start, i, i < POSITIONS, head, c, CHANNELS)
             change = weight * (gain - share[None, :])
             total += dot(change, query, TYPE, FLOAT, PRECISION)
     for n in range(2 * REACH):
-        near, there = around(n, start, frame, j, FRAMES, PLACES, REACH, False)
-        level = numbers(lse, HEADS, near, j, there, head, float("inf"), FLOAT)
-        share = numbers(delta, HEADS, near, j, there, head, 0.0, FLOAT)
+        near, there = temporal_frame(n, start, frame, j, FRAMES, POSITIONS, REACH, False)
+        level = load_scalars(lse, HEADS, near, j, there, head, float("inf"), FLOAT)
+        share = load_scalars(delta, HEADS, near, j, there, head, 0.0, FLOAT)
         score = SCALE * pairs(k, k_row, start, q, q_row, near, j, there, head, CHANNELS, BLOCK_J, BLOCK_D, FLOAT)
         weight = tl.where(there, tl.exp(score - level), 0.0)
         gain = pairs(v, v_row, start, g, g_row, near, j, there, head, CHANNELS, BLOCK_J, BLOCK_D, FLOAT)

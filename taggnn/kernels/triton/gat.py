@@ -1,7 +1,7 @@
 """GAT on cliques and chains: the score is a sum of two numbers, so that no product of queries and keys is needed.
 
-Axes: B clips, T frames, P places of a frame, N nodes, M = B*N rows, A attention heads, D channels of
-a head, I targets, J sources.
+Axes: B clips, T frames, P positions of a frame, N nodes, M = B*N rows, A attention heads, D channels of a head,
+I targets, J sources.
 """
 
 from typing import Any
@@ -14,16 +14,16 @@ from torch import Tensor, nn
 from taggnn.kernels.operators import Additive
 from taggnn.kernels.triton.blocks import blocks
 from taggnn.kernels.triton.device import (
-    around,
-    bent,
     dot,
-    hears,
+    is_edge,
     leaky,
-    logarithm,
-    numbers,
-    stand,
-    store_numbers,
+    leaky_backward,
+    load_scalars,
+    locate,
+    log_sum_exp,
+    store_scalars,
     store_tile,
+    temporal_frame,
     tile,
 )
 from taggnn.kernels.triton.neighbours import Neighbours, check, launch, rows
@@ -33,7 +33,7 @@ class TritonGAT(nn.Module):
     """Computes ``Additive`` in one pass forward and two backward.
 
     Source: online softmax and backward by recomputation after FlashAttention-2, https://arxiv.org/abs/2307.08691, algorithms 1
-    and 2, with the score of GAT in the place of the product.
+    and 2, with the score of GAT instead of the product.
 
     Formula, with the weights ``w_ij = exp(LeakyReLU(z_ij) - lse_i)``, ``z_ij = s_j + d_i``, the gradient g of the result and
     ``e_ij = w_ij (g_i . v_j - g_i . out_i) LeakyReLU'(z_ij)``: ``dv_j = sum_i w_ij g_i``, ``ds_j = sum_i e_ij``,
@@ -41,7 +41,7 @@ class TritonGAT(nn.Module):
 
     Args:
         family: slope and self-loops.
-        near: who hears whom.
+        near: the neighbours of every node.
 
     **Shapes:** v (B, N, A, D), s and d (B, N, A), dropout -> (B, N, A, D).
 
@@ -61,39 +61,29 @@ class TritonGAT(nn.Module):
 
 @torch.library.custom_op("taggnn::triton_gat", mutates_args=())
 def attend(
-    v: Tensor, s: Tensor, d: Tensor, slope: float, loops: bool, frames: int, places: int, clique: bool, reach: int
+    v: Tensor, s: Tensor, d: Tensor, slope: float, loops: bool, frames: int, positions: int, clique: bool, reach: int
 ) -> tuple[Tensor, Tensor]:
-    """Returns what each node hears (M, A, D), and the log-sum-exp of its scores (M, A)."""
-    out, lse = _results(v, s, d, slope, loops, frames, places, clique, reach)
-    near, size = Neighbours(frames, places, clique, reach), blocks(places, v)
+    """Returns the output (M, A, D) and the log-sum-exp of its scores (M, A)."""
+    out, lse = _results(v, s, d, slope, loops, frames, positions, clique, reach)
+    near, size = Neighbours(frames, positions, clique, reach), blocks(positions, v)
     strides = v.stride(0), s.stride(0), d.stride(0)
     launch(gat_forward, near, size, v, (v, s, d, out, lse, *strides), loops, SLOPE=slope)
     return out, lse
 
 
 @attend.register_fake
-def _results(v, s, d, slope, loops, frames, places, clique, reach):
+def _results(v, s, d, slope, loops, frames, positions, clique, reach):
     out = torch.empty_like(v, dtype=torch.promote_types(v.dtype, s.dtype), memory_format=torch.contiguous_format)
     return out, s.new_empty(s.shape, dtype=torch.promote_types(v.dtype, torch.float32))
 
 
 @torch.library.custom_op("taggnn::triton_gat_backward", mutates_args=())
 def attend_backward(
-    g: Tensor,
-    v: Tensor,
-    s: Tensor,
-    d: Tensor,
-    out: Tensor,
-    lse: Tensor,
-    slope: float,
-    loops: bool,
-    frames: int,
-    places: int,
-    clique: bool,
-    reach: int,
-) -> tuple[Tensor, Tensor, Tensor]:
+    g: Tensor, v: Tensor, s: Tensor, d: Tensor, out: Tensor, lse: Tensor, slope: float, loops: bool, frames: int,
+    positions: int, clique: bool, reach: int,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Returns the gradients of v, s and d."""
-    near, size = Neighbours(frames, places, clique, reach), blocks(places, v)
+    near, size = Neighbours(frames, positions, clique, reach), blocks(positions, v)
     # Each block of channels has a share in the gradients of the scores.
     shares = triton.cdiv(v.shape[2], size.channels)
     to_v = torch.empty_like(v, memory_format=torch.contiguous_format)
@@ -105,7 +95,7 @@ def attend_backward(
 
 
 @attend_backward.register_fake
-def _(g, v, s, d, out, lse, slope, loops, frames, places, clique, reach):
+def _(g, v, s, d, out, lse, slope, loops, frames, positions, clique, reach):
     return (
         torch.empty_like(v, memory_format=torch.contiguous_format),
         s.new_empty(s.shape),
@@ -113,7 +103,7 @@ def _(g, v, s, d, out, lse, slope, loops, frames, places, clique, reach):
     )
 
 
-def _keep(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
+def _save(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
     v, s, d, *ctx.rule = inputs
     ctx.save_for_backward(v, s, d, *output)
 
@@ -122,217 +112,155 @@ def _backward(ctx: Any, g: Tensor, _: Tensor) -> tuple:
     return *attend_backward(g.contiguous(), *ctx.saved_tensors, *ctx.rule), *(None for _ in ctx.rule)
 
 
-attend.register_autograd(_backward, setup_context=_keep)
+attend.register_autograd(_backward, setup_context=_save)
 
 
 @triton.jit
-def highest(s, s_row, start, head, PLACES: tl.constexpr, BLOCK_J: tl.constexpr, FLOAT: tl.constexpr):
-    """Returns the largest number of a frame, its place, and the largest of the others."""
+def two_largest(s, s_row, start, head, POSITIONS: tl.constexpr, BLOCK_J: tl.constexpr, FLOAT: tl.constexpr):
+    """Returns the largest number of a frame, its position, and the largest of the others."""
     j = tl.arange(0, BLOCK_J)
     best = tl.full((BLOCK_J,), float("-inf"), FLOAT)
     next_best = tl.full((BLOCK_J,), float("-inf"), FLOAT)
-    place = j
-    for first in range(0, PLACES, BLOCK_J):
-        number = numbers(s, s_row, start, first + j, first + j < PLACES, head, float("-inf"), FLOAT)
+    position = j
+    for first in range(0, POSITIONS, BLOCK_J):
+        number = load_scalars(s, s_row, start, first + j, first + j < POSITIONS, head, float("-inf"), FLOAT)
         next_best = tl.maximum(next_best, tl.minimum(best, number))
-        place = tl.where(number > best, first + j, place)
+        position = tl.where(number > best, first + j, position)
         best = tl.maximum(best, number)
     largest = tl.max(best, 0)
-    index = tl.min(tl.where(best == largest, place, PLACES), 0)
-    return largest, index, tl.max(tl.where(place == index, next_best, best), 0)
+    index = tl.min(tl.where(best == largest, position, POSITIONS), 0)
+    return largest, index, tl.max(tl.where(position == index, next_best, best), 0)
 
 
 @triton.jit
 def gat_forward(
-    v,
-    s,
-    d,
-    out,
-    lse,
-    v_row,
-    s_row,
-    d_row,
-    SLOPE: tl.constexpr,
-    FRAMES: tl.constexpr,
-    PLACES: tl.constexpr,
-    HEADS: tl.constexpr,
-    CHANNELS: tl.constexpr,
-    CLIQUE: tl.constexpr,
-    LOOPS: tl.constexpr,
-    REACH: tl.constexpr,
-    BLOCK_I: tl.constexpr,
-    BLOCK_J: tl.constexpr,
-    BLOCK_D: tl.constexpr,
-    TYPE: tl.constexpr,
-    FLOAT: tl.constexpr,
+    v, s, d, out, lse, v_row, s_row, d_row, SLOPE: tl.constexpr, FRAMES: tl.constexpr, POSITIONS: tl.constexpr,
+    HEADS: tl.constexpr, CHANNELS: tl.constexpr, CLIQUE: tl.constexpr, LOOPS: tl.constexpr, REACH: tl.constexpr,
+    BLOCK_I: tl.constexpr, BLOCK_J: tl.constexpr, BLOCK_D: tl.constexpr, TYPE: tl.constexpr, FLOAT: tl.constexpr,
     PRECISION: tl.constexpr,
-):
-    start, frame, i = stand(FRAMES, PLACES, BLOCK_I)
+):  # fmt: skip
+    start, frame, i = locate(FRAMES, POSITIONS, BLOCK_I)
     head = tl.program_id(1)
     c = tl.program_id(2) * BLOCK_D + tl.arange(0, BLOCK_D)
-    here = i < PLACES
-    own = numbers(d, d_row, start, i, here, head, 0.0, FLOAT)
-    # Every score rises with the source's number, so that the largest number tells the largest score before any weight is taken:
-    # no sum has to be scaled down later.
+    here = i < POSITIONS
+    own = load_scalars(d, d_row, start, i, here, head, 0.0, FLOAT)
+    # A score rises with the source's number, so that the largest number gives the largest score before any weight is computed:
+    # no sum has to be rescaled.
     top = tl.full((BLOCK_I,), float("-inf"), FLOAT)
     if CLIQUE:
-        largest, index, second = highest(s, s_row, start, head, PLACES, BLOCK_J, FLOAT)
+        largest, index, second = two_largest(s, s_row, start, head, POSITIONS, BLOCK_J, FLOAT)
         peak = tl.where(i == index, second, largest) if not LOOPS else tl.zeros((BLOCK_I,), FLOAT) + largest
-        # A frame of one place has no other.
+        # A frame of one position has no other.
         top = tl.where(peak > float("-inf"), leaky(own + peak, SLOPE), top)
     ITSELF: tl.constexpr = LOOPS and not CLIQUE
     for n in range(2 * REACH + ITSELF):
-        near, there = around(n, start, frame, i, FRAMES, PLACES, REACH, ITSELF)
-        score = leaky(own + numbers(s, s_row, near, i, there, head, 0.0, FLOAT), SLOPE)
+        near, there = temporal_frame(n, start, frame, i, FRAMES, POSITIONS, REACH, ITSELF)
+        score = leaky(own + load_scalars(s, s_row, near, i, there, head, 0.0, FLOAT), SLOPE)
         top = tl.maximum(top, tl.where(there, score, float("-inf")))
     base = tl.where(top > float("-inf"), top, 0.0)
     weights = tl.zeros((BLOCK_I, BLOCK_J), FLOAT)
-    heard = tl.zeros((BLOCK_I, BLOCK_D), FLOAT)
+    acc = tl.zeros((BLOCK_I, BLOCK_D), FLOAT)
     if CLIQUE:
-        for first in range(0, PLACES, BLOCK_J):
+        for first in range(0, POSITIONS, BLOCK_J):
             j = first + tl.arange(0, BLOCK_J)
-            other = numbers(s, s_row, start, j, j < PLACES, head, 0.0, FLOAT)
+            other = load_scalars(s, s_row, start, j, j < POSITIONS, head, 0.0, FLOAT)
             weight = tl.exp(leaky(own[:, None] + other[None, :], SLOPE) - base[:, None])
-            weight = tl.where(hears(i[:, None], j[None, :], PLACES, LOOPS), weight, 0.0)
+            weight = tl.where(is_edge(i[:, None], j[None, :], POSITIONS, LOOPS), weight, 0.0)
             weights += weight
-            value = tile(v, v_row, start, j, j < PLACES, head, c, CHANNELS)
-            heard += dot(weight, value, TYPE, FLOAT, PRECISION)
+            value = tile(v, v_row, start, j, j < POSITIONS, head, c, CHANNELS)
+            acc += dot(weight, value, TYPE, FLOAT, PRECISION)
     total = tl.sum(weights, 1)
     for n in range(2 * REACH + ITSELF):
-        near, there = around(n, start, frame, i, FRAMES, PLACES, REACH, ITSELF)
-        score = leaky(own + numbers(s, s_row, near, i, there, head, 0.0, FLOAT), SLOPE)
+        near, there = temporal_frame(n, start, frame, i, FRAMES, POSITIONS, REACH, ITSELF)
+        score = leaky(own + load_scalars(s, s_row, near, i, there, head, 0.0, FLOAT), SLOPE)
         weight = tl.where(there, tl.exp(score - base), 0.0)
         total += weight
-        heard += weight[:, None] * tile(v, v_row, near, i, there, head, c, CHANNELS).to(FLOAT)
-    heard = heard / tl.where(total > 0, total, 1.0)[:, None]
-    store_tile(out, start, i, here, head, c, heard, HEADS, CHANNELS)
+        acc += weight[:, None] * tile(v, v_row, near, i, there, head, c, CHANNELS).to(FLOAT)
+    acc = acc / tl.where(total > 0, total, 1.0)[:, None]
+    store_tile(out, start, i, here, head, c, acc, HEADS, CHANNELS)
     if tl.program_id(2) == 0:
-        store_numbers(lse, start, i, here, head, logarithm(top, total), HEADS)
+        store_scalars(lse, start, i, here, head, log_sum_exp(top, total), HEADS)
 
 
 @triton.jit
 def gat_targets(
-    g,
-    v,
-    s,
-    d,
-    out,
-    lse,
-    delta,
-    to_d,
-    g_row,
-    v_row,
-    s_row,
-    d_row,
-    SLOPE: tl.constexpr,
-    FRAMES: tl.constexpr,
-    PLACES: tl.constexpr,
-    HEADS: tl.constexpr,
-    CHANNELS: tl.constexpr,
-    CLIQUE: tl.constexpr,
-    LOOPS: tl.constexpr,
-    REACH: tl.constexpr,
-    BLOCK_I: tl.constexpr,
-    BLOCK_J: tl.constexpr,
-    BLOCK_D: tl.constexpr,
-    TYPE: tl.constexpr,
-    FLOAT: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
-    start, frame, i = stand(FRAMES, PLACES, BLOCK_I)
+    g, v, s, d, out, lse, delta, to_d, g_row, v_row, s_row, d_row, SLOPE: tl.constexpr, FRAMES: tl.constexpr,
+    POSITIONS: tl.constexpr, HEADS: tl.constexpr, CHANNELS: tl.constexpr, CLIQUE: tl.constexpr, LOOPS: tl.constexpr,
+    REACH: tl.constexpr, BLOCK_I: tl.constexpr, BLOCK_J: tl.constexpr, BLOCK_D: tl.constexpr, TYPE: tl.constexpr,
+    FLOAT: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    start, frame, i = locate(FRAMES, POSITIONS, BLOCK_I)
     head = tl.program_id(1)
     c = tl.program_id(2) * BLOCK_D + tl.arange(0, BLOCK_D)
-    here = i < PLACES
-    own = numbers(d, d_row, start, i, here, head, 0.0, FLOAT)
-    level = numbers(lse, HEADS, start, i, here, head, float("inf"), FLOAT)
+    here = i < POSITIONS
+    own = load_scalars(d, d_row, start, i, here, head, 0.0, FLOAT)
+    level = load_scalars(lse, HEADS, start, i, here, head, float("inf"), FLOAT)
     slope = tile(g, g_row, start, i, here, head, c, CHANNELS)
     result = tile(out, HEADS * CHANNELS, start, i, here, head, c, CHANNELS)
     # What these channels have in g . out: the gradients of the scores are linear in it.
     share = tl.sum(slope.to(FLOAT) * result.to(FLOAT), 1)
     total = tl.zeros((BLOCK_I,), FLOAT)
     if CLIQUE:
-        for first in range(0, PLACES, BLOCK_J):
+        for first in range(0, POSITIONS, BLOCK_J):
             j = first + tl.arange(0, BLOCK_J)
-            z = own[:, None] + numbers(s, s_row, start, j, j < PLACES, head, 0.0, FLOAT)[None, :]
-            heard = hears(i[:, None], j[None, :], PLACES, LOOPS)
-            weight = tl.where(heard, tl.exp(leaky(z, SLOPE) - level[:, None]), 0.0)
-            value = tile(v, v_row, start, j, j < PLACES, head, c, CHANNELS)
+            z = own[:, None] + load_scalars(s, s_row, start, j, j < POSITIONS, head, 0.0, FLOAT)[None, :]
+            edge = is_edge(i[:, None], j[None, :], POSITIONS, LOOPS)
+            weight = tl.where(edge, tl.exp(leaky(z, SLOPE) - level[:, None]), 0.0)
+            value = tile(v, v_row, start, j, j < POSITIONS, head, c, CHANNELS)
             gain = dot(slope, tl.trans(value), TYPE, FLOAT, PRECISION)
-            total += tl.sum(bent(weight * (gain - share[:, None]), z, SLOPE), 1)
+            total += tl.sum(leaky_backward(weight * (gain - share[:, None]), z, SLOPE), 1)
     ITSELF: tl.constexpr = LOOPS and not CLIQUE
     for n in range(2 * REACH + ITSELF):
-        near, there = around(n, start, frame, i, FRAMES, PLACES, REACH, ITSELF)
-        z = own + numbers(s, s_row, near, i, there, head, 0.0, FLOAT)
+        near, there = temporal_frame(n, start, frame, i, FRAMES, POSITIONS, REACH, ITSELF)
+        z = own + load_scalars(s, s_row, near, i, there, head, 0.0, FLOAT)
         weight = tl.where(there, tl.exp(leaky(z, SLOPE) - level), 0.0)
         gain = tl.sum(slope.to(FLOAT) * tile(v, v_row, near, i, there, head, c, CHANNELS).to(FLOAT), 1)
-        total += bent(weight * (gain - share), z, SLOPE)
+        total += leaky_backward(weight * (gain - share), z, SLOPE)
     # Rows of the shares before this program's.
-    start += tl.program_id(2) * (tl.num_programs(0) // tl.cdiv(PLACES, BLOCK_I)).to(tl.int64) * PLACES
-    store_numbers(delta, start, i, here, head, share, HEADS)
-    store_numbers(to_d, start, i, here, head, total, HEADS)
+    start += tl.program_id(2) * (tl.num_programs(0) // tl.cdiv(POSITIONS, BLOCK_I)).to(tl.int64) * POSITIONS
+    store_scalars(delta, start, i, here, head, share, HEADS)
+    store_scalars(to_d, start, i, here, head, total, HEADS)
 
 
 @triton.jit
 def gat_sources(
-    g,
-    v,
-    s,
-    d,
-    lse,
-    delta,
-    to_v,
-    to_s,
-    g_row,
-    v_row,
-    s_row,
-    d_row,
-    SLOPE: tl.constexpr,
-    FRAMES: tl.constexpr,
-    PLACES: tl.constexpr,
-    HEADS: tl.constexpr,
-    CHANNELS: tl.constexpr,
-    CLIQUE: tl.constexpr,
-    LOOPS: tl.constexpr,
-    REACH: tl.constexpr,
-    BLOCK_I: tl.constexpr,
-    BLOCK_J: tl.constexpr,
-    BLOCK_D: tl.constexpr,
-    TYPE: tl.constexpr,
-    FLOAT: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
-    start, frame, j = stand(FRAMES, PLACES, BLOCK_J)
+    g, v, s, d, lse, delta, to_v, to_s, g_row, v_row, s_row, d_row, SLOPE: tl.constexpr, FRAMES: tl.constexpr,
+    POSITIONS: tl.constexpr, HEADS: tl.constexpr, CHANNELS: tl.constexpr, CLIQUE: tl.constexpr, LOOPS: tl.constexpr,
+    REACH: tl.constexpr, BLOCK_I: tl.constexpr, BLOCK_J: tl.constexpr, BLOCK_D: tl.constexpr, TYPE: tl.constexpr,
+    FLOAT: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    start, frame, j = locate(FRAMES, POSITIONS, BLOCK_J)
     head = tl.program_id(1)
     c = tl.program_id(2) * BLOCK_D + tl.arange(0, BLOCK_D)
-    here = j < PLACES
+    here = j < POSITIONS
     # Rows of the shares before this program's.
-    part = tl.program_id(2) * (tl.num_programs(0) // tl.cdiv(PLACES, BLOCK_J)).to(tl.int64) * PLACES
-    own = numbers(s, s_row, start, j, here, head, 0.0, FLOAT)
+    part = tl.program_id(2) * (tl.num_programs(0) // tl.cdiv(POSITIONS, BLOCK_J)).to(tl.int64) * POSITIONS
+    own = load_scalars(s, s_row, start, j, here, head, 0.0, FLOAT)
     value = tile(v, v_row, start, j, here, head, c, CHANNELS)
     spread = tl.zeros((BLOCK_J, BLOCK_D), FLOAT)
     total = tl.zeros((BLOCK_J,), FLOAT)
     if CLIQUE:
-        for first in range(0, PLACES, BLOCK_I):
+        for first in range(0, POSITIONS, BLOCK_I):
             i = first + tl.arange(0, BLOCK_I)
-            level = numbers(lse, HEADS, start, i, i < PLACES, head, float("inf"), FLOAT)
-            share = numbers(delta, HEADS, part + start, i, i < PLACES, head, 0.0, FLOAT)
-            z = own[:, None] + numbers(d, d_row, start, i, i < PLACES, head, 0.0, FLOAT)[None, :]
-            heard = hears(i[None, :], j[:, None], PLACES, LOOPS)
-            weight = tl.where(heard, tl.exp(leaky(z, SLOPE) - level[None, :]), 0.0)
-            slope = tile(g, g_row, start, i, i < PLACES, head, c, CHANNELS)
+            level = load_scalars(lse, HEADS, start, i, i < POSITIONS, head, float("inf"), FLOAT)
+            share = load_scalars(delta, HEADS, part + start, i, i < POSITIONS, head, 0.0, FLOAT)
+            z = own[:, None] + load_scalars(d, d_row, start, i, i < POSITIONS, head, 0.0, FLOAT)[None, :]
+            edge = is_edge(i[None, :], j[:, None], POSITIONS, LOOPS)
+            weight = tl.where(edge, tl.exp(leaky(z, SLOPE) - level[None, :]), 0.0)
+            slope = tile(g, g_row, start, i, i < POSITIONS, head, c, CHANNELS)
             spread += dot(weight, slope, TYPE, FLOAT, PRECISION)
             gain = dot(value, tl.trans(slope), TYPE, FLOAT, PRECISION)
-            total += tl.sum(bent(weight * (gain - share[None, :]), z, SLOPE), 1)
+            total += tl.sum(leaky_backward(weight * (gain - share[None, :]), z, SLOPE), 1)
     ITSELF: tl.constexpr = LOOPS and not CLIQUE
     for n in range(2 * REACH + ITSELF):
-        near, there = around(n, start, frame, j, FRAMES, PLACES, REACH, ITSELF)
-        level = numbers(lse, HEADS, near, j, there, head, float("inf"), FLOAT)
-        share = numbers(delta, HEADS, part + near, j, there, head, 0.0, FLOAT)
-        z = own + numbers(d, d_row, near, j, there, head, 0.0, FLOAT)
+        near, there = temporal_frame(n, start, frame, j, FRAMES, POSITIONS, REACH, ITSELF)
+        level = load_scalars(lse, HEADS, near, j, there, head, float("inf"), FLOAT)
+        share = load_scalars(delta, HEADS, part + near, j, there, head, 0.0, FLOAT)
+        z = own + load_scalars(d, d_row, near, j, there, head, 0.0, FLOAT)
         weight = tl.where(there, tl.exp(leaky(z, SLOPE) - level), 0.0)
         slope = tile(g, g_row, near, j, there, head, c, CHANNELS).to(FLOAT)
         spread += weight[:, None] * slope
         gain = tl.sum(value.to(FLOAT) * slope, 1)
-        total += bent(weight * (gain - share), z, SLOPE)
+        total += leaky_backward(weight * (gain - share), z, SLOPE)
     store_tile(to_v, start, j, here, head, c, spread, HEADS, CHANNELS)
-    store_numbers(to_s, part + start, j, here, head, total, HEADS)
+    store_scalars(to_s, part + start, j, here, head, total, HEADS)

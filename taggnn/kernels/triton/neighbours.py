@@ -1,6 +1,6 @@
-"""Who hears whom, as the kernels are told it, and what every launch has in common.
+"""The neighbours of every node, as a kernel gets them, and what all launches share.
 
-Axes: B clips, T frames, P places of a frame, N nodes, M = B*N rows, A attention heads, D channels of a head.
+Axes: B clips, T frames, P positions of a frame, N nodes, M = B*N rows, A attention heads, D channels of a head.
 """
 
 from contextlib import nullcontext
@@ -20,13 +20,13 @@ class Neighbours(NamedTuple):
 
     Args:
         frames: T.
-        places: P.
-        clique: the nodes of a frame hear each other.
+        positions: P.
+        clique: every two nodes of a frame are neighbours.
         reach: how many frames the chain reaches, at most T - 1, 0 for none.
     """
 
     frames: int
-    places: int
+    positions: int
     clique: bool
     reach: int
 
@@ -59,29 +59,29 @@ def launch(
     sources: bool = False,
     **constants: Any,
 ) -> None:
-    """Starts a kernel with one program for each frame and block of its places, head, and block of a head's channels.
+    """Starts a kernel with one program for each frame and block of its positions, head, and block of a head's channels.
 
     Args:
         kernel: the kernel.
-        near: who hears whom.
+        near: the neighbours of every node.
         size: of the tiles.
-        like: (M, A, D); dots take its type, which also decides in which one sums are kept.
+        like: (M, A, D); dots take its type, which also decides the type of the sums.
         arguments: what the kernel takes before its constants.
-        loops: a node hears itself.
-        sources: the program's own places are sources and not targets.
+        loops: every node gets a self-loop.
+        sources: the program's own positions are sources instead of targets.
         constants: constants of this kernel alone.
     """
     count, heads, channels = like.shape
-    places = count // near.places * triton.cdiv(near.places, size.own)
+    positions = count // near.positions * triton.cdiv(near.positions, size.own)
     sums = tl.float64 if like.dtype == torch.float64 else tl.float32
     # The interpreter's dot takes the bits of bfloat16 for whole numbers.
     dots = getattr(tl, str(like.dtype).removeprefix("torch.")) if isinstance(kernel, JITFunction) else sums
     # Triton starts kernels on the current device, whatever device the tensors are on.
     with torch.cuda.device(like.device) if like.is_cuda else nullcontext():
-        kernel[places, heads, triton.cdiv(channels, size.channels)](
+        kernel[positions, heads, triton.cdiv(channels, size.channels)](
             *arguments,
             FRAMES=near.frames,
-            PLACES=near.places,
+            POSITIONS=near.positions,
             HEADS=heads,
             CHANNELS=channels,
             CLIQUE=near.clique,

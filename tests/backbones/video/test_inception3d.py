@@ -14,7 +14,7 @@ def test_grid(clip, grid, dry_run):
 
 
 @pytest.mark.parametrize(
-    ("size", "kernel", "stride", "before", "behind"),
+    ("size", "kernel", "stride", "before", "after"),
     [
         (4, 3, 1, 1, 1),
         (4, 3, 2, 0, 1),
@@ -25,12 +25,12 @@ def test_grid(clip, grid, dry_run):
         (1, 1, 1, 0, 0),
     ],
 )
-def test_padding_is_tensorflow_s_same(size, kernel, stride, before, behind):
+def test_padding_is_tensorflow_s_same(size, kernel, stride, before, after):
     out = -(-size // stride)
-    assert max((out - 1) * stride + kernel - size, 0) == before + behind
+    assert max((out - 1) * stride + kernel - size, 0) == before + after
     x = torch.ones(1, 1, size, 1, 1)
     padded = same_padding(x, (kernel, 1, 1), (stride, 1, 1))[0, 0, :, 0, 0].tolist()
-    assert padded == [0] * before + [1] * size + [0] * behind
+    assert padded == [0] * before + [1] * size + [0] * after
 
 
 def test_axes_are_padded_each_by_its_own_size():

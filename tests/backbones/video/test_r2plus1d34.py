@@ -81,7 +81,7 @@ def test_published_names_load_strictly(tmp_path, published, caplog):
 
 
 @pytest.mark.parametrize("prefix", ["", "csnmodel.", "backbone."])
-def test_a_sequential_with_a_head_beside_it_loads(tmp_path, published, prefix, caplog):
+def test_a_sequential_with_a_head_loads(tmp_path, published, prefix, caplog):
     caplog.set_level(logging.INFO)
     head = {"pos_embedding": torch.ones(1, 196, 512), "mlp_head.1.bias": torch.ones(99)} if prefix else {}
     module = build("r2plus1d_34_32_ig65m", weights=save(tmp_path, as_sequential(published, prefix) | head))
@@ -127,19 +127,12 @@ def test_a_wrong_name_and_a_wrong_shape_are_named(tmp_path, published, prefix):
     assert "other shape: layer2.0.conv2.0.1.weight file (230,), model (288,)" in str(caught.value)
 
 
-def test_a_truncated_file_is_named(tmp_path, published):
-    path = save(tmp_path, published)
-    path.write_bytes(path.read_bytes()[:-500])
-    with pytest.raises(ValueError, match=r"ig65m\.pth .* cannot be read"):
-        build("r2plus1d_34_32_ig65m", weights=path)
-
-
 def test_default_is_the_published_file(tmp_path, published, monkeypatch):
-    asked = []
-    monkeypatch.setattr(weights, "fetch", lambda file: asked.append(file) or save(tmp_path, published))
+    fetched = []
+    monkeypatch.setattr(weights, "fetch", lambda file: fetched.append(file) or save(tmp_path, published))
     build("r2plus1d_34_32_ig65m", weights="default")
-    assert [file.name for file in asked] == ["r2plus1d_34_clip32_ig65m_from_scratch-449a7af9.pth"]
-    assert asked[0].sha256 == "449a7af9"
+    assert [file.name for file in fetched] == ["r2plus1d_34_clip32_ig65m_from_scratch-449a7af9.pth"]
+    assert fetched[0].sha256 == "449a7af9"
 
 
 def test_another_name_is_refused():

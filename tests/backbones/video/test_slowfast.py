@@ -25,7 +25,7 @@ def test_any_number_of_frames(name, frames, dry_run):
         assert dry_run(build(name), (frames, 40, 70)) == (2304, (-(-frames // alpha), 2, 3))
 
 
-def test_both_pathways_keep_their_place_in_time():
+def test_both_pathways_keep_their_order_in_time():
     module = build("slowfast_r50_8x8").eval()
 
     class Mark(torch.nn.Module):
@@ -39,7 +39,7 @@ def test_both_pathways_keep_their_place_in_time():
     assert fast == [1.5, 5.5]
 
 
-def test_the_fast_pathway_is_shown_to_the_slow_one():
+def test_the_fast_pathway_is_fused_into_the_slow_one():
     block = Pathways(torch.nn.Identity(), torch.nn.Identity(), Fusion(2, kernel=5, alpha=4))
     slow, fast = block(torch.zeros(1, 6, 2, 3, 3), torch.rand(1, 2, 8, 3, 3))
     assert slow.shape == (1, 10, 2, 3, 3)

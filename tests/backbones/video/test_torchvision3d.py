@@ -129,7 +129,7 @@ def test_a_family_that_came_later_is_refused(monkeypatch):
 
 
 @pytest.mark.parametrize("relative", [False, True], ids=["absolute", "relative"])
-def test_mvit_cells_keep_their_place(relative):
+def test_mvit_tokens_keep_their_position(relative):
     model = tiny_mvit(relative)
     model.blocks = nn.ModuleList()
     model.norm = nn.Identity()
@@ -211,10 +211,10 @@ def test_a_state_dict_of_another_model_is_refused(tmp_path):
 @pytest.mark.parametrize("word", ["default", "KINETICS400_V1", "MC3_18_Weights.KINETICS400_V1"])
 def test_official_weights_by_name(monkeypatch, tmp_path, word):
     torch.save(small_state(400), tmp_path / "official.pth")
-    asked = []
-    monkeypatch.setattr(torchvision3d, "fetch", lambda file: asked.append(file) or tmp_path / "official.pth")
+    fetched = []
+    monkeypatch.setattr(torchvision3d, "fetch", lambda file: fetched.append(file) or tmp_path / "official.pth")
     module = build("mc3_18", weights=word)
-    assert [(file.url, file.sha256) for file in asked] == [(video.MC3_18_Weights.KINETICS400_V1.url, "a90a0ba3")]
+    assert [(file.url, file.sha256) for file in fetched] == [(video.MC3_18_Weights.KINETICS400_V1.url, "a90a0ba3")]
     assert (module.stem[0].weight == 0.5).all()
 
 

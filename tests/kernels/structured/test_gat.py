@@ -2,22 +2,14 @@
 
 import pytest
 import torch
-from torch_geometric.nn import GATConv
 
 from graphs import parse
+from taggnn import kernels
 from taggnn.kernels import operators
-from taggnn.kernels.kernel import Kernel
-from taggnn.kernels.pyg import EdgeList
 from taggnn.kernels.structured import gat, gat_blocks, gat_explicit, gat_sorted
+from tests.kernels.conftest import assert_equal_to_pyg, build, results, tokens
 
-TOPOLOGIES = {
-    "clique": (True, 0),
-    "chain": (False, 1),
-    "chain(reach=2)": (False, 2),
-    "clique+chain": (True, 1),
-    "clique+chain(reach=9)": (True, 9),
-    "none": (False, 0),
-}
+TOPOLOGIES = ["clique", "chain", "chain(reach=2)", "clique+chain", "clique+chain(reach=9)", "none"]
 GRIDS = [(3, 2, 4), (1, 3, 3), (4, 1, 1), (1, 1, 1), (2, 1, 2), (2, 5, 7)]
 
 
@@ -32,78 +24,45 @@ def sorts(request, monkeypatch):
     monkeypatch.setattr(gat_explicit, "_AT_ONCE", 300)
 
 
-def build(conv, topology, grid):
-    operator = operators.read(conv)
-    clique, reach = TOPOLOGIES[topology]
-    frames, height, width = grid
-    return Kernel(
-        "structured",
-        operator,
-        gat.StructuredGAT(operator.family, clique, reach, frames, height * width),
-        frames * height * width,
-    )
-
-
-def gradients(kernel, conv, x, back):
-    x = x.clone().requires_grad_()
-    out = kernel(conv, x)
-    return out, *torch.autograd.grad((out * back).sum(), [x, *conv.parameters()], materialize_grads=True)
-
-
-def check(conv, topology, grid, x, **tolerance):
-    back = torch.randn(*x.shape[:2], conv.heads * conv.out_channels, dtype=x.dtype)
-    got = gradients(build(conv, topology, grid), conv, x, back)
-    expected = gradients(EdgeList(conv, parse(topology), grid), conv, x, back)
-    torch.testing.assert_close(got, expected, **({"rtol": 1e-10, "atol": 1e-10} | tolerance))
-    return got
-
-
 @pytest.mark.parametrize("loops", [True, False], ids=["loops", "no-loops"])
 @pytest.mark.parametrize("topology", TOPOLOGIES)
 @pytest.mark.parametrize("grid", GRIDS, ids=str)
 def test_outputs_and_gradients_equal_pyg(grid, topology, loops, sorts):
-    torch.manual_seed(0)
-    conv = GATConv(6, 5, heads=3, add_self_loops=loops).double()
-    nodes = grid[0] * grid[1] * grid[2]
-    check(conv, topology, grid, torch.randn(2, nodes, 6, dtype=torch.float64))
+    conv = build("gat", 6, heads=3, add_self_loops=loops)
+    assert_equal_to_pyg("structured", conv, topology, grid, tokens(2, grid, 6))
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.2, 1.0])
 @pytest.mark.parametrize("loops", [True, False], ids=["loops", "no-loops"])
 def test_any_slope_and_scores_of_exactly_zero(slope, loops, sorts):
-    torch.manual_seed(0)
     grid = (3, 2, 4)
-    conv = GATConv(6, 5, heads=2, negative_slope=slope, add_self_loops=loops).double()
-    x = torch.randn(2, 24, 6, dtype=torch.float64)
+    conv, x = build("gat", 6, heads=2, negative_slope=slope, add_self_loops=loops), tokens(2, grid, 6)
     x[:, ::3] = 0
-    check(conv, "clique+chain", grid, x)
-    check(conv, "clique+chain", grid, torch.zeros_like(x))
+    assert_equal_to_pyg("structured", conv, "clique+chain", grid, x)
+    assert_equal_to_pyg("structured", conv, "clique+chain", grid, torch.zeros_like(x))
     # Every score at the kink, in the frame and along the chain, and all values apart.
     with torch.no_grad():
         conv.att_src.zero_()
         conv.att_dst.zero_()
-    check(conv, "clique+chain", grid, torch.randn_like(x))
+    assert_equal_to_pyg("structured", conv, "clique+chain", grid, torch.randn_like(x))
 
 
 @pytest.mark.parametrize("loops", [True, False], ids=["loops", "no-loops"])
 @pytest.mark.parametrize("size", [1e2, 1e4])
 def test_scores_of_any_size(size, loops, sorts):
-    torch.manual_seed(0)
     grid = (4, 2, 3)
-    conv = GATConv(6, 5, heads=2, add_self_loops=loops).double()
+    conv, x = build("gat", 6, heads=2, add_self_loops=loops), tokens(2, grid, 6)
     with torch.no_grad():
         conv.att_src.mul_(size)
         conv.att_dst.mul_(size)
-    x = torch.randn(2, 24, 6, dtype=torch.float64)
-    got = check(conv, "clique+chain", grid, x, rtol=1e-8, atol=1e-8 * size)
-    assert all(part.isfinite().all() for part in got)
+    got = assert_equal_to_pyg("structured", conv, "clique+chain", grid, x, rtol=1e-8, atol=1e-8 * size)
     # In float32 a score is known to 1e-7 of itself only; nothing may overflow.
-    single = conv.float()
-    got = gradients(build(single, "clique+chain", grid), single, x.float(), torch.ones(2, 24, 10))
-    assert all(part.isfinite().all() for part in got)
+    single = kernels.find(conv, parse("clique+chain"), grid, "structured")
+    got |= {f"{part} in float32": value for part, value in results(single, conv.float(), x.float()).items()}
+    assert [part for part, value in got.items() if not value.isfinite().all()] == []
 
 
-def test_a_node_whose_own_score_is_far_above_the_rest_hears_the_rest_without_loops():
+def test_a_node_whose_own_score_is_far_above_the_rest_weighs_the_rest_without_loops():
     torch.manual_seed(0)
     family = operators.Additive(0.2, self_loops=False)
     v, d = torch.randn(1, 12, 1, 4), torch.zeros(1, 12, 1)
@@ -141,10 +100,10 @@ def test_precisions(values, scores, result, loops, sorts):
 @pytest.mark.parametrize("loops", [True, False], ids=["loops", "no-loops"])
 def test_dropout_drops_each_normalised_weight_by_itself(loops):
     torch.manual_seed(0)
-    frames, places, p, draws = 3, 3, 0.3, 4000
-    nodes = frames * places
-    module = gat.StructuredGAT(operators.Additive(0.2, loops), True, 1, frames, places)
-    # Values that tell their node: the output is the matrix of weights.
+    frames, positions, p, draws = 3, 3, 0.3, 4000
+    nodes = frames * positions
+    module = gat.StructuredGAT(operators.Additive(0.2, loops), True, 1, frames, positions)
+    # Values that name their node: the output is the matrix of weights.
     v = torch.eye(nodes).view(1, nodes, 1, nodes)
     s, d = torch.randn(1, nodes, 1), torch.randn(1, nodes, 1)
     weights = module(v, s, d, 0.0)[0, :, 0]

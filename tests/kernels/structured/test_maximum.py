@@ -10,30 +10,30 @@ from taggnn.kernels.structured.maximum import StructuredMax
 from taggnn.nn import convs
 
 
-def plain(x, clique, reach, frames, places):
+def plain(x, clique, reach, frames, positions):
     """The largest neighbour by loops."""
     out = torch.zeros_like(x)
-    for i in range(frames * places):
-        heard = [
+    for i in range(frames * positions):
+        neighbours = [
             x[:, j]
-            for j in range(frames * places)
-            if (clique and i // places == j // places and i != j)
-            or (i % places == j % places and 1 <= abs(i // places - j // places) <= reach)
+            for j in range(frames * positions)
+            if (clique and i // positions == j // positions and i != j)
+            or (i % positions == j % positions and 1 <= abs(i // positions - j // positions) <= reach)
         ]
-        if heard:
-            out[:, i] = torch.stack(heard).amax(0)
+        if neighbours:
+            out[:, i] = torch.stack(neighbours).amax(0)
     return out
 
 
-@pytest.mark.parametrize("places", [1, 2, 5])
+@pytest.mark.parametrize("positions", [1, 2, 5])
 @pytest.mark.parametrize("frames", [1, 2, 4])
 @pytest.mark.parametrize("reach", [0, 1, 9])
 @pytest.mark.parametrize("clique", [True, False], ids=["clique", "apart"])
-def test_by_its_definition(clique, reach, frames, places):
+def test_by_its_definition(clique, reach, frames, positions):
     torch.manual_seed(0)
-    x = torch.randn(2, frames * places, 3)
-    got = StructuredMax(Max(), clique, reach, frames, places)(x)
-    assert torch.equal(got, plain(x, clique, reach, frames, places))
+    x = torch.randn(2, frames * positions, 3)
+    got = StructuredMax(Max(), clique, reach, frames, positions)(x)
+    assert torch.equal(got, plain(x, clique, reach, frames, positions))
 
 
 @pytest.mark.parametrize("low", [0, 1], ids=["with-zeros", "without-zeros"])

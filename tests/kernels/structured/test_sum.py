@@ -18,21 +18,21 @@ FAMILIES = {
 }
 
 
-def adjacency(clique, reach, frames, places, self_loops):
-    """Written as the rule says it: (N, N), row = target."""
-    n = frames * places
+def adjacency(clique, reach, frames, positions, self_loops):
+    """By the definition: (N, N), row = target."""
+    n = frames * positions
     matrix = torch.zeros(n, n, dtype=torch.float64)
     for i in range(n):
         for j in range(n):
-            same_frame, same_place = i // places == j // places, i % places == j % places
-            apart = abs(i // places - j // places)
-            if (clique and same_frame and i != j) or (same_place and 1 <= apart <= reach) or (self_loops and i == j):
+            same_frame, same_position = i // positions == j // positions, i % positions == j % positions
+            apart = abs(i // positions - j // positions)
+            if (clique and same_frame and i != j) or (same_position and 1 <= apart <= reach) or (self_loops and i == j):
                 matrix[i, j] = 1
     return matrix
 
 
-def expected(family, x, clique, reach, frames, places):
-    matrix = adjacency(clique, reach, frames, places, family.self_loops)
+def expected(family, x, clique, reach, frames, positions):
+    matrix = adjacency(clique, reach, frames, positions, family.self_loops)
     degree = matrix.sum(1)
     if family.norm == "mean":
         matrix = matrix / degree.clamp(min=1)[:, None]
@@ -111,7 +111,7 @@ def test_the_released_propagation_equals_pyg():
 
 
 def test_a_frame_with_one_large_value_is_rounded_once():
-    # What it hears is the frame's sum without itself: 48 ones, not the rounding of 1048.
+    # Its neighbours' sum is the frame's without itself: 48 ones, not the rounding of 1048.
     x = torch.ones(1, 49, 1, dtype=torch.bfloat16)
     x[0, 0] = 1000
     got = StructuredSum(FAMILIES["sum"], True, 0, 1, 49)(x, None)

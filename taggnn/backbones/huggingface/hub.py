@@ -15,10 +15,10 @@ from taggnn.names import unknown
 log = logging.getLogger(__name__)
 
 CONFIG = "config.json"
-# Where processors of images and of videos note how pixels are scaled.
+# The files of image and video processors, with the scaling of pixels.
 PREPROCESSING = ("preprocessor_config.json", "video_preprocessor_config.json")
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-# What a configuration file notes beside the structure; a checkpoint of ours has no use for it.
+# Entries of a configuration file that do not describe the structure; our checkpoints leave them out.
 _NOTES = {
     "architectures",
     "auto_map",
@@ -29,7 +29,7 @@ _NOTES = {
     "dtype",
     "transformers_version",
 }
-# VideoMAE v2's files name the structure as their authors' code does.
+# The names of VideoMAE v2's authors -> transformers'.
 _V2_NAMES = {
     "img_size": "image_size",
     "patch_size": "patch_size",
@@ -48,7 +48,7 @@ def transformers() -> ModuleType:
     """The package, imported on first use.
 
     Raises:
-        ImportError: it is not installed; says how to.
+        ImportError: it is not installed; the message states how to.
     """
     try:
         import transformers
@@ -59,51 +59,53 @@ def transformers() -> ModuleType:
     return transformers
 
 
-def fetch(place: str, file: str) -> Path:
+def fetch(source: str, file: str) -> Path:
     """Finds a file in a local folder, or in the hub's cache, or downloads it there.
 
     Args:
-        place: a folder, or a hub id such as "MCG-NJU/videomae-base".
+        source: a folder, or a hub id such as "MCG-NJU/videomae-base".
         file: its name there.
 
     Raises:
         FileNotFoundError: a local folder without it, or the hub has no such model or file or cannot be reached.
     """
-    folder = Path(place).expanduser()
+    folder = Path(source).expanduser()
     if folder.is_dir():
         if not (folder / file).is_file():
             raise FileNotFoundError(f"{folder / file} does not exist: the folder must hold {_needed()}")
         return folder / file
-    if place.startswith((".", "/", "~")) or "\\" in place or place.count("/") != 1:
+    if source.startswith((".", "/", "~")) or "\\" in source or source.count("/") != 1:
         raise FileNotFoundError(
-            f"backbone hf:{place}: no such folder, and no hub id either: one reads owner/name, as in MCG-NJU/videomae-base"
+            f"backbone hf:{source}: no such folder, and no hub id either: one reads owner/name, as in MCG-NJU/videomae-base"
         )
     transformers()
     from transformers.utils import cached_file
 
     try:
-        return Path(cached_file(place, file))
+        found = cached_file(source, file)
+        assert found is not None
+        return Path(found)
     except OSError as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise FileNotFoundError(
-            f"{file} of {place} could not be had from the Hugging Face hub ({reason}). Download {_needed()} of "
-            f"https://huggingface.co/{place} elsewhere, put them into one folder and name that: hf:FOLDER"
+            f"{file} of {source} could not be downloaded from the Hugging Face hub ({reason}). Download {_needed()} of "
+            f"https://huggingface.co/{source} elsewhere, put them into one folder and name that: hf:FOLDER"
         ) from error
 
 
-def read_config(place: str) -> dict[str, Any]:
+def read_config(source: str) -> dict[str, Any]:
     """Reads the structure of a model: plain types, enough to build it again without the hub.
 
-    VideoMAE v2's own file is told in the words of transformers' VideoMAE, which has the same structure.
+    VideoMAE v2's own file is translated to transformers' VideoMAE, which has the same structure.
 
     Args:
-        place: as for ``fetch``.
+        source: as for ``fetch``.
 
     Raises:
         FileNotFoundError: as ``fetch``.
         ValueError: the file is no configuration.
     """
-    path = fetch(place, CONFIG)
+    path = fetch(source, CONFIG)
     content = _read_json(path)
     theirs = content.get("model_config")
     if isinstance(theirs, Mapping) and str(content.get("model_type", "")).lower().startswith("videomaev2"):
@@ -113,21 +115,21 @@ def read_config(place: str) -> dict[str, Any]:
     return {key: value for key, value in content.items() if not key.startswith("_") and key not in _NOTES}
 
 
-def read_statistics(place: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+def read_statistics(source: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     """Reads how the weights expect pixels, as mean and standard deviation of values in [0, 1].
 
     Formula: the file scales a pixel p of 0..255 to ``(p * rescale_factor - offset - image_mean) / image_std``, with offset 1
-    where it says ``offset`` and no mean and deviation where ``do_normalize`` is false.
+    where ``offset`` is set and no mean and deviation where ``do_normalize`` is false.
 
     Args:
-        place: as for ``fetch``.
+        source: as for ``fetch``.
 
     Returns:
         Mean and standard deviation per channel, or None where the model has no such file.
     """
     for file in PREPROCESSING:
         try:
-            content = _read_json(fetch(place, file))
+            content = _read_json(fetch(source, file))
         except FileNotFoundError:
             continue
         scale = 255 * (content.get("rescale_factor", 1 / 255) if content.get("do_rescale", True) else 1)
@@ -139,33 +141,35 @@ def read_statistics(place: str) -> tuple[tuple[float, ...], tuple[float, ...]] |
     return None
 
 
-def read_weights(module: nn.Module, weights: str | Path, place: str | None) -> None:
+def read_weights(module: nn.Module, weights: str | Path, source: str | None) -> None:
     """Loads published weights or a local file into a model of transformers, strictly.
 
-    Heads, decoders, predictors and poolers in the file are left out, and the log says so. transformers renames what its older
-    versions wrote; files of VideoMAE's and VideoMAE v2's authors are renamed here.
+    Heads, decoders, predictors and poolers in the file are left out, which is logged. transformers renames entries of its older
+    versions; files of VideoMAE's and VideoMAE v2's authors are renamed here.
 
     Args:
-        module: the model, without anything behind its last hidden state.
-        weights: "default" for those of ``place``, or the path of a ``.safetensors``, ``.bin`` or ``.pth`` file.
-        place: as for ``fetch``; None for a structure that nobody published weights for.
+        module: the model up to its last hidden state.
+        weights: "default" for those of ``source``, or the path of a ``.safetensors``, ``.bin`` or ``.pth`` file.
+        source: as for ``fetch``; None for a structure without published weights.
 
     Raises:
         FileNotFoundError: no such file, or as ``fetch``.
         ValueError: unknown weights, a file that cannot be read, or names and shapes that do not fit, listed.
     """
     if str(weights) == "default":
-        if place is None:
+        if source is None:
             raise ValueError(
-                "weights default: a family's name stands for no published weights; name a model of the hub, as in "
+                "weights default: a family has no published weights; name a model of the hub, as in "
                 "hf:MCG-NJU/videomae-base, or give the path of a file"
             )
-        # First, so that a hub that cannot be reached is told as that.
-        config = _read_json(fetch(place, CONFIG))
+        # First, so that an unreachable hub is reported as such.
+        config = _read_json(fetch(source, CONFIG))
         if "model_config" not in config:
-            _load(module, f"hf:{place}", str(Path(place).expanduser()) if Path(place).expanduser().is_dir() else place)
+            _load(
+                module, f"hf:{source}", str(Path(source).expanduser()) if Path(source).expanduser().is_dir() else source
+            )
             return
-        path = _weights_file(place)
+        path = _weights_file(source)
     elif is_path(weights) or Path(weights).suffix == ".safetensors":
         path = Path(weights).expanduser()
     else:
@@ -173,22 +177,22 @@ def read_weights(module: nn.Module, weights: str | Path, place: str | None) -> N
     _load(module, str(path), None, state_dict=_renamed(_read_state(path)))
 
 
-def _load(module: nn.Module, source: str, place: str | None, **given: Any) -> None:
-    """Lets transformers read the weights, holds it to every entry of ``module``, and copies them."""
-    said = transformers().logging
-    before = said.get_verbosity()
-    # Its table of what is left over is told below, in a line.
-    said.set_verbosity_error()
+def _load(module: Any, label: str, source: str | None, **given: Any) -> None:
+    """Reads weights by transformers, checks that every entry of ``module`` is among them, and copies them."""
+    verbosity = transformers().logging
+    before = verbosity.get_verbosity()
+    # Its table of unused entries is one line of the log below.
+    verbosity.set_verbosity_error()
     try:
         loaded, info = type(module).from_pretrained(
-            place, config=module.config, ignore_mismatched_sizes=True, output_loading_info=True, **given
+            source, config=module.config, ignore_mismatched_sizes=True, output_loading_info=True, **given
         )
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         # Also where a shard is truncated or the connection broke off.
-        raise ValueError(f"weights of {source} cannot be loaded: {type(error).__name__}: {reason}") from error
+        raise ValueError(f"weights of {label} cannot be loaded: {type(error).__name__}: {reason}") from error
     finally:
-        said.set_verbosity(before)
+        verbosity.set_verbosity(before)
     own = module.state_dict()
     roots = {key.split(".")[0] for key in own}
     prefix = f"{module.base_model_prefix}."
@@ -203,25 +207,25 @@ def _load(module: nn.Module, source: str, place: str | None, **given: Any) -> No
     if wrong:
         listed = "\n  ".join(wrong[:10]) + (f"\n  and {len(wrong) - 10} more" if len(wrong) > 10 else "")
         raise ValueError(
-            f"{source} does not fit {type(module).__name__} ({len(wrong)} of {len(own)} entries):\n  {listed}"
+            f"{label} does not fit {type(module).__name__} ({len(wrong)} of {len(own)} entries):\n  {listed}"
         )
     dropped = sorted(
         {key.split(".")[0] for key in unexpected} | {key.split(".")[0] for key in loaded.state_dict()} - roots
     )
     if dropped:
-        log.info("%s: left out, not of the backbone: %s", source, ", ".join(dropped))
+        log.info("%s: left out, not of the backbone: %s", label, ", ".join(dropped))
     module.load_state_dict({key: value for key, value in loaded.state_dict().items() if key in own})
-    log.info("%s: %d tensors loaded", source, len(own))
+    log.info("%s: %d tensors loaded", label, len(own))
 
 
-def _weights_file(place: str) -> Path:
+def _weights_file(source: str) -> Path:
     *first, last = WEIGHTS
     for file in first:
         try:
-            return fetch(place, file)
+            return fetch(source, file)
         except FileNotFoundError:
             continue
-    return fetch(place, last)
+    return fetch(source, last)
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:
@@ -256,7 +260,7 @@ def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """A file of VideoMAE's authors in the names of transformers; every other file as it is.
 
     Source: https://github.com/MCG-NJU/VideoMAE, https://github.com/OpenGVLab/VideoMAEv2: ``blocks.N.attn.qkv.weight`` is query,
-    key and value in one, with ``q_bias`` and ``v_bias`` beside it; ``fc_norm`` normalises what was averaged, and is left out.
+    key and value in one, with ``q_bias`` and ``v_bias`` next to it; ``fc_norm``, the norm after averaging, is left out.
     """
     prefix = next((key.removesuffix(f"{_PATCHES}weight") for key in state if key.endswith(f"{_PATCHES}weight")), None)
     if prefix is None or f"{prefix}blocks.0.attn.qkv.weight" not in state:
