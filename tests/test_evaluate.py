@@ -67,7 +67,7 @@ def test_prints_what_it_measured(evaluated):
         f"mca       {scores['mca']:.4f}   ({ends['mca'][0]:.3f} to {ends['mca'][1]:.3f})   mean over the 8 of 8 classes",
         f"macro F1  {scores['macro_f1']:.4f}   ({ends['macro_f1'][0]:.3f} to {ends['macro_f1'][1]:.3f})",
         f"ece       {scores['ece']:.4f}   ({ends['ece'][0]:.3f} to {ends['ece'][1]:.3f})",
-        f"tail      {scores['mca']:.4f}   ({ends['mca'][0]:.3f} to {ends['mca'][1]:.3f})   class mean over 8 classes of "
+        f"few       {scores['mca']:.4f}   ({ends['mca'][0]:.3f} to {ends['mca'][1]:.3f})   class mean over 8 classes of "
         "fewer than 20 training clips, 8 clips measured",
         "intervals: 95 %; Wilson's for top-1, 2,000 bootstrap resamples of the clips for the others",
         "graph     without its edges top-1",

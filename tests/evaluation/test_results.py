@@ -65,12 +65,12 @@ def test_the_screen_says_every_figure_with_its_interval(said):
     for key, name in (("mca", "mca     "), ("macro_f1", "macro F1"), ("ece", "ece     ")):
         assert f"{name}  {scores[key]:.4f}   ({ends[key][0]:.3f} to {ends[key][1]:.3f})" in lines
     tail = found["groups"]["test"][2]
-    assert f"tail      {tail['mca']:.4f}" in lines
+    assert f"few       {tail['mca']:.4f}" in lines
     assert f"class mean over 1 of 3 classes of fewer than 20 training clips, {tail['clips']} clips measured" in lines
     assert "300 bootstrap resamples" in lines
     short = "\n".join(summary_lines(found, "test"))
     assert f"class mean {ends['mca'][0]:.3f} to {ends['mca'][1]:.3f}" in short
-    assert f"tail {tail['mca']:.3f} (3 classes)" in short
+    assert f"few-shot {tail['mca']:.3f} (3 classes)" in short
 
 
 def test_the_screen_says_what_an_older_run_has_and_no_more(said):
@@ -92,6 +92,6 @@ def test_a_group_of_which_nothing_was_measured_says_so(said):
     one = figures_of("test", said, scores, [50] * 4 + [1, 50, 50], resamples=20)
     assert "class mean over 1 class of fewer than 20 training clips" in "\n".join(figure_lines(one, "test"))
     found = figures_of("test", said, scores, [50] * 5 + [1, 1], resamples=20)
-    assert "tail      -        none of its 2 classes (fewer than 20 training clips) was measured" in figure_lines(
+    assert "few       -        none of its 2 classes (fewer than 20 training clips) was measured" in figure_lines(
         found, "test"
     )
