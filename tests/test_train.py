@@ -105,7 +105,7 @@ def test_baseline_beside_the_head(trained):
     assert [row["chosen"] for row in rows] == [True, False]
     assert rows[0]["parameters"] > rows[1]["parameters"] > 0
     assert (folder / "compare" / "pool" / "best.ckpt").is_file()
-    assert "Beside the baseline" in (folder / "report.html").read_text()
+    assert "Comparison" in (folder / "report.html").read_text()
     assert re.search(r"^ +pool +top-1", ended.out, re.MULTILINE)
 
 

@@ -2,17 +2,20 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import quantiles
+from typing import Any
 
 from taggnn.data.audit.audit import KINDS, Audit, Coverage, Finding
 from taggnn.data.audit.probe import VideoInfo
 from taggnn.data.clips import ClipList
 from taggnn.evaluation import longtail
-from taggnn.reporting import bars, page
+from taggnn.reporting.figures import histogram, skyline
+from taggnn.reporting.page import GROUPS, count, duration, number, percent, render
+from taggnn.reporting.theme import svg
 
-# Rows of a table on the page; the tables beside it have all of them.
+# Rows of a table on the page; the tables next to the page have all of them.
 ROWS, CLASSES = 200, 1000
 # Values of sizes, rates and codecs that are named.
 NAMED = 8
@@ -21,19 +24,19 @@ SHORT_LIST = 12
 
 @dataclass(frozen=True)
 class About:
-    """What a page says beside the findings.
+    """What a page shows in addition to the findings.
 
     Args:
         root: folder of the videos.
         splits: the lists as they were read.
         frames: T, frames of a clip that the model sees.
-        depth: how files were looked at.
+        depth: how files were examined.
         seconds: how long the scan took.
         known: files whose facts came from an earlier scan.
         notes: choices that were made in reading the lists.
-        command: the words of what trains on the cleaned lists; empty where nothing is left to train on.
+        command: the command that trains on the cleaned lists; empty where nothing is left to train on.
         folder: where page and lists lie.
-        files: names of the files beside the page, with what they are.
+        files: names of the files next to the page, with what they are.
         decoder: PyAV's version.
     """
 
@@ -53,27 +56,27 @@ class About:
 def check_page(audit: Audit, facts: Mapping[str, VideoInfo], about: About) -> str:
     """Builds the whole document."""
     listed, kept = totals(audit)
-    wrong = audit.wrong
-    verdict = (
-        "Nothing was found wrong."
-        if not wrong
-        else f"{page.number(wrong)} problem{' was' if wrong == 1 else 's were'} found."
-    )
-    return page.page(
-        f"Check of {about.root}",
-        "taggnn data check",
-        f"{page.number(listed)} clips listed, {page.number(kept)} of them fit for training. {verdict}",
-        [
-            f"<style>{bars.STYLE}{_STYLE}</style>",
-            _summary(audit, facts, about),
-            _next(audit, about),
-            _problems(audit.findings),
-            _splits(audit, about),
-            _classes(audit),
-            _videos(audit, facts, about),
-            _how(about, facts),
-            f"<script>{_SCRIPT}</script>",
-        ],
+    problems = f"{count(audit.wrong, 'problem')} {'was' if audit.wrong == 1 else 'were'} found."
+    clips = f"{number(listed)} clips listed, {number(kept)} of them fit for training."
+    return render(
+        "check.html.j2",
+        title=f"Check of {about.root}",
+        eyebrow="taggnn data check",
+        subtitle=f"{clips} {problems if audit.wrong else 'Nothing was found wrong.'}",
+        about=about,
+        tally=Counter(finding.kind for finding in audit.findings),
+        tiles=_tiles(audit, facts, about),
+        untrained=[_named(classes) for classes in untrained(audit)],
+        complete=kept == listed,
+        command=_lines(about.command),
+        findings=_findings(audit.findings),
+        splits=_splits(audit, about),
+        classes=_classes(audit),
+        videos=_videos(audit, facts, about),
+        provenance=_provenance(about, facts),
+        rows=ROWS,
+        most_classes=CLASSES,
+        short=SHORT_LIST,
     )
 
 
@@ -108,76 +111,27 @@ def balance(audit: Audit) -> dict[str, int] | None:
     }
 
 
-def _summary(audit: Audit, facts: Mapping[str, VideoInfo], about: About) -> str:
+def _tiles(audit: Audit, facts: Mapping[str, VideoInfo], about: About) -> list[tuple[str, str, str]]:
+    """(figure, label, text below) of each."""
     listed, kept = totals(audit)
-    tally = Counter(finding.kind for finding in audit.findings)
-    remarks = len(audit.findings) - audit.wrong
+    leaks = sum(finding.kind == "two splits" for finding in audit.findings)
+    empty = sum(map(len, untrained(audit)))
+    lost = f"{number(listed - kept)} left out" if kept < listed else "none left out"
+    per_split = ", ".join(f"{split} {number(len(clips))}" for split, clips in audit.kept.items())
+    classes = len(next(iter(about.splits.values())).classes)
     opened = sum(not one.kind for one in facts.values())
-    leaks, (lost_classes, unlisted) = tally["two splits"], untrained(audit)
-    empty = len(lost_classes) + len(unlisted)
-    lost = f"{page.number(listed - kept)} left out" if kept < listed else "none left out"
-    per_split = ", ".join(f"{split} {page.number(len(clips))}" for split, clips in audit.kept.items())
-    tiles = [
-        page.tile(page.percent(kept / listed if listed else None), "Clips kept", f"{page.number(kept)}; {lost}"),
-        page.tile(page.number(audit.wrong), "Problems", f"and {page.number(remarks)} remarks"),
-        page.tile(page.number(leaks), "Clips in two splits", "a leak" if leaks else "splits are apart"),
-        page.tile(page.number(opened), "Videos that open", f"of {page.number(len(facts))} files there"),
-        page.tile(
-            page.number(len(next(iter(about.splits.values())).classes)),
-            "Classes",
-            f"{empty} without a training clip" if empty else per_split,
-        ),
+    return [
+        (percent(kept / listed if listed else None), "Clips kept", f"{number(kept)}; {lost}"),
+        (number(audit.wrong), "Problems", f"and {count(len(audit.findings) - audit.wrong, 'remark')}"),
+        (number(leaks), "Clips in two splits", "a leak" if leaks else "no clip is shared"),
+        (number(opened), "Videos that open", f"of {number(len(facts))} files found"),
+        (number(classes), "Classes", f"{empty} without a training clip" if empty else per_split),
     ]
-    notes = []
-    if leaks:
-        notes.append(
-            f"<strong>Leak, clips in two splits: {page.number(leaks)}.</strong> Figures measured on these lists are too "
-            "good. The cleaned lists keep each of them once: in test before val, in val before train."
-        )
-    if unlisted:
-        notes.append(
-            f"<strong>Classes that the train list has no clip of: {_named(unlisted)}.</strong> No model can learn them."
-        )
-    if lost_classes:
-        notes.append(
-            f"<strong>Classes whose training clips are all missing or left out: {_named(lost_classes)}.</strong> No model can "
-            "learn them from what is there."
-        )
-    return page.section("At a glance", page.tiles(tiles), *(f'<p class="note">{note}</p>' for note in notes))
 
 
 def _named(classes: Sequence[str]) -> str:
     more = f" and {len(classes) - SHORT_LIST} more" if len(classes) > SHORT_LIST else ""
-    return page.escape("; ".join(classes[:SHORT_LIST]) + more)
-
-
-def _next(audit: Audit, about: About) -> str:
-    listed, kept = totals(audit)
-    if not about.command:
-        train = "The cleaned lists hold nothing to train on: put the files right that are named below, and check again."
-        body = [f"<p>{train}</p>"]
-    else:
-        what = "The lists are clean; this trains on them" if kept == listed else "Trains on what is sound"
-        body = [f"<p>{what}, from the folder in which the check ran:</p>", page.code(_lines(about.command))]
-    doubtful = Counter(finding.kind for finding in audit.findings)
-    advice = []
-    if doubtful["missing"]:
-        advice.append(
-            "Missing files that turn up later are taken in by another check; files that are known are not read again."
-        )
-    if doubtful["unreadable"] or doubtful["zero-frame"]:
-        advice.append("Unreadable files are often downloads that broke off: fetch them again, then check again.")
-    if doubtful["mislabelled"]:
-        advice.append("Contradictory labels: look at the videos, put the list right, then check again.")
-    if about.depth == "packets":
-        advice.append(
-            "Every packet of every file was read, no picture was decoded. <code>--depth decode</code> also finds pictures that "
-            "are damaged inside, and takes many times as long."
-        )
-    body.append("<ul>" + "".join(f"<li>{text}</li>" for text in advice) + "</ul>" if advice else "")
-    rows = [("", [page.cell(name), page.cell(what, "t")]) for name, what in about.files]
-    body.append(page.details("Files beside this page", page.table([("File", ""), ("What it is", "t")], rows)))
-    return page.section("What to do next", *body)
+    return "; ".join(classes[:SHORT_LIST]) + more
 
 
 def _lines(command: Sequence[str]) -> str:
@@ -185,220 +139,107 @@ def _lines(command: Sequence[str]) -> str:
     return "".join((" \\\n    " if word.startswith("--") else " ") + shlex.quote(word) for word in command).strip()
 
 
-def _problems(findings: Sequence[Finding]) -> str:
-    if not findings:
-        return page.section("Findings", "<p>None: every listed clip is there, opens, and is listed once.</p>")
-    tally = Counter(finding.kind for finding in findings)
-    body = []
+def _findings(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    """The findings of each kind, the gravest first."""
+    found = []
     for kind, about in KINDS.items():
-        if not tally[kind]:
-            continue
-        some = [finding for finding in findings if finding.kind == kind][:ROWS]
-        rest = f" The first {ROWS} are shown; problems.csv has all." if tally[kind] > ROWS else ""
-        inside = f"<p>{page.escape(about.meaning)}{rest}</p>" + _finding_table(some)
-        title = f"{about.title}: {page.number(tally[kind])}" + ("" if about.wrong else " (a remark)")
-        body.append(
-            page.details(title, inside, opened=kind == "two splits" or (about.wrong and tally[kind] <= SHORT_LIST))
-        )
-    return page.section("Findings", *body, lead="The gravest first. A click on a column's head sorts by it.")
+        some = [finding for finding in findings if finding.kind == kind]
+        if some:
+            found.append(
+                {
+                    "kind": about,
+                    "title": f"{about.title}: {number(len(some))}{'' if about.wrong else ' (a remark)'}",
+                    "open": kind == "two splits" or (about.wrong and len(some) <= SHORT_LIST),
+                    "cut": len(some) > ROWS,
+                    "rows": some[:ROWS],
+                    "lines": any(finding.line for finding in some[:ROWS]),
+                }
+            )
+    return found
 
 
-def _finding_table(findings: Iterable[Finding]) -> str:
-    findings = list(findings)
-    lines = any(finding.line for finding in findings)
-    header = [("Clip", "t"), ("What", "t"), ("Split", ""), ("Class", ""), *([("Line", "n")] if lines else [])]
-    rows = []
-    for finding in findings:
-        cells = [page.cell(finding.name, "t"), page.cell(finding.message, "t")]
-        cells += [page.cell(finding.split), page.cell(finding.label)]
-        cells += [page.cell(finding.line or "", "n")] if lines else []
-        rows.append(("", cells))
-    return page.table(header, rows, tall=len(rows) > SHORT_LIST)
-
-
-def _splits(audit: Audit, about: About) -> str:
+def _splits(audit: Audit, about: About) -> list[tuple[str, str, list[int], float | None]]:
+    """(name, source, counts of each step, share kept) of each split."""
     rows = []
     for split, clips in about.splits.items():
         mine = [row for row in audit.coverage if row.split == split]
-        listed, found, readable, kept = (
-            sum(getattr(row, step) for row in mine) for step in ("listed", "found", "readable", "kept")
-        )
-        cells = [page.cell(split), page.cell(clips.source, "t")]
-        cells += [page.cell(page.number(figure), "n") for figure in (listed, found, readable, kept)]
-        cells += [page.bar(kept / listed if listed else None)]
-        rows.append(("", cells))
-    header = [
-        ("Split", ""),
-        ("From", "t"),
-        ("Listed", "n"),
-        ("Found", "n"),
-        ("Readable", "n"),
-        ("Kept", "n"),
-        ("", "n bar"),
-    ]
-    notes = "".join(f"<li>{page.escape(note)}</li>" for note in about.notes)
-    return page.section("Splits", page.table(header, rows), f"<ul>{notes}</ul>" if notes else "")
+        counts = [sum(getattr(row, step) for row in mine) for step in ("listed", "found", "readable", "kept")]
+        rows.append((split, clips.source, counts, counts[-1] / counts[0] if counts[0] else None))
+    return rows
 
 
-def _classes(audit: Audit) -> str:
-    of: dict[int, dict[str, Coverage]] = {}
+def _classes(audit: Audit) -> dict[str, Any]:
+    """Chart, balance and table of the classes."""
+    coverage: dict[int, dict[str, Coverage]] = {}
     for row in audit.coverage:
-        of.setdefault(row.label, {})[row.split] = row
-    splits = list(audit.kept)
-    main = "train" if "train" in splits else splits[0]
-    counts = [(rows[main].name, rows[main].kept, rows[main].listed) for rows in of.values()]
+        coverage.setdefault(row.label, {})[row.split] = row
+    main = "train" if "train" in audit.kept else next(iter(audit.kept))
+    first = [rows[main] for rows in coverage.values()]
+    return {
+        "main": main,
+        "splits": list(audit.kept),
+        "chart": svg(skyline([(row.name, row.kept, row.listed) for row in first]), f"clips of {len(first)} classes"),
+        "balance": _balance_facts(audit),
+        "rows": sorted(coverage.items())[:CLASSES],
+        "count": len(coverage),
+    }
+
+
+def _balance_facts(audit: Audit) -> list[tuple[str, Any]]:
     parts = balance(audit)
-    facts = ""
-    if parts is not None:
-        ratio = parts["largest"] / parts["smallest"]
-        times = f"{ratio:.1f}" if ratio < 10 else page.number(round(ratio))
-        facts = page.facts(
-            [
-                ("largest class", f"{page.number(parts['largest'])} training clips"),
-                ("smallest class", f"{page.number(parts['smallest'])} training clips, {times} times fewer"),
-                (f"classes > {longtail.MANY_ABOVE}", f"{parts['many']} (many-shot)"),
-                ("classes between", f"{parts['medium']} (medium-shot)"),
-                (f"classes < {longtail.FEW_BELOW}", f"{parts['few']} (few-shot)"),
-                ("classes of none", sum(map(len, untrained(audit)))),
-            ]
-        )
-    rows = []
-    for label, mine in sorted(of.items())[:CLASSES]:
-        name = next(iter(mine.values())).name
-        cells = [page.cell(label, "n"), page.cell(name, "t")]
-        for split in splits:
-            row = mine[split]
-            tip = f"{row.listed} listed, {row.found} found, {row.readable} readable, {row.kept} kept"
-            cells.append(f'<td class="n" title="{tip}">{page.number(row.kept)}{_of(row)}</td>')
-        share = mine[main].kept / mine[main].listed if mine[main].listed else None
-        cells.append(page.bar(share, "right" if share and share >= 0.9 else "wrong"))
-        rows.append(("absent" if not mine[main].kept else "", cells))
-    header = [("No.", "n"), ("Class", "t"), *((split, "n") for split in splits), (f"kept of {main}", "n bar")]
-    more = f"The first {CLASSES} of {len(of)}; " if len(of) > CLASSES else ""
-    table = page.details(
-        f"All {len(of)} classes", f"<p>{more}classes.csv has every step.</p>" + page.table(header, rows, tall=True),
-        opened=len(of) <= 2 * SHORT_LIST,
-    )  # fmt: skip
-    lead = (
-        f'Clips of {main}: <span class="swatch" style="background:var(--right)"></span> kept, '
-        '<span class="swatch lost"></span> listed and left out.'
-    )
-    return page.section("Classes", bars.skyline(counts), facts, table, lead=lead)
+    if parts is None:
+        return []
+    ratio = parts["largest"] / parts["smallest"]
+    times = f"{ratio:.1f}" if ratio < 10 else number(round(ratio))
+    return [
+        ("largest class", f"{number(parts['largest'])} training clips"),
+        ("smallest class", f"{number(parts['smallest'])} training clips, {times} times fewer"),
+        (f"classes > {longtail.MANY_ABOVE}", f"{parts['many']} ({GROUPS['many']})"),
+        ("classes between", f"{parts['medium']} ({GROUPS['medium']})"),
+        (f"classes < {longtail.FEW_BELOW}", f"{parts['few']} ({GROUPS['few']})"),
+        ("classes of none", sum(map(len, untrained(audit)))),
+    ]
 
 
-def _of(row: Coverage) -> str:
-    return "" if row.kept == row.listed else f' <span class="q">of {page.number(row.listed)}</span>'
-
-
-def _videos(audit: Audit, facts: Mapping[str, VideoInfo], about: About) -> str:
-    frames = [count for counts in audit.frames.values() for count in counts]
-    files = list(dict.fromkeys(clip.path for clips in audit.kept.values() for clip in clips))
-    used = [facts[path] for path in files]
+def _videos(audit: Audit, facts: Mapping[str, VideoInfo], about: About) -> dict[str, Any] | None:
+    frames = [length for lengths in audit.frames.values() for length in lengths]
+    used = [facts[path] for path in dict.fromkeys(clip.path for clips in audit.kept.values() for clip in clips)]
     if not used:
-        return ""
-    rows = [
-        _spread("frames of a clip", frames, "{:.0f}"),
-        _spread("seconds of a file", [one.seconds for one in used], "{:.2f}"),
-        _spread("frames a second", [one.rate for one in used], "{:.2f}"),
-        _spread("shorter side, pixels", [min(one.width, one.height) for one in used], "{:.0f}"),
-        _spread("megabytes of a file", [one.size / 1e6 for one in used], "{:.3f}"),
+        return None
+    spreads = [
+        ("frames of a clip", frames, "{:.0f}"),
+        ("seconds of a file", [one.seconds for one in used], "{:.2f}"),
+        ("frames a second", [one.rate for one in used], "{:.2f}"),
+        ("shorter side, pixels", [min(one.width, one.height) for one in used], "{:.0f}"),
+        ("megabytes of a file", [one.size / 1e6 for one in used], "{:.3f}"),
     ]
-    header = [("", ""), ("Smallest", "n"), ("5 %", "n"), ("Median", "n"), ("95 %", "n"), ("Largest", "n")]
-    common = [
-        ("Picture sizes", Counter(f"{one.width} × {one.height}" for one in used)),
-        ("Frame rates", Counter(f"{one.rate:.2f}" for one in used)),
-        ("Codecs", Counter(one.codec for one in used)),
-    ]
-    tables = "".join(f"<div><h3>{title}</h3>{_common(tally)}</div>" for title, tally in common)
-    lead = f"Of the {page.number(len(frames))} kept clips in {page.number(len(used))} files."
-    drawn = bars.histogram(frames, "frames of a clip", about.frames, f"the model sees {about.frames}")
-    return page.section(
-        "The videos", drawn, page.table(header, rows), f'<div class="beside">{tables}</div>', lead=lead
-    )  # fmt: skip
+    common = {
+        "Picture sizes": Counter(f"{one.width} × {one.height}" for one in used),
+        "Frame rates": Counter(f"{one.rate:.2f}" for one in used),
+        "Codecs": Counter(one.codec for one in used),
+    }
+    chart = histogram(frames, "frames of a clip", about.frames, f"the model sees {about.frames}")
+    return {
+        "lead": f"Of the {number(len(frames))} kept clips in {number(len(used))} files.",
+        "chart": svg(chart, "how often each number of frames of a clip occurs"),
+        "spreads": [(title, [form.format(cut) for cut in _cuts(values)]) for title, values, form in spreads],
+        "common": [(title, len(tally), tally.most_common(NAMED)) for title, tally in common.items()],
+        "files": len(used),
+    }
 
 
-def _spread(title: str, values: Sequence[float], form: str) -> tuple[str, list[str]]:
+def _cuts(values: Sequence[float]) -> list[float]:
+    """Smallest, 5 %, median, 95 % and largest."""
     cuts = quantiles(values, n=20, method="inclusive") if len(values) > 1 else [values[0]] * 19
-    shown = (min(values), cuts[0], cuts[9], cuts[18], max(values))
-    return "", [page.cell(title), *(page.cell(form.format(value), "n") for value in shown)]
+    return [min(values), cuts[0], cuts[9], cuts[18], max(values)]
 
 
-def _common(tally: Counter[str]) -> str:
-    total = tally.total()
-    rows = [
-        ("", [page.cell(value), page.cell(page.number(count), "n"), page.bar(count / total)])
-        for value, count in tally.most_common(NAMED)
-    ]
-    others = len(tally) - NAMED
-    if others > 0:
-        rest = total - sum(count for _, count in tally.most_common(NAMED))
-        rows.append(
-            ("absent", [page.cell(f"{others} others"), page.cell(page.number(rest), "n"), page.bar(rest / total)])
-        )
-    return page.table([("", ""), ("Files", "n"), ("", "n bar")], rows)
-
-
-def _how(about: About, facts: Mapping[str, VideoInfo]) -> str:
-    looked = {"packets": "every packet read, no picture decoded", "decode": "every picture decoded"}[about.depth]
-    pairs = [
-        ("depth", f"{about.depth}: {looked}"),
-        ("files", f"{page.number(len(facts))}, {page.number(about.known)} of them known from an earlier scan"),
-        ("time", page.duration(about.seconds)),
+def _provenance(about: About, facts: Mapping[str, VideoInfo]) -> list[tuple[str, str]]:
+    depths = {"packets": "every packet read, no picture decoded", "decode": "every picture decoded"}
+    return [
+        ("depth", f"{about.depth}: {depths[about.depth]}"),
+        ("files", f"{number(len(facts))}, {number(about.known)} of them known from an earlier scan"),
+        ("time", duration(about.seconds)),
         ("decoder", about.decoder),
         ("folder", about.folder),
     ]
-    limits = (
-        "Videos count as the same when their coded pictures are equal, byte for byte; the same scene coded anew, scaled or cut "
-        "into another file is not recognised."
-    )
-    return page.section("How it was checked", page.facts(pairs), f"<p>{limits}</p>")
-
-
-_STYLE = """
-.lost { background: var(--wrong); opacity: .6; }
-.scroll + dl, .scroll + .scroll { margin-top: 18px; }
-.beside { display: grid; grid-template-columns: repeat(auto-fit, minmax(260px, 1fr)); gap: 0 32px; }
-pre code { white-space: pre-wrap; overflow-wrap: anywhere; }
-ul { margin: 12px 0 0; padding-left: 1.2em; max-width: 56em; }
-li { margin-bottom: 6px; overflow-wrap: anywhere; }
-th[role=button] { cursor: pointer; }
-th[aria-sort=ascending]::after { content: " ↑"; }
-th[aria-sort=descending]::after { content: " ↓"; }
-.filter { display: block; width: 100%; max-width: 22em; margin: 0 0 10px; padding: 6px 10px; font: inherit; font-size: 14px;
-  color: var(--ink); background: var(--page); border: 1px solid var(--line); border-radius: 6px; }
-"""
-
-# Without a script the page says the same; with one its tables sort, and the long ones can be searched.
-_SCRIPT = """
-const figure = text => parseFloat(text.replace(/[\\u202f\\s,]/g, ""));
-for (const table of document.querySelectorAll("table")) {
-  const body = table.tBodies[0], rows = [...body.rows];
-  if (rows.length < 2) continue;
-  [...table.tHead.rows[0].cells].forEach((head, column) => {
-    if (!head.textContent) return;
-    head.tabIndex = 0;
-    head.setAttribute("role", "button");
-    const sort = () => {
-      const down = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
-      for (const other of head.parentNode.cells) other.removeAttribute("aria-sort");
-      head.setAttribute("aria-sort", down > 0 ? "ascending" : "descending");
-      const text = row => row.cells[column].textContent, n = head.classList.contains("n");
-      const order = (a, b) => n
-        ? (isNaN(figure(a)) ? -1 : figure(a)) - (isNaN(figure(b)) ? -1 : figure(b))
-        : a.localeCompare(b, undefined, {numeric: true});
-      body.append(...rows.sort((a, b) => down * order(text(a), text(b))));
-    };
-    head.addEventListener("click", sort);
-    head.addEventListener("keydown", event => { if (event.key === "Enter") sort(); });
-  });
-  if (rows.length <= 12) continue;
-  const box = document.createElement("input");
-  box.type = "search"; box.className = "filter"; box.placeholder = "show only rows with …";
-  box.setAttribute("aria-label", "filter the rows of this table");
-  box.addEventListener("input", () => {
-    const wanted = box.value.toLowerCase();
-    for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
-  });
-  table.parentNode.before(box);
-}
-"""

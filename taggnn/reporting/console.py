@@ -16,6 +16,7 @@ from taggnn.evaluation.metrics import (
     wilson,
 )
 from taggnn.evaluation.predictions import Predictions
+from taggnn.reporting.page import GROUPS as TITLES
 from taggnn.reporting.page import p_value
 
 # Rows of the per-class table on the screen; the report has all of them.
@@ -64,7 +65,7 @@ def _cost(evaluation: Mapping[str, Any], seconds: float) -> str:
 
 
 def figure_lines(results: Mapping[str, Any], split: str) -> list[str]:
-    """One line a figure, with its interval, and one that says what the intervals are.
+    """One line per figure, with its interval, and one line that explains the intervals.
 
     Args:
         results: content of results.json.
@@ -73,7 +74,7 @@ def figure_lines(results: Mapping[str, Any], split: str) -> list[str]:
     scores = Scores.read(results["scores"][split])
     intervals = results.get("intervals", {}).get(split, {})
     unmeasured = results.get("unmeasured", {}).get(split) or []
-    # What stands behind the line of a figure because it is about the same classes.
+    # Lines that follow the one of a figure because they are about the same classes.
     after = {
         "mca": [f"          {unmeasured_note(unmeasured)}"] if unmeasured else [],
         "macro_f1": [_group_line(row) for row in results.get("groups", {}).get(split) or []],
@@ -99,7 +100,7 @@ def figure_lines(results: Mapping[str, Any], split: str) -> list[str]:
 
 
 def summary_lines(results: Mapping[str, Any], split: str) -> list[str]:
-    """The same in short, behind the line of the accuracies: their intervals, and the figures that it does not name.
+    """The same in short, after the line of the accuracies: their intervals, and the figures that it does not name.
 
     Args:
         results: content of results.json.
@@ -120,14 +121,14 @@ def summary_lines(results: Mapping[str, Any], split: str) -> list[str]:
     lines += [f"          {', '.join(others)}"] if others else []
     groups = [row for row in results.get("groups", {}).get(split) or [] if row["mca"] is not None]
     if len(groups) > 1:
-        classes = ", ".join(f"{row['name']} {row['mca']:.3f} ({row['classes']} classes)" for row in groups)
+        classes = ", ".join(f"{TITLES[row['name']]} {row['mca']:.3f} ({row['classes']} classes)" for row in groups)
         lines.append(f"          class mean by training clips: {classes}")
     return lines
 
 
 def _about(row: Metric, scores: Scores) -> str:
-    behind = row.summary if row.note is None else row.note
-    return f"   {behind.format(**scores.as_dict())}" if behind else ""
+    note = row.summary if row.note is None else row.note
+    return f"   {note.format(**scores.as_dict())}" if note else ""
 
 
 def _group_line(row: Mapping[str, Any]) -> str:
@@ -135,13 +136,14 @@ def _group_line(row: Mapping[str, Any]) -> str:
     classes = f"{row['classes_counted']}{of} {'class' if row['classes'] == 1 else 'classes'}"
     clips = "1 clip" if row["clips"] == 1 else f"{row['clips']:,} clips"
     about = f"class mean over {classes} of {GROUPS[row['name']]}, {clips} measured"
+    name = f"{TITLES[row['name']].removesuffix('-shot'):8}"
     if row["mca"] is None:
-        return f"{row['name']:8}  -        none of its {row['classes']} classes ({GROUPS[row['name']]}) was measured"
-    return f"{row['name']:8}  {row['mca']:.4f}{_between(row['interval'])}   {about}"
+        return f"{name}  -        none of its {row['classes']} classes ({GROUPS[row['name']]}) was measured"
+    return f"{name}  {row['mca']:.4f}{_between(row['interval'])}   {about}"
 
 
 def _between(ends: Sequence[float] | None) -> str:
-    # An interval without width says nothing.
+    # An interval without width has no information.
     return "" if ends is None or ends[0] == ends[1] else f"   ({ends[0]:.3f} to {ends[1]:.3f})"
 
 

@@ -5,6 +5,7 @@ Axes: T frames, h w the picture as the model is fed.
 
 import io
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -24,7 +25,8 @@ from torchvision.transforms.v2.functional import InterpolationMode
 from tqdm import tqdm
 
 from taggnn.data.loader import ClipData
-from taggnn.reporting.pictures import LIGHT, drawable, families, shorten
+from taggnn.reporting.page import count
+from taggnn.reporting.theme import LIGHT, drawable, families, shorten
 from taggnn.runtime.atomic import write_bytes
 from taggnn.types import BadClip
 
@@ -32,7 +34,7 @@ MOST_COLUMNS = 16
 
 # All below in pixels; matplotlib's point is DPI / 72 of them.
 DPI = 100
-EDGE, TEXT, CAPTION, BETWEEN_FRAMES, BETWEEN_STRIPS, BETWEEN_CLIPS, BESIDE = 28, 240, 92, 3, 5, 30, 36
+EDGE, TEXT, CAPTION, BETWEEN_FRAMES, BETWEEN_STRIPS, BETWEEN_CLIPS, BETWEEN_COLUMNS = 28, 240, 92, 3, 5, 30, 36
 LINE, WIDEST = 18, 2100
 
 
@@ -71,7 +73,7 @@ def write_preview(path: Path, data: ClipData, number: int, notes: Sequence[str] 
         notes: more lines for the head of the sheet.
 
     Raises:
-        ValueError: as ``collect``.
+        ValueError: as `collect`.
     """
     shown = collect(data, number)
     return write_bytes(path, sheet(shown, "What the model is fed", [*_facts(data, shown), *notes]))
@@ -118,61 +120,55 @@ def sheet(shown: Sequence[Shown], title: str, facts: Sequence[str]) -> bytes:
     Returns:
         A PNG, the same for the same input.
     """
-    strips = [(clip, _strip(clip.trained, len(shown)), _strip(clip.evaluated, len(shown))) for clip in shown]
-    high, wide = (
-        max((strip.shape[a] for _, *pair in strips for strip in pair if strip is not None), default=0) for a in (0, 1)
-    )
-    # At least the lines of text beside it: name, label, and what a flip made of it, of two lines each.
+    strips = [[_strip(clip.trained, len(shown)), _strip(clip.evaluated, len(shown))] for clip in shown]
+    sizes = [strip.shape for pair in strips for strip in pair if strip is not None]
+    high, wide = (max((size[axis] for size in sizes), default=0) for axis in (0, 1))
+    # At least the lines of text next to it: name, label, and a flip, of two lines each.
     block = max(2 * high + BETWEEN_STRIPS, 6 * LINE)
-    block_wide = TEXT + CAPTION + max(wide, 330)
-    beside = max(1, min(math.ceil(len(shown) / 3), (WIDEST - 2 * EDGE + BESIDE) // (block_wide + BESIDE)))
-    width = 2 * EDGE + beside * (block_wide + BESIDE) - BESIDE
-    write = _Writer()
-    head = [line for fact in facts for line in write.wrapped(fact, width - 2 * EDGE, 4, 9)]
+    column = TEXT + CAPTION + max(wide, 330)
+    columns = max(1, min(math.ceil(len(shown) / 3), (WIDEST - 2 * EDGE) // (column + BETWEEN_COLUMNS)))
+    width = 2 * EDGE + columns * (column + BETWEEN_COLUMNS) - BETWEEN_COLUMNS
+    head = [line for fact in facts for line in wrapped(fact, width - 2 * EDGE, 4)]
     top = EDGE + 34 + LINE * len(head) + 22
-    down = math.ceil(len(shown) / beside)
-    height = top + down * (block + BETWEEN_CLIPS) - BETWEEN_CLIPS + EDGE
+    rows = math.ceil(len(shown) / columns)
+    height = top + rows * (block + BETWEEN_CLIPS) - BETWEEN_CLIPS + EDGE
 
     canvas = np.empty((height, width, 3), np.uint8)
     canvas[:] = np.round(255 * np.array(to_rgb(LIGHT.surface)))
-    write.text(EDGE, EDGE, title, 14, LIGHT.ink, weight="bold")
-    for number, line in enumerate(head):
-        write.text(EDGE, EDGE + 34 + LINE * number, line, 9, LIGHT.muted)
-    for number, (clip, trained, evaluated) in enumerate(strips):
+    texts = [_Text(EDGE, EDGE, title, LIGHT.ink, 14, "bold")]
+    texts += [_Text(EDGE, EDGE + 34 + LINE * index, line, LIGHT.muted) for index, line in enumerate(head)]
+    for index, (clip, pair) in enumerate(zip(shown, strips, strict=True)):
         # Down first, then to the right: neighbours in the epoch stay neighbours.
-        x = EDGE + (number // down) * (block_wide + BESIDE)
-        y = top + (number % down) * (block + BETWEEN_CLIPS)
-        rule = y - BETWEEN_CLIPS // 2
-        canvas[rule : rule + 1, x : x + block_wide] = np.round(255 * np.array(to_rgb(LIGHT.line)))
-        _beside(write, clip, x, y)
+        x = EDGE + (index // rows) * (column + BETWEEN_COLUMNS)
+        y = top + (index % rows) * (block + BETWEEN_CLIPS)
+        canvas[y - BETWEEN_CLIPS // 2, x : x + column] = np.round(255 * np.array(to_rgb(LIGHT.line)))
+        texts += _lines(x, y, TEXT, _about(clip))
         left = x + TEXT + CAPTION
         if clip.reason is not None:
-            for at, line in enumerate(
-                write.wrapped(f"could not be read: {clip.reason}", block_wide - TEXT - CAPTION, 4, 9)
-            ):
-                write.text(left, y + LINE * at, line, 9, LIGHT.wrong)
-            continue
-        for strip, at, caption in ((trained, y, "training"), (evaluated, y + high + BETWEEN_STRIPS, "evaluation")):
-            canvas[at : at + strip.shape[0], left : left + strip.shape[1]] = strip
-            write.text(left - 12, at + high / 2, caption, 8, LIGHT.muted, ha="right", va="center_baseline")
-    return write.png(canvas)
+            texts += _lines(
+                left, y, column - TEXT - CAPTION, [(f"could not be read: {clip.reason}", LIGHT.wrong, "normal", 4)]
+            )
+        for strip, at, caption in zip(pair, (y, y + high + BETWEEN_STRIPS), ("training", "evaluation"), strict=True):
+            if strip is not None:
+                canvas[at : at + strip.shape[0], left : left + strip.shape[1]] = strip
+                texts.append(
+                    _Text(left - 12, at + high / 2, caption, LIGHT.muted, 8, "normal", "right", "center_baseline")
+                )
+    return _png(canvas, texts)
 
 
-def _beside(write: "_Writer", clip: Shown, x: int, y: int) -> None:
-    """Name, label, and what a flip made of it."""
-    lines = [(line, LIGHT.ink, "normal") for line in write.wrapped(clip.name, TEXT, 2, 9)]
-    lines += [(line, LIGHT.right, "bold") for line in write.wrapped(clip.label, TEXT, 2, 9, "bold")]
-    if clip.flipped:
-        followed = clip.becomes not in (None, clip.label)
-        told = f"flipped: {clip.becomes}" if followed else "flipped"
-        colour, weight = (LIGHT.wrong, "bold") if followed else (LIGHT.muted, "normal")
-        lines += [(line, colour, weight) for line in write.wrapped(told, TEXT, 2, 9, weight)]
-    for number, (line, colour, weight) in enumerate(lines):
-        write.text(x, y + LINE * number, line, 9, colour, weight=weight)
+def _about(clip: Shown) -> list[tuple[str, str, str, int]]:
+    """Name, label, and what a flip made of it: (text, colour, weight, lines at most) of each."""
+    about = [(clip.name, LIGHT.ink, "normal", 2), (clip.label, LIGHT.right, "bold", 2)]
+    if clip.flipped and clip.becomes not in (None, clip.label):
+        about.append((f"flipped: {clip.becomes}", LIGHT.wrong, "bold", 2))
+    elif clip.flipped:
+        about.append(("flipped", LIGHT.muted, "normal", 2))
+    return about
 
 
 def _strip(clip: Tensor | None, clips: int) -> np.ndarray | None:
-    """The frames of a clip side by side, as large as the number of clips allows."""
+    """The frames of a clip in a row, as large as the number of clips allows."""
     if clip is None:
         return None
     frames = clip[:: _step(len(clip))].permute(0, 3, 1, 2)
@@ -181,19 +177,14 @@ def _strip(clip: Tensor | None, clips: int) -> np.ndarray | None:
     room = WIDEST - 2 * EDGE - TEXT - CAPTION
     factor = min(side / math.sqrt(h * w), 2 * side / max(h, w), (room / len(frames) - BETWEEN_FRAMES) / w)
     if factor >= 2:
-        # Few pixels are shown as what they are.
+        # A few pixels are shown as squares.
         frames = frames.repeat_interleave(int(factor), 2).repeat_interleave(int(factor), 3)
     else:
         size = [max(1, round(h * factor)), max(1, round(w * factor))]
         frames = functional.resize(frames, size, InterpolationMode.BICUBIC, antialias=True)
-    count, _, h, w = frames.shape
-    strip = torch.full((count, 3, h, w + BETWEEN_FRAMES), 255, dtype=torch.uint8)
-    strip[..., :w] = frames
-    return strip.permute(2, 0, 3, 1).reshape(h, -1, 3)[:, :-BETWEEN_FRAMES].numpy()
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}{'s' if count != 1 else ''}"
+    # White between the frames.
+    frames = functional.pad(frames, [0, 0, BETWEEN_FRAMES, 0], fill=255)
+    return torch.cat(list(frames), dim=-1)[..., :-BETWEEN_FRAMES].permute(1, 2, 0).numpy()
 
 
 def _step(frames: int) -> int:
@@ -207,21 +198,68 @@ def _facts(data: ClipData, shown: Sequence[Shown]) -> list[str]:
     if pictures is not None:
         (frames, height, width, _), step = pictures.shape, _step(len(pictures))
         some = "" if step == 1 else f", of which every {step}{ {2: 'nd', 3: 'rd'}.get(step, 'th') } is drawn"
-        how = [f"{_number(frames, 'frame')}{some}, {height} x {width} pixels", *how]
+        how = [f"{count(frames, 'frame')}{some}, {height} x {width} pixels", *how]
     facts = [
-        f"{data.root}: the first {_number(len(shown), 'clip')} of the first epoch, of {len(data.train_clips)} training clips in "
+        f"{data.root}: the first {count(len(shown), 'clip')} of the first epoch, of {len(data.train_clips)} training clips in "
         f"{len(data.classes)} classes; order and draws are those of training",
         *(["; ".join(how)] if how else []),
     ]
     if data.flip_pairs and data.capabilities.flip:
-        facts.append("a flipped clip has the label that its class is mirrored to")
+        facts.append("a flipped clip has the label of the other class of its pair")
     if data.balance != "none":
         facts.append(f"classes balanced: {data.balance}")
     return facts
 
 
-def width_of(text: str, size: float, weight: str = "normal") -> float:
-    """How wide a text is drawn, in pixels; ``size`` in points."""
+@dataclass(frozen=True)
+class _Text:
+    """A line of text on the canvas."""
+
+    x: float
+    y: float
+    text: str
+    colour: str
+    size: float = 9
+    weight: str = "normal"
+    ha: str = "left"
+    va: str = "top"
+
+
+def _lines(x: float, y: float, room: float, texts: Sequence[tuple[str, str, str, int]]) -> list[_Text]:
+    """(text, colour, weight, lines at most) of each, below one another."""
+    lines = [(line, c, weight) for text, c, weight, most in texts for line in wrapped(text, room, most, 9, weight)]
+    return [_Text(x, y + LINE * index, line, c, weight=weight) for index, (line, c, weight) in enumerate(lines)]
+
+
+def wrapped(text: str, room: float, most: int, size: float = 9, weight: str = "normal") -> list[str]:
+    """Breaks a text into lines that fit, and cuts its middle out where they are too many.
+
+    Args:
+        text: of any length.
+        room: pixels of a line.
+        most: lines at most.
+        size: in points (default 9).
+        weight: of the font.
+    """
+    whole = "".join(letter if drawable(letter) else "□" for letter in " ".join(text.split()))
+    letters = len(whole)
+    while len(lines := _broken(shorten(whole, letters), room, size, weight)) > most:
+        letters -= 1
+    return lines
+
+
+def _broken(text: str, room: float, size: float, weight: str) -> list[str]:
+    lines = [""]
+    for piece in re.split("(?<=[ /_])", text):
+        # A piece that is too long for a line is broken anywhere.
+        for part in [piece] if _width(piece, size, weight) <= room else piece:
+            if lines[-1] and _width((lines[-1] + part).rstrip(), size, weight) > room:
+                lines.append("")
+            lines[-1] += part
+    return [line.rstrip() for line in lines if line.strip()]
+
+
+def _width(text: str, size: float, weight: str) -> float:
     return sum(_advance(letter, size, weight) for letter in text)
 
 
@@ -234,58 +272,16 @@ def _advance(letter: str, size: float, weight: str) -> float:
     return with_it - without
 
 
-class _Writer:
-    """Text on a picture, measured before it is placed."""
-
-    def __init__(self) -> None:
-        self.texts: list[tuple] = []
-
-    def wrapped(self, text: str, room: float, lines: int, size: float, weight: str = "normal") -> list[str]:
-        """Breaks a text into lines that fit, and cuts its middle out where they are too many."""
-        whole = "".join(letter if drawable(letter) else "□" for letter in " ".join(text.split()))
-        letters = len(whole)
-        while len(found := self._broken(shorten(whole, letters), room, size, weight)) > lines:
-            letters -= 1
-        return found
-
-    def _broken(self, text: str, room: float, size: float, weight: str) -> list[str]:
-        found, line = [], ""
-        for piece in _pieces(text):
-            if line and width_of((line + piece).rstrip(), size, weight) > room:
-                found.append(line.rstrip())
-                line = ""
-            line += piece
-            # A piece that is too long for a line of its own is broken anywhere.
-            while width_of(line.rstrip(), size, weight) > room and len(line) > 1:
-                fits = next(
-                    n for n in range(len(line) - 1, 0, -1) if n == 1 or width_of(line[:n], size, weight) <= room
-                )
-                found.append(line[:fits])
-                line = line[fits:]
-        return [*found, line.rstrip()] if line.rstrip() else found
-
-    def text(self, x: float, y: float, text: str, size: float, colour: str, **style) -> None:
-        self.texts.append((x, y, text, {"size": size, "color": colour, "va": "top", **style}))
-
-    def png(self, canvas: np.ndarray) -> bytes:
-        """Draws the texts over the canvas, one pixel for one."""
-        height, width = canvas.shape[:2]
-        figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor=LIGHT.surface)
-        FigureCanvasAgg(figure)
-        figure.figimage(canvas, origin="upper")
-        buffer = io.BytesIO()
-        with matplotlib.rc_context({"font.family": list(families())}):
-            for x, y, text, style in self.texts:
-                figure.text(x / width, 1 - y / height, text, parse_math=False, **style)
-            figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-        return buffer.getvalue()
-
-
-def _pieces(text: str) -> list[str]:
-    """A text cut behind spaces, slashes and underscores."""
-    pieces = [""]
-    for letter in text:
-        pieces[-1] += letter
-        if letter in " /_":
-            pieces.append("")
-    return [piece for piece in pieces if piece]
+def _png(canvas: np.ndarray, texts: Sequence[_Text]) -> bytes:
+    """Draws the texts over the canvas, one pixel for one."""
+    height, width = canvas.shape[:2]
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor=LIGHT.surface)
+    FigureCanvasAgg(figure)
+    figure.figimage(canvas, origin="upper")
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"font.family": list(families())}):
+        for one in texts:
+            style = {"size": one.size, "color": one.colour, "weight": one.weight, "ha": one.ha, "va": one.va}
+            figure.text(one.x / width, 1 - one.y / height, one.text, parse_math=False, **style)
+        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    return buffer.getvalue()

@@ -8,17 +8,21 @@
                      of each column counts
     predictions.csv  of the headline split (`taggnn.evaluation.predictions`): confusion matrix and per-class figures
     skipped.csv      clips that could not be used (`taggnn.evaluation.predictions`)
-    results.json     everything else, see `taggnn.evaluation.results.Results`
+    results.json     everything else, see `RESULTS`
 
 Besides ``report.html`` it writes the pictures alone, ``curves.png`` and ``confusion.png``.
 """
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from taggnn.evaluation.bootstrap import answers
+from taggnn.evaluation.calibration import reliability
+from taggnn.evaluation.longtail import GROUPS
 from taggnn.evaluation.metrics import (
     METRICS,
     Scores,
@@ -34,19 +38,13 @@ from taggnn.evaluation.predictions import Predictions, Skipped, read_predictions
 from taggnn.evaluation.results import Results, headline
 from taggnn.evaluation.significance import McNemar, verdict
 from taggnn.names import unknown
-from taggnn.reporting import bars, diagrams, page
-from taggnn.reporting.loss_parts import parts_of, parts_table
-from taggnn.reporting.pictures import DARK, LIGHT, confusion, curves
-from taggnn.reporting.report_statistics import between, calibration_section, figure, groups_section, paired_rows
+from taggnn.reporting.compare_page import differences_of
+from taggnn.reporting.figures import confusion, curves, reliability_diagram
+from taggnn.reporting.loss_parts import parts_of
+from taggnn.reporting.page import between, duration, figure, number, p_value, percent, points, render
+from taggnn.reporting.theme import DARK, LIGHT, png, svg
 from taggnn.runtime.atomic import write_bytes, write_text
 from taggnn.training.history import read_history
-
-TITLES = {
-    "name": "",
-    "measured": "Clips",
-    "seconds": "Time",
-    "parameters": "Parameters",
-}
 
 
 def write_report(run_dir: str | os.PathLike) -> Path:
@@ -62,41 +60,53 @@ def write_report(run_dir: str | os.PathLike) -> Path:
     """
     folder = Path(run_dir)
     sources = ("results.json", "metrics.csv", "predictions.csv", "skipped.csv", "config.yaml")
-    if not any((folder / name).is_file() for name in sources):
+    there = {name: folder / name for name in sources if (folder / name).is_file()}
+    if not there:
         found = "is not there" if not folder.is_dir() else "is no run folder"
         raise FileNotFoundError(f"{folder} {found}: a report needs at least one of {', '.join(sources)} in it")
     results = Results.read(folder).to_json()
-    history = read_history(folder / "metrics.csv") if (folder / "metrics.csv").is_file() else []
-    skipped = read_skipped(folder / "skipped.csv") if (folder / "skipped.csv").is_file() else []
-    predictions = read_predictions(folder / "predictions.csv") if (folder / "predictions.csv").is_file() else None
+    history = read_history(there["metrics.csv"]) if "metrics.csv" in there else []
+    skipped = read_skipped(there["skipped.csv"]) if "skipped.csv" in there else []
+    predictions = read_predictions(there["predictions.csv"]) if "predictions.csv" in there else None
     if predictions is not None and not predictions.names:
         predictions = None
-    config = folder / "config.yaml"
+    config = there["config.yaml"].read_text(encoding="utf-8", errors="replace") if "config.yaml" in there else ""
+    unmeasured = list(results.get("unmeasured", {}).get(headline(results)) or ())
+    page = render(
+        "report.html.j2",
+        title=str(results.get("title") or folder.resolve().name),
+        eyebrow="taggnn run report",
+        subtitle=results.get("subtitle", ""),
+        **_headline(results, predictions, skipped, unmeasured),
+        groups=results.get("groups", {}).get(headline(results)),
+        group_meanings=GROUPS,
+        comparison=_comparison(results.get("comparison") or ()),
+        paired=[_paired(row, results["paired"]) for row in results.get("paired") or ()],
+        effect=_graph(results.get("graph_effect") or {}),
+        training=_training(folder, history, results),
+        calibration=_calibration(results, predictions),
+        classes=None if predictions is None else _classes(folder, predictions),
+        unmeasured=unmeasured,
+        skipped=skipped,
+        **_provenance(results),
+        config=config.strip(),
+        clips=_clips,
+        titles=_titles,
+    )
+    return write_text(folder / "report.html", page)
 
-    title = str(results.get("title") or folder.resolve().name)
-    body = [
-        f"<style>{bars.STYLE}{diagrams.STYLE}</style>",
-        _headline(results, predictions, skipped),
-        groups_section(results.get("groups", {}).get(headline(results))),
-        _comparison(results.get("comparison"), results.get("paired")),
-        _graph(results.get("graph_effect")),
-        _curves(folder, history, results),
-        _calibration(results, predictions),
-        *(_classes(folder, predictions, _unmeasured(results)) if predictions is not None else ()),
-        _skipped(skipped),
-        _setup(results, config.read_text(encoding="utf-8", errors="replace") if config.is_file() else ""),
-    ]
-    return write_text(folder / "report.html", page.page(title, "taggnn run report", results.get("subtitle", ""), body))
 
-
-def _headline(results: dict, predictions: Predictions | None, skipped: Sequence[Skipped]) -> str:
+def _headline(
+    results: Mapping[str, Any], predictions: Predictions | None, skipped: Sequence[Skipped], unmeasured: Sequence[str]
+) -> dict[str, Any]:
+    """The tiles, the notes and the table of splits."""
     scores = {split: _scores(split, figures) for split, figures in results.get("scores", {}).items()}
     split = headline(results)
     if scores and split not in scores:
         raise unknown("split", split, scores, where="results.json, headline")
     notes = list(results.get("notes") or ())
     if predictions is not None:
-        # Without a stated split, rows of several splits cannot be told to belong to these clips.
+        # Without a stated split, rows of several splits cannot be attributed to these clips.
         ours = [row for row in skipped if split in (None, row.split)]
         unreadable = len(ours) if len({row.split for row in ours}) == 1 else 0
         again = summarise(predictions.probabilities, predictions.labels, unreadable=unreadable)
@@ -105,208 +115,166 @@ def _headline(results: dict, predictions: Predictions | None, skipped: Sequence[
             scores[split] = again
         elif stated.measured != again.measured or abs(stated.top1 - again.top1) > 1e-6:
             notes.append(
-                f"results.json and predictions.csv disagree: top-1 {page.percent(stated.top1, 2)} of {stated.measured} "
-                f"clips against {page.percent(again.top1, 2)} of {again.measured}. One of the two is of another run or split."
+                f"results.json and predictions.csv disagree: top-1 {percent(stated.top1, 2)} of {stated.measured} clips "
+                f"against {percent(again.top1, 2)} of {again.measured}. One of the two is of another run or split."
             )
         else:
             # Files of earlier versions lack some of the figures.
             known = {name: value for name, value in stated.figures.items() if value is not None}
             scores[split] = replace(stated, figures={**again.figures, **known})
+    found = {"scores": scores, "split": split, "notes": notes, "heading": "Notes", "tiles": []}
     if not scores:
-        return page.section("Notes", *(_note(text) for text in notes))
-    rows = [
-        (
-            "chosen" if name == split and len(scores) > 1 else "",
-            [
-                page.cell(name),
-                *(page.cell(figure(s.figures.get(key), row), "n") for key, row in METRICS.items()),
-                page.cell(f"{s.classes_counted} of {s.classes}", "n"),
-                page.cell(_clips(s.measured, s.listed), "n"),
-                page.cell(page.number(s.missing), "n"),
-                page.cell(page.number(s.unreadable), "n"),
-                page.cell(page.number(s.loss), "n"),
-            ],
-        )
-        for name, s in scores.items()
-    ]
-    titles = ["Split", *(row.heading for row in METRICS.values()), "Classes counted"]
-    titles += ["Clips", "Missing", "Unreadable", "Loss"]
-    splits = page.table([(title, "n" if place else "") for place, title in enumerate(titles)], rows)
+        return found
     shown = scores[split]
-    heading = f"Accuracy on {split}"
+    found["heading"] = f"Accuracy on {split}"
     if not shown.complete:
-        heading += f": {_clips(shown.measured, shown.listed)} clips"
-        notes.insert(0, _partial(split, shown, _unmeasured(results)))
-    ends = results.get("intervals", {}).get(split, {})
-    return page.section(
-        heading, _tiles(shown, ends), *(_note(text) for text in notes), splits if len(scores) > 1 else ""
-    )
+        found["heading"] += f": {_clips(shown.measured, shown.listed)} clips"
+        also = f" Also {unmeasured_note(unmeasured, most=None)}." if unmeasured else ""
+        notes.insert(0, f"The figures of {split} are about {shown.coverage()}.{also}")
+    return {**found, "tiles": _tiles(shown, results.get("intervals", {}).get(split, {}))}
 
 
-def _unmeasured(results: Mapping) -> list[str]:
-    return list(results.get("unmeasured", {}).get(headline(results)) or ())
-
-
-def _partial(split: str, scores: Scores, unmeasured: Sequence[str]) -> str:
-    """Says what the figures of a partial set are about."""
-    said = f"The figures of {split} are about {scores.coverage()}."
-    return f"{said} Also {unmeasured_note(unmeasured, most=None)}." if unmeasured else said
-
-
-def _clips(measured: int | None, listed: int | None) -> str:
-    if listed is None or measured == listed:
-        return page.number(measured)
-    return f"{page.number(measured)} of {page.number(listed)}"
-
-
-def _scores(split: str, figures: Mapping) -> Scores:
+def _scores(split: str, figures: Mapping[str, Any]) -> Scores:
     try:
         return Scores.read(figures)
     except ValueError as error:
         raise ValueError(f"results.json, scores.{split}: {error}") from error
 
 
-def _tiles(scores: Scores, ends: Mapping) -> str:
-    found = []
+def _tiles(scores: Scores, ends: Mapping[str, Sequence[float]]) -> list[tuple[str, str, str]]:
+    """(figure, label, text below) of each headline figure."""
+    tiles = []
     for name, row in METRICS.items():
         value = scores.figures.get(name)
         if value is None:
             continue
         if row.interval == "wilson":
-            right = f"{round(value * scores.measured):,} right".replace(",", "\u202f")
-            low, high = wilson(value, scores.measured)
-            below = f"{right}; 95 % interval {100 * low:.1f}\u00a0to\u00a0{page.percent(high)}"
+            interval = f"95 % interval {between(wilson(value, scores.measured))}"
+            below = f"{number(round(value * scores.measured))} right; {interval}"
         else:
-            said = between(ends.get(name), row)
-            below = row.summary.format(**scores.as_dict()) + (f"; {said}" if said else "")
-        found.append(page.tile(figure(value, row), row.heading, below))
-    left_out = [
-        f"{page.number(clips)} {why}"
-        for clips, why in ((scores.missing, "missing"), (scores.unreadable, "unreadable"))
-        if clips
-    ]
-    below = f"{', '.join(left_out)}; counted nowhere" if left_out else "every clip of the list"
-    label = "Clips measured" if scores.complete else f"Clips measured of {page.number(scores.listed)} listed"
-    found.append(page.tile(page.number(scores.measured), label, below))
-    return page.tiles(found)
+            interval = between(ends.get(name), row)
+            below = row.summary.format(**scores.as_dict()) + (f"; {interval}" if interval else "")
+        tiles.append((figure(value, row), row.heading, below))
+    counts = ((scores.missing, "missing"), (scores.unreadable, "unreadable"))
+    left_out = ", ".join(f"{number(clips)} {why}" for clips, why in counts if clips)
+    label = "Clips measured" if scores.complete else f"Clips measured of {number(scores.listed)} listed"
+    below = f"{left_out}; counted nowhere" if left_out else "every clip of the list"
+    return [*tiles, (number(scores.measured), label, below)]
 
 
-def _calibration(results: dict, predictions: Predictions | None) -> str:
-    if predictions is None:
-        return ""
-    split = headline(results)
-    ece = results.get("scores", {}).get(split, {}).get("ece")
-    return calibration_section(predictions, ece, results.get("intervals", {}).get(split, {}).get("ece"))
+def _clips(measured: int | None, listed: int | None) -> str:
+    of = "" if listed is None or measured == listed else f" of {number(listed)}"
+    return f"{number(measured)}{of}"
 
 
-def _comparison(rows: Sequence[Mapping] | None, paired: Sequence[Mapping] | None) -> str:
+def _titles(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Columns of figures."""
+    return [(name, "n") for name in names]
+
+
+def _comparison(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     if not rows:
-        return ""
-    first = ["name", *(key for key in METRICS if any(key in row for row in rows))]
-    first += ["measured", "parameters", "seconds"]
-    keys = list(dict.fromkeys([*first, *(key for row in rows for key in row if key not in ("chosen", "listed"))]))
-    keys = [key for key in keys if any(row.get(key) is not None for row in rows)]
-    header = [
-        (
-            METRICS[key].heading if key in METRICS else TITLES.get(key, key.replace("_", " ").capitalize()),
-            "n bar" if key == "top1" else "" if key in ("name", "note") else "n",
-        )
-        for key in keys
-    ]
-    lines = []
-    for row in rows:
-        cells = []
-        for key in keys:
-            value = row.get(key)
-            if key == "top1":
-                cells.append(page.bar(value))
-            elif key in METRICS:
-                cells.append(page.cell(figure(value, METRICS[key]), "n"))
-            elif key == "measured":
-                cells.append(page.cell(_clips(value, row.get("listed")), "n"))
-            elif key == "seconds":
-                cells.append(page.cell(page.duration(value), "n"))
-            else:
-                cells.append(page.cell(page.number(value), "t" if key in ("name", "note") else "n"))
-        lines.append(("chosen" if row.get("chosen") else "", cells))
-    lead = "The same data and budget under other heads." if len(rows) > 1 else ""
-    return page.section("Beside the baseline", page.table(header, lines), paired_rows(paired), lead=lead)
+        return None
+    first = ["name", *(key for key in METRICS if any(key in row for row in rows)), "measured", "parameters", "seconds"]
+    keys = dict.fromkeys([*first, *(key for row in rows for key in row if key not in ("chosen", "listed"))])
+    known = [key for key in keys if any(row.get(key) is not None for row in rows)]
+    titles = {"name": "", "measured": "Clips", "seconds": "Time", **{key: row.heading for key, row in METRICS.items()}}
+    kinds = {"top1": "n bar", "name": "t", "note": "t"}
+    columns = [(titles.get(key, key.replace("_", " ").capitalize()), kinds.get(key, "n")) for key in known]
+
+    def shown(key: str, row: Mapping[str, Any]) -> Any:
+        value = row.get(key)
+        if key == "measured":
+            return _clips(value, row.get("listed"))
+        if key in METRICS:
+            return value if key == "top1" else figure(value, METRICS[key])
+        return duration(value) if key == "seconds" else number(value)
+
+    cells = [list(zip(columns, (shown(key, row) for key in known), strict=True)) for row in rows]
+    table = [{"chosen": row.get("chosen"), "cells": each} for row, each in zip(rows, cells, strict=True)]
+    return {"columns": columns, "rows": table}
 
 
-def _graph(effect: Mapping | None) -> str:
+def _paired(row: Mapping[str, Any], family: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One head compared with another, clip by clip, with intervals and McNemar's test."""
+    name, other = row["name"], row["against"]
+    known = {key: [row[key][end] for end in ("value", "low", "high")] for key in METRICS if key in row}
+    chart, others = differences_of(known, f"{name} - {other}, with paired 95 % intervals")
+    holm = f", {p_value(row['p_holm'])} after Holm" if len(family) > 1 else ""
+    text = (
+        f"{row['verdict']} Of {number(row['clips'])} clips only {name} has {number(row['only_name'])} right, only {other} "
+        f"{number(row['only_against'])} (McNemar, {p_value(row['p'])}{holm})."
+    )
+    gain = f": {points(known['top1'][0])} pp" if "top1" in known else ""
+    return {"title": f"{name} - {other}{gain}", "text": text, "chart": chart, "others": others}
+
+
+def _graph(effect: Mapping[str, Any]) -> dict[str, Any] | None:
     if not effect:
-        return ""
-    found = []
+        return None
+    found: dict[str, Any] = {"tiles": [], "verdict": "", "test": ""}
     if effect.get("top1_with") is not None and effect.get("top1_without") is not None:
-        found.append(page.tile(page.percent(effect["top1_with"]), "Top-1 with its edges"))
-        found.append(page.tile(page.percent(effect["top1_without"]), "Top-1 without edges"))
+        found["tiles"] += [(percent(effect["top1_with"]), "Top-1 with its edges")]
+        found["tiles"] += [(percent(effect["top1_without"]), "Top-1 without edges")]
     changed, moved = effect.get("changed"), effect.get("relative_logits")
     if changed is not None:
-        clips = f"of {page.number(effect['clips'])} clips" if effect.get("clips") else ""
-        found.append(page.tile(page.percent(changed), "Predictions that change", clips))
-    if moved is not None:
-        figure = page.percent(moved) if moved >= 1e-3 else f"{moved:.1e}"
-        found.append(page.tile(figure, "Move of the logits", "relative to their size"))
-    verdict = ""
-    if changed is not None:
-        verdict = (
+        clips = f"of {number(effect['clips'])} clips" if effect.get("clips") else ""
+        found["tiles"].append((percent(changed), "Predictions that change", clips))
+        found["verdict"] = (
             "No prediction depends on the graph: this model decides as a pooled encoder would."
             if changed == 0
             else "Hardly any prediction depends on the graph."
             if changed < 0.01
-            else f"The graph decides {page.percent(changed)} of the predictions."
+            else f"The graph decides {percent(changed)} of the predictions."
         )
-    below = _graph_test(effect) if changed and effect.get("p") is not None else ""
-    lead = f"The trained weights, asked once with the edges and once without any. {page.escape(verdict)}"
-    return page.section("What the graph does", page.tiles(found) if found else "", below, lead=lead)
+    if moved is not None:
+        size = percent(moved) if moved >= 1e-3 else f"{moved:.1e}"
+        found["tiles"].append((size, "Change of the logits", "relative to their size"))
+    if changed and effect.get("p") is not None:
+        test = McNemar(effect["only_without"], effect["only_with"], effect["p"])
+        better = verdict(test, test.p, "the model without edges", "the model with edges")
+        found["test"] = (
+            f"{better[0].upper()}{better[1:]} Top-1 {points(effect['top1_with'] - effect['top1_without'])} points by its edges "
+            f"(95 % interval {points(effect['gain_low'])} to {points(effect['gain_high'])}; McNemar, {p_value(test.p)})."
+        )
+    return found
 
 
-def _graph_test(effect: Mapping) -> str:
-    test = McNemar(effect["only_without"], effect["only_with"], effect["p"])
-    gain = effect["top1_with"] - effect["top1_without"]
-    which = verdict(test, test.p, "the model without edges", "the model with edges")
-    said = (
-        f"{which[0].upper()}{which[1:]} Top-1 {page.points(gain)} points by its edges "
-        f"(95 % interval {page.points(effect['gain_low'])} to {page.points(effect['gain_high'])}; McNemar, "
-        f"{page.p_value(test.p)})."
-    )
-    return f"<p>{page.escape(said)}</p>"
-
-
-def _curves(folder: Path, history: list[dict[str, float]], results: Mapping) -> str:
+def _training(folder: Path, history: list[dict[str, float]], results: Mapping[str, Any]) -> dict[str, Any] | None:
     if not history:
-        return ""
+        return None
     best = results.get("best_epoch")
     best = _best_epoch(history) if best is None else int(best)
-    parts = parts_of(history, results)
-    light = curves(history, best, LIGHT, list(parts))
-    drawing = ""
-    if light is not None:
-        write_bytes(folder / "curves.png", light)
-        caption = f"The dotted line marks epoch {best}, whose weights were kept." if best is not None else ""
-        drawing = page.picture(
-            light, curves(history, best, DARK, list(parts)), "Loss and accuracy over the epochs", caption
-        )
+    weights = parts_of(history, results)
+    drawn = curves(history, best, LIGHT, list(weights))
+    if drawn is not None:
+        write_bytes(folder / "curves.png", png(drawn))
+    by_epoch = {int(row["epoch"]): row for row in history}
+    last = max(by_epoch)
+    epochs = [epoch for epoch in dict.fromkeys((best, last)) if epoch in by_epoch]
+    parts = []
+    for name, weight in weights.items():
+        values = [by_epoch[epoch].get(f"train/{name}") for epoch in epochs]
+        if values[-1] is None and epochs[-1] == last:
+            # metrics.csv lacks the column.
+            values[-1] = (results.get("losses") or {}).get(name, {}).get("last")
+        parts.append((name, [weight, *values]))
     keys = list(dict.fromkeys(key for row in history for key in row))
-    rows = [
-        ("chosen" if row["epoch"] == best else "", [page.cell(_figure(key, row.get(key)), "n") for key in keys])
-        for row in history
-    ]
-    epochs = page.table([(key, "n") for key in keys], rows, tall=True)
-    table = parts_table(parts, history, best, results.get("losses"))
-    return page.section(
-        "Training",
-        drawing,
-        table,
-        page.details(f"All {len(history)} epochs" if len(history) > 1 else "The epoch", epochs),
-    )
+    return {
+        "chart": svg(drawn, "Loss and accuracy over the epochs"),
+        "best": best,
+        "parts": parts,
+        "parts_columns": [f"Epoch {epoch}, {'kept' if epoch == best else 'last'}" for epoch in epochs],
+        "columns": keys,
+        "epochs": [(row["epoch"] == best, [_value(key, row.get(key)) for key in keys]) for row in history],
+    }
 
 
-def _figure(key: str, value: float | None) -> str:
+def _value(key: str, value: float | None) -> str:
     metric = METRICS.get(key.rsplit("/")[-1])
     if value is not None and metric is not None:
         return figure(value, metric)
-    return page.number(int(value) if value is not None and value.is_integer() and abs(value) < 1e15 else value)
+    return number(int(value) if value is not None and value.is_integer() and abs(value) < 1e15 else value)
 
 
 def _best_epoch(history: list[dict[str, float]]) -> int | None:
@@ -317,127 +285,61 @@ def _best_epoch(history: list[dict[str, float]]) -> int | None:
     return None
 
 
-def _classes(folder: Path, predictions: Predictions, unmeasured: Sequence[str]) -> list[str]:
-    names = predictions.classes
+def _calibration(results: Mapping[str, Any], predictions: Predictions | None) -> dict[str, Any] | None:
+    """None where the scores are no probabilities."""
+    model = None if predictions is None else answers(predictions.probabilities, predictions.labels)
+    if model is None or model.confidence is None:
+        return None
+    split = headline(results)
+    ece = results.get("scores", {}).get(split, {}).get("ece")
+    ends = between(results.get("intervals", {}).get(split, {}).get("ece"))
+    confidence, accuracy = model.confidence.double().mean().item(), model.right.double().mean().item()
+    text = (
+        f"Mean confidence, the probability of the predicted class, is {percent(confidence)}; accuracy is {percent(accuracy)}: "
+        f"the model is {'over' if confidence > accuracy else 'under'}-confident."
+    )
+    if ece is not None:
+        text += f" Expected calibration error {percent(ece)}{f' ({ends})' if ends else ''}."
+    chart = reliability_diagram(reliability(model.confidence, model.right))
+    return {"text": text, "chart": svg(chart, "accuracy of the clips against the confidence of the predictions")}
+
+
+def _classes(folder: Path, predictions: Predictions) -> dict[str, Any]:
+    """The confusion matrix and what follows from it."""
     matrix = confusion_matrix(predictions.probabilities, predictions.labels)
-    light = confusion(matrix, names, LIGHT)
+    light, dark = (png(confusion(matrix, predictions.classes, theme)) for theme in (LIGHT, DARK))
     write_bytes(folder / "confusion.png", light)
-    caption = (
-        '<span class="swatch" style="background:var(--right)"></span> right, '
-        '<span class="swatch" style="background:var(--wrong)"></span> mistaken; the deeper the colour, the larger the '
-        "share of the row's clips. Rows are the truth, columns what it was taken for."
-    )
-    absent = int((matrix.sum(dim=1) == 0).sum())
-    if absent:
-        caption += f" Hatched rows: {absent} {'class' if absent == 1 else 'classes'} without a clip."
-    drawing = page.picture(light, confusion(matrix, names, DARK), f"Confusion matrix of {len(names)} classes", caption)
-    return [page.section("Confusion", drawing), _mistakes(matrix, names), _per_class(matrix, names, unmeasured)]
-
-
-def _mistakes(matrix, names: Sequence[str]) -> str:
-    worst = worst_confusions(matrix, 12)
-    if not worst:
-        lead = "No clip was mistaken." if len(names) > 1 else "With a single class nothing can be mistaken."
-        return page.section("Worst confusions", f"<p>{lead}</p>")
     support = matrix.sum(dim=1).tolist()
-    rows = [
-        (
-            "",
-            [
-                _name(c.true, names),
-                _name(c.predicted, names),
-                page.cell(f"{c.count} of {support[c.true]}", "n"),
-                page.bar(c.share, "wrong"),
-            ],
-        )
-        for c in worst
+    worst = [(c.true, c.predicted, c.count, support[c.true], c.share) for c in worst_confusions(matrix, 12)]
+    pairs = [
+        (p.first, p.second, p.count, support[p.first] + support[p.second], p.share) for p in worst_pairs(matrix, 12)
     ]
-    header = [("Truth", "t"), ("Taken for", "t"), ("Clips", "n"), ("Share of the truth", "n bar")]
-    parts = [page.table(header, rows)]
-    both = []
-    for p in worst_pairs(matrix, 12):
-        clips = support[p.first] + support[p.second]
-        cells = [
-            _name(p.first, names),
-            _name(p.second, names),
-            page.cell(f"{p.count} of {clips}", "n"),
-            page.bar(p.share, "wrong"),
-        ]
-        both.append(("", cells))
-    header = [("One", "t"), ("The other", "t"), ("Clips", "n"), ("Share of both", "n bar")]
-    parts.append(page.details("Pairs most often taken for one another, both directions", page.table(header, both)))
-    return page.section("Worst confusions", *parts)
+    return {
+        "names": predictions.classes,
+        "light": light,
+        "dark": dark,
+        # Drawn at twice its size on the page; bytes 16-24 of every PNG are its width and height.
+        "size": [int.from_bytes(light[at : at + 4], "big") // 2 for at in (16, 20)],
+        "absent": support.count(0),
+        "worst": worst,
+        "pairs": pairs,
+        # Worst first; classes without clips, which have no recall, at the end.
+        "rows": sorted(
+            per_class(matrix), key=lambda row: (row.recall is None, row.recall or 0.0, -row.support, row.label)
+        ),
+    }
 
 
-def _per_class(matrix, names: Sequence[str], unmeasured: Sequence[str]) -> str:
-    rows = []
-    # Worst first; classes without clips, which have no recall, at the end.
-    table = sorted(per_class(matrix), key=lambda row: (row.recall is None, row.recall or 0.0, -row.support, row.label))
-    for row in table:
-        other = "" if row.confused_with is None else f"{row.confused} × {names[row.confused_with]}"
-        if names[row.label] in unmeasured:
-            other = "not measured: every clip of it is missing or unreadable"
-        cells = [
-            _name(row.label, names),
-            page.cell(page.number(row.support), "n"),
-            page.bar(row.recall),
-            page.cell(page.percent(row.precision), "n"),
-            page.cell("–" if row.f1 is None else f"{row.f1:.3f}", "n"),
-            page.cell(other, "t q"),
-        ]
-        rows.append(("" if row.support else "absent", cells))
-    header = [
-        ("Class", "t"),
-        ("Clips", "n"),
-        ("Recall", "n bar"),
-        ("Precision", "n"),
-        ("F1", "n"),
-        ("Most often taken for", "t"),
-    ]
-    lead = "Sorted by recall, the hardest class first."
-    return page.section("Class by class", page.table(header, rows, tall=len(rows) > 25), lead=lead)
-
-
-def _name(label: int, names: Sequence[str]) -> str:
-    return f'<td class="t"><span class="q">{label}</span>&ensp;{page.escape(names[label])}</td>'
-
-
-def _skipped(skipped: Sequence[Skipped]) -> str:
-    if not skipped:
-        return ""
-    rows = [("", [page.cell(s.split), page.cell(s.path or s.name, "t"), page.cell(s.reason, "t")]) for s in skipped]
-    header = [("Split", ""), ("Clip", "t"), ("Reason", "t")]
-    clips = "1 clip" if len(skipped) == 1 else f"{page.number(len(skipped))} clips"
-    count = f"{clips} could not be used and counted in no figure"
-    return page.section(
-        "Skipped", page.details(count, page.table(header, rows, tall=len(rows) > 25), opened=len(rows) <= 10)
-    )
-
-
-def _setup(results: dict, config: str) -> str:
-    environment = dict(results.get("environment", {}))
-    command = environment.pop("command", None)
-    if isinstance(command, list):
-        command = " ".join(command)
-    times = [(f"{part} took", page.duration(seconds)) for part, seconds in results.get("durations", {}).items()]
-    described = (*results.get("model", {}).items(), *_evaluated(results.get("evaluation", {})), *environment.items())
-    known = [(key.replace("_", " "), value) for key, value in described]
-    return page.section(
-        "How it was made",
-        page.code(command) if command else "",
-        page.facts([*known, *times]),
-        page.details("Configuration", page.code(config.rstrip())) if config.strip() else "",
-    )
-
-
-def _evaluated(evaluation: Mapping) -> list[tuple[str, str]]:
-    """How clips were looked at and what it took, as facts."""
-    facts = [(key, evaluation[key]) for key in ("views", "crops", "average", "processes") if key in evaluation]
+def _provenance(results: Mapping[str, Any]) -> dict[str, Any]:
+    """The command, and facts about the model, the evaluation and the machine."""
+    environment, evaluation = dict(results.get("environment", {})), results.get("evaluation", {})
+    command = environment.pop("command", "")
+    facts = [*results.get("model", {}).items()]
+    facts += [(key, evaluation[key]) for key in ("views", "crops", "average", "processes") if key in evaluation]
     if evaluation.get("clips_per_second"):
         facts.append(("clips per second", f"{evaluation['clips_per_second']:.1f}"))
-    sizes = [f"{kind} {size / 2**30:.2f} GiB" for kind, size in evaluation.get("peak_memory", {}).items()]
-    return [*facts, ("peak memory", ", ".join(sizes))] if sizes else facts
-
-
-def _note(text: str) -> str:
-    return f'<p class="note">{page.escape(text)}</p>'
+    if sizes := [f"{kind} {size / 2**30:.2f} GiB" for kind, size in evaluation.get("peak_memory", {}).items()]:
+        facts.append(("peak memory", ", ".join(sizes)))
+    facts = [(key.replace("_", " "), value) for key, value in (*facts, *environment.items())]
+    facts += [(f"{part} took", duration(seconds)) for part, seconds in results.get("durations", {}).items()]
+    return {"command": " ".join(command) if isinstance(command, list) else command, "provenance": facts}

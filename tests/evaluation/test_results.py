@@ -72,7 +72,7 @@ def test_the_screen_says_every_figure_with_its_interval(said):
     assert "300 bootstrap resamples" in lines
     short = "\n".join(summary_lines(found, "test"))
     assert f"class mean {ends['mca'][0]:.3f} to {ends['mca'][1]:.3f}" in short
-    assert f"few {few['mca']:.3f} (3 classes)" in short
+    assert f"few-shot {few['mca']:.3f} (3 classes)" in short
 
 
 def test_the_screen_says_what_an_older_run_has_and_no_more(said):

@@ -18,8 +18,8 @@ from taggnn.data.loader import ClipData
 from taggnn.data.synthetic import FLIP_PAIRS
 from taggnn.data.video.container import Container
 from taggnn.data.video.source import VideoSource
-from taggnn.reporting.pictures import families
-from taggnn.reporting.preview import CAPTION, DPI, EDGE, TEXT, Shown, _Writer, collect, sheet
+from taggnn.reporting.preview import CAPTION, DPI, EDGE, TEXT, Shown, collect, sheet, wrapped
+from taggnn.reporting.theme import families
 from taggnn.types import InputSpec, Sample
 
 OPTIONS = {"frames": 4, "short_side": 32, "size": [24, 32]}
@@ -163,7 +163,7 @@ def test_sheets_stay_of_a_size_that_can_be_looked_at(count, shape):
     ids=["short", "no-breaks", "words", "mathematics", "letters", "empty", "slash"],
 )
 def test_text_is_broken_into_lines_that_fit(text):
-    lines = _Writer().wrapped(text, TEXT, 2, 9, "bold")
+    lines = wrapped(text, TEXT, 2, 9, "bold")
     assert len(lines) <= 2
     font = FontProperties(family=list(families()), size=9, weight="bold")
     renderer = FigureCanvasAgg(Figure(dpi=DPI)).get_renderer()

@@ -16,10 +16,11 @@ from taggnn.evaluation.metrics import summarise
 from taggnn.evaluation.predictions import Predictions, Skipped, write_predictions, write_skipped
 from taggnn.evaluation.results import Results
 from taggnn.report import main
-from taggnn.reporting import page, pictures
-from taggnn.reporting.pictures import DARK, LIGHT, confusion, curves, shorten
-from taggnn.reporting.report_statistics import between
+from taggnn.reporting import page, theme
+from taggnn.reporting.figures import confusion, curves
+from taggnn.reporting.page import between
 from taggnn.reporting.run_page import write_report
+from taggnn.reporting.theme import DARK, LIGHT, clean, png, shorten
 from taggnn.training.history import read_history
 
 CLASSES = [
@@ -67,7 +68,7 @@ def predictions(clips=60, classes=CLASSES, occurring=None):
 
 @pytest.fixture(autouse=True)
 def small_pictures(monkeypatch):
-    monkeypatch.setattr(pictures, "DPI", 40)
+    monkeypatch.setattr(theme, "DPI", 40)
 
 
 @pytest.fixture
@@ -161,9 +162,9 @@ def test_the_full_page_says_everything_and_asks_for_nothing_from_outside(full):
         between(Results.read(full).to_json()["intervals"]["test"]["mca"]),
         "many-shot: more than 100 training clips",
         "few-shot: fewer than 20 training clips1 of 29",
-        "tag less pool <b>",
+        "tag - pool <b>: +12.5 pp",
         "tag has 9 more. Of 60 clips only tag has 12 right, only pool <b> 3 (McNemar, p = 0.035).",
-        "How sure it is",
+        "Calibration",
         "The dotted line marks epoch 1",
         "python -m taggnn.train",
         "name: <mine>",
@@ -180,6 +181,7 @@ def test_the_full_page_says_everything_and_asks_for_nothing_from_outside(full):
         assert not [name for name in attributes if name.startswith("on")]
         for key in ("src", "srcset", "href"):
             assert attributes.get(key, "data:").startswith("data:")
+        assert attributes.get("xlink:href", "#").startswith("#")
     assert not re.search(r"url\(|@import|https?://", content)
 
 
@@ -203,17 +205,19 @@ def test_scores_that_are_no_probabilities_have_no_calibration(tmp_path):
     said = Predictions(said.names, said.paths, said.labels, 3 * said.probabilities, said.classes)
     write_predictions(tmp_path / "predictions.csv", said)
     text = Page(write_report(tmp_path).read_text(encoding="utf-8")).text
-    assert "How sure it is" not in text
-    assert "Calibration error" not in text
+    assert "Calibration" not in text
 
 
-def test_pictures_stand_in_the_page_and_beside_it(full):
+def test_the_confusion_matrix_is_in_the_page_and_next_to_it_and_the_curves_are_svg(full):
     found = Page(write_report(full).read_text(encoding="utf-8"))
-    images = [attributes for tag, attributes in found.tags if tag == "img"]
-    inside = [base64.b64decode(image["src"].partition(",")[2]) for image in images]
-    assert inside == [(full / name).read_bytes() for name in ("curves.png", "confusion.png")]
-    assert all(image["alt"] for image in images)
-    assert sum(tag == "source" for tag, _ in found.tags) == 2
+    (image,) = [attributes for tag, attributes in found.tags if tag == "img"]
+    assert base64.b64decode(image["src"].partition(",")[2]) == (full / "confusion.png").read_bytes()
+    assert image["alt"]
+    assert sum(tag == "source" for tag, _ in found.tags) == 1
+    labels = [attributes["aria-label"] for tag, attributes in found.tags if tag == "svg"]
+    assert labels[0].startswith("tag - pool <b>")
+    assert labels[1] == "Loss and accuracy over the epochs"
+    assert (full / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_same_folder_gives_the_same_bytes(full):
@@ -263,7 +267,7 @@ def test_predictions_alone_give_scores_and_a_matrix(tmp_path, said):
     text = Page(write_report(tmp_path).read_text(encoding="utf-8")).text
     assert page.percent(summarise(said.probabilities, said.labels).top1) in text
     assert (tmp_path / "confusion.png").read_bytes().startswith(b"\x89PNG")
-    assert ("nothing can be mistaken" in text) == (len(said.classes) == 1)
+    assert ("nothing can be confused" in text) == (len(said.classes) == 1)
 
 
 def test_a_complete_set_has_a_plain_line(tmp_path):
@@ -358,12 +362,16 @@ def test_the_program_prints_the_report_s_path_and_refuses_folders_without_a_run(
 
 def test_pictures_are_equal_for_equal_input_and_follow_the_theme():
     matrix = torch.tensor([[3, 1], [0, 0]])
-    assert confusion(matrix, ["a", "b"]) == confusion(matrix, ["a", "b"])
-    assert confusion(matrix, ["a", "b"]) != confusion(matrix, ["a", "b"], DARK)
-    assert confusion(matrix, ["a", "b"]) != confusion(matrix, ["a", "b"], replace(LIGHT, wrong="#000000"))
+
+    def drawn(theme=LIGHT):
+        return png(confusion(matrix, ["a", "b"], theme))
+
+    assert drawn() == drawn()
+    assert drawn() != drawn(DARK)
+    assert drawn() != drawn(replace(LIGHT, wrong="#000000"))
     history = [{"epoch": 0, "train/loss": math.inf}, {"epoch": 1, "train/loss": 0.5}]
-    assert curves(history) == curves(history, theme=LIGHT)
-    assert curves(history, best_epoch=1) != curves(history)
+    assert png(curves(history)) == png(curves(history, theme=LIGHT))
+    assert png(curves(history, best_epoch=1)) != png(curves(history))
     assert curves([{"epoch": 0, "lr": 0.1}]) is None
 
 
@@ -383,7 +391,7 @@ def test_figures_are_written_as_people_read_them():
     assert page.percent(1 / 8520) == "0.1\u202f%"
     assert page.percent(None) == page.percent(math.nan) == "–"
     assert page.number(1234567) == "1\u202f234\u202f567"
-    assert page.escape("a\x00<\ud800") == "a\ufffd&lt;?"
+    assert clean("a\x00<\ud800") == "a\ufffd<\ufffd"
 
 
 @pytest.mark.parametrize("content", [b"epoch\n" + b"1" * 200_000, b"epoch\n\xff\n"], ids=["endless cell", "no text"])
@@ -426,8 +434,8 @@ def test_named_losses_have_a_line_each_and_a_panel(full):
     # What else was logged stands in the table of epochs.
     assert rows_of(content, "grad_norm")[2][-1] == "6.5"
     history = read_history(full / "metrics.csv")
-    assert (full / "curves.png").read_bytes() == curves(history, 2, LIGHT, ["cross_entropy", *PARTS])
-    assert (full / "curves.png").read_bytes() != curves(history, 2, LIGHT)
+    assert (full / "curves.png").read_bytes() == png(curves(history, 2, LIGHT, ["cross_entropy", *PARTS]))
+    assert (full / "curves.png").read_bytes() != png(curves(history, 2, LIGHT))
     assert before[0] != content.encode()
     assert before[1] != (full / "curves.png").read_bytes()
 
@@ -439,7 +447,7 @@ def test_a_figure_that_is_logged_is_no_loss_of_its_own_accord(full):
     Results(**results).write(full)
     content = write_report(full).read_text(encoding="utf-8")
     assert "Part of the loss" not in content
-    assert (full / "curves.png").read_bytes() == curves(read_history(full / "metrics.csv"), 2, LIGHT)
+    assert (full / "curves.png").read_bytes() == png(curves(read_history(full / "metrics.csv"), 2, LIGHT))
 
 
 def test_of_an_interrupted_run_every_further_column_of_training_is_a_part(tmp_path):
@@ -466,7 +474,8 @@ def test_parts_of_any_size_and_number_are_drawn(values, count):
     names = [f"loss {number}" for number in range(count)]
     history = [{"epoch": epoch, **{f"train/{name}": value for name in names}} for epoch, value in enumerate(values)]
     drawn = curves(history, 1, DARK, names)
-    assert drawn.startswith(b"\x89PNG")
+    assert len(drawn.axes[0].get_legend().texts) == count
+    assert png(drawn).startswith(b"\x89PNG")
     assert curves(history, 1, DARK) is None
     with_loss = [{**row, "train/loss": 1.0} for row in history]
-    assert curves(with_loss, 1, DARK, names) != curves(with_loss, 1, DARK, names[:-1])
+    assert len(curves(with_loss, 1, DARK, names).axes) == 2
