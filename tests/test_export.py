@@ -212,7 +212,7 @@ def test_files_of_others_are_refused(folder, tmp_path):
     for name, reason in [
         ("text.onnx", "not written by taggnn.export"),
         ("half.onnx", "cut off, or not written by taggnn.export"),
-        ("text.pt2", "no file of torch.export"),
+        ("text.pt2", "not a file of torch.export"),
         ("plain.pt2", "not written by taggnn.export"),
     ]:
         with pytest.raises(ValueError, match=reason):

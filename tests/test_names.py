@@ -87,5 +87,5 @@ class TestPaths:
             assert path_of(path) == path
         function = imported("ownpack.parts.build")
         for thing in (imported("ownpack.parts.thing"), function(), 3, functools.partial(function)):
-            with pytest.raises(ValueError, match="no dotted path"):
+            with pytest.raises(ValueError, match="has no dotted path"):
                 path_of(thing)
