@@ -318,7 +318,7 @@ def test_tokens_of_a_changed_video_are_made_anew(recipe, program, tmp_path, vide
     shutil.copy(root / "train" / "down" / "down_000.mp4", root / "train" / "up" / "up_001.mp4")
     ended = program(taggnn.extract, *words)
     assert ended.code == 0, ended.err
-    assert "changed   1 clips have other video files" in ended.out
+    assert "changed   1 clips whose video files have changed" in ended.out
     new = samples(tmp_path / "c", "train")
     assert not torch.equal(new[changed, 0].x, old[0])
     torch.testing.assert_close(new[changed, 0].x, old[1])

@@ -59,9 +59,9 @@ class TestPaths:
             ("ownpack.fails.Outer", ["cannot import 'ownpack.fails'", "ZeroDivisionError"]),
             ("ownpack.needs.Outer", ["cannot import 'ownpack.needs'", "a_module_that_is_missing"]),
             ("ownpack.leaves.Outer", ["cannot import 'ownpack.leaves'", "SystemExit: 3"]),
-            ("Outer", ["no dotted path", "package.module.Name"]),
-            ("..Outer", ["no dotted path"]),
-            ("own pack.Outer", ["no dotted path"]),
+            ("Outer", ["not a dotted path", "package.module.Name"]),
+            ("..Outer", ["not a dotted path"]),
+            ("own pack.Outer", ["not a dotted path"]),
         ],
     )
     def test_that_lead_nowhere_are_refused_by_what_is_missing(self, path, words):
@@ -87,5 +87,5 @@ class TestPaths:
             assert path_of(path) == path
         function = imported("ownpack.parts.build")
         for thing in (imported("ownpack.parts.thing"), function(), 3, functools.partial(function)):
-            with pytest.raises(ValueError, match="no dotted path"):
+            with pytest.raises(ValueError, match="has no dotted path"):
                 path_of(thing)
