@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from taggnn.evaluation.bootstrap import LEVEL, RESAMPLES, Answers, answers, interval, interval_of_ece, resample
-from taggnn.evaluation.longtail import groups_of, masks
+from taggnn.evaluation.longtail import GROUPS, groups_of, masks
 from taggnn.evaluation.metrics import METRICS, Scores, confusion_matrix, summarise, unmeasured, wilson
 from taggnn.evaluation.predictions import Predictions
 from taggnn.names import unknown
@@ -126,7 +126,7 @@ class Results:
 
     @classmethod
     def read(cls, run_dir: str | os.PathLike) -> "Results":
-        """Reads ``results.json``; empty when there is none.
+        """Reads ``results.json``; empty when there is none. Groups with the names of an earlier version are left out.
 
         Raises:
             ValueError: no JSON object, or an unknown key; names the file.
@@ -145,6 +145,11 @@ class Results:
             if key not in known:
                 raise unknown("key", key, known, where=str(path))
         plain: dict[str, Any] = {key: _plain(value, f"{path}, {key}") for key, value in content.items()}
+        groups = plain.get("groups")
+        rows = [row for part in groups.values() for row in part or ()] if isinstance(groups, dict) else []
+        if any(isinstance(row, dict) and row.get("name") not in GROUPS for row in rows):
+            # Of an earlier version, with other names of the groups; scoring predictions.csv again computes them.
+            plain["groups"] = None
         return cls(**plain)
 
     def write(self, run_dir: str | os.PathLike) -> Path:

@@ -47,6 +47,13 @@ def test_intervals_and_groups_are_those_of_the_resamples(said):
     assert sum(row["clips"] for row in rows.values()) == 90
 
 
+def test_groups_of_an_earlier_version_are_left_out(tmp_path):
+    for name, read in (("few", [{"name": "few"}]), ("tail", None)):
+        Results(title="x", groups={"test": [{"name": name}]}).write(tmp_path)
+        found = Results.read(tmp_path)
+        assert (found.title, found.groups and found.groups["test"]) == ("x", read)
+
+
 def test_without_training_counts_there_are_no_groups(said):
     found = Results.from_predictions("test", said, resamples=20).to_json()
     assert sorted(found) == ["intervals", "scores"]
