@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taggnn.data.video.sampling import SAMPLERS, Dense, RandomInSegment, Uniform, build, spread, training
+from taggnn.data.video.sampling import SAMPLERS, Dense, RandomInSegment, Uniform, build, spread
 
 quick = settings(derandomize=True, max_examples=150, deadline=None, database=None)
 lengths = st.integers(1, 3000)
@@ -111,13 +111,13 @@ def test_impossible_options_are_refused(name, options, message):
 
 
 def test_what_is_random_already_is_not_jittered():
-    assert training("uniform", 4, 0.5, [0.8, 1]) == Uniform(4, 0.5, (0.8, 1))
-    assert training("segment", 4, 0.0, [0.8, 1]) == RandomInSegment(4, (0.8, 1))
-    assert training("dense", 4, 0.0, [1.0, 1.0], stride=3) == Dense(4, 3)
+    assert build("uniform", 4, 0.5, [0.8, 1]) == Uniform(4, 0.5, (0.8, 1))
+    assert build("segment", 4, 0.0, [0.8, 1]) == RandomInSegment(4, (0.8, 1))
+    assert build("dense", 4, 0.0, [1.0, 1.0], stride=3) == Dense(4, 3)
     with pytest.raises(ValueError, match=r"temporal_jitter 0\.5: possible with sampling uniform; 'segment' draws"):
-        training("segment", 4, 0.5, (1, 1))
+        build("segment", 4, 0.5, (1, 1))
     with pytest.raises(ValueError, match=r"temporal_scale \[0\.5, 1\]: possible with sampling uniform or segment"):
-        training("dense", 4, 0, (0.5, 1))
+        build("dense", 4, 0, (0.5, 1))
 
 
 def test_uniform_repeats_frames_of_a_short_clip_evenly():
