@@ -1,4 +1,4 @@
-"""What several tests share: the edges of TAG-Head by plain loops, its released head put together from PyG, one tiny run."""
+"""Shared fixtures: the edges of TAG-Head by plain loops, its released head composed from PyG, one tiny run."""
 
 import contextlib
 import io
@@ -31,22 +31,22 @@ from taggnn.training.options import Optimisation, Training
 from taggnn.types import VIDEO_AXES, Batch
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # A worker has a core to itself, and so have the programs that it starts.
+    # One core for each worker and for the programs that it starts.
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def loops(grid, spatial=True, reach=1):
-    """Edges of one clip, written as the paper says them: (edge_index (2, E), edge_type (E,))."""
+    """Edges of one clip, as in the paper: (edge_index (2, E), edge_type (E,))."""
     frames, height, width = grid
     nodes = [(t, y, x) for t in range(frames) for y in range(height) for x in range(width)]
     edges, kinds = [], []
-    for i, (t, *place) in enumerate(nodes):
+    for i, (t, *position) in enumerate(nodes):
         for j, (u, *other) in enumerate(nodes):
             if spatial and t == u and i != j:
                 edges.append((i, j))
                 kinds.append(0)
-            if place == other and 1 <= abs(t - u) <= reach:
+            if position == other and 1 <= abs(t - u) <= reach:
                 edges.append((i, j))
                 kinds.append(1)
     return torch.tensor(edges, dtype=torch.long).reshape(-1, 2).T, torch.tensor(kinds, dtype=torch.long)
@@ -54,7 +54,7 @@ def loops(grid, spatial=True, reach=1):
 
 @pytest.fixture(scope="session")
 def real_data():
-    """A folder of real data by its name, inside the folder that TAGGNN_REAL_DATA names; skips where there is none."""
+    """A folder of real data by its name, inside the folder TAGGNN_REAL_DATA; skips without one."""
 
     def find(name):
         root = os.environ.get("TAGGNN_REAL_DATA")
@@ -74,7 +74,7 @@ def free_port():
 
 
 def _member(rank, count, port, function, arguments, answers):
-    """One process of a group: what a launcher tells it stands in its environment."""
+    """One process of a group, with the environment variables of a launcher."""
     torch.set_num_threads(1)
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE=str(count))
     os.environ.update(LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE=str(count), GROUP_RANK="0")
@@ -83,15 +83,15 @@ def _member(rank, count, port, function, arguments, answers):
         answer = (rank, True, function(*arguments))
     except BaseException:
         answer = (rank, False, traceback.format_exc())
-    # As bytes: a queue would hand tensors over in memory that goes with this process.
+    # As bytes: a queue would send tensors in shared memory, which is lost with this process.
     answers.put(pickle.dumps(answer))
 
 
 @pytest.fixture(scope="session")
 def together():
-    """Runs a function of a test module in several processes of one group (gloo); gives the answer of each.
+    """Runs a function of a test module in several processes of one gloo group; returns the result of each.
 
-    Started from a server that has the libraries imported, so that a group costs less than a second.
+    Started from a server with imported libraries, so that a group takes less than a second.
     """
     start = multiprocessing.get_context("forkserver")
     start.set_forkserver_preload(["taggnn.train", "taggnn.evaluate"])
@@ -107,14 +107,14 @@ def together():
         try:
             found = []
             for _ in members:
-                rank, well, answer = pickle.loads(answers.get(timeout=seconds))
-                assert well, f"process {rank}:\n{answer}"
+                rank, succeeded, answer = pickle.loads(answers.get(timeout=seconds))
+                assert succeeded, f"process {rank}:\n{answer}"
                 found.append((rank, answer))
         finally:
             for member in members:
                 member.kill()
                 member.join()
-        return [answer for _, answer in sorted(found, key=lambda one: one[0])]
+        return [answer for _, answer in sorted(found, key=lambda result: result[0])]
 
     return run
 
@@ -129,7 +129,7 @@ SMALL = {
 
 @dataclass
 class Setup:
-    """What is trained, and how."""
+    """A model and the options of its training."""
 
     model: model.Recogniser
     architecture: dict
@@ -137,9 +137,9 @@ class Setup:
 
     @property
     def header(self):
-        """What a checkpoint of it holds besides weights and progress."""
-        kept = {"architecture": self.architecture, "split_options": {"seed": 1}, "trained_on": {}}
-        return {"format": checkpoint.FORMAT, **kept, "optimisation": vars(self.optimisation), "seed": 0}
+        """The content of a checkpoint without weights and progress."""
+        content = {"architecture": self.architecture, "split_options": {"seed": 1}, "trained_on": {}}
+        return {"format": checkpoint.FORMAT, **content, "optimisation": vars(self.optimisation), "seed": 0}
 
     def weights(self):
         """A copy of the state dict."""
@@ -148,7 +148,7 @@ class Setup:
 
 @pytest.fixture(scope="session")
 def build():
-    """``build(lr=0.1)``: a model of milliseconds with these options of its optimisation."""
+    """``build(lr=0.1)``: a tiny model with these options of its optimisation."""
 
     def small(seed=0, architecture=None, **optimisation):
         torch.manual_seed(seed)
@@ -160,7 +160,7 @@ def build():
 
 @pytest.fixture(scope="session")
 def batches():
-    """``batches(4, clips=3)``: so many batches for it, the same each time."""
+    """``batches(4, clips=3)``: 4 batches for it, equal on every call."""
 
     def made(count, clips=3, first=0):
         found = []
@@ -173,29 +173,29 @@ def batches():
 
 
 class Batches:
-    """Batches that are there already, as a loader; a position in them is a number of batches."""
+    """Batches in memory as a loader; a position is a number of batches."""
 
     step = 1
 
     def __init__(self, batches):
-        self.held, self.clips = batches, len(batches)
+        self.all, self.clips = batches, len(batches)
 
     def __len__(self):
-        return len(self.held)
+        return len(self.all)
 
     def __iter__(self):
-        return iter(self.held)
+        return iter(self.all)
 
     def batches(self, position=0):
-        return len(self.held) - position
+        return len(self.all) - position
 
     def epoch(self, number, position=0):
-        return iter(self.held[position:])
+        return iter(self.all[position:])
 
 
 @pytest.fixture
 def fit(tmp_path):
-    """``fit(setup, batches, val)``: the loop over batches that are there; gives the trainer.
+    """``fit(setup, batches, val)``: the training loop over batches in memory; returns the trainer.
 
     ``resume``: a checkpoint to continue from. ``keep``: after which batches of the run and epochs a checkpoint is written,
     batch_5.ckpt and epoch_1.ckpt. ``watch``: called with the trainer after every batch. ``scale``: 16-mixed on a CPU, which the
@@ -239,12 +239,12 @@ def fit(tmp_path):
 
 @pytest.fixture(scope="session")
 def checkpoint_of():
-    """``checkpoint_of(architecture)``: a model, and what a checkpoint file of it holds, without any training."""
+    """``checkpoint_of(architecture)``: a model and the content of its checkpoint file, without any training."""
 
     def made(architecture, **changes):
         torch.manual_seed(0)
         built = model.build(architecture)
-        # A fresh classifier and fresh running statistics could be guessed by a model that loads nothing.
+        # A fresh classifier and fresh running statistics could equal those of a model that loads nothing.
         for value in built.state_dict().values():
             value.add_(torch.rand(value.shape).to(value.dtype))
         content = {
@@ -261,7 +261,7 @@ def checkpoint_of():
 
 
 class Composition(nn.Module):
-    """The released head after its description alone; its state dict has the names of the published checkpoints."""
+    """The released head by its description; its state dict has the names of the published checkpoints."""
 
     def __init__(self, grid, classes, ffn, channels=512):
         super().__init__()
@@ -272,7 +272,7 @@ class Composition(nn.Module):
         self.transformer = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
         self.propagation = APPNP(2, 0.1)
         self.mlp_head = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, classes))
-        # As they start, norms are the identity and biases zero: a swapped pair of them would not show.
+        # Initially norms are the identity and biases zero: a swapped pair would not be noticed.
         for parameter in self.parameters():
             if parameter.ndim == 1:
                 nn.init.normal_(parameter, 0.5, 0.5)
@@ -296,7 +296,7 @@ def composition():
 
 @dataclass(frozen=True)
 class Ended:
-    """How a program ended: exit code and what it wrote."""
+    """The exit code and the output of a program."""
 
     code: int
     out: str
@@ -325,7 +325,7 @@ def program():
 
 
 def _write_bad(folder, good):
-    """A file of each kind that cannot be used; their names come first in a sorted folder."""
+    """A file of each unusable kind, with names that are sorted first."""
     data = good.read_bytes()
     (folder / "a_empty.mp4").write_bytes(b"")
     (folder / "a_text.mp4").write_text("no video at all\n" * 20)
@@ -361,7 +361,7 @@ def videos(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny(videos, tmp_path_factory):
-    """A configuration file for a run of seconds: two epochs of six batches, the baseline beside it."""
+    """A configuration file for a run of seconds: two epochs of six batches, with the baseline."""
     path = tmp_path_factory.mktemp("recipes") / "tiny.yaml"
     path.write_text(
         f"""
@@ -381,7 +381,7 @@ threads: 1
 
 @pytest.fixture(scope="session")
 def trained(tiny, tmp_path_factory):
-    """The folder of one such run, and how the program ended."""
+    """The folder of one such run, and the result of the program."""
     ended = _run(train, "--config", tiny, "--runs", tmp_path_factory.mktemp("runs"))
     assert ended.code == 0, ended.err
     folder = re.search(r"^run +(.+)$", ended.out, re.MULTILINE)[1]

@@ -180,10 +180,6 @@ class Shards:
         """
         return self._file(name).get_slice(key)[row]
 
-    def tensor(self, name: str, key: str) -> Tensor:
-        """A whole tensor, copied from the file."""
-        return self._file(name).get_tensor(key)
-
     def _file(self, name: str) -> Any:
         if name not in self._files:
             self.verify(name)

@@ -122,7 +122,7 @@ class TokenSource:
         self.model_spec = self.cache.input
         self.splits, self.split_options = self.cache.splits, self.cache.split_options
         self.origin = str(self.cache.folder)
-        self.identity = self.cache.identity
+        self.identity, self.backbone_state = self.cache.identity, self.cache.backbone_state
 
     def __call__(self, clip: StoredClip, seed: int | None) -> Sample | BadClip:
         """The tokens of one clip.
@@ -138,10 +138,6 @@ class TokenSource:
         # A flipped view may have another label than its clip.
         label = int(self.cache.shards.row(file, "label", row))
         return Sample(self.cache.shards.row(file, "tokens", row), label)
-
-    def backbone_state(self) -> dict[str, Tensor]:
-        """The weights of the backbone that made the tokens."""
-        return self.cache.backbone_state()
 
     def _view(self, clip: StoredClip, seed: int) -> int:
         views = len(clip.views)

@@ -10,7 +10,7 @@ _X265 = "b-adapt=0:scenecut=0:pools=none:log-level=none"
 
 
 def _picture(t, height, width):
-    """A slope that grows brighter with t, so that every frame differs from its neighbours at every place."""
+    """A slope that grows brighter with t, so that every frame differs from its neighbours in every pixel."""
     y, x = np.mgrid[:height, :width]
     return np.stack([x * 2 + t * 9, y * 2 + t * 8, 99 - (x + y) // 2 + t * 9], -1).clip(0, 255).astype(np.uint8)
 

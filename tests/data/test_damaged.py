@@ -85,7 +85,7 @@ def _digest(picture):
 
 
 def _plain(path):
-    """(time, hash) of each frame that a plain decode gives, going on behind every error it meets."""
+    """(time, hash) of each frame that a plain decode gives, continuing after every error."""
     frames = []
     try:
         with av.open(str(path), metadata_errors="replace") as source:
@@ -119,19 +119,19 @@ def _decoded(stream, packet):
 
 def _use(path, seed):
     """Reads a file densely and sparsely; what is wrong with that, "" for nothing, and how many reads gave frames."""
-    draw, asked, plain, read = random.Random(seed), [], None, 0
+    draw, chosen, plain, read = random.Random(seed), [], None, 0
 
     def some(n):
-        asked.append(sorted(draw.sample(range(n), min(3, n))))
-        return asked[-1]
+        chosen.append(sorted(draw.sample(range(n), min(3, n))))
+        return chosen[-1]
 
     def last(n):
-        asked.append([n - 1])
-        return asked[-1]
+        chosen.append([n - 1])
+        return chosen[-1]
 
     def all_of(n):
-        asked.append(list(range(n)))
-        return asked[-1]
+        chosen.append(list(range(n)))
+        return chosen[-1]
 
     for sample in (all_of, some, last):
         try:
@@ -144,7 +144,7 @@ def _use(path, seed):
         plain = _plain(path) if plain is None else plain
         with Container(path) as container:
             stamps = container.timeline().stamps
-        for index, frame in zip(asked[-1], frames, strict=True):
+        for index, frame in zip(chosen[-1], frames, strict=True):
             # Counted by time; where that is damaged, by the order in which the decoder puts them out.
             known = {digest for time, digest in plain if time in (stamps or ())[index : index + 1]}
             known |= {digest for _, digest in plain[index : index + 1]}

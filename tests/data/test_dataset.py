@@ -21,7 +21,7 @@ SPEC = VideoSource(**PREPROCESS).spec
 
 
 def made(sampler, transform, short_side=None, **options):
-    """A source of these parts, in training and in evaluation alike."""
+    """A source of these parts, in training and in evaluation."""
     source = VideoSource(short_side=short_side, **options)
     source.sampler = source.train_sampler = sampler
     source.transform = source.train_transform = transform
@@ -96,7 +96,7 @@ def test_frames_and_augmentation_are_drawn_from_two_streams(way, clips, tmp_path
 
 
 def test_the_number_of_frames_drawn_does_not_change_the_augmentation(clips):
-    """The first frame is always the same one: with more frames behind it, it must be cut and flipped as before."""
+    """The first frame is always the same one: with more frames after it, it must be cropped and flipped as before."""
 
     def first(frames):
         def sampler(n, generator=None):
@@ -114,7 +114,7 @@ def test_the_number_of_frames_drawn_does_not_change_the_augmentation(clips):
 
 
 def test_what_a_seed_draws_stays_what_it_is(clips):
-    """A run resumed with a later version goes on with the same clips."""
+    """A run resumed with a later version sees the same clips."""
     drawn = []
 
     def sampler(n, generator=None):
@@ -191,7 +191,7 @@ def test_a_view_that_cannot_be_read_takes_no_other_with_it(damaged_late):
 
 
 def test_views_of_a_miscounted_clip_are_the_single_items(miscounted):
-    """Sampling is asked twice where the decoder gives fewer frames than the packets promise, and draws on."""
+    """A sampler is called twice, and draws again, where the decoder returns fewer frames than the packets announce."""
     training, evaluation = _pair(ClipList((Clip(str(miscounted), 0, "a"),), ("a", "b", "c"), ""))
     views = training.views(0, [1, 2, 3], evaluation=True)
     assert all(isinstance(view, Sample) for view in views)

@@ -186,18 +186,18 @@ def test_a_flipped_training_clip_has_its_partners_label(root):
     assert batch.label.tolist() == [0, 1], "evaluation is not flipped"
 
 
-def test_a_mirrored_class_that_is_none_is_refused_before_training(root):
+def test_an_unknown_class_of_a_flip_pair_is_refused_before_training(root):
     data = data_of(str(root), **SMALL, flip_pairs={"left": "rigth"})
     with pytest.raises(ValueError, match=r"data\.flip_pairs: unknown class 'rigth'; did you mean 'right'"):
         data.setup()
 
 
 @pytest.mark.parametrize(
-    ("options", "told"), [({}, True), ({"flip": 0.0}, False), ({"flip_pairs": {"right": "left"}}, False)]
+    ("options", "warned"), [({}, True), ({"flip": 0.0}, False), ({"flip_pairs": {"right": "left"}}, False)]
 )
-def test_flips_of_classes_that_know_left_from_right_are_warned_of(root, options, told):
+def test_flips_of_classes_with_left_and_right_are_warned_of(root, options, warned):
     summary = data_of(str(root), **SMALL, **options).summary()
-    assert ("name them in data.flip_pairs, or set video.flip 0: {'left': 'right'}" in summary) == told
+    assert ("name them in data.flip_pairs, or set video.flip 0: {'left': 'right'}" in summary) == warned
 
 
 def test_training_jitters_and_evaluation_does_not(root):

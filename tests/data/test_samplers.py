@@ -165,9 +165,9 @@ def test_no_two_draws_of_a_run_share_a_seed(labels, balance):
 
 @quick
 @given(tails, balances, st.integers(0, 4), st.floats(0, 1))
-def test_a_balanced_epoch_follows_from_seed_and_number_and_is_entered_in_the_middle(labels, balance, epoch, place):
+def test_a_balanced_epoch_depends_on_seed_and_number_and_is_entered_in_the_middle(labels, balance, epoch, part):
     whole = epochs(labels, balance, epoch + 1)[-1]
-    position = round(place * len(labels))
+    position = round(part * len(labels))
     sampler = SeededSampler(len(labels), 5, shuffle=True, labels=labels, balance=balance)
     sampler.resume(epoch, position)
     assert list(sampler) == whole[position:]
@@ -258,7 +258,7 @@ def test_impossible_shares_are_refused(options, message):
 
 
 def members(monkeypatch, count, make):
-    """What each of several processes makes, told its number by the process group."""
+    """What each of several processes makes, with its rank from the process group."""
     for rank in range(count):
         with monkeypatch.context() as patched:
             patched.setattr("taggnn.runtime.distributed.world_size", lambda: count)
@@ -268,7 +268,7 @@ def members(monkeypatch, count, make):
 
 @pytest.mark.parametrize(("first", "second"), [(1, 3), (3, 1), (2, 3)])
 @pytest.mark.parametrize("drop_last", [False, True])
-def test_another_number_of_processes_continues_where_the_first_had_come_to(monkeypatch, first, second, drop_last):
+def test_another_number_of_processes_continues_where_the_first_stopped(monkeypatch, first, second, drop_last):
     def begin():
         begun = loader(batch_size=1, drop_last=drop_last)
         return next(begun.epoch(0)), begun.step

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from taggnn.data.clips import NAMED, ClipList, existing_root
 from taggnn.data.lists.folders import subfolders
@@ -95,7 +96,8 @@ def read_splits(
     found: dict[str, ClipList] = {}
     notes: list[str] = []
     if dataset is not None:
-        given, found, notes = _published(root, lists, classes, missing, only, problems, dataset, version, annotations)
+        options = {"version": version, "annotations": annotations, "classes": classes, "missing": missing}
+        given, found, notes = _published(root, dataset, lists, only, problems=problems, **options)
         classes = next(iter(found.values())).classes
     elif version is not None or annotations is not None:
         key, value = ("version", version) if version is not None else ("annotations", annotations)
@@ -211,15 +213,7 @@ def _source(root: Path, list_file: str | None, folder: str) -> Path | None:
 
 
 def _published(
-    root: Path,
-    lists: dict[str, str | None],
-    classes: Sequence[str] | None,
-    missing: str,
-    only: str | None,
-    problems: list[Problem] | None,
-    dataset: str,
-    version: str | None,
-    annotations: str | None,
+    root: Path, dataset: str, lists: dict[str, str | None], only: str | None, **options: Any
 ) -> tuple[list[str], dict[str, ClipList], list[str]]:
     """The splits of a published data set, the clip lists of the needed ones, and notes."""
     own = next((f"{split}_list" for split in SPLITS if lists.get(split) is not None), None)
@@ -233,7 +227,7 @@ def _published(
     given = [split for split in SPLITS if split in PUBLISHED[dataset].splits]
     while True:
         needed = given if only is None else _needed(only, given, classes_unknown=False)
-        found, notes = read_published(dataset, root, version, annotations, needed, classes, missing, problems)
+        found, notes = read_published(dataset, root, splits=needed, **options)
         # An optional split that does not exist is replaced by its substitute.
         absent = set(needed) - set(found)
         given = [split for split in given if split not in absent]

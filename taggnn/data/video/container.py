@@ -137,7 +137,7 @@ class Container:
         dts: list[int | None] = []
         lengths: list[int] = []
         last_dts = None
-        for packet in self._packets():
+        for packet in self.packets():
             last_dts = packet.dts if packet.dts is not None else last_dts
             # An edit list contains packets that are references for others but not shown.
             if not packet.is_discard:
@@ -191,10 +191,6 @@ class Container:
         context = self._stream.codec_context
         whole = any(name in self._container.format.name.split(",") for name in ("mp4", "matroska"))
         return context.name if whole else "", context.extradata, context.pix_fmt
-
-    def packets(self) -> Iterator[Any]:
-        """The stream's packets in decoding order, from the beginning on every call."""
-        return self._packets()
 
     def packets_from(self, start: tuple[int, int]) -> Iterator[Any]:
         """The packets from one of ``starts`` on, without the earlier ones.
@@ -250,7 +246,7 @@ class Container:
         context = self._stream.codec_context
         count = 0
         try:
-            for packet in self._packets():
+            for packet in self.packets():
                 for frame in context.decode(packet):
                     yield frame
                     count += 1
@@ -335,8 +331,8 @@ class Container:
         best = self._container.streams.best("video")
         return best if best in streams else streams[0]
 
-    def _packets(self) -> Iterator[Any]:
-        """The stream's packets from its beginning, as far as they are complete."""
+    def packets(self) -> Iterator[Any]:
+        """The stream's packets in decoding order, from the beginning on every call, as far as they are complete."""
         if self._buffer is not None:
             yield from self._buffer
             return

@@ -214,39 +214,21 @@ class View:
 SAMPLERS: dict[str, Any] = {"uniform": Uniform, "segment": RandomInSegment, "dense": Dense}
 
 
-def build(name: str, frames: int, **options: Any) -> Sampler:
-    """Makes a sampler by its name in a recipe.
+def build(name: str, frames: int, jitter: float = 0.0, scale: Sequence[float] = (1.0, 1.0), **options: Any) -> Sampler:
+    """Makes a sampler by its name.
 
     Args:
         name: a key of ``SAMPLERS``.
-        frames: T, how many frames a clip has for the model.
+        frames: T, frames of a clip that the model sees.
+        jitter: ``video.temporal_jitter``, see ``Uniform``.
+        scale: ``video.temporal_scale``, see ``Uniform``.
         **options: further fields of that sampler (``stride`` of "dense").
 
     Raises:
-        ValueError: an unknown name, an option the sampler does not have, or a value out of range.
+        ValueError: an unknown name, an option that the sampler does not have or need, or a value out of range.
     """
     if name not in SAMPLERS:
         raise unknown("sampler", name, SAMPLERS)
-    fields = [field for field in SAMPLERS[name].__dataclass_fields__ if field != "frames"]
-    for option in options:
-        if option not in fields:
-            raise unknown("option", option, fields, where=f"sampler {name!r}")
-    return SAMPLERS[name](frames, **options)
-
-
-def training(name: str, frames: int, jitter: float, scale: Sequence[float], **options: Any) -> Sampler:
-    """Makes the sampler of training: as ``build``, with jitter and crops in time where the sampler has them.
-
-    Args:
-        name: a key of ``SAMPLERS``.
-        frames: T.
-        jitter: ``video.temporal_jitter``, see ``Uniform``.
-        scale: ``video.temporal_scale``, see ``Uniform``.
-        **options: further fields of that sampler.
-
-    Raises:
-        ValueError: as ``build``, and where the sampler already draws at random what the option would.
-    """
     if jitter and name != "uniform":
         raise ValueError(
             f"temporal_jitter {jitter}: possible with sampling uniform; {name!r} draws its frames at random already"
@@ -259,7 +241,11 @@ def training(name: str, frames: int, jitter: float, scale: Sequence[float], **op
         options["jitter"] = jitter
     if name != "dense":
         options["scale"] = tuple(scale)
-    return build(name, frames, **options)
+    fields = [field for field in SAMPLERS[name].__dataclass_fields__ if field != "frames"]
+    for option in options:
+        if option not in fields:
+            raise unknown("option", option, fields, where=f"sampler {name!r}")
+    return SAMPLERS[name](frames, **options)
 
 
 def spread(sampler: Sampler, views: int) -> list[FrameChoice]:

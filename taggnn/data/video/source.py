@@ -125,6 +125,7 @@ class VideoSource:
         )
         eval_options = {option: self.train_transform.options[option] for option in EVAL_OPTIONS}
         self.transform = Transform(**eval_options)
+        self.mean, self.std = self.transform.mean, self.transform.std
         window = {"stride": stride} if sampling == "dense" else {}
         self.sampler = _sampler(sampling, frames, 0.0, (1.0, 1.0), **window)
         self.train_sampler = _sampler(sampling, frames, temporal_jitter, temporal_scale, **window)
@@ -135,16 +136,6 @@ class VideoSource:
     def from_spec(cls, spec: InputSpec) -> "VideoSource":
         """The source of a checkpoint's input, for evaluation."""
         return cls(**spec.options)
-
-    @property
-    def mean(self) -> tuple[float, ...]:
-        """The mean that is subtracted from each channel."""
-        return self.transform.mean
-
-    @property
-    def std(self) -> tuple[float, ...]:
-        """The standard deviation that each channel is divided by."""
-        return self.transform.std
 
     def __call__(self, clip: Clip, seed: int | None) -> Sample | BadClip:
         """One clip.
@@ -333,7 +324,7 @@ def _once(sample: Callable[[int], list[int]]) -> Callable[[int], list[int]]:
 
 def _sampler(name: str, frames: int, jitter: float, scale: Sequence[float], **options: Any) -> sampling.Sampler:
     with _named(jitter="temporal_jitter", scale="temporal_scale"):
-        return sampling.training(name, frames, jitter, scale, **options)
+        return sampling.build(name, frames, jitter, scale, **options)
 
 
 @contextmanager

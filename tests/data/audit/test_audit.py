@@ -1,4 +1,4 @@
-"""What is wrong with clips, from facts alone: no video is needed."""
+"""What is wrong with clips, from info alone: no video is needed."""
 
 import math
 from dataclasses import replace
@@ -24,40 +24,40 @@ def clip(name, label=0, start=None, stop=None, origin=None, folder="videos"):
     return Clip(f"{folder}/{name}", label, name, start, stop, origin)
 
 
-def facts_of(splits, known=None):
+def info_of(splits, known=None):
     """VideoInfo of every file: its own content, 10 pictures a second, but for those given."""
     found = {}
     for path, cuts in cuts_of(clip for clips in splits.values() for clip in clips).items():
-        facts = (known or {}).get(path.rsplit("/", 1)[1], replace(SOUND, fingerprint=path))
+        info = (known or {}).get(path.rsplit("/", 1)[1], replace(SOUND, fingerprint=path))
         counted = {}
         for start, stop, origin in cuts:
             begin = origin or 0.0
-            first, last = (start or begin) - begin, facts.seconds if stop is None else stop - begin
-            shown = max(0, math.ceil(10 * min(last, facts.seconds)) - math.ceil(10 * max(first, 0)))
+            first, last = (start or begin) - begin, info.seconds if stop is None else stop - begin
+            shown = max(0, math.ceil(10 * min(last, info.seconds)) - math.ceil(10 * max(first, 0)))
             counted[cut_key(start, stop, origin)] = (shown, begin)
-        found[path] = replace(facts, cuts=counted)
+        found[path] = replace(info, cuts=counted)
     return found
 
 
 def judged(splits, known=None, frames=4):
-    return audit(splits, facts_of(splits, known), [], frames)
+    return audit(splits, info_of(splits, known), [], frames)
 
 
-def told(found):
+def findings_of(found):
     return [(one.kind, one.split, one.name) for one in found.findings]
 
 
 def test_sound_clips_are_kept():
     splits = {"train": listed(clip("a"), clip("b", 1)), "val": listed(clip("c"))}
     found = judged(splits)
-    assert told(found) == []
+    assert findings_of(found) == []
     assert found.kept == splits
     assert found.wrong == 0
     assert found.frames == {"train": [100, 100], "val": [100]}
 
 
 @pytest.mark.parametrize(
-    ("cut", "facts", "kind"),
+    ("cut", "info", "kind"),
     [
         ((None, None), {"kind": "missing", "trouble": "gone"}, "missing"),
         ((None, None), {"kind": "unreadable", "trouble": "no"}, "unreadable"),
@@ -76,8 +76,8 @@ def test_sound_clips_are_kept():
         ((None, None), {"frames": 1}, "one frame"),
     ],
 )
-def test_a_clip_by_itself(cut, facts, kind):
-    found = judged({"train": listed(clip("a", 0, *cut))}, {"a": replace(SOUND, **facts)})
+def test_a_clip_by_itself(cut, info, kind):
+    found = judged({"train": listed(clip("a", 0, *cut))}, {"a": replace(SOUND, **info)})
     assert [one.kind for one in found.findings] == ([kind] if kind else [])
     assert len(found.kept["train"]) == (0 if kind and KINDS[kind].left_out else 1)
     assert found.wrong == (1 if kind and KINDS[kind].wrong else 0)
@@ -89,29 +89,29 @@ def test_a_cut_out_of_a_file_that_is_a_cut_itself_counts_from_its_origin():
     outside = clip("a", 0, 111.0, 112.0, origin=100.0)
     assert "the cut from 11 to 12 s of the file" in judged({"train": listed(outside)}).findings[0].message
     damaged = replace(SOUND, damage="truncated", sound_until=2.0)
-    assert told(judged({"train": listed(one)}, {"a": damaged})) == [("unreadable", "train", "a")]
+    assert findings_of(judged({"train": listed(one)}, {"a": damaged})) == [("unreadable", "train", "a")]
     earlier = clip("a", 0, 101.5, 102.0, origin=100.0)
-    assert told(judged({"train": listed(earlier)}, {"a": damaged})) == [("damaged", "train", "a")]
+    assert findings_of(judged({"train": listed(earlier)}, {"a": damaged})) == [("damaged", "train", "a")]
 
 
 def test_a_row_that_another_contradicts_is_left_out_by_the_name_of_its_clip():
     clips = {"train": listed(replace(clip("a", 0, 1.0, 2.0), name="mine"), clip("a", 0, 3.0, 4.0))}
     problem = Problem("mislabelled", "list", 3, "videos/a", "is listed before", "mine")
-    found = audit(clips, facts_of(clips), [problem], 4)
-    assert told(found) == [("mislabelled", "train", "videos/a"), ("mislabelled", "train", "mine")]
+    found = audit(clips, info_of(clips), [problem], 4)
+    assert findings_of(found) == [("mislabelled", "train", "videos/a"), ("mislabelled", "train", "mine")]
     assert [one.start for one in found.kept["train"]] == [3.0]
 
 
 def test_equal_videos_of_one_split_are_kept_once():
     same = dict.fromkeys("abc", SOUND)
     found = judged({"train": listed(clip("a"), clip("b"), clip("c"), clip("d"))}, same)
-    assert told(found) == [("duplicate", "train", "b"), ("duplicate", "train", "c")]
+    assert findings_of(found) == [("duplicate", "train", "b"), ("duplicate", "train", "c")]
     assert [one.name for one in found.kept["train"]] == ["a", "d"]
 
 
 def test_equal_videos_under_two_labels_are_left_out():
     found = judged({"train": listed(clip("a"), clip("b", 1), clip("c", 1))}, {"a": SOUND, "b": SOUND})
-    assert told(found) == [("mislabelled", "train", "a"), ("mislabelled", "train", "b")]
+    assert findings_of(found) == [("mislabelled", "train", "a"), ("mislabelled", "train", "b")]
     assert found.findings[0].message == "the same video as b (train, run)"
     assert [one.name for one in found.kept["train"]] == ["c"]
 
@@ -120,7 +120,7 @@ def test_equal_videos_under_two_labels_are_left_out():
 def test_of_two_splits_the_one_that_measures_keeps_the_clip(keeps, loses):
     splits = {loses: listed(clip("a"), clip("b")), keeps: listed(clip("c"))}
     found = judged(splits, {"b": SOUND, "c": SOUND})
-    assert told(found) == [("two splits", loses, "b")]
+    assert findings_of(found) == [("two splits", loses, "b")]
     assert found.findings[0].message == f"the same video as c ({keeps}, jump)"
     assert [len(clips) for clips in found.kept.values()] == [1, 1]
 
@@ -133,44 +133,44 @@ def test_of_two_splits_the_one_that_measures_keeps_the_clip(keeps, loses):
 def test_cuts_of_one_video_in_two_splits_may_touch_but_not_overlap(first, second, leak):
     for one, other in ((first, second), (second, first)):
         splits = {"train": listed(clip("a", 0, *one)), "val": listed(clip("a", 0, *other))}
-        assert told(judged(splits)) == ([("two splits", "train", "a")] if leak else [])
+        assert findings_of(judged(splits)) == ([("two splits", "train", "a")] if leak else [])
 
 
 def test_cuts_that_overlap_in_one_split_are_no_problem_and_nearly_equal_ones_under_two_labels_are():
     over = judged({"train": listed(clip("a", 0, 0.0, 3.0), clip("a", 1, 2.0, 4.0))})
-    assert told(over) == []
+    assert findings_of(over) == []
     near = judged({"train": listed(clip("a", 0, 0.0, 3.0), clip("a", 1, 0.1, 3.0))})
-    assert [kind for kind, *_ in told(near)] == ["mislabelled"] * 2
+    assert [kind for kind, *_ in findings_of(near)] == ["mislabelled"] * 2
 
 
 def test_a_folder_of_another_class_contradicts_the_label():
     clips = [clip("a", 0, folder="jump"), clip("b", 1, folder="run"), clip("c", 1, folder="jump")]
     found = judged({"train": listed(*clips)})
-    assert told(found) == [("mislabelled", "train", "c")]
+    assert findings_of(found) == [("mislabelled", "train", "c")]
 
 
-def test_folders_without_the_names_of_classes_tell_by_what_most_of_them_hold():
+def test_folders_without_the_names_of_classes_are_classes_by_what_most_of_them_hold():
     clips = [clip(f"{n}", n % 2, folder=("hop", "sprint")[n % 2]) for n in range(40)] + [clip("odd", 1, folder="hop")]
     found = judged({"train": listed(*clips)})
-    assert told(found) == [("mislabelled", "train", "odd")]
-    # Named by their numbers they are told by the same rule.
+    assert findings_of(found) == [("mislabelled", "train", "odd")]
+    # The same rule holds for numbers.
     numbered = ClipList(
         tuple(replace(one, path=one.path.replace("hop", "0").replace("sprint", "1")) for one in clips),
         ("0", "1"),
         "list",
     )
-    assert told(judged({"train": numbered})) == [("mislabelled", "train", "odd")]
-    # Folders of speakers, or one folder for all: nothing can be told.
+    assert findings_of(judged({"train": numbered})) == [("mislabelled", "train", "odd")]
+    # Folders of speakers, or one folder for all: nothing can be concluded.
     mixed = [clip(f"{n}", n // 2 % 2, folder=("hop", "sprint")[n % 2]) for n in range(40)]
-    assert told(judged({"train": listed(*mixed)})) == []
+    assert findings_of(judged({"train": listed(*mixed)})) == []
     one = [clip(f"{n}", int(n == 0)) for n in range(40)]
-    assert told(judged({"train": listed(*one)})) == []
+    assert findings_of(judged({"train": listed(*one)})) == []
 
 
 def test_folders_named_by_numbers_are_no_classes():
     clips = tuple(clip(f"{n}", n % 2, folder=f"disk/{n % 3}") for n in range(12))
     for classes in (("0", "1"), ("jump", "1")):
-        assert told(judged({"train": ClipList(clips, classes, "list")})) == []
+        assert findings_of(judged({"train": ClipList(clips, classes, "list")})) == []
 
 
 def test_coverage_counts_every_step():
@@ -201,7 +201,7 @@ CLIPS = st.lists(
 
 @given(CLIPS, st.sampled_from(["abc", "aab", "aaa"]))
 def test_the_kept_clips_are_clean(rows, contents):
-    """Whatever the lists: what is kept, checked again, has nothing that is left out, and no two splits share a clip."""
+    """Whatever the lists: the kept clips, audited again, have nothing to leave out, and no two splits share a clip."""
     known = dict(
         zip("abc", (replace(SOUND, seconds=4.0, frames=40, fingerprint=content) for content in contents), strict=True)
     )

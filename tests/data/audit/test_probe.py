@@ -1,4 +1,4 @@
-"""VideoInfo about one file: what is counted, when two videos are the same, and how facts are kept."""
+"""The properties of one file: what is counted, when two videos are the same, and how they are stored."""
 
 import math
 import os
@@ -17,7 +17,7 @@ from taggnn.data.video.reading import VideoError, read_frames
 
 @pytest.fixture(scope="module")
 def video(write_video, tmp_path_factory):
-    return str(write_video(tmp_path_factory.mktemp("facts") / "v.mp4"))
+    return str(write_video(tmp_path_factory.mktemp("info") / "v.mp4"))
 
 
 def remux(source, target, title):
@@ -35,19 +35,19 @@ def remux(source, target, title):
 
 @pytest.mark.parametrize("depth", ["packets", "decode"])
 def test_a_sound_video(video, depth):
-    facts = probe(video, [(None, None, None), (0.2, 0.5, None), (1.1, 5.0, None), (3.0, 4.0, None)], depth)
-    assert (facts.kind, facts.trouble, facts.damage, facts.sound_until) == ("", "", "", math.inf)
-    assert (facts.codec, facts.width, facts.height, facts.frames) == ("h264", 64, 48, 12)
-    assert facts.seconds == pytest.approx(1.2)
-    assert facts.rate == pytest.approx(10)
-    assert facts.size == os.path.getsize(video)
-    assert [shown for shown, _ in facts.cuts.values()] == [12, 3, 1, 0]
+    info = probe(video, [(None, None, None), (0.2, 0.5, None), (1.1, 5.0, None), (3.0, 4.0, None)], depth)
+    assert (info.kind, info.trouble, info.damage, info.sound_until) == ("", "", "", math.inf)
+    assert (info.codec, info.width, info.height, info.frames) == ("h264", 64, 48, 12)
+    assert info.seconds == pytest.approx(1.2)
+    assert info.rate == pytest.approx(10)
+    assert info.size == os.path.getsize(video)
+    assert [shown for shown, _ in info.cuts.values()] == [12, 3, 1, 0]
 
 
 @pytest.fixture(scope="module")
 def uneven(write_video, tmp_path_factory):
     """30000 / 1001 frames a second, of which most lie between the ticks of a list's decimals."""
-    return str(write_video(tmp_path_factory.mktemp("facts") / "u.mp4", frames=60, rate=Fraction(30000, 1001)))
+    return str(write_video(tmp_path_factory.mktemp("info") / "u.mp4", frames=60, rate=Fraction(30000, 1001)))
 
 
 def trained_on(path, start, stop, origin):
@@ -84,8 +84,8 @@ def test_a_cut_that_ends_where_the_damage_begins_is_read_by_training_too(write_v
     assert 0 < until < 1.2
     for stop, kinds in ((until, ["damaged"]), (until + 1e-3, ["unreadable"]), (None, ["unreadable"])):
         clips = {"train": ClipList((Clip(path, 0, "v", 0.0, stop),), ("a",), "list")}
-        facts = {path: probe(path, cuts) for path, cuts in cuts_of(clips["train"]).items()}
-        found = audit(clips, facts, [], 1)
+        info = {path: probe(path, cuts) for path, cuts in cuts_of(clips["train"]).items()}
+        found = audit(clips, info, [], 1)
         assert [one.kind for one in found.findings] == kinds
         assert bool(trained_on(path, 0.0, stop, None)) == (kinds == ["damaged"])
 
@@ -120,9 +120,9 @@ def test_a_file_that_cannot_be_used(tmp_path, content, kind, trouble):
     path = tmp_path / "v.mp4"
     if content is not None:
         path.write_bytes(content)
-    facts = probe(str(path))
-    assert facts.kind == kind
-    assert trouble in facts.trouble
+    info = probe(str(path))
+    assert info.kind == kind
+    assert trouble in info.trouble
 
 
 def test_a_video_without_pictures(video, write_video, tmp_path):
@@ -137,10 +137,10 @@ def test_a_truncated_video_is_sound_up_to_a_second(write_video, tmp_path):
     path = write_video(tmp_path / "v.mp4", container_options={"movflags": "faststart"})
     data = path.read_bytes()
     path.write_bytes(data[:-200])
-    facts = probe(str(path))
-    assert facts.kind == ""
-    assert "truncated" in facts.damage
-    assert 0 < facts.sound_until < 1.2
+    info = probe(str(path))
+    assert info.kind == ""
+    assert "truncated" in info.damage
+    assert 0 < info.sound_until < 1.2
 
 
 def test_a_damaged_picture_is_found_by_decoding_alone(write_video, tmp_path):
@@ -151,12 +151,12 @@ def test_a_damaged_picture_is_found_by_decoding_alone(write_video, tmp_path):
     data[place : place + 40] = bytes(40)
     path.write_bytes(data)
     assert not probe(str(path)).corrupt
-    facts = probe(str(path), depth="decode")
-    assert facts.corrupt or facts.damage
-    assert facts.frames == 30
+    info = probe(str(path), depth="decode")
+    assert info.corrupt or info.damage
+    assert info.frames == 30
 
 
-def test_facts_are_kept_and_read_back(tmp_path):
+def test_results_are_stored_and_read_back(tmp_path):
     known = {
         "a\udcff.mp4": VideoInfo(
             size=3, fingerprint="f", sound_until=math.inf, cuts={cut_key(0.5, None, 2.0): [7, 2.0]}
@@ -168,18 +168,18 @@ def test_facts_are_kept_and_read_back(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"form": 1, "decoder": "d", "files": {"a": {"new": 1}}}', "\xff"])
-def test_a_kept_file_that_makes_no_sense_is_made_anew(tmp_path, text):
+def test_a_stored_file_that_makes_no_sense_is_made_anew(tmp_path, text):
     (tmp_path / "known.json").write_text(text, encoding="latin-1")
     assert read_scan(tmp_path / "known.json", "d") == {}
 
 
 def test_facts_hold_until_the_file_changes(video):
-    facts = probe(video, [(0.0, 1.0, None)])
-    assert is_current(facts, video, [(0.0, 1.0, None)], "packets")
-    assert not is_current(facts, video, [(0.0, 0.5, None)], "packets")
-    assert not is_current(facts, video, [(0.0, 1.0, 0.0)], "packets")
-    assert not is_current(facts, video, [], "decode")
+    info = probe(video, [(0.0, 1.0, None)])
+    assert is_current(info, video, [(0.0, 1.0, None)], "packets")
+    assert not is_current(info, video, [(0.0, 0.5, None)], "packets")
+    assert not is_current(info, video, [(0.0, 1.0, 0.0)], "packets")
+    assert not is_current(info, video, [], "decode")
     assert is_current(probe(video, depth="decode"), video, [], "packets")
-    assert not is_current(replace(facts, size=1), video, [], "packets")
-    assert not is_current(replace(facts, changed=1), video, [], "packets")
-    assert not is_current(facts, video + ".gone", [], "packets")
+    assert not is_current(replace(info, size=1), video, [], "packets")
+    assert not is_current(replace(info, changed=1), video, [], "packets")
+    assert not is_current(info, video + ".gone", [], "packets")

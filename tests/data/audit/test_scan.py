@@ -61,8 +61,8 @@ def test_every_file_is_examined_once(folder, workers):
 def test_a_file_that_ends_or_hangs_its_process_is_named_and_the_scan_goes_on(folder, bad_reader):
     files = {str(folder / f"{name}.mp4"): [] for name in ("exit", "v0", "segfault", "v1", "hang", "v2", "raise", "v3")}
     found = dict(scan(files, limit=4, command=bad_reader))
-    told = {path.rsplit("/", 1)[1]: (facts.kind, facts.trouble) for path, facts in found.items()}
-    assert told == {
+    results = {path.rsplit("/", 1)[1]: (info.kind, info.trouble) for path, info in found.items()}
+    assert results == {
         "exit.mp4": ("unreadable", "the reader crashed at it (exit code 7)"),
         "segfault.mp4": ("unreadable", "the reader crashed at it (signal SIGSEGV)"),
         "hang.mp4": ("unreadable", "given up after 4 s"),
@@ -111,5 +111,5 @@ def test_impossible_options(options):
 def test_facts_of_real_videos(real_data):
     files = sorted(map(str, (real_data("rgb_two_class") / "val").rglob("*.mp4")))
     found = dict(scan({path: [(0.0, 1.0, None)] for path in files}, workers=2))
-    assert all(isinstance(facts, VideoInfo) and not facts.kind and facts.frames >= 100 for facts in found.values())
-    assert len({facts.fingerprint for facts in found.values()}) == len(files)
+    assert all(isinstance(info, VideoInfo) and not info.kind and info.frames >= 100 for info in found.values())
+    assert len({info.fingerprint for info in found.values()}) == len(files)

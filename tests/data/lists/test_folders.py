@@ -1,4 +1,4 @@
-"""Class folders: what counts as a class and as a video, and what is said about other folders."""
+"""Class folders: what counts as a class and as a video, and the errors for other folders."""
 
 import pytest
 

@@ -33,19 +33,11 @@ def test_folders_of_class_folders(tmp_path, touch):
     assert [(clip.name, clip.label) for clip in found.val] == [("val/b/2.mp4", 1)]
     assert names(found.test) == ["test/a/3.mp4", "test/b/3.mp4"]
     assert found.notes == ()
+    swapped = read(tmp_path, folders={"train": "train", "val": "test", "test": "val"})
+    assert (swapped.val.clips, swapped.test.clips) == (found.test.clips, found.val.clips)
 
 
-def test_other_folder_names(tmp_path, touch):
-    touch("learn/a/1.mp4", "valid/a/2.mp4", "exam/a/3.mp4")
-    found = read(tmp_path, folders={"train": "learn", "val": "valid", "test": "exam"})
-    assert [names(found.train), names(found.val), names(found.test)] == [
-        ["learn/a/1.mp4"],
-        ["valid/a/2.mp4"],
-        ["exam/a/3.mp4"],
-    ]
-
-
-def test_lists_win_over_folders_and_are_found_beside_or_inside_the_root(tmp_path, touch):
+def test_lists_are_preferred_to_folders_and_found_outside_or_inside_the_root(tmp_path, touch):
     touch("1.mp4", "2.mp4", "3.mp4", "val/a/9.mp4")
     (tmp_path / "lists").mkdir()
     for split, number in (("train", 1), ("val", 2), ("test", 3)):
@@ -64,7 +56,7 @@ def test_a_class_of_val_that_train_lacks_is_named(tmp_path, touch):
 
 
 @pytest.mark.parametrize("kind", ["numbers", "csv", "classes"])
-def test_a_class_that_train_knows_and_has_no_clip_of_is_said(tmp_path, kind, touch):
+def test_a_class_without_a_training_clip_is_a_note(tmp_path, kind, touch):
     touch(*(f"{split}/{name}/1.mp4" for split in ("train", "val") for name in "ac"), "val/b/1.mp4")
     lists, options = {}, {}
     for split, rows in {"train": ("a0", "c2"), "val": ("a0", "b1", "c2")}.items():
@@ -115,14 +107,14 @@ def test_one_split_alone_reads_no_other(tmp_path, only, given, needed, touch):
     assert all(clips is None or clips is found.val for clips in whole)
 
 
-def test_without_test_val_serves_and_this_is_said(tmp_path, touch):
+def test_without_test_val_serves_with_a_note(tmp_path, touch):
     touch("train/a/1.mp4", "val/a/2.mp4")
     found = read(tmp_path)
     assert found.test is found.val
     assert found.notes == ("no test split was given: the val clips are reported as test too",)
 
 
-def test_without_val_a_part_of_train_is_held_out_and_this_is_said(tmp_path, touch):
+def test_without_val_a_part_of_train_is_held_out_with_a_note(tmp_path, touch):
     touch(*many("train/a", "train/b"), "test/a/1.mp4")
     found = read(tmp_path, val_fraction=0.3)
     assert (found.train.counts, found.val.counts, found.test.counts) == ([7, 7], [3, 3], [1, 0])
@@ -132,7 +124,7 @@ def test_without_val_a_part_of_train_is_held_out_and_this_is_said(tmp_path, touc
     assert "seed 0" in note
 
 
-def test_an_unsplit_root_is_parted_by_class(tmp_path, touch):
+def test_an_unsplit_root_is_split_by_class(tmp_path, touch):
     touch(*many("a", "b"), "train/1.mp4", "train/2.mp4", "train/3.mp4")
     found = read(tmp_path)
     assert found.classes == ("a", "b", "train")
@@ -142,11 +134,12 @@ def test_an_unsplit_root_is_parted_by_class(tmp_path, touch):
     again = read(tmp_path)
     assert (again.train, again.val, again.test) == (found.train, found.val, found.test)
     assert read(tmp_path, seed=1).test != found.test
-
-
-def test_both_parts_of_an_unsplit_root_are_parts_of_the_whole(tmp_path, touch):
-    found = read(touch(*many("a", count=30)))
-    assert (found.train.counts, found.val.counts, found.test.counts) == ([21], [3], [6])
+    untested = read(tmp_path, test_fraction=0.0)
+    assert (untested.train.counts, untested.val.counts) == ([9, 9, 2], [1, 1, 1])
+    assert untested.test is untested.val
+    touch(*many("a", count=30), root=tmp_path / "other")
+    found = read(tmp_path / "other")
+    assert (found.train.counts, found.val.counts, found.test.counts) == ([21], [3], [6]), "both are parts of the whole"
 
 
 @pytest.mark.parametrize("only", ["train", "val", "test"])
@@ -154,13 +147,6 @@ def test_one_part_of_an_unsplit_root_alone_is_the_same_part(tmp_path, only, touc
     touch(*many("a", "b"))
     for options in ({}, {"classes": ["a", "b"]}, {"test_fraction": 0.0}):
         assert getattr(read(tmp_path, only=only, **options), only) == getattr(read(tmp_path, **options), only)
-
-
-def test_an_unsplit_root_without_a_test_part(tmp_path, touch):
-    touch(*many("a", "b"))
-    found = read(tmp_path, test_fraction=0.0)
-    assert (found.train.counts, found.val.counts) == ([9, 9], [1, 1])
-    assert found.test is found.val
 
 
 def test_evaluation_alone_needs_the_classes(tmp_path, touch):
@@ -219,16 +205,16 @@ def test_clips_that_are_missing_are_parted_as_if_they_were_there(gone, seed):
     )
     if max(partial.counts) < 2:
         return
-    parts, alike = hold_out(partial, 0.25, seed), hold_out(whole, 0.25, seed)
+    parts, whole_parts = hold_out(partial, 0.25, seed), hold_out(whole, 0.25, seed)
     assert sum(part.listed for part in parts) == 60
-    for part, full in zip(parts, alike, strict=True):
+    for part, full in zip(parts, whole_parts, strict=True):
         assert set(part.missing) <= {clip.name for clip in full}
         assert list(part.missing_labels) == [int(name.split("/")[0]) for name in part.missing]
     # A clip changes sides only where its class would have none there at all.
     for label, here in enumerate(partial.counts):
         kept = {clip for clip in partial if clip.label == label}
-        if here > 1 and all(kept & set(full) for full in alike):
-            assert {clip for clip in parts[1] if clip.label == label} == kept & set(alike[1].clips)
+        if here > 1 and all(kept & set(full) for full in whole_parts):
+            assert {clip for clip in parts[1] if clip.label == label} == kept & set(whole_parts[1].clips)
         assert (here < 2) or all(kept & set(part) for part in parts)
 
 

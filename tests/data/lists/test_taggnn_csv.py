@@ -1,4 +1,4 @@
-"""Our own list format: what is written is read back, and what is wrong with a row is said."""
+"""The list format of taggnn: what is written is read back, and wrong rows are reported."""
 
 import os
 from tempfile import TemporaryDirectory

@@ -67,7 +67,7 @@ def test_each_row_takes_the_best_of_a_mixed_disk(gym, touch):
     assert "train: clips come from cut actions (1), event clips (2)" in notes
 
 
-def test_version_and_coverage_are_stated_and_another_number_of_rows_is_said(gym, touch):
+def test_version_and_coverage_are_stated_and_another_number_of_rows_is_a_note(gym, touch):
     touch(f"{TRAIN[1]}.mp4", root=gym)
     found, notes = read_published("gym99", gym, version="1.1")
     assert notes[0] == (
@@ -78,7 +78,7 @@ def test_version_and_coverage_are_stated_and_another_number_of_rows_is_said(gym,
     assert f"{lists / 'gym99_train_element_v1.1.txt'} lists 3 clips; gym99 v1.1 has 26,320 in train" in notes
 
 
-def test_elements_of_two_sets_that_are_called_alike_stay_apart(gym, touch):
+def test_elements_of_two_sets_with_the_same_name_stay_different(gym, touch):
     touch(f"{VIDEO}.mp4", root=gym)
     names = read_published("gym99", gym)[0]["val"].classes
     assert names[:2] == ("(VT) element 0 (set 0)", "(VT) element 0 (set 1)")

@@ -183,7 +183,7 @@ def test_the_summary_leaves_out_what_is_being_written(clip, monkeypatch, cache, 
     cache.frames(clip, RandomInSegment(4), 32, drawn(0))
     (path,) = shards_in(folder)
     (path.parent / ".x.part-1.safetensors").write_bytes(bytes(10))
-    # One that is there when the folder is listed, and gone when its size is asked for.
+    # One that is there when the folder is listed, and gone when its size is read.
     (path.parent / "y.safetensors").symlink_to(path.parent / "gone.safetensors")
     assert " 1 files" in cache.summary()
 
@@ -238,7 +238,7 @@ def test_a_sample_of_a_clip_not_all_of_which_can_be_decoded(clip, monkeypatch, f
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=repr)
-def test_a_sampler_that_is_asked_twice_is_asked_twice(clip, monkeypatch, sampler, folder):
+def test_a_sampler_that_is_called_twice_is_called_twice(clip, monkeypatch, sampler, folder):
     def read(path, sample, **options):
         # As where decoding shows that the container gave a wrong number of frames.
         sample(10)

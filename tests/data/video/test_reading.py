@@ -172,9 +172,9 @@ def test_cut_is_exact_at_both_ends(make, decode_all):
     times = frame_times(path).times
     assert times == tuple(k / 10 for k in range(12))
     for first in range(12):
-        for behind in range(first + 1, 13):
-            stop = times[behind] if behind < 12 else None
-            assert torch.equal(read_frames(path, range, start=times[first], stop=stop), whole[first:behind])
+        for last in range(first + 1, 13):
+            stop = times[last] if last < 12 else None
+            assert torch.equal(read_frames(path, range, start=times[first], stop=stop), whole[first:last])
     assert torch.equal(read_frames(path, range, start=0.31, stop=0.50001), whole[4:6])
     assert torch.equal(read_frames(path, lambda n: [n - 1, 0], start=-1.0, stop=99.0), whole[[11, 0]])
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taggnn.data.video.sampling import SAMPLERS, Dense, RandomInSegment, Uniform, build, spread, training
+from taggnn.data.video.sampling import SAMPLERS, Dense, RandomInSegment, Uniform, build, spread
 
 quick = settings(derandomize=True, max_examples=150, deadline=None, database=None)
 lengths = st.integers(1, 3000)
@@ -22,7 +22,7 @@ generators = st.one_of(st.none(), st.integers(0, 2**31).map(lambda seed: torch.G
 
 @quick
 @given(samplers, lengths, generators)
-def test_indices_are_as_many_as_asked_in_range_and_ascending(sampler, n, generator):
+def test_indices_are_as_many_as_given_in_range_and_ascending(sampler, n, generator):
     indices = sampler(n, generator)
     assert len(indices) == sampler.frames
     assert all(type(index) is int for index in indices)
@@ -35,7 +35,7 @@ def test_indices_are_as_many_as_asked_in_range_and_ascending(sampler, n, generat
 @given(counts, lengths, generators)
 def test_uniform_is_the_released_rule_with_and_without_generator(frames, n, generator):
     indices = Uniform(frames)(n, generator)
-    assert indices == [int(place) for place in np.linspace(0, n - 1, frames)]
+    assert indices == [int(index) for index in np.linspace(0, n - 1, frames)]
     assert indices[0] == 0
     assert frames == 1 or indices[-1] == n - 1
 
@@ -49,7 +49,7 @@ def test_evaluation_knows_neither_jitter_nor_crops(frames, n, jitter, scale):
 
 @quick
 @given(counts, lengths, st.floats(0, 1), st.integers(0, 2**31))
-def test_jitter_moves_no_index_further_than_asked(frames, n, jitter, seed):
+def test_jitter_moves_no_index_further_than_given(frames, n, jitter, seed):
     plain = Uniform(frames)(n)
     moved = Uniform(frames, jitter)(n, torch.Generator().manual_seed(seed))
     # Half a distance to each side, one frame for the rounding, one where sorting swapped neighbours.
@@ -75,7 +75,7 @@ def test_jitter_leaves_no_trace_where_it_is_off():
 
 @quick
 @given(counts, lengths, scales, st.integers(0, 2**31))
-def test_a_crop_in_time_is_as_long_as_asked(frames, n, scale, seed):
+def test_a_crop_in_time_is_as_long_as_given(frames, n, scale, seed):
     indices = Uniform(max(frames, 2), scale=scale)(n, torch.Generator().manual_seed(seed))
     length = indices[-1] - indices[0] + 1
     least, most = (max(round(n * part), min(n, max(frames, 2))) for part in scale)
@@ -111,13 +111,13 @@ def test_impossible_options_are_refused(name, options, message):
 
 
 def test_what_is_random_already_is_not_jittered():
-    assert training("uniform", 4, 0.5, [0.8, 1]) == Uniform(4, 0.5, (0.8, 1))
-    assert training("segment", 4, 0.0, [0.8, 1]) == RandomInSegment(4, (0.8, 1))
-    assert training("dense", 4, 0.0, [1.0, 1.0], stride=3) == Dense(4, 3)
+    assert build("uniform", 4, 0.5, [0.8, 1]) == Uniform(4, 0.5, (0.8, 1))
+    assert build("segment", 4, 0.0, [0.8, 1]) == RandomInSegment(4, (0.8, 1))
+    assert build("dense", 4, 0.0, [1.0, 1.0], stride=3) == Dense(4, 3)
     with pytest.raises(ValueError, match=r"temporal_jitter 0\.5: possible with sampling uniform; 'segment' draws"):
-        training("segment", 4, 0.5, (1, 1))
+        build("segment", 4, 0.5, (1, 1))
     with pytest.raises(ValueError, match=r"temporal_scale \[0\.5, 1\]: possible with sampling uniform or segment"):
-        training("dense", 4, 0, (0.5, 1))
+        build("dense", 4, 0, (0.5, 1))
 
 
 def test_uniform_repeats_frames_of_a_short_clip_evenly():

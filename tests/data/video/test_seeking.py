@@ -176,9 +176,9 @@ def test_of_a_large_file_only_what_is_needed_is_read_the_second_time(name, made,
     monkeypatch.setattr(container, "MAX_BUFFER_BYTES", 300)
     monkeypatch.setattr(container, "_TIMELINES", {})
     draw, jumped, passed = random.Random(name), [], []
-    start, packets = container.Container.packets_from, container.Container._packets
+    start, packets = container.Container.packets_from, container.Container.packets
     monkeypatch.setattr(container.Container, "packets_from", lambda *a: jumped.append(1) or start(*a))
-    monkeypatch.setattr(container.Container, "_packets", lambda *a: passed.append(1) or packets(*a))
+    monkeypatch.setattr(container.Container, "packets", lambda *a: passed.append(1) or packets(*a))
     for _ in range(40):
         indices = sorted(draw.sample(range(len(whole)), draw.randint(1, 3)))
         assert torch.equal(read_frames(path, lambda n, indices=indices: indices), whole[indices]), indices

@@ -42,7 +42,7 @@ def test_mean_and_deviation_of_each_channel():
 @pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize(("count", "height", "width"), [(1, 9, 9), (3, 7, 70), (2, 70, 7), (1, 1, 1), (5, 40, 64)])
 @pytest.mark.parametrize("size", [12, (10, 17)])
-def test_every_frame_size_gives_the_asked_size(train, count, height, width, size):
+def test_every_frame_size_gives_the_requested_size(train, count, height, width, size):
     out = Transform(size=size, train=train)(frames(count, height, width), seed=3)
     assert out.shape == (3, count, *(size if isinstance(size, tuple) else (size, size)))
     assert out.is_contiguous()
@@ -101,7 +101,7 @@ def test_a_draw_reports_its_flip_and_half_of_the_clips_are_flipped():
 
 
 @pytest.mark.parametrize("deviation", [0.0, 6.0])
-def test_randaugment_draws_a_strength_for_each_operation_where_asked(deviation, monkeypatch):
+def test_randaugment_draws_a_magnitude_for_each_operation(deviation, monkeypatch):
     used = []
     forward = v2.RandAugment.forward
     monkeypatch.setattr(v2.RandAugment, "forward", lambda self, x: used.append(self.magnitude) or forward(self, x))
@@ -135,7 +135,7 @@ def test_a_crop_of_ratio_one_distorts_nothing(size):
         assert across / down == pytest.approx(1, rel=0.2)
 
 
-def test_a_crop_covers_the_asked_share_of_the_area():
+def test_a_crop_covers_the_given_share_of_the_area():
     transform = Transform(size=20, train=True, flip=0.0, scale=(0.25, 0.25))
     for seed in range(5):
         red = transform(ramps(40, 40), seed)[0, 0]
