@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from graphs import Graph, Topology, graph
 from taggnn.kernels.operators import Additive, Dot, Dynamic, Family, Max, Sum
-from taggnn.kernels.precision import unrounded
+from taggnn.kernels.precision import unrounded, wide
 
 # The size of a tensor that compares targets with sources channel by channel: what a CPU's cache holds (measured), and enough to
 # keep another device busy (not measured).
@@ -181,7 +181,7 @@ class DenseAdditive(_Scored):
 
     def forward(self, v: Tensor, s: Tensor, d: Tensor, dropout: float) -> Tensor:
         with unrounded(v):
-            source, target = (_wide(part).transpose(1, 2) for part in (s, d))
+            source, target = (wide(part).transpose(1, 2) for part in (s, d))
             scores = F.leaky_relu(target[..., None] + source[:, :, None], self.slope)
             return self._mean(scores, v, dropout)
 
@@ -199,8 +199,8 @@ class DenseDynamic(_Scored):
 
     def forward(self, l: Tensor, r: Tensor, a: Tensor, dropout: float) -> Tensor:  # noqa: E741
         with unrounded(l):
-            source, target = (_wide(part).transpose(1, 2) for part in (l, r))
-            parts = _by_targets(self._scores, target.movedim(2, 0), source, (_wide(a),), l.numel())
+            source, target = (wide(part).transpose(1, 2) for part in (l, r))
+            parts = _by_targets(self._scores, target.movedim(2, 0), source, (wide(a),), l.numel())
             return self._mean(torch.cat(list(parts), 2), l, dropout)
 
     def _scores(self, target: Tensor, source: Tensor, a: Tensor) -> Tensor:
@@ -271,7 +271,3 @@ def _by_targets(
             yield checkpoint(compute, part, source, *rest, use_reentrant=False, preserve_rng_state=False)
         else:
             yield compute(part, source, *rest)
-
-
-def _wide(x: Tensor) -> Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float32))

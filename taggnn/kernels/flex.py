@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from graphs import Chain, Clique, NoEdges, Topology, Union, graph
+from graphs import Topology, graph
+from taggnn.kernels.kernel import clique_and_chain
 from taggnn.kernels.operators import Additive, Dot, Dynamic, Family
-from taggnn.kernels.precision import unrounded
+from taggnn.kernels.precision import unrounded, wide
 
 # The narrowest head that the tensor cores' products take.
 _NARROWEST = 16
@@ -131,7 +132,7 @@ class FlexAdditive(_Flex):
 
     def forward(self, v: Tensor, s: Tensor, d: Tensor, dropout: float) -> Tensor:
         # The gradient of a captured tensor is right only where it lies in one piece.
-        s, d = (part.to(torch.promote_types(part.dtype, torch.float32)).transpose(1, 2).contiguous() for part in (s, d))
+        s, d = (wide(part).transpose(1, 2).contiguous() for part in (s, d))
         slope, nothing = self.slope, v.new_zeros(*v.shape[:-1], _NARROWEST)
 
         def score(product: Tensor, clip: Tensor, head: Tensor, target: Tensor, source: Tensor) -> Tensor:
@@ -166,26 +167,24 @@ class FlexDot(_Flex):
 
 def rule(topology: Topology, grid: Sequence[int], self_loops: bool, device: torch.device) -> Rule:
     """Returns a topology as FlexAttention's ``mask_mod``: arithmetic for clique and chain, a look into the mask for others."""
-    rules = topology.parts if isinstance(topology, Union) else (topology,)
-    if all(type(part) in (Clique, Chain, NoEdges) for part in rules):
-        clique = any(type(part) is Clique for part in rules)
-        reach = max((part.reach for part in rules if type(part) is Chain), default=0)
-        positions = prod(grid[1:])
+    try:
+        clique, reach = clique_and_chain(topology)
+    except ValueError:
+        mask = graph(topology, grid).mask.to(device, copy=True)
+        if self_loops:
+            mask.fill_diagonal_(True)
+        return lambda clip, head, target, source: mask[target, source]
+    positions = prod(grid[1:])
 
-        def is_edge(clip: Tensor, head: Tensor, target: Tensor, source: Tensor) -> Tensor:
-            apart = (target // positions - source // positions).abs()
-            edge = (target % positions == source % positions) & (apart <= reach)
-            if clique:
-                edge = edge | (apart == 0)
-            # So far every node has a self-loop.
-            return edge if self_loops else edge & (target != source)
+    def is_edge(clip: Tensor, head: Tensor, target: Tensor, source: Tensor) -> Tensor:
+        apart = (target // positions - source // positions).abs()
+        edge = (target % positions == source % positions) & (apart <= reach)
+        if clique:
+            edge = edge | (apart == 0)
+        # So far every node has a self-loop.
+        return edge if self_loops else edge & (target != source)
 
-        return is_edge
-
-    mask = graph(topology, grid).mask.to(device, copy=True)
-    if self_loops:
-        mask.fill_diagonal_(True)
-    return lambda clip, head, target, source: mask[target, source]
+    return is_edge
 
 
 def _plain(q: Tensor, k: Tensor, v: Tensor, score: Callable | None, mask: Any, scale: float) -> Tensor:

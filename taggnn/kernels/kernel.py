@@ -6,6 +6,7 @@ Axes: B clips, N nodes of one clip, C channels.
 import torch
 from torch import Tensor, nn
 
+from graphs import Chain, Clique, NoEdges, Topology, Union
 from taggnn.kernels.operators import Operator, check_unwatched
 
 
@@ -46,3 +47,17 @@ class Kernel(nn.Module):
         nodes, rest = self.operator.before(conv, flat)
         out = self.propagate(*(part.unflatten(0, size) for part in nodes), *rest)
         return self.operator.after(conv, flat, out.flatten(0, 1)).unflatten(0, size)
+
+
+def clique_and_chain(topology: Topology) -> tuple[bool, int]:
+    """Returns whether the topology has the clique, and how far its chain reaches (0: no chain).
+
+    Raises:
+        ValueError: the topology has other edges than these.
+    """
+    rules = topology.parts if isinstance(topology, Union) else (topology,)
+    if any(type(rule) not in (Clique, Chain, NoEdges) for rule in rules):
+        raise ValueError(
+            f"topology {topology} has other edges than clique and chain; possible: clique, chain, clique+chain, none"
+        )
+    return any(type(rule) is Clique for rule in rules), max((r.reach for r in rules if type(r) is Chain), default=0)

@@ -13,3 +13,8 @@ def unrounded(x: Tensor) -> AbstractContextManager:
     if kind == "meta" or (torch.compiler.is_exporting() and not torch.is_autocast_enabled(kind)):
         return nullcontext()
     return torch.autocast(kind, enabled=False)
+
+
+def wide(x: Tensor) -> Tensor:
+    """The tensor in float32, or in float64 if it is in that."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

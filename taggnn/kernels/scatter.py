@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from graphs import Graph, Topology, graph
 from taggnn.kernels.operators import Additive, Dot, Dynamic, Family, Max, Sum
-from taggnn.kernels.precision import unrounded
+from taggnn.kernels.precision import unrounded, wide
 
 
 def propagation(family: Family, topology: Topology, grid: Sequence[int]) -> nn.Module:
@@ -114,7 +114,7 @@ class ScatterSum(_Segments):
         self._family = family
 
     def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        start = out = _wide(x)
+        start = out = wide(x)
         # Autocast would round float32 features that no layer rounded.
         with unrounded(x):
             if self._family.teleport is None:
@@ -153,7 +153,7 @@ class ScatterAdditive(_Segments):
 
     def forward(self, v: Tensor, s: Tensor, d: Tensor, dropout: float) -> Tensor:
         with unrounded(v):
-            scores = F.leaky_relu(self._from_sources(_wide(s)) + self._from_targets(_wide(d)), self.slope)
+            scores = F.leaky_relu(self._from_sources(wide(s)) + self._from_targets(wide(d)), self.slope)
             return self._mean(scores, self._from_sources(v), dropout).to(v.dtype)
 
 
@@ -175,8 +175,8 @@ class ScatterDynamic(_Segments):
 
     def forward(self, l: Tensor, r: Tensor, a: Tensor, dropout: float) -> Tensor:  # noqa: E741
         with unrounded(l):
-            messages = self._from_sources(_wide(l))
-            scores = (F.leaky_relu(messages + self._from_targets(_wide(r)), self.slope) * _wide(a)).sum(-1)
+            messages = self._from_sources(wide(l))
+            scores = (F.leaky_relu(messages + self._from_targets(wide(r)), self.slope) * wide(a)).sum(-1)
             return self._mean(scores, messages, dropout).to(l.dtype)
 
 
@@ -197,9 +197,5 @@ class ScatterDot(_Segments):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
         with unrounded(v):
-            scores = (self._from_targets(_wide(q) / q.shape[-1] ** 0.5) * self._from_sources(k)).sum(-1)
+            scores = (self._from_targets(wide(q) / q.shape[-1] ** 0.5) * self._from_sources(k)).sum(-1)
             return self._mean(scores, self._from_sources(v), dropout).to(v.dtype)
-
-
-def _wide(x: Tensor) -> Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float32))

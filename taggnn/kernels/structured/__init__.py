@@ -8,7 +8,8 @@ from math import prod
 
 from torch import nn
 
-from graphs import Chain, Clique, NoEdges, Topology, Union
+from graphs import Topology
+from taggnn.kernels.kernel import clique_and_chain
 from taggnn.kernels.operators import Additive, Dot, Dynamic, Family, Max, Sum
 from taggnn.kernels.structured.dot import StructuredDot
 from taggnn.kernels.structured.gat import StructuredGAT
@@ -37,20 +38,6 @@ def propagation(family: Family, topology: Topology, grid: Sequence[int]) -> nn.M
     Raises:
         ValueError: another topology.
     """
-    clique, reach = parts(topology)
+    clique, reach = clique_and_chain(topology)
     frames, *others = topology.checked(grid)
     return _MODULES[type(family)](family, clique, reach, frames, prod(others))
-
-
-def parts(topology: Topology) -> tuple[bool, int]:
-    """Returns whether the topology has the clique, and how far its chain reaches (0: no chain).
-
-    Raises:
-        ValueError: the topology has other edges than these.
-    """
-    rules = topology.parts if isinstance(topology, Union) else (topology,)
-    if any(type(rule) not in (Clique, Chain, NoEdges) for rule in rules):
-        raise ValueError(
-            f"topology {topology} has other edges than clique and chain; possible: clique, chain, clique+chain, none"
-        )
-    return any(type(rule) is Clique for rule in rules), max((r.reach for r in rules if type(r) is Chain), default=0)

@@ -60,21 +60,21 @@ class _Dots:
     def scores(self, piece: Piece, inputs: tuple[Tensor, ...]) -> Tensor:
         return self._product(piece.targets(inputs[0]), piece.sources(inputs[1]).mT)
 
-    def backward(self, piece: Piece, slopes: Tensor, inputs: tuple[Tensor, ...], grads: tuple[Tensor, ...]) -> None:
-        piece.put(grads[0], self._product(slopes, piece.sources(inputs[1])))
-        piece.add(grads[1], self._product(slopes.mT, piece.targets(inputs[0])))
+    def backward(self, piece: Piece, to_scores: Tensor, inputs: tuple[Tensor, ...], grads: tuple[Tensor, ...]) -> None:
+        piece.put(grads[0], self._product(to_scores, piece.sources(inputs[1])))
+        piece.add(grads[1], self._product(to_scores.mT, piece.targets(inputs[0])))
 
     def in_time(self, step: temporal.Span, inputs: tuple[Tensor, ...]) -> Tensor:
         here, there = step
         return (inputs[0][:, here] * inputs[1][:, there]).sum(-1).mul_(self.scale)
 
     def in_time_backward(
-        self, step: temporal.Span, slopes: Tensor, inputs: tuple[Tensor, ...], grads: tuple[Tensor, ...]
+        self, step: temporal.Span, to_scores: Tensor, inputs: tuple[Tensor, ...], grads: tuple[Tensor, ...]
     ) -> None:
         here, there = step
-        slopes = slopes[..., None]
-        grads[0][:, here].addcmul_(slopes, inputs[1][:, there], value=self.scale)
-        grads[1][:, there].addcmul_(slopes, inputs[0][:, here], value=self.scale)
+        to_scores = to_scores[..., None]
+        grads[0][:, here].addcmul_(to_scores, inputs[1][:, there], value=self.scale)
+        grads[1][:, there].addcmul_(to_scores, inputs[0][:, here], value=self.scale)
 
     def _product(self, left: Tensor, right: Tensor) -> Tensor:
         return torch.baddbmm(left.new_zeros(()), left, right, beta=0, alpha=self.scale)

@@ -156,10 +156,10 @@ class _Attend(torch.autograd.Function):
             to_v, to_s, to_d = (part.unflatten(0, v.shape[:2]) for part in found)
             for (_, here, there), weights in zip(temporal.spans(v.shape[1], ctx.steps), around, strict=True):
                 to_v[:, there].addcmul_(weights.transpose(2, 3)[..., None], grad[:, here])
-                worth = (grad[:, here] * v[:, there]).sum(-1).transpose(2, 3)
-                worth = (worth - mean[:, here]).mul_(weights)
-                high = worth * (s[:, there] > -d[:, here])
+                to_scores = (grad[:, here] * v[:, there]).sum(-1).transpose(2, 3)
+                to_scores = (to_scores - mean[:, here]).mul_(weights)
+                high = to_scores * (s[:, there] > -d[:, here])
                 to_d[:, here] += high
-                to_s[:, there] += torch.lerp(high, worth, ctx.slope)
+                to_s[:, there] += torch.lerp(high, to_scores, ctx.slope)
             to_d.mul_(1 - ctx.slope)
         return to_v, to_s.transpose(2, 3), to_d.transpose(2, 3), None, None, None, None

@@ -64,9 +64,9 @@ def backward(
         weights = _weights(a[piece], b[piece], e[piece], f[piece])
         g, u = grad[part, :, head], v[part, :, head]
         to_v[part, :, head] = torch.bmm(weights.mT, g)
-        worth = torch.bmm(g, u.mT).sub_(mean[piece][..., None]).mul_(weights)
-        flat = worth.sum(-2)
-        high = worth.mul_(s[piece][..., None, :] > -d[piece][..., None])
+        to_scores = torch.bmm(g, u.mT).sub_(mean[piece][..., None]).mul_(weights)
+        flat = to_scores.sum(-2)
+        high = to_scores.mul_(s[piece][..., None, :] > -d[piece][..., None])
         to_s[piece] = torch.lerp(high.sum(-2), flat, slope)
         to_d[piece] = high.sum(-1)
     return to_v, to_s, to_d

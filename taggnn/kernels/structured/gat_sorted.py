@@ -68,9 +68,9 @@ def backward(
     to_d = mean * -high_share
     to_v = torch.empty_like(v)
     for part, (high, low) in _Split(targets, before, a, b, e, f).sums(grad):
-        worth = (high * v[part]).sum(-1).add_((low * v[part]).sum(-1), alpha=slope)
+        to_scores = (high * v[part]).sum(-1).add_((low * v[part]).sum(-1), alpha=slope)
         to_v[part] = high.add_(low)
-        to_s[part] += worth.transpose(1, 2)
+        to_s[part] += to_scores.transpose(1, 2)
         to_d[part] += (grad[part] * high_part[part]).sum(-1).transpose(1, 2)
     return to_v, to_s, to_d
 

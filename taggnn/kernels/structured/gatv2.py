@@ -98,11 +98,11 @@ class _Pairs:
             torch.bmm(a.expand(len(part), -1, -1), larger, out=part)
         return scores.add_(given)
 
-    def backward(self, piece: Piece, slopes: Tensor, inputs: tuple[Tensor, ...], grads: tuple[Tensor, ...]) -> None:
+    def backward(self, piece: Piece, to_scores: Tensor, inputs: tuple[Tensor, ...], grads: tuple[Tensor, ...]) -> None:
         source, target, a = piece.sources(inputs[0]), piece.targets(inputs[1]), inputs[2][piece.head]
-        to_target = _passed(slopes, source, -target).mul_(1 - self.slope)
-        to_source = _passed(slopes.mT, target, -source).mul_(1 - self.slope)
-        to_source.add_(slopes.sum(1)[..., None], alpha=self.slope)
+        to_target = _passed(to_scores, source, -target).mul_(1 - self.slope)
+        to_source = _passed(to_scores.mT, target, -source).mul_(1 - self.slope)
+        to_source.add_(to_scores.sum(1)[..., None], alpha=self.slope)
         to_a = (to_source * source).sum((0, 1)) + (to_target * target).sum((0, 1))
         grads[2][piece.head] += to_a
         piece.add(grads[0], to_source.mul_(a))
@@ -114,29 +114,29 @@ class _Pairs:
         return scores.mul_(a).sum(-1)
 
     def in_time_backward(
-        self, step: temporal.Span, slopes: Tensor, inputs: tuple[Tensor, ...], grads: tuple[Tensor, ...]
+        self, step: temporal.Span, to_scores: Tensor, inputs: tuple[Tensor, ...], grads: tuple[Tensor, ...]
     ) -> None:
         here, there = step
         source, target, a = inputs[0][:, there], inputs[1][:, here], inputs[2]
-        slopes = slopes[..., None]
+        to_scores = to_scores[..., None]
         # Strictly: relu has the slope 0 at 0.
-        passed = (source > -target).to(slopes.dtype).mul_(slopes * (1 - self.slope))
+        passed = (source > -target).to(to_scores.dtype).mul_(to_scores * (1 - self.slope))
         grads[1][:, here].addcmul_(passed, a)
         to_a = (passed * target).sum((0, 1, 2))
-        passed.add_(slopes, alpha=self.slope)
+        passed.add_(to_scores, alpha=self.slope)
         grads[0][:, there].addcmul_(passed, a)
         grads[2].add_(to_a).add_((passed * source).sum((0, 1, 2)))
 
 
-def _passed(slopes: Tensor, x: Tensor, least: Tensor) -> Tensor:
-    """Sums the slopes where ``x > least``. **Shapes:** slopes (F, R, P), x (F, P, D), least (F, R, D) -> (F, R, D)"""
+def _passed(to_scores: Tensor, x: Tensor, least: Tensor) -> Tensor:
+    """Sums gradients of scores where ``x > least``. **Shapes:** to_scores (F, R, P), x (F, P, D), least (F, R, D) -> (F, R, D)"""
     if torch.compiler.is_compiling():
-        return (slopes[..., None] * (x[:, None] > least[:, :, None])).sum(2)
-    out, x, slopes = least.new_empty(least.shape), x.contiguous(), slopes.contiguous()
+        return (to_scores[..., None] * (x[:, None] > least[:, :, None])).sum(2)
+    out, x, to_scores = least.new_empty(least.shape), x.contiguous(), to_scores.contiguous()
     for frames, rows, passes in _rooms(least, x):
         # Strictly: relu has the slope 0 at 0. Numbers, not truth values, can be multiplied with.
         torch.gt(x[frames, None], least[frames, rows, None], out=passes)
-        part = slopes[frames, rows].view(-1, 1, x.shape[1])
+        part = to_scores[frames, rows].view(-1, 1, x.shape[1])
         torch.bmm(part, passes.flatten(0, 1), out=out[frames, rows].view(-1, 1, x.shape[2]))
     return out
 

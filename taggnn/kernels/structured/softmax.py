@@ -57,14 +57,14 @@ class Scorer(Protocol):
     def scores(self, piece: Piece, inputs: tuple[Tensor, ...]) -> Tensor:
         """**Shapes:** (F, R, P), target by source; may be overwritten."""
 
-    def backward(self, piece: Piece, slopes: Tensor, inputs: tuple[Tensor, ...], grads: tuple[Tensor, ...]) -> None:
+    def backward(self, piece: Piece, to_scores: Tensor, inputs: tuple[Tensor, ...], grads: tuple[Tensor, ...]) -> None:
         """Writes the part of a piece into the gradients of the inputs, and adds it to those that all nodes share."""
 
     def in_time(self, step: temporal.Span, inputs: tuple[Tensor, ...]) -> Tensor:
         """Scores of one distance in time. **Shapes:** (B, t, P, A), t the frames of the targets"""
 
     def in_time_backward(
-        self, step: temporal.Span, slopes: Tensor, inputs: tuple[Tensor, ...], grads: tuple[Tensor, ...]
+        self, step: temporal.Span, to_scores: Tensor, inputs: tuple[Tensor, ...], grads: tuple[Tensor, ...]
     ) -> None:
         """Adds the part of one distance in time to the gradients of the inputs."""
 
@@ -170,7 +170,7 @@ class _Attend(torch.autograd.Function):
         to_values = empty(values)
         to_inputs = tuple(empty(part) if part.shape == values.shape else torch.zeros_like(part) for part in inputs)
         with unrounded(grad):
-            # What a weight is worth is measured from the mean over the row.
+            # Backward of the softmax: the gradient of a weight minus the mean over its row.
             mean = (grad * out).sum(-1)
             total = level.logsumexp(-1) if ctx.clique and level is not None else None
             for i, piece in enumerate(_pieces(values) if ctx.clique else ()):
@@ -179,24 +179,25 @@ class _Attend(torch.autograd.Function):
                 else:
                     weights, _ = _weights(ctx.scorer.scores(piece, inputs), piece, total)
                 mine = piece.targets(grad)
-                used, worth = weights, torch.bmm(mine, piece.sources(values).mT)
+                used, to_weights = weights, torch.bmm(mine, piece.sources(values).mT)
                 if keep is not None:
-                    used, worth = (
-                        _dropped(part, piece.targets(keep)[..., :positions], ctx.dropout) for part in (weights, worth)
+                    used, to_weights = (
+                        _dropped(part, piece.targets(keep)[..., :positions], ctx.dropout)
+                        for part in (weights, to_weights)
                     )
                 piece.add(to_values, torch.bmm(used.mT, mine))
-                slopes = worth.sub_(piece.targets(mean)[..., None]).mul_(weights)
-                ctx.scorer.backward(piece, slopes, inputs, to_inputs)
+                to_scores = to_weights.sub_(piece.targets(mean)[..., None]).mul_(weights)
+                ctx.scorer.backward(piece, to_scores, inputs, to_inputs)
             for i, here, there in temporal.spans(values.shape[1], ctx.steps):
-                used, worth = times[:, here, ..., i], (grad[:, here] * values[:, there]).sum(-1)
-                slopes = used
+                weights = times[:, here, ..., i]
+                used, to_weights = weights, (grad[:, here] * values[:, there]).sum(-1)
                 if keep is not None:
-                    used, worth = (
-                        _dropped(part, keep[:, here, ..., positions + i], ctx.dropout) for part in (used, worth)
+                    used, to_weights = (
+                        _dropped(part, keep[:, here, ..., positions + i], ctx.dropout) for part in (used, to_weights)
                     )
                 to_values[:, there].addcmul_(used[..., None], grad[:, here])
-                slopes = worth.sub_(mean[:, here]).mul_(slopes)
-                ctx.scorer.in_time_backward((here, there), slopes, inputs, to_inputs)
+                to_scores = to_weights.sub_(mean[:, here]).mul_(weights)
+                ctx.scorer.in_time_backward((here, there), to_scores, inputs, to_inputs)
         return None, None, None, None, None, to_values, *to_inputs
 
 

@@ -64,8 +64,8 @@ class _Weighted(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         weights, values = ctx.saved_tensors
-        back, slopes = torch.zeros_like(values), torch.zeros_like(weights)
+        back, to_weights = torch.zeros_like(values), torch.zeros_like(weights)
         for i, here, there in spans(values.shape[1], ctx.steps):
             back[:, there].addcmul_(weights[:, here, ..., i, None], grad[:, here])
-            slopes[:, here, ..., i] = (grad[:, here] * values[:, there]).sum(-1)
-        return slopes, back, None
+            to_weights[:, here, ..., i] = (grad[:, here] * values[:, there]).sum(-1)
+        return to_weights, back, None

@@ -32,7 +32,8 @@ from math import prod
 
 from torch import nn
 
-from graphs import Chain, Clique, NoEdges, Topology, Union
+from graphs import Topology
+from taggnn.kernels.kernel import clique_and_chain
 from taggnn.kernels.operators import Additive, Dot, Dynamic, Family
 from taggnn.kernels.triton.dot import TritonDot
 from taggnn.kernels.triton.gat import TritonGAT
@@ -55,12 +56,6 @@ def propagation(family: Family, topology: Topology, grid: Sequence[int]) -> nn.M
     """
     if type(family) not in _MODULES:
         raise ValueError("a frame's sum and a small matrix over time: already at the cost of reading x; use structured")
-    rules = topology.parts if isinstance(topology, Union) else (topology,)
-    if any(type(rule) not in (Clique, Chain, NoEdges) for rule in rules):
-        raise ValueError(
-            f"topology {topology} has other edges than clique and chain; possible: clique, chain, clique+chain, none"
-        )
+    clique, reach = clique_and_chain(topology)
     frames, *others = topology.checked(grid)
-    clique = any(type(rule) is Clique for rule in rules)
-    reach = max((rule.reach for rule in rules if type(rule) is Chain), default=0)
     return _MODULES[type(family)](family, Neighbours(frames, prod(others), clique, min(reach, frames - 1)))
