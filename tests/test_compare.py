@@ -94,7 +94,7 @@ def test_the_same_model_twice_differs_in_nothing(two, program, tmp_path):
     assert pair["test"] == {"only_first": 0, "only_second": 0, "p": 1.0}
     assert pair["changed"] == []
     assert pair["verdict"] == "A and B have the same clips right."
-    assert "Every clip is taken for the same class" in (tmp_path / "compare.html").read_text()
+    assert "Both models predict the same class for every clip" in (tmp_path / "compare.html").read_text()
 
 
 def test_more_than_two_are_each_compared_with_the_first(two, program, tmp_path):
@@ -159,8 +159,8 @@ def test_one_clip_claims_nothing_and_is_told_in_the_singular(program, tmp_path):
     assert "  class mean        -100.00 points\n" in ended.out
     assert "chance alone could do that" in ended.out
     content = (tmp_path / "compare.html").read_text()
-    assert "1 clip that is taken for another class" in content
-    assert "1 clip of 2 classes, answered by each of 2 models" in content
+    assert "1 clip with a changed prediction" in content
+    assert "1 clip of 2 classes, predicted by each of 2 models" in content
     assert "100.0\u00a0to" not in content
 
 

@@ -130,7 +130,7 @@ def test_the_head_is_compared_with_its_baseline_clip_by_clip(trained):
     assert top1["value"] == pytest.approx(float(right[0].double().mean() - right[1].double().mean()))
     assert f"tag - pool: {100 * top1['value']:+.1f} pp (" in ended.out
     assert row["verdict"] in ended.out
-    assert "tag less pool" in (folder / "report.html").read_text()
+    assert "tag - pool" in (folder / "report.html").read_text()
 
 
 def test_training_clips_of_each_class_are_kept(trained):

@@ -203,10 +203,10 @@ def _balance_facts(audit: Audit) -> list[tuple[str, Any]]:
 
 def _videos(audit: Audit, facts: Mapping[str, VideoInfo], about: About) -> dict[str, Any] | None:
     frames = [length for lengths in audit.frames.values() for length in lengths]
-    used = [facts[path] for path in dict.fromkeys(clip.path for clips in audit.kept.values() for clip in clips)]
+    used = [facts[path] for path in dict.fromkeys(clip.path for clips in audit.kept.values() for clip in clips.clips)]
     if not used:
         return None
-    spreads = [
+    spreads: list[tuple[str, Sequence[float], str]] = [
         ("frames of a clip", frames, "{:.0f}"),
         ("seconds of a file", [one.seconds for one in used], "{:.2f}"),
         ("frames a second", [one.rate for one in used], "{:.2f}"),

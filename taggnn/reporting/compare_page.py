@@ -43,7 +43,7 @@ def differences_of(rows: Mapping[str, Sequence[float]], alt: str) -> tuple[Marku
         rows: name of `taggnn.evaluation.metrics.METRICS` -> value, low, high.
         alt: what the chart shows.
     """
-    shares = [(METRICS[key].title, *row) for key, row in rows.items() if METRICS[key].share]
+    shares = [(METRICS[key].title, row[0], row[1], row[2]) for key, row in rows.items() if METRICS[key].share]
     others = [
         f"{METRICS[key].heading}: {value:+.{METRICS[key].decimals}f} ({METRICS[key].between((low, high))})"
         for key, (value, low, high) in rows.items()

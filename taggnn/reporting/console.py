@@ -149,7 +149,7 @@ def _between(ends: Sequence[float] | None) -> str:
 
 def _print_classes(predictions: Predictions) -> None:
     matrix = confusion_matrix(predictions.probabilities, predictions.labels)
-    rows = sorted((row for row in per_class(matrix) if row.support), key=lambda row: row.recall)
+    rows = sorted((row for row in per_class(matrix) if row.support), key=lambda row: row.recall or 0.0)
     width = min(40, max(len(name) for name in predictions.classes))
     print(f"\n{'class':{width}}  clips  recall  precision  taken for")
     for row in rows[:TABLE]:

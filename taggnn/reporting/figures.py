@@ -33,6 +33,8 @@ PARTS_IN_A_ROW = 4
 WIDTH, HEIGHT = 9.4, 2.4
 # Bars of a histogram, at most.
 BINS = 40
+# Names below an axis.
+TURNED: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
 # From this ratio of the largest to the smallest on, a linear axis hides the small ones.
 LOG_FROM = 20
 
@@ -176,7 +178,7 @@ def _class_axes(axes: Axes, classes: Sequence[str]) -> None:
     names = [" ".join(name.split()) if drawable(name) else f"class {label}" for label, name in enumerate(classes)]
     longest = max(map(len, names))
     if longest <= 18 and number <= NUMBERS_UP_TO:
-        turn = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if number > 3 or longest > 6 else {}
+        turn = TURNED if number > 3 or longest > 6 else {}
         axes.set_xticks(range(number), names, parse_math=False, **turn)
         axes.set_yticks(range(number), names, parse_math=False)
         return
@@ -254,8 +256,9 @@ def skyline(classes: Sequence[tuple[str, int, int]]) -> Figure | None:
         axes.bar(range(len(values)), heights, _width(len(values)), base, color=colour, alpha=alpha)
     # A class without a clip has no bar to see: a mark below the axis.
     none = [index for index, value in enumerate(kept) if not value]
-    below_axis = {"transform": axes.get_xaxis_transform(), "clip_on": False}
-    axes.bar(none, [-0.02] * len(none), _width(len(kept)), color=LIGHT.wrong, label="none", **below_axis)
+    marks = axes.bar(none, [-0.02] * len(none), _width(len(kept)), color=LIGHT.wrong, clip_on=False)
+    for mark in marks:
+        mark.set_transform(axes.get_xaxis_transform())
     for threshold, text in (
         (MANY_ABOVE, f"more than {MANY_ABOVE}: {GROUPS['many']}"),
         (FEW_BELOW, f"fewer than {FEW_BELOW}: {GROUPS['few']}"),
@@ -343,7 +346,7 @@ def whiskers(rows: Sequence[tuple[str, float, float, float]]) -> Figure | None:
         axes.plot([low, high], [index, index], "-|", color=LIGHT.right, lw=1.6, ms=8, mew=1.6)
         axes.plot([value], [index], "o", color=LIGHT.right, ms=7)
         tip = f"{TIP}{name}: {value:+.2f} points, {low:+.2f} to {high:+.2f}"
-        axes.axhspan(index - 0.5, index + 0.5, fc="none", lw=0, gid=tip)
+        axes.axhspan(index - 0.5, index + 0.5, fc="none", lw=0, gid=tip, zorder=5)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_yticks(range(len(rows)), [row[0] for row in rows], fontsize=9.5, color=LIGHT.ink, parse_math=False)
     _signed(axes.xaxis)
@@ -387,37 +390,41 @@ def reliability_diagram(bins: Sequence[Bin]) -> Figure | None:
 
     **Shapes:** N bars
     """
-    filled = [index for index, one in enumerate(bins) if one.clips]
+    filled = [
+        (index, one.clips, one.confidence, one.accuracy)
+        for index, one in enumerate(bins)
+        if one.confidence is not None and one.accuracy is not None
+    ]
     if not filled:
         return None
+    tips = [""] * len(bins)
+    for index, clips, confidence, accuracy in filled:
+        tips[index] = (
+            f"confidence {percent(bins[index].low, 0)} to {percent(bins[index].high, 0)}: {number(clips)} clips, "
+            f"mean confidence {percent(confidence)}, accuracy {percent(accuracy)}"
+        )
     figure = _figure((WIDTH, 3.9), LIGHT)
     figure.set_layout_engine("constrained")
-    tips = [
-        f"confidence {percent(one.low, 0)} to {percent(one.high, 0)}: {number(one.clips)} clips, mean confidence "
-        f"{percent(one.confidence)}, accuracy {percent(one.accuracy)}"
-        for one in bins
-    ]
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(26, 8))
     for axes in (upper, lower):
-        _columns(axes, [tip if one.clips else "" for tip, one in zip(tips, bins, strict=True)])
-    some = [bins[index] for index in filled]
-    low, high = ([ends(one.accuracy, one.confidence) for one in some] for ends in (min, max))
-    colours = [LIGHT.wrong if one.confidence > one.accuracy else LIGHT.third for one in some]
-    gap, width = [top - bottom for top, bottom in zip(high, low, strict=True)], _width(len(bins))
-    upper.bar(filled, low, width, color=LIGHT.right, label="accuracy")
-    upper.bar(filled, gap, width, low, color=colours, alpha=0.5, label="gap")
+        _columns(axes, tips)
+    positions, width = [row[0] for row in filled], _width(len(bins))
+    low = [min(confidence, accuracy) for _, _, confidence, accuracy in filled]
+    gap = [abs(confidence - accuracy) for _, _, confidence, accuracy in filled]
+    colours = [LIGHT.wrong if confidence > accuracy else LIGHT.third for _, _, confidence, accuracy in filled]
+    upper.bar(positions, low, width, color=LIGHT.right)
+    upper.bar(positions, gap, width, low, color=colours, alpha=0.5)
     upper.plot([-0.5, len(bins) - 0.5], [0, 1], color=LIGHT.muted, lw=1.0, ls="--")
     upper.set_ylim(0, 1)
     upper.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
-    drawn = lower.bar(filled, [one.clips for one in some], width, color=LIGHT.right)
+    counts = [row[1] for row in filled]
+    drawn = lower.bar(positions, counts, width, color=LIGHT.right)
     if len(bins) <= NAMES_UP_TO:
-        labels = [number(one.clips) for one in some]
-        lower.bar_label(drawn, labels, padding=2, fontsize=8, color=LIGHT.muted)
-    lower.set_ylim(0, 1.25 * max(one.clips for one in some))
+        lower.bar_label(drawn, [number(clips) for clips in counts], padding=2, fontsize=8, color=LIGHT.muted)
+    lower.set_ylim(0, 1.25 * max(counts))
     lower.set_yticks([])
     lower.set_ylabel("clips", fontsize=8, color=LIGHT.muted)
-    ticks = [len(bins) * share / 5 - 0.5 for share in range(6)]
-    lower.set_xticks(ticks, [f"{20 * share} %" for share in range(6)])
+    lower.set_xticks([len(bins) * share / 5 - 0.5 for share in range(6)], [f"{20 * share} %" for share in range(6)])
     lower.set_xlabel("confidence: probability of the predicted class", loc="right", fontsize=8, color=LIGHT.muted)
     return figure
 
@@ -432,8 +439,7 @@ def _bars(names: Sequence[str], tips: Sequence[str], below: str, height: float =
     axes = figure.add_subplot()
     _columns(axes, tips)
     if named:
-        turn = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
-        axes.set_xticks(range(len(names)), short, parse_math=False, **turn)
+        axes.set_xticks(range(len(names)), short, parse_math=False, **TURNED)
     else:
         axes.set_xticks([])
         axes.set_xlabel(below, loc="left", fontsize=8, color=LIGHT.muted)

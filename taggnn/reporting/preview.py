@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -93,19 +94,21 @@ def collect(data: ClipData, number: int) -> list[Shown]:
     if picture is None:
         left_out = "data.tokens" if data.spec.kind == "tokens" else "--preview"
         raise ValueError(f"--preview: draws pictures, and {data.spec.kind} have none; leave {left_out} out")
-    loader = data.train_dataloader()
-    keys = list(islice(loader.order, number))
+    keys = list(islice(data.train_dataloader().order, number))
+    assert data.train_clips is not None
+    dataset = data.samples("train", train=True)
     shown = []
     for index, seed in tqdm(keys, desc="preview", unit="clip", disable=None):
         clip = data.train_clips[index]
         label = data.classes[clip.label]
-        items = loader.dataset.views(index, [seed], evaluation=True)
-        bad = next((item for item in items if isinstance(item, BadClip)), None)
-        if bad is not None:
-            shown.append(Shown(clip.name, label, reason=bad.reason))
+        items = dataset.views(index, [seed], evaluation=True)
+        reasons = [item.reason for item in items if isinstance(item, BadClip)]
+        if reasons:
+            shown.append(Shown(clip.name, label, reason=reasons[0]))
             continue
-        trained, evaluated = (picture(item.x) for item in items)
-        shown.append(Shown(clip.name, label, trained, evaluated, items[0].flipped, data.classes[items[0].label]))
+        trained, evaluated = (item for item in items if not isinstance(item, BadClip))
+        becomes = data.classes[trained.label]
+        shown.append(Shown(clip.name, label, picture(trained.x), picture(evaluated.x), trained.flipped, becomes))
     return shown
 
 
@@ -194,6 +197,7 @@ def _step(frames: int) -> int:
 def _facts(data: ClipData, shown: Sequence[Shown]) -> list[str]:
     """Where the clips come from and what is done to them, in sentences."""
     how = data.capabilities.describe()
+    assert data.train_clips is not None
     pictures = next((each.evaluated for each in shown if each.evaluated is not None), None)
     if pictures is not None:
         (frames, height, width, _), step = pictures.shape, _step(len(pictures))
@@ -281,7 +285,13 @@ def _png(canvas: np.ndarray, texts: Sequence[_Text]) -> bytes:
     buffer = io.BytesIO()
     with matplotlib.rc_context({"font.family": list(families())}):
         for one in texts:
-            style = {"size": one.size, "color": one.colour, "weight": one.weight, "ha": one.ha, "va": one.va}
-            figure.text(one.x / width, 1 - one.y / height, one.text, parse_math=False, **style)
+            style: dict[str, Any] = {
+                "size": one.size,
+                "color": one.colour,
+                "weight": one.weight,
+                "ha": one.ha,
+                "va": one.va,
+            }
+            figure.text(one.x / width, 1 - one.y / height, one.text, style, parse_math=False)
         figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()

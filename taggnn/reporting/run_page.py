@@ -103,7 +103,7 @@ def _headline(
     scores = {split: _scores(split, figures) for split, figures in results.get("scores", {}).items()}
     split = headline(results)
     if scores and split not in scores:
-        raise unknown("split", split, scores, where="results.json, headline")
+        raise unknown("split", str(split), scores, where="results.json, headline")
     notes = list(results.get("notes") or ())
     if predictions is not None:
         # Without a stated split, rows of several splits cannot be attributed to these clips.
@@ -122,16 +122,16 @@ def _headline(
             # Files of earlier versions lack some of the figures.
             known = {name: value for name, value in stated.figures.items() if value is not None}
             scores[split] = replace(stated, figures={**again.figures, **known})
-    found = {"scores": scores, "split": split, "notes": notes, "heading": "Notes", "tiles": []}
     if not scores:
-        return found
-    shown = scores[split]
-    found["heading"] = f"Accuracy on {split}"
+        return {"scores": {}, "split": None, "notes": notes, "heading": "Notes", "tiles": []}
+    assert split is not None
+    shown, heading = scores[split], f"Accuracy on {split}"
     if not shown.complete:
-        found["heading"] += f": {_clips(shown.measured, shown.listed)} clips"
+        heading += f": {_clips(shown.measured, shown.listed)} clips"
         also = f" Also {unmeasured_note(unmeasured, most=None)}." if unmeasured else ""
         notes.insert(0, f"The figures of {split} are about {shown.coverage()}.{also}")
-    return {**found, "tiles": _tiles(shown, results.get("intervals", {}).get(split, {}))}
+    tiles = _tiles(shown, results.get("intervals", {}).get(split, {}))
+    return {"scores": scores, "split": split, "notes": notes, "heading": heading, "tiles": tiles}
 
 
 def _scores(split: str, figures: Mapping[str, Any]) -> Scores:

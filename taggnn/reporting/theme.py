@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
+from typing import Any
 
 import matplotlib
 from markupsafe import Markup, escape
@@ -102,7 +103,7 @@ def png(figure: Figure) -> bytes:
 
 
 @contextmanager
-def _settings(settings: dict[str, object]) -> Iterator[None]:
+def _settings(settings: dict[Any, Any]) -> Iterator[None]:
     # Only for the time of drawing, so that a program that also uses matplotlib keeps its own fonts.
     with matplotlib.rc_context({"font.family": list(families()), **settings}):
         yield

@@ -1,4 +1,4 @@
-"""The page of a check, from findings alone: it says everything, stays small, and needs nothing beside it."""
+"""The page of a check, from findings alone: it shows everything, stays small, and is self-contained."""
 
 import re
 from dataclasses import replace
@@ -16,7 +16,7 @@ VOID = {"meta", "input", "link"}
 
 
 class Tags(HTMLParser):
-    """Collects the text, and complains of tags that do not pair off."""
+    """Collects the text, and fails for tags that do not pair off."""
 
     def __init__(self, page):
         super().__init__()
@@ -78,13 +78,13 @@ def test_the_command_can_be_pasted():
     assert "nothing to train on" in page_of(*made(bad=12), command=[])
 
 
-def test_a_leak_is_said_at_the_top():
+def test_a_leak_is_reported_at_the_top():
     page = page_of(*made(same=True))
     assert page.index("Leak, clips in two splits: 1") < page.index("What to do next")
     assert "Leak" not in page_of(*made())
 
 
-def test_long_tables_are_cut_and_say_so():
+def test_long_tables_are_cut_with_a_note():
     lists, facts, found = made(clips=3000, bad=2500)
     page = page_of(lists, facts, found)
     assert page.count("a &lt;b&gt; reason") == ROWS
@@ -92,7 +92,7 @@ def test_long_tables_are_cut_and_say_so():
     assert len(page) < 300_000
 
 
-def test_classes_without_training_clips_are_told_apart():
+def test_classes_without_training_clips_are_distinguished():
     lists, facts, _ = made(classes=3, clips=3)
     train = replace(lists["train"], clips=lists["train"].clips[:2])
     facts["train0"] = VideoInfo("unreadable", "no")

@@ -42,7 +42,7 @@ def clip(frames=4, height=40, width=64, value=0):
 
 
 def columns(png, value):
-    """The frames t that a sheet shows of the clip of a value, left to right, and their place and size."""
+    """The frames t that a sheet shows of the clip of a value, left to right, and their position and size."""
     picture = pixels(png)
     found = (picture[..., 2] == 77) & (picture[..., 1] == value)
     rows, across = np.flatnonzero(found.any(1)), np.flatnonzero(found.any(0))
@@ -105,7 +105,7 @@ def test_stored_tokens_have_no_pictures(videos):
         collect(data, 1)
 
 
-def test_bad_clips_stand_on_the_sheet_with_their_reason(videos):
+def test_bad_clips_are_on_the_sheet_with_their_reason(videos):
     data = data_of(videos)
     data.setup()
     shown = collect(data, 999)

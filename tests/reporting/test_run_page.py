@@ -74,14 +74,14 @@ def small_pictures(monkeypatch):
 @pytest.fixture
 def full(tmp_path):
     run = tmp_path / "run"
-    said = predictions(occurring=5)
-    write_predictions(run / "predictions.csv", said)
+    given = predictions(occurring=5)
+    write_predictions(run / "predictions.csv", given)
     write_skipped(
         run / "skipped.csv", [Skipped("b<1>", "x/b<1>.mp4", "test", "no video stream"), Skipped("t", "t", "train", "0")]
     )
     counts = [500, 200, 60, 30, 7, 2]
     facts = {"missing": 1200, "unreadable": 1, "loss": 0.25, "training_counts": counts, "resamples": 50}
-    figures = Results.from_predictions("test", said, **facts).to_json()
+    figures = Results.from_predictions("test", given, **facts).to_json()
     gain = {"value": 0.125, "low": -0.0125, "high": 0.25}
     (run / "config.yaml").write_text("seed: 42\nname: <mine>\n")
     (run / "metrics.csv").write_text(
@@ -132,11 +132,11 @@ def full(tmp_path):
     return run
 
 
-def test_the_full_page_says_everything_and_asks_for_nothing_from_outside(full):
+def test_the_full_page_is_complete_and_self_contained(full):
     content = write_report(full).read_text(encoding="utf-8")
     found = Page(content)
     test = Results.read(full).to_json()["scores"]["test"]
-    for said in [
+    for given in [
         page.percent(test["top1"]),
         page.percent(test["top5"]),
         page.percent(test["mca"]),
@@ -173,7 +173,7 @@ def test_the_full_page_says_everything_and_asks_for_nothing_from_outside(full):
         "1 class without a clip",
         *CLASSES,
     ]:
-        assert said in found.text, said
+        assert given in found.text, given
     assert "disagree" not in found.text
     assert "<mine>" not in content
     assert not [tag for tag, _ in found.tags if tag in ("script", "link", "iframe")]
@@ -192,18 +192,18 @@ def test_an_older_run_has_its_figures_and_no_intervals(full):
     for figures in results["scores"].values():
         del figures["macro_f1"], figures["ece"]
     results["graph_effect"] = {key: results["graph_effect"][key] for key in ("top1_with", "top1_without", "changed")}
-    said = predictions(occurring=5)
+    given = predictions(occurring=5)
     Results(**results).write(full)
     text = Page(write_report(full).read_text(encoding="utf-8")).text
-    assert f"Macro F1{page.percent(summarise(said.probabilities, said.labels).macro_f1)}" in text
+    assert f"Macro F1{page.percent(summarise(given.probabilities, given.labels).macro_f1)}" in text
     assert "few-shot" not in text
     assert "McNemar" not in text
 
 
 def test_scores_that_are_no_probabilities_have_no_calibration(tmp_path):
-    said = predictions(20)
-    said = Predictions(said.names, said.paths, said.labels, 3 * said.probabilities, said.classes)
-    write_predictions(tmp_path / "predictions.csv", said)
+    given = predictions(20)
+    given = Predictions(given.names, given.paths, given.labels, 3 * given.probabilities, given.classes)
+    write_predictions(tmp_path / "predictions.csv", given)
     text = Page(write_report(tmp_path).read_text(encoding="utf-8")).text
     assert "Calibration" not in text
 
@@ -238,7 +238,7 @@ def test_classes_are_sorted_hardest_first_and_absent_ones_last(full):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "given"),
     [
         ("config.yaml", "seed: 1\n", "seed: 1"),
         ("results.json", '{"title": "only a title"}', "only a title"),
@@ -247,13 +247,13 @@ def test_classes_are_sorted_hardest_first_and_absent_ones_last(full):
         ("skipped.csv", "name,path,split,reason\na,a.mp4,val,empty\n", "1 clip could not be used"),
     ],
 )
-def test_each_file_alone_is_enough(tmp_path, name, content, said):
+def test_each_file_alone_is_enough(tmp_path, name, content, given):
     (tmp_path / name).write_text(content)
-    assert said in Page(write_report(tmp_path).read_text(encoding="utf-8")).text
+    assert given in Page(write_report(tmp_path).read_text(encoding="utf-8")).text
 
 
 @pytest.mark.parametrize(
-    "said",
+    "given",
     [
         predictions(1, ["only"]),
         predictions(3, ["a", "b"]),
@@ -262,20 +262,20 @@ def test_each_file_alone_is_enough(tmp_path, name, content, said):
     ],
     ids=["1 class", "2 classes", "30 classes", "99 classes"],
 )
-def test_predictions_alone_give_scores_and_a_matrix(tmp_path, said):
-    write_predictions(tmp_path / "predictions.csv", said)
+def test_predictions_alone_give_scores_and_a_matrix(tmp_path, given):
+    write_predictions(tmp_path / "predictions.csv", given)
     text = Page(write_report(tmp_path).read_text(encoding="utf-8")).text
-    assert page.percent(summarise(said.probabilities, said.labels).top1) in text
+    assert page.percent(summarise(given.probabilities, given.labels).top1) in text
     assert (tmp_path / "confusion.png").read_bytes().startswith(b"\x89PNG")
-    assert ("nothing can be confused" in text) == (len(said.classes) == 1)
+    assert ("nothing can be confused" in text) == (len(given.classes) == 1)
 
 
 def test_a_complete_set_has_a_plain_line(tmp_path):
-    said = predictions(10, ["a", "b"])
-    Results(**{"scores": {"test": summarise(said.probabilities, said.labels)}, "unmeasured": {"test": []}}).write(
+    given = predictions(10, ["a", "b"])
+    Results(**{"scores": {"test": summarise(given.probabilities, given.labels)}, "unmeasured": {"test": []}}).write(
         tmp_path
     )
-    write_predictions(tmp_path / "predictions.csv", said)
+    write_predictions(tmp_path / "predictions.csv", given)
     found = Page(write_report(tmp_path).read_text(encoding="utf-8"))
     assert "every clip of the list" in found.text
     for word in ("listed", "missing", "not measured", "of 10"):
@@ -345,10 +345,10 @@ def test_results_hold_plain_types_and_no_unknown_key(tmp_path):
 def test_the_program_names_what_is_wrong_without_a_traceback(tmp_path, capsys, name, content, message):
     (tmp_path / name).write_text(content)
     assert terminal.run(main, "taggnn.report", [str(tmp_path)]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("taggnn.report: ")
-    assert re.search(message, said)
-    assert name in said
+    given = capsys.readouterr().err
+    assert given.startswith("taggnn.report: ")
+    assert re.search(message, given)
+    assert name in given
 
 
 def test_the_program_prints_the_report_s_path_and_refuses_folders_without_a_run(full, tmp_path, capsys):
@@ -440,7 +440,7 @@ def test_named_losses_have_a_line_each_and_a_panel(full):
     assert before[1] != (full / "curves.png").read_bytes()
 
 
-def test_a_figure_that_is_logged_is_no_loss_of_its_own_accord(full):
+def test_a_logged_figure_is_not_taken_for_a_loss(full):
     with_parts(full)
     results = Results.read(full).to_json()
     del results["losses"]
@@ -457,7 +457,7 @@ def test_of_an_interrupted_run_every_further_column_of_training_is_a_part(tmp_pa
     assert [row[:2] for row in rows[1:]] == [["cross_entropy", "1"], ["contrastive", "–"], ["_$entropy", "–"]]
 
 
-def test_the_best_epoch_that_is_the_last_stands_once_and_a_value_without_a_column_comes_from_the_results(full):
+def test_the_best_epoch_that_is_the_last_appears_once_and_a_value_without_a_column_comes_from_the_results(full):
     losses = {"contrastive": {"weight": 1, "last": 0.5}, "late": {"weight": 0.25, "last": 0.75}}
     with_parts(full, best_epoch=3, losses=losses)
     assert rows_of(write_report(full).read_text(encoding="utf-8"), "Part of the loss") == [
