@@ -30,6 +30,13 @@ from taggnn.training.loop import Trainer
 from taggnn.training.options import Optimisation, Training
 from taggnn.types import VIDEO_AXES, Batch
 
+with contextlib.suppress(ImportError):
+    import hypothesis
+
+    # A loaded machine must not fail a test.
+    hypothesis.settings.register_profile("untimed", deadline=None)
+    hypothesis.settings.load_profile("untimed")
+
 if "PYTEST_XDIST_WORKER" in os.environ:
     # One core for each worker and for the programs that it starts.
     torch.set_num_threads(1)

@@ -18,7 +18,7 @@ from taggnn.types import TOKEN_AXES, BadClip, InputSpec, Sample
 
 KIND = "taggnn tokens"
 # Of the index; increased when older folders can no longer be read.
-FORMAT = 2
+FORMAT = 3
 INDEX, BACKBONE, CONFIG = "index.json", "backbone.safetensors", "config.yaml"
 # Options of training views: without those, tokens do not depend on them.
 _TRAINING = {

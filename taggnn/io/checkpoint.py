@@ -29,7 +29,7 @@ from taggnn.runtime.atomic import replacing
 log = logging.getLogger(__name__)
 
 # Version of the files that training writes.
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)

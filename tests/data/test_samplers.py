@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from taggnn.data.samplers import EpochLoader, SeededSampler, SharedBatches, SharedGroups, class_shares, seed_of
 from taggnn.runtime import distributed
 
-quick = settings(derandomize=True, max_examples=60, deadline=None, database=None)
+quick = settings(derandomize=True, max_examples=60, database=None)
 # Long tails: up to eight classes of 1 to 60 clips, in any order.
 tails = st.lists(st.integers(1, 60), min_size=1, max_size=8).flatmap(
     lambda counts: st.permutations([2 * label for label, count in enumerate(counts) for _ in range(count)])

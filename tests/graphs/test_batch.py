@@ -14,7 +14,7 @@ from torch_geometric.transforms import Distance
 from graphs import Chain, Clique, NoEdges, graph, to_batch
 from graphs import batch as module
 
-few = settings(derandomize=True, max_examples=25, deadline=None)
+few = settings(derandomize=True, max_examples=25)
 shapes = st.tuples(st.integers(1, 3), *[st.integers(1, 4)] * 3, st.integers(1, 3))
 rules = st.sampled_from([Clique() + Chain(), Clique() + Chain(2), Clique(), Chain(3), NoEdges()])
 

@@ -14,7 +14,7 @@ rules = st.lists(st.sampled_from([Clique(), NoEdges()]) | st.builds(Chain, st.in
 )
 
 
-@settings(derandomize=True, max_examples=40, deadline=None)
+@settings(derandomize=True, max_examples=40)
 @given(rules, st.integers(1, 9))
 def test_a_topology_is_read_back_from_its_text(rule, reach):
     text = str(rule)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from graphs import SPATIAL, TEMPORAL, Chain, Clique, NoEdges, Topology, Union, graph
 
-few = settings(derandomize=True, max_examples=40, deadline=None)
+few = settings(derandomize=True, max_examples=40)
 grids = st.tuples(*[st.integers(1, 5)] * 3)
 rules = st.builds(
     lambda names, reach: sum([Clique()] * ("s" in names) + [Chain(reach)] * ("t" in names), NoEdges()),

@@ -148,7 +148,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path, dataset):
             {"state_dict": {}, "hyper_parameters": {"spec": {}}, "epoch": 1},
             "earlier taggnn, which trained with Lightning",
         ),
-        ({"format": 2, "state_dict": {}}, r"not written by taggnn\.train$"),
+        ({"format": checkpoint.FORMAT, "state_dict": {}}, r"not written by taggnn\.train$"),
     ],
     ids=["weights", "list", "tensor", "released", "released-nested", "lightning", "ours-of-lightning", "format-alone"],
 )

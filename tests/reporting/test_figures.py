@@ -14,7 +14,7 @@ from taggnn.reporting.theme import LIGHT, TIP, clean, svg
 
 # Figures of clips are ratios of counts: none is smaller than one clip of a list.
 share = st.integers(-30_000, 30_000).map(lambda count: count / 30_000)
-few = settings(max_examples=25, deadline=None)
+few = settings(max_examples=25)
 
 
 def tips(figure, axes=0):

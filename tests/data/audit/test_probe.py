@@ -60,7 +60,7 @@ def trained_on(path, start, stop, origin):
     return counted[-1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     even=st.booleans(),
     origin=st.none() | st.integers(0, 300_000),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from taggnn.data.video.sampling import SAMPLERS, Dense, RandomInSegment, Uniform, build, spread
 
-quick = settings(derandomize=True, max_examples=150, deadline=None, database=None)
+quick = settings(derandomize=True, max_examples=150, database=None)
 lengths = st.integers(1, 3000)
 counts = st.integers(1, 70)
 scales = st.tuples(st.floats(0.01, 1), st.floats(0.01, 1)).map(lambda pair: tuple(sorted(pair)))
