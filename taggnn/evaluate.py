@@ -13,8 +13,8 @@ from typing import Literal
 from jsonargparse import Namespace
 
 from taggnn.cli import launch, rescoring, terminal
+from taggnn.cli.checkpoint_options import add_checkpoint
 from taggnn.cli.evaluation_setup import prepare
-from taggnn.cli.options import add_checkpoint
 from taggnn.cli.parser import Parser
 from taggnn.cli.scoring import write_scored
 from taggnn.data.published import PUBLISHED

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from taggnn.cli import terminal
-from taggnn.cli.options import add_checkpoint
+from taggnn.cli.checkpoint_options import add_checkpoint
 from taggnn.cli.parser import Parser
 from taggnn.data.video.reading import VideoError
 from taggnn.evaluation.predictions import read_predictions

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from taggnn.cli import terminal
-from taggnn.cli.options import add_checkpoint
+from taggnn.cli.checkpoint_options import add_checkpoint
 from taggnn.cli.parser import Parser
 from taggnn.data import sources
 from taggnn.data.capabilities import capabilities_of

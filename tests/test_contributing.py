@@ -15,7 +15,7 @@ from taggnn.data import published, sources
 from taggnn.data.clips import Clip
 from taggnn.evaluation import metrics
 from taggnn.io import exporters
-from taggnn.nn import convs, layers, losses
+from taggnn.nn import convs, criteria, layers
 from taggnn.types import BadClip
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -35,7 +35,7 @@ TABLES = {
     "A source of clips": sources.SOURCES,
     "A data set": published.PUBLISHED,
     "A metric": metrics.METRICS,
-    "A criterion": losses.LOSSES,
+    "A criterion": criteria.CRITERIA,
     "An export format": exporters.EXPORTERS,
 }
 TOKENS = torch.arange(2 * 12 * 4, dtype=torch.float32).view(2, 2, 2, 3, 4) / 96
@@ -87,7 +87,7 @@ def a_metric(name):
 
 
 def a_criterion(name):
-    assert losses.find(name)(torch.zeros(2, 4), torch.tensor([0, 3])).shape == (2,)
+    assert criteria.find(name)(torch.zeros(2, 4), torch.tensor([0, 3])).shape == (2,)
 
 
 def an_export_format(name):

@@ -23,7 +23,7 @@ from taggnn.training.device import devices_of, precision_of
 from taggnn.training.history import History
 from taggnn.training.loop import Trainer
 from taggnn.training.options import Optimisation, Training
-from taggnn.training.saving import Saving
+from taggnn.training.save_schedule import Saving
 
 
 def data_of(settings: Namespace) -> ClipData:

@@ -21,12 +21,12 @@ from taggnn.evaluation.results import Results
 from taggnn.evaluation.scoring import score
 from taggnn.io import checkpoint, environment
 from taggnn.io.run_folder import locked, new_folder
-from taggnn.nn import losses
+from taggnn.nn import criteria
 from taggnn.reporting.run_page import write_report
 from taggnn.runtime import distributed
 from taggnn.runtime.atomic import write_text
 from taggnn.runtime.signals import StopRequested, Watch
-from taggnn.training import compiling, loggers, optim
+from taggnn.training import compiling, loggers, losses
 from taggnn.training.device import precision_of
 from taggnn.training.options import Optimisation
 
@@ -130,7 +130,7 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
     )
     results.add_comparison("test", _label(settings, head), sum(p.numel() for p in built.head.parameters()), trained)
     if trainer.weights:
-        weights, row = {losses.name_of(settings.optim.loss): 1.0, **trainer.weights}, history.rows[-1]
+        weights, row = {criteria.name_of(settings.optim.loss): 1.0, **trainer.weights}, history.rows[-1]
         results.losses = {name: {"weight": weight, "last": row[f"train/{name}"]} for name, weight in weights.items()}
     if distributed.is_main_process():
         results.write(folder)
@@ -149,7 +149,7 @@ def _check_models(settings: Namespace, data: ClipData, heads: Sequence[str], res
     precision_of(settings.precision, device)
     compiling.check(settings.compile, device)
     loggers.check(settings.loggers)
-    losses.find(settings.optim.loss)
+    criteria.find(settings.optim.loss)
     names: list[str] = []
     for head in heads:
         # A resumed run takes its weights from its checkpoint.
@@ -162,9 +162,9 @@ def _check_models(settings: Namespace, data: ClipData, heads: Sequence[str], res
             mixing.check(data.spec)
         # A dry run costs as much as a batch; without ``optim.losses`` the first batch finds wrong names as well.
         if settings.optim.losses:
-            names += optim.loss_names(model, data.spec, len(data.classes))
+            names += losses.loss_names(model, data.spec, len(data.classes))
         print(built.describe() if head == settings.head else f"compare   {built.found['head']}")
-    optim.check_losses(settings.optim.losses, names, losses.name_of(settings.optim.loss))
+    losses.check_losses(settings.optim.losses, names, criteria.name_of(settings.optim.loss))
 
 
 def _check_visible(folder: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from taggnn.evaluation.metrics import METRICS
-from taggnn.nn.losses import LOSSES
+from taggnn.nn.criteria import CRITERIA
 
 # Columns after ``train/`` that are no parts.
 _OTHERS = ("loss", "clips")
@@ -29,7 +29,7 @@ def parts_of(history: Sequence[Mapping[str, float]], results: Mapping[str, Any])
     if not known and results:
         return {}
     weights = {name: about.get("weight") for name, about in (known or {}).items()}
-    criteria = {name: weights.get(name, 1.0) for name in LOSSES if name in columns}
+    criteria = {name: weights.get(name, 1.0) for name in CRITERIA if name in columns}
     if known:
         return criteria | {name: weight for name, weight in weights.items() if name not in criteria}
     further = [name for name in columns if name not in (*_OTHERS, *METRICS, *criteria)]

@@ -18,15 +18,15 @@ from torch import Tensor
 from taggnn.data.samplers import EpochLoader, seed_of
 from taggnn.io import checkpoint
 from taggnn.model import Recogniser
-from taggnn.nn import losses
+from taggnn.nn import criteria
 from taggnn.runtime import distributed
-from taggnn.training import optim, parallel, validation
+from taggnn.training import losses, optim, parallel, validation
 from taggnn.training.bar import Bar
 from taggnn.training.history import History, checkpoint_row, stop_reason
 from taggnn.training.loggers import Curves
 from taggnn.training.options import Optimisation, Training
 from taggnn.training.progress import Progress
-from taggnn.training.saving import Saving
+from taggnn.training.save_schedule import Saving
 from taggnn.training.step import OVERFLOWS, Step, diverged
 from taggnn.types import Batch, InputSpec
 
@@ -88,7 +88,7 @@ class Trainer:
         self.model = recogniser.accepting(data_spec)
         self.parallel = self.model if training.strategy == "fsdp" else parallel.replicate(self.model, unused)
         self.step = Step(recogniser, optimisation, precision)
-        self.criterion = losses.find(optimisation.loss)
+        self.criterion = criteria.find(optimisation.loss)
         self.weights: dict[str, float] = {}
         self.batches = training.limited(loader.batches())
         self.progress = Progress()
@@ -179,11 +179,11 @@ class Trainer:
             if not output.losses:
                 return {"loss": main}
             if output.losses.keys() != self.weights.keys():
-                optim.check_losses({}, output.losses, losses.name_of(self.optimisation.loss))
-                self.weights = optim.loss_weights(self.recogniser, self.optimisation.losses, output.losses)
+                losses.check_losses({}, output.losses, criteria.name_of(self.optimisation.loss))
+                self.weights = losses.loss_weights(self.recogniser, self.optimisation.losses, output.losses)
             parts = {name: loss.mean() for name, loss in output.losses.items()}
             loss = sum((self.weights[name] * part for name, part in parts.items()), main)
-        return {"loss": loss, losses.name_of(self.optimisation.loss): main, **parts}
+        return {"loss": loss, criteria.name_of(self.optimisation.loss): main, **parts}
 
     def validate(self) -> dict[str, float]:
         """The metrics of the validation clips, with the averaged weights if there are any."""

@@ -9,7 +9,7 @@ from taggnn.runtime import distributed
 from taggnn.runtime.signals import StopRequested, Watch
 from taggnn.training.ema import TRAINED, Average
 from taggnn.training.loop import Trainer
-from taggnn.training.saving import Saving
+from taggnn.training.save_schedule import Saving
 
 
 class Kept:

@@ -9,7 +9,8 @@ from torch import nn
 from taggnn import model as models
 from taggnn.model import Recogniser
 from taggnn.training import optim
-from taggnn.training.optim import check_losses, loss_names, loss_weights, rate
+from taggnn.training.losses import check_losses, loss_names, loss_weights
+from taggnn.training.optim import rate
 from taggnn.training.options import Optimisation, Training
 from taggnn.types import TOKEN_AXES, BadClip, Batch, Features, InputSpec, Output
 

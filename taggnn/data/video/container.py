@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
+from taggnn.data.video.announced_size import announced_bytes
 from taggnn.data.video.bitstream import Survey, Unproven
 from taggnn.data.video.timeline import Timeline, constant_rate, seconds
-from taggnn.data.video.truncation import announced_bytes
 
 # Seconds. A usual clip decodes in one or two; one that takes this long is no clip, or its disk hangs.
 DECODE_TIMEOUT = 60.0

@@ -1,11 +1,11 @@
-"""taggnn.nn.losses: criteria by name, by dotted path and as they are."""
+"""taggnn.nn.criteria: criteria by name, by dotted path and as they are."""
 
 import pytest
 import torch
 from torch.nn import functional as F
 
-from taggnn.nn import losses
-from taggnn.nn.losses import LOSSES, Row
+from taggnn.nn import criteria
+from taggnn.nn.criteria import CRITERIA, Row
 
 
 def squared(logits, targets, label_smoothing):
@@ -20,7 +20,7 @@ def test_cross_entropy_is_pytorch_s_bit_by_bit(smoothing, kind):
     logits = torch.randn(5, 7, generator=draw).to(kind).requires_grad_()
     shares = torch.rand(5, 7, generator=draw).softmax(1).to(kind)
     for targets in (torch.tensor([0, 6, 3, 3, 1]), shares):
-        found = losses.find("cross_entropy")(logits, targets, smoothing)
+        found = criteria.find("cross_entropy")(logits, targets, smoothing)
         expected = F.cross_entropy(logits, targets, label_smoothing=smoothing)
         assert found.shape == ()
         assert torch.equal(found, expected)
@@ -37,22 +37,22 @@ def test_cross_entropy_equals_its_formula(smoothing):
     ):
         smoothed = (1 - smoothing) * shares + smoothing / 3
         expected = -(smoothed * logits.log_softmax(1)).sum() / 4
-        assert losses.cross_entropy(logits, targets, smoothing).item() == pytest.approx(expected.item(), rel=1e-12)
+        assert criteria.cross_entropy(logits, targets, smoothing).item() == pytest.approx(expected.item(), rel=1e-12)
 
 
 def test_gradients():
     logits = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
     targets = torch.rand(3, 4, dtype=torch.float64).softmax(1)
-    assert torch.autograd.gradcheck(lambda x: losses.cross_entropy(x, targets, 0.1), logits)
+    assert torch.autograd.gradcheck(lambda x: criteria.cross_entropy(x, targets, 0.1), logits)
 
 
 def test_one_row_adds_a_criterion_and_a_path_needs_none(monkeypatch):
-    monkeypatch.setitem(LOSSES, "squared", Row(squared, "Brier", "https://doi.org/10.1175/1520-0493"))
+    monkeypatch.setitem(CRITERIA, "squared", Row(squared, "Brier", "https://doi.org/10.1175/1520-0493"))
     for given in ("squared", f"{__name__}.squared", squared):
-        found = losses.find(given)
+        found = criteria.find(given)
         assert found(torch.zeros(2, 3), torch.tensor([0, 1]), 0.0).shape == (2,)
-        assert losses.name_of(given) == "squared"
-    assert losses.name_of("cross_entropy") == "cross_entropy"
+        assert criteria.name_of(given) == "squared"
+    assert criteria.name_of("cross_entropy") == "cross_entropy"
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,8 @@ def test_one_row_adds_a_criterion_and_a_path_needs_none(monkeypatch):
 )
 def test_what_is_no_criterion_is_named(given, message):
     with pytest.raises(ValueError, match=message):
-        losses.find(given)
+        criteria.find(given)
 
 
 def test_every_row_says_what_it_is():
-    assert all(row.summary and row.paper.startswith("https://") for row in LOSSES.values())
+    assert all(row.summary and row.paper.startswith("https://") for row in CRITERIA.values())

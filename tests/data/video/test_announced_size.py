@@ -2,7 +2,7 @@ import struct
 
 import pytest
 
-from taggnn.data.video.truncation import announced_bytes
+from taggnn.data.video.announced_size import announced_bytes
 
 FORMATS = {
     "mp4": ("libx264", {}),

@@ -47,7 +47,7 @@ def cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: float = 0.0)
     return F.cross_entropy(logits, targets, label_smoothing=label_smoothing)
 
 
-LOSSES: dict[str, Row] = {
+CRITERIA: dict[str, Row] = {
     "cross_entropy": Row(
         cross_entropy, "cross entropy of the softmax, with label smoothing", "https://arxiv.org/abs/1512.00567"
     ),
@@ -55,12 +55,12 @@ LOSSES: dict[str, Row] = {
 
 
 def find(given: str | Criterion) -> Criterion:
-    """The criterion of a name of ``LOSSES``, of a dotted path "package.module.name", or the function itself.
+    """The criterion of a name of ``CRITERIA``, of a dotted path "package.module.name", or the function itself.
 
     Raises:
         ValueError: an unknown name, or a dotted path that leads to no function.
     """
-    found = names.find("loss", given, LOSSES)
+    found = names.find("loss", given, CRITERIA)
     criterion = found.criterion if isinstance(found, Row) else found
     if not callable(criterion) or isinstance(criterion, type):
         raise ValueError(f"loss {given!r}: not a function (logits, targets, label_smoothing) -> loss")
