@@ -3,8 +3,8 @@
 Checkpoints that TAG-Head's authors published are read as well. The keys of ours, and where they are written:
 
     format, architecture, split_options, trained_on, optimisation, seed    ``header_of`` of cli/build.py
-    model, optimiser, scaler, steps, averaged weights                      ``Step.state_dict`` of training/step.py, training/ema.py
-    progress, history, loggers                                             ``Trainer.save`` of training/loop.py
+    model, optimiser, scaler, steps, averaged weights    ``Step.state_dict`` of training/step.py; training/ema.py
+    progress, history, loggers    ``Trainer.save`` of training/loop.py
 """
 
 import hashlib
