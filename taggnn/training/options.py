@@ -19,7 +19,7 @@ class Optimisation:
         schedule: "cosine" to zero (default) or "constant".
         schedule_step: change the rate after each "step" (default) or "epoch" (released).
         warmup_epochs: epochs in which the rate rises linearly from zero (default 0).
-        loss: the criterion of logits and targets: "cross_entropy" (default), or a dotted path.
+        loss: the criterion of logits and targets: a name of ``criteria.CRITERIA`` (default "cross_entropy"), or a dotted path.
         losses: weights of the losses that backbone and head return, by name; default: that of the head, else 1.
         label_smoothing: share of the target spread over all classes (default 0).
         mixup: alpha of MixUp, two clips blended with a share from Beta(alpha, alpha); 0 (default) for none (mixing.py).
