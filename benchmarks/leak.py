@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> int:
         if not rest:
             make_set(Path(folder))
             rest = ["--config", "demo", "--data.synthetic", "false", "--data.root", folder]
-        settings = config.parse(rest)
+        settings = config.parse(rest, config.parser(SCRIPT))
         if settings.data.tokens is not None:
             raise ValueError("--data.tokens: clips are loaded from their video files, give these with --data.root")
         terminal.quiet()

@@ -57,7 +57,7 @@ def parser() -> program.Parser:
 
 def main(arguments: list[str]) -> int:
     given, rest = parser().parse_known_args(arguments)
-    settings = config.parse(rest)
+    settings = config.parse(rest, config.parser(SCRIPT))
     if settings.data.tokens is not None:
         raise ValueError("--data.tokens: clips are measured from their video files on, give these with --data.root")
     terminal.quiet()

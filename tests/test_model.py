@@ -548,7 +548,7 @@ def test_a_head_that_answers_with_logits_or_a_pair_is_a_head_too(form):
 
 def test_a_head_that_answers_otherwise_is_refused():
     built = taggnn.attach(Joints(), Plain, 4, input=SKELETON, form="list")
-    with pytest.raises(ValueError, match=r"Plain: a head must answer .*got list of 1"):
+    with pytest.raises(ValueError, match=r"Plain: a head must return .*got list of 1"):
         built(torch.randn(2, *SKELETON.shape))
 
 

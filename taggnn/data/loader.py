@@ -279,8 +279,10 @@ class ClipData:
             keys = [(index, 0) for index in range(count)]
             batches = [[keys[first : first + self.batch_size]] for first in range(0, count, self.batch_size)]
             return self._loader(samples, SharedGroups(batches))
+        # Impossible numbers are refused here, before batches are made of them.
+        dataset = EvaluationViews(samples, views, crops)
         groups = view_batches(count, views, crops, self.batch_size)
-        return self._loader(EvaluationViews(samples, views, crops), SharedGroups(groups), collate_evaluation_views)
+        return self._loader(dataset, SharedGroups(groups), collate_evaluation_views)
 
     def loader_of(
         self, split: str, batches: SharedBatches | Sequence[Sequence[tuple[int, int]]], train: bool = False

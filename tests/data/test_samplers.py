@@ -294,7 +294,7 @@ def test_another_number_of_processes_continues_where_the_first_stopped(monkeypat
 def test_groups_of_batches_are_dealt_out_whole_and_once(count, groups, batches, monkeypatch):
     given = [[[f"{group}.{batch}"] for batch in range(batches)] for group in range(groups)]
     shared, parts = SharedGroups(given), []
-    monkeypatch.setattr(distributed, "count", lambda: count)
+    monkeypatch.setattr(distributed, "world_size", lambda: count)
     for rank in range(count):
         monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
         parts.append(list(shared))
