@@ -16,8 +16,9 @@ QUICK := tests/graphs tests/nn tests/heads tests/evaluation tests/data/lists tes
 check: $(VENV)/checked
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy
-	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal $(QUICK)
+	@$(BIN)/mypy & types=$$!; \
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal $(QUICK); tests=$$?; \
+	wait $$types && exit $$tests
 
 test: $(VENV)/tested
 	$(BIN)/ruff check
