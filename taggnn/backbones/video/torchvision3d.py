@@ -174,13 +174,7 @@ FAMILIES = (ResNetFeatures, S3DFeatures, SwinFeatures, MViTFeatures)
 def strip(module: nn.Module) -> nn.Module:
     """Removes pool and classifier of any torchvision video model; any other module is returned as it is.
 
-    Args:
-        module: an instance, with its head. A subclass with a ``forward`` of its own counts as another module.
-
-    Returns:
-        A module ``(B, 3, T, H, W) -> (B, C, T', H', W')`` that shares its parameters with ``module``, or ``module``
-        itself. Either has a list of strings ``description``: what was removed, or that nothing was (a
-        ``description`` that the module already has is left to it).
+    Arguments and result as of ``taggnn.backbones.adapt.strip``.
     """
     for features in FAMILIES:
         if isinstance(module, features.family) and type(module).forward is features.family.forward:

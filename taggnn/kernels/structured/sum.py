@@ -39,7 +39,7 @@ class StructuredSum(nn.Module):
         super().__init__()
         self.frames, self.positions = frames, positions
         local, whole = _closed_form(family, clique, reach, frames, positions)
-        self._reads_frames, self._reads_places = bool(whole.any()), bool(local.any())
+        self._reads_frames, self._reads_positions = bool(whole.any()), bool(local.any())
         self._same_frame = _is_diagonal(whole)
         # A number where every frame has the same weight and no other frame takes part.
         self._scale = (
@@ -60,7 +60,7 @@ class StructuredSum(nn.Module):
 
     def _summed(self, x: Tensor, bias: Tensor | None) -> Tensor:
         frames = x.unflatten(1, (self.frames, self.positions))
-        out = self._over_time(frames) if self._reads_places else None
+        out = self._over_time(frames) if self._reads_positions else None
         if self._reads_frames:
             # In 16 bits the sum of a frame could overflow where its weighted sum does not.
             wide = torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype

@@ -107,16 +107,16 @@ def dot(x, y, TYPE: tl.constexpr, FLOAT: tl.constexpr, PRECISION: tl.constexpr):
 
 @triton.jit
 def products(
-    first, x, x_row, x_start, x_place, x_valid, y, y_row, y_start, y_place, y_valid, head, CHANNELS: tl.constexpr,
+    first, x, x_row, x_start, x_position, x_valid, y, y_row, y_start, y_position, y_valid, head, CHANNELS: tl.constexpr,
     BLOCK_D: tl.constexpr, TYPE: tl.constexpr, FLOAT: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Multiplies rows of x with rows of y over all channels: (X, Y). ``first`` is the tile of x with its first channels."""
     c = tl.arange(0, BLOCK_D)
-    other = tile(y, y_row, y_start, y_place, y_valid, head, c, CHANNELS)
+    other = tile(y, y_row, y_start, y_position, y_valid, head, c, CHANNELS)
     total = dot(first, tl.trans(other), TYPE, FLOAT, PRECISION)
     for more in range(BLOCK_D, CHANNELS, BLOCK_D):
-        one = tile(x, x_row, x_start, x_place, x_valid, head, more + c, CHANNELS)
-        other = tile(y, y_row, y_start, y_place, y_valid, head, more + c, CHANNELS)
+        one = tile(x, x_row, x_start, x_position, x_valid, head, more + c, CHANNELS)
+        other = tile(y, y_row, y_start, y_position, y_valid, head, more + c, CHANNELS)
         total += dot(one, tl.trans(other), TYPE, FLOAT, PRECISION)
     return total
 

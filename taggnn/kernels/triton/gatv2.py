@@ -136,15 +136,15 @@ def transposed(x, stride, start, position, valid, head, c, CHANNELS: tl.constexp
 
 @triton.jit
 def scores(
-    x, x_row, x_place, y, y_row, y_place, a, start, head, SLOPE: tl.constexpr, POSITIONS: tl.constexpr,
+    x, x_row, x_position, y, y_row, y_position, a, start, head, SLOPE: tl.constexpr, POSITIONS: tl.constexpr,
     CHANNELS: tl.constexpr, BLOCK_X: tl.constexpr, BLOCK_Y: tl.constexpr, BLOCK_C: tl.constexpr, FLOAT: tl.constexpr,
 ):  # fmt: skip
     """Scores positions of x with positions of y in the same frame: (X, Y)."""
     score = tl.zeros((BLOCK_X, BLOCK_Y), FLOAT)
     for first in range(0, CHANNELS, BLOCK_C):
         c = first + tl.arange(0, BLOCK_C)
-        one = transposed(x, x_row, start, x_place, x_place < POSITIONS, head, c, CHANNELS, FLOAT)
-        other = transposed(y, y_row, start, y_place, y_place < POSITIONS, head, c, CHANNELS, FLOAT)
+        one = transposed(x, x_row, start, x_position, x_position < POSITIONS, head, c, CHANNELS, FLOAT)
+        other = transposed(y, y_row, start, y_position, y_position < POSITIONS, head, c, CHANNELS, FLOAT)
         # Channels come first, because a thread holds the whole slowest axis and sums it alone.
         bend = leaky(one[:, :, None] + other[:, None, :], SLOPE)
         score += tl.sum(coefficients(a, head, c, CHANNELS, FLOAT)[:, None, None] * bend, 0)
