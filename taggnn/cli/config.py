@@ -159,7 +159,8 @@ def _add_head(built: Parser, name: str, row: Row) -> None:
 def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mapping[str, Any] | None = None) -> Namespace:
     """Reads the command line of ``taggnn.train``; a refusal ends the program with exit code 2.
 
-    ``--config`` takes the name of a recipe or a file. Without it the recipe is "demo", or "folder" with ``--data.root``. With
+    ``--config`` takes the name of a recipe or a file. Without it the recipe is "demo", or with ``--data.root`` "folder", or
+    "scratch" where ``--backbone.weights`` is null. With
     ``--data.tokens`` the keys that the tokens depend on have the values of the extraction unless they are given, and without
     ``--config`` all other keys have its values too.
 
@@ -180,7 +181,8 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
     if inherits:
         given = [str(_cache(tokens, built).folder / CONFIG)]
     if not given and not {"-h", "--help"} & set(rest):
-        given = ["demo" if word("data.root", rest) is None else "folder"]
+        random = None in _values("backbone.weights", rest)[-1:]
+        given = ["demo" if word("data.root", rest) is None else "scratch" if random else "folder"]
     recipe, files = None, []
     for name in given:
         try:
@@ -208,6 +210,7 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
     if inherits and not _values("video.frame_cache", rest):
         # The frame cache of the extraction is not needed for tokens.
         config.video.frame_cache = None
+    _settle_learning_rate(config, rest, built)
     for head in (config.head, *config.compare):
         try:
             find("head", head, HEADS)
@@ -296,6 +299,19 @@ def _drop_stale_backbone(files: Sequence[Path], rest: Sequence[str], built: Pars
         if path is not None:
             layers.append(f"--config={path}")
     return layers, dropped
+
+
+def _settle_learning_rate(config: Namespace, rest: Sequence[str], built: Parser) -> None:
+    """A backbone with random weights learns at the rate of the head where a file lowered its rate for published weights."""
+    lowered = built.stated("backbone.weights") is not None and config.backbone.weights is None
+    scale = config.optim.backbone_lr_scale
+    if lowered and not config.backbone.frozen and scale < 1 and not _values("optim.backbone_lr_scale", rest):
+        config.optim.backbone_lr_scale = 1.0
+        print(
+            f"backbone  without published weights: optim.backbone_lr_scale is 1, not {scale:g}; --config scratch has more settings "
+            "for training from random weights",
+            file=sys.stderr,
+        )
 
 
 def _check_options(options: Mapping[Any, Any], built: Parser) -> None:

@@ -44,10 +44,36 @@ def test_recipe_parses_and_says_what_it_is(name):
 
 
 @pytest.mark.parametrize(
-    ("words", "recipe"), [([], "demo"), (["--data.root", "videos"], "folder"), (["--data.root=videos"], "folder")]
+    ("words", "recipe"),
+    [
+        ([], "demo"),
+        (["--data.root", "videos"], "folder"),
+        (["--data.root=videos"], "folder"),
+        (["--data.root", "videos", "--backbone.weights", "null"], "scratch"),
+        (["--data.root", "videos", "--backbone", "{name: small, weights: null}"], "scratch"),
+        (["--data.root", "videos", "--backbone.weights", "null", "--backbone.weights", "default"], "folder"),
+        (["--backbone.weights", "null"], "demo"),
+    ],
 )
 def test_recipe_where_none_is_named(words, recipe):
     assert config.parse(words).recipe == recipe
+
+
+@pytest.mark.parametrize(
+    ("words", "scale"),
+    [
+        ([], 0.1),
+        (["--backbone.weights", "null"], 1.0),
+        (["--backbone.weights", "null", "--optim.backbone_lr_scale", "0.1"], 0.1),
+        (["--backbone.weights", "null", "--backbone.frozen", "true"], 0.1),
+        (["--backbone.name", "r3d_18"], 0.1),
+    ],
+    ids=str,
+)
+def test_a_random_backbone_learns_at_the_rate_of_the_head(words, scale, capsys):
+    settings = config.parse(["--config", "folder", "--data.root", "videos", *words])
+    assert settings.optim.backbone_lr_scale == scale
+    assert ("backbone_lr_scale" in capsys.readouterr().err) == (scale == 1.0)
 
 
 @pytest.mark.parametrize("before", [True, False])
