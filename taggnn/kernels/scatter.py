@@ -7,6 +7,7 @@ A attention heads, D channels of a head.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -69,32 +70,60 @@ class _Segments(nn.Module):
 
     def _from_targets(self, x: Tensor) -> Tensor:
         """The value at the target of each edge. **Shapes:** (B, N, ...) -> (B, E, ...)"""
-        from torch_scatter import gather_csr
-
         # Without edges its gradient would be uninitialised memory.
-        if not self.source.numel():
-            return x[:, :0]
-        # Without an output tensor it would wait for the device to return the number of edges.
-        room = x.new_empty(x.shape[0], self.source.numel(), *x.shape[2:])
-        return gather_csr(x, self.ptr[None], room)
+        return _Gather.apply(x, self.ptr, self.source.numel()) if self.source.numel() else x[:, :0]
 
-    def _reduced(self, messages: Tensor, reduce: str = "sum") -> Tensor:
-        """The messages of each node reduced, 0 without any. **Shapes:** (B, E, ...) -> (B, N, ...)"""
-        from torch_scatter import segment_csr
-
-        return segment_csr(messages, self.ptr[None], reduce=reduce)
+    def _summed(self, messages: Tensor) -> Tensor:
+        """The sum of the messages of each node, 0 without any. **Shapes:** (B, E, ...) -> (B, N, ...)"""
+        return _Sum.apply(messages, self.ptr)
 
     def _mean(self, scores: Tensor, values: Tensor, dropout: float) -> Tensor:
         """The mean of values under the softmax of scores over the neighbours, 0 without any.
 
         **Shapes:** scores (B, E, A), values (B, E, A, D) -> (B, N, A, D).
         """
-        largest = self._reduced(scores.detach(), "max")
+        from torch_scatter import segment_csr
+
+        largest = segment_csr(scores.detach(), self.ptr[None], reduce="max")
         weights = (scores - self._from_targets(largest)).exp()
-        total = self._reduced(weights) + (self.degree == 0)[:, None]
+        total = self._summed(weights) + (self.degree == 0)[:, None]
         if dropout:
             weights = F.dropout(weights, dropout)
-        return self._reduced(weights[..., None] * values) / total[..., None]
+        return self._summed(weights[..., None] * values) / total[..., None]
+
+
+# torch-scatter's own gradients cannot be differentiated again, and autograd does not notice it: the second derivative would be
+# silently wrong. Each of these two has the other one as its gradient.
+class _Sum(torch.autograd.Function):
+    """**Shapes:** (B, E, ...) -> (B, N, ...)"""
+
+    @staticmethod
+    def forward(ctx: Any, messages: Tensor, ptr: Tensor) -> Tensor:
+        from torch_scatter import segment_csr
+
+        ctx.save_for_backward(ptr)
+        ctx.edges = messages.shape[1]
+        return segment_csr(messages, ptr[None], reduce="sum")
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return _Gather.apply(grad, ctx.saved_tensors[0], ctx.edges), None
+
+
+class _Gather(torch.autograd.Function):
+    """**Shapes:** (B, N, ...) -> (B, E, ...)"""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, ptr: Tensor, edges: int) -> Tensor:
+        from torch_scatter import gather_csr
+
+        ctx.save_for_backward(ptr)
+        # Without an output tensor it would wait for the device to return the number of edges.
+        return gather_csr(x, ptr[None], x.new_empty(x.shape[0], edges, *x.shape[2:]))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return _Sum.apply(grad, ctx.saved_tensors[0]), None, None
 
 
 class ScatterSum(_Segments):
@@ -127,12 +156,12 @@ class ScatterSum(_Segments):
 
     def _step(self, x: Tensor) -> Tensor:
         if self._family.norm == "none":
-            return self._reduced(self._from_sources(x))
+            return self._summed(self._from_sources(x))
         degree = self.degree.to(x.dtype)[:, None]
         if self._family.norm == "mean":
-            return self._reduced(self._from_sources(x)) / degree.clamp(min=1)
+            return self._summed(self._from_sources(x)) / degree.clamp(min=1)
         scale = torch.where(degree > 0, degree, torch.inf).rsqrt()
-        return scale * self._reduced(self._from_sources(scale * x))
+        return scale * self._summed(self._from_sources(scale * x))
 
 
 class ScatterAdditive(_Segments):

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+from torch_geometric.nn import TransformerConv
+
 from graphs import SPATIAL, Topology, parse
 from taggnn import kernels
 from taggnn.nn import convs
@@ -125,6 +127,39 @@ def test_equal_to_pyg_where_values_tie(name, impl, kind):
     x = tokens(2, GRID)
     x = {"zeros": 0 * x, "equal-nodes": x[:, :1].expand_as(x), "rectified-integers": x.round().relu()}[kind]
     compare(impl, name, parse("clique+chain(reach=2)"), GRID, x)
+
+
+def second_derivatives(kernel, conv, x):
+    """Gradients of a gradient's square, of an input that reaches the loss past the convolution too."""
+    x = x.detach().clone().requires_grad_()
+    weight = torch.randn(x.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    loss = (kernel(conv, x).square() * weight).sum() + x.pow(3).sum()
+    (slope,) = torch.autograd.grad(loss, x, create_graph=True)
+    parameters = dict(conv.named_parameters())
+    found = torch.autograd.grad(slope.square().sum(), [x, *parameters.values()], allow_unused=True)
+    return dict(zip(["input", *parameters], found, strict=True))
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+@pytest.mark.parametrize("name", CONVS)
+def test_second_derivatives_equal_those_of_pyg(name, impl):
+    conv, x = made(name), tokens(2, (2, 2, 3))
+    if (name, impl) in REFUSED:
+        pytest.skip("refused")
+    reference, kernel = (kernels.find(conv, parse("clique+chain"), (2, 2, 3), one) for one in ("pyg", impl))
+    if impl == "dense" and isinstance(conv, TransformerConv):
+        # PyTorch's fused attention for CPU.
+        with pytest.raises(RuntimeError, match="derivative"):
+            second_derivatives(kernel, conv, x)
+        return
+    expected, got = second_derivatives(reference, conv, x), second_derivatives(kernel, conv, x)
+    for part, value in expected.items():
+        # A parameter that drops out of a second derivative: no gradient, or one of zeros.
+        torch.testing.assert_close(
+            *(torch.zeros(()) if one is None or not one.any() else one for one in (got[part], value)),
+            rtol=1e-7,
+            atol=1e-7,
+        )
 
 
 def both(name, impl):

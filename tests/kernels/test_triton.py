@@ -240,6 +240,17 @@ def test_the_whole_graph_compiles(case):
 
 @FAMILIES
 @interpreted
+def test_a_second_derivative_is_refused_and_not_wrong(case):
+    conv = build(case)
+    x = torch.randn(1, 4, 4, dtype=torch.float64, requires_grad=True)
+    out = kernels.find(conv, parse("clique+chain"), (2, 1, 2), "triton")(conv, x)
+    (slope,) = torch.autograd.grad(out.square().sum() + x.pow(3).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError):
+        torch.autograd.grad(slope.square().sum(), x)
+
+
+@FAMILIES
+@interpreted
 def test_dropout_of_weights_is_refused(case):
     conv = build(case, 4, torch.float32, dropout=0.5)
     kernel = kernels.find(conv, parse("clique"), (1, 1, 2), "triton")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from taggnn.kernels.operators import Dot
 from taggnn.kernels.precision import unrounded
 from taggnn.kernels.structured import plain, temporal
-from taggnn.kernels.structured.softmax import Piece, attend, no_neighbours
+from taggnn.kernels.structured.softmax import Piece, attend, attend_plainly, no_neighbours
 
 
 class StructuredDot(nn.Module):
@@ -39,16 +39,12 @@ class StructuredDot(nn.Module):
         dtype, wide = v.dtype, torch.promote_types(v.dtype, torch.float32)
         with unrounded(v):
             q, k, v = (part.to(wide).unflatten(1, (self.frames, self.positions)) for part in (q, k, v))
+            scorer = _Dots(v.shape[-1] ** -0.5)
             if torch.compiler.is_exporting() and not dropout:
-                out = self._plain(q, k, v)
+                out = attend_plainly(scorer, self.clique, self.steps, v, q, k)
             else:
-                out = attend(_Dots(v.shape[-1] ** -0.5), self.clique, self.steps, dropout, v, (q, k))
+                out = attend(scorer, self.clique, self.steps, dropout, v, (q, k))
         return out.to(dtype).flatten(1, 2)
-
-    def _plain(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        q, k, v = (part.transpose(2, 3) for part in (q * v.shape[-1] ** -0.5, k, v))
-        around = plain.in_time(lambda source: (q * source).sum(-1), k, self.steps)
-        return plain.attend(v, q @ k.mT if self.clique else None, around, self.steps).transpose(2, 3)
 
 
 class _Dots:
@@ -75,6 +71,12 @@ class _Dots:
         to_scores = to_scores[..., None]
         grads[0][:, here].addcmul_(to_scores, inputs[1][:, there], value=self.scale)
         grads[1][:, there].addcmul_(to_scores, inputs[0][:, here], value=self.scale)
+
+    def plain(
+        self, clique: bool, steps: tuple[int, ...], inputs: tuple[Tensor, ...]
+    ) -> tuple[Tensor | None, Tensor | None]:
+        q, k = (inputs[0] * self.scale).transpose(2, 3), inputs[1].transpose(2, 3)
+        return q @ k.mT if clique else None, plain.in_time(lambda source: (q * source).sum(-1), k, steps)
 
     def _product(self, left: Tensor, right: Tensor) -> Tensor:
         return torch.baddbmm(left.new_zeros(()), left, right, beta=0, alpha=self.scale)

@@ -3,6 +3,7 @@
 Axes: B clips, T frames, P positions of a frame, N = T*P nodes, A attention heads, D channels of a head, O offsets in frames.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -49,7 +50,7 @@ class StructuredGAT(nn.Module):
             wide = torch.promote_types(kind, torch.float32)
             v, s, d = (part.to(wide).unflatten(1, (self.frames, self.positions)) for part in (v, s, d))
             if torch.compiler.is_exporting() and not dropout and (self.clique or self.steps):
-                out = self._plain(v, s, d)
+                out = _attend_plainly(v, s, d, self.slope, self.steps, self.clique, self.self_loops)
             elif self.clique and self.self_loops and not dropout:
                 train = torch.is_grad_enabled() and any(part.requires_grad for part in (v, s, d))
                 sorts = self.positions >= (_SORTED_FROM_IN_TRAINING if train else _SORTED_FROM)
@@ -57,12 +58,6 @@ class StructuredGAT(nn.Module):
             else:
                 out = self._explicit(v, s, d, dropout)
         return out.flatten(1, 2).to(kind)
-
-    def _plain(self, v: Tensor, s: Tensor, d: Tensor) -> Tensor:
-        v, s, d = (part.transpose(2, 3) for part in (v, s, d))
-        frame = F.leaky_relu(s[..., None, :] + d[..., None], self.slope) if self.clique else None
-        around = plain.in_time(lambda source: F.leaky_relu(source + d, self.slope), s, self.steps)
-        return plain.attend(v, frame, around, self.steps, self.self_loops).transpose(2, 3)
 
     def _explicit(self, v: Tensor, s: Tensor, d: Tensor, dropout: float) -> Tensor:
         if not self.clique and not self.steps:
@@ -93,6 +88,16 @@ class StructuredGAT(nn.Module):
         return around[0] if len(around) == 1 else torch.maximum(*around)
 
 
+def _attend_plainly(
+    v: Tensor, s: Tensor, d: Tensor, slope: float, steps: tuple[int, ...], clique: bool = True, self_loops: bool = True
+) -> Tensor:
+    """**Shapes:** v (B, T, P, A, D), s, d (B, T, P, A) -> (B, T, P, A, D)"""
+    v, s, d = (part.transpose(2, 3) for part in (v, s, d))
+    frame = F.leaky_relu(s[..., None, :] + d[..., None], slope) if clique else None
+    around = plain.in_time(lambda source: F.leaky_relu(source + d, slope), s, steps)
+    return plain.attend(v, frame, around, steps, self_loops).transpose(2, 3)
+
+
 class _Attend(torch.autograd.Function):
     """The frame, the node itself included, and the chain, without storing weights of pairs of nodes.
 
@@ -108,6 +113,7 @@ class _Attend(torch.autograd.Function):
         ctx: Any, v: Tensor, s: Tensor, d: Tensor, slope: float, steps: tuple[int, ...], sorts: bool, train: bool
     ) -> Tensor:
         clips, frames = v.shape[:2]
+        given = v, s, d
         s, d = (part.transpose(2, 3).contiguous() for part in (s, d))  # (B, T, A, P)
         first = largest = s.amax(-1, keepdim=True)
         spans = [(o, here, there) for o, here, there in temporal.spans(frames, steps)]
@@ -137,15 +143,20 @@ class _Attend(torch.autograd.Function):
         for (_, here, there), weights in zip(spans, around, strict=True):
             weights.div_(total[:, here])
             out[:, here].addcmul_(weights.transpose(2, 3)[..., None], v[:, there])
-        ctx.save_for_backward(v, s, d, out, a, b, e, f, *around, *saved)
+        ctx.save_for_backward(*given, out, a, b, e, f, *around, *saved)
         ctx.slope, ctx.steps, ctx.sorts = slope, steps, sorts
         return out
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         v, s, d, out, a, b, e, f, *more = ctx.saved_tensors
         around, saved = more[: len(ctx.steps)], tuple(more[len(ctx.steps) :])
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            # The gradient is differentiated again.
+            function = partial(_attend_plainly, slope=ctx.slope, steps=ctx.steps)
+            with unrounded(grad):
+                return *plain.gradients(function, (v, s, d), grad, ctx.needs_input_grad[:3]), None, None, None, None
+        s, d = (part.transpose(2, 3).contiguous() for part in (s, d))
         with unrounded(grad):
             mean = (grad * out).sum(-1).transpose(2, 3).contiguous()
             g, c, u, scores, target, *flat = (part.flatten(0, 1) for part in (grad, mean, v, s, d, a, b, e, f))

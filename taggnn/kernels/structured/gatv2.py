@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from taggnn.kernels.operators import Dynamic
 from taggnn.kernels.precision import unrounded
 from taggnn.kernels.structured import plain, temporal
-from taggnn.kernels.structured.softmax import Piece, attend, no_neighbours
+from taggnn.kernels.structured.softmax import Piece, attend, attend_plainly, no_neighbours
 
 # Numbers in the tensor that compares some targets with all sources channel by channel.
 _AT_ONCE = 2**20
@@ -53,28 +53,13 @@ class StructuredGATv2(nn.Module):
         with unrounded(l):
             l, r = (part.to(wide).unflatten(1, (self.frames, self.positions)) for part in (l, r))  # noqa: E741
             a = a.to(wide)
+            scorer = _Pairs(self.slope)
             if torch.compiler.is_exporting() and not dropout:
-                out = self._plain(l, r, a)
+                out = attend_plainly(scorer, self.clique, self.steps, l, l, r, a)
             else:
                 # A view of l, because Dynamo takes no tensor twice in one call.
-                out = attend(_Pairs(self.slope), self.clique, self.steps, dropout, l, (l.view_as(l), r, a))
+                out = attend(scorer, self.clique, self.steps, dropout, l, (l.view_as(l), r, a))
         return out.to(dtype).flatten(1, 2)
-
-    def _plain(self, l: Tensor, r: Tensor, a: Tensor) -> Tensor:  # noqa: E741
-        l, target, a = l.transpose(2, 3), -r.transpose(2, 3), a[:, None]  # noqa: E741
-        given, weight = self.slope * (l * a).sum(-1), (1 - self.slope) * a
-        frame = None
-        if self.clique:
-            # Channels before nodes, as in the scores above: a product with a row reads what it compares as it lies.
-            columns, row = l.mT[..., None, :, :], weight[..., None, :]
-            parts = target[..., None].split(max(_AT_ONCE_EXPORTED // l[0].numel(), 1), 3)
-            frame = torch.cat([(row @ torch.maximum(columns, part)).squeeze(-2) for part in parts], 3)
-            frame = frame + given[..., None, :]
-
-        def score(source: Tensor) -> Tensor:
-            return (self.slope * source * a + torch.maximum(source, target) * weight).sum(-1)
-
-        return plain.attend(l, frame, plain.in_time(score, l, self.steps), self.steps).transpose(2, 3)
 
 
 class _Pairs:
@@ -126,6 +111,24 @@ class _Pairs:
         passed.add_(to_scores, alpha=self.slope)
         grads[0][:, there].addcmul_(passed, a)
         grads[2].add_(to_a).add_((passed * source).sum((0, 1, 2)))
+
+    def plain(
+        self, clique: bool, steps: tuple[int, ...], inputs: tuple[Tensor, ...]
+    ) -> tuple[Tensor | None, Tensor | None]:
+        source, target, a = inputs[0].transpose(2, 3), -inputs[1].transpose(2, 3), inputs[2][:, None]
+        given, weight = self.slope * (source * a).sum(-1), (1 - self.slope) * a
+        frame = None
+        if clique:
+            # Channels before nodes, as in the scores above: a product with a row reads what it compares as it lies.
+            columns, row = source.mT[..., None, :, :], weight[..., None, :]
+            parts = target[..., None].split(max(_AT_ONCE_EXPORTED // source[0].numel(), 1), 3)
+            frame = torch.cat([(row @ torch.maximum(columns, part)).squeeze(-2) for part in parts], 3)
+            frame = frame + given[..., None, :]
+
+        def score(there: Tensor) -> Tensor:
+            return (self.slope * there * a + torch.maximum(there, target) * weight).sum(-1)
+
+        return frame, plain.in_time(score, source, steps)
 
 
 def _passed(to_scores: Tensor, x: Tensor, least: Tensor) -> Tensor:

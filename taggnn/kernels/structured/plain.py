@@ -1,6 +1,7 @@
-"""Attention over frame cliques and chains in plain operations, all frames and heads at once: the form that is exported.
+"""Attention over frame cliques and chains in plain operations, all frames and heads at once.
 
-Nothing is written in place, and nothing depends on the number of clips, which stays free in the exported program.
+The form that is exported, and the one that second derivatives go through. Nothing is written in place, and nothing depends on the
+number of clips, which stays free in the exported program.
 
 Axes: B clips, T frames, P positions of a frame, A attention heads, D channels of a head, O offsets in frames.
 """
@@ -14,7 +15,13 @@ from taggnn.kernels.structured import temporal
 
 
 def attend(
-    values: Tensor, frame: Tensor | None, around: Tensor | None, steps: Sequence[int], itself: bool = False
+    values: Tensor,
+    frame: Tensor | None,
+    around: Tensor | None,
+    steps: Sequence[int],
+    itself: bool = False,
+    keep: Tensor | None = None,
+    dropout: float = 0.0,
 ) -> Tensor:
     """Averages the values of a node's frame and of its own position in other frames under one softmax.
 
@@ -24,18 +31,41 @@ def attend(
         around: scores in time, see ``in_time``; None where ``steps`` is empty.
         steps: the distances in time, in frames.
         itself: the scores of a frame include those of self-loops.
+        keep: which weights are not dropped, P in the frame and O in time; None for all.
+        dropout: probability with which they were dropped.
 
-    **Shapes:** values (B, T, A, P, D), frame (B, T, A, P, P), around (B, T, A, P, O) -> (B, T, A, P, D)
+    **Shapes:** values (B, T, A, P, D), frame (B, T, A, P, P), around (B, T, A, P, O), keep (B, T, A, P, P + O) ->
+    (B, T, A, P, D)
     """
     positions = values.shape[3]
     if frame is not None and not itself:
         frame = frame.masked_fill(torch.eye(positions, dtype=torch.bool, device=values.device), float("-inf"))
     weights = torch.cat([part for part in (frame, around) if part is not None], -1).softmax(-1)
+    if keep is not None:
+        weights = dropped(weights, keep[..., -weights.shape[-1] :], dropout)
     parts = [] if frame is None else [weights[..., :positions] @ values]
     for number, step in enumerate(steps, weights.shape[-1] - len(steps)):
         parts.append(weights[..., number, None] * temporal.shifted(values, (step,), 0)[..., 0])
     first, *others = parts
     return sum(others, first)
+
+
+def dropped(weights: Tensor, keep: Tensor, dropout: float) -> Tensor:
+    """Weights with some dropped and the others scaled up. **Shapes:** both the same."""
+    # Of probability 1 nothing is left to scale up.
+    return weights * keep / (1 - dropout) if dropout < 1 else weights * 0
+
+
+def gradients(
+    function: Callable[..., Tensor], inputs: Sequence[Tensor], grad: Tensor, needed: Sequence[bool]
+) -> tuple[Tensor | None, ...]:
+    """Gradients of a function of plain operations that can be differentiated again; None where none is needed."""
+    with torch.enable_grad():
+        # An input may be computed from another one: views keep their gradients apart.
+        inputs = [part.view_as(part) for part in inputs]
+        wanted = [part for part, need in zip(inputs, needed, strict=True) if need]
+        found = iter(torch.autograd.grad(function(*inputs), wanted, grad, create_graph=True))
+    return tuple(next(found) if need else None for need in needed)
 
 
 def in_time(score: Callable[[Tensor], Tensor], source: Tensor, steps: Sequence[int]) -> Tensor | None:

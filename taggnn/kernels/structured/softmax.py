@@ -6,14 +6,15 @@ frames, F frames and R targets of a piece.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from taggnn.kernels.precision import unrounded
-from taggnn.kernels.structured import temporal
+from taggnn.kernels.structured import plain, temporal
+from taggnn.kernels.structured.plain import dropped
 
 # Weights computed at a time, which fit into caches, and those saved for the backward pass: 32 MB in float32.
 _AT_ONCE = 2**20
@@ -68,6 +69,11 @@ class Scorer(Protocol):
     ) -> None:
         """Adds the part of one distance in time to the gradients of the inputs."""
 
+    def plain(
+        self, clique: bool, steps: tuple[int, ...], inputs: tuple[Tensor, ...]
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """All scores in plain operations. **Shapes:** -> in the frame (B, T, A, P, P), in time (B, T, A, P, O)"""
+
 
 def attend(
     scorer: Scorer,
@@ -103,6 +109,21 @@ def attend(
         shape = (clips, frames, positions, heads, positions + len(steps))
         keep = torch.rand(shape, device=values.device) >= dropout
     return _Attend.apply(scorer, clique, tuple(steps), keep, dropout, values, *inputs)
+
+
+def attend_plainly(
+    scorer: Scorer,
+    clique: bool,
+    steps: tuple[int, ...],
+    values: Tensor,
+    *inputs: Tensor,
+    keep: Tensor | None = None,
+    dropout: float = 0.0,
+) -> Tensor:
+    """The same as ``attend`` in plain operations, with the weights that are kept given."""
+    scores = scorer.plain(clique, steps, inputs)
+    kept = None if keep is None else keep.transpose(2, 3)
+    return plain.attend(values.transpose(2, 3), *scores, steps, keep=kept, dropout=dropout).transpose(2, 3)
 
 
 def no_neighbours(*parts: Tensor) -> Tensor:
@@ -143,7 +164,7 @@ class _Attend(torch.autograd.Function):
                     saved.append(weights)
                 if share is not None:
                     piece.put(share, rest)
-                used = weights if keep is None else _dropped(weights, piece.targets(keep)[..., :positions], dropout)
+                used = weights if keep is None else dropped(weights, piece.targets(keep)[..., :positions], dropout)
                 piece.put(out, torch.bmm(used, piece.sources(values)))
             if level is not None and share is not None:
                 times = level.softmax(-1).mul_(share[..., None])
@@ -153,17 +174,22 @@ class _Attend(torch.autograd.Function):
             assert times is not None
             used = times[:, here, ..., i]
             if keep is not None:
-                used = _dropped(used, keep[:, here, ..., positions + i], dropout)
+                used = dropped(used, keep[:, here, ..., positions + i], dropout)
             out[:, here].addcmul_(used[..., None], values[:, there])
         ctx.scorer, ctx.clique, ctx.steps, ctx.dropout, ctx.count = scorer, clique, steps, dropout, len(inputs)
         ctx.save_for_backward(keep, out, level, times, values, *inputs, *saved)
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         keep, out, level, times, values, *others = ctx.saved_tensors
         inputs, saved = tuple(others[: ctx.count]), others[ctx.count :]
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            # The gradient is differentiated again.
+            function = partial(attend_plainly, ctx.scorer, ctx.clique, ctx.steps, keep=keep, dropout=ctx.dropout)
+            with unrounded(grad):
+                found = plain.gradients(function, (values, *inputs), grad, ctx.needs_input_grad[5:])
+            return None, None, None, None, None, *found
         positions = values.shape[2]
         empty = torch.empty_like if ctx.clique else torch.zeros_like
         # Node by node everything is written; what all nodes share is added up.
@@ -182,7 +208,7 @@ class _Attend(torch.autograd.Function):
                 used, to_weights = weights, torch.bmm(mine, piece.sources(values).mT)
                 if keep is not None:
                     used, to_weights = (
-                        _dropped(part, piece.targets(keep)[..., :positions], ctx.dropout)
+                        dropped(part, piece.targets(keep)[..., :positions], ctx.dropout)
                         for part in (weights, to_weights)
                     )
                 piece.add(to_values, torch.bmm(used.mT, mine))
@@ -193,17 +219,12 @@ class _Attend(torch.autograd.Function):
                 used, to_weights = weights, (grad[:, here] * values[:, there]).sum(-1)
                 if keep is not None:
                     used, to_weights = (
-                        _dropped(part, keep[:, here, ..., positions + i], ctx.dropout) for part in (used, to_weights)
+                        dropped(part, keep[:, here, ..., positions + i], ctx.dropout) for part in (used, to_weights)
                     )
                 to_values[:, there].addcmul_(used[..., None], grad[:, here])
                 to_scores = to_weights.sub_(mean[:, here]).mul_(weights)
                 ctx.scorer.in_time_backward((here, there), to_scores, inputs, to_inputs)
         return None, None, None, None, None, to_values, *to_inputs
-
-
-def _dropped(part: Tensor, keep: Tensor, dropout: float) -> Tensor:
-    # Of probability 1 nothing is left to scale up.
-    return part * keep / (1 - dropout) if dropout < 1 else torch.zeros_like(part)
 
 
 def _in_time(scorer: Scorer, steps: tuple[int, ...], values: Tensor, inputs: tuple[Tensor, ...]) -> Tensor:
