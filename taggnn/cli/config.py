@@ -308,8 +308,8 @@ def _settle_learning_rate(config: Namespace, rest: Sequence[str], built: Parser)
     if lowered and not config.backbone.frozen and scale < 1 and not _values("optim.backbone_lr_scale", rest):
         config.optim.backbone_lr_scale = 1.0
         print(
-            f"backbone  without published weights: optim.backbone_lr_scale is 1, not {scale:g}; --config scratch has more settings "
-            "for training from random weights",
+            f"backbone  without published weights: optim.backbone_lr_scale is 1, not {scale:g}; --config scratch has more "
+            "settings for training from random weights",
             file=sys.stderr,
         )
 

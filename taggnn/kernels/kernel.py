@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from graphs import Chain, Clique, NoEdges, Topology, Union
-from taggnn.kernels.operators import Operator, check_unwatched
+from taggnn.kernels.operators import Operator, read
 
 
 class Kernel(nn.Module):
@@ -25,8 +25,8 @@ class Kernel(nn.Module):
     **Shapes:** ``kernel(conv, x)``: x (B, N, C) -> (B, N, C').
 
     Raises:
-        ValueError: in ``forward``, x has another number of nodes; or a hook or an explainer was attached to the convolution since
-            the kernel was built (not noticed while compiling).
+        ValueError: in ``forward``, x has another number of nodes; or since the kernel was built the convolution got a hook, an
+            explainer, or options that need another kernel (not noticed while compiling).
     """
 
     def __init__(self, impl: str, operator: Operator, propagate: nn.Module, nodes: int) -> None:
@@ -37,16 +37,22 @@ class Kernel(nn.Module):
         self.nodes = nodes
 
     def forward(self, conv: nn.Module, x: Tensor) -> Tensor:
+        operator = self.operator
         if not torch.compiler.is_compiling():
-            check_unwatched(conv)
+            operator = read(conv)
+            if operator.family != self.operator.family:
+                raise ValueError(
+                    f"{type(conv).__name__} now needs {operator.family}, and this kernel was built for {self.operator.family}: an"
+                    " option was changed since; build the kernel again (resize() of the graph layer)"
+                )
         if x.shape[1] != self.nodes:
             raise ValueError(f"a kernel built for {self.nodes} nodes of a clip is given {x.shape[1]}")
         size = x.shape[:2]
         # The convolution's own layers see nodes as rows, as PyG gives them: a BatchNorm1d among them depends on it.
         flat = x.flatten(0, 1)
-        nodes, rest = self.operator.before(conv, flat)
+        nodes, rest = operator.before(conv, flat)
         out = self.propagate(*(part.unflatten(0, size) for part in nodes), *rest)
-        return self.operator.after(conv, flat, out.flatten(0, 1)).unflatten(0, size)
+        return operator.after(conv, flat, out.flatten(0, 1)).unflatten(0, size)
 
 
 def clique_and_chain(topology: Topology) -> tuple[bool, int]:

@@ -134,6 +134,7 @@ def read(conv: nn.Module) -> Operator:
             f"{type(conv).__module__}.{type(conv).__qualname__} runs on edge lists only (impl pyg); possible: {known}, "
             "and none of their subclasses"
         )
+    _check_unwatched(conv)
     for option, usual in (("flow", "source_to_target"), ("node_dim", (-2, 0)), ("decomposed_layers", 1)):
         value = getattr(conv, option)
         if value not in (usual if isinstance(usual, tuple) else (usual,)):
@@ -143,11 +144,10 @@ def read(conv: nn.Module) -> Operator:
     ]
     if own:
         raise _refused(conv, f"its own {own[0]}")
-    check_unwatched(conv)
     return reader(conv)
 
 
-def check_unwatched(conv: nn.Module) -> None:
+def _check_unwatched(conv: nn.Module) -> None:
     """Refuses a convolution whose messages or calls somebody watches: they only happen on the edge list.
 
     Raises:

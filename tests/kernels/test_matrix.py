@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-
 from torch_geometric.nn import TransformerConv
 
 from graphs import SPATIAL, Topology, parse

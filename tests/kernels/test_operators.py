@@ -222,3 +222,40 @@ def test_an_explainer_is_refused_when_called():
     conv.explain = True
     with pytest.raises(ValueError, match=r"GATConv with an explainer attached to it runs on edge lists only: impl pyg"):
         kernel(conv, torch.randn(1, 6, 8))
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [
+        ("gcn", "normalize", False),
+        ("gcn", "improved", True),
+        ("gcn", "flow", "target_to_source"),
+        ("appnp", "K", 3),
+        ("appnp", "alpha", 0.7),
+        ("gat", "negative_slope", 0.7),
+        ("gat", "add_self_loops", False),
+        ("gatv2", "negative_slope", 0.7),
+        ("gatv2", "add_self_loops", False),
+    ],
+)
+@pytest.mark.parametrize("impl", ["structured", "dense"])
+def test_an_option_changed_after_the_kernel_was_built_is_refused(name, option, value, impl):
+    conv, x = build(name), tokens(1, GRID)
+    kernel = kernels.find(conv, parse("clique+chain"), GRID, impl)
+    kernel(conv, x)
+    setattr(conv, option, value)
+    with pytest.raises(ValueError, match=type(conv).__name__):
+        kernel(conv, x)
+
+
+@pytest.mark.parametrize(("name", "option", "value"), [("sage", "normalize", True), ("gat", "concat", False)])
+def test_an_option_of_the_convolution_s_own_layers_is_read_at_each_call(name, option, value):
+    conv, x = build(name), tokens(1, GRID)
+    fast, reference = (kernels.find(conv, parse("clique+chain"), GRID, impl) for impl in ("structured", "pyg"))
+    before = fast(conv, x)
+    setattr(conv, option, value)
+    if option == "concat":
+        conv.bias = None
+    after = fast(conv, x)
+    assert after.shape != before.shape or not torch.equal(after, before)
+    torch.testing.assert_close(after, reference(conv, x))
