@@ -26,7 +26,7 @@ from taggnn.reporting.run_page import write_report
 from taggnn.runtime import distributed
 from taggnn.runtime.atomic import write_text
 from taggnn.runtime.signals import StopRequested, Watch
-from taggnn.training import compiling, loggers, losses
+from taggnn.training import compiling, loggers, losses, single_values
 from taggnn.training.device import precision_of
 from taggnn.training.options import Optimisation
 
@@ -160,6 +160,8 @@ def _check_models(settings: Namespace, data: ClipData, heads: Sequence[str], res
         model = built.accepting(data.spec)
         if mixing := Optimisation(**settings.optim.as_dict()).mixing:
             mixing.check(data.spec)
+        if not settings.train.sync_batchnorm:
+            single_values.check_single_clips(model, data.spec, data.train_dataloader())
         # A dry run costs as much as a batch; without ``optim.losses`` the first batch finds wrong names as well.
         if settings.optim.losses:
             names += losses.loss_names(model, data.spec, len(data.classes))

@@ -20,7 +20,7 @@ from taggnn.io import checkpoint
 from taggnn.model import Recogniser
 from taggnn.nn import criteria
 from taggnn.runtime import distributed
-from taggnn.training import losses, optim, parallel, validation
+from taggnn.training import losses, optim, parallel, single_values, validation
 from taggnn.training.bar import Bar
 from taggnn.training.history import History, checkpoint_row, stop_reason
 from taggnn.training.loggers import Curves
@@ -174,7 +174,10 @@ class Trainer:
         with self.step.autocast():
             if mixing := self.optimisation.mixing:
                 x, targets = mixing(x, targets, len(self.header["architecture"]["classes"]), self.data_spec)
-            output = self.parallel(x, targets)
+            try:
+                output = self.parallel(x, targets)
+            except ValueError as error:
+                raise single_values.explained(error, len(batch)) from error
             main = self.criterion(output.logits, targets, self.optimisation.label_smoothing).mean()
             if not output.losses:
                 return {"loss": main}
