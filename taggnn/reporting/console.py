@@ -41,13 +41,16 @@ def print_evaluation(
         print(line)
     if effect is not None:
         print(
-            f"graph     without its edges top-1 {effect['top1_without']:.4f}; {effect['changed']:.1%} of the predictions change, "
-            f"the logits by {effect['relative_logits']:.2%}"
+            f"graph     edges removed from the trained weights: top-1 {effect['top1_without']:.4f}, {effect['changed']:.1%} of the "
+            f"predictions change, the logits by {effect['relative_logits']:.2%}"
         )
         if effect["changed"] and effect.get("p") is not None:
-            ends = f"{100 * effect['gain_low']:+.1f} to {100 * effect['gain_high']:+.1f}"
-            gain = 100 * (effect["top1_with"] - effect["top1_without"])
-            print(f"          its edges are worth {gain:+.1f} points of top-1 ({ends}), McNemar {p_value(effect['p'])}")
+            ends = f"{-100 * effect['gain_high']:+.1f} to {-100 * effect['gain_low']:+.1f}"
+            change = 100 * (effect["top1_without"] - effect["top1_with"])
+            print(
+                f"          that is {change:+.1f} points ({ends}), McNemar {p_value(effect['p'])}; whether edges help, a training"
+            )
+            print("          without them shows (--tag.topology none)")
     if "evaluation" in results:
         print(_cost(results["evaluation"], results["durations"][split]))
     _print_classes(predictions)

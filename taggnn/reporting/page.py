@@ -57,8 +57,8 @@ def points(share: float) -> str:
 
 
 def p_value(p: float) -> str:
-    """0.0123 -> "p = 0.012"; "p < 0.0001" for what is smaller."""
-    return "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}" if p < 0.1 else f"p = {p:.2f}"
+    """0.0503 -> "p = 0.0503", 0.25 -> "p = 0.25"; "p < 0.0001" for what is smaller."""
+    return "p < 0.0001" if p < 1e-4 else f"p = {p:.4f}" if p < 0.1 else f"p = {p:.2f}"
 
 
 def duration(seconds: float | None) -> str:

@@ -221,21 +221,23 @@ def _graph(effect: Mapping[str, Any]) -> dict[str, Any] | None:
         clips = f"of {number(effect['clips'])} clips" if effect.get("clips") else ""
         found["tiles"].append((percent(changed), "Predictions that change", clips))
         found["verdict"] = (
-            "No prediction depends on the graph: this model decides as a pooled encoder would."
+            "No prediction depends on the edges: this model decides as a pooled encoder would."
             if changed == 0
-            else "Hardly any prediction depends on the graph."
+            else "Hardly any prediction depends on the edges."
             if changed < 0.01
-            else f"The graph decides {percent(changed)} of the predictions."
+            else f"These weights depend on their edges: without them {percent(changed)} of the predictions change."
         )
     if moved is not None:
         size = percent(moved) if moved >= 1e-3 else f"{moved:.1e}"
         found["tiles"].append((size, "Change of the logits", "relative to their size"))
     if changed and effect.get("p") is not None:
         test = McNemar(effect["only_without"], effect["only_with"], effect["p"])
-        better = verdict(test, test.p, "the model without edges", "the model with edges")
+        better = verdict(test, test.p, "the model without its edges", "the model with its edges")
         found["test"] = (
-            f"{better[0].upper()}{better[1:]} Top-1 {points(effect['top1_with'] - effect['top1_without'])} points by its edges "
-            f"(95 % interval {points(effect['gain_low'])} to {points(effect['gain_high'])}; McNemar, {p_value(test.p)})."
+            f"{better[0].upper()}{better[1:]} Top-1 {points(effect['top1_without'] - effect['top1_with'])} points when they are "
+            f"removed (95 % interval {points(-effect['gain_high'])} to {points(-effect['gain_low'])}; McNemar, "
+            f"{p_value(test.p)}). This does not show that edges help: the weights were trained with them, and a network trained "
+            "without edges can be as good. Train one (--tag.topology none) and compare."
         )
     return found
 

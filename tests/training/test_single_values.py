@@ -51,6 +51,8 @@ def test_a_clip_left_alone_by_skipped_ones_is_explained(build, batches, fit):
     setup = build()
     last = setup.model.backbone.stages[-1][0]
     # One value a channel, as on a grid of 1 x 1 x 1.
-    last.register_forward_hook(lambda module, inputs, out: nn.BatchNorm3d(out.shape[1])(out.mean((2, 3, 4), True)).expand_as(out))
+    last.register_forward_hook(
+        lambda module, inputs, out: nn.BatchNorm3d(out.shape[1])(out.mean((2, 3, 4), True)).expand_as(out)
+    )
     with pytest.raises(ValueError, match=r"one clip, after others.*frozen_bn"):
         fit(setup, batches(1, clips=1), batches(1), epochs=1)
