@@ -3,7 +3,7 @@
 Takes the options of ``taggnn.train``, so that ``--config gym99`` and every ``--data.*`` mean the same. Reads the lists, opens
 every file, and writes cleaned lists, problems.csv, classes.csv and one page, check.html.
 
-Exit code 0: nothing is wrong. 1: problems were found, or the check was interrupted. 2: a mistake in the command.
+Exit code 0: nothing is wrong. 1: problems were found. 2: a mistake in the command. 130: the check was interrupted.
 """
 
 import argparse

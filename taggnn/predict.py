@@ -1,6 +1,9 @@
 """``python -m taggnn.predict FILE... --checkpoint X``: the classes of videos, or of other inputs of the model, without labels.
 
 Files and folders; the most probable classes with their probabilities, as text or as JSON lines.
+
+Exit code 0: every file has an answer. 1: some could not be read or are not there, and the others have theirs. 2: a mistake in the
+command, or nothing that was given is there.
 """
 
 import json
@@ -25,9 +28,8 @@ def main(arguments: Sequence[str]) -> int:
     given = parser().parse_args(arguments)
     if given.top < 1:
         raise ValueError(f"--top {given.top}: must be 1 or more")
-    for name in given.files:
-        if not Path(name).exists():
-            raise FileNotFoundError(f"{name}: no such file or folder")
+    if not any(Path(name).exists() for name in given.files):
+        raise FileNotFoundError(f"{given.files[0]}: no such file or folder")
     device = find_device(given.device)
     loaded = checkpoint.load(given.checkpoint, given.dataset, given.trust).to(device)
     files = list(_files(given.files, loaded.spec))
@@ -38,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
         print(as_json(prediction) if given.json else as_text(prediction), flush=True)
     if bad:
         print(f"{bad} of {len(files)} files could not be read", file=sys.stderr)
-    return 1 if bad == len(files) else 0
+    return 1 if bad else 0
 
 
 def as_json(prediction: Prediction) -> str:
@@ -69,9 +71,10 @@ def _files(given: Sequence[str], spec: InputSpec) -> Iterator[Path]:
             yield path
             continue
         found = videos_in(path, deep=True, endings=endings)
-        if not found:
+        if not found and len(given) == 1:
             raise ValueError(f"{path}: no {spec.kind} in this folder; possible endings: {', '.join(sorted(endings))}")
-        yield from found
+        # An empty folder beside others is one more that cannot be read.
+        yield from found or [path]
 
 
 def parser() -> Parser:

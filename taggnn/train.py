@@ -47,7 +47,9 @@ def _preview(settings: Namespace) -> None:
     path = Path(settings.runs) / (settings.recipe or "run") / "preview.png"
     mixing = Optimisation(**settings.optim.as_dict()).mixing
     notes = [f"not shown: {mixing.describe()}, on whole batches"] if mixing else []
-    print(f"preview   {write_preview(path, build.data_of(settings), settings.preview, notes)}")
+    data = build.data_of(settings)
+    experiment.check_models(settings, data, weights=False)
+    print(f"preview   {write_preview(path, data, settings.preview, notes)}")
 
 
 def _settings(arguments: Sequence[str]) -> tuple[Namespace, Path | None]:

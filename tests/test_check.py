@@ -14,7 +14,7 @@ import pytest
 from jsonargparse import Namespace
 
 from taggnn import check, train
-from taggnn.cli import checking
+from taggnn.cli import checking, config
 from taggnn.data.lists.reading import read_clips
 
 LISTS = {
@@ -216,22 +216,26 @@ def test_the_command_on_screen_trains(checked, tiny, program, root, tmp_path):
 
 def test_the_command_stands_on_its_lists_and_keeps_all_else_of_what_was_given():
     given = ["--config", "gym99", "--data.dataset", "gym99", "--out=x", "--data.val_folder", "v", "--video.frames", "8"]
-    data = Namespace(dataset="gym99", version=None, annotations=None)
-    command = checking.training_command(
-        given, Path("out"), {"train": Path("out/train.csv")}, Namespace(data=data), ["jump"]
-    )
+    command = checking.training_command(given, Path("out"), {"train": Path("out/train.csv")}, ["jump"])
     assert command == [
         *("python", "-m", "taggnn.train", "--config", "gym99", "--video.frames", "8", "--data.dataset=null"),
-        *("--data.train_list=out/train.csv", "--data.classes=out/classes.txt"),
+        *("--data.version=null", "--data.train_list=out/train.csv", "--data.classes=out/classes.txt"),
     ]
-    spaced = checking.training_command(
-        given, Path("out"), {"train": Path("out/train.csv")}, Namespace(data=data), ["jump", " run"]
-    )
+    spaced = checking.training_command(given, Path("out"), {"train": Path("out/train.csv")}, ["jump", " run"])
     assert spaced == command[:-1]
-    assert (
-        checking.training_command(given, Path("out"), {"val": Path("out/val.csv")}, Namespace(data=data), ["jump"])
-        == []
-    )
+    assert checking.training_command(given, Path("out"), {"val": Path("out/val.csv")}, ["jump"]) == []
+
+
+def test_what_a_recipe_says_of_the_clips_does_not_come_back(tmp_path):
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("data: {root: videos, dataset: gym99, val_list: old.csv, test_fraction: 0.3, classes: [a, b]}\n")
+    given = ["--config", str(recipe), "--data.dataset", "null", "--data.classes", "a", "b", "--seed", "3"]
+    command = checking.training_command(given, Path("out"), {"train": Path("out/train.csv")}, ["a", " b"])
+    settings = config.parse(command[3:])
+    assert (settings.seed, settings.data.train_list) == (3, "out/train.csv")
+    usual = config.parser().get_defaults().data
+    for key in ("dataset", "val_list", "test_fraction", "version"):
+        assert settings.data[key] == usual[key], key
 
 
 def test_a_clean_set_ends_with_zero_and_its_lists_are_clean(checked, root, program, tmp_path):
@@ -281,7 +285,7 @@ def test_an_interrupted_scan_keeps_what_it_has(root, program, tmp_path, monkeypa
 
     monkeypatch.setattr(checking, "scan", interrupted)
     ended = program(check, *words(root, tmp_path, "--workers", 1))
-    assert ended.code == 1
+    assert ended.code == 130
     assert "the same command resumes from there" in ended.err
     kept = json.loads((tmp_path / "scanned.json").read_text())["files"]
     assert 1 <= len(kept) <= 5

@@ -70,7 +70,7 @@ def test_prints_what_it_measured(evaluated):
         f"few       {scores['mca']:.4f}   ({ends['mca'][0]:.3f} to {ends['mca'][1]:.3f})   class mean over 8 classes of "
         "fewer than 20 training clips, 8 clips measured",
         "intervals: 95 %; Wilson's for top-1, 2,000 bootstrap resamples of the clips for the others",
-        "graph     edges removed from the trained weights: top-1",
+        "graph     edges removed after training: top-1",
     ):
         assert line in ended.out
     for name in ("clockwise", "red_green_blue"):

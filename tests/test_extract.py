@@ -243,7 +243,7 @@ def test_an_interrupt_at_the_last_index_is_told_as_any_other(recipe, program, tm
 
     monkeypatch.setattr(taggnn.extract, "completed", interrupted)
     ended = program(taggnn.extract, "--config", recipe, "--out", tmp_path / "c", *EXTRACT)
-    assert (ended.code, "interrupted; the same command resumes from here" in ended.err) == (1, True)
+    assert (ended.code, "interrupted; the same command resumes from here" in ended.err) == (130, True)
 
 
 def test_bytes_do_not_depend_on_loader_processes(tokens, recipe, program, tmp_path):
@@ -301,7 +301,7 @@ def test_a_damaged_shard_is_made_anew_when_the_first_repair_was_interrupted(
 
     with monkeypatch.context() as patched:
         patched.setattr(taggnn.extract, "extract", interrupted)
-        assert program(taggnn.extract, *words).code == 1
+        assert program(taggnn.extract, *words).code == 130
     assert program(taggnn.extract, *words).code == 0
     assert hashes(folder) == hashes(tokens[0])
 

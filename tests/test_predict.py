@@ -74,7 +74,7 @@ def test_more_than_all_classes(predict, videos):
 
 def test_folder_with_bad_files(predict, videos):
     ended = predict(videos / "test", "--json")
-    assert ended.code == 0
+    assert ended.code == 1
     answers = [json.loads(line) for line in ended.out.splitlines()]
     bad = [answer["file"] for answer in answers if "error" in answer]
     assert len(answers) == 13
@@ -90,6 +90,16 @@ def test_bad_files_alone(predict, videos):
     assert ended.code == 1
     assert ended.out.splitlines()[0] == str(path)
     assert "could not be read: not a video" in ended.out
+
+
+def test_what_is_missing_beside_good_files_stops_none_of_them(predict, videos, tmp_path):
+    good, missing, empty = videos / "test" / "left" / "left_000.mp4", tmp_path / "away.mp4", tmp_path / "empty"
+    empty.mkdir()
+    ended = predict(missing, empty, good, "--json")
+    answers = {answer["file"]: answer for answer in map(json.loads, ended.out.splitlines())}
+    assert list(answers) == [str(missing), str(empty), str(good)]
+    assert ["error" in answers[str(path)] for path in (missing, empty, good)] == [True, True, False]
+    assert ended.code == 1
 
 
 @pytest.mark.parametrize("number", ["0", "-2"])

@@ -343,7 +343,7 @@ compare: []
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT")
 def test_interrupt_while_the_baseline_trains(tiny, trained, program, tmp_path):
     ended, folder = _killed(15, signal.SIGINT, "--config", tiny, "--runs", tmp_path)
-    assert ended.returncode == 1
+    assert ended.returncode == 130
     assert ended.stderr.splitlines()[-1] == (
         f"taggnn.train: interrupted; continue with: python -m taggnn.train --resume {folder}"
     )

@@ -11,7 +11,7 @@ from typing import Any
 from jsonargparse import Namespace
 from tqdm import tqdm
 
-from taggnn.cli import resolve
+from taggnn.cli import config, resolve
 from taggnn.data.audit.audit import KINDS, Audit, audit, cuts_of
 from taggnn.data.audit.probe import VideoInfo, read_scan, write_scan
 from taggnn.data.audit.scan import scan
@@ -69,7 +69,7 @@ def check(given: Namespace, arguments: Sequence[str]) -> tuple[Audit, About, int
 
     folder = parent if given.out else new_folder(parent)
     written = _write_lists(folder, found, data.classes, Path(given.data.root))
-    command = training_command(arguments, folder, written, given, data.classes)
+    command = training_command(arguments, folder, written, data.classes)
     about = About(
         root=str(given.data.root),
         splits=splits,
@@ -176,13 +176,13 @@ def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence]) -> N
 
 
 def training_command(
-    arguments: Sequence[str], folder: Path, written: Mapping[str, Path], given: Namespace, classes: Sequence[str]
+    arguments: Sequence[str], folder: Path, written: Mapping[str, Path], classes: Sequence[str]
 ) -> list[str]:
     """The command that trains on the cleaned lists with the options given here; empty without training clips."""
     if "train" not in written:
         return []
     dropped = {*OWN, *_SOURCES, "print_config"}
-    words, rest = iter(arguments), []
+    words, rest = iter(config.parser().as_lists(arguments)), []
     for word in words:
         key, equals, _ = word.removeprefix("--").partition("=")
         if key in dropped:
@@ -192,8 +192,13 @@ def training_command(
         else:
             rest.append(word)
     lists = [f"--data.{split}_list={path}" for split, path in written.items()]
-    published = [f"--data.{key}=null" for key in ("dataset", "version", "annotations") if given.data[key] is not None]
-    command = ["python", "-m", "taggnn.train", *rest, *published, *lists]
+    # What a recipe or another file says of the clips would come back without the words that were dropped.
+    before = config.parse([*rest, *lists])
+    usual = config.parser().get_defaults()
+    kept = {"data.classes", *(f"data.{split}_list" for split in written)}
+    reset = [key for key in _SOURCES if key not in kept and before[key] != usual[key]]
+    values = {key: "null" if usual[key] is None else str(usual[key]) for key in reset}
+    command = ["python", "-m", "taggnn.train", *rest, *(f"--{key}={value}" for key, value in values.items()), *lists]
     # A text file with one name a line cannot hold every name; the lists can.
     plain = all(name == name.strip() and len(name.splitlines()) == 1 for name in classes)
     return [*command, f"--data.classes={folder / 'classes.txt'}"] if plain else command

@@ -173,7 +173,7 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
         settled: keys, as a tree, that override recipes and files, and are overridden by the command line.
     """
     built = built or parser()
-    given, rest, shown = _split_words(arguments, built)
+    given, rest, shown = _split_words(built.as_lists(arguments), built)
     tokens = word("data.tokens", rest)
     if tokens is not None and word("data.root", rest) is not None:
         built.error("data.root and data.tokens: the clips are those of the tokens, no video is read; give one of them")
@@ -210,7 +210,8 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
     if inherits and not _values("video.frame_cache", rest):
         # The frame cache of the extraction is not needed for tokens.
         config.video.frame_cache = None
-    _settle_learning_rate(config, rest, built)
+    if tokens is None and settled is None:
+        _settle_learning_rate(config, rest, built)
     for head in (config.head, *config.compare):
         try:
             find("head", head, HEADS)
@@ -229,8 +230,7 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
         parallel.check(config.train.strategy, devices, *parts)
     except ValueError as error:
         built.error(str(error))
-    if config.optim.warmup_epochs and config.optim.warmup_epochs >= config.train.epochs:
-        built.error(f"optim.warmup_epochs {config.optim.warmup_epochs}: must be below train.epochs")
+    _settle_warmup(config, rest, built)
     _check_source(config, rest, built)
     return config
 
@@ -312,6 +312,17 @@ def _settle_learning_rate(config: Namespace, rest: Sequence[str], built: Parser)
             "settings for training from random weights",
             file=sys.stderr,
         )
+
+
+def _settle_warmup(config: Namespace, rest: Sequence[str], built: Parser) -> None:
+    """A warm-up of a file is shortened for a short training; one on the command line is refused."""
+    warmup, epochs = config.optim.warmup_epochs, config.train.epochs
+    if not warmup or warmup < epochs:
+        return
+    if _values("optim.warmup_epochs", rest):
+        built.error(f"optim.warmup_epochs {warmup:g}: must be below train.epochs {epochs}")
+    config.optim.warmup_epochs = epochs / 4
+    print(f"optim     warmup_epochs {epochs / 4:g} instead of {warmup:g}: train.epochs is {epochs}", file=sys.stderr)
 
 
 def _check_options(options: Mapping[Any, Any], built: Parser) -> None:

@@ -47,8 +47,8 @@ def run(settings: Namespace, folder: Path | None) -> tuple[Path, ClipData] | Non
     data = launch.on_all_ranks(lambda: data_of(settings))
     if settings.run is not None and (begun := folder) is not None:
         launch.on_all_ranks(lambda: _check_same(settings, begun))
-    heads = list(dict.fromkeys((settings.head, *settings.compare)))
-    launch.on_all_ranks(lambda: _check_models(settings, data, heads, folder is not None))
+    # A resumed run takes its weights from its checkpoint.
+    heads = launch.on_all_ranks(lambda: check_models(settings, data, weights=folder is None))
     new = launch.on_all_ranks(lambda: str(folder or _new_folder(settings)) if distributed.is_main_process() else "")
     folder = Path(distributed.broadcast(new))
     with contextlib.ExitStack() as stack:
@@ -143,8 +143,18 @@ def _label(settings: Namespace, head: str) -> str:
     return f"tag ({tag.conv}, {tag.topology}, {tag.readout})" if head == "tag" else head
 
 
-def _check_models(settings: Namespace, data: ClipData, heads: Sequence[str], resumes: bool) -> None:
-    """Builds every model once before any is trained, so that a wrong option of the last one is reported at the start."""
+def check_models(settings: Namespace, data: ClipData, weights: bool = True) -> list[str]:
+    """Builds every model once before any is trained, so that a wrong option of the last one is reported at the start.
+
+    Args:
+        settings: the configuration.
+        data: the clips.
+        weights: the weights of the backbone are read, too.
+
+    Returns:
+        The heads of the run.
+    """
+    heads = list(dict.fromkeys((settings.head, *settings.compare)))
     device = device_of(settings)
     precision_of(settings.precision, device)
     compiling.check(settings.compile, device)
@@ -152,9 +162,8 @@ def _check_models(settings: Namespace, data: ClipData, heads: Sequence[str], res
     criteria.find(settings.optim.loss)
     names: list[str] = []
     for head in heads:
-        # A resumed run takes its weights from its checkpoint.
-        weights = settings.backbone.weights if not resumes and head == settings.head else None
-        built = recogniser_of(settings, data, head, weights)
+        read = settings.backbone.weights if weights and head == settings.head else None
+        built = recogniser_of(settings, data, head, read)
         built.check_device(device)
         compiling.check_model(built, settings.compile)
         model = built.accepting(data.spec)
@@ -167,6 +176,7 @@ def _check_models(settings: Namespace, data: ClipData, heads: Sequence[str], res
             names += losses.loss_names(model, data.spec, len(data.classes))
         print(built.describe() if head == settings.head else f"compare   {built.found['head']}")
     losses.check_losses(settings.optim.losses, names, criteria.name_of(settings.optim.loss))
+    return heads
 
 
 def _check_visible(folder: Path) -> None:

@@ -19,7 +19,7 @@ import torch.distributed as dist
 from taggnn.runtime import distributed
 from taggnn.runtime.device import find_device
 from taggnn.runtime.distributed import ranks
-from taggnn.runtime.signals import EXIT_CODE, STOP_SIGNALS
+from taggnn.runtime.signals import EXIT_CODE, INTERRUPTED, STOP_SIGNALS
 
 Value = TypeVar("Value")
 # A process may wait for another for as long as that one computes; a process that has ended is noticed at once.
@@ -143,7 +143,7 @@ def start(count: int, module: str, words: Sequence[str]) -> int:
             print(f"{module}: process {failed.local_rank} of {count} was killed by {name}", file=sys.stderr)
         return max(failed.exitcode, 1)
     except SignalException as error:
-        return EXIT_CODE if error.sigval in STOP_SIGNALS else 1
+        return EXIT_CODE if error.sigval in STOP_SIGNALS else INTERRUPTED
     finally:
         logging.disable(logging.NOTSET)
     return 0

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType, UnionType
@@ -24,6 +24,29 @@ class Parser(ArgumentParser):
         super().__init__(*args, allow_abbrev=False, **kwargs)
         # file -> its keys and values, so that an error can name the file of a value.
         self._files: dict[Path, dict[str, Any]] = {}
+
+    def as_lists(self, arguments: Sequence[str]) -> list[str]:
+        """A command line with every list in brackets: ``--compare a b`` and ``--compare a,b`` become ``--compare [a,b]``.
+
+        Shells take brackets for patterns of file names. Options that also take text keep a single word as it is.
+        """
+        hints = {f"--{action.dest}": getattr(action, "_typehint", None) for action in self._actions}
+        out, words = [], list(arguments)
+        while words:
+            option, equals, text = words.pop(0).partition("=")
+            parts = _parts(hints.get(option))
+            if not parts & {list, tuple}:
+                out.append(option + equals + text)
+                continue
+            values = [text] if equals else []
+            while not equals and words and not words[0].startswith("--"):
+                values.append(words.pop(0))
+            value = ",".join(values)
+            if not _is_single(value, parts):
+                out.append(f"{option}=[{value}]")
+            else:
+                out += [option + equals + text] if equals else [option, *values]
+        return out
 
     def option(self, name: str, type: Any, default: Any, help: str) -> None:
         """Adds an option with a default."""
@@ -112,6 +135,20 @@ class Parser(ArgumentParser):
         return f"--{key}" if options and options[0] else key
 
 
+def _is_single(value: str, parts: set[Any]) -> bool:
+    """Whether a value is none of a list: nothing, null, in brackets already, a number or text where that is possible."""
+    if value[:1] in ("", "[", "{") or value.lower() == "null":
+        return True
+    text = str in parts and ("," not in value or Path(value).exists())
+    return text or (bool(parts & {int, float}) and re.fullmatch(r"[-+\d.e]+", value) is not None)
+
+
+def _parts(hint: Any) -> set[Any]:
+    """The types that a type hint accepts, without the types inside of lists."""
+    kind = get_origin(hint)
+    return set().union(*map(_parts, get_args(hint))) if kind in (Union, UnionType) else {kind or hint}
+
+
 def _described(hint: Any) -> str:
     if hint in _TYPES:
         return _TYPES[hint]
@@ -123,7 +160,7 @@ def _described(hint: Any) -> str:
     if kind is tuple:
         return f"a list of {len(parts)} numbers"
     if kind is list:
-        return "a list [a, b, ...]"
+        return "a list a,b,..."
     if kind is dict:
         return "a mapping {key: value}"
     return getattr(hint, "__name__", str(hint))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from taggnn.runtime import distributed
-from taggnn.runtime.signals import EXIT_CODE, StopRequested
+from taggnn.runtime.signals import EXIT_CODE, INTERRUPTED, StopRequested
 
 # A loader process was killed, or had no shared memory for its clips.
 _WORKER = re.compile(
@@ -33,8 +33,8 @@ def run(program: Callable[[Sequence[str]], int | None], name: str, arguments: Se
         arguments: the command line; None for the process's own.
 
     Returns:
-        0; 1 if disk or memory is full, a loader or another process has ended, or the user interrupted; 2 after a user's
-        mistake; 143 after a signal that asked it to end.
+        0; 1 if disk or memory is full, or a loader or another process has ended; 2 after a user's mistake; 130 after Ctrl-C; 143
+        after another signal that asked it to end.
     """
     quiet()
     distributed.set_printing(None)
@@ -45,7 +45,7 @@ def run(program: Callable[[Sequence[str]], int | None], name: str, arguments: Se
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         _report(f"{name}: interrupted" + "".join(f"; {hint}" for hint in interrupt.args))
-        return 1
+        return INTERRUPTED
     except StopRequested as stop:
         _report(f"{name}: {'; '.join(stop.args)}")
         return EXIT_CODE
@@ -99,6 +99,20 @@ def _out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in known)
 
 
+class _Once(logging.Filter):
+    """Drops a message of ours that was logged before: a layer that is built for every batch has one notice, not one each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._logged: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        new = message not in self._logged or not record.name.startswith(("taggnn", "graphs"))
+        self._logged.add(message)
+        return new
+
+
 def quiet() -> None:
     """Silences log lines and warnings of libraries."""
     for stream in (sys.stdout, sys.stderr):
@@ -106,6 +120,10 @@ def quiet() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for handler in logging.getLogger().handlers:
+        for one in [one for one in handler.filters if isinstance(one, _Once)]:
+            handler.removeFilter(one)
+        handler.addFilter(_Once())
     for library in ("torch", "torchvision", "matplotlib"):
         logging.getLogger(library).setLevel(logging.WARNING)
     for noise in (

@@ -335,7 +335,7 @@ def _runtime(source: str) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise ImportError(f"{source}: ONNX Runtime is not installed: pip install 'taggnn[export]' ({error})") from error
+        raise ImportError(f"{source}: ONNX Runtime is not installed: pip install onnxruntime ({error})") from error
     return onnxruntime
 
 

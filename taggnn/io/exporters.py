@@ -168,7 +168,7 @@ def _write_torch(path: Path, traced: Traced, meta: Mapping[str, Any]) -> Iterato
 def _write_onnx(path: Path, traced: Traced, meta: Mapping[str, Any]) -> Iterator[Loaded]:
     absent = [package for package in ("onnx", "onnxscript", "onnxruntime") if not environment.is_there(package)]
     if absent:
-        raise ImportError(f"needs {' and '.join(absent)}: pip install 'taggnn[export]'")
+        raise ImportError(f"needs {' and '.join(absent)}: pip install {' '.join(absent)}")
     program = torch.onnx.export(
         traced.program, dynamo=True, input_names=["clip"], output_names=["logits"], verbose=False
     )

@@ -41,7 +41,7 @@ def print_evaluation(
         print(line)
     if effect is not None:
         print(
-            f"graph     edges removed from the trained weights: top-1 {effect['top1_without']:.4f}, {effect['changed']:.1%} of the "
+            f"graph     edges removed after training: top-1 {effect['top1_without']:.4f}, {effect['changed']:.1%} of the "
             f"predictions change, the logits by {effect['relative_logits']:.2%}"
         )
         if effect["changed"] and effect.get("p") is not None:

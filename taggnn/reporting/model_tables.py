@@ -117,7 +117,7 @@ def section(results: Path | None) -> str:
         _marked(backbone_table(list(BACKBONES))),
     ]
     if hub_models():
-        parts += ["Hugging Face, with `pip install 'taggnn[huggingface]'`:", _marked(backbone_table(list(HUB)))]
+        parts += ["Hugging Face, with `pip install '.[huggingface]'`:", _marked(backbone_table(list(HUB)))]
     tokens = f"{_by(GRID)} tokens of {CHANNELS} channels"
     parts += [f"Heads, on {tokens} for {overhead.CLASSES} classes:", _marked(head_table())]
     parts += [f"Convolutions, as a layer on {tokens}, the graph counted edge by edge:", _marked(conv_table())]

@@ -9,6 +9,8 @@ from typing import Any
 
 # The shells' code for SIGTERM, used for every signal, so that a job script has one code to test for.
 EXIT_CODE = 143
+# The shells' code for Ctrl-C.
+INTERRUPTED = 130
 # Systems and cluster schedulers send these before they kill a program; Windows has only the first.
 STOP_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
 

@@ -108,7 +108,7 @@ def check(names: Sequence[str]) -> None:
         if name != "tensorboard":
             raise ValueError(f"loggers {name}: not installed; pip install {name}, or leave it out of --loggers")
         if distributed.is_main_process():
-            print("loggers   no TensorBoard files: pip install tensorboard, or --loggers [csv]", file=sys.stderr)
+            print("loggers   no TensorBoard files: pip install tensorboard, or --loggers csv", file=sys.stderr)
 
 
 def available(names: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 from benchmarks import exported, readme
 from taggnn.io import environment
 
-pytestmark = pytest.mark.skipif(not environment.is_there("onnxscript"), reason="needs pip install 'taggnn[export]'")
+pytestmark = pytest.mark.skipif(not environment.is_there("onnxscript"), reason="needs pip install '.[export]'")
 
 
 def test_one_model_in_its_three_forms(bench, tmp_path):

@@ -120,7 +120,6 @@ def test_limits_are_of_keys_that_exist(key):
     [
         (["--head", "tagg"], "unknown head 'tagg'; did you mean 'tag'?"),
         (["--compare", "[poool]"], "unknown head 'poool'; did you mean 'pool'?"),
-        (["--compare", "pool"], "compare: expected a list [a, b, ...], got 'pool'"),
         (["--tag.encoder_activation", "gelo"], "tag.encoder_activation: unknown value 'gelo'; did you mean 'gelu'"),
         (["--video.sampling", "unifrm"], "video.sampling: unknown value 'unifrm'; did you mean 'uniform'?"),
         (["--optim.optimiser", "adm"], "optim.optimiser: unknown value 'adm'; did you mean 'adam'"),
@@ -128,7 +127,7 @@ def test_limits_are_of_keys_that_exist(key):
         (["--optim.lr", "fast"], "optim.lr: expected a number, got 'fast'"),
         (["--seed", "1.5"], "seed: expected a whole number, got '1.5'"),
         (["--train.epochs", "three"], "train.epochs: expected a whole number, got 'three'"),
-        (["--video.size", "big"], "video.size: expected a whole number or a list [a, b, ...], got 'big'"),
+        (["--video.size", "big"], "video.size: expected a whole number or a list a,b,..., got 'big'"),
         (["--video.scale", "[1]"], "video.scale: expected a list of 2 numbers, got '[1]'"),
         (["--tag.conv_options", "5"], "tag.conv_options: expected a mapping {key: value} or null, got '5'"),
         (["--backbone.frozen_bn", "maybe"], "backbone.frozen_bn: expected true or false, got 'maybe'"),
@@ -366,3 +365,48 @@ def test_a_dotted_path_that_leads_to_no_head_is_refused(refused):
     message = refused("--head", f"{__name__}.Onw")
     assert "did you mean 'Own'" in message
     assert "No module named 'onw'" in refused("--compare", "[onw.Head]")
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "value"),
+    [
+        (["--loggers", "tensorboard", "csv"], "loggers", ["tensorboard", "csv"]),
+        (["--loggers", "tensorboard,csv"], "loggers", ["tensorboard", "csv"]),
+        (["--loggers=csv"], "loggers", ["csv"]),
+        (["--loggers", "[csv]"], "loggers", ["csv"]),
+        (["--loggers", "[]"], "loggers", []),
+        (["--compare", "pool"], "compare", ["pool"]),
+        (["--compare", "pool", "tag_released", "--seed", "3"], "compare", ["pool", "tag_released"]),
+        (["--compare=pool,tag_released"], "compare", ["pool", "tag_released"]),
+        (["--video.size", "40", "64"], "video.size", [40, 64]),
+        (["--video.size", "40,64"], "video.size", [40, 64]),
+        (["--video.size", "40"], "video.size", 40),
+        (["--video.scale", "0.5", "1"], "video.scale", (0.5, 1.0)),
+        (["--video.mean", "0.1,0.2,0.3"], "video.mean", (0.1, 0.2, 0.3)),
+        (["--video.mean", "0.45"], "video.mean", 0.45),
+        (["--video.mean", "null"], "video.mean", None),
+        (["--backbone.freeze_stages", "stages.0", "stages.1"], "backbone.freeze_stages", ["stages.0", "stages.1"]),
+        (["--backbone.freeze_stages", "stem"], "backbone.freeze_stages", ["stem"]),
+        (["--backbone.freeze_stages", "2"], "backbone.freeze_stages", 2),
+        (["--devices", "auto"], "devices", "auto"),
+        (["--devices", "1"], "devices", 1),
+        (["--data.classes", "a,b"], "data.classes", ["a", "b"]),
+        (["--data.classes", "names.txt"], "data.classes", "names.txt"),
+    ],
+    ids=str,
+)
+def test_lists_are_words_or_commas(words, key, value):
+    assert config.parse(words)[key] == value
+
+
+def test_a_file_with_a_comma_in_its_name_is_one_file(tmp_path):
+    path = _written(tmp_path / "a,b.txt", "a")
+    assert config.parse(["--data.classes", str(path)]).data.classes == str(path)
+
+
+def test_the_warm_up_of_a_recipe_fits_a_short_training(capsys, refused):
+    settings = config.parse(["--train.epochs", "1"])
+    assert settings.optim.warmup_epochs == 0.25
+    assert "warmup_epochs 0.25 instead of 2" in capsys.readouterr().err
+    assert config.parse(["--train.epochs", "3"]).optim.warmup_epochs == 2
+    assert refused("--train.epochs", "2", "--optim.warmup_epochs", "2").startswith("optim.warmup_epochs 2")

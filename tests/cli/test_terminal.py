@@ -1,5 +1,6 @@
 import errno
 import io
+import logging
 import os
 import subprocess
 import sys
@@ -31,8 +32,8 @@ def test_code_of_the_program(answer, code, capsys):
         (FileNotFoundError("x: no such file"), 2, "p: x: no such file"),
         (ImportError("PyAV is not installed"), 2, "p: PyAV is not installed"),
         (OSError(errno.ENOSPC, "No space left", "x"), 1, "p: x: no space left"),
-        (KeyboardInterrupt(), 1, "p: interrupted"),
-        (KeyboardInterrupt("continue with: c"), 1, "p: interrupted; continue with: c"),
+        (KeyboardInterrupt(), 130, "p: interrupted"),
+        (KeyboardInterrupt("continue with: c"), 130, "p: interrupted; continue with: c"),
         (MemoryError(), 1, "p: out of memory; a smaller data.batch_size"),
         (torch.OutOfMemoryError("CUDA out of memory."), 1, "p: out of memory; a smaller data.batch_size"),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), 1, "p: a loader process ended, "),
@@ -94,3 +95,23 @@ def test_reader_of_a_pipe_may_leave():
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 1
+
+
+def test_a_notice_of_ours_is_shown_once(caplog):
+    log, other = logging.getLogger("taggnn.kernels"), logging.getLogger("elsewhere")
+
+    def program(words):
+        for _ in range(3):
+            log.info("computed on its edge list")
+            other.warning("of another library")
+        log.info("another notice")
+
+    caplog.set_level(logging.INFO)
+    assert terminal.run(program, "p", []) == 0
+    assert terminal.run(program, "p", []) == 0
+    shown = caplog.messages
+    assert [shown.count(line) for line in ("computed on its edge list", "another notice", "of another library")] == [
+        2,
+        2,
+        6,
+    ]

@@ -82,7 +82,7 @@ def test_only_the_first_process_writes(build, batches, fit, tmp_path, curves, mo
 def test_without_tensorboard_a_line_is_printed_and_training_continues(monkeypatch, capsys):
     monkeypatch.setattr(loggers.importlib.util, "find_spec", lambda name: None)
     loggers.check(["tensorboard", "csv"])
-    assert capsys.readouterr().err == "loggers   no TensorBoard files: pip install tensorboard, or --loggers [csv]\n"
+    assert capsys.readouterr().err == "loggers   no TensorBoard files: pip install tensorboard, or --loggers csv\n"
     assert loggers.available(["tensorboard", "csv"]) == []
     loggers.check(["csv"])
     assert capsys.readouterr().err == ""

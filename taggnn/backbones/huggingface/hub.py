@@ -54,7 +54,7 @@ def transformers() -> ModuleType:
         import transformers
     except ImportError as error:
         raise ImportError(
-            f"Hugging Face backbones need the package transformers ({error}): pip install 'taggnn[huggingface]'"
+            f"Hugging Face backbones need the package transformers ({error}): pip install 'transformers>=5'"
         ) from error
     return transformers
 
