@@ -13,7 +13,7 @@ from taggnn.cli.checkpoint_options import add_checkpoint
 from taggnn.cli.parser import Parser
 from taggnn.data import sources
 from taggnn.data.capabilities import capabilities_of
-from taggnn.data.lists.folders import videos_in
+from taggnn.data.lists.tree import below, left_out
 from taggnn.io import checkpoint
 from taggnn.io.loaded import Prediction
 from taggnn.nn.consensus import add_options
@@ -68,10 +68,16 @@ def _files(given: Sequence[str], spec: InputSpec) -> Iterator[Path]:
         if not path.is_dir():
             yield path
             continue
-        found = videos_in(path, deep=True, endings=endings)
-        if not found:
-            raise ValueError(f"{path}: no {spec.kind} in this folder; possible endings: {', '.join(sorted(endings))}")
-        yield from found
+        found = below(path, endings)
+        skipped = left_out([found], spec.kind)
+        if not found.files:
+            reasons = "".join(f"; {note}" for note in skipped)
+            raise ValueError(
+                f"{path}: no {spec.kind} in this folder{reasons}; possible endings: {', '.join(sorted(endings))}"
+            )
+        for note in skipped:
+            print(f"{path}: {note}", file=sys.stderr)
+        yield from found.files
 
 
 def parser() -> Parser:

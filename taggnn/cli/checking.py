@@ -195,7 +195,7 @@ def training_command(
     published = [f"--data.{key}=null" for key in ("dataset", "version", "annotations") if given.data[key] is not None]
     command = ["python", "-m", "taggnn.train", *rest, *published, *lists]
     # A text file with one name a line cannot hold every name; the lists can.
-    plain = all(name == name.strip() and len(name.splitlines()) == 1 for name in classes)
+    plain = all(name == name.strip() and not {"\n", "\r", "\0"} & {*name} for name in classes)
     return [*command, f"--data.classes={folder / 'classes.txt'}"] if plain else command
 
 

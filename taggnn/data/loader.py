@@ -15,6 +15,7 @@ from taggnn.data.clips import NAMED, ClipList
 from taggnn.data.dataset import ClipDataset, TrainingViews, collate, collate_views
 from taggnn.data.flip_pairs import flipped_labels, likely_flip_pairs
 from taggnn.data.lists.splits import SPLITS, Splits, read_splits
+from taggnn.data.lists.text import lines_of, text_of
 from taggnn.data.problems import Problem
 from taggnn.data.samplers import Balance, EpochLoader, SeededSampler, SharedBatches, SharedGroups, class_shares
 from taggnn.data.sources import build
@@ -398,11 +399,7 @@ def _read_class_names(classes: list[str] | str | None) -> list[str] | None:
         file = Path(classes)
         if not file.is_file():
             raise FileNotFoundError(f"{file}: no such file of class names; expected one name a line")
-        try:
-            lines = file.read_text(encoding="utf-8-sig").splitlines()
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{file}: class names must be UTF-8 text, one a line ({error})") from None
-        classes = [line.strip() for line in lines if line.strip()]
+        classes = [line.strip() for line in lines_of(text_of(file)) if line.strip()]
     if classes is not None and (not classes or len(set(classes)) != len(classes)):
         raise ValueError(f"data.classes {classes}: expected class names, each once")
     return classes
