@@ -18,6 +18,7 @@ from taggnn.io import checkpoint
 from taggnn.io.loaded import Prediction
 from taggnn.nn.consensus import add_options
 from taggnn.runtime.device import find_device
+from taggnn.runtime.printable import one_line
 from taggnn.types import InputSpec
 
 
@@ -55,10 +56,9 @@ def as_json(prediction: Prediction) -> str:
 def as_text(prediction: Prediction) -> str:
     """A prediction as lines of text: the file, then a class a line."""
     if prediction.error is not None:
-        return f"{prediction.source}\n    could not be read: {prediction.error}"
-    return "\n".join(
-        [str(prediction.source), *(f"    {guess.probability:7.2%}  {guess.name}" for guess in prediction.top)]
-    )
+        return f"{one_line(prediction.source)}\n    could not be read: {one_line(prediction.error)}"
+    classes = (f"    {guess.probability:7.2%}  {one_line(guess.name)}" for guess in prediction.top)
+    return "\n".join([one_line(prediction.source), *classes])
 
 
 def _files(given: Sequence[str], spec: InputSpec) -> Iterator[Path]:
@@ -76,7 +76,7 @@ def _files(given: Sequence[str], spec: InputSpec) -> Iterator[Path]:
                 f"{path}: no {spec.kind} in this folder{reasons}; possible endings: {', '.join(sorted(endings))}"
             )
         for note in skipped:
-            print(f"{path}: {note}", file=sys.stderr)
+            print(one_line(f"{path}: {note}"), file=sys.stderr)
         yield from found.files
 
 

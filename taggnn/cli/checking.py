@@ -23,6 +23,7 @@ from taggnn.data.video.container import import_av
 from taggnn.io.run_folder import new_folder
 from taggnn.reporting.check_page import About, check_page
 from taggnn.runtime.atomic import write_text
+from taggnn.runtime.spreadsheet import as_text
 
 PAGE = "check.html"
 # Options of the program that are none of a training.
@@ -171,7 +172,8 @@ def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence]) -> N
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(header)
-    table.writerows(rows)
+    # People open these tables in a spreadsheet.
+    table.writerows(map(as_text, row) for row in rows)
     write_text(path, text.getvalue())
 
 

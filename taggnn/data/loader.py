@@ -22,6 +22,7 @@ from taggnn.data.sources import build
 from taggnn.data.synthetic import FLIP_PAIRS, MOTIONS, make_synthetic
 from taggnn.data.views import EvaluationViews, collate_evaluation_views, view_batches
 from taggnn.runtime import distributed
+from taggnn.runtime.printable import one_line
 from taggnn.runtime.signals import leave_to_parent
 from taggnn.types import InputSpec, Source
 
@@ -244,7 +245,7 @@ class ClipData:
             lines.append(_balance_note(splits.train, self.balance))
         if splits.train is not None and self.capabilities.flip:
             lines += _flip_warning(splits.classes, self.flip_pairs)
-        return "\n".join(lines)
+        return "\n".join(map(one_line, lines))
 
     def train_dataloader(self) -> EpochLoader:
         """Shuffled, augmented, shared by all processes; its ``order`` can be entered anywhere in an epoch."""
