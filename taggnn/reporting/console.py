@@ -42,8 +42,8 @@ def print_evaluation(
         print(line)
     if effect is not None:
         print(
-            f"graph     edges removed from the trained weights: top-1 {effect['top1_without']:.4f}, {effect['changed']:.1%} of the "
-            f"predictions change, the logits by {effect['relative_logits']:.2%}"
+            f"graph     edges removed from the trained weights: top-1 {effect['top1_without']:.4f}, {effect['changed']:.1%} of "
+            f"the predictions change, the logits by {effect['relative_logits']:.2%}"
         )
         if effect["changed"] and effect.get("p") is not None:
             ends = f"{-100 * effect['gain_high']:+.1f} to {-100 * effect['gain_low']:+.1f}"
