@@ -155,15 +155,16 @@ def _check_several(classes: Sequence[str], train: ClipList) -> None:
     Raises:
         ValueError: there is only one; the message names the folders that may be the classes.
     """
-    if len(classes) != 1:
+    used = [name for name, count in zip(classes, train.listed_counts, strict=True) if count]
+    if len(used) != 1:
         return
-    folder = Path(train.source) / classes[0]
+    folder = Path(train.source) / used[0]
     if not folder.is_dir():
-        raise ValueError(f"{train.source}: every clip has the same class, {classes[0]!r}; training needs two or more")
+        raise ValueError(f"{train.source}: every clip has the same class, {used[0]!r}; training needs two or more")
     inner = [path.name for path in subfolders(folder)]
     level = f"those in {folder}, such as {some(inner)}" if inner else "those of another level"
     raise ValueError(
-        f"{train.source}: only one class folder with videos, {classes[0]!r}, and training needs two or more. If the class "
+        f"{train.source}: only one class folder with videos, {used[0]!r}, and training needs two or more. If the class "
         f"folders are {level}, give the folder that holds them as data.root (or as data.train_folder)"
     )
 

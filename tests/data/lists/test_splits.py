@@ -83,8 +83,8 @@ def test_a_class_without_a_training_clip_is_a_note(tmp_path, kind, touch):
 
 
 def test_many_classes_without_a_training_clip_are_counted(tmp_path, touch):
-    touch("train/a/1.mp4", *(f"test/{name}/1.mp4" for name in "bcdefgh"), "val/a/2.mp4")
-    (note,) = read(tmp_path, classes=list("abcdefgh")).notes
+    touch("train/a/1.mp4", "train/i/1.mp4", *(f"test/{name}/1.mp4" for name in "bcdefgh"), "val/a/2.mp4")
+    (note,) = read(tmp_path, classes=list("abcdefghi")).notes
     assert "clips of 7 classes without" in note
     assert note.endswith(": b, c, d, e, f and 2 more")
 
