@@ -21,6 +21,7 @@ from taggnn.cli.parser import Parser
 from taggnn.data.audit.audit import KINDS, Audit
 from taggnn.reporting.check_page import About, balance, totals, untrained
 from taggnn.runtime import distributed
+from taggnn.runtime.printable import one_line
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -117,7 +118,7 @@ def _print(found: Audit, about: About, files: int) -> None:
         if empty:
             more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
             classes = "1 class" if len(empty) == 1 else f"{len(empty)} classes"
-            print(f"untrained {classes} without a training clip ({why}): {'; '.join(empty[:5])}{more}")
+            print(f"untrained {classes} without a training clip ({why}): {one_line('; '.join(empty[:5]))}{more}")
     listed, kept = totals(found)
     verdict = "nothing is wrong" if not found.wrong else f"{found.wrong:,} problem{'s' * (found.wrong > 1)}"
     print(f"result    {verdict}; {kept:,} of {listed:,} clips kept")
@@ -128,7 +129,7 @@ def _print(found: Audit, about: About, files: int) -> None:
 def _example(found: Audit, kind: str) -> str:
     first = next(one for one in found.findings if one.kind == kind)
     line = f"{first.source}, line {first.line}: " if first.line else ""
-    return f"{line}{first.name}: {first.message}"
+    return one_line(f"{line}{first.name}: {first.message}")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from taggnn.io.run_folder import new_folder
 from taggnn.reporting.compare_page import compare_page
 from taggnn.reporting.page import p_value
 from taggnn.runtime.atomic import write_text
+from taggnn.runtime.printable import one_line
 
 # Number of printed classes that gained, and that lost; the page has all.
 SHOWN = 5
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str]) -> None:
         print(content, end="")
         return
     for line in lines(found):
-        print(line)
+        print(one_line(line))
     print(f"\n          {folder / 'comparison.json'}\npage      {written}")
 
 

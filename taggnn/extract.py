@@ -30,6 +30,7 @@ from taggnn.io.extraction import (
 )
 from taggnn.runtime.atomic import write_text
 from taggnn.runtime.device import find_device
+from taggnn.runtime.printable import one_line
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -83,7 +84,7 @@ def main(arguments: Sequence[str]) -> None:
         print(f"extracted {count:,} clips in {seconds / 60:.1f} min, {count / seconds:.1f} clips/s")
     cache = TokenCache(folder)
     for name, reason in cache.skipped[:5]:
-        print(f"skipped   {name}: {reason}")
+        print(f"skipped   {one_line(f'{name}: {reason}')}")
     if len(cache.skipped) > 5:
         print(f"          and {len(cache.skipped) - 5} more, see {folder / INDEX}")
     print(f"tokens    {folder}\ntrain     python -m taggnn.train --data.tokens {folder}")
@@ -113,7 +114,7 @@ def _verify(cache: TokenCache) -> None:
         except ValueError as error:
             damaged.append(str(error))
     if damaged:
-        raise ValueError("\n".join(damaged))
+        raise ValueError("\n  ".join(damaged))
     print(f"verified  {len(cache.shards.table)} files in {cache.folder}: no file has changed")
 
 

@@ -16,11 +16,12 @@ from taggnn.cli.checkpoint_options import add_checkpoint
 from taggnn.cli.parser import Parser
 from taggnn.data import sources
 from taggnn.data.capabilities import capabilities_of
-from taggnn.data.lists.folders import videos_in
+from taggnn.data.lists.tree import below, left_out
 from taggnn.io import checkpoint
 from taggnn.io.loaded import Prediction
 from taggnn.nn.consensus import add_options
 from taggnn.runtime.device import find_device
+from taggnn.runtime.printable import one_line
 from taggnn.types import InputSpec
 
 
@@ -57,10 +58,9 @@ def as_json(prediction: Prediction) -> str:
 def as_text(prediction: Prediction) -> str:
     """A prediction as lines of text: the file, then a class a line."""
     if prediction.error is not None:
-        return f"{prediction.source}\n    could not be read: {prediction.error}"
-    return "\n".join(
-        [str(prediction.source), *(f"    {guess.probability:7.2%}  {guess.name}" for guess in prediction.top)]
-    )
+        return f"{one_line(prediction.source)}\n    could not be read: {one_line(prediction.error)}"
+    classes = (f"    {guess.probability:7.2%}  {one_line(guess.name)}" for guess in prediction.top)
+    return "\n".join([one_line(prediction.source), *classes])
 
 
 def _files(given: Sequence[str], spec: InputSpec) -> Iterator[Path]:
@@ -70,11 +70,17 @@ def _files(given: Sequence[str], spec: InputSpec) -> Iterator[Path]:
         if not path.is_dir():
             yield path
             continue
-        found = videos_in(path, deep=True, endings=endings)
-        if not found and len(given) == 1:
-            raise ValueError(f"{path}: no {spec.kind} in this folder; possible endings: {', '.join(sorted(endings))}")
+        found = below(path, endings)
+        skipped = left_out([found], spec.kind)
+        if not found.files and len(given) == 1:
+            reasons = "".join(f"; {note}" for note in skipped)
+            raise ValueError(
+                f"{path}: no {spec.kind} in this folder{reasons}; possible endings: {', '.join(sorted(endings))}"
+            )
+        for note in skipped:
+            print(one_line(f"{path}: {note}"), file=sys.stderr)
         # An empty folder beside others is one more that cannot be read.
-        yield from found or [path]
+        yield from found.files or [path]
 
 
 def parser() -> Parser:

@@ -164,8 +164,9 @@ def test_clips_larger_than_the_memory(program, tiny, tmp_path):
 def test_split_without_a_usable_clip(bad, tiny, program, tmp_path):
     words = []
     for split in ("train", "val", "test"):
-        name = "clockwise/a_text.mp4" if split == bad else "left/left_000.mp4"
-        words += [f"--data.{split}_list", _written(tmp_path / f"{split}.txt", f"{split}/{name} 0\n")]
+        names = ("clockwise/a_text", "clockwise/a_empty") if split == bad else ("left/left_000", "right/right_000")
+        rows = "".join(f"{split}/{name}.mp4 {label}\n" for label, name in enumerate(names))
+        words += [f"--data.{split}_list", _written(tmp_path / f"{split}.txt", rows)]
     words += ["--train.epochs", "1", "--compare", "[]"]
     ended = program(taggnn.train, "--config", tiny, "--runs", tmp_path / "runs", *words)
     assert ended.code == 2

@@ -111,7 +111,7 @@ def test_top_out_of_range(number, predict, videos):
 
 def test_nothing_there(predict, tmp_path):
     (tmp_path / "folder.mp4").mkdir()
-    assert "no video in this folder; possible endings: .3gp" in predict(tmp_path).err
+    assert "no video in this folder; possible endings: " in predict(tmp_path).err
     ended = predict(tmp_path / "a.mp4")
     assert ended.code == 2
     assert ended.err == f"taggnn.predict: {tmp_path / 'a.mp4'}: no such file or folder\n"

@@ -23,6 +23,7 @@ from taggnn.data.video.container import import_av
 from taggnn.io.run_folder import new_folder
 from taggnn.reporting.check_page import About, check_page
 from taggnn.runtime.atomic import write_text
+from taggnn.runtime.spreadsheet import as_text
 
 PAGE = "check.html"
 # Options of the program that are none of a training.
@@ -171,7 +172,8 @@ def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence]) -> N
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(header)
-    table.writerows(rows)
+    # People open these tables in a spreadsheet.
+    table.writerows(map(as_text, row) for row in rows)
     write_text(path, text.getvalue())
 
 
@@ -200,7 +202,7 @@ def training_command(
     values = {key: "null" if usual[key] is None else str(usual[key]) for key in reset}
     command = ["python", "-m", "taggnn.train", *rest, *(f"--{key}={value}" for key, value in values.items()), *lists]
     # A text file with one name a line cannot hold every name; the lists can.
-    plain = all(name == name.strip() and len(name.splitlines()) == 1 for name in classes)
+    plain = all(name == name.strip() and not {"\n", "\r", "\0"} & {*name} for name in classes)
     return [*command, f"--data.classes={folder / 'classes.txt'}"] if plain else command
 
 

@@ -201,6 +201,7 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
     if tokens is None and settled is None:
         layers, dropped = _drop_stale_backbone(files, rest, built)
     config = built.parse_args([*below, *layers, *above, *rest, *shown])
+    _check_text(config, built)
     _check_options(config.backbone.options, built)
     # An unknown name is refused later.
     if dropped and (config.backbone.name in backbones.BACKBONES or config.backbone.name.startswith("hf:")):
@@ -323,6 +324,15 @@ def _settle_warmup(config: Namespace, rest: Sequence[str], built: Parser) -> Non
         built.error(f"optim.warmup_epochs {warmup:g}: must be below train.epochs {epochs}")
     config.optim.warmup_epochs = epochs / 4
     print(f"optim     warmup_epochs {epochs / 4:g} instead of {warmup:g}: train.epochs is {epochs}", file=sys.stderr)
+
+
+def _check_text(config: Namespace, built: Parser) -> None:
+    """Refuses values with bytes that are no UTF-8, which config.yaml could not hold, so that the run could not be resumed."""
+    for key, value in vars(config.as_flat()).items():
+        if any("\udc80" <= letter <= "\udcff" for letter in json.dumps(value, ensure_ascii=False, default=str)):
+            built.error(
+                f"{key} {value!r}: has bytes that are no UTF-8; rename the file or folder, or give a link to it"
+            )
 
 
 def _check_options(options: Mapping[Any, Any], built: Parser) -> None:

@@ -18,6 +18,7 @@ from taggnn.data.loader import ClipData
 from taggnn.io import checkpoint
 from taggnn.io.exported import Exported
 from taggnn.io.loaded import Loaded
+from taggnn.runtime.printable import one_line
 
 
 def prepare(given: Namespace) -> tuple[Loaded, ClipData, list[str], DataLoader, torch.device]:
@@ -60,11 +61,11 @@ def _data(given: Namespace, loaded: Loaded) -> tuple[ClipData, list[str]]:
     named |= _published(given, named)
     if given.dataset is not None and named["dataset"] is not None:
         notes = [f"the labels of {given.checkpoint} are taken to be the numbers that {named['dataset']} publishes"]
-        print(notes[0])
+        print(one_line(notes[0]))
     elif given.dataset is not None and given.data.list is None:
         folder, classes, note = _numbered_folders(given, len(classes), capabilities_of(sources.of(loaded.spec)).endings)
         options[f"{given.split}_folder"], notes = folder, [note]
-        print(note)
+        print(one_line(note))
     source = sources.of(loaded.spec)
     data = ClipData(source, given.data.root, classes=classes, batch_size=given.data.batch_size, **named, **options)
     data.setup_only(given.split)

@@ -22,6 +22,8 @@ class Parser(ArgumentParser):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # An abbreviation would silently mean another option once a key is added.
         super().__init__(*args, allow_abbrev=False, **kwargs)
+        # Python 3.14 colours the help with control sequences, which the terminal is not given.
+        self.color = False
         # file -> its keys and values, so that an error can name the file of a value.
         self._files: dict[Path, dict[str, Any]] = {}
 

@@ -21,6 +21,7 @@ from taggnn.io.run_folder import new_folder
 from taggnn.reporting.console import print_evaluation
 from taggnn.reporting.run_page import write_report
 from taggnn.runtime.atomic import write_bytes
+from taggnn.runtime.printable import one_line
 
 # Files of a run that a report shows.
 _RUN_FILES = ("metrics.csv", "config.yaml")
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str]) -> None:
         raise ValueError(f"{file}: no clip in it")
     results, split, notes = rescored(predictions, file, given.split)
     for note in notes:
-        print(note)
+        print(one_line(note))
     folder = Path(given.out) if given.out else new_folder(Path("runs") / "evaluate")
     if folder.resolve() != file.parent.resolve():
         _copy(file, predictions, folder)

@@ -9,10 +9,12 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 
 import torch
 
 from taggnn.runtime import distributed
+from taggnn.runtime.printable import PrintableStream, one_line
 from taggnn.runtime.signals import EXIT_CODE, INTERRUPTED, StopRequested
 
 # A loader process was killed, or had no shared memory for its clips.
@@ -36,6 +38,11 @@ def run(program: Callable[[Sequence[str]], int | None], name: str, arguments: Se
         0; 1 if disk or memory is full, or a loader or another process has ended; 2 after a user's mistake; 130 after Ctrl-C; 143
         after another signal that asked it to end.
     """
+    with redirect_stdout(PrintableStream(sys.stdout)), redirect_stderr(PrintableStream(sys.stderr, progress=True)):
+        return _run(program, name, arguments)
+
+
+def _run(program: Callable[[Sequence[str]], int | None], name: str, arguments: Sequence[str] | None) -> int:
     quiet()
     distributed.set_printing(None)
     try:
@@ -90,7 +97,8 @@ def _message(error: Exception) -> str:
 
 def _report(text: str) -> None:
     if distributed.prints_message(text):
-        print(text, file=sys.stderr)
+        # Our own further lines are indented; another line feed is part of a name.
+        print(*map(one_line, re.split(r"\n(?=  )", text)), sep="\n", file=sys.stderr)
 
 
 def _out_of_memory(error: Exception) -> bool:

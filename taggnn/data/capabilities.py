@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from taggnn.data.lists.folders import VIDEO_ENDINGS
 from taggnn.data.lists.splits import Splits
+from taggnn.data.video.formats import VIDEO_ENDINGS
 from taggnn.types import BadClip, InputSpec, Sample, Source
 
 

@@ -13,6 +13,7 @@ from taggnn.names import unknown
 NAMED = 5
 # A larger class number is from the wrong column, and a name for every class below it would fill the memory.
 MAX_CLASSES = 100_000
+_NOT_UTF8 = "; some names are not UTF-8 text: if the list has another encoding, save it as UTF-8"
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class ClipList:
         source: the list file or folder of the rows, for messages.
         missing: names of the rows that were left out because their file does not exist.
         missing_labels: their labels, so that a class without any clip can be named.
+        notes: sentences on what else was left out or taken, for the screen.
     """
 
     clips: tuple[Clip, ...]
@@ -54,6 +56,7 @@ class ClipList:
     source: str
     missing: tuple[str, ...] = ()
     missing_labels: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         assert len(self.missing) == len(self.missing_labels), "each missing row has a label"
@@ -139,7 +142,8 @@ def class_number(text: str, where: str) -> int:
 
 def unknown_class(source: str, found: str, classes: Sequence[str]) -> RowError:
     """The error for a class that the train list does not have."""
-    return RowError("mislabelled", source, f"{unknown('class', found, classes)} (the classes that train has)")
+    hint = _NOT_UTF8 if not all(map(_is_utf8, (found, *classes))) else ""
+    return RowError("mislabelled", source, f"{unknown('class', found, classes)} (the classes that train has){hint}")
 
 
 def shown_name(path: Path, root: Path) -> str:
@@ -218,7 +222,13 @@ def locate(
 
 def _lacks(row: Row, root: Path) -> str:
     tried = " or ".join(str(path) for path in row.paths)
-    return row.lacks or (f"was looked for at {tried}" if tried else f"is not below {root}")
+    hint = "" if _is_utf8(row.given) else _NOT_UTF8
+    return row.lacks or (f"was looked for at {tried}{hint}" if tried else f"is not below {root}")
+
+
+def _is_utf8(text: str) -> bool:
+    # Other bytes are read as surrogates.
+    return not any("\udc80" <= letter <= "\udcff" for letter in text)
 
 
 def _name(path: Path, root: Path, row: Row) -> str:

@@ -53,7 +53,9 @@ def likely_flip_pairs(classes: Sequence[str]) -> dict[str, str]:
     name_of = {_key(name): name for name in classes}
     pairs: dict[str, str] = {}
     for name in classes:
-        other = name_of.get(_key(name, flipped=True), name)
+        flipped = _key(name, flipped=True)
+        # Without a side in it the flipped key is that of names which differ only in case.
+        other = name if flipped == _key(name) else name_of.get(flipped, name)
         if other != name and other not in pairs:
             pairs[name] = other
     return pairs

@@ -15,12 +15,14 @@ from taggnn.data.clips import NAMED, ClipList
 from taggnn.data.dataset import ClipDataset, TrainingViews, collate, collate_views
 from taggnn.data.flip_pairs import flipped_labels, likely_flip_pairs
 from taggnn.data.lists.splits import SPLITS, Splits, read_splits
+from taggnn.data.lists.text import lines_of, text_of
 from taggnn.data.problems import Problem
 from taggnn.data.samplers import Balance, EpochLoader, SeededSampler, SharedBatches, SharedGroups, class_shares
 from taggnn.data.sources import build
 from taggnn.data.synthetic import FLIP_PAIRS, MOTIONS, make_synthetic
 from taggnn.data.views import EvaluationViews, collate_evaluation_views, view_batches
 from taggnn.runtime import distributed
+from taggnn.runtime.printable import one_line
 from taggnn.runtime.signals import leave_to_parent
 from taggnn.types import InputSpec, Source
 
@@ -243,7 +245,7 @@ class ClipData:
             lines.append(_balance_note(splits.train, self.balance))
         if splits.train is not None and self.capabilities.flip:
             lines += _flip_warning(splits.classes, self.flip_pairs)
-        return "\n".join(lines)
+        return "\n".join(map(one_line, lines))
 
     def train_dataloader(self) -> EpochLoader:
         """Shuffled, augmented, shared by all processes; its ``order`` can be entered anywhere in an epoch."""
@@ -398,11 +400,7 @@ def _read_class_names(classes: list[str] | str | None) -> list[str] | None:
         file = Path(classes)
         if not file.is_file():
             raise FileNotFoundError(f"{file}: no such file of class names; expected one name a line")
-        try:
-            lines = file.read_text(encoding="utf-8-sig").splitlines()
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{file}: class names must be UTF-8 text, one a line ({error})") from None
-        classes = [line.strip() for line in lines if line.strip()]
+        classes = [line.strip() for line in lines_of(text_of(file)) if line.strip()]
     if classes is not None and (not classes or len(set(classes)) != len(classes)):
         raise ValueError(f"data.classes {classes}: expected class names, each once")
     return classes

@@ -207,7 +207,7 @@ def read_index(path: Path, kind: str) -> dict[str, Any]:
         what = f"no {path.name} in it" if path.parent.is_dir() else "no such folder"
         raise FileNotFoundError(f"{path.parent}: {what}; expected a folder of {kind}")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
     except ValueError as error:
         raise ValueError(f"{path}: cannot be read ({error})") from None
     if not isinstance(content, dict) or content.get("kind") != kind:

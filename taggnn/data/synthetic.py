@@ -35,6 +35,8 @@ from zlib import crc32
 import numpy as np
 from tqdm import tqdm
 
+from taggnn.runtime.atomic import write_text
+
 # A version, seed and size determine the data set: increase this with any change of the drawing.
 VERSION = 1
 ATTRIBUTES = ("x", "y", "angle", "colour")
@@ -219,9 +221,7 @@ def _claim(root: Path, settings: dict) -> None:
         raise ValueError(f"{root}: has a folder {taken[0]!r} that is not of a synthetic set; choose another folder")
     root.mkdir(parents=True, exist_ok=True)
     text = {"what": "synthetic motions of taggnn", "classes": list(MOTIONS), "settings": settings}
-    part = root / f".{MANIFEST}.{os.getpid()}.part"
-    part.write_text(json.dumps(text, indent=2) + "\n")
-    os.replace(part, manifest)
+    write_text(manifest, json.dumps(text, indent=2) + "\n")
 
 
 def _main() -> None:

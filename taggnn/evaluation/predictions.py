@@ -3,6 +3,10 @@
 ``predictions.csv`` has one row per clip: name, path, label, class, predicted, predicted_class, probability, then one
 column ``p:<class>`` per class. It is enough to compute every metric again without the model. ``skipped.csv`` has one row
 per clip that could not be used: name, path, split, reason.
+
+Names in ``predictions.csv`` are those of the files, byte for byte, and programs find clips by them. A spreadsheet takes a name
+that begins with = + - or @ for a formula (Diving48's begin with -): import such a file as text. ``skipped.csv`` is for people,
+and there an apostrophe stands before such cells.
 """
 
 import csv
@@ -16,6 +20,7 @@ import torch
 from torch import Tensor
 
 from taggnn.evaluation.metrics import predicted_classes
+from taggnn.runtime import spreadsheet
 from taggnn.runtime.atomic import write_text
 
 COLUMNS = ("name", "path", "label", "class", "predicted", "predicted_class", "probability")
@@ -144,7 +149,9 @@ def write_skipped(path: str | os.PathLike, skipped: Iterable[Skipped]) -> Path:
     Raises:
         OSError: as `taggnn.runtime.atomic.replacing`.
     """
-    return write_text(path, "".join(map(_line, [SKIPPED_COLUMNS, *map(astuple, skipped)])))
+    return write_text(
+        path, "".join(_line(map(spreadsheet.as_text, row)) for row in [SKIPPED_COLUMNS, *map(astuple, skipped)])
+    )
 
 
 def read_skipped(path: str | os.PathLike) -> list[Skipped]:
@@ -156,10 +163,10 @@ def read_skipped(path: str | os.PathLike) -> list[Skipped]:
     """
     rows = _rows(path, SKIPPED_COLUMNS)
     next(rows)
-    return [Skipped(*row) for row in rows]
+    return [Skipped(*map(spreadsheet.original, row)) for row in rows]
 
 
-def _line(cells: Sequence[object]) -> str:
+def _line(cells: Iterable[object]) -> str:
     # Python before 3.13 puts quotes only around the characters of its own line end: with "\n" a "\r" in a name would
     # break the row.
     text = io.StringIO(newline="")

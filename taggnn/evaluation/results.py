@@ -135,7 +135,7 @@ class Results:
         if not path.is_file():
             return cls()
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
         except ValueError as error:
             raise ValueError(f"{path}: not readable as JSON: {error}") from error
         if not isinstance(content, dict):

@@ -312,7 +312,8 @@ def read_meta(content: bytes, source: str) -> dict[str, Any]:
         ValueError: not written by ``taggnn.export``.
     """
     try:
-        meta = json.loads(content)
+        # A class name may have bytes that are no UTF-8.
+        meta = json.loads(content.decode("utf-8", "surrogateescape"))
     except ValueError as error:
         raise _foreign(source) from error
     needed = {"architecture", "split_options", "found"}

@@ -152,7 +152,9 @@ def _write_safetensors(path: Path, traced: Traced, meta: Mapping[str, Any]) -> I
     described = {**meta, "sha256": hashlib.sha256(content).hexdigest()}
     with atomic.replacing(path) as weights, atomic.replacing(path.with_suffix(".json")) as description:
         weights.write_bytes(content)
-        description.write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        description.write_text(
+            json.dumps(described, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", errors="surrogateescape"
+        )
         yield checkpoint.read_weights(weights, description, trust=True)
 
 

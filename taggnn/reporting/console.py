@@ -18,6 +18,7 @@ from taggnn.evaluation.metrics import (
 from taggnn.evaluation.predictions import Predictions
 from taggnn.reporting.page import GROUPS as TITLES
 from taggnn.reporting.page import p_value
+from taggnn.runtime.printable import one_line
 
 # Rows of the per-class table on the screen; the report has all of them.
 TABLE = 20
@@ -153,13 +154,12 @@ def _between(ends: Sequence[float] | None) -> str:
 def _print_classes(predictions: Predictions) -> None:
     matrix = confusion_matrix(predictions.probabilities, predictions.labels)
     rows = sorted((row for row in per_class(matrix) if row.support), key=lambda row: row.recall or 0.0)
-    width = min(40, max(len(name) for name in predictions.classes))
+    names = [one_line(name) for name in predictions.classes]
+    width = min(40, max(map(len, names)))
     print(f"\n{'class':{width}}  clips  recall  precision  taken for")
     for row in rows[:TABLE]:
-        taken = "" if row.confused_with is None else f"{predictions.classes[row.confused_with]} ({row.confused})"
+        taken = "" if row.confused_with is None else f"{names[row.confused_with]} ({row.confused})"
         precision = "        -" if row.precision is None else f"{row.precision:9.3f}"
-        print(
-            f"{predictions.classes[row.label][:width]:{width}}  {row.support:5}  {row.recall:6.3f}  {precision}  {taken}"
-        )
+        print(f"{names[row.label][:width]:{width}}  {row.support:5}  {row.recall:6.3f}  {precision}  {taken}")
     if len(rows) > TABLE:
         print(f"... and {len(rows) - TABLE} more classes with higher recall: see the report")

@@ -20,7 +20,8 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Yields a temporary path in the target's folder and moves it over the target when the block ends without an error.
 
     When the block fails, the temporary file is removed and the target stays unchanged. It has the suffix of the target, for
-    writers that choose the format by it. Missing folders are created; a symbolic link is followed, not replaced.
+    writers that choose the format by it. Missing folders are created. A symbolic link is replaced, and its target stays: in a
+    folder from a stranger it could point to any file.
 
     Args:
         path: the file to write.
@@ -29,7 +30,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         OSError: the disk or the quota is full (the message names the file and the free space; ``errno`` is kept), or
             the folder cannot be written.
     """
-    path = Path(os.path.realpath(path))
+    path = Path(os.path.realpath(Path(path).parent)) / Path(path).name
     prefix = f".{path.stem[:60]}.part-"
     temporary = path.parent / f"{prefix}{secrets.token_hex(4)}{path.suffix}"
     try:

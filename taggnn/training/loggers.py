@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from taggnn.runtime import distributed
+from taggnn.runtime.printable import one_line
 
 
 class TensorBoard:
@@ -33,8 +34,10 @@ class TensorBoard:
 
     def describe(self, configuration: Mapping[str, Any]) -> None:
         """Writes the configuration, once a run."""
-        rows = "".join(f"\n| {key} | {value} |" for key, value in configuration.items())
-        self._writer.add_text("configuration", f"| key | value |\n| --- | --- |{rows}", 0)
+        rows = "".join(f"\n| {key} | {one_line(value)} |" for key, value in configuration.items())
+        # A path may have bytes that are no UTF-8, which its files cannot hold.
+        table = f"| key | value |\n| --- | --- |{rows}".encode("utf-8", "backslashreplace").decode()
+        self._writer.add_text("configuration", table, 0)
 
     def close(self, failed: bool) -> None:
         """Closes the logger."""

@@ -115,3 +115,21 @@ def test_a_notice_of_ours_is_shown_once(caplog):
         2,
         6,
     ]
+
+
+def test_control_characters_never_reach_the_screen(capsys):
+    def program(arguments):
+        print("a\x1b[2Jb\tc")
+        print("d\x9be", file=sys.stderr)
+        raise ValueError("x\x1b[31m.mp4\nresult    nothing is wrong\n  further line")
+
+    assert terminal.run(program, "p", []) == 2
+    out, err = capsys.readouterr()
+    assert out == "a\\u001b[2Jb\tc\n"
+    assert err.splitlines() == ["d\\u009be", "p: x\\u001b[31m.mp4\\nresult    nothing is wrong", "  further line"]
+
+
+def test_the_streams_are_those_of_before_afterwards():
+    before = sys.stdout, sys.stderr
+    terminal.run(lambda words: 0, "p", [])
+    assert (sys.stdout, sys.stderr) == before

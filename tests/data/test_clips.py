@@ -40,7 +40,7 @@ def test_a_missing_root_or_list_is_named(tmp_path, root, list, message, touch):
     ("name", "content", "message"),
     [
         *((name, content, "the list is empty") for name in ("list.csv", "list.txt") for content in (b"", b"\n\n")),
-        *((name, b"\xff\xfe\x00\x81", "not a text file") for name in ("list.csv", "list.txt")),
+        *((name, b"\xff\xfe\x00", "not a text file") for name in ("list.csv", "list.txt")),
         ("list.csv", b"FileName,Class,ClassEncoded\n" + b"a" * 200_000, r"not a CSV table \(field"),
         ("list.txt", b"a.mp4 0\n\na.mp4 1\n", r"line 3: a\.mp4 is listed before, on line 1"),
     ],

@@ -120,3 +120,9 @@ def test_a_flipped_synthetic_clip_is_one_of_the_named_partner(name):
     assert abs(shown - expected).max() <= 2
     if partner != name:
         assert abs(shown - draw(states(name, mirrored, 1.0, 8), 32, Plain())).max() > 50
+
+
+def test_names_that_differ_only_in_case_are_no_mirror_images():
+    assert likely_flip_pairs(["Jump", "jump", "left turn", "Right turn", "Left and right"]) == {
+        "left turn": "Right turn"
+    }

@@ -90,5 +90,5 @@ def test_the_same_clip_in_two_splits(root):
 
 
 def test_splits_that_share_nothing_have_no_note(root):
-    lists = two_splits(root, ["a/1.mp4,a,0,,"], ["a/2.mp4,a,0,,"])
+    lists = two_splits(root, ["a/1.mp4,a,0,,", "b/3.mp4,b,1,,"], ["a/2.mp4,a,0,,"])
     assert not any("two splits" in note for note in read_splits(root, lists, FOLDERS).notes)

@@ -1,5 +1,7 @@
 """taggnn.evaluation.predictions: what is read back scores exactly as what was written."""
 
+import csv
+
 import pytest
 import torch
 
@@ -71,6 +73,22 @@ def test_names_with_any_line_end_come_back(tmp_path):
     rows = [Skipped(name, name, "test", name) for name in (*odd, no_utf8)]
     assert read_skipped(write_skipped(tmp_path / "skipped.csv", rows)) == rows
     assert read_skipped(write_skipped(tmp_path / "none.csv", [])) == []
+
+
+FORMULAS = ["=cmd|' /C calc'!A0", "+1+1", "@SUM(A1)", "-xYz_0 [1.5, 2.0)", "\t=1", "'=x", "-1"]
+
+
+def test_predictions_keep_every_name_byte_for_byte_and_skipped_clips_are_no_formulas(tmp_path):
+    count = len(FORMULAS)
+    given = Predictions(FORMULAS, FORMULAS, torch.zeros(count, dtype=torch.long), torch.ones(count, 1), ["=x"])
+    path = write_predictions(tmp_path / "predictions.csv", given)
+    assert [row[0] for row in csv.reader(path.open(newline=""))][1:] == FORMULAS
+    assert read_predictions(path).names == FORMULAS
+    rows = [Skipped(name, name, "test", name) for name in FORMULAS]
+    path = write_skipped(tmp_path / "skipped.csv", rows)
+    assert read_skipped(path) == rows
+    cells = [cell for row in csv.reader(path.open(newline="")) for cell in row]
+    assert not [cell for cell in cells if cell[:1] in "=+@-\t" and cell not in ("-1", "")]
 
 
 def test_a_file_that_is_no_text_is_named_without_its_bytes(tmp_path):

@@ -102,12 +102,23 @@ def test_a_target_that_is_a_folder_is_named(tmp_path):
     assert names(tmp_path) == ["taken"]
 
 
-def test_a_link_is_followed(tmp_path):
+@pytest.mark.parametrize("target", ["real.txt", "gone.txt", ".", "link.txt"])
+def test_a_link_is_replaced_and_its_target_stays(tmp_path, target):
     real = write_text(tmp_path / "real.txt", "old")
-    (tmp_path / "link.txt").symlink_to(real)
+    (tmp_path / "link.txt").symlink_to(target)
     write_text(tmp_path / "link.txt", "new")
-    assert (tmp_path / "link.txt").is_symlink()
-    assert real.read_text() == "new"
+    assert not (tmp_path / "link.txt").is_symlink()
+    assert (tmp_path / "link.txt").read_text() == "new"
+    assert real.read_text() == "old"
+    assert names(tmp_path) == ["link.txt", "real.txt"]
+
+
+def test_a_folder_behind_a_link_is_written_into(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    write_text(tmp_path / "link" / "a.txt", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "a.txt").read_text() == "new"
 
 
 def test_what_a_killed_writer_left_goes_and_what_a_living_one_writes_stays(tmp_path):

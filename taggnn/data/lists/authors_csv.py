@@ -1,7 +1,7 @@
 """Clips from the lists of the TAG-Head authors: CSV with the columns FileName, Class, TotalFrames, ClassEncoded.
 
 The columns may be in any order, with others in between. TotalFrames is optional and not used, since the decoder counts
-frames. A row's file is the first existing one of
+frames. Commas, semicolons or tabs separate them. A row's file is the first existing one of
 
     root/Class/FileName
     root/clips/Class/FileName
@@ -10,12 +10,12 @@ frames. A row's file is the first existing one of
 Class names come from the list: name and ClassEncoded must correspond one to one, see label_map.py.
 """
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
 from taggnn.data.clips import Row, class_number
 from taggnn.data.lists.label_map import LabelMap
+from taggnn.data.lists.text import places, table_of
 from taggnn.data.problems import Problem, RowError, each_row
 
 COLUMNS = ("FileName", "Class", "TotalFrames", "ClassEncoded")
@@ -33,30 +33,27 @@ def read(
     """
     rows: list[Row] = []
     labels = LabelMap(classes, "ClassEncoded")
-    # utf-8-sig: spreadsheets put a byte order mark before the first column's name.
-    with source.open(encoding="utf-8-sig", newline="") as file:
-        table = csv.DictReader(file, skipinitialspace=True)
-        found = [name.strip() for name in table.fieldnames or []]
-        absent = [name for name in NEEDED if name not in found]
-        if not found:
-            raise ValueError(f"{source}: the list is empty")
-        if absent:
-            raise ValueError(
-                f"{source}, line 1: no column {', '.join(absent)}; expected {','.join(COLUMNS)} or path,class,label, "
-                f"found {','.join(found)}. A list of 'path label' lines must not be named .csv"
-            )
-        table.fieldnames = found
-        for fields in table:
-            line = table.line_num
-            where = f"{source}, line {line}"
-            file_name, name, code = ((fields[column] or "").strip() for column in NEEDED)
-            given = f"{name}/{file_name}"
-            with each_row(problems, source, line, given):
-                if not file_name or not name:
-                    message = f"FileName and Class must not be empty; found {file_name!r} and {name!r}"
-                    raise RowError("malformed", where, message)
-                number = class_number(code, f"{where}, ClassEncoded")
-                labels.add(name, number, line, where)
-                paths = (root / name / file_name, root / "clips" / name / file_name, root / file_name)
-                rows.append(Row(line, given, number, paths))
+    table = table_of(source, NEEDED, skipinitialspace=True)
+    found = list(table.fieldnames or [])
+    absent = [name for name in NEEDED if name not in found]
+    if not found:
+        raise ValueError(f"{source}: the list is empty")
+    if absent:
+        raise ValueError(
+            f"{source}, line 1: no column {', '.join(absent)}; expected {','.join(COLUMNS)} or path,class,label, "
+            f"found {','.join(found)}. A list of 'path label' lines must not be named .csv"
+        )
+    for fields in table:
+        line = table.line_num
+        where = f"{source}, line {line}"
+        file_name, name, code = ((fields[column] or "").strip() for column in NEEDED)
+        given = f"{name}/{file_name}"
+        with each_row(problems, source, line, given):
+            if not file_name or not name:
+                message = f"FileName and Class must not be empty; found {file_name!r} and {name!r}"
+                raise RowError("malformed", where, message)
+            number = class_number(code, f"{where}, ClassEncoded")
+            labels.add(name, number, line, where)
+            paths = [path for each in (given, f"clips/{given}", file_name) for path in places(root, each)]
+            rows.append(Row(line, given, number, tuple(paths)))
     return rows, labels.names()

@@ -1,9 +1,10 @@
 """Clips from plain text lists, one ``path label`` a line.
 
-The label is the last field, after a space, a tab or a comma, so paths may hold spaces. It is a class number from 0;
-where class names are known (from the train list, or given) a class name is accepted too, also one with spaces. A field
-of digits is always a number. Paths are relative to the root, or absolute. Empty lines and lines that begin with # are
-skipped. Where no names are known the classes are named by their numbers.
+The label is the last field, after a space, a tab, a comma or a semicolon, so paths may hold spaces. It is a class number
+from 0; where class names are known (from the train list, or given) a class name is accepted too, also one with spaces. A
+field of digits is always a number. Paths are relative to the root, or absolute. Empty lines are skipped, and lines that begin
+with # unless they name an existing file, as some of HMDB51's do. Where no names are known the classes are named by their
+numbers.
 """
 
 import re
@@ -11,9 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from taggnn.data.clips import Row, class_number, unknown_class
+from taggnn.data.lists.text import lines_of, places, text_of
 from taggnn.data.problems import Problem, RowError, each_row
 
-LINE = re.compile(r"(?P<path>.*?\S)(?:\s*,\s*|\s+)(?P<label>[^\s,]+)$")
+# Blanks are spaces and tabs alone: file names have the other ones.
+BLANKS = " \t"
+LINE = re.compile(r"(?P<path>.*?[^ \t])(?:[ \t]*[,;][ \t]*|[ \t]+)(?P<label>[^ \t,;]+)$", re.DOTALL)
 
 
 def read(
@@ -26,17 +30,23 @@ def read(
             range or an unknown name.
     """
     rows: list[Row] = []
-    for line, text in enumerate(source.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        text = text.strip()
-        if not text or text.startswith("#"):
+    for line, text in enumerate(lines_of(text_of(source)), start=1):
+        text = text.strip(BLANKS)
+        if not text or (text.startswith("#") and not _names_a_file(text, root)):
             continue
         where = f"{source}, line {line}"
         with each_row(problems, source, line, text):
             path, label = _split(text, classes, where)
-            rows.append(Row(line, path, label, (root / path,)))
+            rows.append(Row(line, path, label, places(root, path)))
     if classes is not None:
         return rows, tuple(classes)
     return rows, tuple(str(number) for number in range(max((row.label for row in rows), default=-1) + 1))
+
+
+def _names_a_file(text: str, root: Path) -> bool:
+    """Whether a part of the line, up to a place where a label may begin, is the path of a file."""
+    ends = [found.start() for found in re.finditer(rf"[{BLANKS},;]", text)]
+    return any(path.is_file() for end in ends for path in places(root, text[:end]))
 
 
 def _split(text: str, classes: Sequence[str] | None, where: str) -> tuple[str, int]:
@@ -58,6 +68,6 @@ def _split(text: str, classes: Sequence[str] | None, where: str) -> tuple[str, i
     # Longest first: of the names "jump" and "long jump" the second is meant.
     for name in sorted(classes, key=len, reverse=True):
         head = text[: -len(name)]
-        if text.endswith(name) and head.strip(" \t,") and head[-1] in " \t,":
-            return head.rstrip(" \t,"), list(classes).index(name)
+        if text.endswith(name) and head.strip(f"{BLANKS},;") and head[-1] in f"{BLANKS},;":
+            return head.rstrip(f"{BLANKS},;"), list(classes).index(name)
     raise unknown_class(where, given, classes)

@@ -7,6 +7,7 @@ from pathlib import Path
 from taggnn.data.clips import ClipList, existing_root, locate
 from taggnn.data.lists import authors_csv, folders, path_label, taggnn_csv
 from taggnn.data.problems import Problem
+from taggnn.data.video.formats import VIDEO_ENDINGS
 
 
 def read_clips(
@@ -42,7 +43,7 @@ def read_clips(
     if missing not in ("error", "skip"):
         raise ValueError(f"missing {missing!r}: possible are 'error' and 'skip'")
     if list is None:
-        return folders.read(root, classes, problems, endings or folders.VIDEO_ENDINGS)
+        return folders.read(root, classes, problems, endings or VIDEO_ENDINGS)
     list = Path(list)
     if not list.is_file():
         what = "is a folder; give the list file itself" if list.is_dir() else "no such list file"
@@ -51,8 +52,6 @@ def read_clips(
         tabular = list.suffix.lower() == ".csv"
         reader = path_label if not tabular else taggnn_csv if taggnn_csv.is_taggnn_csv(list) else authors_csv
         rows, names = reader.read(root, list, classes, problems)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{list}: not a text file ({error})") from None
     except csv.Error as error:
         raise ValueError(f"{list}: not a CSV table ({error})") from None
     if not rows and not problems:

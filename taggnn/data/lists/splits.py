@@ -10,6 +10,7 @@ from taggnn.data.clips import NAMED, ClipList, existing_root
 from taggnn.data.lists.folders import subfolders
 from taggnn.data.lists.leakage import leaked_clips
 from taggnn.data.lists.reading import read_clips
+from taggnn.data.lists.tree import some
 from taggnn.data.problems import Problem
 from taggnn.data.published import PUBLISHED, read_published
 from taggnn.names import unknown
@@ -114,11 +115,15 @@ def read_splits(
             source = sources[split]
             assert source is not None
             found[split] = _read(root, source, folders[split], classes, missing, problems, endings)
+            notes += found[split].notes
             # A list of val may have the name of a class that train has the number of.
             classes = found[split].classes
+        notes.append(_unused_note(root, folders, [source for source in sources.values() if source is not None]))
     if not given:
         whole = read_clips(root, classes=classes, problems=problems, endings=endings)
         found["train"], classes = whole, whole.classes
+        notes += whole.notes
+        _check_several(classes, whole)
         if test_fraction:
             found["train"], found["test"] = hold_out(whole, test_fraction, seed)
             notes.append(_held_out_note("test", whole, found["test"], test_fraction, seed))
@@ -131,6 +136,9 @@ def read_splits(
         found["train"], found["val"] = hold_out(whole, val_fraction, seed)
         notes.append(_held_out_note("val", whole, found["val"], val_fraction, seed))
     class_names = tuple(classes or ())
+    if only is None and "train" in found:
+        _check_several(class_names, found["train"])
+    notes.append(_case_note(class_names))
     found = {split: replace(clips, classes=class_names) for split, clips in found.items()}
     if "train" in found:
         notes += [_untrained_note(split, found[split], found["train"]) for split in ("val", "test") if split in found]
@@ -139,6 +147,44 @@ def read_splits(
         found["test"] = found["val"]
         notes.append("no test split was given: the val clips are reported as test too")
     return Splits(found.get("train"), found.get("val"), found.get("test"), class_names, tuple(filter(None, notes)))
+
+
+def _check_several(classes: Sequence[str], train: ClipList) -> None:
+    """Refuses a single class, of which every model would be right about every clip.
+
+    Raises:
+        ValueError: there is only one; the message names the folders that may be the classes.
+    """
+    used = [name for name, count in zip(classes, train.listed_counts, strict=True) if count]
+    if len(used) != 1:
+        return
+    folder = Path(train.source) / used[0]
+    if not folder.is_dir():
+        raise ValueError(f"{train.source}: every clip has the same class, {used[0]!r}; training needs two or more")
+    inner = [path.name for path in subfolders(folder)]
+    level = f"those in {folder}, such as {some(inner)}" if inner else "those of another level"
+    raise ValueError(
+        f"{train.source}: only one class folder with videos, {used[0]!r}, and training needs two or more. If the class "
+        f"folders are {level}, give the folder that holds them as data.root (or as data.train_folder)"
+    )
+
+
+def _case_note(classes: Sequence[str]) -> str:
+    """A sentence on classes whose names differ only in upper and lower case; empty if there are none."""
+    alike: dict[str, list[str]] = {}
+    for name in classes:
+        alike.setdefault(name.casefold(), []).append(name)
+    groups = [" and ".join(map(repr, names)) for names in alike.values() if len(names) > 1]
+    return f"classes that differ only in case: {some(groups)}: a typing error? They are kept apart" if groups else ""
+
+
+def _unused_note(root: Path, folders: dict[str, str], sources: Sequence[Path]) -> str:
+    """A sentence on the folders next to those of the splits; empty if there are none, or no split is a folder."""
+    used = {source.resolve() for source in sources if source.is_dir()}
+    if not used or root.resolve() in used:
+        return ""
+    spare = [path.name for path in subfolders(root) if path.resolve() not in used and path.name not in folders.values()]
+    return f"{root}: folders that are no split and are not used: {some(spare)}" if spare else ""
 
 
 def hold_out(clips: ClipList, fraction: float, seed: int) -> tuple[ClipList, ClipList]:
@@ -158,7 +204,7 @@ def hold_out(clips: ClipList, fraction: float, seed: int) -> tuple[ClipList, Cli
     held: set[int] = set()
     for members in of_class.values():
         # By a hash of the name: adding or removing a clip does not change the order of the others.
-        members.sort(key=lambda number: sha256(f"{seed}/{rows[number][1]}".encode()).digest())
+        members.sort(key=lambda number: sha256(f"{seed}/{rows[number][1]}".encode("utf-8", "surrogateescape")).digest())
         first = members[: round(fraction * len(members))]
         there = [number for number in members if number < here]
         held.update(number for number in first if number >= here)
@@ -195,9 +241,8 @@ def _untrained_note(split: str, clips: ClipList, train: ClipList) -> str:
     ]
     if not names:
         return ""
-    shown = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
     what = "a class" if len(names) == 1 else f"{len(names)} classes"
-    return f"{split} ({clips.source}) has clips of {what} without a training clip in {train.source}: {shown}"
+    return f"{split} ({clips.source}) has clips of {what} without a training clip in {train.source}: {some(names)}"
 
 
 def _source(root: Path, list_file: str | None, folder: str) -> Path | None:
@@ -267,7 +312,11 @@ def _read(
         return read_clips(root, source, classes, missing, problems, endings)
     found = read_clips(source, None, classes, problems=problems, endings=endings)
     prefix = "" if folder == "." else f"{folder}/"
-    return replace(found, clips=tuple(replace(clip, name=prefix + clip.name) for clip in found))
+    return replace(
+        found,
+        clips=tuple(replace(clip, name=prefix + clip.name) for clip in found),
+        missing=tuple(prefix + name for name in found.missing),
+    )
 
 
 def _held_out_note(split: str, whole: ClipList, held: ClipList, fraction: float, seed: int) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from taggnn.data.clips import ClipList, Row, class_number, shown_name
 from taggnn.data.lists.label_map import LabelMap
+from taggnn.data.lists.text import places, table_of
 from taggnn.data.problems import Problem, RowError, each_row
 from taggnn.runtime.atomic import write_text
 
@@ -25,9 +26,7 @@ COLUMNS = (*NEEDED, *SECONDS, "name")
 
 def is_taggnn_csv(source: Path) -> bool:
     """Whether a CSV file has this format, by its header."""
-    with source.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        header = next(csv.reader(file), [])
-    return set(NEEDED) <= {name.strip() for name in header}
+    return set(NEEDED) <= set(table_of(source, NEEDED).fieldnames or [])
 
 
 def read(
@@ -41,24 +40,21 @@ def read(
     """
     rows: list[Row] = []
     labels = LabelMap(classes, "label")
-    # A file name may have bytes that are no UTF-8; they are read as written.
-    with source.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        table = csv.DictReader(file)
-        table.fieldnames = [name.strip() for name in table.fieldnames or []]
-        for fields in table:
-            line = table.line_num
-            where = f"{source}, line {line}"
-            # Names of files and folders may begin or end with a space.
-            path, name, code = (fields[column] or "" for column in NEEDED)
-            with each_row(problems, source, line, path):
-                if not path or not name:
-                    raise RowError("malformed", where, f"path and class must not be empty; found {path!r} and {name!r}")
-                number = class_number(code.strip(), f"{where}, label")
-                labels.add(name, number, line, where)
-                start, stop, origin = (_second(fields.get(column), f"{where}, {column}") for column in SECONDS)
-                if start is not None and stop is not None and stop <= start:
-                    raise RowError("malformed", where, f"nothing lies between start {start:g} and stop {stop:g}")
-                rows.append(Row(line, path, number, (root / path,), start, stop, origin, fields.get("name") or None))
+    table = table_of(source, NEEDED)
+    for fields in table:
+        line = table.line_num
+        where = f"{source}, line {line}"
+        # Names of files and folders may begin or end with a space.
+        path, name, code = (fields[column] or "" for column in NEEDED)
+        with each_row(problems, source, line, path):
+            if not path or not name:
+                raise RowError("malformed", where, f"path and class must not be empty; found {path!r} and {name!r}")
+            number = class_number(code.strip(), f"{where}, label")
+            labels.add(name, number, line, where)
+            start, stop, origin = (_second(fields.get(column), f"{where}, {column}") for column in SECONDS)
+            if start is not None and stop is not None and stop <= start:
+                raise RowError("malformed", where, f"nothing lies between start {start:g} and stop {stop:g}")
+            rows.append(Row(line, path, number, places(root, path), start, stop, origin, fields.get("name") or None))
     return rows, labels.names()
 
 

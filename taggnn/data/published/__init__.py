@@ -99,6 +99,10 @@ def read_published(
         notes.append(
             f"folders without read permission: {len(index.unreadable)} ({', '.join(index.unreadable[:NAMED])})"
         )
+    if index.dangling:
+        notes.append(
+            f"links whose target does not exist: {len(index.dangling):,} ({', '.join(index.dangling[:NAMED])})"
+        )
     if problems is None:
         notes += _problem_notes(collected or [])
     return found, (f"{name} {version}: {'; '.join(parts)}", *notes)

@@ -6,7 +6,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from taggnn.data.clips import NAMED
-from taggnn.data.lists.folders import VIDEO_ENDINGS
+from taggnn.data.video.formats import VIDEO_ENDINGS
 
 
 class FileIndex:
@@ -28,6 +28,8 @@ class FileIndex:
         self._files: dict[str, list[str]] = {}
         # Folders without read permission.
         self.unreadable: list[str] = []
+        # Links without a target; a clip behind one is missing.
+        self.dangling: list[str] = []
         # Requested videos with several files: their paths, the one that is used first.
         self.duplicates: dict[str, list[str]] = {}
         self._walk(root, videos=True)
@@ -113,6 +115,9 @@ class FileIndex:
                         (links if entry.is_symlink() else folders).append(entry.path)
                         continue
                     bar.update()
+                    if entry.is_symlink() and not entry.is_file():
+                        self.dangling.append(entry.path)
+                        continue
                     stem, ending = os.path.splitext(entry.name)
                     if ending.lower() not in VIDEO_ENDINGS:
                         self._files.setdefault(entry.name, []).append(entry.path)

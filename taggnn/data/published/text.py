@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from taggnn.data.lists.text import lines_of, text_of
+
 
 def lines(file: Path) -> Iterator[tuple[int, str]]:
     """The stripped lines that are not empty, with their numbers from 1.
@@ -12,11 +14,7 @@ def lines(file: Path) -> Iterator[tuple[int, str]]:
     Raises:
         ValueError: if the file is no text.
     """
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file}: not a text file ({error})") from None
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(lines_of(text_of(file)), start=1):
         if line.strip():
             yield number, line.strip()
 

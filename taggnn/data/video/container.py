@@ -1,5 +1,6 @@
 """An open video file: its video stream, the presentation times of its frames, and the decoded frames in that order."""
 
+import errno
 import gc
 import hashlib
 import math
@@ -13,6 +14,7 @@ from typing import Any
 
 from taggnn.data.video.announced_size import announced_bytes
 from taggnn.data.video.bitstream import Survey, Unproven
+from taggnn.data.video.formats import CONTAINERS
 from taggnn.data.video.timeline import Timeline, constant_rate, seconds
 
 # Seconds. A usual clip decodes in one or two; one that takes this long is no clip, or its disk hangs.
@@ -261,9 +263,9 @@ class Container:
     def _open(self) -> None:
         head = self._head()
         try:
-            # "file:" keeps a colon in a name from being read as a protocol; the whitelist keeps a playlist in disguise
-            # from opening other addresses. A title need not be UTF-8.
-            options = {"protocol_whitelist": "file"}
+            # "file:" keeps a colon in a name from being read as a protocol; the closed list of containers keeps a playlist
+            # in disguise from opening its neighbours. A title need not be UTF-8.
+            options = {"protocol_whitelist": "file", "format_whitelist": ",".join(CONTAINERS)}
             # Opening reads some pictures already, and one call of the demuxer may read the whole file.
             timeout = None if math.isinf(self.decode_timeout) else max(0.001, self._deadline - time.monotonic())
             self._container = self._av.open(
@@ -276,14 +278,17 @@ class Container:
             )
         except self._av.FFmpegError as error:
             self.check_timeout()
-            if head[4:8] in (b"ftyp", b"moov", b"mdat") or head[:4] in (b"RIFF", b"GIF8", b"\x1a\x45\xdf\xa3"):
+            # What FFmpeg answers for a format of its own that is not on the list.
+            if error.errno == errno.EINVAL:
+                reason = (
+                    "not a video in a container that is read, but a playlist, a sound, a picture or a text; possible are "
+                    f"{', '.join(CONTAINERS)}"
+                )
+            elif head[4:8] in (b"ftyp", b"moov", b"mdat") or head[:4] in (b"RIFF", b"GIF8", b"\x1a\x45\xdf\xa3"):
                 reason = f"damaged or truncated: its headers cannot be read ({error.strerror})"
             else:
                 reason = "not a video: FFmpeg knows no such format"
             raise self.error(reason) from error
-        # The "tty" demuxer renders text files as pictures.
-        if self._container.format.name == "tty":
-            raise self.error("not a video but text")
         self._stream = self._best_stream()
         context = self._stream.codec_context
         if context is None:

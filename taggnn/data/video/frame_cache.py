@@ -31,8 +31,8 @@ MAX_BYTES = 2**29
 # Bytes left free on the disk for checkpoints and results.
 RESERVE = 2 * 10**9
 # Raise this with every change of ours that makes a decode give other frames or other pixels (scaling.py, timeline.py,
-# reading.py). PyAV and FFmpeg are distinguished by their versions.
-FORMAT_VERSION = 1
+# sampling.py, reading.py). PyAV and FFmpeg are distinguished by their versions.
+FORMAT_VERSION = 2
 
 
 class FrameCache:

@@ -39,8 +39,7 @@ class Uniform:
 
     .. math:: i_t = \\lfloor t (n - 1) / (T - 1) \\rfloor, \\quad t = 0 .. T - 1
 
-    computed as ``numpy.linspace(0, n - 1, T)`` in float64 and cut to integers. A clip with fewer than T frames repeats
-    frames, each about equally often.
+    rounded as there, see ``released_indices``. A clip with fewer than T frames repeats frames, each about equally often.
 
     In training ``jitter`` J moves every index by itself [ours], and the indices are sorted:
 
@@ -78,7 +77,7 @@ class Uniform:
     def __call__(self, n: int, generator: torch.Generator | None = None) -> list[int]:
         _at_least_one("n", n)
         first, n = _temporal_crop(n, self, generator)
-        indices = np.linspace(0, n - 1, self.frames).astype(np.int64)
+        indices = released_indices(n, self.frames)
         if generator is not None and self.jitter and n > self.frames > 1:
             distance = (n - 1) / (self.frames - 1)
             drawn = torch.rand(self.frames, generator=generator, dtype=torch.float64, device=generator.device)
@@ -256,6 +255,28 @@ def spread(sampler: Sampler, views: int) -> list[FrameChoice]:
     """
     _at_least_one("views", views)
     return [sampler] if views == 1 else [View(sampler, number, views) for number in range(views)]
+
+
+def released_indices(n: int, frames: int) -> np.ndarray:
+    """The indices of the released code, ``torch.linspace(0, n - 1, T).long()``, which works in float32.
+
+    .. math:: s = (n - 1) / (T - 1), \\quad x_t = t s \\; (t < \\lfloor T / 2 \\rfloor), \\quad
+        x_t = n - 1 - (T - 1 - t) s \\; (else), \\quad i_t = \\lfloor x_t \\rfloor
+
+    s and x_t are each rounded once to float32, as a processor with fused multiply-add does, so that every machine chooses the
+    same frames. In float64 other frames are chosen for 69 of the lengths up to 1,200 with T = 64.
+
+    Args:
+        n: frames of the clip.
+        frames: T.
+
+    **Shapes**: -> int64 (T,)
+    """
+    step = float(np.float32(n - 1) / np.float32(max(frames - 1, 1)))
+    t = np.arange(frames, dtype=np.float64)
+    exact = np.where(t < frames // 2, t * step, n - 1 - (frames - 1 - t) * step) if frames > 1 else np.zeros(1)
+    # float32 rounds the last index of a video of more than 2^24 frames up.
+    return np.minimum(exact.astype(np.float32).astype(np.int64), n - 1)
 
 
 def draws(sampler: FrameChoice, generator: torch.Generator | None) -> bool:

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from taggnn.data.clips import Clip
-from taggnn.data.lists.folders import VIDEO_ENDINGS
 from taggnn.data.video import sampling
 from taggnn.data.video.decoders import Decoder, chosen, resized
+from taggnn.data.video.formats import VIDEO_ENDINGS
 from taggnn.data.video.frame_cache import FrameCache
 from taggnn.data.video.reading import DECODE_TIMEOUT, VideoError, read_views
 from taggnn.data.video.transforms import RELEASED_MEAN, RELEASED_STD, Transform

@@ -1,5 +1,6 @@
 """Where the three splits come from, and what is done when one is absent."""
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -38,13 +39,14 @@ def test_folders_of_class_folders(tmp_path, touch):
 
 
 def test_lists_are_preferred_to_folders_and_found_outside_or_inside_the_root(tmp_path, touch):
-    touch("1.mp4", "2.mp4", "3.mp4", "val/a/9.mp4")
+    touch("1.mp4", "2.mp4", "3.mp4", "4.mp4", "val/a/9.mp4")
     (tmp_path / "lists").mkdir()
     for split, number in (("train", 1), ("val", 2), ("test", 3)):
         (tmp_path / "lists" / f"{split}.txt").write_text(f"{number}.mp4 0\n")
+    (tmp_path / "lists/train.txt").write_text("1.mp4 0\n4.mp4 1\n")
     lists = {"train": str(tmp_path / "lists/train.txt"), "val": "lists/val.txt", "test": "lists/test.txt"}
     found = read(tmp_path, lists)
-    assert [names(found.train), names(found.val), names(found.test)] == [["1.mp4"], ["2.mp4"], ["3.mp4"]]
+    assert [names(found.train), names(found.val), names(found.test)] == [["1.mp4", "4.mp4"], ["2.mp4"], ["3.mp4"]]
     with pytest.raises(FileNotFoundError, match=r"lists/none\.txt: no such list file, .*in the root as .+none\.txt"):
         read(tmp_path, lists | {"val": "lists/none.txt"})
 
@@ -81,8 +83,8 @@ def test_a_class_without_a_training_clip_is_a_note(tmp_path, kind, touch):
 
 
 def test_many_classes_without_a_training_clip_are_counted(tmp_path, touch):
-    touch("train/a/1.mp4", *(f"test/{name}/1.mp4" for name in "bcdefgh"), "val/a/2.mp4")
-    (note,) = read(tmp_path, classes=list("abcdefgh")).notes
+    touch("train/a/1.mp4", "train/i/1.mp4", *(f"test/{name}/1.mp4" for name in "bcdefgh"), "val/a/2.mp4")
+    (note,) = read(tmp_path, classes=list("abcdefghi")).notes
     assert "clips of 7 classes without" in note
     assert note.endswith(": b, c, d, e, f and 2 more")
 
@@ -108,7 +110,7 @@ def test_one_split_alone_reads_no_other(tmp_path, only, given, needed, touch):
 
 
 def test_without_test_val_serves_with_a_note(tmp_path, touch):
-    touch("train/a/1.mp4", "val/a/2.mp4")
+    touch("train/a/1.mp4", "train/b/1.mp4", "val/a/2.mp4")
     found = read(tmp_path)
     assert found.test is found.val
     assert found.notes == ("no test split was given: the val clips are reported as test too",)
@@ -137,9 +139,10 @@ def test_an_unsplit_root_is_split_by_class(tmp_path, touch):
     untested = read(tmp_path, test_fraction=0.0)
     assert (untested.train.counts, untested.val.counts) == ([9, 9, 2], [1, 1, 1])
     assert untested.test is untested.val
-    touch(*many("a", count=30), root=tmp_path / "other")
+    touch(*many("a", "b", count=30), root=tmp_path / "other")
     found = read(tmp_path / "other")
-    assert (found.train.counts, found.val.counts, found.test.counts) == ([21], [3], [6]), "both are parts of the whole"
+    counts = found.train.counts, found.val.counts, found.test.counts
+    assert counts == ([21, 21], [3, 3], [6, 6]), "both are parts of the whole"
 
 
 @pytest.mark.parametrize("only", ["train", "val", "test"])
@@ -159,13 +162,75 @@ def test_evaluation_alone_needs_the_classes(tmp_path, touch):
 
 
 def test_missing_files_are_passed_on(tmp_path, touch):
-    touch("1.mp4")
-    (tmp_path / "train.txt").write_text("1.mp4 0\n2.mp4 0\n")
+    touch("1.mp4", "3.mp4")
+    (tmp_path / "train.txt").write_text("1.mp4 0\n2.mp4 0\n3.mp4 1\n")
     (tmp_path / "val.txt").write_text("1.mp4 0\n")
     lists = {"train": "train.txt", "val": "val.txt"}
-    with pytest.raises(FileNotFoundError, match="1 of 2 listed files"):
+    with pytest.raises(FileNotFoundError, match="1 of 3 listed files"):
         read(tmp_path, lists)
     assert read(tmp_path, lists, missing="skip").train.missing == ("2.mp4",)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (
+            ["train/dives/back/1.mp4", "train/dives/front/2.mp4", "val/dives/back/3.mp4"],
+            r"train: only one .*dives.*back, front",
+        ),
+        (["jump/1.mp4", "jump/2.mp4"], "only one class folder with videos, 'jump'"),
+        (["UCF11/jump/1.mp4", "UCF11/run/2.mp4"], r"only one class folder .*'UCF11'.*UCF11, such as jump, run"),
+    ],
+)
+def test_one_single_class_is_refused_and_the_level_named(tmp_path, touch, names, message):
+    touch(*names)
+    with pytest.raises(ValueError, match=message):
+        read(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        read(tmp_path, problems=[])
+
+
+def test_one_single_class_of_a_list_is_refused(tmp_path, touch):
+    touch("1.mp4", "2.mp4", "train.txt", "val.txt")
+    (tmp_path / "train.txt").write_text("1.mp4 0\n")
+    (tmp_path / "val.txt").write_text("2.mp4 0\n")
+    with pytest.raises(ValueError, match=r"train\.txt: every clip has the same class"):
+        read(tmp_path, {"train": "train.txt", "val": "val.txt"})
+
+
+def test_classes_that_differ_only_in_case_are_a_note(tmp_path, touch):
+    touch(*many("Jump", "jump", "run"))
+    found = read(tmp_path)
+    assert found.classes == ("Jump", "jump", "run")
+    (note,) = [note for note in found.notes if "only in case" in note]
+    assert "'Jump' and 'jump'" in note
+    assert "run" not in note
+
+
+def test_folders_next_to_the_splits_are_named(tmp_path, touch):
+    touch("train/a/1.mp4", "train/b/1.mp4", "validation/a/2.mp4", "test/a/3.mp4", "notes.txt")
+    found = read(touch("train/a/4.mp4"))
+    assert any("validation" in note and "not used" in note for note in found.notes)
+
+
+def test_what_was_left_out_of_a_split_is_a_note_and_a_dead_link_is_missing(tmp_path, touch):
+    touch("train/a/1.mp4", "train/b/1.mp4", "train/b/readme.txt", "val/a/2.mp4", "test/a/3.mp4")
+    (tmp_path / "train/b/2.mp4").symlink_to("gone.mp4")
+    found = read(tmp_path)
+    assert (found.train.missing, found.train.missing_labels) == (("train/b/2.mp4",), (1,))
+    (note,) = found.notes
+    assert ".txt 1" in note
+
+
+def test_a_name_that_is_no_utf8_can_be_held_out(tmp_path, touch):
+    touch(*many("a", "b"))
+    os.makedirs(os.fsencode(tmp_path) + b"/caf\xe9")
+    for number in range(10):
+        with open(os.fsencode(tmp_path) + b"/caf\xe9/%d.mp4" % number, "w"):
+            pass
+    found = read(tmp_path)
+    assert found.classes == ("a", "b", "caf\udce9")
+    assert found.train.counts == [7, 7, 7]
 
 
 def test_a_missing_root_is_named(tmp_path):

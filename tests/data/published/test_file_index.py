@@ -93,3 +93,13 @@ def test_what_is_published_is_stated_for_known_versions_and_splits(name):
     assert known.paper.startswith("https://")
     assert set(known.counts) <= set(known.versions)
     assert all(set(counts) <= set(known.splits) for counts in known.counts.values())
+
+
+def test_a_link_without_a_target_is_no_video_and_is_named(touch):
+    root = touch(*(f"video/run/run_{number:03d}.mp4" for number in range(20)))
+    (root / "video/run/run_004.mp4").unlink()
+    (root / "video/run/run_004.mp4").symlink_to("gone.mp4")
+    found, notes = read_published("haa500", root)
+    assert "run_004.mp4" not in {os.path.basename(clip.path) for clip in found["train"]}
+    (note,) = [note for note in notes if "target" in note]
+    assert "run_004.mp4" in note

@@ -353,7 +353,7 @@ def test_audio_only(tmp_path):
     with wave.open(str(tmp_path / "a.mp4"), "wb") as sound:
         sound.setparams((1, 2, 8000, 0, "NONE", ""))
         sound.writeframes(bytes(16000))
-    _refused(tmp_path / "a.mp4", "no video stream in it, only audio")
+    _refused(tmp_path / "a.mp4", "not a video in a container that is read")
 
 
 def test_cover_picture_of_a_song_is_no_video(tmp_path):
