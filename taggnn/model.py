@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from graphs import Topology
 from taggnn import backbones, heads, names
+from taggnn.backbones.build import TUNING
 from taggnn.backbones.finetuning import STATISTICS_FROZEN
 from taggnn.backbones.tokens import describe
 from taggnn.backbones.trial import run_once
@@ -348,15 +349,15 @@ def attach(
             raise ValueError("weights are for a backbone given by name; load them into the module yourself")
         module = backbones.strip(backbone)
         for option in options:
-            if option not in _TUNING:
-                raise names.unknown(f"option of a backbone that is a {name}", option, _TUNING)
+            if option not in TUNING:
+                raise names.unknown(f"option of a backbone that is a {name}", option, TUNING)
     else:
         row = backbones.find(backbone)
         module = backbones.build(
-            backbone, weights, clip=size, **{key: value for key, value in options.items() if key not in _TUNING}
+            backbone, weights, clip=size, **{key: value for key, value in options.items() if key not in TUNING}
         )
         name, usual = row.name, row.clip
-        options = {key: value for key, value in options.items() if key in _TUNING}
+        options = {key: value for key, value in options.items() if key in TUNING}
     spec = backbones.video_spec(module, size or getattr(module, "clip", None) or usual) if input is None else input
     if spec.axes == VIDEO_AXES:
         spec = spec.resized(channel=backbones.clip_channels(module, spec.shape[0]))
@@ -410,10 +411,6 @@ def build(architecture: Mapping[str, Any], weights: str | None = None) -> Recogn
     if frozen:
         recogniser.freeze()
     return recogniser
-
-
-# Options of a backbone's training; the others are those of its builder.
-_TUNING = list(inspect.signature(backbones.tune).parameters)[1:]
 
 
 def _count_classes(head: nn.Module, channels: int, grid: tuple[int, ...], classes: int | None) -> int:

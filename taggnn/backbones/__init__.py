@@ -7,7 +7,7 @@ for a model of your own.
 
 from taggnn.backbones.adapt import USUAL_CLIP, adapt, resize_positions, strip, video_spec
 from taggnn.backbones.batchnorm import FrozenBatchNorm, freeze_batchnorm, set_batchnorm
-from taggnn.backbones.build import build, find, settled
+from taggnn.backbones.build import build, build_for, find, settled
 from taggnn.backbones.extractor import FeatureExtractor
 from taggnn.backbones.finetuning import Tuning, set_drop_path, tune, tuning_of
 from taggnn.backbones.first_layer import clip_channels
@@ -26,6 +26,7 @@ __all__ = [
     "find",
     "settled",
     "build",
+    "build_for",
     "strip",
     "tokens_of",
     "features_of",

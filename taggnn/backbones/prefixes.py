@@ -62,7 +62,7 @@ def below(state: dict[str, Tensor], wanted: Collection[str], source: str) -> dic
         return state
     if len(best) > 1:
         raise ValueError(
-            f"{source} holds several networks whose entries fit, below {' and '.join(map(repr, best[:6]))}: save one of them alone"
+            f"{source} holds several networks whose entries fit, below {', '.join(map(repr, best[:6]))}: save one alone"
         )
     prefix = best[0]
     outside = sorted({key.split(".")[0] for key in state if not key.startswith(prefix)})

@@ -16,6 +16,9 @@ from taggnn.names import unknown
 
 log = logging.getLogger(__name__)
 
+# Before the names of a network that was cut, in the checkpoint of a run: a Recogniser's backbone, Adapted, FeatureExtractor.
+CUT = "backbone.module.network."
+
 
 def is_path(weights: str | Path) -> bool:
     """Whether ``weights`` is the path of a file and not the name of published weights.
@@ -198,4 +201,17 @@ def load_file(module: nn.Module, weights: str | Path) -> None:
         FileNotFoundError: no such file.
         ValueError: a name instead of a path, a file that cannot be read, or one that does not fit.
     """
-    load_published(module, weights, type(module).__name__, None)
+    path = find_weights(weights, type(module).__name__, None)
+    load_strictly(module, _with_classifier(read_state_dict(path), module, str(path)), str(path))
+
+
+def _with_classifier(state: dict[str, Tensor], module: nn.Module, source: str) -> dict[str, Tensor]:
+    """The weights of a run of the same network, in which ``taggnn.attach`` cut off what came after the last feature map."""
+    if not any(key.startswith(CUT) for key in state):
+        return state
+    own = module.state_dict()
+    state = prefixes.below(state, own.keys(), source)
+    absent = {key: value for key, value in own.items() if key not in state}
+    if absent:
+        log.info("%s: without what was cut off in it: %s", source, ", ".join(absent))
+    return {**absent, **state}

@@ -28,7 +28,9 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsiz
 def test_a_file_of_another_kind_is_called_what_it_is(tmp_path, content, called, ending):
     path = tmp_path / f"weights.{ending}"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=rf"weights\.{ending} \({len(content)} bytes\) cannot be read .*: it is .*{called}"):
+    with pytest.raises(
+        ValueError, match=rf"weights\.{ending} \({len(content)} bytes\) cannot be read .*: it is .*{called}"
+    ):
         read_state_dict(path)
 
 

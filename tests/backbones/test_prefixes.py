@@ -25,7 +25,16 @@ def prefixed(prefix, state):
     "prefix",
     [
         *("_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "module.", "module.module."),
-        *("model.", "backbone.", "net.", "encoder.", "network.", "model.backbone.", "_orig_mod.backbone.", "module.model."),
+        *(
+            "model.",
+            "backbone.",
+            "net.",
+            "encoder.",
+            "network.",
+            "model.backbone.",
+            "_orig_mod.backbone.",
+            "module.model.",
+        ),
     ],
 )
 @pytest.mark.parametrize("head", [False, True], ids=["alone", "with a head"])
@@ -62,7 +71,7 @@ def test_what_does_not_fit_below_a_prefix_is_listed_without_it():
 
 def test_several_networks_in_one_file_are_not_chosen_from():
     state = prefixed("student.", network().state_dict()) | prefixed("teacher.", network().state_dict())
-    with pytest.raises(ValueError, match=r"a\.pth holds several networks .*'student\.' and 'teacher\.'"):
+    with pytest.raises(ValueError, match=r"a\.pth holds several networks .*'student\.', 'teacher\.'"):
         load_strictly(network(), state, "a.pth")
 
 
