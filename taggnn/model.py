@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from graphs import Topology
 from taggnn import backbones, heads, names
-from taggnn.backbones.adapt import run_once
+from taggnn.backbones.build import TUNING
 from taggnn.backbones.finetuning import STATISTICS_FROZEN
 from taggnn.backbones.tokens import describe
+from taggnn.backbones.trial import run_once
 from taggnn.kernels import CUDA_ONLY, IMPLS
 from taggnn.nn.layers import GraphLayer
 from taggnn.types import VIDEO_AXES, Features, InputSpec, Output
@@ -271,6 +272,10 @@ def attach(
     backbone_options: Mapping[str, Any] | None = None,
     features: str | None = None,
     class_tokens: int = 0,
+    layer: str | None = None,
+    frames_in_batch: bool = False,
+    token_order: str | None = None,
+    pathways: Sequence[int] | None = None,
     **head_options: Any,
 ) -> Recogniser:
     """Attaches a head to a backbone: pooling and classifier are removed, C and the token grid are found by a dry run.
@@ -278,7 +283,8 @@ def attach(
     Args:
         backbone: a name, see ``taggnn.backbones.find``; or an instance of any video model of torchvision or of four families of
             Hugging Face; or a class, its dotted path, or an instance of any module that yields (B, C, *grid) such as
-            (B, C, T, H, W), or ``Features``, or (B, N, C) with a stated ``grid``.
+            (B, C, T, H, W), or ``Features``, or (B, N, C) with a stated ``grid``; or of a whole network with its classifier,
+            which is cut at the last feature map before its global pool, flattening or class token.
         head: a name of ``taggnn.heads.HEADS`` (default "tag"); or a class or callable ``(channels, grid, classes) -> module`` of
             your own, or its dotted path; or a module.
         classes: K; None (default) for that of the given head, or of the removed classifier.
@@ -291,6 +297,12 @@ def attach(
         features: the part of a nested output with the features: a key, number or field, several joined by dots. Not needed for
             pathways, a list of (B, C, T, H, W): they are averaged to the coarsest grid and concatenated on channels.
         class_tokens: number of tokens before those of the ``grid``, which are dropped from (B, N, C) (default 0).
+        layer: for a module of your own: the layer whose output is taken, by its dotted name; None (default) for the module's own
+            output, or its last feature map. ``describe()`` states where it was cut.
+        frames_in_batch: your module takes frames as images, (B*T, 3, H, W), and yields (B*T, C, H', W') (default False).
+        token_order: axes of the ``grid`` in (B, N, C) from the slowest to the fastest: "THW" (None, default), or "HWT" where
+            time is the fastest.
+        pathways: frames of each pathway, where your module takes a list of clips, as SlowFast does: (8, 32).
         head_options: arguments of the head, such as ``conv="gatv2"``.
 
     Returns:
@@ -304,8 +316,6 @@ def attach(
         model = taggnn.attach(torchvision.models.video.r2plus1d_18(), "tag", classes=99, conv="gatv2")
         logits, extras = model(clips)
     """
-    if classes is None and not isinstance(head, nn.Module):
-        classes = _classes_of(backbone)
     if classes is not None and classes < 1:
         raise ValueError(f"attach needs the number of classes, 1 or more; given classes={classes}")
     if input is not None and clip is not None:
@@ -315,13 +325,23 @@ def attach(
         size = input.clip
     grid = backbones.checked_grid(tuple(grid), "grid") if grid is not None else None
     options = dict(backbone_options or {})
+    # How the output of a module of one's own is read.
+    reading: dict[str, Any] = {
+        "features": features,
+        "class_tokens": class_tokens,
+        "layer": layer,
+        "frames_in_batch": frames_in_batch,
+        "token_order": token_order,
+        "pathways": pathways,
+    }
     own = not isinstance(backbone, str) or names.is_path(backbone)
     name, usual = type(backbone).__name__, backbones.USUAL_CLIP
     if isinstance(backbone, str) and not own:
-        if features is not None or class_tokens:
-            raise ValueError(
-                "features and class_tokens are for your own module; a backbone given by name yields its tokens"
-            )
+        for option, value in reading.items():
+            if value:
+                raise ValueError(
+                    f"{option}={value!r} is for your own module; a backbone given by name, {backbone}, yields its tokens"
+                )
         module = backbones.build(backbone, weights=weights, clip=size, **options)
         name, usual = backbone, backbones.find(backbone, options.get("config")).clip
     elif isinstance(backbone, nn.Module):
@@ -329,22 +349,24 @@ def attach(
             raise ValueError("weights are for a backbone given by name; load them into the module yourself")
         module = backbones.strip(backbone)
         for option in options:
-            if option not in _TUNING:
-                raise names.unknown(f"option of a backbone that is a {name}", option, _TUNING)
+            if option not in TUNING:
+                raise names.unknown(f"option of a backbone that is a {name}", option, TUNING)
     else:
         row = backbones.find(backbone)
         module = backbones.build(
-            backbone, weights, clip=size, **{key: value for key, value in options.items() if key not in _TUNING}
+            backbone, weights, clip=size, **{key: value for key, value in options.items() if key not in TUNING}
         )
         name, usual = row.name, row.clip
-        options = {key: value for key, value in options.items() if key in _TUNING}
+        options = {key: value for key, value in options.items() if key in TUNING}
     spec = backbones.video_spec(module, size or getattr(module, "clip", None) or usual) if input is None else input
     if spec.axes == VIDEO_AXES:
         spec = spec.resized(channel=backbones.clip_channels(module, spec.shape[0]))
     if own:
-        module = backbones.adapt(module, spec, features, class_tokens)
+        module = backbones.adapt(module, spec, grid=grid, **reading)
         if options:
             backbones.tune(module, **options)
+    if classes is None and not isinstance(head, nn.Module):
+        classes = _classes_of(backbone, module)
     channels, found_grid = backbones.dry_run(module, spec, grid)
     built = heads.build(head, channels, found_grid, classes or 0, **head_options)
     head_name = head if isinstance(head, str) else getattr(head, "__name__", type(head).__name__)
@@ -391,10 +413,6 @@ def build(architecture: Mapping[str, Any], weights: str | None = None) -> Recogn
     return recogniser
 
 
-# Options of a backbone's training; the others are those of its builder.
-_TUNING = list(inspect.signature(backbones.tune).parameters)[1:]
-
-
 def _count_classes(head: nn.Module, channels: int, grid: tuple[int, ...], classes: int | None) -> int:
     """K: as given, else the number of logits for tokens of zeros."""
     if classes is not None:
@@ -416,12 +434,20 @@ class _Logits(nn.Module):
         return run_head(self.head, tokens).logits
 
 
-def _classes_of(backbone: Given) -> int:
-    """K of a model's classifier: the outputs of its last linear layer, if ``strip`` would remove one."""
-    if not isinstance(backbone, nn.Module) or backbones.strip(backbone) is backbone:
+def _classes_of(backbone: Given, module: nn.Module) -> int:
+    """K of a model's removed classifier."""
+    cut = getattr(module, "module", module)
+    if isinstance(cut, backbones.FeatureExtractor):
+        classes = cut.classes
+    elif isinstance(backbone, nn.Module) and backbones.strip(backbone) is not backbone:
+        # Of one that is known: the outputs of its last linear layer.
+        layers = [layer for layer in backbone.modules() if isinstance(layer, nn.Linear | nn.Conv3d)]
+        classes = layers[-1].weight.shape[0]
+    else:
+        classes = None
+    if classes is None:
         raise ValueError("attach needs the number of classes: this backbone has no classifier to take it from")
-    last = [layer for layer in backbone.modules() if isinstance(layer, nn.Linear | nn.Conv3d)][-1]
-    return last.weight.shape[0]
+    return classes
 
 
 def _million(module: nn.Module) -> str:

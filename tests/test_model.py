@@ -250,6 +250,13 @@ def test_a_head_of_ones_own():
     assert built(torch.randn(1, 3, 2, 4, 6)).logits.shape == (1, 4)
 
 
+def test_pooled_features_are_cut_before_the_pool():
+    module, clip = Logits(), torch.randn(2, 3, 2, 4, 6)
+    built = taggnn.attach(module, "pool", 2, clip=(2, 4, 6))
+    torch.testing.assert_close(built.features(clip).tokens, module.conv(clip).movedim(1, -1))
+    assert "cut at the output of conv" in built.found["tokens"]
+
+
 @pytest.mark.parametrize(
     ("module", "options", "message"),
     [
@@ -273,8 +280,8 @@ def test_a_head_of_ones_own():
         ),
         (Five(), {"class_tokens": -1}, r"class_tokens must be a whole number, 0 or more; given -1"),
         (Three(), {"class_tokens": 1, "grid": (2, 2, 3)}, r"N = 11 tokens, but the stated grid"),
-        ("small", {"features": "x"}, r"features and class_tokens are for your own module"),
-        (Logits(), {}, r"tensor \(1, 6\) float32.*remove pool and classifier"),
+        ("small", {"features": "x"}, r"features='x' is for your own module.*small"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(144, 6)), {}, r"tensor \(1, 6\) float32.*remove pool and classifier"),
         (nn.Linear(2, 2), {}, r"Linear failed on a clip of zeros \(1, 3, 2, 4, 6\)"),
         (Five(), {"clip": (2, 4)}, r"clip must be three positive integers \(T, H, W\), got \(2, 4\)"),
         (Five(), {"clip": (0, 4, 6)}, r"clip must be three positive integers"),

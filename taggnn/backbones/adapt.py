@@ -1,14 +1,17 @@
 """Any module as a backbone: pool and classifier removed, the output brought to one tensor, sizes found by a dry run."""
 
 from collections.abc import Sequence
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from taggnn.backbones import huggingface
+from taggnn.backbones.extractor import extracted, may_be_logits
+from taggnn.backbones.feeds import Images, Pathways, checked_pathways
 from taggnn.backbones.first_layer import clip_channels
 from taggnn.backbones.outputs import Adapted, coarsest, is_pathways, pick
-from taggnn.backbones.tokens import Grid, checked_size, describe, features_of
+from taggnn.backbones.tokens import Grid, checked_size, describe
+from taggnn.backbones.trial import run_once
 from taggnn.backbones.video import torchvision3d
 from taggnn.types import VIDEO_AXES, InputSpec
 
@@ -32,41 +35,125 @@ def strip(module: nn.Module) -> nn.Module:
     return torchvision3d.strip(module)
 
 
-def adapt(module: nn.Module, spec: InputSpec, features: str | None = None, class_tokens: int = 0) -> nn.Module:
-    """Brings the output of a module to one tensor: nested features picked, pathways fused, class tokens dropped.
+def adapt(
+    module: nn.Module,
+    spec: InputSpec,
+    features: str | None = None,
+    class_tokens: int = 0,
+    *,
+    grid: Sequence[int] | None = None,
+    layer: str | None = None,
+    frames_in_batch: bool = False,
+    token_order: str | None = None,
+    pathways: Sequence[int] | None = None,
+) -> nn.Module:
+    """Brings a module to one tensor of features: classifier and pool removed, nested features picked, pathways fused.
+
+    Where the module yields logits or pooled features, it is cut at its last feature map, see
+    ``taggnn.backbones.last_map.last_maps``.
 
     Args:
-        module: (B, *spec.shape) -> anything.
+        module: (B, *spec.shape) -> anything; it is not changed.
         spec: what it is fed; it is tried with one clip of zeros.
         features: path of the part to take, see ``taggnn.backbones.outputs.pick``; None takes the whole output.
         class_tokens: how many tokens before those of the grid are dropped from (B, N, C).
+        grid: sizes of the token grid, where the module yields (B, N, C).
+        layer: dotted name of the layer whose output is taken; None for the module's own output, or its last feature map.
+        frames_in_batch: the module takes frames as images (B*T, 3, H, W), or makes them of the clip itself, and yields
+            (B*T, C, H', W') or (B*T, N, C).
+        token_order: axes of the grid of (B, N, C) from the slowest to the fastest: "THW" (None, default), or such as "HWT".
+        pathways: frames of each pathway of a module that takes a list of clips, see ``taggnn.backbones.feeds.Pathways``.
 
     Returns:
         The module itself where nothing is to be done; else ``Adapted`` around it, whose ``notes`` state what is done.
 
     Raises:
-        ValueError: the module fails on such a clip, yields no such part, or ``class_tokens`` of something else than (B, N, C).
+        ValueError: the module fails on such a clip, yields no such part or layer, its last feature map is in no layer, or an
+            option does not fit.
     """
     if isinstance(class_tokens, bool) or not isinstance(class_tokens, int) or class_tokens < 0:
         raise ValueError(f"class_tokens must be a whole number, 0 or more; given {class_tokens!r}")
-    output = run_once(module, spec)
-    notes = []
+    _check_order(token_order, grid)
+    feeds = _feeds(spec, frames_in_batch, pathways)
+    for number, feed in enumerate(feeds):
+        try:
+            cut = _cut(module, spec, feed, layer, features, grid)
+            break
+        except ValueError:
+            if number == len(feeds) - 1:
+                raise
+    notes = [] if feed is None else [_DESCRIBED[type(feed)]]
+    if cut is not module:
+        notes.append(cut.note)
+        module = cut
+        # Of the logits, not of the layer.
+        features = features if layer else None
+    output = run_once(module, spec, feed)
     if features is not None:
         output = pick(output, features)
+    if features is not None:
         notes.append(f"of the output, {features} is taken")
     if is_pathways(output):
         sizes = [" x ".join(map(str, one.shape[1:])) for one in output]
-        grid = " x ".join(map(str, coarsest(output)))
-        notes.append(f"{len(output)} pathways ({', '.join(sizes)}) averaged to {grid} and concatenated on channels")
+        fused = " x ".join(map(str, coarsest(output)))
+        notes.append(f"{len(output)} pathways ({', '.join(sizes)}) averaged to {fused} and concatenated on channels")
     elif class_tokens and not (isinstance(output, Tensor) and output.dim() == 3):
         raise ValueError(f"class_tokens={class_tokens} is for (B, N, C); the backbone yields {describe(output)}")
     elif class_tokens:
         notes.append(f"the first {class_tokens} of the tokens dropped")
+    if frames_in_batch:
+        notes.append("frames taken out of the batch")
+    if token_order not in (None, "THW"):
+        notes.append(f"tokens sorted by time first, from the order {token_order}")
     if not notes:
         return module
-    adapted = Adapted(module, features, class_tokens)
+    adapted = Adapted(module, features, class_tokens, feed, frames_in_batch, token_order, grid)
     adapted.notes = notes
     return adapted
+
+
+_DESCRIBED = {Images: "fed frames as images", Pathways: "fed several pathways"}
+
+
+def _check_order(order: str | None, grid: Sequence[int] | None) -> None:
+    if order is None:
+        return
+    if not isinstance(order, str) or sorted(order) != sorted("THW"):
+        raise ValueError(
+            f"token_order={order!r}: the axes of the grid from the slowest to the fastest, 'THW' or, where time is the "
+            "fastest, 'HWT'"
+        )
+    if grid is None or len(grid) != 3:
+        raise ValueError(f"token_order={order!r} needs grid=(T, H, W); given grid={grid}")
+
+
+def _feeds(spec: InputSpec, frames_in_batch: bool, pathways: Sequence[int] | None) -> Sequence[nn.Module | None]:
+    """What can make a module's input of a clip, to be tried in this order."""
+    if (frames_in_batch or pathways is not None) and spec.axes != VIDEO_AXES:
+        raise ValueError(f"frames_in_batch and pathways are for video; the input is {spec}")
+    if pathways is not None:
+        if frames_in_batch:
+            raise ValueError("pathways and frames_in_batch exclude each other")
+        return [Pathways(checked_pathways(pathways, spec.shape[1]), spec.shape[1])]
+    # A module may also take the frames apart itself.
+    return [Images(), None] if frames_in_batch else [None]
+
+
+def _cut(
+    module: nn.Module,
+    spec: InputSpec,
+    feed: nn.Module | None,
+    layer: str | None,
+    features: str | None,
+    grid: Sequence[int] | None,
+) -> Any:
+    """The module up to a layer or to its last feature map; itself where its output is features already."""
+    if layer is not None:
+        return extracted(module, spec, feed, layer)
+    output = run_once(module, spec, feed)
+    if features is not None:
+        output = pick(output, features)
+    return (extracted(module, spec, feed, None, features) if may_be_logits(output, grid) else None) or module
 
 
 def resize_positions(module: nn.Module, clip: Grid) -> None:
@@ -96,59 +183,3 @@ def video_spec(module: nn.Module, clip: Sequence[int]) -> InputSpec:
         ValueError: not three positive integers.
     """
     return InputSpec("video", VIDEO_AXES, (clip_channels(module), *checked_size(clip, "clip")))
-
-
-@torch.no_grad()
-def dry_run(module: nn.Module, spec: InputSpec, grid: Sequence[int] | None = None) -> tuple[int, tuple[int, ...]]:
-    """Finds channels and token grid of a backbone from one clip of zeros, and changes nothing in it.
-
-    Every submodule is put into evaluation mode for the run and back into its own mode after it, so that BatchNorm
-    statistics do not move. The clip has the device and the dtype of the module's first parameter.
-
-    Args:
-        module: (1, *spec.shape) -> anything ``features_of`` accepts.
-        spec: what it is fed.
-        grid: the token grid, where the module yields (B, N, C).
-
-    Returns:
-        ``(channels, grid)`` of the tokens.
-
-    Raises:
-        ValueError: the module fails on such a clip, or yields something else than tokens.
-    """
-    output = run_once(module, spec)
-    features = features_of(output, grid)
-    if len(features.tokens) != 1:
-        raise ValueError(
-            f"one clip went into {type(module).__name__}, {len(features.tokens)} came out: {describe(output)}"
-        )
-    if spec.axes == VIDEO_AXES and isinstance(output, Tensor) and output.dim() == 4 and grid is None:
-        raise ValueError(
-            f"{type(module).__name__} yields {describe(output)} for video, where (B, C, T, H, W) was expected: state "
-            f"grid={features.grid} if time comes first in it"
-        )
-    return features.tokens.shape[-1], features.grid
-
-
-@torch.no_grad()
-def run_once(module: nn.Module, spec: InputSpec) -> object:
-    """What a module yields for one clip of zeros, in evaluation mode; see ``dry_run``.
-
-    Raises:
-        ValueError: the module fails on such a clip.
-    """
-    like = next((p for p in [*module.parameters(), *module.buffers()] if p.is_floating_point()), torch.zeros(()))
-    clip = spec.example(1, like.device, like.dtype)
-    modes = [(m, m.training) for m in module.modules()]
-    try:
-        # The flag itself, not eval(): a train() of the user's own might do more than that, and not undo it.
-        for part, _ in modes:
-            part.training = False
-        return module(clip)
-    except (RuntimeError, TypeError, IndexError, AssertionError) as error:
-        raise ValueError(
-            f"{type(module).__name__} failed on a clip of zeros {tuple(clip.shape)}, {spec}: {type(error).__name__}: {error}"
-        ) from error
-    finally:
-        for part, mode in modes:
-            part.training = mode

@@ -9,13 +9,14 @@ from typing import Any
 from torch import nn
 
 from taggnn.backbones import huggingface
-from taggnn.backbones.adapt import USUAL_CLIP, resize_positions, strip
+from taggnn.backbones.adapt import USUAL_CLIP, adapt, resize_positions, strip
 from taggnn.backbones.finetuning import tune
 from taggnn.backbones.first_layer import set_in_channels
 from taggnn.backbones.table import BACKBONES, HUB, Backbone, hub_row
 from taggnn.backbones.tokens import Grid, checked_size
 from taggnn.backbones.weights import load_file
 from taggnn.names import imported, is_path, unknown
+from taggnn.types import VIDEO_AXES, InputSpec
 
 
 def _own(given: str | Callable[..., nn.Module]) -> Backbone:
@@ -93,6 +94,33 @@ def settled(name: str, options: Mapping[str, Any], published: bool = False) -> d
     if source is None:
         return dict(options)
     return {**options, "config": huggingface.configuration(source, options.get("config"), published)}
+
+
+def build_for(
+    name: str | Callable[..., nn.Module], spec: InputSpec, weights: str | Path | None = None, **options: Any
+) -> nn.Module:
+    """Builds a backbone for an input, and one of one's own as ``taggnn.attach`` does: cut at its last feature map.
+
+    Args:
+        name: as for ``find``.
+        spec: of the clips to come.
+        weights, options: as for ``build``.
+
+    Raises:
+        FileNotFoundError, ValueError: as ``build``, and for a module of one's own as ``taggnn.backbones.adapt``.
+    """
+    clip: Any = spec.clip if spec.axes == VIDEO_AXES else None
+    if isinstance(name, str) and not is_path(name):
+        return build(name, weights, clip=clip, **options)
+    tuning = {key: options.pop(key) for key in TUNING if key in options}
+    module = adapt(build(name, weights, clip=clip, **options), spec)
+    if tuning:
+        tune(module, **tuning)
+    return module
+
+
+# Options of a backbone's training; the others are those of its builder.
+TUNING = tuple(inspect.signature(tune).parameters)[1:]
 
 
 def build(

@@ -1,10 +1,11 @@
-"""Outputs other than one tensor: nested features, several pathways, class tokens.
+"""Outputs other than one tensor: nested features, several pathways, class tokens, frames in the batch, other orders of tokens.
 
 Axes: B clips, C channels, T frames, H W token grid, N tokens.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from math import prod
 from typing import Any, TypeGuard
 
 import torch
@@ -21,6 +22,10 @@ class Adapted(nn.Module):
         module: clips -> anything.
         features: the path of what to take, see ``pick``; None for all of it.
         class_tokens: how many tokens before those of the grid are dropped from (B, N, C).
+        feed: makes what the module takes of a clip; None for the clip itself.
+        frames_in_batch: the frames of each clip lie next to each other in the batch of the output.
+        token_order: of (B, N, C), the axes of its grid from the slowest to the fastest, such as "HWT"; None for "THW".
+        grid: sizes (T, H, W) of the tokens, for ``token_order``.
 
     It takes over the module's ``cut`` into stages and its channels of a clip.
 
@@ -30,13 +35,26 @@ class Adapted(nn.Module):
     **Shapes:** (B, 3, T, H, W) -> (B, C, T', H', W') or (B, N, C), or what the module yields where it is neither
     """
 
-    def __init__(self, module: nn.Module, features: str | None = None, class_tokens: int = 0) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        features: str | None = None,
+        class_tokens: int = 0,
+        feed: nn.Module | None = None,
+        frames_in_batch: bool = False,
+        token_order: str | None = None,
+        grid: Sequence[int] | None = None,
+    ) -> None:
         super().__init__()
         self.notes: list[str] = []
         self.description: list[str] = getattr(module, "description", [])
         self.module = module
         self.features = features
         self.class_tokens = class_tokens
+        self.feed = feed
+        self.frames_in_batch = frames_in_batch
+        self.token_order = token_order
+        self.grid = grid
         self.training = module.training
         cut = getattr(module, "cut", None)
         if cut is not None:
@@ -45,14 +63,42 @@ class Adapted(nn.Module):
             setattr(self, CHANNELS, getattr(module, CHANNELS))
 
     def forward(self, clip: Tensor) -> Any:
-        output = self.module(clip)
+        output = self.module(clip if self.feed is None else self.feed(clip))
         if self.features is not None:
             output = pick(output, self.features)
         if is_pathways(output):
             output = fuse(output)
         if self.class_tokens and isinstance(output, Tensor) and output.dim() == 3:
             output = output[:, self.class_tokens :]
+        if self.frames_in_batch and isinstance(output, Tensor):
+            output = unfolded(output, clip.shape[0])
+        if self.token_order is not None and self.grid is not None and isinstance(output, Tensor) and output.dim() == 3:
+            output = time_slowest(output, self.token_order, self.grid)
         return output
+
+
+def unfolded(output: Tensor, clips: int) -> Tensor:
+    """Takes the frames out of the batch. **Shapes:** (B*T, C, H, W) -> (B, C, T, H, W), (B*T, N, C) -> (B, T*N, C)"""
+    frames = output.unflatten(0, (clips, -1))
+    return frames.flatten(1, 2) if output.dim() == 3 else frames.transpose(1, 2)
+
+
+def time_slowest(tokens: Tensor, order: str, grid: Sequence[int]) -> Tensor:
+    """Sorts tokens by time, then rows, then columns.
+
+    Args:
+        tokens: of a grid.
+        order: its axes from the slowest to the fastest, such as "HWT".
+        grid: (T, H, W).
+
+    **Shapes:** (B, N, C) -> (B, N, C)
+    """
+    if prod(grid) != tokens.shape[1]:
+        # Refused where the grid is read, with the number of tokens.
+        return tokens
+    sizes = dict(zip("THW", grid, strict=True))
+    volume = tokens.unflatten(1, [sizes[axis] for axis in order])
+    return volume.permute(0, *(1 + order.index(axis) for axis in "THW"), 4).flatten(1, 3)
 
 
 def pick(output: Any, path: str) -> Any:
@@ -81,7 +127,8 @@ def is_pathways(output: Any) -> TypeGuard[Sequence[Tensor]]:
         isinstance(output, list | tuple)
         and len(output) > 1
         and all(isinstance(one, Tensor) and one.dim() == 5 for one in output)
-        and len({len(one) for one in output}) == 1
+        # len() and a set would make the batch size of an exported program a constant.
+        and all(one.shape[0] == output[0].shape[0] for one in output)
     )
 
 

@@ -8,11 +8,16 @@ import torch
 from safetensors.torch import load_file as load_file_of_tensors
 from torch import Tensor, nn
 
+from taggnn.backbones import prefixes
 from taggnn.backbones.download import Published, fetch
+from taggnn.backbones.file_kind import reason_of
 from taggnn.backbones.first_layer import clip_channels, first_layers, summed
 from taggnn.names import unknown
 
 log = logging.getLogger(__name__)
+
+# Before the names of a network that was cut, in the checkpoint of a run: a Recogniser's backbone, Adapted, FeatureExtractor.
+CUT = "backbone.module.network."
 
 
 def is_path(weights: str | Path) -> bool:
@@ -31,8 +36,8 @@ def is_path(weights: str | Path) -> bool:
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Reads the tensors of a PyTorch checkpoint file, or of a safetensors file.
 
-    A dict below the key ``state_dict``, ``model_state_dict``, ``model_state`` or ``model`` is opened, and the prefix
-    ``module.`` that DataParallel leaves on every key is taken off. Only tensors and plain types are unpickled.
+    A dict below the key ``state_dict``, ``model_state_dict``, ``model_state`` or ``model`` is opened, and what DataParallel and
+    ``torch.compile`` put before names is taken off. Only tensors and plain types are unpickled.
 
     Args:
         path: a ``.pth``, ``.pt`` or ``.safetensors`` file.
@@ -46,17 +51,18 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f"weights file {path} does not exist" if not path.exists() else f"{path} is not a file")
+        inside = "; give its best.ckpt" if (path / "best.ckpt").is_file() else ""
+        raise FileNotFoundError(
+            f"weights file {path} does not exist" if not path.exists() else f"{path} is not a file{inside}"
+        )
     try:
         if path.suffix.lower() == ".safetensors":
             return load_file_of_tensors(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     # A damaged file can fail anywhere in zip, pickle or storage code, with any exception.
     except Exception as error:
-        reason = str(error).strip().split("\n")[0] or "no reason given"
         raise ValueError(
-            f"{path} ({path.stat().st_size} bytes) cannot be read as PyTorch weights (truncated, or another kind of "
-            f"file?): {type(error).__name__}: {reason}"
+            f"{path} ({path.stat().st_size} bytes) cannot be read as PyTorch weights: {reason_of(path, error)}"
         ) from error
     for key in ("state_dict", "model_state_dict", "model_state", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
@@ -67,9 +73,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     strange = [key for key, value in content.items() if not isinstance(value, Tensor)]
     if strange:
         raise ValueError(f"{path} holds no plain state dict: no tensors under {', '.join(map(str, strange[:10]))}")
-    if all(key.startswith("module.") for key in content):
-        content = {key.removeprefix("module."): value for key, value in content.items()}
-    return content
+    return prefixes.unwrapped(content, str(path))
 
 
 def load_strictly(
@@ -78,7 +82,8 @@ def load_strictly(
     """Loads a state dict into a backbone: every name and shape must fit, only the classifier may be left over.
 
     Files older than PyTorch 0.4.1 lack BatchNorm's ``num_batches_tracked``; that alone is not an error. For a backbone of
-    grayscale clips, the kernels of an RGB first layer are summed over its channels.
+    grayscale clips, the kernels of an RGB first layer are summed over its channels. A prefix of all names, as a surrounding
+    model leaves it, is taken off, see ``taggnn.backbones.prefixes.below``.
 
     Args:
         module: the backbone, without classifier.
@@ -91,6 +96,7 @@ def load_strictly(
         ValueError: names or shapes that do not fit; lists the first ten of them and how many there are. The module is
             left as it was.
     """
+    state = prefixes.below(state, module.state_dict().keys(), source)
     if classifier is not None:
         names = (classifier,) if isinstance(classifier, str) else classifier
         dropped = {key: value for key, value in state.items() if key.startswith(tuple(f"{name}." for name in names))}
@@ -195,4 +201,17 @@ def load_file(module: nn.Module, weights: str | Path) -> None:
         FileNotFoundError: no such file.
         ValueError: a name instead of a path, a file that cannot be read, or one that does not fit.
     """
-    load_published(module, weights, type(module).__name__, None)
+    path = find_weights(weights, type(module).__name__, None)
+    load_strictly(module, _with_classifier(read_state_dict(path), module, str(path)), str(path))
+
+
+def _with_classifier(state: dict[str, Tensor], module: nn.Module, source: str) -> dict[str, Tensor]:
+    """The weights of a run of the same network, in which ``taggnn.attach`` cut off what came after the last feature map."""
+    if not any(key.startswith(CUT) for key in state):
+        return state
+    own = module.state_dict()
+    state = prefixes.below(state, own.keys(), source)
+    absent = {key: value for key, value in own.items() if key not in state}
+    if absent:
+        log.info("%s: without what was cut off in it: %s", source, ", ".join(absent))
+    return {**absent, **state}

@@ -3,7 +3,7 @@
 import contextlib
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,8 @@ def run(settings: Namespace, folder: Path | None) -> tuple[Path, ClipData] | Non
 
 def _train_heads(folder: Path, settings: Namespace, data: ClipData, heads: Sequence[str]) -> None:
     folders = {head: folder if head == settings.head else folder / "compare" / head for head in heads}
+    if distributed.is_main_process():
+        _extend(folder, settings, folders.values())
     ended = distributed.broadcast(all(_finished(each) for each in folders.values()))
     print(f"run       {folder}{' (has ended: only its report is written again)' if ended else ''}", flush=True)
     if distributed.world_size() > 1:
@@ -192,12 +194,28 @@ def _check_visible(folder: Path) -> None:
 
 
 def _check_same(settings: Namespace, folder: Path) -> None:
-    changed = config.changes(config.of_run(folder), settings)
+    begun = config.of_run(folder)
+    # With more epochs a run is extended.
+    begun.train.epochs = max(begun.train.epochs, settings.train.epochs)
+    changed = config.changes(begun, settings)
     if changed:
         raise ValueError(
             f"--run {folder}: it was started with another configuration ({'; '.join(changed)}); give that again, or another "
             "folder"
         )
+
+
+def _extend(folder: Path, settings: Namespace, folders: Iterable[Path]) -> None:
+    """Makes a finished run an unfinished one where more epochs are wanted than it was trained for."""
+    if not (folder / "config.yaml").is_file():
+        return
+    epochs = config.of_run(folder).train.epochs
+    if epochs < settings.train.epochs:
+        print(
+            f"extended  from {epochs} to {settings.train.epochs} epochs; the learning rate is now that of the longer run"
+        )
+        for each in folders:
+            (each / "results.json").unlink(missing_ok=True)
 
 
 def _check_resumed(last: Path, header: dict[str, Any]) -> None:

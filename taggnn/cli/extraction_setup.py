@@ -55,9 +55,8 @@ def frozen_backbone(settings: Namespace, data: ClipData, path: str | None) -> tu
     """The frozen backbone without a head, and where its weights come from; random ones are those of a training."""
     seed_everything(settings.seed)
     given = settings.backbone
-    clip: Any = data.model_spec.shape[1:]
     weights = None if path else given.weights
-    built = backbones.build(given.name, weights, clip=clip, **given.options)
+    built = backbones.build_for(given.name, data.model_spec, weights, **given.options)
     origin = f"of {path}" if path else given.weights or f"random, seed {settings.seed}"
     if path is not None:
         architecture, state = checkpoint.backbone_of(path)

@@ -165,8 +165,7 @@ def check_tokens(settings: Namespace) -> None:
         and Path(weights).is_file()
         and all(there[key] == given.get(key, there[key]) for key in others)
     ):
-        clip: Any = cache.input.shape[1:]
-        built = backbones.build(choice.name, weights, clip=clip, **choice.options)
+        built = backbones.build_for(choice.name, cache.input, weights, **choice.options)
         there["backbone.weights"], given["backbone.weights"] = cache.weights["digest"], digest(built.state_dict())
     # Keys of other versions of taggnn are ignored.
     both = [key for key in relevant_settings(there, cache.views) if key in given]

@@ -1,11 +1,14 @@
 """Hugging Face models from random tiny configurations: tokens, positions, weights, and errors without a hub."""
 
+import configparser
 import itertools
 import json
 import logging
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import taggnn
 from taggnn import backbones
@@ -216,7 +219,7 @@ def test_a_configuration_is_settled_so_that_a_checkpoint_needs_no_folder(tmp_pat
         ("missing", r"\(1 of \d+ entries\):\n  not in the file: encoder.layer.1.output.dense.bias \(24,\)"),
         ("unknown", r"not in the model: encoder.layer.0.extra"),
         ("shape", r"other shape: encoder.layer.0.output.dense.bias file \(5,\), model \(24,\)"),
-        ("truncated", r"cannot be read as safetensors \(truncated"),
+        ("truncated", r"cannot be read as PyTorch weights: truncated.*SafetensorError"),
     ],
 )
 def test_a_file_that_does_not_fit_is_reported(damage, message, tmp_path):
@@ -239,6 +242,41 @@ def test_a_file_that_does_not_fit_is_reported(damage, message, tmp_path):
     if damage != "truncated":
         with pytest.raises(ValueError, match=message):
             build(f"hf:{tmp_path}", weights="default")
+
+
+@pytest.mark.parametrize("given", ["folder", "file"])
+@pytest.mark.parametrize("prefix", ["videomae.", "", "model.videomae.", "module._orig_mod."])
+@pytest.mark.parametrize("naming", ["published", "transformers 5.12"])
+def test_both_namings_of_videomae_s_biases_load(naming, prefix, given, tmp_path):
+    """Published: q_bias and v_bias, none of keys; transformers 5.12 to 5.17 saved one of keys, which changes nothing."""
+    if given == "folder" and prefix not in ("videomae.", ""):
+        pytest.skip("transformers reads a folder itself")
+    state = model_of("videomae").state_dict()
+    layer = "attention.attention."
+    names = {f"{layer}query.bias": f"{layer}q_bias", f"{layer}value.bias": f"{layer}v_bias"}
+    written = {}
+    for key, value in state.items():
+        for ours, theirs in names.items():
+            key = key.replace(ours, theirs) if naming == "published" else key
+        written[prefix + key] = value.clone()
+        if key.endswith("query.bias"):
+            written[prefix + key.replace("query", "key")] = torch.randn_like(value)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "videomae", **TINY["videomae"]}))
+    save_file(written, tmp_path / "model.safetensors")
+    built = build(f"hf:{tmp_path}", weights="default" if given == "folder" else str(tmp_path / "model.safetensors"))
+    loaded = built.model.state_dict()
+    assert loaded.keys() == state.keys()
+    assert all(torch.equal(loaded[key], value) for key, value in state.items())
+
+
+def test_the_oldest_transformers_is_the_one_that_is_installed_with_taggnn(monkeypatch):
+    setup = configparser.ConfigParser()
+    setup.read(Path(__file__).parents[2] / "setup.cfg")
+    required = setup["options.extras_require"]["huggingface"].strip()
+    assert required == f"transformers>={'.'.join(map(str, huggingface.hub.OLDEST))}"
+    monkeypatch.setattr(huggingface.hub.transformers(), "__version__", "5.17.0")
+    with pytest.raises(ImportError, match=r"transformers 5\.19 or newer, and 5\.17\.0 is installed"):
+        build("hf:videomae", config=TINY["videomae"])
 
 
 def authors_file(model, prefix):
