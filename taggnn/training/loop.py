@@ -126,7 +126,7 @@ class Trainer:
             self.history.begin()
         self.curves.begin_epoch(now.clips)
         self.bar.begin(f"epoch {now.epoch + 1}/{self.training.epochs}", self.batches, first, now.clips)
-        left = self.loader.epoch(now.epoch, now.position) if first < self.batches else ()
+        left = self.loader.epoch(now.epoch, now.position, self.while_waiting) if first < self.batches else ()
         for number, batch in enumerate(islice(left, self.batches - first), first):
             self.train_batch(number, batch)
         if not now.clips:
@@ -191,7 +191,8 @@ class Trainer:
         self.bar.begin("validation", len(self.val_loader))
         ema = self.step.ema
         with ema.in_place() if ema else nullcontext(), validation.evaluating(self.recogniser):
-            logits, labels, skipped = validation.predict(self.logits, self.val_loader, self.after_validation_batch)
+            batches = self.val_loader.iterate(self.while_waiting)
+            logits, labels, skipped = validation.predict(self.logits, batches, self.after_validation_batch)
         self.history.skip(skipped, "val")
         if logits is None:
             raise ValueError(f"none of the validation clips could be used; {self.history.reasons()}")
@@ -202,6 +203,12 @@ class Trainer:
         x = batch.x if len(batch) else self.data_spec.example(1)
         with self.step.autocast():
             return self.model(x.to(self.device, self.dtype)).logits.float().cpu()
+
+    def while_waiting(self) -> None:
+        """Ends the run on a signal while the loader has no batch; other processes would have to agree, which they cannot now."""
+        if distributed.world_size() == 1:
+            # Gradients are not in a checkpoint: the last one is of an earlier step.
+            self.saving.stop_if_requested((lambda: None) if self.step.begun else self.save)
 
     def after_validation_batch(self) -> None:
         self.bar.advance()
