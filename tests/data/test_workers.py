@@ -73,7 +73,7 @@ def _small_files(worker):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="shared memory counts as a file on Linux")
 def test_a_batch_that_shared_memory_cannot_hold_is_an_error_not_a_wait():
-    with pytest.raises(ChildProcessError, match="data.workers 0"):
+    with pytest.raises(ChildProcessError, match=r"data\.workers 0"):
         list(loader(init=_small_files))
 
 
@@ -91,7 +91,7 @@ def test_whatever_else_cannot_be_handed_over_ends_the_process(capfd):
 
 def test_processes_that_do_nothing_are_given_up_and_ended():
     started = set(multiprocessing.active_children())
-    with pytest.raises(ChildProcessError, match="data.workers 0"):
+    with pytest.raises(ChildProcessError, match=r"data\.workers 0"):
         list(loader(lambda index: time.sleep(600)))
     for child in set(multiprocessing.active_children()) - started:
         child.join(10)
