@@ -21,6 +21,8 @@ import torch
 import taggnn
 import taggnn.train
 from taggnn.cli import experiment, terminal
+from taggnn.data import workers
+from taggnn.data.video.source import VideoSource
 from taggnn.io import run_folder
 from taggnn.io.checkpoint import read
 from taggnn.training.loop import Trainer
@@ -203,6 +205,29 @@ def test_a_signal_saves_and_leaves(drawn, whole, program, tmp_path, monkeypatch,
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)] == before
     # Nothing that was trained is trained again.
     assert read(folder / "last.ckpt")["progress"]["step"] == steps
+    resumed = program(taggnn.train, "--resume", folder)
+    assert resumed.code == 0, resumed.err
+    check_same(folder, whole)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the loader process has the source that hangs because it is a fork")
+def test_a_signal_while_no_clip_comes_saves_and_leaves(drawn, whole, program, tmp_path, monkeypatch):
+    plain, calls = VideoSource.__call__, []
+
+    def hanging(self, clip, seed):
+        calls.append(clip)
+        if len(calls) == 10:
+            os.kill(os.getppid(), signal.SIGTERM)
+            time.sleep(600)
+        return plain(self, clip, seed)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(VideoSource, "__call__", hanging)
+        patched.setattr(workers, "LOOK_SECONDS", 0.25)
+        ended = program(taggnn.train, *drawn, "--runs", tmp_path, "--data.workers", 1)
+    assert ended.code == 143, ended.err
+    folder = folder_of(ended)
+    assert read(folder / "last.ckpt")["progress"]["step"] == 1
     resumed = program(taggnn.train, "--resume", folder)
     assert resumed.code == 0, resumed.err
     check_same(folder, whole)
