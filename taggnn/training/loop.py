@@ -160,6 +160,7 @@ class Trainer:
             self.set_rate()
         if self.step.overflows == OVERFLOWS:
             raise diverged(now.epoch, number, f"{OVERFLOWS} steps in a row had a gradient that is inf or nan")
+        self.check_folder()
         means, rate = {name: value / clips for name, value in sums.items()}, self.step.rate
         self.bar.train(now.epoch, now.clips, means, rate, self.history.rows)
         self.curves.step(now.step, now.clips, {**means, "lr": rate, "gradient_norm": self.step.gradient_norm})
@@ -219,6 +220,7 @@ class Trainer:
         self.set_rate()
         self.bar.close()
         row = {**trained, **measured, "lr": self.step.rate}
+        self.check_folder()
         self.curves.epoch(now.step, self.history.add(row, self.training.epochs))
         if checkpoint_row(self.history.rows, self.monitor) == now.epoch - 1:
             self.save("best.ckpt")
@@ -246,6 +248,17 @@ class Trainer:
         reason = stop_reason(self.history.rows, self.monitor, self.patience, self.training)
         self.stopped = distributed.broadcast(reason)
         return self.stopped is not None
+
+    def check_folder(self) -> None:
+        """Ends a run whose folder was removed: writing would make a new one, without its configuration.
+
+        Raises:
+            FileNotFoundError: in the first process, which writes.
+        """
+        if distributed.is_main_process() and not self.history.folder.is_dir():
+            raise FileNotFoundError(
+                f"run folder {self.history.folder}: removed while the run was going on, with its checkpoints; start a new run"
+            )
 
     def save(self, name: str = "last.ckpt") -> None:
         """Writes a checkpoint; every process must call it, after an optimiser step."""

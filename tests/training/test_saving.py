@@ -233,6 +233,22 @@ def test_a_signal_while_no_clip_comes_saves_and_leaves(drawn, whole, program, tm
     check_same(folder, whole)
 
 
+@pytest.mark.parametrize("method", ["losses", "validate", "finish_epoch"])
+def test_a_run_whose_folder_is_removed_ends_with_its_name(drawn, program, tmp_path, monkeypatch, method):
+    plain = getattr(Trainer, method)
+
+    def removing(self, *arguments):
+        shutil.rmtree(tmp_path / "run")
+        return plain(self, *arguments)
+
+    monkeypatch.setattr(Trainer, method, removing)
+    ended = program(taggnn.train, *drawn, "--run", tmp_path / "run")
+    assert ended.code == 2
+    assert ended.err.splitlines()[-1].startswith(f"taggnn.train: run folder {tmp_path / 'run'}: removed")
+    assert "Traceback" not in ended.err
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.skipif(os.name == "nt", reason="no such signals")
 def test_a_signal_while_the_test_clips_are_scored_ends_at_once(drawn, whole, program, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
