@@ -246,6 +246,18 @@ def test_a_run_of_an_earlier_version_is_refused_by_a_sentence(trained, program, 
         assert ended.err.startswith(f"taggnn.train: run {tmp_path}: written by an earlier taggnn")
 
 
+@pytest.mark.parametrize("part", [0, 0.01, 0.3, 0.7, 0.99])
+def test_a_configuration_that_is_cut_off_is_one_sentence_with_its_file(trained, program, tmp_path, part):
+    """Most parts of a YAML file are YAML as well, and a run of other options."""
+    text = (trained[0] / "config.yaml").read_text()
+    (tmp_path / "config.yaml").write_text(text[: int(part * len(text))])
+    for words in (["--resume", tmp_path], ["--run", tmp_path]):
+        ended = program(taggnn.train, *words)
+        assert ended.code == 2
+        assert ended.err.startswith(f"taggnn.train: {tmp_path / 'config.yaml'}: ")
+        assert ended.err.count("\n") == 1
+
+
 def test_resume_with_other_classes(trained, videos, program, tmp_path):
     folder = shutil.copytree(trained[0], tmp_path / "run")
     (folder / "results.json").unlink()

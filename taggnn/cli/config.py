@@ -3,6 +3,7 @@
 import inspect
 import json
 import math
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -61,6 +62,8 @@ _LIMITS = {
     "train.limit_batches": (0, math.inf),
     "train.max_hours": (0, math.inf),
 }
+# What ends a document in YAML.
+_END = "..."
 # Keys that do not change the result of a run, only its speed and its location.
 _FREE = {
     *("run", "runs", "preview", "threads", "save_minutes", "save_batches", "log_every", "loggers"),
@@ -243,13 +246,19 @@ def of_run(folder: Path) -> Namespace:
         folder: the run folder.
 
     Raises:
-        ValueError: an earlier version of taggnn wrote it. Any other unknown key ends the program.
+        ValueError: an earlier version of taggnn wrote it, or its end is missing: what a key had is then unknown. Anything else
+            that is wrong with it ends the program.
     """
     path, built = folder / "config.yaml", parser()
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if isinstance(content, Mapping) and "trainer" in content:
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if re.search("^trainer:", text, re.MULTILINE):
         raise ValueError(
             f"run {folder}: written by an earlier taggnn, which trained with Lightning, and cannot be resumed; start a new run"
+        )
+    if not text.rstrip().endswith(f"\n{_END}"):
+        raise ValueError(
+            f"{path}: its end is missing ({_END!r} in the last line), so the run cannot be resumed; copy it again from where it "
+            "is whole, or start a new run"
         )
     built.check_file(path)
     return built.parse_path(str(path))
@@ -441,8 +450,8 @@ def _flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 
 
 def dump(settings: Namespace) -> str:
-    """The configuration as YAML with all keys; ``--config`` reads it."""
-    return parser().dump(settings, skip_unset=False)
+    """The configuration as YAML with all keys and the mark of its end; ``--config`` reads it."""
+    return f"{parser().dump(settings, skip_unset=False)}{_END}\n"
 
 
 def recipes() -> list[str]:

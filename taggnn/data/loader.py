@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch.utils.data import DataLoader
 
 from taggnn.data.capabilities import capabilities_of
 from taggnn.data.clips import NAMED, ClipList
@@ -21,6 +20,7 @@ from taggnn.data.samplers import Balance, EpochLoader, SeededSampler, SharedBatc
 from taggnn.data.sources import build
 from taggnn.data.synthetic import FLIP_PAIRS, MOTIONS, make_synthetic
 from taggnn.data.views import EvaluationViews, collate_evaluation_views, view_batches
+from taggnn.data.workers import WorkerLoader, check_shared_memory, exit_when_undelivered
 from taggnn.runtime import distributed
 from taggnn.runtime.printable import one_line
 from taggnn.runtime.signals import leave_to_parent
@@ -71,7 +71,8 @@ class ClipData:
 
     Raises:
         FileNotFoundError: in ``setup``, if the root, a list or a listed file does not exist.
-        ValueError: if an option is out of range, or there is no root; in ``setup``, if a list is wrong.
+        ValueError: if an option is out of range, or there is no root; in ``setup``, if a list is wrong, or the batches of the
+            loader processes do not fit into the shared memory.
     """
 
     def __init__(
@@ -152,10 +153,12 @@ class ClipData:
 
     def setup(self) -> None:
         """Reads the lists and folders, once, and prints what was found."""
+        check_shared_memory(self.spec, self.batch_size, self.workers)
         self._read()
 
     def setup_only(self, split: str) -> None:
         """As ``setup``, but reads only what one split needs: the others stay None."""
+        check_shared_memory(self.spec, self.batch_size, self.workers)
         self._read(split)
 
     def setup_for_check(self) -> list[Problem]:
@@ -254,15 +257,15 @@ class ClipData:
         sampler = SeededSampler(len(clips), self.seed, shuffle=True, labels=labels, balance=self.balance)
         return EpochLoader(dataset, sampler, self.batch_size, self.drop_last, **self._loader_options())
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> WorkerLoader:
         """The list without augmentation, see ``eval_dataloader``."""
         return self.eval_dataloader("val")
 
-    def test_dataloader(self) -> DataLoader:
+    def test_dataloader(self) -> WorkerLoader:
         """The list without augmentation, see ``eval_dataloader``."""
         return self.eval_dataloader("test")
 
-    def eval_dataloader(self, split: str, views: int = 1, crops: int = 1) -> DataLoader:
+    def eval_dataloader(self, split: str, views: int = 1, crops: int = 1) -> WorkerLoader:
         """Any split, "train" too, as evaluation sees it: without augmentation, and in the order of the list.
 
         Several processes share it: each gets batches that a single process would have, all have the same number of them,
@@ -288,7 +291,7 @@ class ClipData:
 
     def loader_of(
         self, split: str, batches: SharedBatches | Sequence[Sequence[tuple[int, int]]], train: bool = False
-    ) -> DataLoader:
+    ) -> WorkerLoader:
         """Chosen clips in chosen batches.
 
         Args:
@@ -300,7 +303,7 @@ class ClipData:
 
     def loader_of_views(
         self, split: str, batches: Sequence[Sequence[tuple[int, Sequence[int]]]], evaluation: bool
-    ) -> DataLoader:
+    ) -> WorkerLoader:
         """Several views of chosen clips in chosen batches, each clip decoded once; gives a list with a batch for each view.
 
         Args:
@@ -308,6 +311,8 @@ class ClipData:
             batches: the keys (index, seeds) of each batch: one training view for each seed.
             evaluation: whether the view of evaluation comes last.
         """
+        views = max((len(seeds) for batch in batches for _, seeds in batch), default=0) + evaluation
+        check_shared_memory(self.spec, self.batch_size * views, self.workers)
         return self._loader(TrainingViews(self.samples(split, train=True), evaluation), batches, collate_views)
 
     def samples(self, split: str, train: bool = False) -> ClipDataset:
@@ -324,9 +329,9 @@ class ClipData:
             )
         return clips
 
-    def _loader(self, dataset: Any, batches: Any, collate_fn: Any = collate) -> DataLoader:
+    def _loader(self, dataset: Any, batches: Any, collate_fn: Any = collate) -> WorkerLoader:
         options = self._loader_options() | {"collate_fn": partial(collate_fn, spec=self.spec)}
-        return DataLoader(dataset, batch_sampler=batches, **options)
+        return WorkerLoader(dataset, batch_sampler=batches, **options)
 
     def _loader_options(self) -> dict[str, Any]:
         return {
@@ -343,6 +348,7 @@ class ClipData:
 def init_worker(worker: int) -> None:
     """What a loader process does first."""
     return_freed_memory()
+    exit_when_undelivered()
     leave_to_parent()
 
 

@@ -1,14 +1,15 @@
 """The order and the random seeds of the clips of an epoch, shared by processes and resumable in the middle."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
 
+from taggnn.data.workers import WorkerLoader
 from taggnn.names import unknown
 from taggnn.runtime import distributed
 
@@ -231,7 +232,7 @@ class SharedGroups(Sampler[list[Any]]):
             yield from mine[0] if mine else [[] for _ in self.groups[0]]
 
 
-class EpochLoader(DataLoader):
+class EpochLoader(WorkerLoader):
     """A loader over a ``SeededSampler`` that starts any epoch at any clip.
 
     A position in an epoch is a number of clips of all processes, so that another number of processes can resume.
@@ -241,7 +242,7 @@ class EpochLoader(DataLoader):
         sampler: the order.
         batch_size: clips in the batch of one process.
         drop_last: leave out the last global batch if it is not full.
-        options: further options of ``DataLoader``.
+        options: further options of ``WorkerLoader``.
     """
 
     def __init__(
@@ -265,7 +266,9 @@ class EpochLoader(DataLoader):
         """Number of batches of an epoch after its first ``position`` clips."""
         return self.shared.count(self.clips - position)
 
-    def epoch(self, number: int, position: int = 0) -> Iterator[Any]:
-        """The batches of an epoch after its first ``position`` clips."""
+    def epoch(
+        self, number: int, position: int = 0, while_waiting: Callable[[], object] = lambda: None
+    ) -> Iterator[Any]:
+        """The batches of an epoch after its first ``position`` clips; for ``while_waiting`` see ``WorkerLoader.iterate``."""
         self.order.resume(number, position)
-        return iter(self)
+        return self.iterate(while_waiting)

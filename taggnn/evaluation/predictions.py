@@ -21,7 +21,7 @@ from torch import Tensor
 
 from taggnn.evaluation.metrics import predicted_classes
 from taggnn.runtime import spreadsheet
-from taggnn.runtime.atomic import write_text
+from taggnn.runtime.atomic import replacing, write_text
 
 COLUMNS = ("name", "path", "label", "class", "predicted", "predicted_class", "probability")
 # How much of the beginning of another kind of file a message shows, in characters.
@@ -90,15 +90,15 @@ def write_predictions(path: str | os.PathLike, predictions: Predictions) -> Path
     """
     probabilities = predictions.probabilities.detach().cpu().float()
     classes, best = predictions.classes, predicted_classes(probabilities).tolist()
-    rows = zip(
-        predictions.names, predictions.paths, predictions.labels.tolist(), best, probabilities.tolist(), strict=True
-    )
-    lines = [_line([*COLUMNS, *(f"p:{name}" for name in classes)])]
-    for name, clip_path, label, predicted, row in rows:
-        shares = [f"{p:.9g}" for p in row]
-        facts = [name, clip_path, label, classes[label], predicted, classes[predicted], shares[predicted]]
-        lines.append(_line([*facts, *shares]))
-    return write_text(path, "".join(lines))
+    rows = zip(predictions.names, predictions.paths, predictions.labels.tolist(), best, probabilities, strict=True)
+    # A row at a time: of many classes, the text of all clips takes ten times the memory of the probabilities.
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as out:
+        out.write(_line([*COLUMNS, *(f"p:{name}" for name in classes)]))
+        for name, clip_path, label, predicted, row in rows:
+            shares = [f"{p:.9g}" for p in row.tolist()]
+            facts = [name, clip_path, label, classes[label], predicted, classes[predicted], shares[predicted]]
+            out.write(_line([*facts, *shares]))
+    return Path(path)
 
 
 def read_predictions(path: str | os.PathLike) -> Predictions:
@@ -115,10 +115,10 @@ def read_predictions(path: str | os.PathLike) -> Predictions:
     if not classes or not all(column.startswith("p:") for column in header[first:]):
         raise ValueError(f"{path}: the columns after {COLUMNS[-1]!r} must be one 'p:<class>' per class")
     names, paths, labels = [], [], []
-    probabilities: list[list[float]] = []
+    probabilities: list[Tensor] = []
     for number, row in enumerate(rows, start=1):
         try:
-            label, shares = int(row[2]), [float(p) for p in row[first:]]
+            label, shares = int(row[2]), torch.tensor([float(p) for p in row[first:]], dtype=torch.float32)
         except ValueError as error:
             raise ValueError(f"{path}, clip {number} ({row[0]!r}): {error}") from error
         if not 0 <= label < len(classes):
@@ -133,7 +133,7 @@ def read_predictions(path: str | os.PathLike) -> Predictions:
         paths.append(row[1])
         labels.append(label)
         probabilities.append(shares)
-    table = torch.tensor(probabilities, dtype=torch.float32).view(len(names), len(classes))
+    table = torch.stack(probabilities) if probabilities else torch.empty(0, len(classes))
     broken = table.isnan().any(dim=1).nonzero().flatten().tolist()
     if broken:
         raise ValueError(

@@ -11,11 +11,11 @@ from markupsafe import Markup
 from taggnn.evaluation.comparison import Comparison, Pair
 from taggnn.evaluation.metrics import METRICS, shares_of_clips
 from taggnn.reporting.figures import gains, whiskers
-from taggnn.reporting.page import count, number, p_value, points, render
+from taggnn.reporting.page import ROWS, count, ends, number, p_value, points, render
 from taggnn.reporting.theme import svg
 
-# Rows of the table of changed clips; comparison.json has all of them.
-ROWS = 500
+# Changed clips, and bars for classes, at most; comparison.json has all of them.
+CHANGED, BARS = 500, 400
 
 
 def compare_page(found: Comparison) -> str:
@@ -32,7 +32,7 @@ def compare_page(found: Comparison) -> str:
         wilson=shares_of_clips(),
         lower=" and ".join(f"the {row.title}" for row in METRICS.values() if row.compared and not row.larger_is_better),
         pairs=[(pair, _pair(found, pair)) for pair in found.pairs],
-        rows=ROWS,
+        rows=CHANGED,
     )
 
 
@@ -67,14 +67,18 @@ def _pair(found: Comparison, pair: Pair) -> dict[str, Any]:
     holm = f"{p_value(pair.p_holm)} after Holm, for {family} comparisons" if family > 1 else "exact, two-sided"
     short = p_value(test.p).removeprefix("p ").removeprefix("= ").replace(" ", "")
     drawn = [
-        (row.name, row.gain, f"{row.first} of {row.clips} by {one}, {row.second} by {two}") for row in pair.classes
+        (row.name, row.gain, f"{row.first} of {row.clips} by {one}, {row.second} by {two}")
+        for row in ends(pair.classes, BARS)
     ]
+    all_of = len(pair.classes)
+    below = "" if len(drawn) == all_of else f"{BARS} of {all_of} classes: those that gained most, and those that lost most"
     order = {"lost": 0, "gained": 1, "other": 2}
     return {
         "tiles": [*tiles, (short, "McNemar's p", holm)],
         "chart": chart,
         "others": others,
-        "gains": svg(gains(drawn), "points of recall that each class gained or lost"),
-        "changed": sorted(pair.changed, key=lambda row: order[row.change])[:ROWS],
+        "gains": svg(gains(drawn, below), "points of recall that each class gained or lost"),
+        "classes": ends(pair.classes, ROWS),
+        "changed": sorted(pair.changed, key=lambda row: order[row.change])[:CHANGED],
         "meaning": {"lost": f"only {one} right", "gained": f"only {two} right", "other": "both wrong"},
     }

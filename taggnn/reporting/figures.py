@@ -27,6 +27,8 @@ from taggnn.reporting.page import GROUPS, number, percent
 from taggnn.reporting.theme import LIGHT, TIP, Theme, drawable, shorten, style
 
 NUMBERS_UP_TO, NAMES_UP_TO = 20, 40
+# Cells of a confusion matrix in each direction, as many as there are points to draw them.
+CELLS = 1000
 # Names in one row of the legend of the parts of the loss.
 PARTS_IN_A_ROW = 4
 # Inches: the width of a page's content, and the height of the bars.
@@ -122,7 +124,8 @@ def _lines(axes: Axes, title: str, lines: list, theme: Theme) -> None:
 def confusion(matrix: Tensor, classes: Sequence[str], theme: Theme = LIGHT) -> Figure:
     """Draws a confusion matrix: blue where right, vermilion where wrong, deeper for a larger share of the row.
 
-    Up to 20 classes the cells hold their counts, up to 40 the rows hold names; beyond, both axes are class numbers.
+    Up to 20 classes the cells hold their counts, up to 40 the rows hold names; beyond, both axes are class numbers. Beyond
+    ``CELLS`` a cell is a block of classes: off the diagonal the largest share of its mistakes, on it the mean of its classes.
     Rows of classes that do not occur are hatched.
 
     Args:
@@ -136,11 +139,11 @@ def confusion(matrix: Tensor, classes: Sequence[str], theme: Theme = LIGHT) -> F
     """
     counts = matrix.cpu().numpy()
     number = len(classes)
-    support = counts.sum(axis=1, keepdims=True)
-    share = counts / np.maximum(support, 1)
+    support = counts.sum(axis=1)
+    step = block_of(number)
     # The square root lifts single mistakes among a hundred clips above the background.
-    weight = np.sqrt(share)[..., None]
-    hues = np.where(np.eye(number, dtype=bool)[..., None], to_rgb(theme.right), to_rgb(theme.wrong))
+    weight = np.sqrt(_shares(counts, support, step))[..., None]
+    hues = np.where(np.eye(len(weight), dtype=bool)[..., None], to_rgb(theme.right), to_rgb(theme.wrong))
     cells = np.asarray(to_rgb(theme.surface)) * (1 - weight) + hues * weight
 
     side = float(np.clip(0.6 * number, 2.0, 7.0))
@@ -148,7 +151,8 @@ def confusion(matrix: Tensor, classes: Sequence[str], theme: Theme = LIGHT) -> F
     axes = figure.add_axes((0, 0, 1, 1))
     style(axes, theme)
     axes.grid(False)
-    axes.imshow(cells, interpolation="nearest", aspect="equal")
+    end = step * len(cells) - 0.5
+    axes.imshow(cells, interpolation="nearest", aspect="equal", extent=(-0.5, end, end, -0.5))
     for spine in axes.spines.values():
         spine.set(visible=True, color=theme.line)
     axes.tick_params(length=0)
@@ -156,8 +160,8 @@ def confusion(matrix: Tensor, classes: Sequence[str], theme: Theme = LIGHT) -> F
         between = np.arange(1, number) - 0.5
         axes.hlines(between, -0.5, number - 0.5, color=theme.line, lw=0.6)
         axes.vlines(between, -0.5, number - 0.5, color=theme.line, lw=0.6)
-    for row in np.flatnonzero(support == 0):
-        axes.axhspan(row - 0.5, row + 0.5, facecolor="none", edgecolor=theme.line, hatch="////", lw=0)
+    for begin, stop in _absent(support, step):
+        axes.axhspan(begin - 0.5, stop - 0.5, facecolor="none", edgecolor=theme.line, hatch="////", lw=0)
     if number <= NUMBERS_UP_TO:
         for row, column in np.argwhere(counts > 0):
             ink = "#ffffff" if _luminance(cells[row, column]) < 0.36 else "#14171b"
@@ -168,10 +172,42 @@ def confusion(matrix: Tensor, classes: Sequence[str], theme: Theme = LIGHT) -> F
     return figure
 
 
+def block_of(classes: int) -> int:
+    """How many classes a cell of the confusion matrix holds in each direction."""
+    return -(-classes // CELLS)
+
+
+def _shares(counts: np.ndarray, support: np.ndarray, step: int) -> np.ndarray:
+    """The share of its row that each cell has, or of a block of cells as ``confusion`` says."""
+    blocks = -(-len(counts) // step)
+    shares = np.zeros((blocks, blocks))
+    rows, columns = np.nonzero(counts)
+    off = rows != columns
+    rows, columns = rows[off], columns[off]
+    np.maximum.at(shares, (rows // step, columns // step), counts[rows, columns] / support[rows])
+    occur = np.flatnonzero(support)
+    sums, members = (np.zeros(blocks) for _ in range(2))
+    np.add.at(sums, occur // step, counts[occur, occur] / support[occur])
+    np.add.at(members, occur // step, 1)
+    shares[np.diag_indices(blocks)] = sums / np.maximum(members, 1)
+    return shares
+
+
+def _absent(support: np.ndarray, step: int) -> list[tuple[int, int]]:
+    """Ranges of rows without a clip, in whole cells; neighbours are one range."""
+    ends = range(0, len(support), step)
+    empty = [first for first in ends if not support[first : first + step].any()]
+    ranges: list[tuple[int, int]] = []
+    for first in empty:
+        begin = ranges.pop()[0] if ranges and ranges[-1][1] == first else first
+        ranges.append((begin, first + step))
+    return ranges
+
+
 def _class_axes(axes: Axes, classes: Sequence[str]) -> None:
     number = len(classes)
     if number > NAMES_UP_TO:
-        step = 10 if number <= 120 else 25
+        step = next((step for step in (10, 25, 50, 100, 250, 500) if number <= 12 * step), 10 ** len(str(number // 12)))
         axes.set_xticks(range(0, number, step))
         axes.set_yticks(range(0, number, step))
         return
@@ -354,11 +390,12 @@ def whiskers(rows: Sequence[tuple[str, float, float, float]]) -> Figure | None:
     return figure
 
 
-def gains(rows: Sequence[tuple[str, float, str]]) -> Figure | None:
+def gains(rows: Sequence[tuple[str, float, str]], below: str = "") -> Figure | None:
     """Draws how much each class gained (up, blue) or lost (down, vermilion), in the order given.
 
     Args:
         rows: (name, gain as a share, the tooltip after the name) of each class.
+        below: what the bars are, where there are too many for their names; empty for all classes.
 
     Returns:
         None where no class gained or lost.
@@ -367,7 +404,7 @@ def gains(rows: Sequence[tuple[str, float, str]]) -> Figure | None:
     """
     if not any(gain for _, gain, _ in rows):
         return None
-    below = f"{len(rows)} classes, those that gained most first"
+    below = below or f"{len(rows)} classes, those that gained most first"
     figure, axes = _bars([row[0] for row in rows], [f"{name}: {tip}" for name, _, tip in rows], below)
     values = [100 * gain for _, gain, _ in rows]
     colours = [LIGHT.right if value > 0 else LIGHT.wrong for value in values]

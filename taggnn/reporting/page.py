@@ -3,13 +3,16 @@
 import base64
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from taggnn.evaluation.metrics import METRICS, Metric
 from taggnn.reporting.theme import DARK, LIGHT, clean
 
+Value = TypeVar("Value")
+# Rows of a table: a page of 5,000 classes must open in a browser, and the files next to it have all of them.
+ROWS = 1000
 # What a page calls the groups of `taggnn.evaluation.longtail`.
 GROUPS = {"many": "many-shot", "medium": "medium-shot", "few": "few-shot"}
 
@@ -49,6 +52,11 @@ def number(value: object) -> str:
 def count(clips: int, noun: str, plural: str = "") -> str:
     """1, "clip" -> "1 clip"; 1200, "clip" -> "1 200 clips"."""
     return f"{number(clips)} {noun if clips == 1 else plural or noun + 's'}"
+
+
+def ends(rows: Sequence[Value], most: int) -> Sequence[Value]:
+    """All rows, or the first and the last of them, ``most`` together."""
+    return rows if len(rows) <= most else [*rows[: most // 2], *rows[-(most // 2) :]]
 
 
 def points(share: float) -> str:

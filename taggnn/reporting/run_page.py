@@ -39,9 +39,9 @@ from taggnn.evaluation.results import Results, headline
 from taggnn.evaluation.significance import McNemar, verdict
 from taggnn.names import unknown
 from taggnn.reporting.compare_page import differences_of
-from taggnn.reporting.figures import confusion, curves, reliability_diagram
+from taggnn.reporting.figures import block_of, confusion, curves, reliability_diagram
 from taggnn.reporting.loss_parts import parts_of
-from taggnn.reporting.page import between, duration, figure, number, p_value, percent, points, render
+from taggnn.reporting.page import ROWS, between, duration, figure, number, p_value, percent, points, render
 from taggnn.reporting.theme import DARK, LIGHT, png, svg
 from taggnn.runtime.atomic import write_bytes, write_text
 from taggnn.training.history import read_history
@@ -86,8 +86,9 @@ def write_report(run_dir: str | os.PathLike) -> Path:
         training=_training(folder, history, results),
         calibration=_calibration(results, predictions),
         classes=None if predictions is None else _classes(folder, predictions),
-        unmeasured=unmeasured,
+        unmeasured=set(unmeasured),
         skipped=skipped,
+        most=ROWS,
         **_provenance(results),
         config=config.strip(),
         clips=_clips,
@@ -128,7 +129,7 @@ def _headline(
     shown, heading = scores[split], f"Accuracy on {split}"
     if not shown.complete:
         heading += f": {_clips(shown.measured, shown.listed)} clips"
-        also = f" Also {unmeasured_note(unmeasured, most=None)}." if unmeasured else ""
+        also = f" Also {unmeasured_note(unmeasured, most=ROWS)}." if unmeasured else ""
         notes.insert(0, f"The figures of {split} are about {shown.coverage()}.{also}")
     tiles = _tiles(shown, results.get("intervals", {}).get(split, {}))
     return {"scores": scores, "split": split, "notes": notes, "heading": heading, "tiles": tiles}
@@ -323,6 +324,7 @@ def _classes(folder: Path, predictions: Predictions) -> dict[str, Any]:
         # Drawn at twice its size on the page; bytes 16-24 of every PNG are its width and height.
         "size": [int.from_bytes(light[at : at + 4], "big") // 2 for at in (16, 20)],
         "absent": support.count(0),
+        "block": block_of(len(predictions.classes)),
         "worst": worst,
         "pairs": pairs,
         # Worst first; classes without clips, which have no recall, at the end.

@@ -126,7 +126,7 @@ class Trainer:
             self.history.begin()
         self.curves.begin_epoch(now.clips)
         self.bar.begin(f"epoch {now.epoch + 1}/{self.training.epochs}", self.batches, first, now.clips)
-        left = self.loader.epoch(now.epoch, now.position) if first < self.batches else ()
+        left = self.loader.epoch(now.epoch, now.position, self.while_waiting) if first < self.batches else ()
         for number, batch in enumerate(islice(left, self.batches - first), first):
             self.train_batch(number, batch)
         if not now.clips:
@@ -160,6 +160,7 @@ class Trainer:
             self.set_rate()
         if self.step.overflows == OVERFLOWS:
             raise diverged(now.epoch, number, f"{OVERFLOWS} steps in a row had a gradient that is inf or nan")
+        self.check_folder()
         means, rate = {name: value / clips for name, value in sums.items()}, self.step.rate
         self.bar.train(now.epoch, now.clips, means, rate, self.history.rows)
         self.curves.step(now.step, now.clips, {**means, "lr": rate, "gradient_norm": self.step.gradient_norm})
@@ -194,7 +195,8 @@ class Trainer:
         self.bar.begin("validation", len(self.val_loader))
         ema = self.step.ema
         with ema.in_place() if ema else nullcontext(), validation.evaluating(self.recogniser):
-            logits, labels, skipped = validation.predict(self.logits, self.val_loader, self.after_validation_batch)
+            batches = self.val_loader.iterate(self.while_waiting)
+            logits, labels, skipped = validation.predict(self.logits, batches, self.after_validation_batch)
         self.history.skip(skipped, "val")
         if logits is None:
             raise ValueError(f"none of the validation clips could be used; {self.history.reasons()}")
@@ -206,6 +208,12 @@ class Trainer:
         with self.step.autocast():
             return self.model(x.to(self.device, self.dtype)).logits.float().cpu()
 
+    def while_waiting(self) -> None:
+        """Ends the run on a signal while the loader has no batch; other processes would have to agree, which they cannot now."""
+        if distributed.world_size() == 1:
+            # Gradients are not in a checkpoint: the last one is of an earlier step.
+            self.saving.stop_if_requested((lambda: None) if self.step.begun else self.save)
+
     def after_validation_batch(self) -> None:
         self.bar.advance()
         self.saving.stop_if_requested(self.save)
@@ -215,6 +223,7 @@ class Trainer:
         self.set_rate()
         self.bar.close()
         row = {**trained, **measured, "lr": self.step.rate}
+        self.check_folder()
         self.curves.epoch(now.step, self.history.add(row, self.training.epochs))
         if checkpoint_row(self.history.rows, self.monitor) == now.epoch - 1:
             self.save("best.ckpt")
@@ -242,6 +251,17 @@ class Trainer:
         reason = stop_reason(self.history.rows, self.monitor, self.patience, self.training)
         self.stopped = distributed.broadcast(reason)
         return self.stopped is not None
+
+    def check_folder(self) -> None:
+        """Ends a run whose folder was removed: writing would make a new one, without its configuration.
+
+        Raises:
+            FileNotFoundError: in the first process, which writes.
+        """
+        if distributed.is_main_process() and not self.history.folder.is_dir():
+            raise FileNotFoundError(
+                f"run folder {self.history.folder}: removed while the run was going on, with its checkpoints; start a new run"
+            )
 
     def save(self, name: str = "last.ckpt") -> None:
         """Writes a checkpoint; every process must call it, after an optimiser step."""

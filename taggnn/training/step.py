@@ -46,6 +46,11 @@ class Step:
         """The learning rate of the head."""
         return self.optimiser.param_groups[-1]["lr"]
 
+    @property
+    def begun(self) -> bool:
+        """Whether gradients were added that no step has taken yet."""
+        return self._clips > 0
+
     def set_rate(self, share: float) -> None:
         """Sets the learning rate of every group to a share of its peak."""
         for group in self.optimiser.param_groups:

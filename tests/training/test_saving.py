@@ -21,6 +21,8 @@ import torch
 import taggnn
 import taggnn.train
 from taggnn.cli import experiment, terminal
+from taggnn.data import workers
+from taggnn.data.video.source import VideoSource
 from taggnn.io import run_folder
 from taggnn.io.checkpoint import read
 from taggnn.training.loop import Trainer
@@ -206,6 +208,45 @@ def test_a_signal_saves_and_leaves(drawn, whole, program, tmp_path, monkeypatch,
     resumed = program(taggnn.train, "--resume", folder)
     assert resumed.code == 0, resumed.err
     check_same(folder, whole)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the loader process has the source that hangs because it is a fork")
+def test_a_signal_while_no_clip_comes_saves_and_leaves(drawn, whole, program, tmp_path, monkeypatch):
+    plain, calls = VideoSource.__call__, []
+
+    def hanging(self, clip, seed):
+        calls.append(clip)
+        if len(calls) == 10:
+            os.kill(os.getppid(), signal.SIGTERM)
+            time.sleep(600)
+        return plain(self, clip, seed)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(VideoSource, "__call__", hanging)
+        patched.setattr(workers, "LOOK_SECONDS", 0.25)
+        ended = program(taggnn.train, *drawn, "--runs", tmp_path, "--data.workers", 1)
+    assert ended.code == 143, ended.err
+    folder = folder_of(ended)
+    assert read(folder / "last.ckpt")["progress"]["step"] == 1
+    resumed = program(taggnn.train, "--resume", folder)
+    assert resumed.code == 0, resumed.err
+    check_same(folder, whole)
+
+
+@pytest.mark.parametrize("method", ["losses", "validate", "finish_epoch"])
+def test_a_run_whose_folder_is_removed_ends_with_its_name(drawn, program, tmp_path, monkeypatch, method):
+    plain = getattr(Trainer, method)
+
+    def removing(self, *arguments):
+        shutil.rmtree(tmp_path / "run")
+        return plain(self, *arguments)
+
+    monkeypatch.setattr(Trainer, method, removing)
+    ended = program(taggnn.train, *drawn, "--run", tmp_path / "run")
+    assert ended.code == 2
+    assert ended.err.splitlines()[-1].startswith(f"taggnn.train: run folder {tmp_path / 'run'}: removed")
+    assert "Traceback" not in ended.err
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such signals")

@@ -6,7 +6,6 @@ import hashlib
 import math
 import os
 import stat
-import time
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -15,9 +14,10 @@ from typing import Any
 from taggnn.data.video.announced_size import announced_bytes
 from taggnn.data.video.bitstream import Survey, Unproven
 from taggnn.data.video.formats import CONTAINERS
+from taggnn.data.video.time_limit import TimeLimit
 from taggnn.data.video.timeline import Timeline, constant_rate, seconds
 
-# Seconds. A usual clip decodes in one or two; one that takes this long is no clip, or its disk hangs.
+# Seconds of processor time. A usual clip decodes in one or two; one that takes this long is no clip.
 DECODE_TIMEOUT = 60.0
 
 MAX_SIDE = 16384
@@ -58,8 +58,9 @@ class Container:
     Args:
         path: the file.
         threads: decoder threads.
-        decode_timeout: seconds, from now on, after which reading raises.
+        decode_timeout: seconds of processor time, from now on, after which reading raises, see ``TimeLimit``.
         fingerprint: compute a hash of the packets while they are first read, see ``fingerprint()``.
+        interrupt: let FFmpeg end a single call that lasts longer than that by the clock, which looks like damage.
 
     Raises:
         VideoError: on entering, when the file is missing, empty, no video or too large; later, when it is damaged, or
@@ -74,13 +75,11 @@ class Container:
         threads: int = 1,
         decode_timeout: float = DECODE_TIMEOUT,
         fingerprint: bool = False,
+        interrupt: bool = True,
     ):
-        if not decode_timeout > 0:
-            raise ValueError(f"decode_timeout {decode_timeout}: must be above 0 seconds")
         self.path = os.fspath(path)
         self.threads = threads
-        self.decode_timeout = decode_timeout
-        self._deadline = time.monotonic() + decode_timeout
+        self.time_limit, self.interrupt = TimeLimit(decode_timeout, threads), interrupt
         self._hash = hashlib.blake2b(digest_size=16) if fingerprint else None
         self._av = import_av()
         self._container: Any = None
@@ -164,7 +163,8 @@ class Container:
         guessed = self._container.format.name == "avi" or stamps == sorted(stamps)
         trusted = None not in pts and not (self._stream.codec_context.has_b_frames and guessed)
         timeline = Timeline(times, duration, tuple(sorted(stamps)) if trusted else None, damage, sound_until, rate)
-        if self._survey is not None and not damage:
+        # In a program that was stopped, FFmpeg may have ended too early.
+        if self._survey is not None and not damage and not self.time_limit.stalled():
             self.starts = self._survey.starts(self.reorder)
             while len(_TIMELINES) >= MAX_TIMELINES:
                 del _TIMELINES[next(iter(_TIMELINES))]
@@ -267,7 +267,8 @@ class Container:
             # in disguise from opening its neighbours. A title need not be UTF-8.
             options = {"protocol_whitelist": "file", "format_whitelist": ",".join(CONTAINERS)}
             # Opening reads some pictures already, and one call of the demuxer may read the whole file.
-            timeout = None if math.isinf(self.decode_timeout) else max(0.001, self._deadline - time.monotonic())
+            left = self.time_limit.left()
+            timeout = None if math.isinf(left) or not self.interrupt else max(0.001, left)
             self._container = self._av.open(
                 "file:" + self.path,
                 # FFmpeg would find the same by trying hundreds of formats.
@@ -393,8 +394,8 @@ class Container:
 
     def check_timeout(self) -> None:
         """Raises VideoError when the timeout is over."""
-        if time.monotonic() > self._deadline:
-            raise self.error(f"given up after {self.decode_timeout:g} s; video.decode_timeout sets the limit")
+        if self.time_limit.left() < 0:
+            raise self.error(f"given up after {self.time_limit.seconds:g} s; video.decode_timeout sets the limit")
 
     def _times(self, stamps: Sequence[int] | None, count: int) -> tuple[tuple[float, ...], Fraction | None]:
         """Ascending seconds from the first stamp, and the rate where it is constant or there are no stamps.

@@ -1,8 +1,9 @@
 """Decoding: from a video file to the frames that a sampler chooses, as uint8 (T, H, W, 3)."""
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from taggnn.data.video.timeline import Timeline
 
 __all__ = ["DECODE_TIMEOUT", "VideoError", "Timeline", "read_frames", "read_views", "frame_times", "scaled_size"]
 
+Value = TypeVar("Value")
 # In place of a decoder: the frames were counted by decoding, so all of them are decoded in order.
 SEQUENTIAL = "sequential"
 
@@ -54,7 +56,8 @@ def read_frames(
         origin: second of a longer original at which this file was cut from it; ``start`` and ``stop`` then count from the
             first frame of the original, and choose the same frames in the file as in the original. The file's first frame
             is the original's first one at or after ``origin``. Default: the file is no cut.
-        decode_timeout: seconds after which reading raises; default: 60.
+        decode_timeout: seconds of processor time after which reading raises; default: 60. A program that is stopped, or waits
+            for a processor or a disk, uses none.
         decoder: "pyav"; "torchcodec", with PyAV for what it cannot do exactly; or "auto", the faster one, which is PyAV.
 
     **Shapes**: uint8 (T, H, W, 3), T as many as ``sample`` returned
@@ -95,13 +98,17 @@ def read_views(
     if not samples:
         raise ValueError(f"{os.fspath(path)}: no sampler given; read_views needs one for each view")
     decoder = chosen(decoder)
-    with Container(path, threads, decode_timeout) as container:
+    repeatable = [_repeatable(sample) for sample in samples]
+
+    def read(container: Container) -> list[torch.Tensor]:
         timeline = container.timeline()
         try:
-            return _read(container, timeline, samples, short_side, start, stop, origin, decoder)
+            return _read(container, timeline, repeatable, short_side, start, stop, origin, decoder)
         except _Miscounted:
             timeline = container.timeline_by_decoding(timeline)
-            return _read(container, timeline, samples, short_side, start, stop, origin, SEQUENTIAL)
+            return _read(container, timeline, repeatable, short_side, start, stop, origin, SEQUENTIAL)
+
+    return _again_if_stalled(read, path, threads, decode_timeout)
 
 
 def frame_times(path: str | os.PathLike[str]) -> Timeline:
@@ -117,8 +124,35 @@ def frame_times(path: str | os.PathLike[str]) -> Timeline:
         VideoError: the file is missing, empty, no video, without frames, or too large.
         ImportError: PyAV is not installed.
     """
-    with Container(path) as container:
-        return container.timeline()
+    return _again_if_stalled(Container.timeline, path)
+
+
+def _again_if_stalled(
+    read: Callable[[Container], Value],
+    path: str | os.PathLike[str],
+    threads: int = 1,
+    decode_timeout: float = DECODE_TIMEOUT,
+) -> Value:
+    """Reads a file a second time if the program was stopped meanwhile (SIGSTOP, docker pause).
+
+    FFmpeg's own limit goes by the clock: what it cut off then is no damage of the file.
+    """
+    container = Container(path, threads, decode_timeout)
+    try:
+        with container:
+            result = read(container)
+        if not container.time_limit.stalled():
+            return result
+    except VideoError:
+        if not container.time_limit.stalled():
+            raise
+    with Container(path, threads, decode_timeout, interrupt=False) as container:
+        return read(container)
+
+
+def _repeatable(sample: Callable[[int], Sequence[int] | torch.Tensor]) -> Callable[[int], list[int]]:
+    """A sampler whose random draws are the same when a file is read again."""
+    return functools.cache(lambda n: [int(index) for index in sample(n)])
 
 
 class _Miscounted(Exception):
@@ -128,7 +162,7 @@ class _Miscounted(Exception):
 def _read(
     container: Container,
     timeline: Timeline,
-    samples: Sequence[Callable[[int], Sequence[int] | torch.Tensor]],
+    samples: Sequence[Callable[[int], list[int]]],
     short_side: int | None,
     start: float | None,
     stop: float | None,
@@ -183,8 +217,8 @@ def _filled(
     return [torch.from_numpy(view) for view in views]
 
 
-def _indices(container: Container, sample: Callable[[int], Sequence[int] | torch.Tensor], n: int) -> list[int]:
-    wanted = [int(index) for index in sample(n)]
+def _indices(container: Container, sample: Callable[[int], list[int]], n: int) -> list[int]:
+    wanted = sample(n)
     if not wanted:
         raise ValueError(f"{container.path}: the sampler returned no index for {n} frames")
     for index in wanted:

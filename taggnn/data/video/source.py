@@ -57,7 +57,7 @@ class VideoSource:
         mean: mean of pixels in [0, 1] to subtract, one number or one for each channel; null: what the backbone's weights
             expect, if taggnn.train knows it, else 0.45.
         std: standard deviation to divide by, one number or one for each channel; null: as for mean, else 0.225.
-        decode_timeout: seconds that the decoding of a clip may take before the clip is left out and reported.
+        decode_timeout: seconds of processor time that decoding a clip may take before the clip is left out and reported.
         decoder: video decoder; auto is pyav, the faster one, which a frame cache always uses.
         frame_cache: folder in which decoded frames are cached for later epochs and runs, H x W x 3 bytes a frame, all frames
             of a clip where they are drawn at random; null: no cache.

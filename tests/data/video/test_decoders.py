@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+import time
 
 import pytest
 import torch
@@ -73,7 +74,8 @@ def test_what_torchcodec_counts_otherwise_is_left_to_pyav(torchcodec, write_vide
 
 def test_a_slow_decode_is_given_up(torchcodec, path, monkeypatch):
     clock = iter(range(0, 10**6, 1))
-    monkeypatch.setattr("taggnn.data.video.container.time.monotonic", lambda: next(clock))
+    for name in ("monotonic", "thread_time"):
+        monkeypatch.setattr(time, name, lambda: next(clock))
     with pytest.raises(VideoError, match="given up after 35 s"):
         read_frames(path, range, decode_timeout=35, decoder="torchcodec")
 

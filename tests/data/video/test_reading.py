@@ -1,7 +1,10 @@
+import itertools
 import os
 import pickle
+import random
 import struct
 import sys
+import time
 import wave
 from fractions import Fraction
 
@@ -11,6 +14,7 @@ import torch
 
 from taggnn.data.video import container, reading
 from taggnn.data.video.reading import VideoError, frame_times, read_frames, read_views
+from taggnn.data.video.time_limit import TimeLimit
 
 av = pytest.importorskip("av")
 
@@ -237,7 +241,8 @@ def test_views_share_one_decode(make, decode_all, monkeypatch):
 
 def test_a_decode_that_takes_too_long_is_given_up(make, monkeypatch):
     clock = iter(range(0, 10**6, 7))
-    monkeypatch.setattr(container.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(time, "thread_time", lambda: next(clock))
     with pytest.raises(VideoError, match="given up after 30 s"):
         read_frames(make("h264-b-frames.mp4"), range, decode_timeout=30.0)
     assert len(read_frames(make("h264-b-frames.mp4"), range, decode_timeout=10**5)) == 12
@@ -248,6 +253,50 @@ def test_a_decode_that_takes_too_long_is_given_up(make, monkeypatch):
     for decode_timeout in (0, -1, float("nan")):
         with pytest.raises(ValueError, match="decode_timeout"):
             read_frames(make("h264-b-frames.mp4"), range, decode_timeout=decode_timeout)
+
+
+@pytest.mark.parametrize("name", ["h264-b-frames.mp4", "no-times.h264"])
+def test_a_program_that_is_stopped_for_a_while_reads_the_same(make, monkeypatch, name):
+    """The clock jumps at every single look at it, of FFmpeg too; decoding has used no time then."""
+    path = make(name)
+    monkeypatch.setattr(container, "MAX_BUFFER_BYTES", 1)
+
+    def read():
+        draw = random.Random(7)
+        return read_frames(path, lambda n: draw.sample(range(n), 5))
+
+    whole = read()
+    monotonic, looks, jumped = time.monotonic, 0, 0
+
+    def clock():
+        nonlocal looks
+        looks += 1
+        return monotonic() + (1000 if looks > stopped else 0)
+
+    monkeypatch.setattr(time, "monotonic", clock)
+    for stopped in itertools.count(1):
+        looks = 0
+        assert torch.equal(read(), whole), stopped
+        if looks <= stopped:
+            break
+        container._TIMELINES.clear()
+        jumped += 1
+    assert jumped > 5
+
+
+def test_several_decoder_threads_have_used_no_more_than_the_time_passed(monkeypatch):
+    now = {"monotonic": 0.0, "process_time": 0.0, "thread_time": 0.0}
+    for clock in now:
+        monkeypatch.setattr(time, clock, lambda clock=clock: now[clock])
+    one, four = TimeLimit(10.0), TimeLimit(10.0, threads=4)
+    now |= {"monotonic": 5.0, "process_time": 20.0, "thread_time": 4.0}
+    assert (one.left(), four.left()) == (6.0, 5.0)
+    assert not one.stalled()
+    assert not four.stalled()
+    now |= {"monotonic": 50.0}
+    assert (one.left(), four.left()) == (6.0, -10.0)
+    assert one.stalled()
+    assert not four.stalled()
 
 
 def test_a_stream_without_times_is_spaced_by_its_rate(make):
