@@ -28,6 +28,7 @@ from taggnn.io.loaded import Loaded
 from taggnn.io.trust import check as check_names
 from taggnn.model import Recogniser
 from taggnn.names import unknown
+from taggnn.runtime import archive
 from taggnn.runtime.atomic import replacing
 
 log = logging.getLogger(__name__)
@@ -103,15 +104,18 @@ class _ErrorKeepingFile:
 
 
 def read(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
-    """Reads a checkpoint file: tensors and plain types, no code.
+    """Reads a checkpoint file: tensors and plain types, no code; every entry must have its checksum.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: truncated, or no PyTorch file.
+        ValueError: truncated, damaged (names the entry), larger when unpacked, or no PyTorch file.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"checkpoint {path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
+    if archive.is_archive(path):
+        archive.check(path, f"checkpoint {path}")
+    archive.check_calls(path, f"checkpoint {path}")
     try:
         return torch.load(path, map_location=map_location or "cpu", weights_only=True)
     except Exception as error:
