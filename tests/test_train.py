@@ -305,6 +305,27 @@ def test_resume_from_a_damaged_checkpoint(trained, program, tmp_path):
     ended = program(taggnn.train, "--resume", folder)
     assert ended.code == 2
     assert f"taggnn.train: checkpoint {folder / 'last.ckpt'}: cannot be read (5,000 bytes" in ended.err
+    assert f"cp {folder / 'best.ckpt'} {folder / 'last.ckpt'}, then resume" in ended.err
+
+
+def test_a_flipped_bit_in_last_is_told_and_the_best_epoch_resumes(trained, program, tmp_path):
+    folder = shutil.copytree(trained[0], tmp_path / "run")
+    (folder / "results.json").unlink()
+    last, best = folder / "last.ckpt", folder / "best.ckpt"
+    content = bytearray(last.read_bytes())
+    content[len(content) // 2] ^= 1
+    last.write_bytes(content)
+    ended = program(taggnn.train, "--resume", folder)
+    assert ended.code == 2
+    assert "last.ckpt: damaged: its entry archive/data/" in ended.err
+    assert f"cp {best} {last}, then resume" in ended.err
+    shutil.copy(best, last)
+    assert program(taggnn.train, "--resume", folder).code == 0
+    _same(folder, trained[0])
+    (folder / "results.json").unlink()
+    for path in (last, best):
+        path.write_bytes(content)
+    assert "start a new run" in program(taggnn.train, "--resume", folder).err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")

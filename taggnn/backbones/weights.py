@@ -13,6 +13,7 @@ from taggnn.backbones.download import Published, fetch
 from taggnn.backbones.file_kind import reason_of
 from taggnn.backbones.first_layer import clip_channels, first_layers, summed
 from taggnn.names import unknown
+from taggnn.runtime import archive
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,8 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Reads the tensors of a PyTorch checkpoint file, or of a safetensors file.
 
     A dict below the key ``state_dict``, ``model_state_dict``, ``model_state`` or ``model`` is opened, and what DataParallel and
-    ``torch.compile`` put before names is taken off. Only tensors and plain types are unpickled.
+    ``torch.compile`` put before names is taken off. Only tensors and plain types are unpickled, and the checksums of a PyTorch
+    file are compared; safetensors files, and PyTorch files older than 1.6, have none.
 
     Args:
         path: a ``.pth``, ``.pt`` or ``.safetensors`` file.
@@ -47,7 +49,8 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a PyTorch file, truncated, or without a dict of tensors; names the file.
+        ValueError: not a PyTorch file, truncated, damaged (names the entry), larger when unpacked, or without a dict of tensors;
+            names the file.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -55,6 +58,10 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         raise FileNotFoundError(
             f"weights file {path} does not exist" if not path.exists() else f"{path} is not a file{inside}"
         )
+    if path.suffix.lower() != ".safetensors":
+        if archive.is_archive(path):
+            archive.check(path, f"weights file {path}")
+        archive.check_calls(path, f"weights file {path}")
     try:
         if path.suffix.lower() == ".safetensors":
             return load_file_of_tensors(path)

@@ -219,7 +219,11 @@ def _extend(folder: Path, settings: Namespace, folders: Iterable[Path]) -> None:
 
 
 def _check_resumed(last: Path, header: dict[str, Any]) -> None:
-    content = checkpoint.checked(checkpoint.read(last), last)
+    try:
+        read = checkpoint.read(last)
+    except ValueError as error:
+        raise ValueError(f"{error}; {_remedy(last)}") from error
+    content = checkpoint.checked(read, last)
     stored, now = content["architecture"], header["trained_on"]
     changed = [key for key, value in header["architecture"].items() if stored.get(key) != value]
     if changed:
@@ -236,6 +240,17 @@ def _check_resumed(last: Path, header: dict[str, Any]) -> None:
         wrong.append(f"its tokens are not those it began with: {'; '.join(others)}")
     if wrong:
         raise ValueError(f"{last}: cannot be resumed: {'; '.join(wrong)}; bring them back, or start a new run")
+
+
+def _remedy(last: Path) -> str:
+    """What can be done about a last.ckpt that cannot be read; best.ckpt holds the same of an earlier epoch."""
+    best = last.with_name("best.ckpt")
+    try:
+        epoch = checkpoint.checked(checkpoint.read(best), best)["progress"]["epoch"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "there is no whole best.ckpt next to it either; start a new run"
+    copy = shlex.join(["cp", str(best), str(last)])
+    return f"{best} is whole: with it the run continues after epoch {epoch}: {copy}, then resume"
 
 
 def _new_folder(settings: Namespace) -> Path:

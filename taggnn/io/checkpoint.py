@@ -23,11 +23,13 @@ from taggnn import model
 from taggnn.backbones.video.r2plus1d34 import CHILDREN
 from taggnn.backbones.weights import misfits, read_state_dict
 from taggnn.data.video.source import VideoSource
-from taggnn.io.exported import ENDINGS, Exported, open_program, read_meta
+from taggnn.io import metadata, pt2
+from taggnn.io.exported import Exported, open_onnx
 from taggnn.io.loaded import Loaded
 from taggnn.io.trust import check as check_names
 from taggnn.model import Recogniser
 from taggnn.names import unknown
+from taggnn.runtime import archive
 from taggnn.runtime.atomic import replacing
 
 log = logging.getLogger(__name__)
@@ -103,15 +105,18 @@ class _ErrorKeepingFile:
 
 
 def read(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
-    """Reads a checkpoint file: tensors and plain types, no code.
+    """Reads a checkpoint file: tensors and plain types, no code; every entry must have its checksum.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: truncated, or no PyTorch file.
+        ValueError: truncated, damaged (names the entry), larger when unpacked, or no PyTorch file.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"checkpoint {path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
+    if archive.is_archive(path):
+        archive.check(path, f"checkpoint {path}")
+    archive.check_calls(path, f"checkpoint {path}")
     try:
         return torch.load(path, map_location=map_location or "cpu", weights_only=True)
     except Exception as error:
@@ -145,8 +150,10 @@ def load(path: str | Path, dataset: str | None = None, trust: bool = False) -> L
     if dataset is not None:
         return load_released(path, dataset)
     path = _in_folder(Path(path))
-    if path.suffix in ENDINGS:
+    if path.suffix == ".onnx":
         return _opened(path, trust)
+    if path.suffix == ".pt2":
+        return _read_pt2(path, trust)
     if path.suffix == ".safetensors":
         return read_weights(path, path.with_suffix(".json"), trust)
     content = checked(read(path), path)
@@ -176,7 +183,7 @@ def read_weights(weights: Path, description: Path, trust: bool = False) -> Loade
             raise FileNotFoundError(
                 f"exported model {part}: no such file; it takes {weights.name} and {description.name}"
             )
-    meta = read_meta(description.read_bytes(), str(description))
+    meta = metadata.read(description.read_bytes(), str(description))
     content = weights.read_bytes()
     if hashlib.sha256(content).hexdigest() != meta.get("sha256"):
         raise ValueError(f"{weights}: damaged, or not the file that {description} describes")
@@ -185,9 +192,19 @@ def read_weights(weights: Path, description: Path, trust: bool = False) -> Loade
     return _loaded(recogniser.eval(), meta, weights)
 
 
+def _read_pt2(path: Path, trust: bool) -> Loaded:
+    """The model of a program of torch.export, built from its architecture and its weights; the program is not run."""
+    if not path.is_file():
+        raise FileNotFoundError(f"exported model {path}: no such file")
+    state, meta = pt2.read(path)
+    recogniser = _built(meta["architecture"], str(path), trust)
+    _fit(recogniser, state, {key: key for key in recogniser.state_dict()}, str(path))
+    return _loaded(recogniser.eval(), meta, path)
+
+
 def _opened(path: Path, trust: bool) -> Loaded:
     """An exported program; only the source of its input is imported."""
-    program, meta = open_program(path)
+    program, meta = open_onnx(path)
     check_names({"input": meta["architecture"]["input"]}, str(path), trust)
     return _loaded(program, meta, path)
 

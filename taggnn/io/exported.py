@@ -1,4 +1,4 @@
-"""Runs exported models, programs of torch.export and of ONNX, without running any other code in their files.
+"""Runs exported models: ONNX files, and programs of torch.export that were just written.
 
 Axes: B clips, K classes.
 """
@@ -6,35 +6,20 @@ Axes: B clips, K classes.
 import hashlib
 import io
 import json
-import re
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from taggnn.io import metadata, onnx_graph
 from taggnn.names import unknown
 from taggnn.types import InputSpec, Output
 
-# The name of the metadata in the files.
-META = "taggnn.json"
 _DIGEST = "taggnn_digest"
 # Digits of the position where META begins.
 _POSITION_DIGITS = 12
-_ENTRY = re.compile(
-    r"data/(weights/(weight_\d+|model_weights_config\.json)|constants/(tensor_\d+|model_constants_config\.json)"
-    r"|sample_inputs/model\.pt)|models/model\.json|extra/taggnn\.json|archive_format|archive_version|byteorder"
-    r"|\.data/(version|serialization_id)"
-)
-_TARGET = re.compile(
-    r"torch\.ops\.(aten|prims|higher_order)\.\w+(\.\w+)?|torch\.sym_\w+|_operator\.(?!_|attr|item|method)\w+"
-)
-_WORD = re.compile(
-    r"[suz]\d+|Symbol|Integer|True|False|positive|integer|nonnegative|Add|Mul|Pow|Mod|PythonMod|FloorDiv|CleanDiv|CeilDiv|Min|Max|Abs"
-    r"|Equality|Unequality|GreaterThan|StrictGreaterThan|LessThan|StrictLessThan|And|Or|Not"
-)
 
 
 class Program(Protocol):
@@ -113,7 +98,7 @@ class Exported(nn.Module):
 
 
 class TorchProgram:
-    """A program of torch.export."""
+    """A program of torch.export. Opening it executes what the content says: only for what this process wrote itself."""
 
     title = "torch.export"
 
@@ -133,34 +118,6 @@ class TorchProgram:
     def check(device: torch.device, source: str) -> None:
         if device.type not in ("cpu", "cuda"):
             raise unknown("device", str(device), ["cpu", "cuda"], source)
-
-    @staticmethod
-    def meta(content: bytes, source: str) -> dict[str, Any]:
-        """The metadata of the file, after a check that it holds no code.
-
-        Raises:
-            ValueError: damaged, not written by ``taggnn.export``, or with a part that loading would run.
-        """
-        try:
-            with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                damaged = archive.testzip()
-                entries = (
-                    {name.partition("/")[2]: archive.read(name) for name in archive.namelist()} if not damaged else {}
-                )
-        except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, OSError) as error:
-            raise ValueError(f"{source}: damaged, or not a file of torch.export ({error})") from error
-        if damaged:
-            raise ValueError(f"{source}: damaged ({damaged} has another checksum)")
-        if f"extra/{META}" not in entries:
-            raise _foreign(source)
-        meta = read_meta(entries[f"extra/{META}"], source)
-        try:
-            unexpected = _unexpected_part(entries)
-        except ValueError as error:
-            raise _changed(source) from error
-        if unexpected is not None:
-            raise ValueError(f"{source}: not opened, as it holds more than a program and its weights ({unexpected})")
-        return meta
 
 
 class OnnxProgram:
@@ -201,31 +158,38 @@ class OnnxProgram:
 
     @staticmethod
     def meta(content: bytes, source: str) -> dict[str, Any]:
-        """The metadata of the file.
+        """The metadata of the file, after a check that its graph has known operators only.
 
         Raises:
-            ValueError: changed since it was written, or not written by ``taggnn.export``.
+            ValueError: changed since it was written, not written by ``taggnn.export``, or with other parts.
+            ImportError: the package onnx is not there.
         """
         length = len(_digest_field(b"", 0))
         field, before = content[-length:], content[:-length]
         if _DIGEST.encode() not in field:
-            raise _foreign(source, "cut off, or ") if _DIGEST.encode() not in content else _changed(source)
+            raise (
+                metadata.foreign(source, "cut off, or ")
+                if _DIGEST.encode() not in content
+                else metadata.changed(source)
+            )
         start = int(field[-_POSITION_DIGITS:]) if field[-_POSITION_DIGITS:].isdigit() else 0
         if field != _digest_field(before, start):
-            raise _changed(source)
-        return read_meta(before[start:], source)
+            raise metadata.changed(source)
+        onnx_graph.check(content, source)
+        return metadata.read(before[start:], source)
 
 
 # name of a format -> class that runs it
 KINDS: dict[str, Any] = {"torch": TorchProgram, "onnx": OnnxProgram}
-ENDINGS = {".pt2": "torch", ".onnx": "onnx"}
+# Files of taggnn.export that hold programs.
+ENDINGS = (".pt2", ".onnx")
 
 
-def open_program(path: str | Path) -> tuple[Exported, dict[str, Any]]:
-    """Opens what ``taggnn.export`` wrote as ``.pt2`` or ``.onnx``.
+def open_onnx(path: Path) -> tuple[Exported, dict[str, Any]]:
+    """Opens what ``taggnn.export`` wrote as ``.onnx``.
 
     Args:
-        path: the file; its suffix names the format.
+        path: the file.
 
     Returns:
         The program, on the CPU, and the metadata of the file.
@@ -235,22 +199,20 @@ def open_program(path: str | Path) -> tuple[Exported, dict[str, Any]]:
         ValueError: damaged, changed, not written by ``taggnn.export``, or too new for what is installed.
         ImportError: ONNX Runtime is not there.
     """
-    path = Path(path)
-    kind = ENDINGS[path.suffix]
     if not path.is_file():
         raise FileNotFoundError(f"exported model {path}: no such file")
     content = path.read_bytes()
-    meta = KINDS[kind].meta(content, str(path))
-    return Exported(kind, content, meta, str(path)), meta
+    meta = OnnxProgram.meta(content, str(path))
+    return Exported("onnx", content, meta, str(path)), meta
 
 
 def sealed(content: bytes, meta: Mapping[str, Any]) -> bytes:
-    """Adds two entries to the metadata of an ONNX file: ``META``, and the digest of everything before it.
+    """Adds two entries to the metadata of an ONNX file: the metadata, and the digest of everything before it.
 
     An ONNX file is a list of fields (Protocol Buffers), and appended fields belong to the model.
     """
     text = json.dumps(meta).encode()
-    content += _field(META, text)
+    content += _field(metadata.META, text)
     return content + _digest_field(content, len(content) - len(text))
 
 
@@ -270,66 +232,6 @@ def _length_delimited(value: bytes) -> bytes:
         size += bytes([count & 127 | 128])
         count >>= 7
     return size + bytes([count]) + value
-
-
-def _unexpected_part(entries: Mapping[str, bytes]) -> str | None:
-    """A part of a torch.export archive other than tensors and known operators: the loader would unpickle or evaluate it."""
-    for name in entries:
-        if not _ENTRY.fullmatch(name) or (name == "data/sample_inputs/model.pt" and entries[name]):
-            return name
-    for name in entries:
-        for key, value in _pairs(json.loads(entries[name])) if name.endswith(".json") else ():
-            if key in _PLAIN and not _PLAIN[key](value):
-                return f"{key} {str(value)[:80]}"
-    return None
-
-
-def _is_size(value: Any) -> bool:
-    """Whether a text is a formula of sizes, as torch.export writes them."""
-    words = re.findall(r"[^\W\d]\w*", str(value))
-    return bool(re.fullmatch(r"[\w\s='(),*+/-]*", str(value))) and all(map(_WORD.fullmatch, words))
-
-
-# key -> whether a value is harmless
-_PLAIN: dict[str, Callable[[Any], object]] = {
-    "use_pickle": lambda value: value is False,
-    "target": lambda value: not isinstance(value, str) or _TARGET.fullmatch(value),
-    "expr_str": _is_size,
-}
-
-
-def _pairs(value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        yield from value.items()
-    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from _pairs(part)
-
-
-def read_meta(content: bytes, source: str) -> dict[str, Any]:
-    """Reads the metadata of an exported file: architecture and the other fields of ``Loaded``.
-
-    Raises:
-        ValueError: not written by ``taggnn.export``.
-    """
-    try:
-        # A class name may have bytes that are no UTF-8.
-        meta = json.loads(content.decode("utf-8", "surrogateescape"))
-    except ValueError as error:
-        raise _foreign(source) from error
-    needed = {"architecture", "split_options", "found"}
-    if not isinstance(meta, dict) or not needed <= set(meta) or not isinstance(meta["architecture"], dict):
-        raise _foreign(source)
-    if not {"backbone", "head", "input", "classes"} <= set(meta["architecture"]):
-        raise _foreign(source)
-    return meta
-
-
-def _changed(source: str) -> ValueError:
-    return ValueError(f"{source}: damaged, or changed since it was exported")
-
-
-def _foreign(source: str, perhaps: str = "") -> ValueError:
-    return ValueError(f"{source}: {perhaps}not written by taggnn.export, so its classes and its input are not known")
 
 
 def _runtime(source: str) -> Any:

@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,8 +27,9 @@ from tqdm import tqdm
 
 from taggnn import model
 from taggnn.io import checkpoint, environment
-from taggnn.io.exported import META, sealed
+from taggnn.io.exported import Exported, sealed
 from taggnn.io.loaded import Loaded
+from taggnn.io.metadata import META
 from taggnn.model import Recogniser
 from taggnn.runtime import atomic
 from taggnn.types import InputSpec
@@ -163,7 +164,11 @@ def _write_torch(path: Path, traced: Traced, meta: Mapping[str, Any]) -> Iterato
     content = io.BytesIO()
     torch.export.save(traced.program, content, extra_files={META: json.dumps(meta)})
     with _kept(path, content.getvalue()) as opened:
-        yield opened
+        # taggnn.load builds the model from the file's weights; what is compared is the program, which others run.
+        stored, own = opened.model.state_dict(), traced.recogniser.state_dict()
+        if not all(torch.equal(stored[name].cpu(), value.cpu()) for name, value in own.items()):
+            raise ValueError("its weights differ from the model's; it is not kept")
+        yield replace(opened, model=Exported("torch", content.getvalue(), meta, path.name))
 
 
 @contextmanager
