@@ -1,6 +1,7 @@
 """``python -m taggnn.export --checkpoint X``: a trained model as safetensors, as a program of torch.export and as ONNX."""
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,7 +39,8 @@ def main(arguments: Sequence[str]) -> int:
     print(f"clip      {path}")
     written, failed = export(loaded, clip, folder, formats)
     eager = milliseconds(lambda: loaded.logits(clip[None]))
-    _report(folder, loaded, path, device, eager, written, failed)
+    logits = loaded.to(torch.device("cpu")).logits(clip[None])[0]
+    _report(folder, loaded, path, logits, device, eager, written, failed)
     _print(folder, eager, written, failed)
     return 1 if failed else 0
 
@@ -91,6 +93,7 @@ def _report(
     folder: Path,
     loaded: Loaded,
     clip: str,
+    logits: Tensor,
     device: torch.device,
     eager: float,
     written: Mapping[str, Written],
@@ -100,7 +103,8 @@ def _report(
     versions = {package: environment.version_of(package) for package in packages}
     content = {
         "checkpoint": loaded.source,
-        "clip": clip,
+        "clip": os.path.abspath(clip),
+        "logits": logits.tolist(),
         "tolerance": TOLERANCE,
         "formats": {name: vars(file) for name, file in written.items()},
         "failed": dict(failed),

@@ -66,6 +66,17 @@ def test_two_folders(two, program, tmp_path):
         assert line in ended.out, line
 
 
+def test_titles_say_what_differs_in_the_configurations(two, program, tmp_path):
+    common = "seed: 1\noptim: {lr: 0.1}\ndata: {workers: 3}\n"
+    (two[0][0] / "config.yaml").write_text(common + "tag: {conv: gat}\nruns: a\n")
+    (two[1][0] / "config.yaml").write_text(common + "tag: {conv: gatv2}\nruns: b\n")
+    ended = program(taggnn.compare, two[0][0], two[1][0], "--out", tmp_path / "out")
+    assert f"A         {two[0][0]}   pool <1>; tag.conv gat" in ended.out.splitlines()
+    assert ended.out.count("tag.conv gatv2") == 1
+    (two[1][0] / "config.yaml").write_text("[unclosed")
+    assert program(taggnn.compare, two[0][0], two[1][0], "--out", tmp_path / "out").code == 0
+
+
 def test_the_page_says_it_and_asks_for_nothing_from_outside(two, program, tmp_path):
     program(taggnn.compare, two[0][0], two[1][0], "--out", tmp_path)
     content = (tmp_path / "compare.html").read_text()

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import shutil
+import subprocess
 import sys
 import zipfile
 
@@ -125,6 +126,35 @@ def test_evaluate_measures_the_same(name, folder, trained, videos, program, tmp_
     torch.testing.assert_close(tables[0].probabilities, tables[1].probabilities, atol=1e-5, rtol=0)
 
 
+def test_the_script_beside_it_gives_the_stored_logits_without_taggnn(folder, tmp_path):
+    shutil.copytree(folder[0], tmp_path / "files")
+    script = tmp_path / "files" / "infer.py"
+    command = [sys.executable, "-I", str(script), "--check"]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr + ended.stdout
+    stored = tmp_path / "files" / "export.json"
+    content = json.loads(stored.read_text())
+    stored.write_text(json.dumps(content | {"logits": [value + 1e-3 for value in content["logits"]]}))
+    assert subprocess.run(command, capture_output=True, cwd=tmp_path).returncode == 1
+    ended = subprocess.run([*command[:3], content["clip"], "--top", "2"], capture_output=True, text=True, cwd=tmp_path)
+    assert len(ended.stdout.splitlines()) == 3, ended.stderr
+
+
+def test_the_onnx_file_names_its_free_axis_and_its_version(folder):
+    model = pytest.importorskip("onnx").load(folder[0] / "model.onnx", load_external_data=False)
+    for value in (model.graph.input[0], model.graph.output[0]):
+        assert value.type.tensor_type.shape.dim[0].dim_param == "batch"
+    assert (model.model_version, model.producer_name) == (1, "taggnn")
+
+
+def test_the_description_has_every_step_of_the_preprocessing(folder):
+    steps = json.loads((folder[0] / "model.json").read_text())["preprocessing"]
+    assert len(steps) >= 5
+    options = json.loads((folder[0] / "model.json").read_text())["architecture"]["input"]["options"]
+    for number in (options["frames"], *options["size"], options["mean"][0], options["std"][0]):
+        assert any(str(number) in step for step in steps), number
+
+
 def test_the_report_tells_differences_and_sizes(folder):
     files, ended = folder
     told = json.loads((files / "export.json").read_text())
@@ -138,7 +168,9 @@ def test_the_report_tells_differences_and_sizes(folder):
         assert one["milliseconds"] > 0
         assert FILES[name] in ended.out
     assert told["formats"]["safetensors"]["difference"] == 0
-    assert sorted(path.name for path in files.iterdir()) == sorted([*FILES.values(), "model.json", "export.json"])
+    assert sorted(path.name for path in files.iterdir()) == sorted(
+        [*FILES.values(), "model.json", "export.json", "infer.py"]
+    )
 
 
 @pytest.mark.parametrize("name", FILES.values())

@@ -442,6 +442,16 @@ def changes(before: Namespace, now: Namespace) -> list[str]:
     return [f"{key} {then}, now {given}" for key, (then, given) in values.items() if then != given]
 
 
+def flat(folder: Path) -> dict[str, Any]:
+    """The keys of a run's configuration that change its result, as its file has them; none without a file that can be read."""
+    try:
+        content = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    keys = _flat(content) if isinstance(content, Mapping) else {}
+    return {key: value for key, value in keys.items() if key not in _FREE}
+
+
 def _flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in tree.items():

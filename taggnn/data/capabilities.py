@@ -33,6 +33,7 @@ class Capabilities:
         frame_views: ``(frames, chosen, views, crops)``: the same for frames in memory.
         picture: converts an input to pictures for people; None: not possible.
         describe: sentences on what training does to a clip.
+        preprocessing: sentences on every step from a file to the input in evaluation, with its numbers, for exported files.
         notes: name -> sentence, for the screen.
 
     **Shapes:** picture: ``spec.shape`` -> uint8 (T, h, w, 3)
@@ -53,6 +54,7 @@ class Capabilities:
     frame_views: Callable[[Tensor, Sequence[tuple[int, int]], int, int], Tensor] | None = None
     picture: Callable[[Tensor], Tensor] | None = None
     describe: Callable[[], list[str]] = list
+    preprocessing: Callable[[], list[str]] = list
     notes: Callable[[], dict[str, str]] = dict
 
 

@@ -26,7 +26,9 @@ from torch.export import ExportedProgram
 from tqdm import tqdm
 
 from taggnn import model
-from taggnn.io import checkpoint, environment
+from taggnn.data import sources
+from taggnn.data.capabilities import capabilities_of
+from taggnn.io import checkpoint, environment, infer
 from taggnn.io.exported import Exported, sealed
 from taggnn.io.loaded import Loaded
 from taggnn.io.metadata import META
@@ -180,8 +182,23 @@ def _write_onnx(path: Path, traced: Traced, meta: Mapping[str, Any]) -> Iterator
         traced.program, dynamo=True, input_names=["clip"], output_names=["logits"], verbose=False
     )
     assert program is not None
-    with _kept(path, sealed(program.model_proto.SerializeToString(), meta)) as opened:
+    content = program.model_proto
+    _name_batch_axis(content.graph)
+    content.producer_name, content.producer_version = "taggnn", environment.versions()["taggnn"]
+    content.model_version = 1
+    with _kept(path, sealed(content.SerializeToString(), meta)) as opened:
         yield opened
+    if traced.recogniser.spec.kind == "video":
+        atomic.write_text(path.with_name("infer.py"), Path(infer.__file__).read_text(encoding="utf-8"))
+
+
+def _name_batch_axis(graph: Any) -> None:
+    """Calls the free axis of an ONNX graph "batch"; the exporter numbers it."""
+    number = graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for size in value.type.tensor_type.shape.dim:
+            if size.dim_param == number:
+                size.dim_param = "batch"
 
 
 @contextmanager
@@ -224,6 +241,7 @@ def _meta(loaded: Loaded, architecture: Mapping[str, Any], recogniser: Recognise
         "architecture": {**architecture, "classes": list(loaded.classes)},
         "split_options": loaded.split_options,
         "found": recogniser.found,
+        "preprocessing": capabilities_of(sources.of(loaded.spec)).preprocessing(),
         "source": loaded.source,
         "epoch": loaded.epoch,
         "training_counts": loaded.training_counts,

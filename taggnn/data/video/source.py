@@ -249,6 +249,40 @@ class VideoSource:
             )
         return sentences
 
+    def preprocessing(self) -> list[str]:
+        """Sentences on every step from a file to the input of the model in evaluation, with its numbers.
+
+        ``taggnn/io/infer.py`` does the same steps without taggnn.
+        """
+        options, transform, short = self.spec.options, self.transform, self.short_side
+        count, (height, width), stride = options["frames"], transform.size, options["stride"]
+        chosen = {
+            "uniform": f"frames floor(float32(t s)), s = float32((n - 1) / {max(count - 1, 1)}), and floor(float32(n - 1 - "
+            f"({count - 1} - t) s)) from t = {count // 2} on",
+            "segment": f"frames floor(n (2 t + 1) / {2 * count})",
+            "dense": f"frames min(s + {stride} t, n - 1), s = floor(max(0, n - 1 - {stride * (count - 1)}) / 2)",
+        }[options["sampling"]]
+        scaled = (
+            f"the shorter side is scaled to {short} pixels and the longer one to the nearest even number, with swscale, "
+            "bicubic: yuv420p to yuv422p while scaling, then to rgb24"
+        )
+        shape = f"{height} x {width} (height x width)"
+        whole = f"each picture is resized to {shape}, whole"
+        middle = f"the middle {shape} of each picture is cut out, a smaller picture enlarged before"
+        gray = "gray = floor(0.2989 R + 0.587 G + 0.114 B) in all three channels"
+        own = "minus the mean of the whole clip, over its standard deviation, at least 0.001"
+        return [
+            "all n frames of the video stream are decoded in the order in which they are shown, and turned upright",
+            f"{count} {chosen}, for t = 0 to {count - 1}",
+            "pictures keep their size" if short is None else scaled,
+            f"{whole if transform.stretch else middle}; resizing is bilinear with antialiasing on whole numbers, as in Pillow, "
+            "columns first",
+            *([gray] if transform.grayscale else []),
+            f"(x / 255 - mean) / std with mean {list(transform.mean)} and std {list(transform.std)} of red, green and blue",
+            *([own] if transform.per_clip_norm else []),
+            f"float32, axes (channel, frame, height, width) = {self.spec.shape}, clips stacked along a first axis",
+        ]
+
     def notes(self) -> dict[str, str]:
         """The size of the frame cache, where there is one."""
         return {} if self.frame_cache is None else {"frame_cache": self.frame_cache.summary()}
