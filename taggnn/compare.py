@@ -9,14 +9,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from taggnn.cli import config, terminal
+from taggnn.cli import run_titles, terminal
 from taggnn.cli.parser import Parser
 from taggnn.evaluation.bootstrap import RESAMPLES
 from taggnn.evaluation.comparison import Comparison, Pair, compared
 from taggnn.evaluation.matching import matched
 from taggnn.evaluation.metrics import METRICS, shares_of_clips
 from taggnn.evaluation.predictions import read_predictions
-from taggnn.evaluation.results import Results
 from taggnn.io.exported import ENDINGS
 from taggnn.io.run_folder import new_folder
 from taggnn.reporting.compare_page import compare_page
@@ -26,8 +25,6 @@ from taggnn.runtime.printable import one_line
 
 # Number of printed classes that gained, and that lost; the page has all.
 SHOWN = 5
-# Number of keys of the configuration in the title of a run.
-DIFFERENT = 4
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -39,7 +36,7 @@ def main(arguments: Sequence[str]) -> None:
     files = [_file(run) for run in given.runs]
     predictions = [read_predictions(file) for file in files]
     both = matched(predictions, given.runs)
-    titles = _titles(files)
+    titles = run_titles.titles(files)
     found = compared(both, given.runs, titles, given.resamples, given.seed)
     folder = Path(given.out) if given.out else new_folder(Path("runs") / "compare")
     content = json.dumps(found.as_dict(), indent=2, ensure_ascii=False) + "\n"
@@ -107,24 +104,6 @@ def _pair_lines(pair: Pair, family: int) -> list[str]:
         clips = "1 clip is" if len(pair.changed) == 1 else f"{len(pair.changed):,} clips are"
         shown.append(f"  {clips} taken for another class{also}")
     return shown
-
-
-def _titles(files: Sequence[Path]) -> list[str]:
-    """The titles of the runs, with the keys of their configurations that differ."""
-    settings = [config.flat(file.parent) for file in files]
-    known = [one for one in settings if one]
-    keys = [
-        key
-        for key in dict.fromkeys(key for one in known for key in one)
-        if len({str(one.get(key)) for one in known}) > 1
-    ]
-    titles = []
-    for file, one in zip(files, settings, strict=True):
-        own = [f"{key} {one[key]}" for key in keys if key in one]
-        more = f" and {len(own) - DIFFERENT} more" if len(own) > DIFFERENT else ""
-        parts = [Results.read(file.parent).title or "", ", ".join(own[:DIFFERENT]) + more]
-        titles.append("; ".join(filter(None, parts)))
-    return titles
 
 
 def _file(run: str) -> Path:
