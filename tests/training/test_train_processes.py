@@ -319,7 +319,7 @@ def test_a_signal_to_the_launcher_saves_and_ends_all(tiny, tmp_path, name):
         lines = iter(program.stdout.readline, "")
         out = "".join(itertools.takewhile(lambda line: not line.startswith("epoch   2/"), lines))
         program.send_signal(getattr(signal, name))
-        _, err = program.communicate(timeout=60)
+        _, err = program.communicate(timeout=180)
     assert program.returncode == 143, err
     assert f"ended by {name}" in err
     assert err.count("continue with") == 1
@@ -336,7 +336,7 @@ def test_all_end_where_one_process_is_killed(tiny, tmp_path):
                 break
         children = subprocess.run(["pgrep", "-P", str(program.pid)], capture_output=True, text=True).stdout.split()
         os.kill(int(children[-1]), signal.SIGKILL)
-        _, err = program.communicate(timeout=60)
+        _, err = program.communicate(timeout=180)
     assert program.returncode == 1, err
     assert "was killed by SIGKILL" in err
     assert "Traceback" not in err
@@ -349,7 +349,7 @@ def test_all_end_where_one_process_is_killed(tiny, tmp_path):
 
 def test_a_mistake_in_started_processes_is_printed_once(tiny, videos, tmp_path):
     with _started(tiny, tmp_path, words=("--devices", 2, "--data.root", videos / "gone")) as program:
-        _, err = program.communicate(timeout=60)
+        _, err = program.communicate(timeout=180)
     assert program.returncode == 2
     assert err.count("no such folder") == 1
     assert len(err.strip().splitlines()) == 1, err
