@@ -209,7 +209,8 @@ def test_programs_take_a_module_of_the_working_folder_with_trust(place):
     assert "Traceback" not in refused.stderr
     assert not (folder / "imported").exists()
     done = run("predict", *words, "--trust")
-    assert done.returncode == 0, done.stderr
+    # One of the files is damaged.
+    assert done.returncode == 1, done.stderr
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert sorted("error" in one for one in answers) == [False] * 4 + [True]
     measured = (
