@@ -1,7 +1,7 @@
 """Topologies as rules, their graphs as tensors, tokens as PyG batches. Knows no models and no video."""
 
 from .batch import Graph, graph, to_batch
-from .rules import Chain, Clique
+from .clique_chain import Chain, Clique
 from .spec import parse
 from .topology import SPATIAL, TEMPORAL, NoEdges, Topology, Union
 

@@ -8,7 +8,7 @@ from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any
 
-from .rules import Chain, Clique
+from .clique_chain import Chain, Clique
 from .topology import NoEdges, Topology
 
 RULES: dict[str, type[Topology]] = {"clique": Clique, "chain": Chain, "none": NoEdges}

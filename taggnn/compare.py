@@ -11,8 +11,8 @@ from pathlib import Path
 
 from taggnn.cli import run_titles, terminal
 from taggnn.cli.parser import Parser
-from taggnn.evaluation.bootstrap import RESAMPLES
 from taggnn.evaluation.comparison import Comparison, Pair, compared
+from taggnn.evaluation.intervals import RESAMPLES
 from taggnn.evaluation.matching import matched
 from taggnn.evaluation.metrics import METRICS, shares_of_clips
 from taggnn.evaluation.predictions import read_predictions

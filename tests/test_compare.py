@@ -8,7 +8,8 @@ import torch
 
 import taggnn.compare
 from taggnn.evaluation.comparison import letter_of
-from taggnn.evaluation.metrics import summarise, wilson
+from taggnn.evaluation.intervals import wilson
+from taggnn.evaluation.metrics import summarise
 from taggnn.evaluation.predictions import Predictions, write_predictions
 from taggnn.evaluation.results import Results
 from taggnn.evaluation.significance import mcnemar

@@ -10,8 +10,8 @@ import torch
 import taggnn.compare
 from taggnn.cli.rescoring import rescored
 from taggnn.evaluation import metrics
-from taggnn.evaluation.bootstrap import answers, resample
-from taggnn.evaluation.metrics import METRICS, Metric, Scores, logged, summarise, wilson
+from taggnn.evaluation.intervals import answers, resample, wilson
+from taggnn.evaluation.metrics import METRICS, Metric, Scores, logged, summarise
 from taggnn.evaluation.predictions import Predictions, write_predictions
 from taggnn.evaluation.results import Results
 from taggnn.reporting.console import figure_lines, summary_lines
@@ -75,9 +75,9 @@ def test_scores_results_and_intervals_have_the_row(three):
 
 
 def test_resamples_of_a_further_figure_are_those_of_its_own_clips(three, monkeypatch):
-    drawn, weigh = [], taggnn.evaluation.bootstrap._weights
+    drawn, weigh = [], taggnn.evaluation.intervals._weights
     monkeypatch.setattr(
-        taggnn.evaluation.bootstrap, "_weights", lambda *given: drawn.append(weigh(*given)) or drawn[-1]
+        taggnn.evaluation.intervals, "_weights", lambda *given: drawn.append(weigh(*given)) or drawn[-1]
     )
     given = said()
     found = resample([answers(given.probabilities, given.labels)], resamples=12)[0]

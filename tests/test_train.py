@@ -15,7 +15,7 @@ import torch
 import taggnn.train
 from taggnn.cli import config, experiment
 from taggnn.data.dataset import ClipDataset
-from taggnn.evaluation.bootstrap import answers
+from taggnn.evaluation.intervals import answers
 from taggnn.evaluation.paired_comparison import paired_comparison
 from taggnn.evaluation.predictions import read_predictions, read_skipped
 from taggnn.evaluation.significance import mcnemar

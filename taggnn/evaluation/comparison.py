@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from taggnn.evaluation.bootstrap import LEVEL, RESAMPLES, Answers
+from taggnn.evaluation.intervals import LEVEL, RESAMPLES, Answers
 from taggnn.evaluation.matching import Matched
 from taggnn.evaluation.metrics import Scores
 from taggnn.evaluation.results import intervals_of

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from taggnn.evaluation.bootstrap import Answers, answers
+from taggnn.evaluation.intervals import Answers, answers
 from taggnn.evaluation.metrics import Scores, summarise
 from taggnn.evaluation.predictions import Predictions
 

@@ -60,7 +60,7 @@ class Metric:
         share: whether it is a share of one, shown in per cent and compared in points (default True).
         decimals: of the value on the screen, and on pages where it is no share; ends of intervals have one less (default 4).
         interval: how its interval is computed: "bootstrap" (default); "wilson", of a share of clips; "calibration", see
-            `taggnn.evaluation.bootstrap.interval_of_ece`; or ``None``, for a figure without one.
+            `taggnn.evaluation.intervals.interval_of_ece`; or ``None``, for a figure without one.
         compared: whether ``taggnn.compare`` reports how far two models differ in it; needs an interval (default True).
         each_epoch: whether metrics.csv has it for every epoch, as the monitored figure always has (default True).
         headline: whether it is one of the accuracies that are named first, and a column of the table that compares heads
@@ -474,23 +474,6 @@ def worst_pairs(matrix: Tensor, n: int = 10) -> list[Pair]:
         if count and first < second
     ]
     return sorted(found, key=lambda p: (-p.count, -p.share, p.first, p.second))[:n]
-
-
-def wilson(share: float, clips: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson's score interval for an accuracy: where the true value lies, 95 times in 100 for the default ``z``.
-
-    With p the share and n the clips: (p + z^2/2n ± z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)
-    (Wilson, Journal of the American Statistical Association 22, 1927).
-
-    Raises:
-        ValueError: ``clips`` below 1.
-    """
-    if clips < 1:
-        raise ValueError(f"an interval needs at least one clip, got {clips}")
-    scale = 1 + z * z / clips
-    centre = (share + z * z / (2 * clips)) / scale
-    half = z * math.sqrt(share * (1 - share) / clips + z * z / (4 * clips * clips)) / scale
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def shares_of_clips() -> str:

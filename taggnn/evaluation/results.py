@@ -13,9 +13,9 @@ from typing import Any
 
 from torch import Tensor
 
-from taggnn.evaluation.bootstrap import LEVEL, RESAMPLES, Answers, answers, interval, interval_of_ece, resample
+from taggnn.evaluation.intervals import LEVEL, RESAMPLES, Answers, answers, interval, interval_of_ece, resample, wilson
 from taggnn.evaluation.longtail import GROUPS, groups_of, masks
-from taggnn.evaluation.metrics import METRICS, Scores, confusion_matrix, summarise, unmeasured, wilson
+from taggnn.evaluation.metrics import METRICS, Scores, confusion_matrix, summarise, unmeasured
 from taggnn.evaluation.predictions import Predictions
 from taggnn.names import unknown
 from taggnn.runtime.atomic import write_text
@@ -211,7 +211,7 @@ def intervals_of(
         scores: its figures.
         resamples: of the bootstrap (default 2000).
         seed: of the bootstrap (default 0).
-        groups: masks of classes, see `taggnn.evaluation.bootstrap.resample`.
+        groups: masks of classes, see `taggnn.evaluation.intervals.resample`.
 
     **Shapes:** groups (K,) bool, resamples (R,)
     """

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from graphs import NoEdges, Topology
 from taggnn.data.clips import ClipList
-from taggnn.evaluation.bootstrap import Answers
+from taggnn.evaluation.intervals import Answers
 from taggnn.evaluation.metrics import predicted_classes
 from taggnn.evaluation.predictions import Predictions, Skipped
 from taggnn.evaluation.significance import top1_difference

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from taggnn.evaluation.bootstrap import RESAMPLES, Answers, interval, resample
+from taggnn.evaluation.intervals import RESAMPLES, Answers, interval, resample
 from taggnn.evaluation.metrics import METRICS, Metric, Scores
 
 # Level of the tests.
@@ -140,7 +140,7 @@ def differences(
     """Figures of each model minus those of the first, with intervals from resamples that all of them share.
 
     The interval of a calibration error is the percentile one reflected about the difference, see
-    `taggnn.evaluation.bootstrap.interval_of_ece`.
+    `taggnn.evaluation.intervals.interval_of_ece`.
 
     Args:
         models: predictions for the same clips in the same order, two models or more.

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from taggnn.evaluation.intervals import wilson
 from taggnn.evaluation.longtail import GROUPS
 from taggnn.evaluation.metrics import (
     METRICS,
@@ -13,7 +14,6 @@ from taggnn.evaluation.metrics import (
     per_class,
     shares_of_clips,
     unmeasured_note,
-    wilson,
 )
 from taggnn.evaluation.predictions import Predictions
 from taggnn.reporting.page import GROUPS as TITLES

@@ -20,8 +20,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from taggnn.evaluation.bootstrap import answers
 from taggnn.evaluation.calibration import reliability
+from taggnn.evaluation.intervals import answers, wilson
 from taggnn.evaluation.longtail import GROUPS
 from taggnn.evaluation.metrics import (
     METRICS,
@@ -30,7 +30,6 @@ from taggnn.evaluation.metrics import (
     per_class,
     summarise,
     unmeasured_note,
-    wilson,
     worst_confusions,
     worst_pairs,
 )

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from taggnn.evaluation.calibration import expected_calibration_error
+from taggnn.evaluation.intervals import wilson
 from taggnn.evaluation.metrics import (
     METRICS,
     ClassCounts,
@@ -19,7 +20,6 @@ from taggnn.evaluation.metrics import (
     summarise,
     unmeasured,
     unmeasured_note,
-    wilson,
     worst_confusions,
     worst_pairs,
 )

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from taggnn.evaluation.bootstrap import answers, interval, resample
+from taggnn.evaluation.intervals import answers, interval, resample, wilson
 from taggnn.evaluation.longtail import masks
-from taggnn.evaluation.metrics import METRICS, summarise, wilson
+from taggnn.evaluation.metrics import METRICS, summarise
 from taggnn.evaluation.predictions import Predictions
 from taggnn.evaluation.results import Results
 from taggnn.reporting.console import figure_lines, summary_lines

@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 import torch
 
-from taggnn.evaluation.bootstrap import Answers, answers, interval, resample
+from taggnn.evaluation.intervals import Answers, answers, interval, resample
 from taggnn.evaluation.metrics import METRICS, summarise
 from taggnn.evaluation.significance import differences, holm, mcnemar, recalls, top1_difference, top1_test, verdict
 

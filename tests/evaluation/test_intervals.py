@@ -1,13 +1,13 @@
-"""taggnn.evaluation.bootstrap against resampling by plain loops, and how often its intervals hold the truth."""
+"""taggnn.evaluation.intervals against resampling by plain loops, and how often its intervals hold the truth."""
 
 import pytest
 import torch
 
-from taggnn.evaluation import bootstrap
-from taggnn.evaluation.bootstrap import answers, calibrated_errors, interval, interval_of_ece, resample
+from taggnn.evaluation import intervals
 from taggnn.evaluation.calibration import expected_calibration_error
+from taggnn.evaluation.intervals import answers, calibrated_errors, interval, interval_of_ece, resample, wilson
 from taggnn.evaluation.longtail import groups_of, masks
-from taggnn.evaluation.metrics import confusion_matrix, summarise, wilson
+from taggnn.evaluation.metrics import confusion_matrix, summarise
 
 
 def case(clips, classes, seed=0, occurring=None, grain=None):
@@ -27,9 +27,9 @@ def case(clips, classes, seed=0, occurring=None, grain=None):
     ids=["lost and absent classes", "ties", "no top-5", "one clip", "one class"],
 )
 def test_every_resample_has_the_figures_of_its_own_clips(clips, classes, occurring, grain, held, monkeypatch):
-    monkeypatch.setattr(bootstrap, "_HELD", held)
-    drawn, weigh = [], bootstrap._weights
-    monkeypatch.setattr(bootstrap, "_weights", lambda *given: drawn.append(weigh(*given)) or drawn[-1])
+    monkeypatch.setattr(intervals, "_HELD", held)
+    drawn, weigh = [], intervals._weights
+    monkeypatch.setattr(intervals, "_weights", lambda *given: drawn.append(weigh(*given)) or drawn[-1])
     probabilities, labels = case(clips, classes, occurring=occurring, grain=grain)
     counts = [500, *([50] * 3), *([2] * classes)][:classes]
     found = resample([answers(probabilities, labels)], masks(counts), resamples=25, seed=3)[0]
@@ -48,7 +48,7 @@ def test_every_resample_has_the_figures_of_its_own_clips(clips, classes, occurri
 
 
 def test_each_clip_is_drawn_once_a_resample_on_average():
-    weights = bootstrap._weights(20, 4000, torch.Generator().manual_seed(0))
+    weights = intervals._weights(20, 4000, torch.Generator().manual_seed(0))
     assert weights.mean() == 1
     # A binomial of 20 draws at 1 / 20 each.
     assert weights.mean(1).sub(1).abs().max() < 0.08
