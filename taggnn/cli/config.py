@@ -44,7 +44,6 @@ _LIMITS = {
     "tag.ffn": (1, math.inf),
     "tag.graph_layers": (0, math.inf),
     "tag_released.ffn": (1, math.inf),
-    "video.short_side": (1, math.inf),
     "optim.lr": (0, math.inf),
     "optim.backbone_lr_scale": (0, math.inf),
     "optim.weight_decay": (0, math.inf),
