@@ -262,8 +262,9 @@ def _sequential_frames(
         if position == target:
             size = size or (frame.width, frame.height)
             if size != (frame.width, frame.height):
+                now = f"{frame.width} x {frame.height}"
                 raise container.error(
-                    f"its pictures change their size, from {size[0]} x {size[1]} to {frame.width} x {frame.height} at frame {position}"
+                    f"its pictures change their size, from {size[0]} x {size[1]} to {now} at frame {position}"
                 )
             yield frame
             target = next(wanted, None)
