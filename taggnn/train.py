@@ -1,10 +1,11 @@
 """``python -m taggnn.train``: labelled videos in, a trained recogniser and a report out.
 
 Alone it runs the demo recipe. ``--config NAME|FILE`` picks another one, every value can be given on the command line, and
-``--resume RUN_DIR`` continues an interrupted run to the result it would have had; ``--run RUN_DIR`` starts one there, or
-resumes it, so that a job can be restarted with the same command.
+``--resume RUN_DIR`` continues an interrupted run to the result it would have had, from any folder, and with ``--data.root DIR``
+on data that were moved; ``--run RUN_DIR`` starts one there, or resumes it, so that a job can be restarted with the same command.
 """
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from taggnn.cli import build, config, experiment, launch, terminal
+from taggnn.cli import build, config, experiment, launch, locations, terminal
 from taggnn.evaluation.metrics import METRICS, Scores, unmeasured_note
 from taggnn.evaluation.predictions import read_skipped
 from taggnn.evaluation.results import Results
@@ -58,21 +59,29 @@ def _settings(arguments: Sequence[str]) -> tuple[Namespace, Path | None]:
         settings = config.parse(arguments)
         begun = settings.run is not None and (Path(settings.run) / "config.yaml").is_file()
         return settings, Path(settings.run) if begun else None
-    words = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--resume=") else [word])]
-    if len(words) != 2 or words[0] != "--resume":
-        raise ValueError(
-            "--resume takes the run folder and nothing else: a run is resumed with the configuration it began with"
-        )
-    folder = Path(words[1])
+    given = locations.moved(arguments)
+    folder = Path(given.pop("resume"))
     if not (folder / "config.yaml").is_file():
         problem = "no config.yaml in it" if folder.is_dir() else "no such folder"
         raise FileNotFoundError(f"--resume {folder}: {problem}; give the folder that the run printed as 'run'")
     settings = config.of_run(folder)
     settings.run = None
+    for key, value in given.items():
+        settings[key] = value
+    _check_root(settings, folder)
     if distributed.ranks().world_size > 1:
         # A run can be resumed with another number of processes.
         settings.devices = "auto"
     return settings, folder
+
+
+def _check_root(settings: Namespace, folder: Path) -> None:
+    key = "data.root" if settings.data.tokens is None else "data.tokens"
+    if settings[key] is not None and not Path(settings[key]).is_dir():
+        raise FileNotFoundError(
+            f"--resume {folder}: its {key} {settings[key]} is not there; if the data were moved, say where they are now: "
+            f"--resume {shlex.quote(str(folder))} --{key} DIR"
+        )
 
 
 def _print_summary(results: dict[str, Any], folder: Path) -> None:

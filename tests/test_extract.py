@@ -292,7 +292,7 @@ def test_a_damaged_shard_is_made_anew_when_the_first_repair_was_interrupted(
     shutil.copytree(tokens[0], folder)
     path = folder / "val-00000.safetensors"
     content = bytearray(path.read_bytes())
-    at = -5 if place == "tokens" else content.index(b"no video")
+    at = -5 if place == "tokens" else content.index(b"not a video")
     content[at] ^= 4
     path.write_bytes(content)
 

@@ -298,6 +298,38 @@ def test_resume_with_other_clips(trained, videos, program, tmp_path, change, sai
         assert f"{folder / 'last.ckpt'}: cannot be resumed: {said}" in ended.err
 
 
+def test_resume_from_another_folder_finds_relative_data(trained, videos, program, tmp_path, monkeypatch):
+    folder = shutil.copytree(trained[0], tmp_path / "run")
+    (folder / "results.json").unlink()
+    text = (folder / "config.yaml").read_text()
+    text = text.replace(str(videos), videos.name).replace(
+        f"working_dir: {os.getcwd()}", f"working_dir: {videos.parent}"
+    )
+    (folder / "config.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    ended = program(taggnn.train, "--resume", folder)
+    assert ended.code == 0, ended.err
+
+
+def test_resume_with_data_that_were_moved(trained, videos, program, tmp_path):
+    folder = shutil.copytree(trained[0], tmp_path / "run")
+    (folder / "results.json").unlink()
+    text = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(text.replace(str(videos), str(tmp_path / "gone")))
+    ended = program(taggnn.train, "--resume", folder)
+    assert ended.code == 2
+    assert "--data.root DIR" in ended.err
+    shutil.copytree(videos, tmp_path / "now")
+    (tmp_path / "now" / "train" / "up" / "up_001.mp4").rename(tmp_path / "up_001.mp4")
+    ended = program(taggnn.train, "--resume", folder, "--data.root", tmp_path / "now")
+    assert ended.code == 2
+    assert "its train clips are not those it began with: 0 added and 1 removed" in ended.err
+    (tmp_path / "up_001.mp4").rename(tmp_path / "now" / "train" / "up" / "up_001.mp4")
+    ended = program(taggnn.train, f"--data.root={tmp_path / 'now'}", "--resume", folder)
+    assert ended.code == 0, ended.err
+    assert str(tmp_path / "now") in (folder / "config.yaml").read_text()
+
+
 def test_resume_from_a_damaged_checkpoint(trained, program, tmp_path):
     folder = shutil.copytree(trained[0], tmp_path / "run")
     (folder / "results.json").unlink()

@@ -15,6 +15,7 @@ import yaml
 from jsonargparse import Namespace
 
 from taggnn import backbones
+from taggnn.cli import locations
 from taggnn.cli.parser import Parser
 from taggnn.cli.resolve import BackboneChoice
 from taggnn.data.loader import ClipData
@@ -44,7 +45,6 @@ _LIMITS = {
     "tag.ffn": (1, math.inf),
     "tag.graph_layers": (0, math.inf),
     "tag_released.ffn": (1, math.inf),
-    "video.short_side": (1, math.inf),
     "optim.lr": (0, math.inf),
     "optim.backbone_lr_scale": (0, math.inf),
     "optim.weight_decay": (0, math.inf),
@@ -67,13 +67,14 @@ _END = "..."
 # Keys that do not change the result of a run, only its speed and its location.
 _FREE = {
     *("run", "runs", "preview", "threads", "save_minutes", "save_batches", "log_every", "loggers"),
-    *("data.workers", "video.frame_cache", "devices"),
+    *("data.workers", "video.frame_cache", "devices", "working_dir"),
 }
 
 
 _DESCRIPTION = (
     "Trains a recogniser on labelled videos and writes a report. Without options it runs the recipe 'demo'. "
-    "--resume RUN, without further options, resumes an interrupted run; --run RUN starts a run there, or resumes it."
+    "--resume RUN resumes an interrupted run, and takes further options only for data that were moved, such as --data.root; "
+    "--run RUN starts a run there, or resumes it."
 )
 
 
@@ -91,6 +92,12 @@ def parser(program: str = "taggnn.train", description: str = _DESCRIPTION) -> Pa
     option("--recipe", str | None, None, "name of the run's folder in runs; null: the name of the configuration")
     option("--runs", str, "runs", "folder of the run folders")
     option("--run", str | None, None, "the run folder: starts a run there, or resumes it; null: a new folder in runs")
+    option(
+        "--working_dir",
+        str | None,
+        None,
+        "folder that relative paths of data and weights start from; null: the present one, which the run's config.yaml records",
+    )
     option("--preview", int | None, None, "draw this many training clips, print the path of the image and stop")
     option(
         "--devices",
@@ -204,6 +211,7 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
     if tokens is None and settled is None:
         layers, dropped = _drop_stale_backbone(files, rest, built)
     config = built.parse_args([*below, *layers, *above, *rest, *shown])
+    locations.settle(config, {key for key in (*locations.MOVABLE, "backbone.weights") if _values(key, rest)})
     _check_text(config, built)
     _check_options(config.backbone.options, built)
     # An unknown name is refused later.
@@ -240,7 +248,7 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
 
 
 def of_run(folder: Path) -> Namespace:
-    """The configuration of a run.
+    """The configuration of a run; its paths are those of the folder in which it began.
 
     Args:
         folder: the run folder.
@@ -261,7 +269,9 @@ def of_run(folder: Path) -> Namespace:
             "is whole, or start a new run"
         )
     built.check_file(path)
-    return built.parse_path(str(path))
+    settings = built.parse_path(str(path))
+    locations.settle(settings)
+    return settings
 
 
 def _split_words(arguments: Sequence[str], built: Parser) -> tuple[list[str], list[str], list[str]]:
@@ -436,7 +446,7 @@ def _layer(tree: Mapping[str, Any]) -> str:
 
 def changes(before: Namespace, now: Namespace) -> list[str]:
     """The differences of two configurations, one text a key; keys that do not change the result are ignored."""
-    flat = [_flat(yaml.safe_load(dump(settings))) for settings in (before, now)]
+    flat = [locations.comparable(_flat(yaml.safe_load(dump(settings)))) for settings in (before, now)]
     keys = [key for key in dict.fromkeys([*flat[0], *flat[1]]) if key not in _FREE]
     values = {key: [one.get(key) for one in flat] for key in keys}
     return [f"{key} {then}, now {given}" for key, (then, given) in values.items() if then != given]

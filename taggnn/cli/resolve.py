@@ -15,6 +15,7 @@ from taggnn.data.shards import digest
 from taggnn.data.sources import SOURCES
 from taggnn.data.tokens import TokenCache, differences, relevant_settings
 from taggnn.data.video.decoders import chosen
+from taggnn.data.video.source import VideoSource
 from taggnn.heads import HEADS
 from taggnn.types import Source
 
@@ -74,16 +75,19 @@ def head_options(settings: Namespace, head: str) -> dict[str, Any]:
 
 
 def fill(settings: Namespace) -> None:
-    """Fills in keys that follow from others: mean and standard deviation for the backbone's weights.
+    """Fills in keys that follow from others: mean and standard deviation for the backbone's weights, the short side for the size.
 
     The hub's configuration of a backbone is filled in too, so that a run can be resumed and its model used without the hub.
     """
     backbone, published = settings.backbone, settings.backbone.weights == "default"
     backbone.options = backbones.settled(backbone.name, backbone.options, published)
     row = backbones.find(backbone.name, backbone.options.get("config"), published)
-    for part in ("mean", "std") if settings.data.source == "video" else ():
-        if settings.video[part] is None:
-            settings.video[part] = list(getattr(row, part))
+    if settings.data.source == "video":
+        for part in ("mean", "std"):
+            if settings.video[part] is None:
+                settings.video[part] = list(getattr(row, part))
+        if settings.video.short_side == "auto":
+            settings.video.short_side = VideoSource(size=settings.video.size).short_side
 
 
 def source_of(settings: Namespace) -> Source:

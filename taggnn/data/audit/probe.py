@@ -13,7 +13,7 @@ from taggnn.runtime.atomic import write_text
 
 DEPTHS = ("packets", "decode")
 # Of the stored results; a file of another format is not read.
-FORMAT = 2
+FORMAT = 3
 # (start, stop, origin) of a clip, see clips.Clip.
 Cut = tuple[float | None, float | None, float | None]
 # Largest number of corrupt pictures whose times are stored.
@@ -87,9 +87,11 @@ def probe(path: str, cuts: Sequence[Cut] = (), depth: str = "packets") -> VideoI
         # The scan has its own timeout.
         with Container(path, decode_timeout=math.inf, fingerprint=True) as container:
             timeline = container.timeline()
-            corrupt: list[float] = []
+            harmed = [*timeline.holes, *(first for first, _ in timeline.lost)]
+            corrupt = sorted(timeline.times[position] for position in harmed)
             if depth == "decode":
-                timeline, corrupt = _decoded(container, timeline)
+                timeline, found = _decoded(container, timeline)
+                corrupt = sorted({*corrupt, *found})[:MAX_CORRUPT]
             codec, width, height = container.codec()
             return VideoInfo(
                 **seen,

@@ -14,8 +14,10 @@ from typing import Any
 from taggnn.data.video.announced_size import announced_bytes
 from taggnn.data.video.bitstream import Survey, Unproven
 from taggnn.data.video.formats import CONTAINERS
+from taggnn.data.video.joined import JOINABLE, Joiner
 from taggnn.data.video.time_limit import TimeLimit
 from taggnn.data.video.timeline import Timeline, constant_rate, seconds
+from taggnn.data.video.transport_stream import Place, losses, restarts
 
 # Seconds of processor time. A usual clip decodes in one or two; one that takes this long is no clip.
 DECODE_TIMEOUT = 60.0
@@ -29,6 +31,7 @@ MAX_TIMELINES = 16
 # Pixels of a large picture.
 LARGE = 2**20
 NO_FRAME = "no frame in its video stream"
+LOST = "a part of the stream is missing"
 
 
 class VideoError(ValueError):
@@ -94,6 +97,9 @@ class Container:
         # (pts, dts) of packets to start decoding from, in a file too large to buffer.
         self.starts: tuple[tuple[int, int], ...] = ()
         self._survey: Survey | None = None
+        # Indices of packets with which a joined stream begins, and whether FFmpeg marked a packet of a transport stream.
+        self._joins: set[int] = set()
+        self._marked = False
 
     def __enter__(self) -> "Container":
         try:
@@ -137,9 +143,12 @@ class Container:
         pts: list[int | None] = []
         dts: list[int | None] = []
         lengths: list[int] = []
+        places: list[tuple[int | None, bool]] = []
         last_dts = None
         for packet in self.packets():
             last_dts = packet.dts if packet.dts is not None else last_dts
+            if self._container.format.name == "mpegts":
+                places.append((packet.pos, restarts(self._stream.codec_context.name, packet)))
             # An edit list contains packets that are references for others but not shown.
             if not packet.is_discard:
                 pts.append(packet.pts)
@@ -149,6 +158,8 @@ class Container:
         if not pts:
             raise self.error(damage or NO_FRAME)
 
+        if self._marked:
+            pts, dts = _without_gaps(pts), _without_gaps(dts)
         times_given = None not in pts or None not in dts
         stamps = [stamp for stamp in (pts if None not in pts else dts) if stamp is not None]
         times, rate = self._times(stamps if times_given else None, len(pts))
@@ -159,12 +170,19 @@ class Container:
         # Every missing packet would be shown after it is decoded, hence after the last decoding time seen.
         sound_until = math.inf if not damage else 0.0 if last_dts is None else (last_dts - min(stamps)) * tick
         self.reorder = _reorder(stamps)
+        lost: tuple[tuple[int, int], ...] = ()
+        holes: tuple[int, ...] = ()
+        if self._marked and not damage:
+            where = [Place(stamp, *place) for stamp, place in zip(stamps, places, strict=False)]
+            lost, holes = losses(self.path, self._stream.id, where, self._joins)
         # AVI has no presentation times: FFmpeg returns decoding times, or guesses, with and without B-frames.
         guessed = self._container.format.name == "avi" or stamps == sorted(stamps)
         trusted = None not in pts and not (self._stream.codec_context.has_b_frames and guessed)
-        timeline = Timeline(times, duration, tuple(sorted(stamps)) if trusted else None, damage, sound_until, rate)
+        known = tuple(sorted(stamps)) if trusted else None
+        timeline = Timeline(times, duration, known, damage, sound_until, rate, lost=lost, holes=holes)
         # In a program that was stopped, FFmpeg may have ended too early.
-        if self._survey is not None and not damage and not self.time_limit.stalled():
+        whole = not damage and not self._joins and not self._marked
+        if self._survey is not None and whole and not self.time_limit.stalled():
             self.starts = self._survey.starts(self.reorder)
             while len(_TIMELINES) >= MAX_TIMELINES:
                 del _TIMELINES[next(iter(_TIMELINES))]
@@ -181,12 +199,17 @@ class Container:
             VideoError: the decoder fails, or returns too few frames for an undamaged stream.
         """
         stamps = [frame.pts for frame in self.frames(len(promised.times))]
+        damage, sound_until = promised.damage, 0.0 if promised.damage else math.inf
+        if promised.lost or promised.holes:
+            # Which frames are harmed is not known where they do not correspond to packets.
+            first = min([*promised.holes, *(first for first, _ in promised.lost)])
+            damage, sound_until = f"damaged: {LOST}", promised.times[first]
         # An undamaged stream has at most two packets for a frame (interlaced fields, hidden reference pictures).
         if 2 * len(stamps) < len(promised.times):
             raise self.error(f"damaged: {len(stamps)} of {len(promised.times)} frames can be decoded")
         times, rate = self._times(None if None in stamps else stamps, len(stamps))
         duration = times[-1] + promised.duration - promised.times[-1]
-        return Timeline(times, duration, None, promised.damage, 0.0 if promised.damage else math.inf, rate)
+        return Timeline(times, duration, None, damage, sound_until, rate)
 
     def coding(self) -> tuple[str, bytes | None, str | None]:
         """Name of the codec, its header and the pixel format; an empty name where packets may be parts of pictures."""
@@ -248,7 +271,13 @@ class Container:
         context = self._stream.codec_context
         count = 0
         try:
-            for packet in self.packets():
+            for number, packet in enumerate(self.packets()):
+                if number in self._joins:
+                    # Nothing refers across a join.
+                    for frame in context.decode(None):
+                        yield frame
+                        count += 1
+                    context.flush_buffers()
                 for frame in context.decode(packet):
                     yield frame
                     count += 1
@@ -349,16 +378,23 @@ class Container:
         # Only the first time: a second pass would add the same packets again.
         first, self._read_once = not self._read_once, True
         kept: list[Any] | None = []
-        size = 0
+        size, number, kind = 0, 0, self._container.format.name
+        joiner = Joiner() if kind in JOINABLE else None
         try:
             for packet in self._container.demux(self._stream):
-                # A packet cut off by the end of the file is marked corrupt; nothing after it can be trusted.
-                if packet.is_corrupt:
-                    self._broken = "a part of the stream is missing"
+                # A packet cut off by the end of the file is marked corrupt; nothing after it can be trusted. In a transport
+                # stream the mark is only near a loss, or a join, and the counters of its packets tell more.
+                if packet.is_corrupt and kind == "mpegts":
+                    self._marked = True
+                elif packet.is_corrupt:
+                    self._broken = LOST
                     break
                 # The last packet of a demuxer is empty, and so are the gaps in an AVI for dropped frames.
                 if packet.size == 0:
                     continue
+                if joiner is not None and joiner.move(packet):
+                    self._joins.add(number)
+                number += 1
                 size += packet.size
                 if size > MAX_BUFFER_BYTES and kept is not None:
                     if first:
@@ -418,6 +454,16 @@ class Container:
 
     def _rate(self) -> Fraction:
         return self._stream.average_rate or self._stream.guessed_rate or Fraction(25)
+
+
+def _without_gaps(stamps: Sequence[int | None]) -> list[int | None]:
+    """Stamps where single ones are unknown, because the beginning of a unit is lost; such a frame comes after the one before."""
+    filled = list(stamps)
+    for k in range(1, len(filled)):
+        before = filled[k - 1]
+        if filled[k] is None and before is not None:
+            filled[k] = before + 1
+    return filled
 
 
 def _reorder(stamps: Sequence[int]) -> int:

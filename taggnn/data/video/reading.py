@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from taggnn.data.video.bitstream import Unproven
-from taggnn.data.video.container import DECODE_TIMEOUT, Container, VideoError
+from taggnn.data.video.container import DECODE_TIMEOUT, LOST, Container, VideoError
 from taggnn.data.video.decoders import chosen, torchcodec_frames
 from taggnn.data.video.scaling import Scaler, scaled_size
 from taggnn.data.video.seeking import sparse_frames
@@ -180,6 +180,9 @@ def _read(
             targets[index].append((number, row))
     sizes = [len(view) for view in views]
     positions = [cut[index] for index in unique]
+    lost = next((position for position in positions if timeline.is_lost(position)), None)
+    if lost is not None:
+        raise container.error(f"damaged: {LOST} at frame {lost} of {len(timeline.times)}")
     return _pictures(container, timeline, positions, short_side, decoder, sizes, list(targets.values()))
 
 
@@ -231,6 +234,9 @@ def _cut(container: Container, timeline: Timeline, start: float | None, stop: fl
     """Indices of the frames in the half-open cut [start, stop)."""
     if timeline.damage and (stop is None or stop > timeline.sound_until):
         raise container.error(timeline.damage)
+    hole = timeline.hole(start, stop)
+    if hole is not None:
+        raise container.error(f"damaged: {LOST} between {hole[0]:.2f} and {hole[1]:.2f} s")
     cut = timeline.between(start, stop)
     if not cut:
         end = timeline.begin + timeline.duration
@@ -247,12 +253,19 @@ def _sequential_frames(
     promised = len(timeline.times)
     wanted = iter(positions)
     target: int | None = next(wanted)
+    size: tuple[int, int] | None = None
     for position, frame in enumerate(container.frames(promised)):
-        if frame.is_corrupt and position >= positions[0]:
+        if frame.is_corrupt and position >= positions[0] and not timeline.is_lost(position):
             raise container.error(f"damaged: frame {position} of {promised} is corrupt")
         if timeline.stamps is not None and frame.pts is not None and frame.pts != timeline.stamps[position]:
             raise _Miscounted
         if position == target:
+            size = size or (frame.width, frame.height)
+            if size != (frame.width, frame.height):
+                now = f"{frame.width} x {frame.height}"
+                raise container.error(
+                    f"its pictures change their size, from {size[0]} x {size[1]} to {now} at frame {position}"
+                )
             yield frame
             target = next(wanted, None)
             if target is None:

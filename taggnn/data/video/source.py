@@ -3,10 +3,11 @@
 Axes: T frames, H W the decoded picture, h w the input of the model.
 """
 
+import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import cache, partial
 from typing import Any, Literal
 
 import torch
@@ -19,12 +20,16 @@ from taggnn.data.video.formats import VIDEO_ENDINGS
 from taggnn.data.video.frame_cache import FrameCache
 from taggnn.data.video.reading import DECODE_TIMEOUT, VideoError, read_views
 from taggnn.data.video.transforms import RELEASED_MEAN, RELEASED_STD, Transform
+from taggnn.runtime import distributed
 from taggnn.types import VIDEO_AXES, BadClip, InputSpec, Sample
 
 # Options of the transform that evaluation needs too.
 EVAL_OPTIONS = ("size", "mean", "std", "grayscale", "stretch", "per_clip_norm")
 # Standard deviations from black to white where a clip is normalised by its own statistics.
 SPAN = 5.0
+# Short side for a side of the input, as 128 for 112 in the released recipe.
+FOLLOWS = 8 / 7
+log = logging.getLogger(__name__)
 Draws = Callable[[], torch.Generator | None]
 
 
@@ -41,7 +46,8 @@ class VideoSource:
             sampling.
         temporal_scale: smallest and largest part, 0 to 1, of a clip's length that training crops at random in uniform and
             segment sampling.
-        short_side: pixels that the shorter side is scaled to while decoding; null: the size of the video.
+        short_side: pixels that the shorter side is scaled to while decoding; auto: 8/7 of the shorter side of size, 128 for the
+            released 112; null: the size of the video. Below size a frame is scaled down and up again, which is logged.
         size: side of the model's input in pixels, or [height, width].
         flip: probability of a horizontal flip in training; 0, or see data.flip_pairs, where labels have left and right.
         scale: smallest and largest part, 0 to 1, of the area that a training crop covers.
@@ -78,7 +84,7 @@ class VideoSource:
         stride: int = 1,
         temporal_jitter: float = 0.0,
         temporal_scale: tuple[float, float] = (1.0, 1.0),
-        short_side: int | None = 128,
+        short_side: int | Literal["auto"] | None = "auto",
         size: int | list[int] = 112,
         flip: float = 0.5,
         scale: tuple[float, float] = (0.5, 1.0),
@@ -99,12 +105,7 @@ class VideoSource:
     ):
         if not decode_timeout > 0:
             raise ValueError(f"decode_timeout {decode_timeout}: must be above 0 seconds")
-        self.short_side, self.decode_timeout, self.decoder, self.flip = (
-            short_side,
-            decode_timeout,
-            chosen(decoder),
-            flip,
-        )
+        self.decode_timeout, self.decoder, self.flip = decode_timeout, chosen(decoder), flip
         self.frame_cache = None if frame_cache is None else FrameCache(frame_cache)
         self.train_transform = Transform(
             size=size,
@@ -123,13 +124,20 @@ class VideoSource:
             mean=RELEASED_MEAN if mean is None else mean,
             std=RELEASED_STD if std is None else std,
         )
+        self.short_side = _short_side(short_side, min(self.train_transform.size))
         eval_options = {option: self.train_transform.options[option] for option in EVAL_OPTIONS}
         self.transform = Transform(**eval_options)
         self.mean, self.std = self.transform.mean, self.transform.std
         window = {"stride": stride} if sampling == "dense" else {}
         self.sampler = _sampler(sampling, frames, 0.0, (1.0, 1.0), **window)
         self.train_sampler = _sampler(sampling, frames, temporal_jitter, temporal_scale, **window)
-        options = {"frames": frames, "sampling": sampling, "stride": stride, "short_side": short_side, **eval_options}
+        options = {
+            "frames": frames,
+            "sampling": sampling,
+            "stride": stride,
+            "short_side": self.short_side,
+            **eval_options,
+        }
         self.spec = InputSpec("video", VIDEO_AXES, (3, frames, *eval_options["size"]), options)
 
     @classmethod
@@ -337,6 +345,28 @@ class VideoSource:
 
 class _NotShared(Exception):
     """The views of a clip cannot share a decode."""
+
+
+def _short_side(given: int | Literal["auto"] | None, size: int) -> int | None:
+    """The shorter side of decoded frames, for the shorter side of the model's input."""
+    if given == "auto":
+        return round(size * FOLLOWS)
+    if given is not None and given < 1:
+        raise ValueError(f"short_side {given}: possible are 1 or more, auto and null")
+    if given is not None and given < size:
+        _log_small(given, size)
+    return given
+
+
+@cache
+def _log_small(short_side: int, size: int) -> None:
+    """Once in a process, whatever the number of sources."""
+    if distributed.is_main_process():
+        log.warning(
+            "video.short_side %d is smaller than video.size %d: frames are scaled down and up again, and lose detail; leave it "
+            "out (it is then %d)",
+            *(short_side, size, round(size * FOLLOWS)),
+        )
 
 
 def _no_draws() -> None:

@@ -23,6 +23,8 @@ class Timeline:
         sound_until: no frame before this time (in seconds) is missing; infinite for an undamaged file.
         rate: frames per second where frame k is shown at k / rate, else None.
         begin: the time of the first frame; other than 0 only after ``since``.
+        lost: (first, last + 1) indices of frames of which a part is missing, or which refer to such a frame.
+        holes: indices of frames before which frames are missing.
     """
 
     times: tuple[float, ...]
@@ -32,6 +34,8 @@ class Timeline:
     sound_until: float = math.inf
     rate: Fraction | None = None
     begin: float = 0.0
+    lost: tuple[tuple[int, int], ...] = ()
+    holes: tuple[int, ...] = ()
 
     def since(self, origin: float) -> "Timeline":
         """The same frames in seconds of the original that the file was cut from.
@@ -52,6 +56,18 @@ class Timeline:
             times = tuple(seconds(first + k, self.rate) for k in range(len(self.times)))
             begin = times[0]
         return replace(self, times=times, begin=begin, sound_until=begin + self.sound_until)
+
+    def is_lost(self, position: int) -> bool:
+        """Whether a frame, or one that it refers to, lacks a part."""
+        return any(first <= position < last for first, last in self.lost)
+
+    def hole(self, start: float | None, stop: float | None) -> tuple[float, float] | None:
+        """Between which seconds frames of the cut [start, stop) are missing; None if none are."""
+        for position in self.holes:
+            before, after = self.times[position - 1], self.times[position]
+            if (start is None or start < after - TOLERANCE) and (stop is None or stop > before + TOLERANCE):
+                return before, after
+        return None
 
     def between(self, start: float | None, stop: float | None) -> range:
         """Indices of the frames in the half-open cut [start, stop), in seconds; None: no limit."""
