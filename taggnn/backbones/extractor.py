@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from taggnn.backbones.copying import copied
 from taggnn.backbones.first_layer import CHANNELS
-from taggnn.backbones.last_map import Cut, NoMap, is_classified, last_maps
+from taggnn.backbones.last_map import Cut, NoMap, classes_of, is_classified, last_maps
 from taggnn.backbones.outputs import pick, tensors_in
 from taggnn.backbones.tokens import describe
 from taggnn.backbones.tracing import Trace
@@ -184,7 +184,6 @@ def extracted(
         output = pick(output, features)
     found = [tensor for _, tensor in tensors_in(output)]
     logits = next((tensor for tensor in found if tensor.dim() == 2), found[0] if found else None)
-    classes = None
     if layer is not None:
         cuts = [_after(trace, network, layer)]
     elif logits is None:
@@ -194,13 +193,13 @@ def extracted(
         if logits.dim() != 2 and not (logits.dim() == 3 and logits.shape[2] == 1) and not is_classified(trace, value):
             return None
         try:
-            cuts, classes = last_maps(trace, value)
+            cuts = last_maps(trace, value)
         except NoMap as error:
             raise ValueError(f"{type(network).__name__} yields {describe(output)}, and {error}") from error
         if not cuts:
             return None
     extractor = FeatureExtractor(network, cuts, trace)
-    extractor.classes = classes
+    extractor.classes = None if logits is None else classes_of(trace, trace.value_of(logits))
     _stop_early_if_needed(extractor, example(network, spec, feed, clips=2), trace)
     return extractor
 

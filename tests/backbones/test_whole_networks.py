@@ -74,7 +74,7 @@ CASES = {
         lambda n, x: n.classifier(averaged(x)),
     ),
     "SqueezeNet3D": (
-        *(networks.SqueezeNet3D, CLIP, {}, "output of classifier.0", "classifier.1 (16 -> 5)"),
+        *(networks.SqueezeNet3D, CLIP, {}, "output of features", "classifier (16 -> 5)"),
         lambda n, x: n.classifier(channels_first(x)).flatten(1),
     ),
     "C3D": (
@@ -90,7 +90,7 @@ CASES = {
         lambda n, x: n.classifier(averaged(x)[..., None, None, None]).flatten(1),
     ),
     "UniFormer": (
-        *(networks.UniFormer, CLIP, {}, "output of pre_logits", "head (16 -> 5)"),
+        *(networks.UniFormer, CLIP, {}, "output of norm", "head (16 -> 5)"),
         lambda n, x: n.head(averaged(x)),
     ),
     "VideoSwin": (VideoSwin, CLIP, {}, "input of avgpool", "avgpool, head (24 -> 5)", lambda n, x: n.head(averaged(x))),
@@ -168,7 +168,7 @@ def test_tokens_whose_fastest_axis_is_time_are_sorted():
         taggnn.attach(network, "pool", 3, clip=(4, 32, 32), grid=(4, 2, 2), class_tokens=1, token_order="TWO")
     with pytest.raises(ValueError, match=r"token_order='HWT' needs grid"):
         taggnn.attach(network, "pool", 3, clip=(4, 32, 32), class_tokens=1, token_order="HWT")
-    with pytest.raises(ValueError, match=r"\(1, 17, 16\).*class_tokens=1: .*\(4, 2, 2\)"):
+    with pytest.raises(ValueError, match=r"\(1, 17, 16\).*class_tokens=1: .*\(4, 2, 2\).*cut at the output of norm"):
         taggnn.attach(network, "pool", 3, clip=(4, 32, 32))
 
 
@@ -188,6 +188,8 @@ def test_a_layer_may_be_chosen_where_the_rest_of_the_network_needs_a_larger_clip
         taggnn.attach(networks.I3D(), "pool", 3, clip=CLIP)
     built = taggnn.attach(networks.I3D(), "pool", 3, clip=CLIP, layer="Mixed_5c")
     assert built.grid == (4, 4, 4)
+    # K is found where the whole network runs.
+    assert taggnn.attach(networks.ResNet3D(), "pool", clip=CLIP, layer="layer1").head.classifier.out_features == 5
 
 
 def test_logits_of_one_frame_are_not_read_as_tokens():
