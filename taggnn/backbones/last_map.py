@@ -36,6 +36,7 @@ class Cut:
         number: which of its calls in one run.
         path: of the map in its output, see ``pick``; None: the map is its input.
         moment: of the run, see ``Trace``.
+        value: what the layer yields or takes there; None where that is no tensor.
         then: operations outside of layers that follow.
         turned: the axis of channels and where it belongs, where the map is (B, *grid, C) or (B, C, N); else None.
         shape: of the map for one clip.
@@ -45,6 +46,7 @@ class Cut:
     number: int
     path: str | None
     moment: int
+    value: Value | None
     then: tuple[Callable[[Tensor], Tensor], ...]
     turned: tuple[int, int] | None
     shape: tuple[int, ...]
@@ -296,11 +298,11 @@ def _cut(trace: Trace, value: Value, channels: int) -> Cut:
         made = [call for call in trace.calls if call.layer and wanted in call.outputs and wanted not in call.inputs]
         if made:
             call = max(made, key=lambda one: one.end)
-            return Cut(call.layer, call.number, call.outputs[wanted], call.end, tuple(then), turned, shape)
+            return Cut(call.layer, call.number, call.outputs[wanted], call.end, wanted, tuple(then), turned, shape)
         taken = [call for call in trace.calls if call.layer and call.inputs[:1] == (wanted,)]
         if taken:
             call = min(taken, key=lambda one: one.start)
-            return Cut(call.layer, call.number, None, call.start, tuple(then), turned, shape)
+            return Cut(call.layer, call.number, None, call.start, wanted, tuple(then), turned, shape)
         operation = trace.made_by(wanted)
         if operation is None or operation.again is None:
             raise NoMap(_nowhere(trace, shape, operation))
