@@ -11,6 +11,8 @@ log = logging.getLogger(__name__)
 def copied(module: nn.Module, share_buffers: bool = False) -> nn.Module:
     """A deep copy that shares the parameters: buffers and plain attributes, such as a stream's state, are its own.
 
+    What ``torch.compile`` made of a module is copied as that module.
+
     Args:
         module: any module.
         share_buffers: whether its buffers are those of ``module`` too.
@@ -27,6 +29,10 @@ def copied(module: nn.Module, share_buffers: bool = False) -> nn.Module:
         kept = [value for value in vars(part).values() if isinstance(value, Tensor) and not value.is_leaf]
         memo |= {id(value): value.detach().clone() for value in kept}
     try:
+        # Inside first; deepcopy of what torch.compile returns calls the wrong module.
+        for part in reversed(list(module.modules())):
+            if isinstance(inside := getattr(part, "_orig_mod", None), nn.Module):
+                memo[id(part)] = copy.deepcopy(inside, memo)
         return copy.deepcopy(module, memo)
     except Exception as error:
         raise ValueError(f"{type(module).__name__} cannot be copied: {type(error).__name__}: {error}") from error

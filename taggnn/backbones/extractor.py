@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from taggnn.backbones.copying import copied
 from taggnn.backbones.first_layer import CHANNELS
-from taggnn.backbones.last_map import Cut, NoMap, is_classified, last_maps
+from taggnn.backbones.last_map import Cut, NoMap, classes_of, is_classified, last_maps
 from taggnn.backbones.outputs import pick, tensors_in
 from taggnn.backbones.tokens import describe
-from taggnn.backbones.tracing import Trace
+from taggnn.backbones.tracing import Call, Trace
 from taggnn.backbones.trial import example, failed, in_evaluation
 from taggnn.names import unknown
 from taggnn.types import InputSpec
@@ -46,22 +46,22 @@ class FeatureExtractor(nn.Module):
         description: the removed layers.
         classes: K of the removed classifier, None where that is not known.
         stops_early: the run ends at the last feature map; else what is left of the network runs to its end.
+        stops_in_training: likewise, in training alone.
 
     **Shapes:** as the network takes it -> (B, C, *grid) or (B, N, C) of one cut, a list of them of several
     """
 
     def __init__(self, network: nn.Module, cuts: Sequence[Cut], trace: Trace) -> None:
         super().__init__()
-        names = {id(parameter): name for name, parameter in network.named_parameters()}
         self.network = copied(network, share_buffers=True)
         self.cuts = tuple(cuts)
         self.training = network.training
-        self.stops_early = False
+        self.stops_early = self.stops_in_training = False
         self.classes: int | None = None
         self._features: dict[int, Any] = {}
         self._calls: dict[str, int] = {}
         moment = max(cut.moment for cut in cuts)
-        self.description = _remove(self.network, trace, moment, [cut.layer for cut in cuts], names)
+        self.description = _remove(self.network, trace, moment, cuts)
         stated = getattr(network, "cut", None)
         if stated is not None:
             self.cut = tuple(tuple(f"network.{part}" if part else "network" for part in group) for group in stated)
@@ -74,7 +74,7 @@ class FeatureExtractor(nn.Module):
 
     def forward(self, clip: Any) -> Any:
         self._calls = {}
-        with suppress(_Reached) if self.stops_early else nullcontext():
+        with suppress(_Reached) if self._stops() else nullcontext():
             self.network(clip)
         features, self._features, self._calls = self._features, {}, {}
         if len(features) < len(self.cuts):
@@ -82,6 +82,9 @@ class FeatureExtractor(nn.Module):
             raise RuntimeError(f"{type(self.network).__name__} ran without its layer {missing[0]}")
         taken = [features[number] for number in range(len(self.cuts))]
         return taken[0] if len(taken) == 1 else taken
+
+    def _stops(self) -> bool:
+        return self.stops_early or (self.stops_in_training and self.training)
 
     @property
     def note(self) -> str:
@@ -107,7 +110,7 @@ class FeatureExtractor(nn.Module):
             self._features[number] = kept.movedim(*cut.turned) if cut.turned else kept
         if kept is None:
             return None
-        if self.stops_early and len(self._features) == len(self.cuts):
+        if len(self._features) == len(self.cuts) and self._stops():
             raise _Reached
         # What follows computes nothing that is needed: without a graph, and on a copy, should it write into its input.
         return values.detach().clone() if isinstance(values, Tensor) else None
@@ -170,6 +173,12 @@ def extracted(
     Raises:
         ValueError: no such layer, or none that yields the last feature map.
     """
+    scripted = [name for name, part in network.named_modules() if isinstance(part, torch.jit.ScriptModule)]
+    if scripted:
+        raise ValueError(
+            f"{type(network).__name__} has to be cut, and its {scripted[0] or 'whole'} is compiled by torch.jit, which cannot be "
+            "looked into: give it as it was before"
+        )
     run = copied(network)
     trace, inputs = Trace(run), example(network, spec, feed)
     output: Any = None
@@ -184,9 +193,8 @@ def extracted(
         output = pick(output, features)
     found = [tensor for _, tensor in tensors_in(output)]
     logits = next((tensor for tensor in found if tensor.dim() == 2), found[0] if found else None)
-    classes = None
     if layer is not None:
-        cuts = [_after(trace, network, layer)]
+        cuts = [_after(trace, run, layer)]
     elif logits is None:
         return None
     else:
@@ -194,13 +202,13 @@ def extracted(
         if logits.dim() != 2 and not (logits.dim() == 3 and logits.shape[2] == 1) and not is_classified(trace, value):
             return None
         try:
-            cuts, classes = last_maps(trace, value)
+            cuts = last_maps(trace, value)
         except NoMap as error:
             raise ValueError(f"{type(network).__name__} yields {describe(output)}, and {error}") from error
         if not cuts:
             return None
     extractor = FeatureExtractor(network, cuts, trace)
-    extractor.classes = classes
+    extractor.classes = None if logits is None else classes_of(trace, trace.value_of(logits))
     _stop_early_if_needed(extractor, example(network, spec, feed, clips=2), trace)
     return extractor
 
@@ -213,16 +221,15 @@ def _after(trace: Trace, network: nn.Module, layer: str) -> Cut:
     calls = [call for call in trace.calls if call.layer == layer]
     if not calls:
         raise ValueError(f"layer={layer!r}: {type(network).__name__} does not call it for a clip in evaluation mode")
-    shape = next((tuple(trace.shapes[value]) for value in calls[-1].outputs), ())
-    return Cut(layer, calls[-1].number, "", calls[-1].end, (), None, shape)
+    last = calls[-1]
+    value = next(iter(last.outputs), None)
+    return Cut(layer, last.number, "", last.end, value, (), None, tuple(trace.shapes[value]) if value else ())
 
 
 def _stop_early_if_needed(extractor: FeatureExtractor, inputs: Any, trace: Trace) -> None:
     """Ends runs at the last feature map where the rest of the network cannot run without its removed layers."""
     # Layers that evaluation does not run, such as auxiliary classifiers, would run in training on what is left.
-    extractor.stops_early = any(id(parameter) not in trace.used for parameter in extractor.network.parameters())
-    if extractor.stops_early:
-        return
+    extractor.stops_in_training = any(id(parameter) not in trace.used for parameter in extractor.network.parameters())
     try:
         in_evaluation(extractor, inputs)
     except Exception:
@@ -231,15 +238,18 @@ def _stop_early_if_needed(extractor: FeatureExtractor, inputs: Any, trace: Trace
         extractor._features = {}
 
 
-def _remove(network: nn.Module, trace: Trace, moment: int, kept: Sequence[str], names: dict[int, str]) -> list[str]:
-    """Takes out the layers and parameters that are used only after a moment of a run, and describes them."""
-    first: dict[str, int] = {}
+def _remove(network: nn.Module, trace: Trace, moment: int, cuts: Sequence[Cut]) -> list[str]:
+    """Takes out the layers and parameters that are used only after the cuts, and describes them."""
+    kept = [cut.layer for cut in cuts]
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    after = trace.made_of([cut.value for cut in cuts if cut.value is not None])
+    calls: dict[str, list[Call]] = {}
     for call in sorted(trace.calls, key=lambda one: one.start):
-        first.setdefault(call.layer, call.start)
+        calls.setdefault(call.layer, []).append(call)
     removed: list[str] = []
-    for layer, start in sorted(first.items(), key=lambda item: item[1]):
+    for layer, made in calls.items():
         above = any(layer.startswith(f"{other}.") for other in removed)
-        if start >= moment and not above and layer:
+        if layer and not above and all(call.start >= moment or not after.isdisjoint(call.inputs) for call in made):
             removed.append(layer)
     description = []
     for layer in removed:

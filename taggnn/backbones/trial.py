@@ -33,11 +33,19 @@ def dry_run(module: nn.Module, spec: InputSpec, grid: Sequence[int] | None = Non
         ValueError: the module fails on such a clip, or yields something else than tokens.
     """
     output = run_once(module, spec)
-    features = features_of(output, grid)
+    try:
+        features = features_of(output, grid)
+    except ValueError as error:
+        notes = "; ".join(getattr(module, "notes", ()))
+        raise ValueError(f"{error}{f' ({notes})' if notes else ''}") from error
     if len(features.tokens) != 1:
         raise ValueError(
-            f"one clip went into {type(module).__name__}, {len(features.tokens)} came out: {describe(output)}; where frames are "
-            "folded into the batch, state frames_in_batch=True"
+            f"one clip went into {type(module).__name__}, {len(features.tokens)} came out: {describe(output)}"
+            + (
+                "; where frames are folded into the batch, state frames_in_batch=True"
+                if spec.axes == VIDEO_AXES
+                else ""
+            )
         )
     if spec.axes == VIDEO_AXES and isinstance(output, Tensor) and output.dim() == 4 and grid is None:
         raise ValueError(

@@ -91,7 +91,8 @@ def parser(program: str = "taggnn.train", description: str = _DESCRIPTION) -> Pa
     option("--seed", int, 42, "seed of all random draws")
     option("--recipe", str | None, None, "name of the run's folder in runs; null: the name of the configuration")
     option("--runs", str, "runs", "folder of the run folders")
-    option("--run", str | None, None, "the run folder: starts a run there, or resumes it; null: a new folder in runs")
+    run = "the run folder: starts a run there, resumes it, or with more train.epochs extends it; null: a new folder in runs"
+    option("--run", str | None, None, run)
     option(
         "--working_dir",
         str | None,

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from torchvision.models.video.swin_transformer import SwinTransformer3d
 
 import taggnn
+from taggnn.types import SKELETON_AXES, InputSpec
 from tests.backbones import networks
 
 CLIP = (8, 32, 32)
@@ -74,7 +75,7 @@ CASES = {
         lambda n, x: n.classifier(averaged(x)),
     ),
     "SqueezeNet3D": (
-        *(networks.SqueezeNet3D, CLIP, {}, "output of classifier.0", "classifier.1 (16 -> 5)"),
+        *(networks.SqueezeNet3D, CLIP, {}, "output of features", "classifier (16 -> 5)"),
         lambda n, x: n.classifier(channels_first(x)).flatten(1),
     ),
     "C3D": (
@@ -90,7 +91,7 @@ CASES = {
         lambda n, x: n.classifier(averaged(x)[..., None, None, None]).flatten(1),
     ),
     "UniFormer": (
-        *(networks.UniFormer, CLIP, {}, "output of pre_logits", "head (16 -> 5)"),
+        *(networks.UniFormer, CLIP, {}, "output of norm", "head (16 -> 5)"),
         lambda n, x: n.head(averaged(x)),
     ),
     "VideoSwin": (VideoSwin, CLIP, {}, "input of avgpool", "avgpool, head (24 -> 5)", lambda n, x: n.head(averaged(x))),
@@ -168,7 +169,7 @@ def test_tokens_whose_fastest_axis_is_time_are_sorted():
         taggnn.attach(network, "pool", 3, clip=(4, 32, 32), grid=(4, 2, 2), class_tokens=1, token_order="TWO")
     with pytest.raises(ValueError, match=r"token_order='HWT' needs grid"):
         taggnn.attach(network, "pool", 3, clip=(4, 32, 32), class_tokens=1, token_order="HWT")
-    with pytest.raises(ValueError, match=r"\(1, 17, 16\).*class_tokens=1: .*\(4, 2, 2\)"):
+    with pytest.raises(ValueError, match=r"\(1, 17, 16\).*class_tokens=1: .*\(4, 2, 2\).*cut at the output of norm"):
         taggnn.attach(network, "pool", 3, clip=(4, 32, 32))
 
 
@@ -188,6 +189,8 @@ def test_a_layer_may_be_chosen_where_the_rest_of_the_network_needs_a_larger_clip
         taggnn.attach(networks.I3D(), "pool", 3, clip=CLIP)
     built = taggnn.attach(networks.I3D(), "pool", 3, clip=CLIP, layer="Mixed_5c")
     assert built.grid == (4, 4, 4)
+    # K is found where the whole network runs.
+    assert taggnn.attach(networks.ResNet3D(), "pool", clip=CLIP, layer="layer1").head.classifier.out_features == 5
 
 
 def test_logits_of_one_frame_are_not_read_as_tokens():
@@ -381,4 +384,86 @@ def test_auxiliary_classifiers_of_training_do_not_run():
             return (out, self.aux(out)) if self.training else out
 
     model = taggnn.attach(Auxiliary(), "pool", 3, clip=CLIP).train()
-    assert model(torch.randn(2, 3, *CLIP)).logits.shape == (2, 3)
+    clip = torch.randn(2, 3, *CLIP)
+    assert model(clip).logits.shape == (2, 3)
+    # An exception cannot be exported, and evaluation needs none.
+    model.eval()
+    torch.testing.assert_close(exported(model, clip), model(clip).logits)
+
+
+def test_a_rest_that_cannot_run_without_its_layers_does_not_run():
+    class Rest(networks.ResNet3D):
+        def forward(self, x):
+            x = self.layer2(self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(x))))))
+            return self.fc(self.avgpool(x).view(len(x), 16))
+
+    model, clip = taggnn.attach(Rest(), "pool", 3, clip=CLIP), torch.randn(2, 3, *CLIP)
+    assert model.backbone.module.stops_early
+    F.cross_entropy(model(clip).logits, torch.tensor([0, 2])).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    model.eval()
+    torch._dynamo.reset()
+    torch.testing.assert_close(compiled(model, clip), model(clip).logits)
+
+
+def test_both_classifiers_of_two_networks_are_removed():
+    class Fusion(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rgb, self.flow = networks.ResNet3D(), networks.MobileNet3D()
+
+        def forward(self, x):
+            return (self.rgb(x) + self.flow(x)) / 2
+
+    model = taggnn.attach(Fusion(), "pool", clip=CLIP)
+    assert "cut at the output of rgb.layer2 and the output of flow.features" in model.found["tokens"]
+    assert "removed: rgb.avgpool, rgb.fc (16 -> 5), flow.classifier (40 -> 5)" in model.found["backbone"]
+    model(torch.randn(2, 3, *CLIP)).logits.sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_features_whose_channels_come_last_are_turned():
+    class ChannelsLast(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm, self.fc = nn.Conv3d(3, 8, 4, 4), nn.LayerNorm(8), nn.Linear(8, 5)
+
+        def forward(self, x):
+            return self.fc(self.norm(self.conv(x).permute(0, 2, 3, 4, 1)).mean((1, 2, 3)))
+
+    network, clip = ChannelsLast().eval(), torch.randn(2, 3, *CLIP)
+    tokens = taggnn.attach(network, "pool", clip=CLIP).eval().features(clip).tokens
+    torch.testing.assert_close(tokens, network.norm(network.conv(clip).permute(0, 2, 3, 4, 1)))
+
+
+@pytest.mark.parametrize("part", ["", "layer1"], ids=["whole", "a layer"])
+def test_what_torch_compile_made_is_cut_as_its_module(part):
+    network = networks.ResNet3D()
+    if part:
+        network.layer1 = torch.compile(network.layer1, backend="eager")
+    model = taggnn.attach(network if part else torch.compile(network, backend="eager"), "pool", clip=CLIP)
+    assert "cut at the output of layer2" in model.found["tokens"]
+    assert not [key for key in model.state_dict() if "_orig_mod" in key]
+
+
+def test_a_scripted_network_is_refused_by_name():
+    network = networks.ResNet3D()
+    network.layer1 = torch.jit.script(network.layer1)
+    with pytest.raises(ValueError, match=r"ResNet3D has to be cut, and its layer1 is compiled by torch\.jit"):
+        taggnn.attach(network, "pool", clip=CLIP)
+
+
+def test_a_whole_network_of_joints_is_cut_before_its_pool():
+    class Joints(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.fcn = nn.Conv2d(3, 8, (3, 1), padding=(1, 0)), nn.Conv2d(8, 7, 1)
+
+        def forward(self, x):
+            clips, channels, frames, joints, persons = x.shape
+            x = self.conv(x.permute(0, 4, 1, 2, 3).reshape(clips * persons, channels, frames, joints))
+            x = F.avg_pool2d(x, x.shape[2:]).view(clips, persons, -1, 1, 1).mean(1)
+            return self.fcn(x).view(clips, -1)
+
+    model = taggnn.attach(Joints(), "pool", input=InputSpec("mine.Source", SKELETON_AXES, (3, 6, 5, 1)))
+    assert (model.grid, model.head.classifier.out_features) == ((6, 5), 7)

