@@ -502,7 +502,9 @@ def _off_diagonal(matrix: Tensor) -> list[tuple[int, int, int]]:
     # Of many classes the matrix is large, and nearly all of it is zero.
     cells = matrix.nonzero()
     cells = cells[cells[:, 0] != cells[:, 1]]
-    return [(*cell, count) for cell, count in zip(cells.tolist(), matrix[cells[:, 0], cells[:, 1]].tolist(), strict=True)]
+    return [
+        (*cell, count) for cell, count in zip(cells.tolist(), matrix[cells[:, 0], cells[:, 1]].tolist(), strict=True)
+    ]
 
 
 def _ranks(scores: Tensor, labels: Tensor) -> Tensor:

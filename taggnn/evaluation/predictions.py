@@ -87,7 +87,10 @@ def write_predictions(path: str | os.PathLike, predictions: Predictions) -> Path
     classes, best = predictions.classes, predicted_classes(probabilities).tolist()
     rows = zip(predictions.names, predictions.paths, predictions.labels.tolist(), best, probabilities, strict=True)
     # A row at a time: of many classes, the text of all clips takes ten times the memory of the probabilities.
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as out:
+    with (
+        replacing(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as out,
+    ):
         out.write(_line([*COLUMNS, *(f"p:{name}" for name in classes)]))
         for name, clip_path, label, predicted, row in rows:
             shares = [f"{p:.9g}" for p in row.tolist()]

@@ -71,7 +71,9 @@ def _pair(found: Comparison, pair: Pair) -> dict[str, Any]:
         for row in ends(pair.classes, BARS)
     ]
     all_of = len(pair.classes)
-    below = "" if len(drawn) == all_of else f"{BARS} of {all_of} classes: those that gained most, and those that lost most"
+    below = (
+        "" if len(drawn) == all_of else f"{BARS} of {all_of} classes: those that gained most, and those that lost most"
+    )
     order = {"lost": 0, "gained": 1, "other": 2}
     return {
         "tiles": [*tiles, (short, "McNemar's p", holm)],
