@@ -24,7 +24,9 @@ def predictions(clips=40, classes=8, sharpness=3.0):
     probabilities = (sharpness * torch.randn(clips, classes, generator=generator)).softmax(1)
     labels = torch.randint(classes, (clips,), generator=generator)
     names = [f"clip, {i}" for i in range(clips)]
-    return Predictions(names, [f"a b/{n}.mp4" for n in names], labels, probabilities, [*NAMES, *map(str, range(classes))][:classes])
+    return Predictions(
+        names, [f"a b/{n}.mp4" for n in names], labels, probabilities, [*NAMES, *map(str, range(classes))][:classes]
+    )
 
 
 def test_everything_comes_back_bit_for_bit(tmp_path):
