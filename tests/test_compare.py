@@ -13,6 +13,7 @@ from taggnn.evaluation.metrics import summarise
 from taggnn.evaluation.predictions import Predictions, write_predictions
 from taggnn.evaluation.results import Results
 from taggnn.evaluation.significance import mcnemar
+from taggnn.reporting import compare_page, figures
 
 CLASSES = ["<b>up</b>", "down", "日本", "left", "right", "none of it"]
 
@@ -96,6 +97,20 @@ def test_the_page_says_it_and_asks_for_nothing_from_outside(two, program, tmp_pa
     again = (tmp_path / "compare.html").read_bytes()
     program(taggnn.compare, two[0][0], two[1][0], "--out", tmp_path)
     assert (tmp_path / "compare.html").read_bytes() == again
+
+
+def test_a_page_has_a_bounded_number_of_classes(two, program, tmp_path, monkeypatch):
+    monkeypatch.setattr(compare_page, "ROWS", 4)
+    monkeypatch.setattr(compare_page, "BARS", 2)
+    monkeypatch.setattr(figures, "NAMES_UP_TO", 1)
+    program(taggnn.compare, two[0][0], two[1][0], "--out", tmp_path)
+    content = (tmp_path / "compare.html").read_text()
+    assert "4 of 5 classes that occur" in content
+    assert "2 of 5 classes" in content
+    names = [row["name"] for row in json.loads((tmp_path / "comparison.json").read_text())["pairs"][0]["classes"]]
+    table = content.split("4 of 5 classes")[1].split("</table>")[0]
+    shown = re.findall(r'<tr><td class="t">(.*?)</td>', table)
+    assert [name.replace("&lt;", "<").replace("&gt;", ">") for name in shown] == [*names[:2], *names[-2:]]
 
 
 def test_the_same_model_twice_differs_in_nothing(two, program, tmp_path):

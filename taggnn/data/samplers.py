@@ -1,7 +1,7 @@
 """The order and the random seeds of the clips of an epoch, shared by processes and resumable in the middle."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, Literal
 
@@ -266,9 +266,7 @@ class EpochLoader(WorkerLoader):
         """Number of batches of an epoch after its first ``position`` clips."""
         return self.shared.count(self.clips - position)
 
-    def epoch(
-        self, number: int, position: int = 0, while_waiting: Callable[[], object] = lambda: None
-    ) -> Iterator[Any]:
-        """The batches of an epoch after its first ``position`` clips; for ``while_waiting`` see ``WorkerLoader.iterate``."""
+    def epoch(self, number: int, position: int = 0) -> Iterator[Any]:
+        """The batches of an epoch after its first ``position`` clips."""
         self.order.resume(number, position)
-        return self.iterate(while_waiting)
+        return iter(self)

@@ -69,7 +69,8 @@ class WorkerLoader(DataLoader):
     """A loader that never waits for its processes without end.
 
     A process that cannot hand over a batch, since shared memory is full or files are too many, says so instead of dropping
-    it; processes that do nothing for ``IDLE_SECONDS`` are given up.
+    it; processes that do nothing for ``IDLE_SECONDS`` are given up. ``while_waiting``, an attribute, is called every few
+    seconds while no batch is there; what it raises ends the wait.
 
     Args:
         dataset: of the samples.
@@ -85,21 +86,16 @@ class WorkerLoader(DataLoader):
             collate_fn = collate_fn and _Delivered(collate_fn)
             options |= {"timeout": LOOK_SECONDS, "prefetch_factor": PREFETCH}
         super().__init__(dataset, collate_fn=collate_fn, num_workers=num_workers, **options)
+        self.while_waiting: Callable[[], object] = lambda: None
 
     def __iter__(self) -> Any:
-        return self.iterate()
-
-    def iterate(self, while_waiting: Callable[[], object] = lambda: None) -> Iterator[Any]:
         """The batches.
-
-        Args:
-            while_waiting: called every few seconds while no batch is there; what it raises ends the wait.
 
         Raises:
             ChildProcessError: a loader process cannot hand over a batch, or none of them does anything any more.
         """
         batches = super().__iter__()
-        return _received(batches, while_waiting) if self.num_workers else batches
+        return _received(batches, self.while_waiting) if self.num_workers else batches
 
 
 class _Delivered:

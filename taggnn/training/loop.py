@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from taggnn.data.samplers import EpochLoader, seed_of
+from taggnn.data.workers import WorkerLoader
 from taggnn.io import checkpoint
 from taggnn.model import Recogniser
 from taggnn.nn import criteria
@@ -79,6 +80,9 @@ class Trainer:
         self.recogniser, self.data_spec, self.loader, self.val_loader = recogniser, data_spec, loader, val_loader
         self.optimisation, self.training, self.history, self.header = optimisation, training, history, dict(header)
         self.seed, self.monitor, self.patience, self.begin_batch = seed, monitor, patience, begin_batch
+        for each in (loader, val_loader):
+            if isinstance(each, WorkerLoader):
+                each.while_waiting = self.while_waiting
         self.saving, self.bar = saving or Saving(), bar or Bar(False, training.epochs)
         self.curves = curves or Curves((), history.folder, {})
         first = next(recogniser.parameters())
@@ -126,7 +130,7 @@ class Trainer:
             self.history.begin()
         self.curves.begin_epoch(now.clips)
         self.bar.begin(f"epoch {now.epoch + 1}/{self.training.epochs}", self.batches, first, now.clips)
-        left = self.loader.epoch(now.epoch, now.position, self.while_waiting) if first < self.batches else ()
+        left = self.loader.epoch(now.epoch, now.position) if first < self.batches else ()
         for number, batch in enumerate(islice(left, self.batches - first), first):
             self.train_batch(number, batch)
         if not now.clips:
@@ -195,8 +199,7 @@ class Trainer:
         self.bar.begin("validation", len(self.val_loader))
         ema = self.step.ema
         with ema.in_place() if ema else nullcontext(), validation.evaluating(self.recogniser):
-            batches = self.val_loader.iterate(self.while_waiting)
-            logits, labels, skipped = validation.predict(self.logits, batches, self.after_validation_batch)
+            logits, labels, skipped = validation.predict(self.logits, self.val_loader, self.after_validation_batch)
         self.history.skip(skipped, "val")
         if logits is None:
             raise ValueError(f"none of the validation clips could be used; {self.history.reasons()}")

@@ -118,6 +118,8 @@ def test_whoever_waits_may_end_the_wait():
         if len(calls) == 2:
             raise KeyboardInterrupt
 
+    hanging = loader(lambda index: time.sleep(600))
+    hanging.while_waiting = end
     with pytest.raises(KeyboardInterrupt):
-        list(loader(lambda index: time.sleep(600)).iterate(end))
+        list(hanging)
     assert calls == [0, 1]

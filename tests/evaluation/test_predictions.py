@@ -1,6 +1,7 @@
 """taggnn.evaluation.predictions: what is read back scores exactly as what was written."""
 
 import csv
+import tracemalloc
 
 import pytest
 import torch
@@ -24,7 +25,9 @@ def predictions(clips=40, classes=8, sharpness=3.0):
     probabilities = (sharpness * torch.randn(clips, classes, generator=generator)).softmax(1)
     labels = torch.randint(classes, (clips,), generator=generator)
     names = [f"clip, {i}" for i in range(clips)]
-    return Predictions(names, [f"a b/{n}.mp4" for n in names], labels, probabilities, NAMES[:classes])
+    return Predictions(
+        names, [f"a b/{n}.mp4" for n in names], labels, probabilities, [*NAMES, *map(str, range(classes))][:classes]
+    )
 
 
 def test_everything_comes_back_bit_for_bit(tmp_path):
@@ -46,6 +49,19 @@ def test_rescoring_from_the_file_gives_the_same_figures_even_where_classes_nearl
     read = read_predictions(write_predictions(tmp_path / "predictions.csv", written))
     assert summarise(read.probabilities, read.labels) == summarise(probabilities, labels)
     assert summarise(read.probabilities, read.labels).top1 == 1.0
+
+
+def test_the_file_is_written_and_read_a_row_at_a_time(tmp_path):
+    """Python's numbers of all clips would take 32 bytes for each probability, and the text as many again."""
+    many = predictions(clips=400, classes=500)
+    for step in (lambda: write_predictions(tmp_path / "p.csv", many), lambda: read_predictions(tmp_path / "p.csv")):
+        tracemalloc.start()
+        try:
+            step()
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < 8 * many.probabilities.numel()
 
 
 def test_the_columns_a_person_reads(tmp_path):

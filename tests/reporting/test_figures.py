@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taggnn.evaluation.calibration import reliability
+from taggnn.reporting import figures
 from taggnn.reporting.figures import gains, histogram, reliability_diagram, skyline, whiskers
 from taggnn.reporting.theme import LIGHT, TIP, clean, svg
 
@@ -139,6 +140,31 @@ def test_a_reliability_diagram_has_a_bar_of_accuracy_and_one_of_clips_for_each_b
 
 
 HOSTILE = '<script>alert(1)</script>" onload="x'
+
+
+def test_a_matrix_of_many_classes_has_a_bounded_number_of_cells(monkeypatch):
+    for limit, value in (("CELLS", 4), ("NUMBERS_UP_TO", 1), ("NAMES_UP_TO", 1)):
+        monkeypatch.setattr(figures, limit, value)
+    matrix = torch.diag(torch.tensor([9, 9, 9, 9, 9, 9, 9, 9, 0, 0]))
+    matrix[0, 7], matrix[1, 6], matrix[2, 2], matrix[3, 3] = 1, 3, 0, 0
+    (axes,) = figures.confusion(matrix, [f"class {k}" for k in range(10)]).axes
+    (image,) = axes.get_images()
+    assert image.get_array().shape == (4, 4, 3)
+    # Classes keep their numbers on the axes.
+    assert image.get_extent() == [-0.5, 11.5, 11.5, -0.5]
+    shares = figures._shares(matrix.numpy(), matrix.sum(1).numpy(), 3)
+    assert shares[0, 2] == 3 / 12
+    assert shares[0, 0] == pytest.approx((9 / 10 + 9 / 12) / 2)
+    assert shares[2, 2] == shares[1, 1] == 1.0
+    assert shares[3].tolist() == [0, 0, 0, 0]
+    assert figures._absent(matrix.sum(1).numpy(), 3) == [(9, 12)]
+
+
+@pytest.mark.parametrize("count", [1, 4, 40, 41, 999])
+def test_a_matrix_has_a_cell_for_each_class_up_to_the_bound(count):
+    counts = torch.eye(count, dtype=torch.long).numpy()
+    assert figures.block_of(count) == 1
+    assert (figures._shares(counts, counts.sum(1), 1) == counts).all()
 
 
 @pytest.mark.parametrize(

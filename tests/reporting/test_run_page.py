@@ -16,7 +16,7 @@ from taggnn.evaluation.metrics import summarise
 from taggnn.evaluation.predictions import Predictions, Skipped, write_predictions, write_skipped
 from taggnn.evaluation.results import Results
 from taggnn.report import main
-from taggnn.reporting import page, theme
+from taggnn.reporting import page, run_page, theme
 from taggnn.reporting.figures import confusion, curves
 from taggnn.reporting.page import between
 from taggnn.reporting.run_page import write_report
@@ -218,6 +218,17 @@ def test_the_confusion_matrix_is_in_the_page_and_next_to_it_and_the_curves_are_s
     assert labels[0].startswith("tag - pool <b>")
     assert labels[1] == "Loss and accuracy over the epochs"
     assert (full / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_page_has_a_bounded_number_of_rows_and_says_where_all_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_page, "ROWS", 7)
+    write_predictions(tmp_path / "predictions.csv", predictions(classes=[f"class {k}" for k in range(12)]))
+    write_skipped(tmp_path / "skipped.csv", [Skipped(f"clip {k}", f"clip {k}", "test", "empty") for k in range(9)])
+    page = write_report(tmp_path).read_text(encoding="utf-8")
+    assert len(rows_of(page, "Most often confused with")) == len(rows_of(page, "Reason")) == 1 + 7
+    assert "The 7 hardest of 12" in page
+    assert "predictions.csv has all" in page
+    assert "skipped.csv has all" in page
 
 
 def test_the_same_folder_gives_the_same_bytes(full):
