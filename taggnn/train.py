@@ -52,25 +52,30 @@ def _preview(settings: Namespace) -> None:
 
 def _settings(arguments: Sequence[str]) -> tuple[Namespace, Path | None]:
     """The configuration, and the folder of the run to resume if there is one."""
-    if not any(word.split("=")[0] == "--resume" for word in arguments):
+    trusts, arguments = config.split_trust(arguments) if _resumes(arguments) else (False, arguments)
+    if not _resumes(arguments):
         settings = config.parse(arguments)
         begun = settings.run is not None and (Path(settings.run) / "config.yaml").is_file()
         return settings, Path(settings.run) if begun else None
     words = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--resume=") else [word])]
     if len(words) != 2 or words[0] != "--resume":
         raise ValueError(
-            "--resume takes the run folder and nothing else: a run is resumed with the configuration it began with"
+            "--resume takes the run folder and nothing else but --trust: a run is resumed with the configuration it began with"
         )
     folder = Path(words[1])
     if not (folder / "config.yaml").is_file():
         problem = "no config.yaml in it" if folder.is_dir() else "no such folder"
         raise FileNotFoundError(f"--resume {folder}: {problem}; give the folder that the run printed as 'run'")
-    settings = config.of_run(folder)
+    settings = config.of_run(folder, trusts)
     settings.run = None
     if distributed.ranks().world_size > 1:
         # A run can be resumed with another number of processes.
         settings.devices = "auto"
     return settings, folder
+
+
+def _resumes(arguments: Sequence[str]) -> bool:
+    return any(word.split("=")[0] == "--resume" for word in arguments)
 
 
 def _print_summary(results: dict[str, Any], folder: Path) -> None:

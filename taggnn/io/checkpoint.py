@@ -26,6 +26,7 @@ from taggnn.data.video.source import VideoSource
 from taggnn.io import metadata, pt2
 from taggnn.io.exported import Exported, open_onnx
 from taggnn.io.loaded import Loaded
+from taggnn.io.trust import Trust
 from taggnn.io.trust import check as check_names
 from taggnn.model import Recogniser
 from taggnn.names import unknown
@@ -127,14 +128,15 @@ def read(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
         ) from error
 
 
-def load(path: str | Path, dataset: str | None = None, trust: bool = False) -> Loaded:
+def load(path: str | Path, dataset: str | None = None, trust: Trust = False) -> Loaded:
     """Loads a trained model, ready to use.
 
     Args:
         path: folder of a run, whose ``best.ckpt`` is taken; or a checkpoint file, such as its ``last.ckpt``; or a
             ``.safetensors``, ``.pt2`` or ``.onnx`` that ``taggnn.export`` wrote.
         dataset: for a file that TAG-Head's authors published, see ``load_released``; None (default) for taggnn's own.
-        trust: allow the file to name code outside of taggnn and PyG by dotted path: it is imported and run (default: no).
+        trust: allow the file to name code outside of taggnn and PyG by dotted path, which is imported and run (default: no); or
+            the dotted paths to allow, such as ``["mine.Net"]``.
 
     Returns:
         The model, its class names and its input; ``predict`` classifies files with them.
@@ -166,7 +168,7 @@ def load(path: str | Path, dataset: str | None = None, trust: bool = False) -> L
     return _loaded(recogniser.eval(), meta, path)
 
 
-def read_weights(weights: Path, description: Path, trust: bool = False) -> Loaded:
+def read_weights(weights: Path, description: Path, trust: Trust = False) -> Loaded:
     """Rebuilds the model of a ``.safetensors`` file and the JSON file that ``taggnn.export`` wrote with it.
 
     Args:
@@ -192,7 +194,7 @@ def read_weights(weights: Path, description: Path, trust: bool = False) -> Loade
     return _loaded(recogniser.eval(), meta, weights)
 
 
-def _read_pt2(path: Path, trust: bool) -> Loaded:
+def _read_pt2(path: Path, trust: Trust) -> Loaded:
     """The model of a program of torch.export, built from its architecture and its weights; the program is not run."""
     if not path.is_file():
         raise FileNotFoundError(f"exported model {path}: no such file")
@@ -202,14 +204,14 @@ def _read_pt2(path: Path, trust: bool) -> Loaded:
     return _loaded(recogniser.eval(), meta, path)
 
 
-def _opened(path: Path, trust: bool) -> Loaded:
+def _opened(path: Path, trust: Trust) -> Loaded:
     """An exported program; only the source of its input is imported."""
     program, meta = open_onnx(path)
     check_names({"input": meta["architecture"]["input"]}, str(path), trust)
     return _loaded(program, meta, path)
 
 
-def _built(architecture: Mapping[str, Any], source: str, trust: bool) -> Recogniser:
+def _built(architecture: Mapping[str, Any], source: str, trust: Trust) -> Recogniser:
     check_names(architecture, source, trust)
     return model.build(architecture)
 
@@ -238,7 +240,7 @@ def _in_folder(path: Path) -> Path:
     return best
 
 
-def backbone_of(path: str | Path, trust: bool = False) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def backbone_of(path: str | Path, trust: Trust = False) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The backbone of a checkpoint of taggnn, whatever its head.
 
     Args:
