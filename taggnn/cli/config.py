@@ -18,7 +18,8 @@ from taggnn.cli.parser import Parser
 from taggnn.cli.resolve import BackboneChoice
 from taggnn.data.loader import ClipData
 from taggnn.data.sources import SOURCES
-from taggnn.data.tokens import CONFIG, INDEX, TokenCache
+from taggnn.data.token_index import CONFIG, INDEX
+from taggnn.data.tokens import TokenCache
 from taggnn.evaluation import metrics
 from taggnn.heads import HEADS, Row, filled_in
 from taggnn.io import trust

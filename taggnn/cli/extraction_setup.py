@@ -14,7 +14,8 @@ from taggnn.cli import config, resolve
 from taggnn.cli.parser import Parser
 from taggnn.data import shards
 from taggnn.data.loader import ClipData
-from taggnn.data.tokens import FORMAT, KIND, splits_as_dict
+from taggnn.data.token_index import FORMAT, KIND
+from taggnn.data.tokens import splits_as_dict
 from taggnn.io import checkpoint, environment
 from taggnn.model import Recogniser
 from taggnn.runtime.seeding import seed_everything
