@@ -17,7 +17,8 @@ from taggnn.cli import config, resolve, terminal
 from taggnn.cli.extraction_setup import frozen_backbone, index_of, settings_of
 from taggnn.cli.parser import Parser
 from taggnn.data import shards
-from taggnn.data.tokens import BACKBONE, CONFIG, INDEX, TokenCache
+from taggnn.data.token_index import BACKBONE, CONFIG, INDEX
+from taggnn.data.tokens import TokenCache
 from taggnn.io.extraction import (
     changed_videos,
     check_space,

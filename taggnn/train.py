@@ -55,7 +55,8 @@ def _preview(settings: Namespace) -> None:
 
 def _settings(arguments: Sequence[str]) -> tuple[Namespace, Path | None]:
     """The configuration, and the folder of the run to resume if there is one."""
-    if not any(word.split("=")[0] == "--resume" for word in arguments):
+    trusts, arguments = config.split_trust(arguments) if _resumes(arguments) else (False, arguments)
+    if not _resumes(arguments):
         settings = config.parse(arguments)
         begun = settings.run is not None and (Path(settings.run) / "config.yaml").is_file()
         return settings, Path(settings.run) if begun else None
@@ -64,7 +65,7 @@ def _settings(arguments: Sequence[str]) -> tuple[Namespace, Path | None]:
     if not (folder / "config.yaml").is_file():
         problem = "no config.yaml in it" if folder.is_dir() else "no such folder"
         raise FileNotFoundError(f"--resume {folder}: {problem}; give the folder that the run printed as 'run'")
-    settings = config.of_run(folder)
+    settings = config.of_run(folder, trusts)
     settings.run = None
     for key, value in given.items():
         settings[key] = value
@@ -82,6 +83,10 @@ def _check_root(settings: Namespace, folder: Path) -> None:
             f"--resume {folder}: its {key} {settings[key]} is not there; if the data were moved, say where they are now: "
             f"--resume {shlex.quote(str(folder))} --{key} DIR"
         )
+
+
+def _resumes(arguments: Sequence[str]) -> bool:
+    return any(word.split("=")[0] == "--resume" for word in arguments)
 
 
 def _print_summary(results: dict[str, Any], folder: Path) -> None:

@@ -20,9 +20,11 @@ from taggnn.cli.parser import Parser
 from taggnn.cli.resolve import BackboneChoice
 from taggnn.data.loader import ClipData
 from taggnn.data.sources import SOURCES
-from taggnn.data.tokens import CONFIG, TokenCache
+from taggnn.data.token_index import CONFIG, INDEX
+from taggnn.data.tokens import TokenCache
 from taggnn.evaluation import metrics
 from taggnn.heads import HEADS, Row, filled_in
+from taggnn.io import trust
 from taggnn.names import find, unknown
 from taggnn.training import loggers, parallel
 from taggnn.training.compiling import Compile
@@ -88,6 +90,12 @@ def parser(program: str = "taggnn.train", description: str = _DESCRIPTION) -> Pa
     built = Parser(prog=program, description=description, default_env=False, exit_on_error=True)
     add, option = built.add_argument, built.option
     add("--config", action="config", help=f"a recipe ({', '.join(recipes())}) or a YAML file; may be repeated")
+    add(
+        "--trust",
+        action="store_true",
+        help="allow configurations and other files to name your own code (by dotted path), which is then imported and run; "
+        "stands only on the command line",
+    )
     option("--seed", int, 42, "seed of all random draws")
     option("--recipe", str | None, None, "name of the run's folder in runs; null: the name of the configuration")
     option("--runs", str, "runs", "folder of the run folders")
@@ -184,7 +192,8 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
         settled: keys, as a tree, that override recipes and files, and are overridden by the command line.
     """
     built = built or parser()
-    given, rest, shown = _split_words(built.as_lists(arguments), built)
+    trusts, words = split_trust(arguments)
+    given, rest, shown = _split_words(built.as_lists(words), built)
     tokens = word("data.tokens", rest)
     if tokens is not None and word("data.root", rest) is not None:
         built.error("data.root and data.tokens: the clips are those of the tokens, no video is read; give one of them")
@@ -201,17 +210,22 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
         except (ValueError, FileNotFoundError) as error:
             built.error(str(error))
         built.check_file(path)
+        _check_trust(built, path, trusts)
         files.append(path)
         recipe = path.stem
+    _check_words(rest, built, trusts)
     below, above = [], [] if settled is None else [_layer(settled)]
     if not _values("data.tokens", rest):
         tokens = built.stated("data.tokens")
     if tokens is not None:
-        below = [_layer({"data": {"root": tokens}}), _layer(_tree(_cache(tokens, built).settings))]
+        cache = _cache(tokens, built)
+        _check_names(built, cache.settings, str(cache.folder / INDEX), trusts)
+        below = [_layer({"data": {"root": tokens}}), _layer(_tree(cache.settings))]
     layers, dropped = [f"--config={path}" for path in files], list[str]()
     if tokens is None and settled is None:
         layers, dropped = _drop_stale_backbone(files, rest, built)
     config = built.parse_args([*below, *layers, *above, *rest, *shown])
+    config.pop("trust")
     locations.settle(config, {key for key in (*locations.MOVABLE, "backbone.weights") if _values(key, rest)})
     _check_text(config, built)
     _check_options(config.backbone.options, built)
@@ -248,31 +262,77 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
     return config
 
 
-def of_run(folder: Path) -> Namespace:
+def of_run(folder: Path, trusted: trust.Trust = False) -> Namespace:
     """The configuration of a run; its paths are those of the folder in which it began.
+
+    A file that is damaged, or names code that is not trusted, ends the program.
 
     Args:
         folder: the run folder.
+        trusted: see ``taggnn.io.trust.check_settings``.
 
     Raises:
-        ValueError: an earlier version of taggnn wrote it, or its end is missing: what a key had is then unknown. Anything else
-            that is wrong with it ends the program.
+        ValueError: its end is missing: what a key had is then unknown.
     """
     path, built = folder / "config.yaml", parser()
     text = path.read_text(encoding="utf-8", errors="replace")
-    if re.search("^trainer:", text, re.MULTILINE):
-        raise ValueError(
-            f"run {folder}: written by an earlier taggnn, which trained with Lightning, and cannot be resumed; start a new run"
-        )
-    if not text.rstrip().endswith(f"\n{_END}"):
+    earlier = re.search("^trainer:", text, re.MULTILINE)
+    if not earlier and not text.rstrip().endswith(f"\n{_END}"):
         raise ValueError(
             f"{path}: its end is missing ({_END!r} in the last line), so the run cannot be resumed; copy it again from where it "
             "is whole, or start a new run"
         )
-    built.check_file(path)
-    settings = built.parse_path(str(path))
-    locations.settle(settings)
-    return settings
+    built.check_file(path, earlier={"trainer": "an earlier taggnn, which trained with Lightning; start a new run"})
+    _check_trust(built, path, trusted)
+    config = built.parse_path(str(path))
+    config.pop("trust")
+    locations.settle(config)
+    return config
+
+
+def split_trust(arguments: Sequence[str]) -> tuple[bool, list[str]]:
+    """Whether a command line has ``--trust``, and its other words: no file can grant it to itself."""
+    return "--trust" in arguments, [word for word in arguments if word != "--trust"]
+
+
+def own_names(config: Namespace) -> frozenset[str]:
+    """The dotted paths in a configuration."""
+    return trust.named_in_settings(_flat(yaml.safe_load(dump(config))))
+
+
+def needs_trust(config: Namespace) -> bool:
+    """Whether a file with this configuration is read only with ``--trust``."""
+    try:
+        trust.check_settings(_flat(yaml.safe_load(dump(config))), "")
+    except ValueError:
+        return True
+    return False
+
+
+def _check_trust(built: Parser, path: Path, trusted: trust.Trust) -> None:
+    given = built.given(path)
+    if given.get("trust"):
+        built.error(f"{path}: trust: a file cannot grant it to itself; give --trust on the command line")
+    _check_names(built, given, str(path), trusted)
+
+
+def _check_words(words: Sequence[str], built: Parser, trusted: bool) -> None:
+    """Files that the command line gives for a whole group, ``--tag tag.yaml``."""
+    for number, one in enumerate(words):
+        option, _, text = one.partition("=")
+        value = text or next(iter(words[number + 1 :]), "")
+        group = option.removeprefix("--")
+        if option.startswith("--") and "\n" not in value and group in built.group_names() and Path(value).is_file():
+            content = _read(value)
+            if isinstance(content, Mapping):
+                _check_names(built, _flat(content, f"{group}."), value, trusted)
+
+
+def _check_names(built: Parser, settings: Mapping[str, Any], source: str, trusted: trust.Trust) -> None:
+    try:
+        trust.check_settings(settings, source, trusted)
+    except ValueError as error:
+        built.error(str(error))
 
 
 def _split_words(arguments: Sequence[str], built: Parser) -> tuple[list[str], list[str], list[str]]:

@@ -19,7 +19,7 @@ from taggnn.data.tokens import differences
 from taggnn.evaluation.paired_comparison import paired_comparison
 from taggnn.evaluation.results import Results
 from taggnn.evaluation.scoring import score
-from taggnn.io import checkpoint, environment
+from taggnn.io import checkpoint, environment, trust
 from taggnn.io.run_folder import locked, new_folder
 from taggnn.nn import criteria
 from taggnn.reporting.run_page import write_report
@@ -80,6 +80,7 @@ def _train_heads(folder: Path, settings: Namespace, data: ClipData, heads: Seque
         if reason is None:
             raise
         hint = f"continue with: python -m taggnn.train --resume {shlex.quote(str(folder))}"
+        hint += " --trust" if config.needs_trust(settings) else ""
         if settings.run is not None:
             hint = "continue with the same command"
         raise type(reason)(*reason.args, hint) from None
@@ -109,7 +110,7 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
 
     if not history.rows:
         raise ValueError("not one batch was trained; look at train.limit_batches and data.drop_last")
-    best = checkpoint.load(folder / "best.ckpt", trust=True)
+    best = checkpoint.load(folder / "best.ckpt", trust=trust.named(header["architecture"]))
     device, test, train = trainer.device, data.test_clips, data.train_clips
     assert test is not None
     assert train is not None
@@ -194,7 +195,8 @@ def _check_visible(folder: Path) -> None:
 
 
 def _check_same(settings: Namespace, folder: Path) -> None:
-    begun = config.of_run(folder)
+    # What its file names is allowed where the command line names it too.
+    begun = config.of_run(folder, config.own_names(settings))
     # With more epochs a run is extended.
     begun.train.epochs = max(begun.train.epochs, settings.train.epochs)
     changed = config.changes(begun, settings)

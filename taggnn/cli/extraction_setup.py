@@ -14,7 +14,8 @@ from taggnn.cli import config, resolve
 from taggnn.cli.parser import Parser
 from taggnn.data import shards
 from taggnn.data.loader import ClipData
-from taggnn.data.tokens import FORMAT, KIND, splits_as_dict
+from taggnn.data.token_index import FORMAT, KIND
+from taggnn.data.tokens import splits_as_dict
 from taggnn.io import checkpoint, environment
 from taggnn.model import Recogniser
 from taggnn.runtime.seeding import seed_everything
@@ -28,7 +29,8 @@ def settings_of(arguments: Sequence[str], parser: Parser) -> tuple[Namespace, di
     if config.word("data.tokens", arguments) is not None:
         raise ValueError("--data.tokens: tokens are computed from videos; give --data.root, and --out for the tokens")
     path = config.word("checkpoint", arguments)
-    settings = config.parse(arguments, parser, None if path is None else _trained(path))
+    trusts, _ = config.split_trust(arguments)
+    settings = config.parse(arguments, parser, None if path is None else _trained(path, trusts))
     own = {key: settings.pop(key) for key in _OWN}
     if settings.preview is not None:
         raise ValueError("--preview: is an option of taggnn.train; leave it out here")
@@ -41,9 +43,9 @@ def settings_of(arguments: Sequence[str], parser: Parser) -> tuple[Namespace, di
     return settings, own
 
 
-def _trained(path: str) -> dict[str, Any]:
+def _trained(path: str, trusts: bool) -> dict[str, Any]:
     """The keys of a configuration that a trained run determines: its backbone and its input."""
-    architecture, _ = checkpoint.backbone_of(path)
+    architecture, _ = checkpoint.backbone_of(path, trusts)
     options = dict(architecture["backbone"])
     own = {key: options.pop(key) for key in vars(resolve.BackboneChoice()) if key in options}
     given = architecture["input"]
@@ -59,7 +61,8 @@ def frozen_backbone(settings: Namespace, data: ClipData, path: str | None) -> tu
     built = backbones.build_for(given.name, data.model_spec, weights, **given.options)
     origin = f"of {path}" if path else given.weights or f"random, seed {settings.seed}"
     if path is not None:
-        architecture, state = checkpoint.backbone_of(path)
+        # Its names are those that the settings have taken from it.
+        architecture, state = checkpoint.backbone_of(path, config.own_names(settings))
         if wrong := misfits(built.state_dict(), state):
             there = architecture["backbone"]["name"]
             raise ValueError(

@@ -58,10 +58,17 @@ class Parser(ArgumentParser):
         print(f"{self.prog}: {self._explained(str(message))}", file=sys.stderr)
         sys.exit(2)
 
-    def check_file(self, path: Path) -> None:
-        """Ends the program if a configuration file is not YAML or has an unknown key."""
+    def check_file(self, path: Path, earlier: Mapping[str, str] | None = None) -> None:
+        """Ends the program if a configuration file is not YAML or has an unknown key.
+
+        Args:
+            path: the file.
+            earlier: key -> what wrote files with it, which cannot be read.
+        """
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            self.error(f"{path}: cannot be read: {error.strerror}")
         except UnicodeDecodeError:
             self.error(f"{path}: not a text file")
         except yaml.YAMLError as error:
@@ -70,6 +77,9 @@ class Parser(ArgumentParser):
             self.error(f"{path}{where}: no YAML: {problem}")
         if not isinstance(content, Mapping):
             self.error(f"{path}: {'nothing' if content is None else 'no keys'} in it; expected lines 'key: value'")
+        for key, writer in (earlier or {}).items():
+            if key in content:
+                self.error(f"{path}: written by {writer}")
         self._files[path] = {}
         self._check_keys(path, content, "")
 
@@ -128,6 +138,10 @@ class Parser(ArgumentParser):
         near = list(dict.fromkeys([*same, *get_close_matches(given, keys, n=3, cutoff=0.6)]))[:3]
         hint = f"; did you mean {' or '.join(near)}?" if near else "."
         return f"{message}{hint} All of them: --{'print_config' if 'config' in vars(self.get_defaults()) else 'help'}"
+
+    def group_names(self) -> set[str]:
+        """Names of the groups of keys."""
+        return {key.rsplit(".", 1)[0] for key in self._keys() if "." in key}
 
     def _keys(self) -> list[str]:
         return [key for key in vars(self.get_defaults(skip_validation=True).as_flat()) if key != "config"]

@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from taggnn.runtime import json_file
 from taggnn.runtime.atomic import write_bytes, write_text
 
 ENDING = ".safetensors"
@@ -86,8 +87,11 @@ def open_shard(path: Path) -> Any:
 
 
 def metadata_of(file: Any) -> dict[str, Any]:
-    """The metadata of an open shard."""
-    return json.loads((file.metadata() or {}).get(_METADATA, "{}"))
+    """The metadata of an open shard; empty where it has none of ours."""
+    try:
+        return json_file.parse((file.metadata() or {}).get(_METADATA, "{}").encode(), "metadata")
+    except ValueError:
+        return {}
 
 
 def read_shard(path: Path) -> dict[str, Tensor]:
@@ -177,8 +181,17 @@ class Shards:
             name: the shard's file name.
             key: the tensor in it.
             row: index along its first axis.
+
+        Raises:
+            ValueError: the shard is damaged, or has no such row.
         """
-        return self._file(name).get_slice(key)[row]
+        file = self._file(name)
+        try:
+            return file.get_slice(key)[row]
+        except (SafetensorError, IndexError, OverflowError) as error:
+            raise ValueError(
+                f"shard {self.folder / name}: no row {row} of {key} in it ({error}); {self.again}"
+            ) from error
 
     def _file(self, name: str) -> Any:
         if name not in self._files:
@@ -206,23 +219,19 @@ def read_index(path: Path, kind: str) -> dict[str, Any]:
     if not path.is_file():
         what = f"no {path.name} in it" if path.parent.is_dir() else "no such folder"
         raise FileNotFoundError(f"{path.parent}: {what}; expected a folder of {kind}")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
-    except ValueError as error:
-        raise ValueError(f"{path}: cannot be read ({error})") from None
-    if not isinstance(content, dict) or content.get("kind") != kind:
-        found = content.get("kind") if isinstance(content, dict) else type(content).__name__
-        raise ValueError(f"{path}: expected an index of {kind}, found {found!r}")
+    content = json_file.read(path)
+    if content.get("kind") != kind:
+        raise ValueError(f"{path}: expected an index of {kind}, found {str(content.get('kind'))[:80]!r}")
     return content
 
 
 def _readable(value: Any, depth: int) -> str:
-    line = json.dumps(value, ensure_ascii=False)
+    line = json_file.text(value)
     if len(line) + depth <= _WIDTH or not isinstance(value, Mapping | Sequence) or isinstance(value, str):
         return line
     inner = " " * (depth + 2)
     if isinstance(value, Mapping):
-        parts = [f"{json.dumps(key, ensure_ascii=False)}: {_readable(one, depth + 2)}" for key, one in value.items()]
+        parts = [f"{json_file.text(key)}: {_readable(one, depth + 2)}" for key, one in value.items()]
         return "{\n" + ",\n".join(inner + part for part in parts) + "\n" + " " * depth + "}"
     parts = [_readable(one, depth + 2) for one in value]
     return "[\n" + ",\n".join(inner + part for part in parts) + "\n" + " " * depth + "]"

@@ -13,13 +13,10 @@ from torch import Tensor
 from taggnn.data.clips import Clip, ClipList
 from taggnn.data.lists.splits import SPLITS, Splits
 from taggnn.data.samplers import seed_of
-from taggnn.data.shards import Shards, read_index, read_shard, resolve_folder
+from taggnn.data.shards import Shards, read_shard, resolve_folder
+from taggnn.data.token_index import BACKBONE, INDEX, read_token_index
 from taggnn.types import TOKEN_AXES, BadClip, InputSpec, Sample
 
-KIND = "taggnn tokens"
-# Of the index; increased when older folders can no longer be read.
-FORMAT = 3
-INDEX, BACKBONE, CONFIG = "index.json", "backbone.safetensors", "config.yaml"
 # Options of training views: without those, tokens do not depend on them.
 _TRAINING = {
     "data.flip_pairs",
@@ -51,7 +48,7 @@ class TokenCache:
         self.shape: tuple[int, ...] = tuple(index["tokens"])
         self.split_options: dict[str, Any] = index["split_options"]
         self.weights: dict[str, str] = index["weights"]
-        self.views, self.seed = index["views"], index["seed"]
+        self.views, self.seed, self.classes = index["views"], index["seed"], len(index["classes"])
         # Distinguishes these tokens from others with the same settings.
         self.identity = {
             "backbone weights": self.weights["digest"],
@@ -136,8 +133,13 @@ class TokenSource:
             return BadClip(clip.name, clip.path, stored)
         file, row = stored
         # A flipped view may have another label than its clip.
-        label = int(self.cache.shards.row(file, "label", row))
-        return Sample(self.cache.shards.row(file, "tokens", row), label)
+        label, tokens = int(self.cache.shards.row(file, "label", row)), self.cache.shards.row(file, "tokens", row)
+        if not 0 <= label < self.cache.classes or tuple(tokens.shape) != self.cache.shape:
+            raise ValueError(
+                f"shard {self.cache.folder / file}, row {row}: label {label} and tokens {tuple(tokens.shape)}, of "
+                f"{self.cache.classes} classes and tokens {self.cache.shape} in {INDEX}; {_ADVICE}"
+            )
+        return Sample(tokens, label)
 
     def _view(self, clip: StoredClip, seed: int) -> int:
         views = len(clip.views)
@@ -148,22 +150,6 @@ class TokenSource:
 def token_axes(rank: int) -> tuple[str, ...]:
     """Names of the axes of one clip's tokens: time first, channels last."""
     return TOKEN_AXES if rank == len(TOKEN_AXES) else ("frame", *(f"axis{n}" for n in range(1, rank - 1)), "channel")
-
-
-def read_token_index(folder: Path) -> dict[str, Any]:
-    """The index of a folder of tokens, finished or not.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is damaged, of another kind, or of another version of taggnn.
-    """
-    index = read_index(folder / INDEX, KIND)
-    if index.get("format") != FORMAT:
-        raise ValueError(
-            f"tokens {folder}: written by another version of taggnn (format {index.get('format', 1)}, this one reads "
-            f"{FORMAT}); extract them again, into another folder"
-        )
-    return index
 
 
 def splits_as_dict(splits: Splits) -> dict[str, Any]:
@@ -208,7 +194,7 @@ def _splits(index: Mapping[str, Any], folder: Path) -> Splits:
         clips = tuple(StoredClip(**row, index=number) for number, row in enumerate(rows))
         found[split] = ClipList(clips, classes, **rest)
     weights = index["weights"]
-    note = f"tokens stored in {folder}: backbone {index['settings']['backbone.name']}, weights {weights['origin']}"
+    note = f"tokens stored in {folder}: backbone {index['settings'].get('backbone.name')}, weights {weights['origin']}"
     return Splits(found.get("train"), found.get("val"), found.get("test"), classes, (*index["notes"], note))
 
 

@@ -3,7 +3,6 @@
 Axes: M clips, K classes, R resamples.
 """
 
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -13,11 +12,13 @@ from typing import Any
 
 from torch import Tensor
 
+from taggnn.evaluation import results_fields
 from taggnn.evaluation.intervals import LEVEL, RESAMPLES, Answers, answers, interval, interval_of_ece, resample, wilson
 from taggnn.evaluation.longtail import GROUPS, groups_of, masks
 from taggnn.evaluation.metrics import METRICS, Scores, confusion_matrix, summarise, unmeasured
 from taggnn.evaluation.predictions import Predictions
 from taggnn.names import unknown
+from taggnn.runtime import json_file
 from taggnn.runtime.atomic import write_text
 
 
@@ -129,27 +130,24 @@ class Results:
         """Reads ``results.json``; empty when there is none. Groups with the names of an earlier version are left out.
 
         Raises:
-            ValueError: no JSON object, or an unknown key; names the file.
+            ValueError: no JSON object, an unknown key, or a field of another type or out of range; names the file and the field.
         """
         path = Path(run_dir) / "results.json"
         if not path.is_file():
             return cls()
-        try:
-            content = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
-        except ValueError as error:
-            raise ValueError(f"{path}: not readable as JSON: {error}") from error
-        if not isinstance(content, dict):
-            raise ValueError(f"{path}: must hold a JSON object, holds a {type(content).__name__}")
+        content = json_file.read(path)
         known = [field.name for field in fields(cls)]
         for key in content:
             if key not in known:
                 raise unknown("key", key, known, where=str(path))
         plain: dict[str, Any] = {key: _plain(value, f"{path}, {key}") for key, value in content.items()}
         groups = plain.get("groups")
-        rows = [row for part in groups.values() for row in part or ()] if isinstance(groups, dict) else []
+        parts = [part for part in groups.values() if isinstance(part, list)] if isinstance(groups, dict) else []
+        rows = [row for part in parts for row in part]
         if any(isinstance(row, dict) and row.get("name") not in GROUPS for row in rows):
             # Of an earlier version, with other names of the groups; scoring predictions.csv again computes them.
             plain["groups"] = None
+        results_fields.check(plain, str(path))
         return cls(**plain)
 
     def write(self, run_dir: str | os.PathLike) -> Path:
@@ -160,7 +158,7 @@ class Results:
             OSError: as `taggnn.runtime.atomic.replacing`.
         """
         path = Path(run_dir) / "results.json"
-        return write_text(path, json.dumps(self.to_json(str(path)), indent=2, ensure_ascii=False) + "\n")
+        return write_text(path, json_file.text(self.to_json(str(path)), indent=2) + "\n")
 
     def to_json(self, where: str = "results.json") -> dict[str, Any]:
         """The fields that are not ``None`` as plain types.

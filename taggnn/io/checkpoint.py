@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, NotRequired, TypedDict, cast
 
 import torch
 from safetensors.torch import load as load_tensors
@@ -23,19 +23,48 @@ from taggnn import model
 from taggnn.backbones.video.r2plus1d34 import CHILDREN
 from taggnn.backbones.weights import misfits, read_state_dict
 from taggnn.data.video.source import VideoSource
-from taggnn.io import metadata, pt2
+from taggnn.io import architecture, metadata, pt2
 from taggnn.io.exported import Exported, open_onnx
 from taggnn.io.loaded import Loaded
+from taggnn.io.trust import Trust
 from taggnn.io.trust import check as check_names
 from taggnn.model import Recogniser
 from taggnn.names import unknown
-from taggnn.runtime import archive
+from taggnn.runtime import archive, schema
 from taggnn.runtime.atomic import replacing
+from taggnn.runtime.schema import Count
 
 log = logging.getLogger(__name__)
 
 # Version of the files that training writes.
 FORMAT = 3
+
+
+class ProgressFields(TypedDict):
+    """Fields of ``taggnn.training.progress.Progress``."""
+
+    epoch: Count
+    position: NotRequired[Count]
+    step: NotRequired[Count]
+    clips: NotRequired[Count]
+    losses: NotRequired[dict[str, list[float]]]
+
+
+class TrainedOn(TypedDict):
+    """What a run was trained on: fingerprints of its lists, identity of its tokens, training clips of each class."""
+
+    clips: NotRequired[dict[str, str]]
+    tokens: NotRequired[dict[str, Any] | None]
+    counts: NotRequired[list[Count] | None]
+
+
+class Content(TypedDict):
+    """The fields of a checkpoint that loading needs, besides those of ``architecture.Described``."""
+
+    format: int
+    model: dict[str, Tensor]
+    progress: ProgressFields
+    trained_on: TrainedOn
 
 
 @dataclass(frozen=True)
@@ -127,14 +156,15 @@ def read(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
         ) from error
 
 
-def load(path: str | Path, dataset: str | None = None, trust: bool = False) -> Loaded:
+def load(path: str | Path, dataset: str | None = None, trust: Trust = False) -> Loaded:
     """Loads a trained model, ready to use.
 
     Args:
         path: folder of a run, whose ``best.ckpt`` is taken; or a checkpoint file, such as its ``last.ckpt``; or a
             ``.safetensors``, ``.pt2`` or ``.onnx`` that ``taggnn.export`` wrote.
         dataset: for a file that TAG-Head's authors published, see ``load_released``; None (default) for taggnn's own.
-        trust: allow the file to name code outside of taggnn and PyG by dotted path: it is imported and run (default: no).
+        trust: allow the file to name code outside of taggnn and PyG by dotted path, which is imported and run (default: no); or
+            the dotted paths to allow, such as ``["mine.Net"]``.
 
     Returns:
         The model, its class names and its input; ``predict`` classifies files with them.
@@ -157,16 +187,11 @@ def load(path: str | Path, dataset: str | None = None, trust: bool = False) -> L
     if path.suffix == ".safetensors":
         return read_weights(path, path.with_suffix(".json"), trust)
     content = checked(read(path), path)
-    if not isinstance(content.get("model"), Mapping):
-        raise ValueError(f"checkpoint {path}: no weights in it (no model)")
-    recogniser = _built(content["architecture"], str(path), trust)
-    _fit(recogniser, dict(content["model"]), {key: key for key in recogniser.state_dict()}, str(path))
-    meta = {**content, "epoch": content.get("progress", {}).get("epoch")}
-    meta["training_counts"] = content.get("trained_on", {}).get("counts")
-    return _loaded(recogniser.eval(), meta, path)
+    meta = {**content, "epoch": content["progress"]["epoch"], "training_counts": content["trained_on"].get("counts")}
+    return _loaded(_built(content["architecture"], dict(content["model"]), f"checkpoint {path}", trust), meta, path)
 
 
-def read_weights(weights: Path, description: Path, trust: bool = False) -> Loaded:
+def read_weights(weights: Path, description: Path, trust: Trust = False) -> Loaded:
     """Rebuilds the model of a ``.safetensors`` file and the JSON file that ``taggnn.export`` wrote with it.
 
     Args:
@@ -187,31 +212,38 @@ def read_weights(weights: Path, description: Path, trust: bool = False) -> Loade
     content = weights.read_bytes()
     if hashlib.sha256(content).hexdigest() != meta.get("sha256"):
         raise ValueError(f"{weights}: damaged, or not the file that {description} describes")
-    recogniser = _built(meta["architecture"], str(description), trust)
-    _fit(recogniser, load_tensors(content), {key: key for key in recogniser.state_dict()}, str(weights))
-    return _loaded(recogniser.eval(), meta, weights)
+    return _loaded(_built(meta["architecture"], load_tensors(content), str(description), trust), meta, weights)
 
 
-def _read_pt2(path: Path, trust: bool) -> Loaded:
+def _read_pt2(path: Path, trust: Trust) -> Loaded:
     """The model of a program of torch.export, built from its architecture and its weights; the program is not run."""
     if not path.is_file():
         raise FileNotFoundError(f"exported model {path}: no such file")
     state, meta = pt2.read(path)
-    recogniser = _built(meta["architecture"], str(path), trust)
-    _fit(recogniser, state, {key: key for key in recogniser.state_dict()}, str(path))
-    return _loaded(recogniser.eval(), meta, path)
+    return _loaded(_built(meta["architecture"], state, str(path), trust), meta, path)
 
 
-def _opened(path: Path, trust: bool) -> Loaded:
+def _opened(path: Path, trust: Trust) -> Loaded:
     """An exported program; only the source of its input is imported."""
     program, meta = open_onnx(path)
     check_names({"input": meta["architecture"]["input"]}, str(path), trust)
     return _loaded(program, meta, path)
 
 
-def _built(architecture: Mapping[str, Any], source: str, trust: bool) -> Recogniser:
-    check_names(architecture, source, trust)
-    return model.build(architecture)
+def _built(described: Mapping[str, Any], state: dict[str, Tensor], source: str, trust: Trust) -> Recogniser:
+    """The model of an architecture with its weights, in evaluation mode."""
+    check_names(described, source, trust)
+    if trust is not True:
+        architecture.check_sizes(described, state, source)
+    try:
+        with architecture.no_larger_than(state, source):
+            recogniser = model.build(described)
+    except (TypeError, KeyError, AttributeError, ArithmeticError, RuntimeError, MemoryError, RecursionError) as error:
+        raise ValueError(
+            f"{source}: no model can be built of its architecture: {type(error).__name__}: {error}"
+        ) from error
+    _fit(recogniser, state, {key: key for key in recogniser.state_dict()}, source)
+    return recogniser.eval()
 
 
 def _loaded(found: Recogniser | Exported, meta: Mapping[str, Any], path: Path) -> Loaded:
@@ -238,7 +270,7 @@ def _in_folder(path: Path) -> Path:
     return best
 
 
-def backbone_of(path: str | Path, trust: bool = False) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def backbone_of(path: str | Path, trust: Trust = False) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The backbone of a checkpoint of taggnn, whatever its head.
 
     Args:
@@ -253,17 +285,19 @@ def backbone_of(path: str | Path, trust: bool = False) -> tuple[dict[str, Any], 
         ValueError: not a checkpoint of taggnn, or it names other code.
     """
     content, prefix = checked(read(path), path), "backbone."
-    architecture = dict(content["architecture"])
-    check_names({part: architecture[part] for part in ("backbone", "input")}, str(path), trust)
+    described = dict(content["architecture"])
+    check_names({part: described[part] for part in ("backbone", "input")}, str(path), trust)
+    if trust is not True:
+        architecture.check_sizes(described, content["model"], f"checkpoint {path}")
     state = {key.removeprefix(prefix): value for key, value in content["model"].items() if key.startswith(prefix)}
-    return architecture, state
+    return described, state
 
 
 def checked(content: Any, path: str | Path) -> dict[str, Any]:
     """Checks the content of a checkpoint that training wrote, and returns it.
 
     Raises:
-        ValueError: another file, or one of another version of taggnn.
+        ValueError: another file, one of another version of taggnn, or a field that is missing or of another type; names it.
     """
     if isinstance(content, Mapping) and "format" in content and "architecture" in content:
         if content["format"] != FORMAT:
@@ -271,10 +305,9 @@ def checked(content: Any, path: str | Path) -> dict[str, Any]:
                 f"checkpoint {path}: written by another version of taggnn, as format {content['format']!r}; this one reads "
                 f"format {FORMAT}"
             )
-        described = content["architecture"]
-        needed = {"backbone", "head", "input", "classes"}
-        if "split_options" in content and isinstance(described, Mapping) and needed <= set(described):
-            return dict(content)
+        schema.check(content, Content, f"checkpoint {path}")
+        architecture.check(content, f"checkpoint {path}")
+        return dict(content)
     hyper = content.get("hyper_parameters") if isinstance(content, Mapping) else None
     if isinstance(hyper, Mapping) and "spec" in hyper:
         raise ValueError(
@@ -316,13 +349,13 @@ def load_released(path: str | Path, dataset: str, classes: tuple[str, ...] | Non
             f"checkpoint {path}: no key begins with {' or '.join(_LAYOUTS)}, so it is not one of TAG-Head's; "
             f"the first are {', '.join(list(state)[:5])}"
         )
-    architecture = {
+    described = {
         "backbone": {"name": "r2plus1d_34_32_ig65m"},
         "head": {"name": "tag_released", "ffn": shape.ffn},
         "input": VideoSource(frames=shape.frames).spec.plain(),
         "classes": names,
     }
-    recogniser = model.build(architecture)
+    recogniser = model.build(described)
     stored = recogniser.state_dict()
     numbered = any(key.startswith(f"{prefix}0.") for key in state)
     theirs = {ours: _their_name(ours, prefix, numbered) for ours in stored}
@@ -330,8 +363,8 @@ def load_released(path: str | Path, dataset: str, classes: tuple[str, ...] | Non
     table = state.get("pos_embedding")
     if table is not None and table.ndim == 3 and table.shape[:2] == (1, prod(recogniser.grid)):
         state["pos_embedding"] = table.reshape(*recogniser.grid, table.shape[-1])
-    _fit(recogniser, state, theirs, str(path))
-    return Loaded(recogniser.eval(), names, {"seed": 0}, str(path), architecture=architecture)
+    _fit(recogniser, state, theirs, f"checkpoint {path}")
+    return Loaded(recogniser.eval(), names, {"seed": 0}, str(path), architecture=described)
 
 
 def _fit(recogniser: Recogniser, state: dict[str, Tensor], names: Mapping[str, str], source: str) -> None:
@@ -341,9 +374,7 @@ def _fit(recogniser: Recogniser, state: dict[str, Tensor], names: Mapping[str, s
     if wrong:
         listed = "".join(f"\n  {line}" for line in wrong[:20])
         more = f"\n  and {len(wrong) - 20} more" if len(wrong) > 20 else ""
-        raise ValueError(
-            f"checkpoint {source} does not fit the model ({len(wrong)} of {len(own)} entries):{listed}{more}"
-        )
+        raise ValueError(f"{source} does not fit the model ({len(wrong)} of {len(own)} entries):{listed}{more}")
     recogniser.load_state_dict({ours: state[their] for ours, their in names.items() if their in state}, strict=False)
 
 

@@ -33,7 +33,7 @@ from taggnn.io.exported import Exported, sealed
 from taggnn.io.loaded import Loaded
 from taggnn.io.metadata import META
 from taggnn.model import Recogniser
-from taggnn.runtime import atomic
+from taggnn.runtime import atomic, json_file
 from taggnn.types import InputSpec
 
 TOLERANCE = 1e-4
@@ -155,9 +155,7 @@ def _write_safetensors(path: Path, traced: Traced, meta: Mapping[str, Any]) -> I
     described = {**meta, "sha256": hashlib.sha256(content).hexdigest()}
     with atomic.replacing(path) as weights, atomic.replacing(path.with_suffix(".json")) as description:
         weights.write_bytes(content)
-        description.write_text(
-            json.dumps(described, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", errors="surrogateescape"
-        )
+        description.write_text(json_file.text(described, indent=2) + "\n", encoding="utf-8")
         yield checkpoint.read_weights(weights, description, trust=True)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
@@ -23,8 +23,11 @@ from taggnn.data.clips import Clip
 from taggnn.data.lists.splits import SPLITS
 from taggnn.data.loader import ClipData
 from taggnn.data.samplers import seed_of
-from taggnn.data.tokens import BACKBONE, INDEX, differences, read_token_index, relevant_settings
+from taggnn.data.token_index import BACKBONE, INDEX, read_token_index
+from taggnn.data.tokens import differences, relevant_settings
 from taggnn.model import Recogniser
+from taggnn.runtime import schema
+from taggnn.runtime.schema import Count
 from taggnn.types import Batch
 
 # Views of a clip from one decode; a shard of each is in memory.
@@ -123,7 +126,8 @@ def changed_videos(folder: Path, pieces: Sequence[Piece], index: Mapping[str, An
     found, digest = set(), _digest_of(index)
     for piece in pieces:
         note = _note(folder / piece.file)
-        if note.get("of") == digest:
+        # Of a damaged note nothing is known.
+        if note.get("of") == digest and len(note["videos"]) == len(piece.videos):
             pairs = zip(piece.clips, note["videos"], piece.videos, strict=True)
             found |= {(piece.split, number) for number, then, now in pairs if then != now}
     return found
@@ -244,7 +248,7 @@ def completed(folder: Path, pieces: Sequence[Piece], index: Mapping[str, Any]) -
     for piece in pieces:
         path = folder / piece.file
         found = locations.setdefault((piece.split, piece.view), {})
-        found |= dict(shards.read_metadata(path)["skipped"])
+        found |= dict(map(tuple, _note(path)["skipped"]))
         found |= {number: [piece.file, row] for row, number in enumerate(shards.read_shard(path)["clip"].tolist())}
         table[piece.file] = shards.file_info(path)
     splits = {}
@@ -307,9 +311,21 @@ def _digest(held: Mapping[str, Tensor], note: Mapping[str, Any]) -> str:
     return sha256(f"{json.dumps(note, sort_keys=True)} {shards.digest(held)}".encode()).hexdigest()
 
 
+class _Note(TypedDict):
+    """The metadata of a shard."""
+
+    of: str
+    skipped: list[tuple[Count, str]]
+    videos: list[str]
+    digest: str
+
+
 def _note(path: Path) -> dict[str, Any]:
+    """The metadata of a shard; empty where it is missing or damaged."""
     try:
-        return shards.read_metadata(path)
+        note = shards.read_metadata(path)
+        schema.check(note, _Note, str(path))
+        return note
     except (FileNotFoundError, ValueError):
         return {}
 

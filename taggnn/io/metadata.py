@@ -1,10 +1,24 @@
 """What ``taggnn.export`` writes into each of its files next to the weights: architecture, classes, input."""
 
-import json
-from typing import Any
+from typing import Any, NotRequired, TypedDict
+
+from taggnn.io import architecture
+from taggnn.runtime import json_file, schema
+from taggnn.runtime.schema import Count
 
 # The name of the metadata in the files.
 META = "taggnn.json"
+
+
+class Metadata(TypedDict):
+    """The fields of the metadata, besides those of ``architecture.Described``."""
+
+    found: dict[str, str]
+    source: NotRequired[str]
+    epoch: NotRequired[Count | None]
+    training_counts: NotRequired[list[Count] | None]
+    versions: NotRequired[dict[str, str]]
+    sha256: NotRequired[str]
 
 
 def read(content: bytes, source: str) -> dict[str, Any]:
@@ -15,18 +29,16 @@ def read(content: bytes, source: str) -> dict[str, Any]:
         source: the file, for messages.
 
     Raises:
-        ValueError: not written by ``taggnn.export``.
+        ValueError: not written by ``taggnn.export``, or a field that is missing, of another type or too large; names it.
     """
     try:
-        # A class name may have bytes that are no UTF-8.
-        meta = json.loads(content.decode("utf-8", "surrogateescape"))
+        meta = json_file.parse(content, source)
     except ValueError as error:
         raise foreign(source) from error
-    needed = {"architecture", "split_options", "found"}
-    if not isinstance(meta, dict) or not needed <= set(meta) or not isinstance(meta["architecture"], dict):
+    if not {"architecture", "split_options", "found"} <= set(meta):
         raise foreign(source)
-    if not {"backbone", "head", "input", "classes"} <= set(meta["architecture"]):
-        raise foreign(source)
+    schema.check(meta, Metadata, source)
+    architecture.check(meta, source)
     return meta
 
 

@@ -1,10 +1,11 @@
-"""Which code a file may name: that of taggnn and PyG; other code only with ``trust=True``.
+"""Which code a file may name: the classes of taggnn and PyG that belong there; other code only with ``trust=True``.
 
-A checkpoint holds no code, but dotted paths: building its model imports and runs what they name.
+Checkpoints, exported models, configurations and indices of tokens hold no code, but dotted paths: building what they describe
+imports and runs what these name.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from torch import nn
@@ -12,49 +13,109 @@ from torch import nn
 from graphs import Topology
 from taggnn import names
 
-TRUSTED = ("taggnn", "graphs", "torch_geometric")
-# part of an architecture -> the class that a dotted path in it must name; other parts may name any
-_KINDS = {"backbone": nn.Module, "head": nn.Module, "conv": nn.Module, "readout": nn.Module, "topology": Topology}
+# True: everything; or the dotted paths that are allowed in addition to those of taggnn and PyG.
+Trust = bool | Collection[str]
+
+# part -> module and class that a dotted path in it may name; other parts may name nothing.
+_ALLOWED: dict[str, list[tuple[str, type]]] = {
+    "backbone": [("taggnn.backbones", nn.Module)],
+    "head": [("taggnn.heads", nn.Module)],
+    "conv": [("taggnn.nn", nn.Module), ("torch_geometric.nn", nn.Module)],
+    "readout": [("taggnn.nn", nn.Module)],
+    "topology": [("graphs", Topology)],
+    "input": [("taggnn.data", object)],
+}
 # A topology may be a sum: "clique+mine.rules.Bones(joints=17)".
 _PATH = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
+# Keys of a configuration whose values are never imported; a file's own options of a backbone or source are for a name that is.
+_PLAIN_KEYS = re.compile(
+    r"recipe|runs?|devices?|loggers|monitor|backbone\.(weights|options|freeze_stages)|video\.frame_cache|optim\.losses"
+    r"|data\.(root|\w+_list|\w+_folder|classes|dataset|version|annotations|flip_pairs|source_options|tokens)"
+)
+_PARTS = {"backbone.name": "backbone", "compare": "head", "data.source": "input", "optim.loss": "loss"}
 
 
-def check(architecture: Mapping[str, Any], source: str, trust: bool = False) -> None:
+def check(architecture: Mapping[str, Any], source: str, trust: Trust = False) -> None:
     """Refuses an architecture that names code outside of taggnn and PyG, before any of it is imported.
 
     Args:
         architecture: of the file, see ``taggnn.model.build``.
         source: the file, for the message.
-        trust: accept everything.
+        trust: accept everything, or these dotted paths.
 
     Raises:
-        ValueError: a dotted path outside of these packages, or in them to something other than one of their classes.
+        ValueError: a dotted path outside of these packages, or in them to something other than a class for its part.
     """
-    for part, path in () if trust else _paths(architecture):
-        if path.partition(".")[0] not in TRUSTED:
+    _check(_paths(architecture), source, trust)
+
+
+def check_settings(settings: Mapping[str, Any], source: str, trust: Trust = False) -> None:
+    """Refuses a configuration in a file likewise.
+
+    Args:
+        settings: key of the command line -> value, as the file has it.
+        source: the file, for the message.
+        trust: as for ``check``.
+
+    Raises:
+        ValueError: as ``check``.
+    """
+    _check(_paths_of_settings(settings), source, trust)
+
+
+def named(architecture: Mapping[str, Any]) -> frozenset[str]:
+    """The dotted paths in an architecture, for ``check`` of another file that may name the same."""
+    return frozenset(path for _, path in _paths(architecture))
+
+
+def named_in_settings(settings: Mapping[str, Any]) -> frozenset[str]:
+    """The dotted paths in a configuration, as for ``check_settings``."""
+    return frozenset(path for _, path in _paths_of_settings(settings))
+
+
+def _check(found: Iterable[tuple[str, str]], source: str, trust: Trust) -> None:
+    for part, path in () if trust is True else found:
+        if not isinstance(trust, bool) and path in trust:
+            continue
+        allowed = _ALLOWED.get(part, [])
+        if not any(path.startswith(f"{module}.") for module, _ in allowed):
             raise ValueError(
-                f"{source}: its {part} is {path}, code that is not part of taggnn or torch_geometric; if you trust this file, "
-                "load it with trust=True, or --trust on the command line"
+                f"{source}: its {part} is {path}, code that is not part of taggnn or torch_geometric, or not meant for that; "
+                "loading runs it: if you trust this file, use trust=True, or --trust on the command line"
             )
-        found = names.imported(path, part)
-        if not _is_class_of_theirs(found, _KINDS.get(part, object)):
+        kind = names.imported(path, part)
+        if not any(_is_class_of(kind, module, base) for module, base in allowed):
             raise ValueError(f"{source}: its {part} is {path}, which is not a class of a {part}")
 
 
 def _paths(architecture: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """(part, dotted path) of everything that building the architecture imports."""
-    named = {
-        "backbone": _inner(architecture, "backbone").get("name"),
-        "input": _inner(architecture, "input").get("kind"),
-    }
     head = _inner(architecture, "head")
-    named["head"] = head.get("name")
-    options = [(key, value) for key, value in _strings(head) if key != "name"]
-    for part, value in [*named.items(), *options]:
-        if part == "topology":
-            yield from ((part, path) for path in _PATH.findall(str(value)))
-        elif isinstance(value, str) and names.is_path(value):
-            yield part, value
+    yield from _paths_in("backbone", _inner(architecture, "backbone").get("name"))
+    yield from _paths_in("input", _inner(architecture, "input").get("kind"))
+    yield from _paths_in("head", head.get("name"))
+    for key, value in head.items():
+        if key != "name":
+            yield from _paths_in(str(key), value)
+
+
+def _paths_of_settings(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, value in settings.items():
+        if not _PLAIN_KEYS.fullmatch(key):
+            yield from _paths_in(_PARTS.get(key, key.rpartition(".")[2]), value)
+
+
+def _paths_in(part: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str) and part == "topology":
+        yield from ((part, path) for path in _PATH.findall(value))
+    elif isinstance(value, str) and names.is_path(value):
+        yield part, value
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _paths_in(str(name), inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _paths_in(part, inner)
 
 
 def _inner(architecture: Mapping[str, Any], part: str) -> Mapping[str, Any]:
@@ -62,17 +123,16 @@ def _inner(architecture: Mapping[str, Any], part: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _strings(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(value, str):
-        yield key, value
-    elif isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield from _strings(inner, str(name))
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _strings(inner, key)
-
-
-def _is_class_of_theirs(found: object, kind: type) -> bool:
-    # By its module: other modules can be reached through the imports of these packages as well.
-    return isinstance(found, type) and issubclass(found, kind) and found.__module__.partition(".")[0] in TRUSTED
+def _is_class_of(found: object, module: str, base: type) -> bool:
+    # By its own module: others can be reached through the imports of these packages as well.
+    if (
+        not isinstance(found, type)
+        or not issubclass(found, base)
+        or not f"{found.__module__}.".startswith(f"{module}.")
+    ):
+        return False
+    # Other modules of PyG compile or load what their arguments say.
+    return not module.startswith("torch_geometric") or any(
+        f"{one.__module__}.{one.__name__}" == "torch_geometric.nn.conv.message_passing.MessagePassing"
+        for one in found.__mro__
+    )

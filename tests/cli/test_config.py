@@ -1,4 +1,5 @@
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -410,3 +411,68 @@ def test_the_warm_up_of_a_recipe_fits_a_short_training(capsys, refused):
     assert "warmup_epochs 0.25 instead of 2" in capsys.readouterr().err
     assert config.parse(["--train.epochs", "3"]).optim.warmup_epochs == 2
     assert refused("--train.epochs", "2", "--optim.warmup_epochs", "2").startswith("optim.warmup_epochs 2")
+
+
+OWN = [
+    ("tag: {conv: mine.Conv}", "conv", "--tag.conv=mine.Conv"),
+    ("tag: {topology: clique+mine.Bones(joints=5)}", "topology", "--tag.topology=clique+mine.Bones(joints=5)"),
+    ("tag: {readout: os.system}", "readout", "--tag.readout=os.system"),
+    ("head: mine.Head", "head", "--head=mine.Head"),
+    ("compare: [pool, mine.Head]", "head", "--compare=[pool, mine.Head]"),
+    ("head_options: {conv: mine.Conv}", "conv", "--head_options={conv: mine.Conv}"),
+    ("backbone: {name: mine.Net}", "backbone", "--backbone.name=mine.Net"),
+    ("data: {source: mine.Source}", "input", "--data.source=mine.Source"),
+    ("optim: {loss: mine.loss}", "loss", "--optim.loss=mine.loss"),
+    ("tag: {topology: {class_path: mine.Bones}}", "topology|class_path", None),
+]
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """A module that must not be imported; returns the file to write a configuration into."""
+    (tmp_path / "mine.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path / "config.yaml"
+    assert "mine" not in sys.modules
+
+
+@pytest.mark.parametrize(("text", "part", "word"), OWN)
+def test_a_file_names_no_code_of_ones_own_without_trust(text, part, word, mine, refused):
+    _written(mine, f"{text}\n")
+    words = ["--config", mine, "--data.root", "videos"]
+    assert re.match(rf"{re.escape(str(mine))}: its ({part}) is (mine|os)\.\w+, .*--trust", refused(*words))
+    with pytest.raises(SystemExit):
+        config.of_run(mine.parent)
+
+
+@pytest.mark.parametrize(("text", "part", "word"), [row for row in OWN if row[0][:4] == "tag:" and row[2]])
+def test_the_command_line_names_it_and_trust_allows_it(text, part, word, mine):
+    _written(mine, f"{text}\n")
+    root = ["--data.root", "videos"]
+    trusted, own = config.parse(["--config", str(mine), *root, "--trust"]), config.parse([word, *root])
+    assert config.own_names(trusted) == config.own_names(own) != frozenset()
+    assert config.needs_trust(own)
+    assert "trust" not in config.dump(own)
+    # A run is resumed by the same command.
+    assert config.of_run(mine.parent, config.own_names(own)).tag == own.tag
+    with pytest.raises(SystemExit):
+        config.of_run(mine.parent, frozenset({"mine.Other"}))
+    assert not config.needs_trust(config.parse(root))
+
+
+def test_a_file_cannot_trust_itself(mine, refused):
+    _written(mine, "trust: true\ntag: {conv: mine.Conv}\n")
+    assert f"{mine}: trust: a file cannot grant it to itself" in refused("--config", mine, "--data.root", "videos")
+
+
+def test_a_file_of_a_group_is_a_file(mine, refused):
+    _written(mine, "conv: mine.Conv\n")
+    for words in (["--tag", mine], [f"--tag={mine}"]):
+        assert f"{mine}: its conv is mine.Conv" in refused("--data.root", "videos", *words)
+
+
+def test_paths_and_names_with_dots_are_no_code(tmp_path):
+    file = _written(
+        tmp_path / "a.yaml", "recipe: gym99.v2\nruns: my.runs\nbackbone: {weights: net.pth, options: {a: b.c}}\n"
+    )
+    assert config.parse(["--config", str(file), "--data.root", "videos"]).recipe == "gym99.v2"

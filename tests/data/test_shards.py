@@ -81,9 +81,9 @@ def test_an_index_is_text_that_reads_back(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "cannot be read"),
+        ("{", "not readable as JSON"),
         ('{"kind": "other"}', "expected an index of k, found 'other'"),
-        ("[1]", "expected an index of k, found 'list'"),
+        ("[1]", "must hold a JSON object, holds a list"),
         (None, "no index.json in it; expected a folder of k"),
     ],
 )

@@ -9,7 +9,8 @@ import torch
 from taggnn.data import shards
 from taggnn.data.loader import ClipData
 from taggnn.data.samplers import seed_of
-from taggnn.data.tokens import BACKBONE, FORMAT, INDEX, KIND, TokenSource, token_axes
+from taggnn.data.token_index import BACKBONE, FORMAT, INDEX, KIND
+from taggnn.data.tokens import TokenSource, token_axes
 from taggnn.types import SKELETON_AXES, BadClip, InputSpec
 
 INPUT = InputSpec("mine.ArraySource", SKELETON_AXES, (3, 4, 5, 2), {"noise": 0.1})
@@ -46,6 +47,7 @@ def write(folder, views=0, **changes):
         "dtype": "float16",
         "views": views,
         "seed": 7,
+        "rows_a_shard": 8,
         "split_options": {"seed": 7},
         "weights": {"origin": "random", "digest": "abc", **shards.file_info(folder / BACKBONE)},
         "classes": ["left", "right"],

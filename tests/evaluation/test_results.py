@@ -1,6 +1,7 @@
 """taggnn.evaluation.results: figures of a split, intervals and groups; and their lines on the screen."""
 
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -48,10 +49,48 @@ def test_intervals_and_groups_are_those_of_the_resamples(said):
 
 
 def test_groups_of_an_earlier_version_are_left_out(tmp_path):
-    for name, read in (("few", [{"name": "few"}]), ("tail", None)):
-        Results(title="x", groups={"test": [{"name": name}]}).write(tmp_path)
+    counts = {"classes": 3, "classes_counted": 2, "clips": 9, "training_clips": 5, "mca": 0.5}
+    for name, kept in (("few", True), ("tail", False)):
+        row = {"name": name, **counts}
+        Results(title="x", groups={"test": [row]}).write(tmp_path)
         found = Results.read(tmp_path)
-        assert (found.title, found.groups and found.groups["test"]) == ("x", read)
+        assert (found.title, found.groups) == ("x", {"test": [row]} if kept else None)
+
+
+def test_names_of_files_outside_utf8_come_back_from_valid_utf8(tmp_path):
+    name = os.fsdecode(b"Gl\xfcck")
+    path = Results(title=name, training_counts={name: 3}, unmeasured={"test": [name]}).write(tmp_path)
+    content = path.read_bytes().decode("utf-8")
+    assert "Gl\\udcfcck" in content
+    found = Results.read(tmp_path)
+    assert found.counts_of([name]) == [3]
+    assert os.fsencode(found.title) == b"Gl\xfcck"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xff", "not readable as JSON"),
+        (b"[" * 10**5, "not readable as JSON"),
+        (b'{"scores": {"test": []}}', r"scores\.test: expected keys and values"),
+        (b'{"scores": {"test": {"top1": 7}}}', r"scores\.test\.top1: 7 is not from 0 to 1"),
+        (b'{"scores": {"test": {"top1": 0.5, "measured": null}}}', r"scores\.test\.measured: expected a whole number"),
+        (b'{"intervals": {"test": {"level": 0.9, "resamples": 9, "seed": 0, "mca": 1}}}', r"intervals\.test\.mca"),
+        (b'{"groups": 5}', "groups: expected keys and values, got 5"),
+        (b'{"groups": {"test": 5}}', r"groups\.test: expected a list, got 5"),
+        (b'{"best_epoch": 1000000000000}', "best_epoch: 10+ is not from 0"),
+        (b'{"notes": "abc"}', "notes: expected a list, got 'abc'"),
+        (b'{"paired": [{"name": "a"}]}', r"paired\[0\]: no against in it"),
+        (b'{"durations": {"test": []}}', r"durations\.test: expected a number, got a list of 0"),
+        (b'{"graph_effect": {"top1_with": 0.5}}', "graph_effect: no top1_without in it"),
+        (b'{"environment": {"command": 3}}', r"environment\.command"),
+        (b'{"title": NaN, "model": []}', "model: expected keys and values"),
+    ],
+)
+def test_a_field_of_another_kind_is_named(content, message, tmp_path):
+    (tmp_path / "results.json").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"results\.json[,:] {message}"):
+        Results.read(tmp_path)
 
 
 def test_without_training_counts_there_are_no_groups(said):

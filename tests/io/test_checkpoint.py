@@ -158,6 +158,9 @@ def test_a_file_of_another_program_is_refused(tmp_path, content, message):
         taggnn.load(tmp_path / "x.pth")
 
 
+LONGER = {"shape": [3, 8, 32, 32], "options": {**OPTIONS, "frames": 8}}
+
+
 def changed(content, part, **changes):
     described = dict(content["architecture"])
     described[part] = {**described[part], **changes} if isinstance(described[part], dict) else changes[part]
@@ -168,7 +171,7 @@ def changed(content, part, **changes):
     ("change", "message"),
     [
         (("classes", {"classes": ["a", "b"]}), r"\(2 of \d+ entries\):\n.*classifier\.weight file \(3, 16\), model \(2, 16\)"),
-        (("input", {"shape": [3, 8, 32, 32]}), r"head\.position\.tables\.0 file \(4, 2, 2, 16\), model \(8, 2, 2, 16\)"),
+        (("input", LONGER), r"head\.position\.tables\.0 file \(4, 2, 2, 16\), model \(8, 2, 2, 16\)"),
         (("head", {"dim": 8}), r"head\.position\.tables\.0 file \(4, 2, 2, 16\), model \(4, 2, 2, 8\)"),
         (("head", {"encoder_layers": 1}), r"not in the model: head\.encoder\.layers\.1\."),
         (("head", {"graph_layers": 2}), r"not in the file: head\.propagation\.1\."),
@@ -184,6 +187,53 @@ def test_an_architecture_that_does_not_fit_the_weights(tmp_path, change, message
         taggnn.load(tmp_path / "best.ckpt")
 
 
+@pytest.mark.parametrize(
+    ("part", "changes", "message"),
+    [
+        ("input", {"shape": [3, 10**12, 32, 32]}, r"architecture\.input\.shape\[1\]: 10+ is not from 1 to"),
+        ("input", {"shape": [3, 10**4, 10**4, 32]}, r"input\.shape: a clip of 9,600,000,000 numbers, more than"),
+        ("input", {"shape": [3, 8, 32, 32]}, r"architecture\.input: its options make .* and its shape is"),
+        ("input", {"options": {"frames": 10**12}}, r"input\.options\.frames: 10+ is larger than"),
+        ("input", {"options": {"frame_cache": "somewhere"}}, r"input: unknown option of a video input 'frame_cache'"),
+        ("input", {"shape": "abcd"}, r"input\.shape: expected a list, got 'abcd'"),
+        ("input", {"kind": 7}, r"input\.kind: expected text, got 7"),
+        ("head", {"dim": 10**9}, r"architecture\.head\.dim: 10+ is larger than its weights allow"),
+        (
+            "head",
+            {"encoder_layers": 10**3},
+            r"architecture\.head\.encoder_layers: 1000 is larger than its weights allow",
+        ),
+        ("head", {"encoder_layers": []}, r": no model can be built of its architecture: TypeError"),
+        ("head", {"name": None}, r"architecture\.head\.name: expected text, got None"),
+        ("backbone", {"width": float("nan")}, r"architecture\.backbone\.width: nan is larger"),
+        ("classes", {"classes": [1, 2, 3]}, r"architecture\.classes\[0\]: expected text, got 1"),
+        ("classes", {"classes": {}}, r"architecture\.classes: expected a list, got a mapping of 0"),
+    ],
+)
+def test_a_field_of_another_kind_or_size_is_named(tmp_path, part, changes, message, ours):
+    torch.save(changed(ours()[1], part, **changes), tmp_path / "best.ckpt")
+    with pytest.raises(ValueError, match=rf"best\.ckpt.*{message}"):
+        taggnn.load(tmp_path / "best.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"progress": {"epoch": "8"}}, r"progress\.epoch: expected a whole number, got '8'"),
+        ({"progress": {"epoch": -1}}, r"progress\.epoch: -1 is not from 0"),
+        ({"progress": 8}, r"progress: expected keys and values, got 8"),
+        ({"trained_on": {"counts": [1, None]}}, r"trained_on\.counts"),
+        ({"model": {"a": 1.0}}, r"model\.a: expected Tensor, got 1\.0"),
+        ({"split_options": {"seed": 5, "root": "/"}}, r"split_options: unknown key 'root'"),
+        ({"split_options": {"seed": 10**30}}, r"split_options\.seed: a whole number beyond"),
+    ],
+)
+def test_another_field_of_another_kind_is_named(tmp_path, changes, message, ours):
+    torch.save({**ours()[1], **changes}, tmp_path / "best.ckpt")
+    with pytest.raises(ValueError, match=rf"best\.ckpt.*{message}"):
+        taggnn.load(tmp_path / "best.ckpt")
+
+
 @pytest.mark.parametrize("lacking", ["format", "architecture", "split_options", "input", "head", "backbone", "classes"])
 def test_a_checkpoint_that_does_not_say_enough_is_refused(tmp_path, lacking, ours):
     _, content = ours()
@@ -192,7 +242,7 @@ def test_a_checkpoint_that_does_not_say_enough_is_refused(tmp_path, lacking, our
     else:
         content["architecture"] = {key: value for key, value in ARCHITECTURE.items() if key != lacking}
     torch.save(content, tmp_path / "best.ckpt")
-    with pytest.raises(ValueError, match="not written by taggnn"):
+    with pytest.raises(ValueError, match=rf"not written by taggnn|best\.ckpt.*: no {lacking} in it"):
         taggnn.load(tmp_path / "best.ckpt")
 
 
@@ -207,7 +257,7 @@ def test_a_checkpoint_without_weights_is_refused(tmp_path, ours):
     _, content = ours()
     del content["model"]
     torch.save(content, tmp_path / "best.ckpt")
-    with pytest.raises(ValueError, match=r"best\.ckpt.*no weights"):
+    with pytest.raises(ValueError, match=r"best\.ckpt: no model in it"):
         taggnn.load(tmp_path / "best.ckpt")
 
 

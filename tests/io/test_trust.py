@@ -40,6 +40,12 @@ OWN = [
     ("head", "name", "taggnn.cli.terminal.os.system"),
     ("head", "conv", "taggnn.data.video.frame_cache.FrameCache"),
     ("head", "topology", "taggnn.heads.TagHead"),
+    # Evaluates a text among its arguments.
+    ("head", "conv", "torch_geometric.nn.Sequential"),
+    ("head", "conv", "torch_geometric.nn.sequential.Sequential"),
+    ("head", "readout", "torch_geometric.nn.Sequential"),
+    # Runs a program among its arguments.
+    ("backbone", "name", "taggnn.io.exported.Exported"),
 ]
 
 
@@ -53,6 +59,9 @@ def test_code_that_is_not_ours_is_refused_and_never_imported(part, key, value, t
         trust.check(given, "best.ckpt")
     assert "mine" not in sys.modules
     trust.check(given, "best.ckpt", trust=True)
+    trust.check(given, "best.ckpt", trust=trust.named(given))
+    with pytest.raises(ValueError, match=r"best\.ckpt: its "):
+        trust.check(given, "best.ckpt", trust=["mine.Other"])
 
 
 @pytest.mark.parametrize(

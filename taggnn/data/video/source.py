@@ -20,6 +20,7 @@ from taggnn.data.video.formats import VIDEO_ENDINGS
 from taggnn.data.video.frame_cache import FrameCache
 from taggnn.data.video.reading import DECODE_TIMEOUT, VideoError, read_views
 from taggnn.data.video.transforms import RELEASED_MEAN, RELEASED_STD, Transform
+from taggnn.names import unknown
 from taggnn.runtime import distributed
 from taggnn.types import VIDEO_AXES, BadClip, InputSpec, Sample
 
@@ -142,7 +143,15 @@ class VideoSource:
 
     @classmethod
     def from_spec(cls, spec: InputSpec) -> "VideoSource":
-        """The source of a checkpoint's input, for evaluation."""
+        """The source of a checkpoint's input, for evaluation.
+
+        Raises:
+            ValueError: an option that evaluation does not have, such as a folder to write into.
+        """
+        known = ("frames", "sampling", "stride", "short_side", *EVAL_OPTIONS)
+        for option in spec.options:
+            if option not in known:
+                raise unknown("option of a video input", str(option), known)
         return cls(**spec.options)
 
     def __call__(self, clip: Clip, seed: int | None) -> Sample | BadClip:
