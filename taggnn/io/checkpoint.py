@@ -67,6 +67,39 @@ class Content(TypedDict):
     trained_on: TrainedOn
 
 
+class HistoryFields(TypedDict):
+    """``History.state_dict()``."""
+
+    rows: list[dict[str, float]]
+    skipped: dict[str, tuple[str, str, str, str]]
+    spent: float
+
+
+class Steps(TypedDict):
+    """Steps that were skipped because of an overflow: all, and the last ones in a row."""
+
+    left_out: Count
+    overflows: Count
+
+
+class OptimiserFields(TypedDict):
+    """The state dict of an optimiser."""
+
+    state: dict[int, dict[str, Any]]
+    param_groups: list[dict[str, Any]]
+
+
+class Resumable(TypedDict):
+    """The fields of a checkpoint that resuming needs besides."""
+
+    progress: ProgressFields
+    history: HistoryFields
+    loggers: dict[str, str | None]
+    steps: Steps
+    optimiser: OptimiserFields
+    scaler: dict[str, Any]
+
+
 @dataclass(frozen=True)
 class Released:
     """What the authors' checkpoint of a data set does not contain.
@@ -154,6 +187,21 @@ def read(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
             f"checkpoint {path}: cannot be read ({path.stat().st_size:,} bytes): truncated, or not a PyTorch file of tensors and "
             "plain types"
         ) from error
+
+
+def read_resumable(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """Reads a checkpoint that training resumes from.
+
+    Raises:
+        FileNotFoundError, ValueError: as ``read``, or a field that is missing or of another type; names it.
+    """
+    content = read(path, map_location)
+    schema.check(content, Content, f"checkpoint {path}")
+    schema.check(content, Resumable, f"checkpoint {path}")
+    for number, row in enumerate(content["history"]["rows"]):
+        if "epoch" not in row:
+            raise ValueError(f"checkpoint {path}, history.rows[{number}]: no epoch in it")
+    return content
 
 
 def load(path: str | Path, dataset: str | None = None, trust: Trust = False) -> Loaded:
