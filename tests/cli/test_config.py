@@ -1,3 +1,4 @@
+import os
 import re
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from torch import nn
 
 from taggnn.cli import config, resolve
 from taggnn.heads import HEADS, Row
+from taggnn.runtime.atomic import write_text
 
 RECIPES = {"demo", "folder", "gym288", "gym99", "haa500", "miracl_words"}
 
@@ -476,3 +478,15 @@ def test_paths_and_names_with_dots_are_no_code(tmp_path):
         tmp_path / "a.yaml", "recipe: gym99.v2\nruns: my.runs\nbackbone: {weights: net.pth, options: {a: b.c}}\n"
     )
     assert config.parse(["--config", str(file), "--data.root", "videos"]).recipe == "gym99.v2"
+
+
+def test_anchors_without_end_are_refused(tmp_path, refused):
+    lines = ["head_options:", "  a0: &a0 [x, x]", *(f"  a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 40))]
+    file = _written(tmp_path / "a.yaml", "\n".join(lines))
+    assert f"{file}.head_options: more than" in refused("--config", file, "--data.root", "videos")
+
+
+def test_a_folder_whose_name_is_outside_utf8_comes_back_from_the_file(tmp_path):
+    root = os.fsdecode(b"Gl\xfcck")
+    write_text(tmp_path / "config.yaml", config.dump(config.parse(["--data.root", root])))
+    assert config.of_run(tmp_path).data.root == root
