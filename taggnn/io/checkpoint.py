@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO, NotRequired, TypedDict, cast
+from typing import Any, BinaryIO, cast
 
 import torch
 from safetensors.torch import load as load_tensors
@@ -24,6 +24,7 @@ from taggnn.backbones.video.r2plus1d34 import CHILDREN
 from taggnn.backbones.weights import misfits, read_state_dict
 from taggnn.data.video.source import VideoSource
 from taggnn.io import architecture, metadata, pt2
+from taggnn.io.checkpoint_fields import Content, Resumable
 from taggnn.io.exported import Exported, open_onnx
 from taggnn.io.loaded import Loaded
 from taggnn.io.trust import Trust
@@ -32,72 +33,11 @@ from taggnn.model import Recogniser
 from taggnn.names import unknown
 from taggnn.runtime import archive, schema
 from taggnn.runtime.atomic import replacing
-from taggnn.runtime.schema import Count
 
 log = logging.getLogger(__name__)
 
 # Version of the files that training writes.
 FORMAT = 3
-
-
-class ProgressFields(TypedDict):
-    """Fields of ``taggnn.training.progress.Progress``."""
-
-    epoch: Count
-    position: NotRequired[Count]
-    step: NotRequired[Count]
-    clips: NotRequired[Count]
-    losses: NotRequired[dict[str, list[float]]]
-
-
-class TrainedOn(TypedDict):
-    """What a run was trained on: fingerprints of its lists, identity of its tokens, training clips of each class."""
-
-    clips: NotRequired[dict[str, str]]
-    tokens: NotRequired[dict[str, Any] | None]
-    counts: NotRequired[list[Count] | None]
-
-
-class Content(TypedDict):
-    """The fields of a checkpoint that loading needs, besides those of ``architecture.Described``."""
-
-    format: int
-    model: dict[str, Tensor]
-    progress: ProgressFields
-    trained_on: TrainedOn
-
-
-class HistoryFields(TypedDict):
-    """``History.state_dict()``."""
-
-    rows: list[dict[str, float]]
-    skipped: dict[str, tuple[str, str, str, str]]
-    spent: float
-
-
-class Steps(TypedDict):
-    """Steps that were skipped because of an overflow: all, and the last ones in a row."""
-
-    left_out: Count
-    overflows: Count
-
-
-class OptimiserFields(TypedDict):
-    """The state dict of an optimiser."""
-
-    state: dict[int, dict[str, Any]]
-    param_groups: list[dict[str, Any]]
-
-
-class Resumable(TypedDict):
-    """The fields of a checkpoint that resuming needs besides."""
-
-    progress: ProgressFields
-    history: HistoryFields
-    loggers: dict[str, str | None]
-    steps: Steps
-    optimiser: OptimiserFields
-    scaler: dict[str, Any]
 
 
 @dataclass(frozen=True)
