@@ -182,7 +182,7 @@ def files(tmp_path_factory, checkpoint_of):
         "config.yaml": (
             folder,
             settings,
-            lambda path, v: path.write_text(yaml.safe_dump(v)),
+            lambda path, v: path.write_text(yaml.safe_dump(v, explicit_end=True)),
             lambda p: config.of_run(p.parent),
         ),
     }

@@ -71,9 +71,6 @@ _FREE = {
     *("run", "runs", "preview", "threads", "save_minutes", "save_batches", "log_every", "loggers"),
     *("data.workers", "video.frame_cache", "devices", "working_dir"),
 }
-# As YAML escapes it.
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-
 _DESCRIPTION = (
     "Trains a recogniser on labelled videos and writes a report. Without options it runs the recipe 'demo'. "
     "--resume RUN resumes an interrupted run, and takes further options only for data that were moved, such as --data.root; "
@@ -285,9 +282,7 @@ def of_run(folder: Path, trusted: trust.Trust = False) -> Namespace:
         )
     built.check_file(path, earlier={"trainer": "an earlier taggnn, which trained with Lightning; start a new run"})
     _check_trust(built, path, trusted)
-    text = path.read_text(encoding="utf-8")
-    # The parser's own reader refuses the surrogates of file names outside UTF-8.
-    config = built.parse_object(yaml.safe_load(text)) if _SURROGATE.search(text) else built.parse_path(str(path))
+    config = built.parse_path(str(path))
     config.pop("trust")
     locations.settle(config)
     return config
