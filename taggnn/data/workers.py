@@ -181,7 +181,7 @@ def _too_many_files(text: str) -> ChildProcessError | None:
     if "Too many open files" not in text and "ancdata" not in text:
         return None
     return ChildProcessError(
-        f"too many open files for the loader processes ({text}); a higher limit (ulimit -n 4096) helps, or data.workers 0"
+        "too many open files for the loader processes; a higher limit (ulimit -n 4096), fewer data.workers, or data.workers 0"
     )
 
 
