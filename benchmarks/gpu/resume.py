@@ -65,7 +65,7 @@ def interrupted(record: Record, device: torch.device, precision: str, root: Path
     with mock.patch.object(Trainer, "train_batch", stopping):
         code = run([*words, "--run", str(folder / "part")])
     stopped = checkpoint.read(folder / "part" / "last.ckpt")["progress"]["step"]
-    run(["--resume", str(folder / "part")])
+    run(["--resume", str(folder / "part"), "--trust"])
     one, other = (checkpoint.read(folder / name / "last.ckpt") for name in ("whole", "part"))
     unequal = [key for key in SAME if not equal(one.get(key), other.get(key))]
     here = read_predictions(folder / "whole" / "predictions.csv")
@@ -94,7 +94,10 @@ def run(words: list[str]) -> int:
     # Without the report, whose pictures take longer than such a run.
     report = mock.patch.object(experiment, "write_report")
     with report, contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
-        code = terminal.run(taggnn.train.main, "taggnn.train", words)
+        try:
+            code = terminal.run(taggnn.train.main, "taggnn.train", words)
+        except SystemExit as ended:
+            code = int(ended.code or 0)
     if code == 2:
         raise RuntimeError(out.getvalue().strip().splitlines()[-1])
     return code
