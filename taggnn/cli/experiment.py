@@ -212,7 +212,7 @@ def _extend(folder: Path, settings: Namespace, folders: Iterable[Path]) -> None:
     """Makes a finished run an unfinished one where more epochs are wanted than it was trained for."""
     if not (folder / "config.yaml").is_file():
         return
-    epochs = config.of_run(folder).train.epochs
+    epochs = config.of_run(folder, config.own_names(settings)).train.epochs
     if epochs < settings.train.epochs:
         print(
             f"extended  from {epochs} to {settings.train.epochs} epochs; the learning rate is now that of the longer run"
