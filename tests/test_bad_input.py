@@ -205,7 +205,6 @@ def test_checkpoint_of_the_authors_without_its_data_set(evaluate_refused, tmp_pa
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("shape", [3, 2, 32, 32], "other shape: head.position.tables.0 file (4, 2, 2, 64), model (2, 2, 2, 64)"),
         ("classes", ["a", "b"], "other shape: head.classifier.weight file (8, 64), model (2, 64)"),
         ("head", {"name": "pool"}, "not in the model: head.position.tables.0"),
     ],
@@ -213,11 +212,21 @@ def test_checkpoint_of_the_authors_without_its_data_set(evaluate_refused, tmp_pa
 def test_checkpoint_that_does_not_fit_what_it_describes(key, value, message, evaluate_refused, trained, tmp_path):
     content = torch.load(trained[0] / "best.ckpt", weights_only=True)
     described = content["architecture"]
-    (described["input"] if key == "shape" else described)[key] = value
+    described[key] = value
     torch.save(content, tmp_path / "changed.ckpt")
     told = evaluate_refused(checkpoint=tmp_path / "changed.ckpt")
     assert told.startswith(f"checkpoint {tmp_path / 'changed.ckpt'} does not fit the model")
     assert message in told
+
+
+def test_a_checkpoint_whose_input_contradicts_itself(evaluate_refused, trained, tmp_path):
+    content = torch.load(trained[0] / "best.ckpt", weights_only=True)
+    content["architecture"]["input"]["shape"] = [3, 2, 32, 32]
+    torch.save(content, tmp_path / "changed.ckpt")
+    told = evaluate_refused(checkpoint=tmp_path / "changed.ckpt")
+    assert told.startswith(f"checkpoint {tmp_path / 'changed.ckpt'}, architecture.input: ")
+    assert "frame 4" in told
+    assert "frame 2" in told
 
 
 def test_other_classes_than_the_checkpoint(evaluate_refused, videos, tmp_path):
