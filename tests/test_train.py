@@ -243,7 +243,7 @@ def test_a_run_of_an_earlier_version_is_refused_by_a_sentence(trained, program, 
     for words in (["--resume", tmp_path], ["--run", tmp_path]):
         ended = program(taggnn.train, *words)
         assert ended.code == 2
-        assert ended.err.startswith(f"taggnn.train: run {tmp_path}: written by an earlier taggnn")
+        assert ended.err.startswith(f"taggnn.train: {tmp_path / 'config.yaml'}: written by an earlier taggnn")
 
 
 @pytest.mark.parametrize("part", [0, 0.01, 0.3, 0.7, 0.99])

@@ -185,7 +185,8 @@ def test_another_split_than_the_results_say_is_refused(evaluated, program, tmp_p
 
 def test_the_split_is_that_of_the_results_and_the_figures_of_others_stay(tmp_path):
     said = read_predictions(foreign(tmp_path / "predictions.csv", ["x,,0,a,0,a,0.7,0.7,0.3", "y,,1,b,0,a,0.6,0.6,0.4"]))
-    scores = {"train": {"top1": 1.0}, "val": summarise(said.probabilities, said.labels, missing=3, loss=0.6).as_dict()}
+    of_val = summarise(said.probabilities, said.labels, missing=3, loss=0.6).as_dict()
+    scores = {"train": of_val | {"top1": 1.0}, "val": of_val}
     Results(**{"title": "a run", "scores": scores}).write(tmp_path)
     results, split, _ = rescored(said, tmp_path / "predictions.csv")
     assert split == "val"
