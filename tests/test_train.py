@@ -438,7 +438,7 @@ def test_interrupt_before_the_test_clips_forgets_no_bad_clip(tiny, trained, prog
     with monkeypatch.context() as patched:
         patched.setattr(experiment, "score", interrupted)
         ended = program(taggnn.train, "--config", tiny, "--runs", tmp_path, "--compare", "[]")
-    assert ended.code == 1
+    assert ended.code == 130
     folder = Path(re.search(r"--resume (.+)$", ended.err)[1])
     loaded, load = [], ClipDataset.__getitem__
     monkeypatch.setattr(

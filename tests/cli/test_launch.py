@@ -4,13 +4,17 @@ import contextlib
 import io
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.distributed as dist
+from torch.distributed.elastic.multiprocessing import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 import taggnn.evaluate
 from taggnn.cli import launch, terminal
@@ -296,3 +300,43 @@ def test_what_one_process_alone_finds_is_printed_by_it(together):
     first, second = together(2, _second_fails)
     assert second == (2, "taggnn.train: only the second finds it\n")
     assert first == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("ending", "code", "printed"),
+    [
+        (lambda: {}, 0, ""),
+        (lambda: _failed(3, 5), 3, ""),
+        (lambda: _failed(-signal.SIGKILL, 2), 1, "process 0 of 2 was killed by SIGKILL"),
+        (lambda: _stopped(signal.SIGTERM), 143, ""),
+        (lambda: _stopped(signal.SIGINT), 130, ""),
+    ],
+    ids=["all well", "the first that failed", "killed", "SIGTERM", "Ctrl-C"],
+)
+def test_the_launcher_s_exit_code_is_that_of_its_processes(ending, code, printed, monkeypatch, capsys):
+    started = []
+
+    def elastic_launch(run, program):
+        started.append((run.min_nodes, run.nproc_per_node, run.max_restarts))
+        return lambda *words: started.append((program, *words)) or ending()
+
+    monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", elastic_launch)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    for name in ("TORCHELASTIC_SIGNALS_TO_HANDLE", "TORCH_ELASTIC_SHUTDOWN_TIMEOUT", launch._PARENT):
+        monkeypatch.setenv(name, "")
+    assert launch.start(2, "taggnn.train", ["--seed", 3]) == code
+    assert started == [(1, 2, 0), (sys.executable, "-m", "taggnn.train", "--seed", "3")]
+    assert printed in capsys.readouterr().err
+
+
+def _failed(first, second):
+    failures = {}
+    for rank, (code, after) in enumerate(((first, 1), (second, 2))):
+        failures[rank] = SimpleNamespace(exitcode=code, timestamp=after, local_rank=rank)
+    error = ChildFailedError.__new__(ChildFailedError)
+    error.failures = failures
+    raise error
+
+
+def _stopped(number):
+    raise SignalException("stopped", sigval=number)
