@@ -18,8 +18,9 @@ from benchmarks.passes import Way
 # reference itself, computed in the same precision, strays from its float64 self.
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5, torch.float16: 5e-3, torch.bfloat16: 2e-2}
 OWN, MOST = 2.0, 10.0
-# A gradient that is zero by nature (a key's bias in a softmax) is rounding error: it is measured against the others.
-_SMALL = 1e-2
+# A small gradient is measured against the others, and one that is zero by nature (a key's bias in a softmax), whose every digit
+# is rounding error, against the largest of them.
+_SMALL, _ZERO = 1e-2, 1e-9
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def distance(reference: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> tu
             raise ValueError(f"{name} has shape {tuple(got.shape)}, the reference's is {tuple(expected.shape)}")
         scale = _largest(expected)
         if name not in ("output", "gradient of x"):
-            scale = max(scale, _SMALL * common)
+            scale = common if scale <= _ZERO * common else max(scale, _SMALL * common)
         off = _largest(got - expected.double())
         error = 0.0 if off == 0 else off / scale if scale else float("inf")
         # Not `>`, so that NaN is the worst of all and stays it.

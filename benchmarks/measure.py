@@ -1,7 +1,7 @@
 """From a case to rows: first the gate, then memory and counts, then all that passed timed in turn."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmarks import cost, gate, memory, passes, timing
@@ -23,6 +23,7 @@ def measure(
     details: bool = True,
     longest: float | None = None,
     unchecked: bool = False,
+    extra: Mapping[str, passes.Way] | None = None,
 ) -> tuple[list[Row], list[Row]]:
     """Measures the implementations of one convolution on one size, and its projection alone.
 
@@ -35,15 +36,17 @@ def measure(
         details: count memory and multiply-adds too.
         longest: seconds after which a call is too long to be repeated: it then has no row.
         unchecked: where the reference does not fit in memory, give rows all the same, with None for ``equal``.
+        extra: further ways to compute it, by name.
 
     Returns:
         Rows, one for each implementation and pass, with ratios; and what has no row, each with ``impl``, ``why`` ("refused",
         "unequal", "memory", "time") and ``reason``.
     """
     about = {"conv": case.name, "grid": name_of(case.size), "size": str(case.size)}
-    ways, left = _ways(case, impls, compiled)
+    ways, left = ways_of(case, impls, compiled)
+    ways |= extra or {}
     show("equality")
-    verdicts, failed = _judged(case, ways, longest, unchecked)
+    verdicts, failed = judged(case, ways, longest, unchecked)
     left += failed
     rows: list[Row] = []
     for which in (FORWARD, BOTH) if case.backward else (FORWARD,):
@@ -89,7 +92,8 @@ def add_ratios(rows: Iterable[Row]) -> None:
             row["memory_of_pyg"] = row["peak_bytes"] / pyg["peak_bytes"] if pyg and pyg["peak_bytes"] else None
 
 
-def _ways(case: Case, impls: Sequence[str], compiled: bool) -> tuple[dict[str, passes.Way], list[Row]]:
+def ways_of(case: Case, impls: Sequence[str], compiled: bool = False) -> tuple[dict[str, passes.Way], list[Row]]:
+    """The implementations that take a convolution, and those that refuse it."""
     ways, left = {}, []
     for impl in impls:
         try:
@@ -101,8 +105,8 @@ def _ways(case: Case, impls: Sequence[str], compiled: bool) -> tuple[dict[str, p
     return ways, left
 
 
-def _judged(
-    case: Case, ways: dict[str, passes.Way], longest: float | None, unchecked: bool
+def judged(
+    case: Case, ways: dict[str, passes.Way], longest: float | None = None, unchecked: bool = False
 ) -> tuple[dict[str, gate.Verdict | None], list[Row]]:
     """The implementations that may be timed, each with its verdict, and those that may not."""
     reference, clips, own, peer = None, 1, None, None

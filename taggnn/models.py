@@ -87,7 +87,7 @@ def _markdown(given: Any) -> int:
         print(model_tables.section(given.results))
         return 0
     if not model_tables.hub_models():
-        raise ValueError("--readme: one table needs transformers: pip install 'transformers>=5'")
+        raise ValueError("--readme: one table needs transformers: pip install 'transformers>=5.19'")
     old = given.readme.read_text(encoding="utf-8")
     new = model_tables.replaced(old, model_tables.section(given.results), given.readme)
     if given.check and new != old:

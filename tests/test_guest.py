@@ -170,7 +170,7 @@ def test_it_resumes(run, fixed, tmp_path, monkeypatch):
     given = [*fixed, "--data.batch_size", 4, "--compare", "[]", "--save_batches", 1, "--run", tmp_path / "run"]
     with monkeypatch.context() as patched:
         patched.setattr(Trainer, "losses", interrupted)
-        assert trained(*given)[0] == 1
+        assert trained(*given)[0] == 130
     code, err, folder = trained(*given)
     assert code == 0, err
     assert rows(folder) == rows(run[0])

@@ -82,6 +82,18 @@ def test_a_finished_run_is_resumed_and_reported_again(run, program):
         plain(ended)
 
 
+def test_links_in_a_run_folder_are_replaced_and_their_targets_stay(run, program, tmp_path):
+    folder = shutil.copytree(run[0], tmp_path / "run")
+    for name in ("report.html", "confusion.png", "config.yaml"):
+        text = (folder / name).read_bytes()
+        (folder / name).unlink()
+        (tmp_path / name).write_bytes(text if name == "config.yaml" else b"mine")
+        (folder / name).symlink_to(tmp_path / name)
+    assert program(taggnn.report, folder).code == 0
+    assert (tmp_path / "report.html").read_bytes() == (tmp_path / "confusion.png").read_bytes() == b"mine"
+    assert not (folder / "report.html").is_symlink()
+
+
 def test_evaluation_rescoring_and_comparison(run, hostile, program, tmp_path):
     words = ["--checkpoint", run[0] / "best.ckpt", "--data.root", hostile, "--data.workers", 0, "--out", tmp_path / "a"]
     ended = program(taggnn.evaluate, *words)

@@ -109,6 +109,20 @@ def test_top_out_of_range(number, predict, videos):
     assert ended.err == f"taggnn.predict: --top {number}: must be 1 or more\n"
 
 
+def test_a_folder_is_read_through_its_links_and_what_is_left_out_is_named(predict, videos, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "link").symlink_to(videos / "test" / "left")
+    (tmp_path / "a" / "loop").symlink_to(tmp_path / "a")
+    (tmp_path / "a" / "gone.mp4").symlink_to("nowhere.mp4")
+    (tmp_path / "a" / "notes.txt").touch()
+    ended = predict(tmp_path / "a", "--json")
+    assert [json.loads(line)["file"] for line in ended.out.splitlines()] == [
+        str(tmp_path / "a" / "link" / "left_000.mp4")
+    ]
+    assert "gone.mp4" in ended.err
+    assert ".txt 1" in ended.err
+
+
 def test_nothing_there(predict, tmp_path):
     (tmp_path / "folder.mp4").mkdir()
     assert "no video in this folder; possible endings: " in predict(tmp_path).err

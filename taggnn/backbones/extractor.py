@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from taggnn.backbones.copying import copied
 from taggnn.backbones.first_layer import CHANNELS
@@ -113,7 +114,7 @@ class FeatureExtractor(nn.Module):
         if len(self._features) == len(self.cuts) and self._stops():
             raise _Reached
         # What follows computes nothing that is needed: without a graph, and on a copy, should it write into its input.
-        return values.detach().clone() if isinstance(values, Tensor) else None
+        return tree_map_only(Tensor, lambda one: one.detach().clone(), values)
 
 
 class _Before:

@@ -11,20 +11,23 @@ from torch import Tensor
 from taggnn.backbones.tracing import Call, Operation, Trace, Value
 
 _MULTIPLY = {"linear", "conv1d", "conv2d", "conv3d", "matmul", "addmm", "bmm", "einsum", "layer"}
-_REDUCE = ("pool", "mean", "sum", "amax", "max", "logsumexp")
+# Pools are found by that word in their names.
+_REDUCE = {"mean", "nanmean", "sum", "amax", "max", "logsumexp"}
 _MOVE = {
-    "reshape",
-    "view",
-    "flatten",
-    "unflatten",
-    "permute",
-    "transpose",
-    "movedim",
-    "squeeze",
-    "unsqueeze",
-    "contiguous",
+    *(
+        "reshape",
+        "view",
+        "_unsafe_view",
+        "flatten",
+        "unflatten",
+        "squeeze",
+        "unsqueeze",
+        "permute",
+        "transpose",
+        "movedim",
+    ),
+    *("moveaxis", "swapaxes", "contiguous", "clone", "to", "float", "dropout", "dropout3d"),
 }
-_MOVE |= {"dropout", "dropout3d", "moveaxis", "swapaxes", "clone", "to", "float", "_unsafe_view"}
 
 
 @dataclass(frozen=True)
@@ -115,22 +118,6 @@ def is_classified(trace: Trace, output: Value) -> bool:
     return False
 
 
-def _back(trace: Trace, start: Value, stop: Callable[[Operation], bool]) -> Iterator[Operation]:
-    """The operations before a value, nearest first, and nothing before one where ``stop`` holds."""
-    seen, waiting = {start}, [start]
-    while waiting:
-        operation = trace.made_by(waiting.pop(0))
-        if operation is None:
-            continue
-        yield operation
-        if stop(operation):
-            continue
-        for value in _data(trace, operation):
-            if value not in seen:
-                seen.add(value)
-                waiting.append(value)
-
-
 def _data(trace: Trace, operation: Operation) -> tuple[Value, ...]:
     """Its inputs; where one has no known origin, those of the layer that it is computed in."""
     known = tuple(value for value in operation.inputs if trace.made_by(value) is not None)
@@ -167,7 +154,7 @@ def _is_pointwise(operation: Operation) -> bool:
 
 
 def _reduces(operation: Operation) -> bool:
-    return any(word in operation.name for word in _REDUCE) and bool(operation.inputs)
+    return ("pool" in operation.name or operation.name in _REDUCE) and bool(operation.inputs)
 
 
 def _pools(trace: Trace, operation: Operation) -> bool:

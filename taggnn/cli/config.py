@@ -71,8 +71,6 @@ _FREE = {
     *("run", "runs", "preview", "threads", "save_minutes", "save_batches", "log_every", "loggers"),
     *("data.workers", "video.frame_cache", "devices", "working_dir"),
 }
-
-
 _DESCRIPTION = (
     "Trains a recogniser on labelled videos and writes a report. Without options it runs the recipe 'demo'. "
     "--resume RUN resumes an interrupted run, and takes further options only for data that were moved, such as --data.root; "

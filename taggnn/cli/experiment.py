@@ -16,6 +16,7 @@ from taggnn.cli.scoring import write_scored
 from taggnn.data.fingerprint import describe_changes
 from taggnn.data.loader import ClipData
 from taggnn.data.tokens import differences
+from taggnn.evaluation.metrics import METRICS
 from taggnn.evaluation.paired_comparison import paired_comparison
 from taggnn.evaluation.results import Results
 from taggnn.evaluation.scoring import score
@@ -211,7 +212,7 @@ def _extend(folder: Path, settings: Namespace, folders: Iterable[Path]) -> None:
     """Makes a finished run an unfinished one where more epochs are wanted than it was trained for."""
     if not (folder / "config.yaml").is_file():
         return
-    epochs = config.of_run(folder).train.epochs
+    epochs = config.of_run(folder, config.own_names(settings)).train.epochs
     if epochs < settings.train.epochs:
         print(
             f"extended  from {epochs} to {settings.train.epochs} epochs; the learning rate is now that of the longer run"
@@ -269,7 +270,21 @@ def _new_folder(settings: Namespace) -> Path:
 
 
 def _finished(folder: Path) -> Results | None:
-    return Results.read(folder) if (folder / "results.json").is_file() else None
+    """The results of a head that has been trained and tested; None where it has not.
+
+    Raises:
+        ValueError: a results.json that training has not written.
+    """
+    path = folder / "results.json"
+    if not path.is_file():
+        return None
+    found = Results.read(folder)
+    rows = found.comparison or [{}]
+    needed = ("name", "measured", "listed", "parameters", "seconds", *(key for key in METRICS if METRICS[key].headline))
+    missing = [key for key in needed if key not in rows[0]]
+    if missing or "test" not in (found.scores or {}) or "test" not in (found.unmeasured or {}):
+        raise ValueError(f"{path}: not what a finished run has written; remove it, and the test clips are scored again")
+    return found
 
 
 def _step_size(settings: Namespace) -> str:

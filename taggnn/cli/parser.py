@@ -12,6 +12,7 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from taggnn.names import unknown
+from taggnn.runtime import schema
 
 _TYPES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null"}
 
@@ -71,12 +72,19 @@ class Parser(ArgumentParser):
             self.error(f"{path}: cannot be read: {error.strerror}")
         except UnicodeDecodeError:
             self.error(f"{path}: not a text file")
+        except (RecursionError, ValueError) as error:
+            self.error(f"{path}: no YAML: {str(error).splitlines()[0]}")
         except yaml.YAMLError as error:
             mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error)
             where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
             self.error(f"{path}{where}: no YAML: {problem}")
         if not isinstance(content, Mapping):
             self.error(f"{path}: {'nothing' if content is None else 'no keys'} in it; expected lines 'key: value'")
+        try:
+            # Anchors may repeat a part without end.
+            schema.check(content, dict[str, Any], str(path))
+        except ValueError as error:
+            self.error(str(error))
         for key, writer in (earlier or {}).items():
             if key in content:
                 self.error(f"{path}: written by {writer}")

@@ -1,5 +1,6 @@
 """Clip rows and lists of clips."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -158,7 +159,7 @@ def locate(
     classes: tuple[str, ...],
     missing: str,
     problems: list[Problem] | None,
-    exists: Callable[[Path], bool] = Path.is_file,
+    exists: Callable[[Path], bool] = os.path.isfile,
 ) -> ClipList:
     """Finds each row's file and refuses repeated rows; one message names all missing files.
 

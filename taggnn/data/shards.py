@@ -19,6 +19,8 @@ ENDING = ".safetensors"
 # A single key: the order of several may differ between files, and equal content shall give equal bytes.
 _METADATA = "taggnn"
 _WIDTH = 120
+# Key of an index: SHA-256 of the others.
+_CHECKSUM = "checksum"
 
 
 def resolve_folder(given: str | Path, key: str) -> Path:
@@ -201,8 +203,8 @@ class Shards:
 
 
 def write_index(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes an index as readable JSON: a value that fits on a line is on one."""
-    write_text(path, _readable(content, 0) + "\n")
+    """Writes an index as readable JSON, with its checksum: a value that fits on a line is on one."""
+    write_text(path, _readable({**content, _CHECKSUM: _checksum(content)}, 0) + "\n")
 
 
 def read_index(path: Path, kind: str) -> dict[str, Any]:
@@ -214,7 +216,7 @@ def read_index(path: Path, kind: str) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is damaged, or of another kind.
+        ValueError: it is damaged, differs from its checksum where it has one, or is of another kind.
     """
     if not path.is_file():
         what = f"no {path.name} in it" if path.parent.is_dir() else "no such folder"
@@ -222,7 +224,14 @@ def read_index(path: Path, kind: str) -> dict[str, Any]:
     content = json_file.read(path)
     if content.get("kind") != kind:
         raise ValueError(f"{path}: expected an index of {kind}, found {str(content.get('kind'))[:80]!r}")
+    stored = content.pop(_CHECKSUM, None)
+    if stored is not None and stored != _checksum(content):
+        raise ValueError(f"{path}: damaged, or changed since it was written: it differs from its checksum")
     return content
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _readable(value: Any, depth: int) -> str:

@@ -1,5 +1,6 @@
 """Loader processes: the shared memory that their batches need, and a wait for them that always ends."""
 
+import errno
 import multiprocessing.queues
 import os
 import shutil
@@ -134,7 +135,8 @@ def exit_when_undelivered() -> None:
         with suppress(OSError, ValueError):
             sys.stderr.write(text)
             sys.stderr.flush()
-        os._exit(1)
+        # The number of the error is all that the training process learns.
+        os._exit(getattr(error, "errno", None) or 1)
 
     multiprocessing.queues.Queue._on_queue_feeder_error = staticmethod(fail)  # type: ignore[attr-defined]
 
@@ -150,7 +152,8 @@ def _received(batches: Any, while_waiting: Callable[[], object]) -> Iterator[Any
         except (RuntimeError, OSError) as error:
             # After its timeout the loader is as before, and may be asked again.
             if "timed out after" not in str(error):
-                raise _too_many_files(_first_line(error)) or error from None
+                left = os.strerror(errno.EMFILE) if errno.EMFILE in [worker.exitcode for worker in workers] else ""
+                raise _too_many_files(left or _first_line(error)) or error from None
             now = _work_of(workers)
             looks, before = looks + 1 if _idle(before, now) else 0, now
             try:
@@ -178,7 +181,7 @@ def _too_many_files(text: str) -> ChildProcessError | None:
     if "Too many open files" not in text and "ancdata" not in text:
         return None
     return ChildProcessError(
-        f"too many open files for the loader processes ({text}); a higher limit (ulimit -n 4096) helps, or data.workers 0"
+        "too many open files for the loader processes; a higher limit (ulimit -n 4096), fewer data.workers, or data.workers 0"
     )
 
 

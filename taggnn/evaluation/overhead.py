@@ -102,7 +102,8 @@ def read(path: Path) -> list[dict[str, Any]]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is no JSON ({error})") from error
-    if not isinstance(content, dict) or (content.get("kind"), content.get("schema")) != (KIND, SCHEMA):
+    known = isinstance(content, dict) and (content.get("kind"), content.get("schema")) == (KIND, SCHEMA)
+    if not known or not isinstance(content.get("rows"), list):
         raise ValueError(f"{path} holds no overheads of this version")
     return content["rows"]
 

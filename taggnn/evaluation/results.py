@@ -144,7 +144,7 @@ class Results:
         groups = plain.get("groups")
         parts = [part for part in groups.values() if isinstance(part, list)] if isinstance(groups, dict) else []
         rows = [row for part in parts for row in part]
-        if any(isinstance(row, dict) and row.get("name") not in GROUPS for row in rows):
+        if any(isinstance(row, dict) and str(row.get("name")) not in GROUPS for row in rows):
             # Of an earlier version, with other names of the groups; scoring predictions.csv again computes them.
             plain["groups"] = None
         results_fields.check(plain, str(path))

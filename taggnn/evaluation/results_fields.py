@@ -46,9 +46,9 @@ class GroupFields(TypedDict):
 class Difference(TypedDict):
     """A difference of two heads, and its interval."""
 
-    value: float | None
-    low: float | None
-    high: float | None
+    value: float
+    low: float
+    high: float
 
 
 class Pair(TypedDict):
@@ -60,7 +60,8 @@ class Pair(TypedDict):
     top1: Difference
     only_name: Count
     only_against: Count
-    p: Share | None
+    p: Share
+    p_holm: NotRequired[Share | None]
     verdict: NotRequired[str]
 
 
@@ -82,12 +83,16 @@ class GraphEffect(TypedDict):
     top1_without: Share
     changed: Share
     relative_logits: NotRequired[float | None]
-    clips: NotRequired[Count]
-    only_with: NotRequired[Count]
-    only_without: NotRequired[Count]
     p: NotRequired[Share | None]
-    gain_low: NotRequired[float | None]
-    gain_high: NotRequired[float | None]
+
+
+class GraphTest(TypedDict):
+    """McNemar's test and the interval of the same, where there is a p."""
+
+    only_with: Count
+    only_without: Count
+    gain_low: float
+    gain_high: float
 
 
 class Evaluation(TypedDict):
@@ -154,6 +159,9 @@ def check(content: dict[str, Any], where: str) -> None:
         _check_metrics(row, Difference | None, f"{where}, paired[{number}]")
     for number, row in enumerate(content.get("comparison") or ()):
         _check_metrics(row, float | None, f"{where}, comparison[{number}]")
+    effect = content.get("graph_effect") or {}
+    if effect.get("p") is not None:
+        schema.check(effect, GraphTest, f"{where}, graph_effect")
     command = (content.get("environment") or {}).get("command", "")
     schema.check(command, str | list[str], f"{where}, environment.command")
 

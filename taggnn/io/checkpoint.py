@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO, NotRequired, TypedDict, cast
+from typing import Any, BinaryIO, cast
 
 import torch
 from safetensors.torch import load as load_tensors
@@ -24,6 +24,7 @@ from taggnn.backbones.video.r2plus1d34 import CHILDREN
 from taggnn.backbones.weights import misfits, read_state_dict
 from taggnn.data.video.source import VideoSource
 from taggnn.io import architecture, metadata, pt2
+from taggnn.io.checkpoint_fields import Content, Resumable
 from taggnn.io.exported import Exported, open_onnx
 from taggnn.io.loaded import Loaded
 from taggnn.io.trust import Trust
@@ -32,39 +33,11 @@ from taggnn.model import Recogniser
 from taggnn.names import unknown
 from taggnn.runtime import archive, schema
 from taggnn.runtime.atomic import replacing
-from taggnn.runtime.schema import Count
 
 log = logging.getLogger(__name__)
 
 # Version of the files that training writes.
 FORMAT = 3
-
-
-class ProgressFields(TypedDict):
-    """Fields of ``taggnn.training.progress.Progress``."""
-
-    epoch: Count
-    position: NotRequired[Count]
-    step: NotRequired[Count]
-    clips: NotRequired[Count]
-    losses: NotRequired[dict[str, list[float]]]
-
-
-class TrainedOn(TypedDict):
-    """What a run was trained on: fingerprints of its lists, identity of its tokens, training clips of each class."""
-
-    clips: NotRequired[dict[str, str]]
-    tokens: NotRequired[dict[str, Any] | None]
-    counts: NotRequired[list[Count] | None]
-
-
-class Content(TypedDict):
-    """The fields of a checkpoint that loading needs, besides those of ``architecture.Described``."""
-
-    format: int
-    model: dict[str, Tensor]
-    progress: ProgressFields
-    trained_on: TrainedOn
 
 
 @dataclass(frozen=True)
@@ -154,6 +127,21 @@ def read(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
             f"checkpoint {path}: cannot be read ({path.stat().st_size:,} bytes): truncated, or not a PyTorch file of tensors and "
             "plain types"
         ) from error
+
+
+def read_resumable(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """Reads a checkpoint that training resumes from.
+
+    Raises:
+        FileNotFoundError, ValueError: as ``read``, or a field that is missing or of another type; names it.
+    """
+    content = read(path, map_location)
+    schema.check(content, Content, f"checkpoint {path}")
+    schema.check(content, Resumable, f"checkpoint {path}")
+    for number, row in enumerate(content["history"]["rows"]):
+        if "epoch" not in row:
+            raise ValueError(f"checkpoint {path}, history.rows[{number}]: no epoch in it")
+    return content
 
 
 def load(path: str | Path, dataset: str | None = None, trust: Trust = False) -> Loaded:

@@ -278,10 +278,17 @@ class Trainer:
         self.saving.written()
 
     def load(self, path: Path) -> None:
-        """Resumes from a checkpoint that any number of processes wrote."""
-        content = checkpoint.read(path, self.device)
-        self.step.load_state_dict(content)
-        self.progress = Progress(**content["progress"])
-        self.history.load_state_dict(content["history"])
+        """Resumes from a checkpoint that any number of processes wrote.
+
+        Raises:
+            ValueError: it is damaged, or not of such a run; names the file.
+        """
+        content = checkpoint.read_resumable(path, self.device)
+        try:
+            self.step.load_state_dict(content)
+            self.progress = Progress(**content["progress"])
+            self.history.load_state_dict(content["history"])
+        except (KeyError, TypeError, IndexError, AttributeError, RuntimeError) as error:
+            raise ValueError(f"checkpoint {path}: cannot be resumed: {type(error).__name__}: {error}") from error
         self.curves.identities = dict(content["loggers"])
         self.set_rate()

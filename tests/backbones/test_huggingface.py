@@ -269,6 +269,14 @@ def test_both_namings_of_videomae_s_biases_load(naming, prefix, given, tmp_path)
     assert all(torch.equal(loaded[key], value) for key, value in state.items())
 
 
+def test_the_backbone_of_a_run_is_loaded_from_its_checkpoint(tmp_path):
+    built = build("hf:videomae", config=TINY["videomae"])
+    state = {f"backbone.{key}": value for key, value in built.state_dict().items()}
+    torch.save({"model": {**state, "head.classifier.weight": torch.zeros(3, 24)}}, tmp_path / "best.ckpt")
+    again = build("hf:videomae", weights=tmp_path / "best.ckpt", config=TINY["videomae"])
+    assert all(torch.equal(value, state[f"backbone.{key}"]) for key, value in again.state_dict().items())
+
+
 def test_the_oldest_transformers_is_the_one_that_is_installed_with_taggnn(monkeypatch):
     setup = configparser.ConfigParser()
     setup.read(Path(__file__).parents[2] / "setup.cfg")

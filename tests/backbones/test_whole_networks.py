@@ -184,6 +184,27 @@ def test_a_layer_is_chosen_by_its_name():
         taggnn.attach(network, "pool", 3, clip=CLIP, layer="layer3")
 
 
+def test_what_follows_a_layer_does_not_change_its_features():
+    class InPlace(networks.ResNet3D):
+        def forward(self, x):
+            x = self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(x)))))
+            x += 1
+            return self.fc(self.layer2(x).mean((2, 3, 4)))
+
+    network, clip = InPlace().eval(), torch.randn(2, 3, *CLIP)
+    built = taggnn.attach(network, "pool", 3, clip=CLIP, layer="layer1").eval()
+    expected = network.layer1(network.maxpool(network.relu(network.bn1(network.conv1(clip)))))
+    torch.testing.assert_close(channels_first(built.features(clip).tokens), expected)
+
+
+def test_statistics_are_those_of_the_given_network():
+    network = networks.ResNet3D()
+    built = taggnn.attach(network, "pool", 3, clip=CLIP).train()
+    built(torch.randn(2, 3, *CLIP))
+    assert network.bn1.running_mean.abs().sum() > 0
+    assert torch.equal(network.bn1.running_mean, built.backbone.module.network.bn1.running_mean)
+
+
 def test_a_layer_may_be_chosen_where_the_rest_of_the_network_needs_a_larger_clip():
     with pytest.raises(ValueError, match=r"I3D failed on a clip of zeros \(1, 3, 8, 32, 32\)"):
         taggnn.attach(networks.I3D(), "pool", 3, clip=CLIP)

@@ -438,7 +438,7 @@ def mine(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("text", "part", "word"), OWN)
 def test_a_file_names_no_code_of_ones_own_without_trust(text, part, word, mine, refused):
-    _written(mine, f"{text}\n")
+    _written(mine, f"{text}\n...\n")
     words = ["--config", mine, "--data.root", "videos"]
     assert re.match(rf"{re.escape(str(mine))}: its ({part}) is (mine|os)\.\w+, .*--trust", refused(*words))
     with pytest.raises(SystemExit):
@@ -447,7 +447,7 @@ def test_a_file_names_no_code_of_ones_own_without_trust(text, part, word, mine, 
 
 @pytest.mark.parametrize(("text", "part", "word"), [row for row in OWN if row[0][:4] == "tag:" and row[2]])
 def test_the_command_line_names_it_and_trust_allows_it(text, part, word, mine):
-    _written(mine, f"{text}\n")
+    _written(mine, f"{text}\n...\n")
     root = ["--data.root", "videos"]
     trusted, own = config.parse(["--config", str(mine), *root, "--trust"]), config.parse([word, *root])
     assert config.own_names(trusted) == config.own_names(own) != frozenset()
@@ -476,3 +476,9 @@ def test_paths_and_names_with_dots_are_no_code(tmp_path):
         tmp_path / "a.yaml", "recipe: gym99.v2\nruns: my.runs\nbackbone: {weights: net.pth, options: {a: b.c}}\n"
     )
     assert config.parse(["--config", str(file), "--data.root", "videos"]).recipe == "gym99.v2"
+
+
+def test_anchors_without_end_are_refused(tmp_path, refused):
+    lines = ["head_options:", "  a0: &a0 [x, x]", *(f"  a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 40))]
+    file = _written(tmp_path / "a.yaml", "\n".join(lines))
+    assert f"{file}.head_options: more than" in refused("--config", file, "--data.root", "videos")

@@ -1,6 +1,8 @@
 """Shards: equal content in equal bytes, damage named, an index that reads back."""
 
+import contextlib
 import pickle
+import random
 
 import pytest
 import torch
@@ -92,3 +94,21 @@ def test_what_is_no_index_is_refused(tmp_path, content, message):
         (tmp_path / "index.json").write_text(content)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         shards.read_index(tmp_path / "index.json", "k")
+
+
+def test_a_flipped_bit_in_an_index_is_noticed(tmp_path):
+    path, content = tmp_path / "index.json", {"kind": "k", "labels": list(range(50)), "names": ["a", "\udcff"]}
+    shards.write_index(path, content)
+    assert shards.read_index(path, "k") == content
+    before, draws = path.read_bytes(), random.Random(0)
+    for _ in range(40):
+        changed = bytearray(before)
+        changed[draws.randrange(len(changed))] ^= 1 << draws.randrange(8)
+        path.write_bytes(changed)
+        # A flip in the name of the checksum leaves everything else as it was; one between two values too.
+        with contextlib.suppress(ValueError):
+            found = shards.read_index(path, "k")
+            assert {key: found[key] for key in content} == content
+    path.write_bytes(before.replace(b"49", b"48", 1))
+    with pytest.raises(ValueError, match=r"index\.json: damaged, or changed"):
+        shards.read_index(path, "k")

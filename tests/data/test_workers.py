@@ -1,5 +1,7 @@
 """Loader processes that cannot hand over a batch, or do nothing any more."""
 
+import errno
+import itertools
 import multiprocessing
 import shutil
 import sys
@@ -89,6 +91,18 @@ def test_whatever_else_cannot_be_handed_over_ends_the_process(capfd):
     assert "cannot be handed over" in capfd.readouterr().err
 
 
+class Full(tuple):
+    """What cannot be pickled where files are too many."""
+
+    def __reduce__(self):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+
+def test_too_many_files_are_named(capfd):
+    with pytest.raises(ChildProcessError, match="ulimit -n"):
+        list(loader(lambda index: BadClip("a", "b", Full()), _exits))
+
+
 def test_processes_that_do_nothing_are_given_up_and_ended():
     started = set(multiprocessing.active_children())
     with pytest.raises(ChildProcessError, match=r"data\.workers 0"):
@@ -98,16 +112,32 @@ def test_processes_that_do_nothing_are_given_up_and_ended():
         assert child.exitcode is not None
 
 
-def _work(index):
-    until = time.process_time() + 0.9
-    while time.process_time() < until:
-        pass
+def _slow(index):
+    time.sleep(1.2)
     return sample(index)
 
 
-def test_processes_that_work_are_waited_for():
-    batches = iter(loader(_work, num_workers=1, batch_size=1))
+def test_processes_that_work_are_waited_for(monkeypatch):
+    work = itertools.count()
+    monkeypatch.setattr(workers, "_work_of", lambda _: [(100 * next(work), 0)])
+    batches = iter(loader(_slow, num_workers=1, batch_size=1))
     assert next(batches).index.tolist() == [0]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells")
+def test_work_is_processor_time_and_bytes_read():
+    me = multiprocessing.current_process()
+    before = workers._work_of([me])
+    until = time.process_time() + 0.1
+    while time.process_time() < until:
+        pass
+    after = workers._work_of([me])
+    assert not workers._idle(before, after)
+    assert workers._idle(after, after)
+    (ticks, read) = after[0]
+    assert not workers._idle(after, [(ticks, read + 1)])
+    # Where the system does not tell, nobody is taken to be idle.
+    assert not workers._idle(None, None)
 
 
 def test_whoever_waits_may_end_the_wait():

@@ -468,3 +468,43 @@ def test_the_lists_of_what_does_not_fit_are_cut(authors, load_released):
 def test_every_released_data_set_has_its_sizes():
     sizes = {name: (row.classes, row.frames, row.ffn) for name, row in checkpoint.RELEASED.items()}
     assert sizes == {"haa500": (500, 32, 512), "gym99": (99, 64, 1024), "gym288": (288, 64, 2048)}
+
+
+RESUMED = {
+    "progress": {"epoch": 1, "position": 0, "step": 3, "clips": 0, "losses": {}},
+    "history": {
+        "rows": [{"epoch": 1, "val/top1": 0.5}],
+        "skipped": {"val/a": ["a", "a.mp4", "val", "gone"]},
+        "spent": 0.1,
+    },
+    "loggers": {"wandb": "id"},
+    "steps": {"left_out": 0, "overflows": 0},
+    "optimiser": {"state": {0: {"step": 1}}, "param_groups": [{"lr": 0.1}]},
+    "scaler": {},
+}
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "message"),
+    [
+        ("progress", {"epoch": 1, "position": "x"}, r"progress\.position: expected a whole number"),
+        ("history", {"rows": [], "skipped": {}}, "history: no spent in it"),
+        ("history", {**RESUMED["history"], "rows": [{"seconds": 1.0}]}, r"history\.rows\[0\]: no epoch in it"),
+        ("history", {**RESUMED["history"], "skipped": {"a": ["a"]}}, r"history\.skipped\.a: expected a list of 4"),
+        (
+            "optimiser",
+            {"state": {"a": {}}, "param_groups": []},
+            r"optimiser\.state: the key a: expected a whole number",
+        ),
+        ("steps", {"left_out": -1, "overflows": 0}, r"steps\.left_out: -1 is not from 0"),
+        ("loggers", [], "loggers: expected keys and values"),
+    ],
+)
+def test_what_resuming_needs_is_checked(tmp_path, part, value, message, ours):
+    path = tmp_path / "last.ckpt"
+    _, content = ours(**RESUMED)
+    checkpoint.save(path, content)
+    assert checkpoint.read_resumable(path)["progress"] == RESUMED["progress"]
+    checkpoint.save(path, {**content, part: value})
+    with pytest.raises(ValueError, match=rf"last\.ckpt, {message}"):
+        checkpoint.read_resumable(path)

@@ -53,17 +53,18 @@ def transformers() -> ModuleType:
     Raises:
         ImportError: it is not installed, or too old; the message states how to.
     """
+    oldest = ".".join(map(str, OLDEST))
     try:
         import transformers
     except ImportError as error:
         raise ImportError(
-            f"Hugging Face backbones need the package transformers ({error}): pip install 'transformers>=5'"
+            f"Hugging Face backbones need the package transformers ({error}): pip install 'transformers>={oldest}'"
         ) from error
     version = transformers.__version__
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
         raise ImportError(
-            f"Hugging Face backbones need transformers {'.'.join(map(str, OLDEST))} or newer, and {version} is installed: "
-            "pip install --upgrade transformers"
+            f"Hugging Face backbones need transformers {oldest} or newer, and {version} is installed: "
+            f"pip install 'transformers>={oldest}'"
         )
     return transformers
 

@@ -7,6 +7,7 @@ with # unless they name an existing file, as some of HMDB51's do. Where no names
 numbers.
 """
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ from taggnn.data.problems import Problem, RowError, each_row
 
 # Blanks are spaces and tabs alone: file names have the other ones.
 BLANKS = " \t"
+# No path is longer.
+LONGEST = 4096
 LINE = re.compile(r"(?P<path>.*?[^ \t])(?:[ \t]*[,;][ \t]*|[ \t]+)(?P<label>[^ \t,;]+)$", re.DOTALL)
 
 
@@ -45,8 +48,8 @@ def read(
 
 def _names_a_file(text: str, root: Path) -> bool:
     """Whether a part of the line, up to a place where a label may begin, is the path of a file."""
-    ends = [found.start() for found in re.finditer(rf"[{BLANKS},;]", text)]
-    return any(path.is_file() for end in ends for path in places(root, text[:end]))
+    ends = [found.start() for found in re.finditer(rf"[{BLANKS},;]", text[:LONGEST])]
+    return any(os.path.isfile(path) for end in ends for path in places(root, text[:end]))
 
 
 def _split(text: str, classes: Sequence[str] | None, where: str) -> tuple[str, int]:

@@ -21,7 +21,9 @@ class Joiner:
         if packet.dts is None or packet.pts is None:
             return False
         joined = False
-        if self._raw is not None and self._shown is not None and packet.dts < self._raw:
+        # Badly written times go back a little inside a stream too.
+        tolerated = 0 if packet.is_keyframe else 2 * self._spacing
+        if self._raw is not None and self._shown is not None and packet.dts < self._raw - tolerated:
             joined, self._offset = True, self._shown + self._spacing - packet.pts
         self._raw = packet.dts
         if self._offset:

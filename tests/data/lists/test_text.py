@@ -91,6 +91,14 @@ def test_a_line_that_begins_with_a_hash_is_a_clip_only_where_it_names_a_file(tou
     assert names(read_clips(root, root / "a.txt")) == [("#1 a.mp4", 1), ("#2.mp4", 0), ("3.mp4", 0)]
 
 
+def test_a_name_too_long_for_any_file_is_missing_and_a_long_comment_is_one(touch):
+    root = touch("a.mp4", "b.mp4")
+    (root / "a.txt").write_text(f"# {'word ' * 3000}\n# {'w' * 300} 1\na.mp4 0\n{'x' * 300}.mp4 1\n")
+    found = read_clips(root, root / "a.txt", missing="skip")
+    assert names(found) == [("a.mp4", 0)]
+    assert found.missing == (f"{'x' * 300}.mp4",)
+
+
 def test_lines_end_at_line_feeds_and_carriage_returns_alone():
     assert lines_of("a\r\nb\rc\n\u2028d") == ["a", "b", "c", "\u2028d"]
 
