@@ -19,7 +19,10 @@ from graphs import Topology, parse
 from taggnn.names import unknown
 from taggnn.runtime import atomic
 
+# What is committed and what the tables are made of; written to only where --out says so.
 RESULTS = Path(__file__).parent / "results"
+# What a run of one's own writes without --out.
+OWN = Path("runs") / "benchmarks"
 SCHEMA = 1
 DTYPES = {
     "float32": torch.float32,
@@ -50,7 +53,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reach", type=positive, default=1, help="frames the chain reaches (default 1)")
     parser.add_argument("--budget", type=seconds, default=1.0, help="seconds for each row (default 1)")
     parser.add_argument("--iters", type=positive, help="exactly so many calls for each row, whatever they take")
-    parser.add_argument("--out", type=Path, help="JSON file; the plot is written next to it")
+    parser.add_argument("--out", type=Path, help=f"JSON file (default in {OWN}); the plot is next to it")
 
 
 def device_of(given: str) -> torch.device:
@@ -127,7 +130,7 @@ def out_path(given: Path | None, device: torch.device, dtype: str, kind: str) ->
         ValueError: ``--out`` is no JSON file.
     """
     if given is None:
-        return RESULTS / f"{device.type}-{dtype}{'' if kind == 'latency' else '-' + kind}.json"
+        return OWN / f"{device.type}-{dtype}{'' if kind == 'latency' else '-' + kind}.json"
     if given.suffix != ".json":
         raise ValueError(f"--out {given}: the results are written as JSON, end the name in .json")
     return given
@@ -135,6 +138,7 @@ def out_path(given: Path | None, device: torch.device, dtype: str, kind: str) ->
 
 def write(path: Path, results: dict[str, Any]) -> None:
     """Writes results as JSON, all or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     atomic.write_text(path, json.dumps({"schema": SCHEMA, **results}, indent=1, allow_nan=False) + "\n")
 
 

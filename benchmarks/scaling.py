@@ -4,7 +4,7 @@
     python benchmarks/scaling.py --convs gatv2 --sweeps positions --backward
 
 Prints times and the slopes of log time against log size over the larger half of the sizes, and writes
-benchmarks/results/DEVICE-DTYPE-scaling.json and a plot. An implementation is left out, by name, from the size on
+runs/benchmarks/DEVICE-DTYPE-scaling.json and a plot. An implementation is left out, by name, from the size on
 at which one call takes longer than --max-seconds or memory runs out. Equality is checked first at every size whose edge-list
 reference fits in memory; a size where it does not is marked.
 """

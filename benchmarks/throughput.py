@@ -5,7 +5,7 @@
     python benchmarks/throughput.py --config folder --data.root DIR --clips 16 --rounds 3 --loader-workers 0 2 4
 
 All options but those below are those of taggnn.train; weights are random. Prints a table and writes
-benchmarks/results/DEVICE-throughput-DATA.json as it goes, and a picture at the end.
+runs/benchmarks/DEVICE-throughput-DATA.json as it goes, and a picture at the end.
 """
 
 import sys
@@ -51,7 +51,7 @@ def parser() -> program.Parser:
     parser.add_argument(
         "--loader-workers", type=int, nargs="+", default=[0, 1, 2], help="loaders to measure (default 0 1 2)"
     )
-    parser.add_argument("--out", type=Path, help="JSON file; the picture is written next to it")
+    parser.add_argument("--out", type=Path, help="JSON file (default in runs/benchmarks); the picture is next to it")
     return parser
 
 
@@ -290,9 +290,7 @@ def _timed(call: Callable[[], object]) -> float:
 
 def _out_path(given: Path | None, device: torch.device, settings: Namespace) -> Path:
     kind = f"throughput-{Path(settings.data.root).resolve().name}"
-    return (
-        program.out_path(given, device, "throughput", kind) if given else program.RESULTS / f"{device.type}-{kind}.json"
-    )
+    return program.out_path(given, device, "throughput", kind) if given else program.OWN / f"{device.type}-{kind}.json"
 
 
 def _about(

@@ -79,7 +79,7 @@ def parser() -> program.Parser:
     add("--seed", type=int, default=0, help="of weights and clips (default 0)")
     add("--budget", type=program.seconds, default=5.0, help="seconds for each row (default 5)")
     add("--iters", type=program.positive, help="exactly so many calls for each row, whatever they take")
-    add("--out", type=Path, help="JSON file")
+    add("--out", type=Path, help="JSON file (default in runs/benchmarks)")
     return parser
 
 
@@ -96,7 +96,7 @@ def main(arguments: list[str]) -> int:
     path = (
         program.out_path(given.out, device, "", "")
         if given.out
-        else program.RESULTS / f"{device.type}-training-{sizes.recipe}.json"
+        else program.OWN / f"{device.type}-training-{sizes.recipe}.json"
     )
     facts = machine.describe(device, given.seed, SCRIPT, arguments)
     print(f"{machine.sentence(facts)}\n{sizes}\n")

@@ -89,6 +89,8 @@ def part(
     given = parser.parse_args(arguments)
     device = program.device_of(given.device)
     program.set_threads(None)
+    # Convolutions round their inputs otherwise, and nothing could be compared closely.
+    torch.backends.cudnn.allow_tf32 = False
     path = given.out or Path("runs/gpu") / f"{name}.json"
     settings = {"device": str(device), "quick": given.quick, "tf32": bool(torch.backends.cuda.matmul.allow_tf32)}
     record = Record(name, path, machine.describe(device, 0, script, list(arguments)), settings)

@@ -15,7 +15,7 @@ from taggnn.data.loader import ClipData
 from taggnn.io import checkpoint
 from taggnn.model import Recogniser
 from taggnn.runtime import distributed
-from taggnn.runtime.seeding import seed_everything
+from taggnn.runtime.seeding import seed_everything, set_deterministic
 from taggnn.runtime.signals import Watch
 from taggnn.training import compiling, loggers
 from taggnn.training.bar import Bar
@@ -109,7 +109,7 @@ def trainer_of(
     assert data.val_clips is not None
     device, history = device_of(settings), History(folder, data.val_clips.listed)
     training = Training(**settings.train.as_dict())
-    torch.use_deterministic_algorithms(training.deterministic)
+    set_deterministic(training.deterministic)
     torch.backends.cudnn.benchmark = training.benchmark
     torch.autograd.set_detect_anomaly(training.detect_anomaly)
     built.to(device)

@@ -1,11 +1,13 @@
 """The index of a folder of stored tokens: its fields, and their check."""
 
 import re
+from dataclasses import fields
 from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from taggnn.data import described
+from taggnn.data.clips import Clip, ClipList
 from taggnn.data.lists.splits import SPLITS
 from taggnn.data.shards import read_index
 from taggnn.runtime import schema
@@ -17,6 +19,10 @@ FORMAT = 3
 INDEX, BACKBONE, CONFIG = "index.json", "backbone.safetensors", "config.yaml"
 # Shards lie in the folder itself.
 _FILE = re.compile(r"[\w.-]+\.safetensors")
+
+# What a list and a row of it are made of.
+_LIST_KEYS = {field.name for field in fields(ClipList)} - {"classes"}
+_ROW_KEYS = {field.name for field in fields(Clip)} | {"tokens", "views"}
 
 # (shard, row), or why there are no tokens.
 Location = tuple[str, Count] | str
@@ -43,6 +49,7 @@ class ClipsOf(TypedDict):
     source: NotRequired[str]
     missing: NotRequired[list[str]]
     missing_labels: NotRequired[list[Count]]
+    notes: NotRequired[list[str]]
 
 
 class Weights(TypedDict):
@@ -118,7 +125,7 @@ def _check_split(split: str, held: dict[str, Any], index: dict[str, Any], where:
     for key in ("clips", "source"):
         if key not in held:
             raise ValueError(f"{where}: no {key} in it")
-    if unknown := sorted(set(held) - set(ClipsOf.__annotations__)):
+    if unknown := sorted(set(held) - _LIST_KEYS):
         raise ValueError(f"{where}: unknown key {unknown[0][:80]!r}")
     if len(held.get("missing", ())) != len(held.get("missing_labels", ())):
         raise ValueError(f"{where}.missing_labels: not one for each of missing")
@@ -126,7 +133,7 @@ def _check_split(split: str, held: dict[str, Any], index: dict[str, Any], where:
         at = f"{where}.clips[{number}]"
         if not row["label"] < len(index["classes"]):
             raise ValueError(f"{at}.label: {row['label']} of {len(index['classes'])} classes")
-        if unknown := sorted(set(row) - set(Row.__annotations__)):
+        if unknown := sorted(set(row) - _ROW_KEYS):
             raise ValueError(f"{at}: unknown key {unknown[0][:80]!r}")
         for location in (row.get("tokens", ""), *row.get("views", ())):
             if not isinstance(location, str) and location[0] not in index["shards"]:

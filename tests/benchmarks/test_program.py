@@ -74,11 +74,8 @@ def test_what_is_no_result_is_refused(text, match, tmp_path):
 
 def test_the_file_is_named_for_device_and_dtype(tmp_path):
     cpu = torch.device("cpu")
-    assert program.out_path(None, cpu, "float32", "latency") == program.RESULTS / "cpu-float32.json"
-    assert (
-        program.out_path(None, torch.device("cuda:1"), "bfloat16", "head")
-        == program.RESULTS / "cuda-bfloat16-head.json"
-    )
+    assert program.out_path(None, cpu, "float32", "latency") == program.OWN / "cpu-float32.json"
+    assert program.out_path(None, torch.device("cuda:1"), "bfloat16", "head") == program.OWN / "cuda-bfloat16-head.json"
     assert program.out_path(tmp_path / "a.json", cpu, "float32", "latency") == tmp_path / "a.json"
     with pytest.raises(ValueError, match=r"end the name in \.json"):
         program.out_path(tmp_path / "a.txt", cpu, "float32", "latency")

@@ -4,7 +4,10 @@ import json
 
 import pytest
 
+from taggnn.data.clips import Clip, ClipList
+from taggnn.data.lists.splits import Splits
 from taggnn.data.token_index import FORMAT, INDEX, KIND, read_token_index
+from taggnn.data.tokens import splits_as_dict
 from taggnn.types import VIDEO_AXES, InputSpec
 
 FILE = {"bytes": 10, "sha256": "ab"}
@@ -27,6 +30,7 @@ GOOD = {
     "splits": {
         "train": {
             "source": "list",
+            "notes": ["2 files were skipped"],
             "clips": [
                 {"path": "a.mp4", "label": 0, "name": "a", "tokens": ["train-00000.safetensors", 0], "views": []}
             ],
@@ -80,3 +84,11 @@ def test_a_field_of_another_kind_is_named(path, value, message, tmp_path):
     (tmp_path / INDEX).write_text(json.dumps(changed(path, value)))
     with pytest.raises(ValueError, match=rf"index\.json, {message}"):
         read_token_index(tmp_path)
+
+
+def test_every_field_of_a_list_and_of_a_clip_may_be_in_it(tmp_path):
+    """An extraction writes them all."""
+    clips = ClipList((Clip("a.mp4", 0, "a", 1.0, 2.0, 0.5),), ("left", "right"), "list", ("b",), (1,))
+    held = splits_as_dict(Splits(clips, clips, clips, clips.classes, ()))
+    (tmp_path / INDEX).write_text(json.dumps({**GOOD, "splits": held}))
+    assert read_token_index(tmp_path)["splits"].keys() == held.keys()
