@@ -1,7 +1,9 @@
-"""Topologies as rules, their graphs as tensors, tokens as PyG batches. Knows no models and no video."""
+"""Topologies as rules, their graphs as tensors, tokens as PyG batches, skeletons as data. Knows no models and no video."""
 
 from .batch import Graph, graph, to_batch
+from .bones import Bones, adjacency_subsets, distance_subsets
 from .clique_chain import Chain, Clique
+from .skeleton import SKELETONS, Skeleton
 from .spec import parse
 from .topology import SPATIAL, TEMPORAL, NoEdges, Topology, Union
 
@@ -9,6 +11,7 @@ __all__ = [
     "Topology",
     "Clique",
     "Chain",
+    "Bones",
     "Union",
     "NoEdges",
     "parse",
@@ -17,4 +20,8 @@ __all__ = [
     "Graph",
     "graph",
     "to_batch",
+    "Skeleton",
+    "SKELETONS",
+    "adjacency_subsets",
+    "distance_subsets",
 ]

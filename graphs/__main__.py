@@ -1,6 +1,6 @@
 """Draws a topology: ``python -m graphs --frames 3 --height 2 --width 2`` prints it and writes topology.png.
 
-``--grid 4 17 --topology mine.rules.Bones`` does so for a rule of your own on other axes.
+``--skeleton ntu`` draws the bones of a skeleton through time; ``--grid 4 17 --topology mine.rules.Limbs`` a rule of your own.
 """
 
 import argparse
@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from .describe import describe
 from .draw import save
+from .skeleton import SKELETONS, find
 from .spec import RULES, parse
 
 
@@ -33,10 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="all sizes of a grid with other axes, time first, instead of frames, height and width",
     )
     parser.add_argument(
+        "--skeleton", metavar="NAME", help=f"joints instead of height and width: {', '.join(SKELETONS)}"
+    )
+    parser.add_argument(
         "--topology",
-        default="clique+chain",
         metavar="RULE",
-        help=f"{', '.join(RULES)}, the dotted path of a rule of your own, or a sum of them",
+        help=f"{', '.join(RULES)}, the dotted path of a rule of your own, or a sum of them (default clique+chain; with a "
+        "skeleton its bones and a chain)",
     )
     parser.add_argument(
         "--reach", type=int, default=1, metavar="R", help="frames a chain reaches to each side (default 1)"
@@ -47,9 +51,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     grid = tuple(args.grid or ()) or (args.frames, args.height, args.width)
     try:
-        topology = parse(args.topology, args.reach)
+        skeleton = find(args.skeleton) if args.skeleton else None
+        if skeleton is not None and args.grid is None:
+            grid = (args.frames, len(skeleton))
+        usual = "clique+chain" if skeleton is None else f"bones(skeleton={skeleton.name})+chain"
+        topology = parse(args.topology or usual, args.reach)
         print(describe(topology, grid), flush=True)
-        path = save(topology, grid, args.out)
+        path = save(topology, grid, args.out, skeleton)
     except ImportError:
         parser.error("the picture needs matplotlib: pip install matplotlib")
     except (ValueError, OSError) as error:

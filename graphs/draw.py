@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .batch import Graph, graph
 from .describe import KINDS, count_kinds, plane, span
+from .skeleton import Skeleton
 from .topology import SPATIAL, TEMPORAL, Topology
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _ALONG_W = torch.tensor([0.66, 0.36])
 _ALONG_H = torch.tensor([0.0, -1.0])
 
 
-def picture(topology: Topology, grid: Sequence[int]) -> "Figure":
+def picture(topology: Topology, grid: Sequence[int], skeleton: Skeleton | None = None) -> "Figure":
     """Draws the graph of a topology on a grid.
 
     Where all lines would hide each other only those of the middle node are drawn, and where all frames would, only
@@ -43,6 +44,7 @@ def picture(topology: Topology, grid: Sequence[int]) -> "Figure":
     Args:
         topology: the rule.
         grid: its sizes, time first: (T, H, W) on video; another rank is laid out by ``graphs.describe.plane``.
+        skeleton: places the joints of a grid (T, V) as on a body; None (default) for a row.
 
     Raises:
         ValueError: ``grid`` does not fit the rule, or is too large: ``MOST_NODES`` to draw, ``MOST_EDGES`` to list.
@@ -70,9 +72,18 @@ def picture(topology: Topology, grid: Sequence[int]) -> "Figure":
     pos = torch.cartesian_prod(*(torch.arange(size) for size in (frames, height, width)))[start:end]
 
     t, h, w = (pos - pos[0]).float().T[..., None]
+    if skeleton is not None:
+        if len(skeleton) != height * width:
+            raise ValueError(
+                f"skeleton {skeleton.name} has {len(skeleton)} joints, a frame of the grid {height * width}"
+            )
+        w, h = _layout(skeleton).repeat(len(shown), 1).T[..., None]
+        step = float(_ALONG_W[0] * (w.max() - w.min())) + 1.5
     where = t * torch.tensor([step, 0.0]) + h * _ALONG_H + w * _ALONG_W
-    left, bottom = (where.amin(0) - torch.tensor([0.6, 1.15])).tolist()
-    right, top = (where.amax(0) + torch.tensor([0.6, 0.75])).tolist()
+    corners = _corners(t, h, w, step, len(shown))
+    outermost = torch.cat([where, corners.flatten(0, 2)])
+    left, bottom = (outermost.amin(0) - torch.tensor([0.6, 1.15])).tolist()
+    right, top = (outermost.amax(0) + torch.tensor([0.6, 0.75])).tolist()
     across, up = right - left, top - bottom
     inch = min(1.1, 16 / across, 9 / up)
     size = max(7.0, inch * across), inch * up + 1.45
@@ -81,20 +92,21 @@ def picture(topology: Topology, grid: Sequence[int]) -> "Figure":
     axes.set_axis_off()
     axes.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
 
-    _draw_frames(axes, where.view(len(shown), height, width, 2), shown, step)
-    _draw_lines(axes, pos, where, pairs, kinds)
+    _draw_frames(axes, corners, shown, step)
+    _draw_lines(axes, pos, where, pairs, kinds, straight=skeleton is not None)
     _draw_nodes(axes, where, inch, start, None if middle is None else middle - start, pairs)
     _write(figure, one, shown, middle)
     return figure
 
 
-def save(topology: Topology, grid: Sequence[int], path: str | Path) -> Path:
+def save(topology: Topology, grid: Sequence[int], path: str | Path, skeleton: Skeleton | None = None) -> Path:
     """Writes the picture of a topology on a grid to a file.
 
     Args:
         topology: the rule.
         grid: its sizes, time first.
         path: the file; its suffix (.png, .svg, .pdf) chooses the format.
+        skeleton: as for ``picture``.
 
     Raises:
         ValueError: the grid is too large to draw, or the suffix names no picture format.
@@ -104,7 +116,7 @@ def save(topology: Topology, grid: Sequence[int], path: str | Path) -> Path:
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"no folder {str(path.parent)!r} to write {path.name!r} to")
-    figure = picture(topology, grid)
+    figure = picture(topology, grid, skeleton)
     try:
         figure.savefig(path)
     except ValueError as error:
@@ -130,6 +142,20 @@ def _pairs(edge_index: Tensor, edge_type: Tensor, num_nodes: int) -> tuple[Tenso
     return torch.stack([pairs // num_nodes, pairs % num_nodes]), kinds
 
 
+def _layout(skeleton: Skeleton) -> Tensor:
+    """Places of joints in units of a grid, ``(w, h)`` with h downwards, about as far apart as its nodes. **Shapes:** -> (V, 2)"""
+    places = torch.tensor(skeleton.layout) * torch.tensor([1.0, -1.0])
+    near = torch.cdist(places, places).fill_diagonal_(torch.inf).amin(1).median()
+    return (places - places.amin(0)) * (1 / near)
+
+
+def _corners(t: Tensor, h: Tensor, w: Tensor, step: float, frames: int) -> Tensor:
+    """The corners of every frame: top left, top right, bottom left, bottom right. **Shapes:** -> (frames, 2, 2, 2)"""
+    starts = t.view(frames, -1)[:, :1] * torch.tensor([step, 0.0])
+    ends = [[y * _ALONG_H + x * _ALONG_W for x in (w.min(), w.max())] for y in (h.min(), h.max())]
+    return starts[:, None, None] + torch.stack([torch.stack(row) for row in ends])
+
+
 def _draw_frames(axes: "Axes", corners: Tensor, shown: range, step: float) -> None:
     from matplotlib.patches import Polygon
 
@@ -150,7 +176,7 @@ def _draw_frames(axes: "Axes", corners: Tensor, shown: range, step: float) -> No
             axes.text(x, y - 0.12, f"t = {frame}", ha="left", va="top", fontsize=9, color=_SOFT)
 
 
-def _draw_lines(axes: "Axes", pos: Tensor, where: Tensor, pairs: Tensor, kinds: Tensor) -> None:
+def _draw_lines(axes: "Axes", pos: Tensor, where: Tensor, pairs: Tensor, kinds: Tensor, straight: bool = False) -> None:
     from matplotlib.collections import LineCollection
 
     s = torch.linspace(0, 1, 24)[:, None, None]
@@ -158,7 +184,9 @@ def _draw_lines(axes: "Axes", pos: Tensor, where: Tensor, pairs: Tensor, kinds: 
         a, b = pairs[:, kinds == kind]
         apart = (pos[b] - pos[a]).abs()
         # A straight line over other nodes would seem to end at them, so it is bent.
-        if kind == SPATIAL:
+        if kind == SPATIAL and straight:
+            bend = torch.zeros(len(a))
+        elif kind == SPATIAL:
             bend = 0.32 * (torch.gcd(apart[:, 1], apart[:, 2]) > 1)
         else:
             bend = 0.14 + 0.1 * (apart[:, 0] - 1).clamp(max=5)

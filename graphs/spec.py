@@ -1,17 +1,18 @@
-"""Topologies by name, as recipes and command lines write them: ``clique+chain(reach=2)``, ``mine.rules.Bones(joints=17)``."""
+"""Topologies by name, as recipes and command lines write them: ``clique+chain(reach=2)``, ``bones(skeleton=coco)+chain``."""
 
 import ast
 import importlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import fields
-from difflib import get_close_matches
 from typing import Any
 
+from .bones import Bones
 from .clique_chain import Chain, Clique
+from .names import unknown
 from .topology import NoEdges, Topology
 
-RULES: dict[str, type[Topology]] = {"clique": Clique, "chain": Chain, "none": NoEdges}
+RULES: dict[str, type[Topology]] = {"clique": Clique, "chain": Chain, "bones": Bones, "none": NoEdges}
 
 _TERM = re.compile(r"(?P<name>[^()]*?)\s*(?:\((?P<options>.*)\))?", re.DOTALL)
 
@@ -20,9 +21,9 @@ def parse(spec: str, reach: int = 1) -> Topology:
     """Reads a topology from its name; the inverse of ``str(topology)``.
 
     Args:
-        spec: names of rules joined by ``+``, each with options in brackets where it has any: ``none``, ``clique``,
-            ``chain``, ``clique+chain``, ``clique+chain(reach=2)``. A rule of your own is named by the dotted path of its
-            class, and its options are Python literals: ``clique+mine.rules.Bones(joints=17)``.
+        spec: names of rules joined by ``+``, each with options in brackets where it has any: ``none``, ``clique``, ``chain``,
+            ``clique+chain(reach=2)``, ``bones(skeleton=coco)+chain``. A rule of your own is named by the dotted path of its
+            class, and its options are Python literals: ``clique+mine.rules.Limbs(joints=17)``.
         reach: the reach in frames of every chain that does not state its own.
 
     Raises:
@@ -47,8 +48,8 @@ def _rule(term: str, spec: str, reach: int) -> Topology:
         if not known:
             raise ValueError(f"topology {spec!r}: {name} takes no options, given {option.strip()!r}")
         if key not in known:
-            raise _unknown(f"option of {name}", key, known, spec)
-        options[key] = _integer(key, value, spec) if named else _literal(key, value, spec)
+            raise unknown(f"option of {name}", key, known, spec)
+        options[key] = _value(rule, key, value, spec) if named else _literal(key, value, spec)
     try:
         return rule(**options)
     except TypeError as error:
@@ -59,7 +60,7 @@ def _imported(path: str, spec: str) -> type[Topology]:
     """The rule that a dotted path names; its last parts may be a class inside a class."""
     parts = path.split(".")
     if len(parts) < 2 or not all(part.isidentifier() for part in parts):
-        raise _unknown("topology", path, [*RULES, "the dotted path of a Topology"], spec)
+        raise unknown("topology", path, [*RULES, "the dotted path of a Topology"], spec)
     for count in range(len(parts) - 1, 0, -1):
         module = ".".join(parts[:count])
         try:
@@ -76,7 +77,7 @@ def _imported(path: str, spec: str) -> type[Topology]:
     for number, name in enumerate(parts[count:], count):
         if not hasattr(found, name):
             rules = [key for key, value in vars(found).items() if _is_rule(value)]
-            raise _unknown(f"topology in {'.'.join(parts[:number])}", name, rules, spec)
+            raise unknown(f"topology in {'.'.join(parts[:number])}", name, rules, spec)
         found = getattr(found, name)
     if not _is_rule(found):
         raise ValueError(f"topology {spec!r}: {path} is no class of graphs.Topology but {found!r}")
@@ -103,6 +104,12 @@ def _split(text: str, at: str) -> Iterator[str]:
     yield text[start:]
 
 
+def _value(rule: type[Topology], key: str, value: str, spec: str) -> int | str:
+    """An option of a rule of ours: a whole number, or a name with or without quotes."""
+    kind = next(field.type for field in fields(rule) if field.name == key)
+    return value.strip("'\"") if kind in (str, "str") else _integer(key, value, spec)
+
+
 def _integer(key: str, value: str, spec: str) -> int:
     if not re.fullmatch(r"-?\d+", value):
         raise ValueError(f"topology {spec!r}: {key} is an integer, given {value!r}")
@@ -116,11 +123,3 @@ def _literal(key: str, value: str, spec: str) -> object:
         raise ValueError(
             f"topology {spec!r}: {key} is a Python literal such as 2, 0.5, True, 'text' or (1, 2), given {value!r}"
         ) from error
-
-
-def _unknown(kind: str, given: str, possible: Iterable[str], spec: str) -> ValueError:
-    possible = list(possible)
-    near = get_close_matches(given, possible, n=3, cutoff=0.5)
-    where = "" if given == spec else f"topology {spec!r}: "
-    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
-    return ValueError(f"{where}unknown {kind} {given!r}{hint} Possible: {', '.join(possible) or 'none'}")

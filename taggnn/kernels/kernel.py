@@ -3,6 +3,10 @@
 Axes: B clips, N nodes of one clip, C channels.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
 import torch
 from torch import Tensor, nn
 
@@ -53,6 +57,49 @@ class Kernel(nn.Module):
         nodes, rest = operator.before(conv, flat)
         out = self.propagate(*(part.unflatten(0, size) for part in nodes), *rest)
         return operator.after(conv, flat, out.flatten(0, 1)).unflatten(0, size)
+
+
+@dataclass(frozen=True)
+class FramesAndChain:
+    """A topology of equal frames joined by a chain.
+
+    Args:
+        clique: every two nodes of a frame are neighbours.
+        reach: how many frames the chain reaches, 0 for none.
+        adjacency: the edges inside of every frame, target by source, where they are neither none nor all; else None.
+
+    **Shapes:** adjacency (P, P) bool
+    """
+
+    clique: bool
+    reach: int
+    adjacency: Tensor | None = None
+
+
+def frames_and_chain(topology: Topology, grid: Sequence[int]) -> FramesAndChain:
+    """Takes a topology apart into one graph for every frame and a chain.
+
+    Raises:
+        ValueError: it has edges between frames other than a chain's, or frames with different edges.
+    """
+    frames, *others = grid
+    positions, found = prod(others), None
+    rules = topology.parts if isinstance(topology, Union) else (topology,)
+    known = [rule for rule in rules if type(rule) in (Clique, Chain, NoEdges)]
+    for rule in rules:
+        if rule in known:
+            continue
+        source, target = rule.edges(grid)[0]
+        masks = torch.zeros(frames, positions, positions, dtype=torch.bool)
+        masks[target // positions, target % positions, source % positions] = True
+        if bool((source // positions != target // positions).any()) or not bool((masks == masks[0]).all()):
+            raise ValueError(
+                f"topology {topology} has other edges than clique, chain and those of equal frames; possible: clique, chain, "
+                "none, a rule with the same edges inside of every frame, or a sum of them"
+            )
+        found = masks[0] if found is None else found | masks[0]
+    clique, reach = clique_and_chain(sum(known, NoEdges()))
+    return FramesAndChain(clique, reach, None if clique else found)
 
 
 def clique_and_chain(topology: Topology) -> tuple[bool, int]:

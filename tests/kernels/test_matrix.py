@@ -47,6 +47,12 @@ GRIDS = {
     "T3-V5-B2": ((3, 5), 2),
     "T2-3x1x2-B2": ((2, 3, 1, 2), 2),
 }
+BONES = {
+    "coco-T1": ("bones(skeleton=coco)+chain", (1, 17)),
+    "coco-T3": ("bones(skeleton=coco)+chain(reach=2)", (3, 17)),
+    "hand-alone": ("bones(skeleton=hand)", (2, 21)),
+    "ntu": ("bones(skeleton=ntu)+chain", (2, 25)),
+}
 # Pairs that are refused, and a word of the reason.
 REFUSED = {("sage-max", "scatter"): "equal neighbours"}
 
@@ -103,13 +109,47 @@ class Limbs(Topology):
 @pytest.mark.parametrize("impl", [*IMPLS, "auto"])
 @pytest.mark.parametrize("name", CONVS)
 def test_a_rule_of_ones_own_on_two_axes_is_equal_or_refused(name, impl, rule):
-    if impl == "structured":
-        with pytest.raises(ValueError, match="other edges than clique and chain"):
+    fixed = "clique" not in str(rule)
+    if impl == "structured" and name == "sage-max" and fixed:
+        with pytest.raises(ValueError, match="maximum"):
             kernels.find(made(name), rule, (3, 5), impl)
         return
     compare(impl, name, rule, (3, 5), tokens(2, (3, 5)))
     if impl == "auto":
-        assert kernels.find(made(name), rule, (3, 5), impl).impl == "pyg"
+        expected = "pyg" if name == "sage-max" and fixed else "structured"
+        assert kernels.find(made(name), rule, (3, 5), impl).impl == expected
+
+
+@pytest.mark.parametrize(("topology", "grid"), BONES.values(), ids=BONES)
+@pytest.mark.parametrize("name", [name for name in CONVS if name != "sage-max"])
+def test_bones_are_equal_to_pyg(name, topology, grid):
+    compare("structured", name, parse(topology), grid, tokens(2, grid))
+
+
+@pytest.mark.parametrize("name", [name for name in CONVS if name != "sage-max"])
+def test_second_derivatives_over_bones_equal_those_of_pyg(name):
+    conv, grid, topology = made(name), (2, 17), parse("bones(skeleton=coco)+chain")
+    x = tokens(1, grid)
+    reference, kernel = (kernels.find(conv, topology, grid, one) for one in ("pyg", "structured"))
+    assert_equal_second_derivatives(second_derivatives(reference, conv, x), second_derivatives(kernel, conv, x))
+
+
+@dataclass(frozen=True)
+class Wandering(Topology):
+    """Other edges in every frame: position 0 to position t."""
+
+    axes = ("frames", "joints")
+
+    def edges(self, grid, device="cpu"):
+        frames, joints = self.checked(grid)
+        frame = torch.arange(1, min(frames, joints))
+        return torch.stack([frame * joints, frame * joints + frame]), torch.full_like(frame, SPATIAL)
+
+
+@pytest.mark.parametrize("rule", [Wandering(), PreviousFrame(), Limbs() + PreviousFrame()], ids=str)
+def test_frames_with_different_edges_and_other_edges_in_time_are_refused(rule):
+    with pytest.raises(ValueError, match="other edges than clique, chain and those of equal frames"):
+        kernels.find(made("gat"), rule, (3, 5), "structured")
 
 
 @pytest.mark.parametrize("impl", ["scatter", "dense", "structured", "flex", "triton", "pyg", "auto"])
@@ -151,7 +191,10 @@ def test_second_derivatives_equal_those_of_pyg(name, impl):
         with pytest.raises(RuntimeError, match="derivative"):
             second_derivatives(kernel, conv, x)
         return
-    expected, got = second_derivatives(reference, conv, x), second_derivatives(kernel, conv, x)
+    assert_equal_second_derivatives(second_derivatives(reference, conv, x), second_derivatives(kernel, conv, x))
+
+
+def assert_equal_second_derivatives(expected, got):
     for part, value in expected.items():
         # A parameter that drops out of a second derivative: no gradient, or one of zeros.
         torch.testing.assert_close(

@@ -23,14 +23,20 @@ class StructuredDot(nn.Module):
         reach: how many frames the chain reaches, 0 for none.
         frames: T.
         positions: P.
+        mask: which nodes of a frame are neighbours, (P, P) target by source; None (default) for all.
 
     **Shapes:** q, k, v (B, N, A, D), probability that a weight is dropped -> (B, N, A, D).
     """
 
-    def __init__(self, family: Dot, clique: bool, reach: int, frames: int, positions: int) -> None:
+    mask: Tensor | None
+
+    def __init__(
+        self, family: Dot, clique: bool, reach: int, frames: int, positions: int, mask: Tensor | None = None
+    ) -> None:
         super().__init__()
+        self.register_buffer("mask", mask, persistent=False)
         self.frames, self.positions = frames, positions
-        self.clique = clique and positions > 1
+        self.clique = clique and (positions > 1 or mask is not None)
         self.steps = temporal.offsets(frames, reach)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
@@ -41,9 +47,9 @@ class StructuredDot(nn.Module):
             q, k, v = (part.to(wide).unflatten(1, (self.frames, self.positions)) for part in (q, k, v))
             scorer = _Dots(v.shape[-1] ** -0.5)
             if torch.compiler.is_exporting() and not dropout:
-                out = attend_plainly(scorer, self.clique, self.steps, v, q, k)
+                out = attend_plainly(scorer, self.clique, self.steps, v, q, k, mask=self.mask)
             else:
-                out = attend(scorer, self.clique, self.steps, dropout, v, (q, k))
+                out = attend(scorer, self.clique, self.steps, dropout, v, (q, k), self.mask)
         return out.to(dtype).flatten(1, 2)
 
 

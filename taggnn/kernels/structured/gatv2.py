@@ -35,14 +35,20 @@ class StructuredGATv2(nn.Module):
         reach: how many frames the chain reaches, 0 for none.
         frames: T.
         positions: P.
+        mask: which nodes of a frame are neighbours, (P, P) target by source; None (default) for all.
 
     **Shapes:** l, r (B, N, A, D), a (A, D), probability that a weight is dropped -> (B, N, A, D).
     """
 
-    def __init__(self, family: Dynamic, clique: bool, reach: int, frames: int, positions: int) -> None:
+    mask: Tensor | None
+
+    def __init__(
+        self, family: Dynamic, clique: bool, reach: int, frames: int, positions: int, mask: Tensor | None = None
+    ) -> None:
         super().__init__()
+        self.register_buffer("mask", mask, persistent=False)
         self.frames, self.positions, self.slope = frames, positions, family.slope
-        self.clique = clique and positions > 1
+        self.clique = clique and (positions > 1 or mask is not None)
         # A node's own score is one of those in time, whether or not there is a chain.
         self.steps = temporal.offsets(frames, reach, itself=family.self_loops)
 
@@ -55,10 +61,10 @@ class StructuredGATv2(nn.Module):
             a = a.to(wide)
             scorer = _Pairs(self.slope)
             if torch.compiler.is_exporting() and not dropout:
-                out = attend_plainly(scorer, self.clique, self.steps, l, l, r, a)
+                out = attend_plainly(scorer, self.clique, self.steps, l, l, r, a, mask=self.mask)
             else:
                 # A view of l, because Dynamo takes no tensor twice in one call.
-                out = attend(scorer, self.clique, self.steps, dropout, l, (l.view_as(l), r, a))
+                out = attend(scorer, self.clique, self.steps, dropout, l, (l.view_as(l), r, a), self.mask)
         return out.to(dtype).flatten(1, 2)
 
 

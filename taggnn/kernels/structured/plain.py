@@ -22,6 +22,7 @@ def attend(
     itself: bool = False,
     keep: Tensor | None = None,
     dropout: float = 0.0,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """Averages the values of a node's frame and of its own position in other frames under one softmax.
 
@@ -33,6 +34,7 @@ def attend(
         itself: the scores of a frame include those of self-loops.
         keep: which weights are not dropped, P in the frame and O in time; None for all.
         dropout: probability with which they were dropped.
+        mask: which nodes of a frame are neighbours, target by source, (P, P); None for all.
 
     **Shapes:** values (B, T, A, P, D), frame (B, T, A, P, P), around (B, T, A, P, O), keep (B, T, A, P, P + O) ->
     (B, T, A, P, D)
@@ -40,7 +42,16 @@ def attend(
     positions = values.shape[3]
     if frame is not None and not itself:
         frame = frame.masked_fill(torch.eye(positions, dtype=torch.bool, device=values.device), float("-inf"))
+    alone = None
+    if frame is not None and mask is not None:
+        frame = frame.masked_fill(~mask, float("-inf"))
+        if around is None:
+            # Nodes without neighbours: any finite scores, for gradients of 0.
+            alone = ~mask.any(1)[:, None]
+            frame = frame.masked_fill(alone, 0)
     weights = torch.cat([part for part in (frame, around) if part is not None], -1).softmax(-1)
+    if alone is not None:
+        weights = weights.masked_fill(alone, 0)
     if keep is not None:
         weights = dropped(weights, keep[..., -weights.shape[-1] :], dropout)
     parts = [] if frame is None else [weights[..., :positions] @ values]

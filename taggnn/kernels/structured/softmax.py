@@ -82,6 +82,7 @@ def attend(
     dropout: float,
     values: Tensor,
     inputs: tuple[Tensor, ...],
+    mask: Tensor | None = None,
 ) -> Tensor:
     """Averages the values of a node's frame, itself left out, and of its temporal neighbours, under one softmax.
 
@@ -100,15 +101,16 @@ def attend(
         dropout: probability that a weight is dropped.
         values: v.
         inputs: what the scores are computed from.
+        mask: which nodes of a frame are neighbours, target by source, the same in every frame; None for all.
 
-    **Shapes:** values (B, T, P, A, D) -> the same.
+    **Shapes:** values (B, T, P, A, D) -> the same; mask (P, P)
     """
     keep = None
     if dropout:
         clips, frames, positions, heads, _ = values.shape
         shape = (clips, frames, positions, heads, positions + len(steps))
         keep = torch.rand(shape, device=values.device) >= dropout
-    return _Attend.apply(scorer, clique, tuple(steps), keep, dropout, values, *inputs)
+    return _Attend.apply(scorer, clique, tuple(steps), keep, dropout, mask, values, *inputs)
 
 
 def attend_plainly(
@@ -119,11 +121,13 @@ def attend_plainly(
     *inputs: Tensor,
     keep: Tensor | None = None,
     dropout: float = 0.0,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """The same as ``attend`` in plain operations, with the weights that are kept given."""
     scores = scorer.plain(clique, steps, inputs)
     kept = None if keep is None else keep.transpose(2, 3)
-    return plain.attend(values.transpose(2, 3), *scores, steps, keep=kept, dropout=dropout).transpose(2, 3)
+    values = values.transpose(2, 3)
+    return plain.attend(values, *scores, steps, keep=kept, dropout=dropout, mask=mask).transpose(2, 3)
 
 
 def no_neighbours(*parts: Tensor) -> Tensor:
@@ -145,6 +149,7 @@ class _Attend(torch.autograd.Function):
         steps: tuple[int, ...],
         keep: Tensor | None,
         dropout: float,
+        mask: Tensor | None,
         values: Tensor,
         *inputs: Tensor,
     ) -> Tensor:
@@ -158,7 +163,7 @@ class _Attend(torch.autograd.Function):
             # A compiler decides what it recomputes.
             room = 0 if torch.compiler.is_compiling() or not any(ctx.needs_input_grad) else _SAVED
             for piece in _pieces(values):
-                weights, rest = _weights(scorer.scores(piece, inputs), piece, total)
+                weights, rest = _weights(scorer.scores(piece, inputs), piece, total, mask)
                 room -= weights.numel()
                 if room >= 0:
                     saved.append(weights)
@@ -177,19 +182,20 @@ class _Attend(torch.autograd.Function):
                 used = dropped(used, keep[:, here, ..., positions + i], dropout)
             out[:, here].addcmul_(used[..., None], values[:, there])
         ctx.scorer, ctx.clique, ctx.steps, ctx.dropout, ctx.count = scorer, clique, steps, dropout, len(inputs)
-        ctx.save_for_backward(keep, out, level, times, values, *inputs, *saved)
+        ctx.save_for_backward(keep, mask, out, level, times, values, *inputs, *saved)
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        keep, out, level, times, values, *others = ctx.saved_tensors
+        keep, mask, out, level, times, values, *others = ctx.saved_tensors
         inputs, saved = tuple(others[: ctx.count]), others[ctx.count :]
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
             # The gradient is differentiated again.
-            function = partial(attend_plainly, ctx.scorer, ctx.clique, ctx.steps, keep=keep, dropout=ctx.dropout)
+            given = {"keep": keep, "dropout": ctx.dropout, "mask": mask}
+            function = partial(attend_plainly, ctx.scorer, ctx.clique, ctx.steps, **given)
             with unrounded(grad):
-                found = plain.gradients(function, (values, *inputs), grad, ctx.needs_input_grad[5:])
-            return None, None, None, None, None, *found
+                found = plain.gradients(function, (values, *inputs), grad, ctx.needs_input_grad[6:])
+            return None, None, None, None, None, None, *found
         positions = values.shape[2]
         empty = torch.empty_like if ctx.clique else torch.zeros_like
         # Node by node everything is written; what all nodes share is added up.
@@ -203,7 +209,7 @@ class _Attend(torch.autograd.Function):
                 if i < len(saved):
                     weights = saved[i]
                 else:
-                    weights, _ = _weights(ctx.scorer.scores(piece, inputs), piece, total)
+                    weights, _ = _weights(ctx.scorer.scores(piece, inputs), piece, total, mask)
                 mine = piece.targets(grad)
                 used, to_weights = weights, torch.bmm(mine, piece.sources(values).mT)
                 if keep is not None:
@@ -224,7 +230,7 @@ class _Attend(torch.autograd.Function):
                 to_values[:, there].addcmul_(used[..., None], grad[:, here])
                 to_scores = to_weights.sub_(mean[:, here]).mul_(weights)
                 ctx.scorer.in_time_backward((here, there), to_scores, inputs, to_inputs)
-        return None, None, None, None, None, to_values, *to_inputs
+        return None, None, None, None, None, None, to_values, *to_inputs
 
 
 def _in_time(scorer: Scorer, steps: tuple[int, ...], values: Tensor, inputs: tuple[Tensor, ...]) -> Tensor:
@@ -235,14 +241,20 @@ def _in_time(scorer: Scorer, steps: tuple[int, ...], values: Tensor, inputs: tup
     return scores
 
 
-def _weights(scores: Tensor, piece: Piece, level: Tensor | None) -> tuple[Tensor, Tensor]:
+def _weights(scores: Tensor, piece: Piece, level: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """The softmax with 0 on the diagonal, and the diagonal before. **Shapes:** (F, R, P) -> (F, R, P), (F, R)"""
+    rows = None if mask is None else mask[piece.rows]
+    if rows is not None:
+        scores = scores.masked_fill_(~rows, float("-inf"))
     diagonal = scores.diagonal(piece.rows.start, 1, 2)
     if level is None:
         diagonal.fill_(float("-inf"))
     else:
         diagonal.copy_(piece.targets(level))
     weights = scores.softmax(-1)
+    if rows is not None and level is None:
+        # Nodes without neighbours.
+        weights = weights.masked_fill_(~rows.any(1)[:, None], 0)
     diagonal = weights.diagonal(piece.rows.start, 1, 2)
     rest = diagonal.clone()
     diagonal.zero_()
