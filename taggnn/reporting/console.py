@@ -46,7 +46,8 @@ def print_evaluation(
             f"predictions change, the logits by {effect['relative_logits']:.2%}"
         )
         if effect["changed"] and effect.get("p") is not None:
-            ends = f"{-100 * effect['gain_high']:+.1f} to {-100 * effect['gain_low']:+.1f}"
+            # 0 - 0 is 0, where its negative would print as -0.0.
+            ends = f"{100 * (0 - effect['gain_high']):+.1f} to {100 * (0 - effect['gain_low']):+.1f}"
             change = 100 * (effect["top1_without"] - effect["top1_with"])
             print(
                 f"          that is {change:+.1f} points ({ends}), McNemar {p_value(effect['p'])}; whether edges help, a training"
