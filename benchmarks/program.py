@@ -19,7 +19,7 @@ from graphs import Topology, parse
 from taggnn.names import unknown
 from taggnn.runtime import atomic
 
-# What is committed and what the tables are made of; written to only where --out says so.
+# What is committed and what the tables are made of; written to with --out only.
 RESULTS = Path(__file__).parent / "results"
 # What a run of one's own writes without --out.
 OWN = Path("runs") / "benchmarks"

@@ -44,7 +44,7 @@ def picture(topology: Topology, grid: Sequence[int], skeleton: Skeleton | None =
     Args:
         topology: the rule.
         grid: its sizes, time first: (T, H, W) on video; another rank is laid out by ``graphs.describe.plane``.
-        skeleton: places the joints of a grid (T, V) as on a body; None (default) for a row.
+        skeleton: draws the joints of a grid (T, V) by its layout; None (default) for a row.
 
     Raises:
         ValueError: ``grid`` does not fit the rule, or is too large: ``MOST_NODES`` to draw, ``MOST_EDGES`` to list.
@@ -143,10 +143,10 @@ def _pairs(edge_index: Tensor, edge_type: Tensor, num_nodes: int) -> tuple[Tenso
 
 
 def _layout(skeleton: Skeleton) -> Tensor:
-    """Places of joints in units of a grid, ``(w, h)`` with h downwards, about as far apart as its nodes. **Shapes:** -> (V, 2)"""
-    places = torch.tensor(skeleton.layout) * torch.tensor([1.0, -1.0])
-    near = torch.cdist(places, places).fill_diagonal_(torch.inf).amin(1).median()
-    return (places - places.amin(0)) * (1 / near)
+    """Coordinates of joints in units of a grid, ``(w, h)`` with h downwards, spaced like its nodes. **Shapes:** -> (V, 2)"""
+    coordinates = torch.tensor(skeleton.layout) * torch.tensor([1.0, -1.0])
+    near = torch.cdist(coordinates, coordinates).fill_diagonal_(torch.inf).amin(1).median()
+    return (coordinates - coordinates.amin(0)) * (1 / near)
 
 
 def _corners(t: Tensor, h: Tensor, w: Tensor, step: float, frames: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Skeletons as data: joints by name, bones, and a place for each joint in a drawing.
+"""Skeletons as data: joints by name, bones, and coordinates for a drawing.
 
 Axes: V joints.
 """
@@ -23,7 +23,7 @@ class Skeleton:
             the front.
 
     Raises:
-        ValueError: the bones are no tree, or a joint has no place in the layout.
+        ValueError: the bones are no tree, or a joint has no coordinates in the layout.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Skeleton:
         ):
             raise ValueError(f"skeleton {self.name}: its bones do not connect its {count} joints")
         if len(self.layout) != count:
-            raise ValueError(f"skeleton {self.name}: {len(self.layout)} places in the layout for {count} joints")
+            raise ValueError(f"skeleton {self.name}: {len(self.layout)} coordinates in the layout for {count} joints")
 
     def __len__(self) -> int:
         return len(self.joints)
@@ -94,16 +94,16 @@ def find(name: str) -> Skeleton:
 def _sides(
     left: Mapping[str, tuple[float, float]], middle: Mapping[str, tuple[float, float]]
 ) -> dict[str, tuple[float, float]]:
-    """Places by name: those of the right side mirror those of the left."""
+    """Coordinates by name: those of the right side mirror those of the left."""
     right = {" ".join(_RIGHT.get(word, word) for word in name.split()): (-x, y) for name, (x, y) in left.items()}
     return {**middle, **left, **right}
 
 
-def _made(name: str, title: str, joints: str, bones: str, places: Mapping[str, tuple[float, float]]) -> Skeleton:
+def _made(name: str, title: str, joints: str, bones: str, coordinates: Mapping[str, tuple[float, float]]) -> Skeleton:
     """A skeleton from texts: joints separated by commas, bones as ``child-parent`` by number."""
     names = tuple(joint.strip() for joint in joints.split(","))
     pairs = tuple((int(child), int(parent)) for child, parent in (bone.split("-") for bone in bones.split()))
-    return Skeleton(name, title, names, pairs, tuple(places[joint] for joint in names))
+    return Skeleton(name, title, names, pairs, tuple(coordinates[joint] for joint in names))
 
 
 _ARM = {"left shoulder": (1.0, 5.0), "left elbow": (1.7, 4.0), "left wrist": (2.1, 3.0)}
@@ -146,14 +146,14 @@ _POSE = _sides(
 
 
 def _hand() -> dict[str, tuple[float, float]]:
-    """Places of a right hand seen from the palm: five fingers of four joints."""
+    """Coordinates of a right hand seen from the palm: five fingers of four joints."""
     fans = {"thumb": (-1.0, 0.7), "index": (-0.45, 1.1), "middle": (0.0, 1.2), "ring": (0.4, 1.1), "pinky": (0.8, 0.95)}
-    places = {"wrist": (0.0, 0.0)}
+    coordinates = {"wrist": (0.0, 0.0)}
     for finger, (x, y) in fans.items():
         for number in range(4):
             length = 1.0 + 0.42 * number
-            places[f"{finger} {number + 1}"] = (x * length, y * length)
-    return places
+            coordinates[f"{finger} {number + 1}"] = (x * length, y * length)
+    return coordinates
 
 
 SKELETONS: dict[str, Skeleton] = {

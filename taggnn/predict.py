@@ -79,7 +79,7 @@ def _files(given: Sequence[str], spec: InputSpec) -> Iterator[Path]:
             )
         for note in skipped:
             print(one_line(f"{path}: {note}"), file=sys.stderr)
-        # An empty folder beside others is one more that cannot be read.
+        # An empty folder among others is one more that cannot be read.
         yield from found.files or [path]
 
 

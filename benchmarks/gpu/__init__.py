@@ -1,1 +1,1 @@
-"""What only a GPU can tell: the parts of ``benchmarks/gpu.sh``, each a program of its own with a JSON file of its own."""
+"""Checks and measurements that need a GPU: the parts of ``benchmarks/gpu.sh``, each a program with its own JSON file."""

@@ -1,4 +1,4 @@
-"""Does a step whose gradient overflows in float16 leave weights, moments and averages as they are, and training go on?
+"""Does a step whose gradient overflows in float16 leave weights, moments and averages as they are, and does training continue?
 
     python -m benchmarks.gpu.precision --device cuda
 

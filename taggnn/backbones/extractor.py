@@ -23,7 +23,7 @@ from taggnn.types import InputSpec
 
 
 class Removed(nn.Module):
-    """In the place of a layer after the cut: its first input goes on, so that the rest of ``forward`` can run."""
+    """Replaces a layer after the cut: it returns its first input, so that the rest of ``forward`` can run."""
 
     def forward(self, x: Any = None, *_: Any, **__: Any) -> Any:
         return x
@@ -90,15 +90,15 @@ class FeatureExtractor(nn.Module):
     @property
     def note(self) -> str:
         """Where the network is cut, in words."""
-        places = [
+        points = [
             f"{'input' if cut.path is None else 'output'} of {cut.layer}"
             + "".join(f", {one} after it" for one in cut.then)
             for cut in self.cuts
         ]
-        return f"cut at the {' and the '.join(dict.fromkeys(places))}"
+        return f"cut at the {' and the '.join(dict.fromkeys(points))}"
 
     def keep(self, layer: str, values: Any, entering: bool) -> Any:
-        """Stores the features that a layer takes or yields; returns what goes on in their place, None for the same."""
+        """Stores the features that a layer takes or yields; returns what replaces them, None for the same."""
         if entering:
             self._calls[layer] = self._calls.get(layer, -1) + 1
         kept = None

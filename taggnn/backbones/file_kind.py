@@ -18,7 +18,7 @@ _KINDS = (
 
 
 def reason_of(path: Path, error: Exception) -> str:
-    """Why a file cannot be read: what it is by its first bytes, or what its reader says.
+    """Why a file cannot be read: what it is by its first bytes, or its reader's message.
 
     Args:
         path: the file.

@@ -208,7 +208,7 @@ def _maps(trace: Trace, start: Value) -> dict[Value, int]:
             if _reduces(operation):
                 found.setdefault(_before_pools(trace, first), channels)
                 continue
-            # A grid of one token is not told from a vector by its sizes.
+            # A grid of one token cannot be distinguished from a vector by its sizes.
             if len(trace.shapes[value]) < len(trace.shapes[first]):
                 fallback.setdefault(first, channels)
         for one in _data(trace, operation):

@@ -194,7 +194,7 @@ def training_command(
         else:
             rest.append(word)
     lists = [f"--data.{split}_list={path}" for split, path in written.items()]
-    # What a recipe or another file says of the clips would come back without the words that were dropped.
+    # Without the dropped options, those of a recipe or another file would apply again.
     before = config.parse([*rest, *lists])
     usual = config.parser().get_defaults()
     kept = {"data.classes", *(f"data.{split}_list" for split in written)}

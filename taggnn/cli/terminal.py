@@ -36,7 +36,7 @@ def run(program: Callable[[Sequence[str]], int | None], name: str, arguments: Se
 
     Returns:
         0; 1 if disk or memory is full, or a loader or another process has ended; 2 after a user's mistake; 130 after Ctrl-C; 143
-        after another signal that asked it to end.
+        after SIGTERM or SIGUSR1.
     """
     with redirect_stdout(PrintableStream(sys.stdout)), redirect_stderr(PrintableStream(sys.stderr, progress=True)):
         return _run(program, name, arguments)

@@ -30,7 +30,7 @@ _SHARED_MEMORY = Path("/dev/shm")
 
 
 class Undelivered(NamedTuple):
-    """In place of a batch: why a loader process could not hand it over."""
+    """Replaces a batch: why a loader process could not hand it over."""
 
     reason: str
 
@@ -150,7 +150,7 @@ def _received(batches: Any, while_waiting: Callable[[], object]) -> Iterator[Any
         except StopIteration:
             return
         except (RuntimeError, OSError) as error:
-            # After its timeout the loader is as before, and may be asked again.
+            # After its timeout the loader is as before, and can be tried again.
             if "timed out after" not in str(error):
                 left = os.strerror(errno.EMFILE) if errno.EMFILE in [worker.exitcode for worker in workers] else ""
                 raise _too_many_files(left or _first_line(error)) or error from None
@@ -194,7 +194,7 @@ def _no_memory(text: str) -> ChildProcessError:
 
 
 def _work_of(workers: Sequence[Any]) -> list[tuple[int, int]] | None:
-    """Processor time in ticks and bytes read by each process; None where the system does not tell (not Linux)."""
+    """Processor time in ticks and bytes read by each process; None where the system does not report it (not Linux)."""
     try:
         return [(_ticks(worker.pid), _bytes_read(worker.pid)) for worker in workers]
     except (OSError, ValueError, IndexError):

@@ -98,7 +98,7 @@ class Exported(nn.Module):
 
 
 class TorchProgram:
-    """A program of torch.export. Opening it executes what the content says: only for what this process wrote itself."""
+    """A program of torch.export. Opening it executes code from the content: only for what this process wrote itself."""
 
     title = "torch.export"
 

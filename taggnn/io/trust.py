@@ -80,7 +80,7 @@ def _check(found: Iterable[tuple[str, str]], source: str, trust: Trust) -> None:
         allowed = _ALLOWED.get(part, [])
         if not any(path.startswith(f"{module}.") for module, _ in allowed):
             raise ValueError(
-                f"{source}: its {part} is {path}, code that is not part of taggnn or torch_geometric, or not meant for that; "
+                f"{source}: its {part} is {path}, code that is not part of taggnn or torch_geometric, or of an unexpected kind; "
                 "loading runs it: if you trust this file, use trust=True, or --trust on the command line"
             )
         kind = names.imported(path, part)

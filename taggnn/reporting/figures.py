@@ -178,7 +178,7 @@ def block_of(classes: int) -> int:
 
 
 def _shares(counts: np.ndarray, support: np.ndarray, step: int) -> np.ndarray:
-    """The share of its row that each cell has, or of a block of cells as ``confusion`` says."""
+    """The share of its row that each cell has, or of a block of cells see ``confusion``."""
     blocks = -(-len(counts) // step)
     shares = np.zeros((blocks, blocks))
     rows, columns = np.nonzero(counts)

@@ -3,7 +3,7 @@
 import re
 from typing import Any, TextIO
 
-# Control characters but tab and line feed, line separators of Unicode, and marks that turn the direction of writing.
+# Control characters but tab and line feed, line separators of Unicode, and bidirectional formatting characters.
 _RAW = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _ENDS = re.compile(f"[\t\n]|{_RAW.pattern}")
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}

@@ -43,7 +43,7 @@ def check(value: Any, schema: Any, where: str) -> None:
     """Compares a value with a schema.
 
     Args:
-        value: plain types; tensors where the schema says so.
+        value: plain types; tensors where the schema has them.
         schema: see above.
         where: the file, for the message; fields are added to it.
 
@@ -112,7 +112,7 @@ def _check_union(value: Any, parts: Iterable[Any], where: str) -> None:
             return check(value, part, where)
         except ValueError as error:
             errors.append(error)
-    # The one that came furthest says most.
+    # The error of the alternative that matched furthest is the most useful.
     raise max(errors, key=lambda error: str(error).count(".") + str(error).count("["))
 
 

@@ -169,7 +169,7 @@ class Curves:
 
     def close(self, failed: bool) -> None:
         """Closes the loggers."""
-        # Some write what they still have, which fails without the folder; that it is gone is said elsewhere.
+        # Some write what they still have, which fails without the folder; the missing folder is reported elsewhere.
         for logger in self._loggers.values() if self.folder.is_dir() else ():
             logger.close(failed)
         self._loggers = {}

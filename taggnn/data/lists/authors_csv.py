@@ -15,7 +15,7 @@ from pathlib import Path
 
 from taggnn.data.clips import Row, class_number
 from taggnn.data.lists.label_map import LabelMap
-from taggnn.data.lists.text import places, table_of
+from taggnn.data.lists.text import candidate_paths, table_of
 from taggnn.data.problems import Problem, RowError, each_row
 
 COLUMNS = ("FileName", "Class", "TotalFrames", "ClassEncoded")
@@ -54,6 +54,6 @@ def read(
                 raise RowError("malformed", where, message)
             number = class_number(code, f"{where}, ClassEncoded")
             labels.add(name, number, line, where)
-            paths = [path for each in (given, f"clips/{given}", file_name) for path in places(root, each)]
+            paths = [path for each in (given, f"clips/{given}", file_name) for path in candidate_paths(root, each)]
             rows.append(Row(line, given, number, tuple(paths)))
     return rows, labels.names()

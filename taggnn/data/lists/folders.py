@@ -33,11 +33,11 @@ def read(
     Raises:
         ValueError: if there are no class folders with videos, or (unless problems are collected) one that ``classes`` lacks.
     """
-    beside = below(root, endings, deep=False)
+    direct = below(root, endings, deep=False)
     trees = {folder.name: below(folder, endings) for folder in subfolders(root)}
     videos = {name: tree for name, tree in trees.items() if tree.files or tree.dangling}
     if not any(tree.files for tree in trees.values()) or _one_level_deeper(videos.values()):
-        raise ValueError(_no_classes(root, beside, list(trees.values()), endings))
+        raise ValueError(_no_classes(root, direct, list(trees.values()), endings))
     names = tuple(videos) if classes is None else tuple(classes)
     label_of = {name: label for label, name in enumerate(names)}
     clips: list[Clip] = []
@@ -54,11 +54,11 @@ def read(
             if problems is not None:
                 text = "is a link whose target does not exist"
                 problems += [Problem("missing", str(root / name), 0, each, text) for each in absent]
-    notes = tuple(f"{root}: {note}" for note in _notes(root, beside, trees, videos))
+    notes = tuple(f"{root}: {note}" for note in _notes(root, direct, trees, videos))
     return ClipList(tuple(clips), names, str(root), tuple(missing), tuple(labels), notes)
 
 
-def _notes(root: Path, beside: Tree, trees: dict[str, Tree], videos: dict[str, Tree]) -> list[str]:
+def _notes(root: Path, direct: Tree, trees: dict[str, Tree], videos: dict[str, Tree]) -> list[str]:
     notes = []
     deeper = [path for tree in videos.values() for path in tree.files if path.parent != tree.folder]
     if deeper:
@@ -66,17 +66,17 @@ def _notes(root: Path, beside: Tree, trees: dict[str, Tree], videos: dict[str, T
             f"clips in folders inside their class folders: {len(deeper):,} (such as {deeper[0].relative_to(root)}); they count "
             f"as clips of the {len(videos)} classes"
         )
-    if beside.files:
+    if direct.files:
         notes.append(
-            f"left out next to the class folders: {len(beside.files):,} ({some(path.name for path in beside.files)})"
+            f"left out next to the class folders: {len(direct.files):,} ({some(path.name for path in direct.files)})"
         )
     if len(trees) > len(videos):
         notes.append(f"no classes, because they hold no clip: {some(name for name in trees if name not in videos)}")
     # Dangling links are missing clips, which are named as such; other files next to the class folders are lists.
-    for tree in (beside, *trees.values()):
+    for tree in (direct, *trees.values()):
         tree.dangling = []
-    beside.others.clear()
-    return notes + left_out([beside, *trees.values()])
+    direct.others.clear()
+    return notes + left_out([direct, *trees.values()])
 
 
 def _one_level_deeper(trees: Collection[Tree]) -> bool:
@@ -88,7 +88,7 @@ def _one_level_deeper(trees: Collection[Tree]) -> bool:
     return len(trees) > 1 and max(Counter(name for names in inner for name in names).values()) > 1
 
 
-def _no_classes(root: Path, beside: Tree, trees: Sequence[Tree], endings: Collection[str]) -> str:
+def _no_classes(root: Path, direct: Tree, trees: Sequence[Tree], endings: Collection[str]) -> str:
     """The error for a folder without class folders: what it has instead."""
     expected = f"{root}: expected class folders with videos, {root.name}/<class>/<video>"
     filled = [tree.folder.name for tree in trees if tree.files]
@@ -97,9 +97,9 @@ def _no_classes(root: Path, beside: Tree, trees: Sequence[Tree], endings: Collec
             f"{expected}; the class folders seem to lie one level deeper, in {some(filled)}. Give one of them as the root, or "
             "name the folders of the splits (data.train_folder, data.val_folder), or give lists"
         )
-    if beside.files:
+    if direct.files:
         return (
-            f"{expected}; found {len(beside.files)} videos directly in it and no class folders: put each class into a folder, or "
+            f"{expected}; found {len(direct.files)} videos directly in it and no class folders: put each class into a folder, or "
             "give the folder above as the root if this is one class"
         )
     if trees:

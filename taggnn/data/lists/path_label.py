@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from taggnn.data.clips import Row, class_number, unknown_class
-from taggnn.data.lists.text import lines_of, places, text_of
+from taggnn.data.lists.text import candidate_paths, lines_of, text_of
 from taggnn.data.problems import Problem, RowError, each_row
 
 # Blanks are spaces and tabs alone: file names have the other ones.
@@ -40,16 +40,16 @@ def read(
         where = f"{source}, line {line}"
         with each_row(problems, source, line, text):
             path, label = _split(text, classes, where)
-            rows.append(Row(line, path, label, places(root, path)))
+            rows.append(Row(line, path, label, candidate_paths(root, path)))
     if classes is not None:
         return rows, tuple(classes)
     return rows, tuple(str(number) for number in range(max((row.label for row in rows), default=-1) + 1))
 
 
 def _names_a_file(text: str, root: Path) -> bool:
-    """Whether a part of the line, up to a place where a label may begin, is the path of a file."""
+    """Whether a part of the line, up to a position where a label may begin, is the path of a file."""
     ends = [found.start() for found in re.finditer(rf"[{BLANKS},;]", text[:LONGEST])]
-    return any(os.path.isfile(path) for end in ends for path in places(root, text[:end]))
+    return any(os.path.isfile(path) for end in ends for path in candidate_paths(root, text[:end]))
 
 
 def _split(text: str, classes: Sequence[str] | None, where: str) -> tuple[str, int]:

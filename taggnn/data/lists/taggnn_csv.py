@@ -15,7 +15,7 @@ from pathlib import Path
 
 from taggnn.data.clips import ClipList, Row, class_number, shown_name
 from taggnn.data.lists.label_map import LabelMap
-from taggnn.data.lists.text import places, table_of
+from taggnn.data.lists.text import candidate_paths, table_of
 from taggnn.data.problems import Problem, RowError, each_row
 from taggnn.runtime.atomic import write_text
 
@@ -54,7 +54,9 @@ def read(
             start, stop, origin = (_second(fields.get(column), f"{where}, {column}") for column in SECONDS)
             if start is not None and stop is not None and stop <= start:
                 raise RowError("malformed", where, f"nothing lies between start {start:g} and stop {stop:g}")
-            rows.append(Row(line, path, number, places(root, path), start, stop, origin, fields.get("name") or None))
+            rows.append(
+                Row(line, path, number, candidate_paths(root, path), start, stop, origin, fields.get("name") or None)
+            )
     return rows, labels.names()
 
 

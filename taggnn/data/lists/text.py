@@ -54,7 +54,7 @@ def table_of(source: Path, needed: Sequence[str], skipinitialspace: bool = False
     return table
 
 
-def places(root: Path, given: str) -> tuple[Path, ...]:
+def candidate_paths(root: Path, given: str) -> tuple[Path, ...]:
     """Where a listed file may be: as written, and with the backslashes of Windows as slashes."""
     return (root / given, root / given.replace("\\", "/")) if "\\" in given else (root / given,)
 

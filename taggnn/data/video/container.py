@@ -17,7 +17,7 @@ from taggnn.data.video.formats import CONTAINERS
 from taggnn.data.video.joined import JOINABLE, Joiner
 from taggnn.data.video.time_limit import TimeLimit
 from taggnn.data.video.timeline import Timeline, constant_rate, seconds
-from taggnn.data.video.transport_stream import Place, losses, restarts
+from taggnn.data.video.transport_stream import Picture, losses, restarts
 
 # Seconds of processor time. A usual clip decodes in one or two; one that takes this long is no clip.
 DECODE_TIMEOUT = 60.0
@@ -143,12 +143,12 @@ class Container:
         pts: list[int | None] = []
         dts: list[int | None] = []
         lengths: list[int] = []
-        places: list[tuple[int | None, bool]] = []
+        packets: list[tuple[int | None, bool]] = []
         last_dts = None
         for packet in self.packets():
             last_dts = packet.dts if packet.dts is not None else last_dts
             if self._container.format.name == "mpegts":
-                places.append((packet.pos, restarts(self._stream.codec_context.name, packet)))
+                packets.append((packet.pos, restarts(self._stream.codec_context.name, packet)))
             # An edit list contains packets that are references for others but not shown.
             if not packet.is_discard:
                 pts.append(packet.pts)
@@ -173,7 +173,7 @@ class Container:
         lost: tuple[tuple[int, int], ...] = ()
         holes: tuple[int, ...] = ()
         if self._marked and not damage:
-            where = [Place(stamp, *place) for stamp, place in zip(stamps, places, strict=False)]
+            where = [Picture(stamp, *packet) for stamp, packet in zip(stamps, packets, strict=False)]
             lost, holes = losses(self.path, self._stream.id, where, self._joins)
         # AVI has no presentation times: FFmpeg returns decoding times, or guesses, with and without B-frames.
         guessed = self._container.format.name == "avi" or stamps == sorted(stamps)
@@ -383,7 +383,7 @@ class Container:
         try:
             for packet in self._container.demux(self._stream):
                 # A packet cut off by the end of the file is marked corrupt; nothing after it can be trusted. In a transport
-                # stream the mark is only near a loss, or a join, and the counters of its packets tell more.
+                # stream the mark is only near a loss, or a join, and the counters of its packets are exact.
                 if packet.is_corrupt and kind == "mpegts":
                     self._marked = True
                 elif packet.is_corrupt:

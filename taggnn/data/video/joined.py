@@ -1,4 +1,4 @@
-"""Streams that were joined by writing one file behind another: each begins its times anew."""
+"""Streams that were joined by concatenating files: each restarts its timestamps."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ JOINABLE = ("mpegts", "mpeg")
 
 
 class Joiner:
-    """Moves the times of each joined stream behind those of the one before."""
+    """Shifts the timestamps of each joined stream to follow those of the one before."""
 
     def __init__(self) -> None:
         self._offset, self._spacing = 0, 1

@@ -26,7 +26,7 @@ class Gap(NamedTuple):
     clean: bool
 
 
-class Place(NamedTuple):
+class Picture(NamedTuple):
     """Where a coded picture is.
 
     Args:
@@ -41,36 +41,36 @@ class Place(NamedTuple):
 
 
 def losses(
-    path: str, pid: int, places: Sequence[Place], joins: Collection[int]
+    path: str, pid: int, pictures: Sequence[Picture], joins: Collection[int]
 ) -> tuple[tuple[tuple[int, int], ...], tuple[int, ...]]:
     """``Timeline.lost`` and ``Timeline.holes`` of a stream of which FFmpeg marked a packet.
 
     Args:
         path: the file.
         pid: number of the stream in it.
-        places: its pictures in decoding order.
+        pictures: its pictures in decoding order.
         joins: indices of pictures with which a joined stream begins.
     """
-    stamps = [place.stamp for place in places]
+    stamps = [picture.stamp for picture in pictures]
     ordered = sorted(stamps)
     found = gaps(path, pid)
     if not found:
-        return ((0, len(places)),), ()
+        return ((0, len(pictures)),), ()
     # A picture whose unit lost its beginning is a part of the unit before.
     positions: list[int] = []
-    for place in places:
-        positions.append((positions[-1] if positions else 0) if place.position is None else place.position)
+    for picture in pictures:
+        positions.append((positions[-1] if positions else 0) if picture.position is None else picture.position)
     distances = sorted(after - before for before, after in pairwise(ordered))
     usual = distances[len(distances) // 2] if distances else 0
     lost, holes = [], []
     for gap in found:
-        after = next((k for k, position in enumerate(positions) if position >= gap.position), len(places))
+        after = next((k for k, position in enumerate(positions) if position >= gap.position), len(pictures))
         first = after
         # Pictures of one unit have one position; all of the last one before the gap may lack a part.
         while not gap.clean and first and positions[first - 1] == positions[after - 1]:
             first -= 1
         joined = after in joins
-        inside = 0 < after < len(places) and not joined
+        inside = 0 < after < len(pictures) and not joined
         distance = min(stamps[after:]) - max(stamps[:after]) if inside else 0
         gone = distance > 1.5 * usual
         # One lost packet may be one lost picture, without which a clip is still what it was.
@@ -78,8 +78,8 @@ def losses(
             holes.append(bisect_left(ordered, min(stamps[after:])))
         if gap.clean and not gone and not joined:
             continue
-        start = next((k for k in range(after, len(places)) if places[k].restarts), len(places))
-        until = stamps[start] if start < len(places) else ordered[-1] + 1
+        start = next((k for k in range(after, len(pictures)) if pictures[k].restarts), len(pictures))
+        until = stamps[start] if start < len(pictures) else ordered[-1] + 1
         harmed = [stamp for stamp in stamps[first:start] if stamp < until]
         if harmed:
             lost.append((bisect_left(ordered, min(harmed)), bisect_left(ordered, until)))

@@ -1,6 +1,6 @@
 """Attention over frame cliques and chains in plain operations, all frames and heads at once.
 
-The form that is exported, and the one that second derivatives go through. Nothing is written in place, and nothing depends on the
+The form that is exported, and the one used for second derivatives. Nothing is written in place, and nothing depends on the
 number of clips, which stays free in the exported program.
 
 Axes: B clips, T frames, P positions of a frame, A attention heads, D channels of a head, O offsets in frames.
