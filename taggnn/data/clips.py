@@ -19,16 +19,17 @@ _NOT_UTF8 = "; some names are not UTF-8 text: if the list has another encoding, 
 
 @dataclass(frozen=True)
 class Clip:
-    """One labelled part of a video file.
+    """One labelled clip: a file, or a part of one.
 
     Args:
-        path: the video file.
+        path: the file.
         label: class number, from 0.
         name: its name in predictions and reports: unique in its list, relative to the root, with forward slashes.
-        start: first second of the clip; None for the beginning of the file.
-        stop: second at which the clip ends; None for the end of the file.
+        start: first second of the clip, of a skeleton sequence its first frame; None for the beginning of the file.
+        stop: second at which the clip ends, of a skeleton sequence the first frame after it; None for the end of the file.
         origin: second of the original video at which this file was cut from it; ``start`` and ``stop`` are then seconds of
             the original. None: the file is the original.
+        member: the name of the clip inside a file that holds many; None for a file of its own.
     """
 
     path: str
@@ -37,6 +38,7 @@ class Clip:
     start: float | None = None
     stop: float | None = None
     origin: float | None = None
+    member: str | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ class Row:
         stop: second at which the piece ends.
         origin: second of the original at which the file was cut from it.
         name: name of the clip; None: made from the path and the cut.
+        member: name of the clip inside its file, as ``Clip`` has it.
         lacks: why no file can be used if ``paths`` is empty, as the end of a sentence; empty: the file does not exist.
     """
 
@@ -113,6 +116,7 @@ class Row:
     stop: float | None = None
     origin: float | None = None
     name: str | None = None
+    member: str | None = None
     lacks: str = ""
 
 
@@ -183,7 +187,7 @@ def locate(
     for row in rows:
         path = next((path for path in row.paths if exists(path)), None)
         with each_row(problems, source, row.line, row.given):
-            key = (path or row.paths[:1] or row.given, row.start, row.stop)
+            key = (path or row.paths[:1] or row.given, row.start, row.stop, row.member)
             before = seen.setdefault(key, row)
             if before is not row:
                 message = f"{row.given} is listed before, on line {before.line}"
@@ -200,7 +204,7 @@ def locate(
                 message = f"the name {name!r} is given before, on line {names[name]}"
                 raise RowError("repeated", f"{source}, line {row.line}", message)
             names[name] = row.line
-            clips.append(Clip(str(path), row.label, name, row.start, row.stop, row.origin))
+            clips.append(Clip(str(path), row.label, name, row.start, row.stop, row.origin, row.member))
     if problems is not None:
         problems += [Problem("missing", str(source), row.line, row.given, _lacks(row, root)) for row in absent]
     elif absent and missing == "error":

@@ -17,15 +17,17 @@ def leaked_clips(splits: Mapping[str, ClipList]) -> list[tuple[str, Clip, str, C
     Returns:
         (split, clip, earlier split, its clip) for each clip that an earlier split of the mapping has too, in order.
     """
-    earlier: dict[str, list[tuple[str, Clip]]] = {}
+    earlier: dict[tuple[str, str | None], list[tuple[str, Clip]]] = {}
     found = []
     for split, clips in splits.items():
         for clip in clips:
-            other = next((one for one in earlier.get(clip.path, ()) if overlap(_cut(clip), _cut(one[1]))), None)
+            other = next(
+                (one for one in earlier.get((clip.path, clip.member), ()) if overlap(_cut(clip), _cut(one[1]))), None
+            )
             if other is not None:
                 found.append((split, clip, *other))
         for clip in clips:
-            earlier.setdefault(clip.path, []).append((split, clip))
+            earlier.setdefault((clip.path, clip.member), []).append((split, clip))
     return found
 
 

@@ -1,0 +1,1 @@
+"""Skeleton sequences: files, clips and their transforms."""
