@@ -1,6 +1,7 @@
 """Tiny made trees of the published skeleton data sets, and bodies that move."""
 
 import json
+import pickle
 
 import numpy as np
 
@@ -60,6 +61,29 @@ def ntu_clip(frames=20, people=(0,), first=72057594037931101, **options):
     """A text in which people (by seed) stand next to each other, all frames long."""
     moved = [body(frames, seed=seed, at=1.2 * number) for number, seed in enumerate(people)]
     return ntu_text([[(first + i, each[t]) for i, each in enumerate(moved)] for t in range(frames)], **options)
+
+
+def annotation(name, label, persons=1, frames=6, joints=25, axes=3, seed=0, dtype=np.float16):
+    """One clip of pyskl's pickles; of 2-D skeletons in pixels, with scores."""
+    keypoint = np.stack([body(frames, joints, seed + person, axes, 1.2 * person) for person in range(persons)])
+    row = {"frame_dir": name, "label": label, "total_frames": frames}
+    if axes == 2:
+        scores = np.random.default_rng(seed).uniform(size=(persons, frames, joints))
+        return {
+            **row,
+            "img_shape": (1080, 1920),
+            "original_shape": (1080, 1920),
+            "keypoint": (540 + 200 * keypoint).astype(dtype),
+            "keypoint_score": scores.astype(dtype),
+        }
+    return {**row, "keypoint": keypoint.astype(dtype)}
+
+
+def pyskl(path, split, annotations, protocol=4):
+    """A pickle in pyskl's format."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(pickle.dumps({"split": split, "annotations": annotations}, protocol))
+    return path
 
 
 def write(path, text):
