@@ -16,6 +16,7 @@ from taggnn.data.published.haa500 import HAA500
 from taggnn.data.published.hmdb51 import HMDB51
 from taggnn.data.published.kinetics import KINETICS
 from taggnn.data.published.listing import Listing, Published, Request
+from taggnn.data.published.nw_ucla import NW_UCLA
 from taggnn.data.published.ssv2 import SSV2
 from taggnn.data.published.ucf101 import UCF101
 from taggnn.names import unknown
@@ -29,6 +30,7 @@ PUBLISHED: dict[str, Published] = {
     "kinetics": KINETICS,
     "ucf101": UCF101,
     "hmdb51": HMDB51,
+    "nw_ucla": NW_UCLA,
 }
 
 
@@ -46,7 +48,7 @@ def read_published(
 
     Args:
         name: one of ``PUBLISHED``.
-        root: folder of the videos, at any depth.
+        root: folder of the clips, at any depth.
         version: one of the data set's, or the number in it ("1.1" for v1.1, "2" for split2); None: the first.
         annotations: folder of the publisher's lists; None: below the root.
         splits: the splits to read; None: all.
@@ -69,7 +71,7 @@ def read_published(
     root = existing_root(root)
     if annotations is not None and not Path(annotations).is_dir():
         raise FileNotFoundError(f"data annotations {annotations}: no such folder")
-    index = FileIndex(root, None if annotations is None else Path(annotations))
+    index = FileIndex(root, None if annotations is None else Path(annotations), known.endings)
     collected: list[Problem] | None = [] if problems is None and missing == "skip" else problems
     wanted = tuple(known.splits if splits is None else splits)
     lists = known.read(Request(index, version, wanted, None if classes is None else tuple(classes), collected))

@@ -58,7 +58,7 @@ def _rows(request: Request, file: Path) -> list[Row]:
             if type(label) is not int or not 0 <= label < CLASSES or not isinstance(entry.get("vid_name"), str):
                 message = f"expected a vid_name and a label from 0 to {CLASSES - 1}, found {entry!r}"
                 raise RowError("malformed", f"{file}, row {line}", message)
-            rows.append(whole_clip(line, given, label, request.index.video(given)))
+            rows.append(whole_clip(line, given, label, request.index.clip(given)))
     return rows
 
 

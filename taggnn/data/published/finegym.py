@@ -93,10 +93,10 @@ def _rows(request: Request, file: Path, classes: int, seconds: "_Seconds") -> li
 
 def _row(request: Request, line: int, match: re.Match, label: int, seconds: "_Seconds") -> Row:
     given, index = match[0], request.index
-    if (path := index.video(given)) is not None:
+    if (path := index.clip(given)) is not None:
         return Row(line, given, label, (path,), name=given)
     for stem, cut in ((match["event"], True), (match["video"], False)):
-        if (path := index.video(stem)) is not None:
+        if (path := index.clip(stem)) is not None:
             times = seconds.of(match)
             if isinstance(times, str):
                 return Row(line, given, label, (), lacks=f"cannot be cut out of {path}: {times}")

@@ -1,0 +1,108 @@
+"""Files of skeleton sequences: one module for each format, found by the ending of the name and the first bytes."""
+
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+from taggnn.data.clips import Clip
+from taggnn.data.skeleton.formats import json_text, npy, npz
+from taggnn.data.skeleton.formats.arrays import sequence
+from taggnn.data.skeleton.formats.cut import cut_frames
+from taggnn.data.skeleton.formats.recording import Recording
+from taggnn.data.skeleton.sequence import SkeletonSequence
+
+# Bytes of a file that its format is recognised by.
+_HEAD = 4096
+
+
+class Format(NamedTuple):
+    """A format of the table.
+
+    Args:
+        endings: extensions of its files, in lower case with the dot.
+        begins: whether a file with these first bytes has this format.
+        read: reads the recording of a clip; a ``ValueError`` or an ``OSError`` for a bad file.
+        summary: what it is, in one line.
+    """
+
+    endings: tuple[str, ...]
+    begins: Callable[[bytes], bool]
+    read: Callable[[Clip], Recording]
+    summary: str
+
+
+FORMATS: dict[str, Format] = {
+    "json": Format((".json",), json_text.begins, json_text.read, "JSON: NW-UCLA's, or coordinates of one's own"),
+    "npy": Format((".npy",), npy.begins, npy.read, "one NumPy array (T, V, C) or (M, T, V, C)"),
+    "npz": Format((".npz",), npz.begins, npz.read, "NumPy arrays by name: coordinates and confidence"),
+}
+
+ENDINGS = frozenset(ending for row in FORMATS.values() for ending in row.endings)
+
+
+class FormatError(ValueError):
+    """A file that is no readable skeleton sequence.
+
+    Args:
+        path: the file.
+        reason: what is wrong with it, or with the cut of the clip.
+    """
+
+    def __init__(self, path: str, reason: str):
+        super().__init__(f"{path}: {reason}")
+        self.path, self.reason = path, reason
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        # A process of a loader sends it to another.
+        return type(self), (self.path, self.reason)
+
+
+def read(clip: Clip) -> SkeletonSequence:
+    """Reads the skeletons of a clip.
+
+    The format is found by the ending of the file's name and its first bytes; see ``FORMATS``. Nothing in the file is run, and
+    what it takes of memory is bounded by its size.
+
+    Args:
+        clip: its ``path``; its ``member`` in a file that holds many; ``start`` and ``stop`` are frames of the file, from 0.
+
+    Returns:
+        The persons that have at least one joint in the clip, in the order of the file or, where the format names the main
+        person, by motion.
+
+    Raises:
+        FormatError: a ``ValueError``: an unknown format, a damaged file, no frame in the cut, or no joint in any frame.
+        OSError: the file cannot be opened.
+    """
+    try:
+        found = format_of(clip.path).read(clip)
+        return sequence(cut_frames(found, clip.start, clip.stop))
+    except ValueError as error:
+        raise error if isinstance(error, FormatError) else FormatError(clip.path, str(error)) from error
+    except MemoryError:
+        raise FormatError(clip.path, "needs more memory than there is") from None
+
+
+def format_of(path: str) -> Format:
+    """The format of a file.
+
+    Raises:
+        ValueError: none has this ending and these first bytes.
+        OSError: the file cannot be opened.
+    """
+    ending = os.path.splitext(path)[1].lower()
+    possible = {name: row for name, row in FORMATS.items() if ending in row.endings}
+    if not possible:
+        raise ValueError(
+            f"files ending in {ending or 'nothing'!r} are not read; possible are {', '.join(sorted(ENDINGS))}"
+        )
+    with open(path, "rb") as file:
+        head = file.read(_HEAD)
+    if not head:
+        raise ValueError("the file is empty")
+    for row in possible.values():
+        if row.begins(head):
+            return row
+    others = [name for name, row in FORMATS.items() if row.begins(head)]
+    hint = f"; it begins as {' or '.join(others)}" if others else ""
+    raise ValueError(f"does not begin as {' or '.join(possible)}, which {ending} stands for{hint}")

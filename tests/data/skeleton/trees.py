@@ -1,0 +1,40 @@
+"""Tiny made trees of the published skeleton data sets, and bodies that move."""
+
+import json
+
+import numpy as np
+
+
+def body(frames, joints=25, seed=0, axes=3, at=0.0):
+    """One person (T, V, C): joints upright around (at, 0, 3), taller than wide, that sway over time."""
+    draws = np.random.default_rng(seed)
+    rest = np.stack(
+        [draws.uniform(-0.2, 0.2, joints), np.linspace(-0.9, 0.9, joints), 3 + draws.uniform(0, 0.1, joints)], -1
+    )
+    sway = 0.4 * np.sin(np.linspace(0, 3, frames) + seed)[:, None] * draws.uniform(0.5, 1, joints)
+    moved = np.repeat(rest[None], frames, 0)
+    moved[..., 1] += sway
+    moved[..., 0] += at
+    return moved[..., :axes].astype(np.float32)
+
+
+def nw_ucla(root, split_file=True, subjects=2, actions=(1, 2, 3, 4, 5, 6, 8, 9, 11, 12)):
+    """NW-UCLA: a sequence for each action, subject and camera; the first has one frame."""
+    entries = {"train": [], "val": []}
+    for number, (action, subject, camera) in enumerate(
+        (action, subject, camera) for action in actions for subject in range(1, subjects + 1) for camera in (1, 2, 3)
+    ):
+        name, label = f"a{action:02d}_s{subject:02d}_e00_v{camera:02d}", actions.index(action) + 1
+        joints = body(1 if number == 0 else 6 + number % 3, 20, number)
+        content = {"file_name": name, "skeletons": joints.round(6).tolist(), "label": label}
+        write(root / "all_sqe" / f"{name}.json", json.dumps(content))
+        entries["val" if camera == 3 else "train"].append({"file_name": name, "length": len(joints), "label": label})
+    if split_file:
+        write(root / "split.json", json.dumps(entries))
+    return root
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
