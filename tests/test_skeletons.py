@@ -96,7 +96,7 @@ def test_heads_are_compared_on_joints(program, tmp_path, sequences):
     topology = ["--tag.topology", "bones(skeleton=ntu)+chain"]
     ended = program(taggnn.train, *QUICK[:-2], *words, *heads, *topology)
     assert ended.code == 0, ended.err
-    assert (tmp_path / "run" / "pool" / "results.json").is_file()
+    assert (tmp_path / "run" / "compare" / "pool" / "results.json").is_file()
 
 
 def test_the_preview_draws_skeletons(program, tmp_path, sequences):
