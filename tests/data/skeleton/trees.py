@@ -34,6 +34,34 @@ def nw_ucla(root, split_file=True, subjects=2, actions=(1, 2, 3, 4, 5, 6, 8, 9, 
     return root
 
 
+def ntu_text(frames, joints=25, newline="\n", seed=0, space=" "):
+    """A ``.skeleton`` text.
+
+    Args:
+        frames: for each frame its bodies as (id, coordinates (V, 3)).
+    """
+    draws = np.random.default_rng(seed)
+    lines = [str(len(frames))]
+    for bodies in frames:
+        lines.append(str(len(bodies)))
+        for name, coordinates in bodies:
+            lines += [f"{name} 0 1 1 1 1 0 0.02764709 0.05745083 2", str(joints)]
+            rest = draws.uniform(100, 1000, (len(coordinates), 4))
+            turn = draws.normal(size=(len(coordinates), 4))
+            rows = zip(coordinates.tolist(), rest.tolist(), turn.tolist(), strict=True)
+            lines += [
+                space.join([*(f"{value:.7G}" for value in (*xyz, *picture, *turned)), str(1 + number % 2)])
+                for number, (xyz, picture, turned) in enumerate(rows)
+            ]
+    return newline.join([*lines, ""])
+
+
+def ntu_clip(frames=20, people=(0,), first=72057594037931101, **options):
+    """A text in which people (by seed) stand next to each other, all frames long."""
+    moved = [body(frames, seed=seed, at=1.2 * number) for number, seed in enumerate(people)]
+    return ntu_text([[(first + i, each[t]) for i, each in enumerate(moved)] for t in range(frames)], **options)
+
+
 def write(path, text):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from taggnn.data.clips import Clip
-from taggnn.data.skeleton.formats import json_text, npy, npz
+from taggnn.data.skeleton.formats import json_text, npy, npz, ntu
 from taggnn.data.skeleton.formats.arrays import sequence
 from taggnn.data.skeleton.formats.cut import cut_frames
 from taggnn.data.skeleton.formats.recording import Recording
@@ -32,6 +32,9 @@ class Format(NamedTuple):
 
 
 FORMATS: dict[str, Format] = {
+    "ntu": Format(
+        (".skeleton",), ntu.begins, ntu.read, "NTU RGB+D's text: bodies by id, the main ones chosen by motion"
+    ),
     "json": Format((".json",), json_text.begins, json_text.read, "JSON: NW-UCLA's, or coordinates of one's own"),
     "npy": Format((".npy",), npy.begins, npy.read, "one NumPy array (T, V, C) or (M, T, V, C)"),
     "npz": Format((".npz",), npz.begins, npz.read, "NumPy arrays by name: coordinates and confidence"),
@@ -75,34 +78,51 @@ def read(clip: Clip) -> SkeletonSequence:
         OSError: the file cannot be opened.
     """
     try:
-        found = format_of(clip.path).read(clip)
+        found = FORMATS[format_of(clip.path)].read(clip)
         return sequence(cut_frames(found, clip.start, clip.stop))
     except ValueError as error:
-        raise error if isinstance(error, FormatError) else FormatError(clip.path, str(error)) from error
+        raise FormatError(clip.path, f"{error}{_hint(clip.path)}") from error
     except MemoryError:
         raise FormatError(clip.path, "needs more memory than there is") from None
 
 
-def format_of(path: str) -> Format:
-    """The format of a file.
+def format_of(path: str) -> str:
+    """The name of a file's format; the file is opened only where several have its ending.
 
     Raises:
-        ValueError: none has this ending and these first bytes.
+        ValueError: none has this ending.
         OSError: the file cannot be opened.
     """
-    ending = os.path.splitext(path)[1].lower()
-    possible = {name: row for name, row in FORMATS.items() if ending in row.endings}
+    possible = _by_ending(path)
     if not possible:
+        ending = os.path.splitext(path)[1]
         raise ValueError(
             f"files ending in {ending or 'nothing'!r} are not read; possible are {', '.join(sorted(ENDINGS))}"
         )
-    with open(path, "rb") as file:
-        head = file.read(_HEAD)
-    if not head:
-        raise ValueError("the file is empty")
-    for row in possible.values():
-        if row.begins(head):
-            return row
+    if len(possible) == 1:
+        return possible[0]
+    head = _head(path)
+    return next((name for name in possible if FORMATS[name].begins(head)), possible[0])
+
+
+def _by_ending(path: str) -> list[str]:
+    ending = os.path.splitext(path)[1].lower()
+    return [name for name, row in FORMATS.items() if ending in row.endings]
+
+
+def _head(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        return file.read(_HEAD)
+
+
+def _hint(path: str) -> str:
+    """For a bad file: what it seems to be instead of what its ending stands for."""
+    try:
+        head = _head(path)
+    except OSError:
+        return ""
+    expected = _by_ending(path)
+    if not expected or any(FORMATS[name].begins(head) for name in expected):
+        return ""
     others = [name for name, row in FORMATS.items() if row.begins(head)]
-    hint = f"; it begins as {' or '.join(others)}" if others else ""
-    raise ValueError(f"does not begin as {' or '.join(possible)}, which {ending} stands for{hint}")
+    return f" (it begins as {' or '.join(others)}, not as {' or '.join(expected)})" if others else ""

@@ -46,11 +46,12 @@ def sequence(found: Recording) -> SkeletonSequence:
     if given.ndim not in (3, 4) or given.shape[-1] not in (2, 3) or not all(given.shape[:-1]):
         raise ValueError(f"coordinates {given.shape}: {_EXPECTED}")
     with np.errstate(over="ignore"):
-        x = np.array(given[None] if given.ndim == 3 else given, dtype=np.float32)
-    missing = np.isnan(x).any(-1)
-    if np.isinf(x).any():
+        x = given.astype(np.float32, order="C", copy=not given.flags.writeable)
+    x = x[None] if x.ndim == 3 else x
+    missing = ~np.isfinite(x).all(-1)
+    if missing.any() and np.isinf(x).any():
         raise ValueError("a coordinate is infinite or too large; missing joints are NaN")
-    missing |= ~x.any(axis=(2, 3), keepdims=True)[..., 0]
+    missing |= np.expand_dims(~x.any((2, 3)), 2)
     x[missing] = np.nan
     present = ~missing.all((1, 2))
     if not present.any():

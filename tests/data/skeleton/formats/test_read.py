@@ -36,7 +36,7 @@ def test_every_row_has_its_own_ending_and_beginning():
         ("1.npy", b"", "empty"),
         ("1.npy", b"[1]", "begins as json"),
         ("1.json", b"\x93NUMPY", "begins as npy"),
-        ("1.json", b"hello", "does not begin as json"),
+        ("1.json", b"hello", "not readable as JSON"),
     ],
     ids=["ending", "no-ending", "empty", "json-as-npy", "npy-as-json", "neither"],
 )
