@@ -76,6 +76,36 @@ class Compared(TypedDict):
     seconds: NotRequired[float | None]
 
 
+class Member(TypedDict):
+    """One of several averaged runs."""
+
+    name: str
+    source: str
+    weight: Share
+
+
+class TestChoice(TypedDict):
+    """What weights picked on the test clips would have claimed."""
+
+    figure: str
+    value: float
+    weights: list[Share]
+
+
+class Ensemble(TypedDict):
+    """How predictions of several runs were averaged."""
+
+    average: str
+    members: list[Member]
+    chosen: str
+    figure: NotRequired[str]
+    value: NotRequired[float]
+    equal: NotRequired[float]
+    clips: NotRequired[Count]
+    step: NotRequired[Share]
+    test_choice: NotRequired[TestChoice]
+
+
 class GraphEffect(TypedDict):
     """The same weights with and without edges."""
 
@@ -127,6 +157,7 @@ class Fields(TypedDict):
     headline: NotRequired[str | None]
     best_epoch: NotRequired[Epoch | None]
     comparison: NotRequired[list[Compared] | None]
+    ensemble: NotRequired[Ensemble | None]
     graph_effect: NotRequired[GraphEffect | None]
     model: NotRequired[dict[str, Any] | None]
     environment: NotRequired[dict[str, Any] | None]
