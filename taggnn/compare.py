@@ -98,6 +98,16 @@ def _pair_lines(pair: Pair, family: int) -> list[str]:
         for number, change in enumerate(changes):
             counts = f"{change.name} ({change.first} -> {change.second} of {change.clips})"
             shown.append(f"  {'' if number else title:12} {100 * change.gain:+6.1f} points  {counts}")
+    if on := pair.on_confused:
+        gain = f"{100 * on.difference.value:+.2f} points ({100 * on.difference.low:+.2f} to {100 * on.difference.high:+.2f})"
+        shown.append(
+            f"  {len(pair.confused)} most confused pairs, {on.clips:,} clips: top-1 {on.first:.4f} -> {on.second:.4f}, {gain}, "
+            f"McNemar {p_value(on.test.p)}"
+        )
+    for row in pair.confused[:SHOWN]:
+        shown.append(
+            f"  {row.one} / {row.other}: confused {row.first} -> {row.second} of {row.clips}, {p_value(row.p)}"
+        )
     if pair.changed:
         both_wrong = sum(row.change == "other" for row in pair.changed)
         also = f", {both_wrong:,} of them wrong either way" if both_wrong else ""

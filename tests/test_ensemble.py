@@ -87,6 +87,7 @@ def test_an_ensemble_is_a_folder_like_that_of_any_run(three, program, tmp_path):
     ]
     assert "best single run (A: run joint, by top-1 on these clips)" in ended.out
     page = (out / "report.html").read_text()
+    assert page.count("Most confused pairs of classes") == 3
     assert "ensemble of 3 runs" in page
     assert "&lt;b&gt;up&lt;/b&gt;" in page
     assert not (out / "val").exists()

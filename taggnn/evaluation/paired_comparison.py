@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from taggnn.evaluation.confusions import confused_pairs
 from taggnn.evaluation.matching import matched
 from taggnn.evaluation.predictions import Predictions, read_predictions
 from taggnn.evaluation.significance import Difference, differences, holm, top1_test, verdict
@@ -51,6 +52,8 @@ def paired_rows(files: Sequence[Predictions], names: Sequence[str]) -> list[dict
             "p": test.p,
             "p_holm": p,
             "verdict": verdict(test, p, other, names[0]),
+            # Of the other one first, as everywhere "with" follows "without".
+            "confused": [asdict(row) for row in confused_pairs(model, chosen, both.classes)],
         }
-        for other, found, test, p in zip(names[1:], apart, tests, corrected, strict=True)
+        for other, model, found, test, p in zip(names[1:], others, apart, tests, corrected, strict=True)
     ]

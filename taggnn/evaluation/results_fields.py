@@ -51,6 +51,20 @@ class Difference(TypedDict):
     high: float
 
 
+class Confused(TypedDict):
+    """``confusions.ConfusedPair``: first is the model that the row's one is compared with."""
+
+    one: str
+    other: str
+    clips: Count
+    first: Count
+    second: Count
+    only_first: Count
+    only_second: Count
+    p: Share
+    p_holm: Share
+
+
 class Pair(TypedDict):
     """Two heads on the same clips."""
 
@@ -63,6 +77,7 @@ class Pair(TypedDict):
     p: Share
     p_holm: NotRequired[Share | None]
     verdict: NotRequired[str]
+    confused: NotRequired[list[Confused]]
 
 
 class Compared(TypedDict):

@@ -210,7 +210,16 @@ def _paired(row: Mapping[str, Any], family: Sequence[Mapping[str, Any]]) -> dict
         f"{number(row['only_against'])} (McNemar, {p_value(row['p'])}{holm})."
     )
     gain = f": {points(known['top1'][0])} pp" if "top1" in known else ""
-    return {"title": f"{name} - {other}{gain}", "text": text, "chart": chart, "others": others}
+    return {
+        "title": f"{name} - {other}{gain}",
+        "text": text,
+        "chart": chart,
+        "others": others,
+        # Files of earlier versions lack them.
+        "confused": row.get("confused") or [],
+        "name": name,
+        "against": other,
+    }
 
 
 def _graph(effect: Mapping[str, Any]) -> dict[str, Any] | None:
