@@ -104,9 +104,9 @@ def _pair_lines(pair: Pair, family: int) -> list[str]:
             f"  {len(pair.confused)} most confused pairs, {on.clips:,} clips: top-1 {on.first:.4f} -> {on.second:.4f}, {gain}, "
             f"McNemar {p_value(on.test.p)}"
         )
-    for row in pair.confused[:SHOWN]:
+    for each in pair.confused[:SHOWN]:
         shown.append(
-            f"  {row.one} / {row.other}: confused {row.first} -> {row.second} of {row.clips}, {p_value(row.p)}"
+            f"  {each.one} / {each.other}: confused {each.first} -> {each.second} of {each.clips}, {p_value(each.p)}"
         )
     if pair.changed:
         both_wrong = sum(row.change == "other" for row in pair.changed)

@@ -90,17 +90,24 @@ def confused_pairs(first: Answers, second: Answers, classes: Sequence[str], pair
         classes: class names, K of them.
         pairs: how many at most (default 12).
     """
-    rows, tests = [], []
+    rows = []
     for one, other in most_confused([first, second], pairs):
         of_pair = (first.labels == one) | (first.labels == other)
         one_wrong, two_wrong = _confused(first, one, other), _confused(second, one, other)
-        tests.append(mcnemar(int((one_wrong & ~two_wrong).sum()), int((two_wrong & ~one_wrong).sum())))
-        rows.append((classes[one], classes[other], *(int(mask.sum()) for mask in (of_pair, one_wrong, two_wrong))))
-    corrected = holm([test.p for test in tests])
-    return [
-        ConfusedPair(*row, only_first=test.only_first, only_second=test.only_second, p=test.p, p_holm=p)
-        for row, test, p in zip(rows, tests, corrected, strict=True)
-    ]
+        test = mcnemar(int((one_wrong & ~two_wrong).sum()), int((two_wrong & ~one_wrong).sum()))
+        row = ConfusedPair(
+            one=classes[one],
+            other=classes[other],
+            clips=int(of_pair.sum()),
+            first=int(one_wrong.sum()),
+            second=int(two_wrong.sum()),
+            only_first=test.only_first,
+            only_second=test.only_second,
+            p=test.p,
+            p_holm=test.p,
+        )
+        rows.append(row)
+    return [replace(row, p_holm=p) for row, p in zip(rows, holm([row.p for row in rows]), strict=True)]
 
 
 def on_confused(first: Answers, second: Answers, pairs: Sequence[tuple[int, int]]) -> OnConfused | None:
