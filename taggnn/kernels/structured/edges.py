@@ -44,29 +44,29 @@ class Pairs:
 
 
 class Edges:
-    """The edges of one clip.
+    """The edges of one clip: first those inside of frames, then from one distance in time after the other.
 
     Args:
         adjacency: the edges inside of every frame, target by source.
         reach: how many frames the chain reaches, 0 for none.
         frames: T.
-        self_loops: every node gets one.
+        self_loops: every node gets one; their distance in time is 0.
 
-    **Shapes:** adjacency (P, P) bool; attributes ``source`` and ``target`` (E,) long, sorted by target.
+    **Shapes:** adjacency (P, P) bool; attributes ``source`` and ``target`` (E,) long, nodes of the clip.
     """
 
     def __init__(self, adjacency: Tensor, reach: int, frames: int, self_loops: bool) -> None:
         positions = len(adjacency)
         self.nodes = frames * positions
         node = torch.arange(self.nodes).view(frames, positions)
-        if self_loops:
-            adjacency = adjacency | torch.eye(positions, dtype=torch.bool)
         target, source = adjacency.nonzero(as_tuple=True)
-        ends = [torch.stack([node[:, target], node[:, source]])]
-        for _, here, there in temporal.spans(frames, temporal.offsets(frames, reach)):
-            ends.append(torch.stack([node[here], node[there]]))
-        flat = torch.cat([part.flatten(1) for part in ends], 1)
-        self.target, self.source = flat[:, (flat[0] * self.nodes + flat[1]).argsort()]
+        ends = [torch.stack([node[:, source], node[:, target]])]
+        steps = temporal.offsets(frames, reach, itself=self_loops)
+        ends += [torch.stack([node[there], node[here]]) for _, here, there in temporal.spans(frames, steps)]
+        # Of each distance in time, the first source and target; the others follow one by one.
+        self.sizes = [part[0].numel() for part in ends]
+        self.firsts = [(int(part[0, 0, 0]), int(part[1, 0, 0])) for part in ends[1:]]
+        self.source, self.target = torch.cat([part.flatten(1) for part in ends], 1)
         self._batch: tuple[tuple[int, int], Pairs] | None = None
 
     def pairs(self, clips: int, heads: int) -> Pairs:
@@ -173,9 +173,13 @@ class _Softmax(torch.autograd.Function):
 
 def summed(pairs: Pairs, back: bool, weights: Tensor, x: Tensor) -> Tensor:
     """The sum of ``weighted``, or with ``back`` that over the targets of each source; without a gradient."""
-    # Detached, because with gradients of its own it prepares for them.
+    # Detached, because with gradients of its own an embedding bag prepares for them.
     weights, x = weights.detach(), x.detach().contiguous()
-    index, start = (pairs.back, pairs.back_start) if back else (pairs.source, pairs.start)
     if back:
-        weights = weights.index_select(0, pairs.order)
+        return bags(pairs.back, x, pairs.back_start, weights.index_select(0, pairs.order))
+    return bags(pairs.source, x, pairs.start, weights)
+
+
+def bags(index: Tensor, x: Tensor, start: Tensor, weights: Tensor) -> Tensor:
+    """Sums rows of x under weights, from each start to the next one. **Shapes:** (S,), (rows, D), (R + 1,), (S,) -> (R, D)"""
     return F.embedding_bag(index, x, start, mode="sum", per_sample_weights=weights, include_last_offset=True)

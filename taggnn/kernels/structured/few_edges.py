@@ -51,8 +51,8 @@ class FewEdges(nn.Module):
 
 
 def _sum(family: Sum, graph: Edges, x: Tensor, bias: Tensor | None) -> Tensor:
-    weights = _weights(family.norm, graph).to(wide(x).dtype).repeat(len(x))
     pairs, start = graph.pairs(len(x), 1), wide(x).flatten(0, 1)
+    weights = _weights(family.norm, graph).to(start.dtype).repeat(len(x)).index_select(0, pairs.edge)
     if family.teleport is None:
         out = edges.weighted(pairs, weights, start)
     else:

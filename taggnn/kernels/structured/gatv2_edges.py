@@ -34,9 +34,10 @@ class _Scores(torch.autograd.Function):
         clips, _, heads, _ = l.shape
         found = l.new_empty(clips, len(graph.source), heads)
         # A column for each head.
-        columns = torch.block_diag(*a[..., None])
+        columns, room = torch.block_diag(*a[..., None]), _room(l)
         for clip in range(clips):
-            for some, z in _sums(graph, l[clip], r[clip]):
+            for some, source, target in _ends(graph, l[clip], r[clip]):
+                z = torch.add(source, target, out=room[: len(source)])
                 torch.mm(F.leaky_relu_(z, slope), columns, out=found[clip, some])
         return found.flatten().index_select(0, graph.pairs(clips, heads).edge)
 
@@ -48,41 +49,58 @@ class _Scores(torch.autograd.Function):
             # The gradient is differentiated again.
             function = partial(_plainly, pairs, ctx.slope)
             return None, None, *plain.gradients(function, (l, r, a), grad, ctx.needs_input_grad[2:])
-        to_l, to_r, to_a = torch.empty_like(l), torch.empty_like(r), torch.zeros_like(a)
+        to_l, to_r = torch.empty_like(l), torch.empty_like(r)
         # LeakyReLU has the slope everywhere, and 1 - slope more where its input is above 0.
+        everywhere, above = ctx.slope * grad, ((1 - ctx.slope) * grad).view(len(l), -1)
         of_source, of_target = (
-            grad.new_zeros(l.shape[:3].numel()).index_add_(0, end, ctx.slope * grad).view(*l.shape[:3], 1)
+            grad.new_zeros(l[..., 0].numel()).index_add_(0, end, everywhere).view(*l.shape[:3], 1)
             for end in (pairs.source, pairs.target)
         )
-        count, rows = len(grad) // len(l), l[0, ..., 0].numel()
+        # The pairs of the first clip are those of any other.
+        rows, count = l[0, ..., 0].numel() + 1, above.shape[1]
         edge, order = pairs.edge[:count], pairs.order[:count]
-        ends = (pairs.start[: rows + 1], edge), (pairs.back_start[: rows + 1], edge[order])
-        above = l.new_empty(len(ctx.graph.source), l[0, 0].numel())
-        for clip, weights in enumerate(((1 - ctx.slope) * grad).split(count)):
-            for some, z in _sums(ctx.graph, l[clip], r[clip]):
-                torch.gt(z, 0, out=above[some])
-            for x, out, start, index, these, flat in (
-                (r, to_r, pairs.start, edge, weights, of_target),
-                (l, to_l, pairs.back_start, edge[order], weights[order], of_source),
+        back = edge.index_select(0, order)
+        passes = l.new_empty(len(ctx.graph.source), l[0, 0].numel())
+        to_a = torch.zeros_like(l[0])
+        for clip, weights in enumerate(above):
+            for some, source, target in _ends(ctx.graph, l[clip], -r[clip]):
+                # Numbers, not truth values, can be multiplied with.
+                torch.gt(source, target, out=passes[some])
+            by_source = weights.index_select(0, order)
+            for x, given, index, start, these, out in (
+                (r, of_target, edge, pairs.start, weights, to_r),
+                (l, of_source, back, pairs.back_start, by_source, to_l),
             ):
-                passed = F.embedding_bag(index, above.view(-1, l.shape[3]), start[: rows + 1], mode="sum", per_sample_weights=these, include_last_offset=True)
-                passed = passed.view_as(x[clip]).add_(flat[clip])
-                to_a += (passed * x[clip]).sum(0)
+                passed = edges.bags(index, passes.view(-1, l.shape[3]), start[:rows], these)
+                passed = passed.view_as(x[clip]).add_(given[clip])
+                to_a.addcmul_(passed, x[clip])
                 torch.mul(passed, a, out=out[clip])
-        return None, None, to_l, to_r, to_a
+        return None, None, to_l, to_r, to_a.sum(0)
 
 
-def _sums(graph: Edges, l: Tensor, r: Tensor) -> Iterator[tuple[slice, Tensor]]:  # noqa: E741
-    """``l_j + r_i`` of some edges, each time in the same room. **Shapes:** l, r (N, A, D) -> (edges, C)"""
-    l, r = l.flatten(1), r.flatten(1)  # noqa: E741
-    step = max(_AT_ONCE // l.shape[1], 1)
-    rooms = l.new_empty(2, min(step, len(graph.source)), l.shape[1])
-    for start in range(0, len(graph.source), step):
-        some = slice(start, start + step)
-        here, there = (room[: len(graph.source[some])] for room in rooms)
-        torch.index_select(l, 0, graph.source[some], out=there)
-        torch.index_select(r, 0, graph.target[some], out=here)
-        yield some, there.add_(here)
+def _ends(graph: Edges, l: Tensor, r: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:  # noqa: E741
+    """Some edges and the rows of their sources and targets. **Shapes:** l, r (N, A, D) -> (edges, C), (edges, C)"""
+    l, r, inside = l.flatten(1), r.flatten(1), graph.sizes[0]  # noqa: E741
+    rooms = _room(l), _room(l)
+    step = len(rooms[0])
+    for start in range(0, inside, step):
+        some = slice(start, min(start + step, inside))
+        ends = ((l, graph.source, rooms[0]), (r, graph.target, rooms[1]))
+        count = some.stop - start
+        yield some, *(torch.index_select(x, 0, end[some], out=room[:count]) for x, end, room in ends)
+    first = inside
+    for (source, target), size in zip(graph.firsts, graph.sizes[1:], strict=True):
+        for start in range(0, size, step):
+            count = min(step, size - start)
+            some = slice(first + start, first + start + count)
+            yield some, l[source + start :][:count], r[target + start :][:count]
+        first += size
+
+
+def _room(x: Tensor) -> Tensor:
+    """**Shapes:** x (..., C) -> (edges, C)"""
+    channels = x[0].numel() if x.ndim == 2 else x[0, 0].numel()
+    return x.new_empty(max(_AT_ONCE // channels, 1), channels)
 
 
 def _plainly(pairs: Pairs, slope: float, l: Tensor, r: Tensor, a: Tensor) -> Tensor:  # noqa: E741
