@@ -50,8 +50,8 @@ def test_only_common_clips_count_and_the_others_are_told():
     assert found.names == ["a", "c", "f"]
     assert [scores.measured for scores in found.scores] == [3, 3]
     assert found.notes == [
-        "one: 3 of its 6 clips are not in every file and are left out",
-        "other: 1 of its 4 clips are not in every file and are left out",
+        "one: 3 of its 6 clips are not in every file and are left out: 'b', 'd', 'e'",
+        "other: 1 of its 4 clips are not in every file and are left out: 'x'",
     ]
     assert len(matched([predictions(), predictions("abc"), predictions("cd")], list("123")).names) == 1
 
