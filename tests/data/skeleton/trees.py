@@ -63,6 +63,13 @@ def ntu_clip(frames=20, people=(0,), first=72057594037931101, **options):
     return ntu_text([[(first + i, each[t]) for i, each in enumerate(moved)] for t in range(frames)], **options)
 
 
+def pku_text(persons, newline="\n", form="{:.6f}"):
+    """A recording of PKU-MMD from one or two persons (T, 25, 3); an absent second one is zeros."""
+    both = [*persons, np.zeros_like(persons[0])][:2]
+    rows = np.stack(both, 1).reshape(len(persons[0]), 150)
+    return newline.join(" ".join(form.format(value) for value in row) for row in rows.tolist()) + newline
+
+
 def annotation(name, label, persons=1, frames=6, joints=25, axes=3, seed=0, dtype=np.float16):
     """One clip of pyskl's pickles; of 2-D skeletons in pixels, with scores."""
     keypoint = np.stack([body(frames, joints, seed + person, axes, 1.2 * person) for person in range(persons)])
