@@ -128,7 +128,7 @@ def gym99_skeleton(root, clips=((0, 3), (1, 3), (98, 2))):
 def diving48_skeleton(root, labels=(0, 1, 47)):
     """Diving48 as pyskl's pickle, three clips of each label, of which the last is test."""
     rows = [
-        annotation(f"-mmq0PT-u8k_{label:03d}{k:02d}", label, 1, 8, 17, 2, label + k)
+        annotation(f"-mmq0PT-u8k_{label:03d}{k:02d}", label, 1, 8, 17, 2, 10 * label + k)
         for label in labels
         for k in range(3)
     ]
