@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
+import numpy as np
+
 from taggnn.data.audit.facts import Cut, FileFacts, cut_key, member_of, opened, path_of, why
 from taggnn.data.audit.inspection import Inspection
 from taggnn.data.audit.scan import serve
 from taggnn.data.clips import Clip
 from taggnn.data.skeleton import formats
-from taggnn.data.skeleton.sequence import SkeletonSequence
+from taggnn.data.skeleton.formats.recording import Recording
 
 # Part of the main person's joints: where more are missing, the clip deserves a look.
 MUCH = 0.2
@@ -96,14 +98,14 @@ def probe(key: str, cuts: Sequence[Cut] = (), depth: str = "packets") -> Sequenc
     parts = []
     for start, stop, origin in cuts:
         try:
-            part = formats.read(replace(clip, start=start, stop=stop))
+            part = formats.read_arrays(replace(clip, start=start, stop=stop))
         except (ValueError, OSError) as error:
             bad[cut_key(start, stop, origin)] = _reason(error)
         else:
             counted[cut_key(start, stop, origin)] = [part.coordinates.shape[1], 0.0]
             parts.append(part)
     try:
-        whole = formats.read(clip)
+        whole = formats.read_arrays(clip)
     except (ValueError, OSError) as error:
         if not parts:
             return SequenceFacts("unreadable", _reason(error), **seen)
@@ -115,15 +117,15 @@ def probe(key: str, cuts: Sequence[Cut] = (), depth: str = "packets") -> Sequenc
     return replace(_facts(whole, clip.path), **seen, cuts=counted, bad_cuts=bad)
 
 
-def _facts(read: SkeletonSequence, path: str) -> SequenceFacts:
+def _facts(read: Recording, path: str) -> SequenceFacts:
     x = read.coordinates
     persons, frames, joints, dimensions = x.shape
-    missing = float(x[0].isnan().any(-1).double().mean())
+    missing = float(np.isnan(x[0]).any(-1).mean())
     remark = f"{missing:.0%} of the main person's joints are missing" if missing > MUCH else ""
     return SequenceFacts(
         frames=frames,
         seconds=float(frames),
-        fingerprint=sha256(repr(tuple(x.shape)).encode() + x.numpy().tobytes()).hexdigest(),
+        fingerprint=sha256(repr(tuple(x.shape)).encode() + x.tobytes()).hexdigest(),
         remark=remark,
         format=formats.format_of(path),
         persons=persons,
