@@ -39,7 +39,13 @@ def run(sequences, tmp_path_factory, program):
 def test_training_leaves_what_a_run_leaves(run):
     results = Results.read(run)
     assert results.scores["test"]["top1"] >= 0
-    assert {path.name for path in run.iterdir()} >= {"best.ckpt", "last.ckpt", "metrics.csv", "predictions.csv", "report.html"}
+    assert {path.name for path in run.iterdir()} >= {
+        "best.ckpt",
+        "last.ckpt",
+        "metrics.csv",
+        "predictions.csv",
+        "report.html",
+    }
     assert len(read_predictions(run / "predictions.csv").names) == 16
 
 

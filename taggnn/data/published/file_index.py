@@ -59,9 +59,18 @@ class FileIndex:
                 self.duplicates[paths[0]] = paths
         return Path(paths[0])
 
+    def clips(self, stem: str) -> list[Path]:
+        """Every clip with this stem, the less deep first."""
+        return [Path(path) for path in sorted(self._clips.get(stem, ()), key=_depth)]
+
     def stems(self) -> list[str]:
         """The stems of the clips, sorted."""
         return sorted(self._clips)
+
+    def ending_in(self, *endings: str) -> list[Path]:
+        """The clips with one of these endings, the less deep first."""
+        found = [path for paths in self._clips.values() for path in paths if path.lower().endswith(endings)]
+        return [Path(path) for path in sorted(found, key=_depth)]
 
     def clips_by_folder(self) -> dict[str, list[tuple[str, Path]]]:
         """Folder name -> (stem, path) of the clips directly in it, sorted by stem."""
@@ -77,6 +86,10 @@ class FileIndex:
             if name in self._files:
                 return Path(min(self._files[name], key=_depth))
         return None
+
+    def named(self, name: str) -> list[Path]:
+        """Every list file with this name, the less deep first."""
+        return [Path(path) for path in sorted(self._files.get(name, ()), key=_depth)]
 
     def files(self, ending: str) -> list[Path]:
         """The list files with this name ending, sorted by name; one of several with the same name."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from taggnn.data.clips import Clip
-from taggnn.data.skeleton.formats import json_text, npy, npz, ntu
+from taggnn.data.skeleton.formats import json_text, npy, npz, ntu, pku_mmd, pyskl
 from taggnn.data.skeleton.formats.arrays import sequence
 from taggnn.data.skeleton.formats.cut import cut_frames
 from taggnn.data.skeleton.formats.recording import Recording
@@ -34,6 +34,12 @@ class Format(NamedTuple):
 FORMATS: dict[str, Format] = {
     "ntu": Format(
         (".skeleton",), ntu.begins, ntu.read, "NTU RGB+D's text: bodies by id, the main ones chosen by motion"
+    ),
+    "pyskl": Format(
+        pyskl.ENDINGS, pyskl.begins, pyskl.read, "pyskl's pickle of a whole data set, opened without running it"
+    ),
+    "pku_mmd": Format(
+        (".txt",), pku_mmd.begins, pku_mmd.read, "PKU-MMD's text: 150 numbers for each frame of a recording"
     ),
     "json": Format((".json",), json_text.begins, json_text.read, "JSON: NW-UCLA's, or coordinates of one's own"),
     "npy": Format((".npy",), npy.begins, npy.read, "one NumPy array (T, V, C) or (M, T, V, C)"),

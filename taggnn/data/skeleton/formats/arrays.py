@@ -61,7 +61,10 @@ def sequence(found: Recording) -> SkeletonSequence:
         x = x[present]
         confidence = None if confidence is None else confidence[present]
     return SkeletonSequence(
-        torch.from_numpy(x), None if confidence is None else torch.from_numpy(confidence), found.notes
+        torch.from_numpy(x),
+        None if confidence is None else torch.from_numpy(confidence),
+        found.notes,
+        found.picture,
     )
 
 

@@ -88,6 +88,8 @@ def _by_lines(text: bytes) -> Content | None:
 
     No word is split: only the bytes that are read are looked at, for all joints of a piece at once.
     """
+    if b"\0" in text:
+        return None
     data = np.frombuffer(text, np.uint8)
     ends, joint_lines, values, states = list[int](), list[Array](), list[Array](), list[Array]()
     begin = 0

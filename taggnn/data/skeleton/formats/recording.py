@@ -20,6 +20,7 @@ class Recording:
         confidence: of each joint, where the file has it.
         notes: sentences on what was changed while reading.
         whole: whether the cut of the clip is still to be made; else ``coordinates`` are those of the clip.
+        picture: (height, width) in pixels of the pictures of 2-D coordinates, where the file has it.
 
     **Shapes:** coordinates (T, V, C) or (M, T, V, C); confidence (T, V) or (M, T, V), with or without a last axis of size 1
     """
@@ -28,3 +29,4 @@ class Recording:
     confidence: Array | None = None
     notes: tuple[str, ...] = ()
     whole: bool = True
+    picture: tuple[int, int] | None = None
