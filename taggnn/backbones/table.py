@@ -15,6 +15,7 @@ from torchvision import models
 
 from taggnn.backbones import huggingface, imagenet
 from taggnn.backbones.download import Published
+from taggnn.backbones.skeleton import published
 from taggnn.backbones.skeleton.aagcn import AAGCN
 from taggnn.backbones.skeleton.agcn import AGCN
 from taggnn.backbones.skeleton.ctr_gcn import CTRGCN
@@ -224,7 +225,7 @@ def _skeleton(
     return Backbone(
         name=name,
         builder=builder,
-        loader=load_file,
+        loader=partial(published.load_weights, name=name),
         clip=_SKELETON_CLIP,
         channels=256,
         grid=(frames // 4, joints),
