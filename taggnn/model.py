@@ -342,8 +342,10 @@ def attach(
                 raise ValueError(
                     f"{option}={value!r} is for your own module; a backbone given by name, {backbone}, yields its tokens"
                 )
-        module = backbones.build(backbone, weights=weights, clip=size, **options)
-        name, usual = backbone, backbones.find(backbone, options.get("config")).clip
+        module = backbones.build(backbone, weights=weights, clip=size if input is None else None, spec=input, **options)
+        row = backbones.find(backbone, options.get("config"))
+        name, usual = backbone, row.clip
+        input = row.spec if input is None and row.kind == "skeleton" else input
     elif isinstance(backbone, nn.Module):
         if weights is not None:
             raise ValueError("weights are for a backbone given by name; load them into the module yourself")

@@ -16,7 +16,7 @@ from taggnn.backbones.table import BACKBONES, HUB, Backbone, hub_row
 from taggnn.backbones.tokens import Grid, checked_size
 from taggnn.backbones.weights import load_file
 from taggnn.names import imported, is_path, unknown
-from taggnn.types import VIDEO_AXES, InputSpec
+from taggnn.types import SKELETON_AXES, VIDEO_AXES, InputSpec
 
 
 def _own(given: str | Callable[..., nn.Module]) -> Backbone:
@@ -109,11 +109,10 @@ def build_for(
     Raises:
         FileNotFoundError, ValueError: as ``build``, and for a module of one's own as ``taggnn.backbones.adapt``.
     """
-    clip: Any = spec.clip if spec.axes == VIDEO_AXES else None
     if isinstance(name, str) and not is_path(name):
-        return build(name, weights, clip=clip, **options)
+        return build(name, weights, spec=spec, **options)
     tuning = {key: options.pop(key) for key in TUNING if key in options}
-    module = adapt(build(name, weights, clip=clip, **options), spec)
+    module = adapt(build(name, weights, spec=spec, **options), spec)
     if tuning:
         tune(module, **tuning)
     return module
@@ -134,6 +133,7 @@ def build(
     checkpointing: bool = False,
     drop_path: float | None = None,
     in_channels: int | None = None,
+    spec: InputSpec | None = None,
     **options: Any,
 ) -> nn.Module:
     """Builds a backbone of the table, or one of one's own.
@@ -144,26 +144,30 @@ def build(
         frozen_bn: BatchNorm uses its stored statistics and never updates them, also after ``model.train()``; its
             scale and shift still learn.
         bn_momentum: momentum of every BatchNorm, in (0, 1]; ``None`` keeps the backbone's own.
-        clip: (T, H, W) of the clips to come, ``None`` for the row's. Only the positions of transformers depend on
+        clip: (T, H, W) of the clips of video to come, ``None`` for the row's. Only the positions of transformers depend on
             it; they are interpolated after the weights are loaded.
         freeze_stages, layer_decay, checkpointing, drop_path: see ``tune``.
         in_channels: 3 (None, default), or 1 for grayscale clips: the first layer's kernels are summed over red, green and blue. A
             builder of one's own with such a parameter is given it instead.
+        spec: the input to come, instead of ``clip``; ``None`` for the row's. A network of skeletons is built for its joints,
+            persons and channels.
         **options: arguments of the row's builder.
 
     Returns:
-        A module ``(B, in_channels, T, H, W) -> (B, C, T', H', W')`` in training mode; one's own may take and yield other
-        axes.
+        A module in training mode: ``(B, in_channels, T, H, W) -> (B, C, T', H', W')``; for skeletons ``(B, C, T, V, M) ->
+        Features``, tokens (B, T', V, C'); one's own may take and yield other axes.
 
     Raises:
         FileNotFoundError: ``weights`` is a path that does not exist.
-        ValueError: unknown name, option or weights, an option's value that the builder refuses, weights that do not fit, or
-            contradicting BatchNorm options.
+        ValueError: unknown name, option or weights, an option's value that the builder refuses, weights that do not fit,
+            an input of another kind, or contradicting BatchNorm options.
     """
     row = find(name, options.get("config"), published=str(weights) == "default")
     name, own = row.name, not isinstance(name, str) or is_path(name)
+    clip, first = _input(row, own, clip, spec, in_channels)
     parameters = inspect.signature(row.builder).parameters
     possible = [key for key, one in parameters.items() if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)]
+    possible = possible[len(first) :]
     if own and in_channels is not None and "in_channels" in possible:
         options["in_channels"], in_channels = in_channels, None
     for option in options:
@@ -172,11 +176,13 @@ def build(
     if clip is not None:
         clip = checked_size(clip, "clip")
     try:
-        module = row.builder(**options)
+        module = row.builder(*first, **options)
     except (TypeError, ValueError, AssertionError, RuntimeError, ArithmeticError) as error:
         given = ", ".join(f"{option}={value!r}" for option, value in options.items()) or "no options"
         raise ValueError(f"backbone {name} cannot be built with {given}: {error or type(error).__name__}") from error
-    if not isinstance(module, huggingface.HubFeatures):
+    if row.kind == "skeleton":
+        pass
+    elif not isinstance(module, huggingface.HubFeatures):
         # A module of one's own may take something else than RGB.
         if not own or in_channels is not None:
             set_in_channels(module, 3 if in_channels is None else in_channels)
@@ -188,3 +194,31 @@ def build(
         resize_positions(module, clip)
     tune(module, frozen_bn, bn_momentum, freeze_stages, layer_decay, checkpointing, drop_path)
     return module
+
+
+def _input(
+    row: Backbone, own: bool, clip: Grid | None, spec: InputSpec | None, in_channels: int | None
+) -> tuple[Grid | None, list[InputSpec]]:
+    """The size of a clip of video, and what a builder of skeletons takes first.
+
+    Raises:
+        ValueError: the input is of another kind than the backbone.
+    """
+    if row.kind == "skeleton":
+        for option, value in {"clip": clip, "in_channels": in_channels}.items():
+            if value is not None:
+                raise ValueError(
+                    f"{option}={value!r} is for video; {row.name} takes its sizes from the skeletons, spec="
+                )
+        if spec is not None and spec.axes != SKELETON_AXES:
+            raise ValueError(f"backbone {row.name} is for skeletons; the input is {spec}{_possible(spec)}")
+        return None, [row.spec if spec is None else spec]
+    if spec is not None and not own and spec.axes != VIDEO_AXES:
+        raise ValueError(f"backbone {row.name} is for video; the input is {spec}{_possible(spec)}")
+    return spec.clip if clip is None and spec is not None and spec.axes == VIDEO_AXES else clip, []
+
+
+def _possible(spec: InputSpec) -> str:
+    """The backbones for an input, for a message."""
+    fitting = [name for name, row in BACKBONES.items() if row.spec.axes == spec.axes]
+    return f"; possible for it: {', '.join(fitting)}" if fitting else ""

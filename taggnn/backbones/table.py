@@ -1,23 +1,26 @@
 """The table of backbones: what each one is, what its weights expect, and where they come from.
 
-A new backbone is a file that makes its feature module, and a row here.
+A new backbone is a file that makes its feature module, and a row here. Axes of clips: T H W frames and pixels of video, T V M
+frames, joints and persons of skeletons.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 from torchvision import models
 
 from taggnn.backbones import huggingface, imagenet
 from taggnn.backbones.download import Published
+from taggnn.backbones.skeleton.ctr_gcn import CTRGCN
 from taggnn.backbones.tokens import Grid
 from taggnn.backbones.video import inception3d, pytorchvideo, r2plus1d34, torchvision3d
 from taggnn.backbones.video.small import Small
 from taggnn.backbones.weights import load_file, load_published
+from taggnn.types import SKELETON_AXES, VIDEO_AXES, InputSpec
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,13 @@ class Backbone:
 
     Attributes:
         name: what users write.
-        builder: makes the feature module with random weights; its keyword arguments are the options of ``build``.
+        builder: makes the feature module with random weights; its keyword arguments are the options of ``build``. That of a
+            skeleton takes the ``InputSpec`` first.
         loader: ``(module, weights)`` puts weights into it.
-        clip: (T, H, W) in frames and pixels that the weights were made for.
+        clip: (T, H, W) in frames and pixels that the weights were made for; (T, V, M) of a skeleton.
         channels: C of the features with the builder's defaults; ``None`` where only a dry run can find it.
-        grid: (T', H', W') of the features at that clip, likewise.
-        mean, std: per channel, red first, of pixel values in [0, 1], as the weights expect them.
+        grid: (T', H', W') or (T', V) of the features at that clip, likewise.
+        mean, std: per channel, red first, of pixel values in [0, 1], as the weights expect them; empty for a skeleton.
         source: where the code or the structure comes from.
         paper: link.
         weights: what ``weights=`` accepts and where it comes from.
@@ -41,6 +45,7 @@ class Backbone:
         gmacs: thousands of millions of multiply-adds for one clip as published, likewise.
         figures: where the two come from.
         figures_clip: (T, H, W) of the clip that ``gmacs`` counts; ``None``: ``clip``.
+        kind: of its input: "video" or "skeleton".
     """
 
     name: str
@@ -48,7 +53,7 @@ class Backbone:
     loader: Callable[..., None]
     clip: Grid
     channels: int | None
-    grid: Grid | None
+    grid: tuple[int, ...] | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
     source: str
@@ -59,6 +64,14 @@ class Backbone:
     gmacs: float | None = None
     figures: str = ""
     figures_clip: Grid | None = None
+    kind: Literal["video", "skeleton"] = "video"
+
+    @property
+    def spec(self) -> InputSpec:
+        """The input that it was made for: RGB clips, or the joints of Kinect in three coordinates."""
+        if self.kind == "skeleton":
+            return InputSpec(self.kind, SKELETON_AXES, (3, *self.clip), {"skeleton": _SKELETON})
+        return InputSpec(self.kind, VIDEO_AXES, (3, *self.clip))
 
 
 # Frames of a training clip, their rate, C, and the grid at that clip; the other figures come with torchvision's weights.
@@ -194,6 +207,36 @@ _SMALL = Backbone(
     weights="random, or a local state dict of your own",
 )
 
+# The skeleton, frames, joints and persons that rows of skeletons state: NTU RGB+D.
+_SKELETON = "ntu"
+_SKELETON_CLIP = (64, 25, 2)
+
+
+def _skeleton(name: str, builder: Callable[..., nn.Module], source: str, paper: str, parameters: float) -> Backbone:
+    """A row for a skeleton network of ten blocks, the last of 256 channels at a quarter of the frames."""
+    frames, joints, _ = _SKELETON_CLIP
+    return Backbone(
+        name=name,
+        builder=builder,
+        loader=load_file,
+        clip=_SKELETON_CLIP,
+        channels=256,
+        grid=(frames // 4, joints),
+        mean=(),
+        std=(),
+        source=source,
+        paper=paper,
+        weights="a local file: a published checkpoint or your own",
+        parameters=parameters,
+        figures="the published code, 60 classes",
+        kind="skeleton",
+    )
+
+
+_SKELETONS = [
+    _skeleton("ctr_gcn", CTRGCN, "https://github.com/Uason-Chen/CTR-GCN", "https://arxiv.org/abs/2107.12213", 1.463),
+]
+
 _ROWS = [
     _SMALL,
     _r2plus1d34("r2plus1d_34_32_ig65m", 32, "r2plus1d_34_clip32_ig65m_from_scratch-449a7af9.pth"),
@@ -203,6 +246,7 @@ _ROWS = [
     *map(_pytorchvideo, pytorchvideo.TABLE),
     _INCEPTION,
     *map(_torchvision, torchvision3d.NAMES),
+    *_SKELETONS,
 ]
 BACKBONES: dict[str, Backbone] = {row.name: row for row in _ROWS}
 

@@ -27,14 +27,14 @@ class Count:
         parameters: how many numbers it learns.
         macs: multiply-adds.
         channels, grid: of the tokens, out of a backbone or into a head; the grid may have any number of axes.
-        clip: (T, H, W) in frames and pixels; None for a head.
+        clip: (T, H, W) in frames and pixels, (T, V, M) of skeletons; None for a head.
     """
 
     parameters: int
     macs: int
     channels: int
     grid: tuple[int, ...]
-    clip: Grid | None = None
+    clip: tuple[int, ...] | None = None
 
 
 def of_backbone(name: str, clip: Grid | None = None, **options: Any) -> Count:
@@ -42,21 +42,23 @@ def of_backbone(name: str, clip: Grid | None = None, **options: Any) -> Count:
 
     Args:
         name: of the backbone.
-        clip: (T, H, W); None for the one of its weights.
+        clip: (T, H, W) of video; None for the one of its weights.
         options: of ``taggnn.backbones.build``.
 
     Raises:
         ValueError: as ``build``.
         ImportError: a Hugging Face model, and transformers is not installed.
     """
-    clip = clip or backbones.find(name, options.get("config")).clip
+    spec = backbones.find(name, options.get("config")).spec
+    if clip is not None:
+        spec = spec.resized(**dict(zip(spec.axes[1:], clip, strict=True)))
     with torch.device("meta"):
-        module = backbones.build(name, clip=clip, **options).eval()
-    frames, found = backbones.video_spec(module, clip).example(device="meta"), []
+        module = backbones.build(name, spec=spec, **options).eval()
+    frames, found = spec.resized(channel=backbones.clip_channels(module, spec.shape[0])).example(device="meta"), []
     with torch.no_grad():
         macs = counted_macs(lambda: found.append(module(frames)))
     features = backbones.features_of(found[0])
-    return Count(_parameters(module), macs, features.tokens.shape[-1], features.grid, clip)
+    return Count(_parameters(module), macs, features.tokens.shape[-1], features.grid, clip or spec.shape[1:])
 
 
 def of_head(name: str, channels: int, grid: Sequence[int], classes: int, **options: Any) -> Count:

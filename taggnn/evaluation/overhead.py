@@ -73,9 +73,10 @@ def timed(row: dict[str, Any], budget: float) -> dict[str, Any]:
         budget: seconds to spend; every call is made 3 times at least, after one warm-up.
     """
     torch.manual_seed(0)
-    clip, grid, channels = tuple(row["clip"]), tuple(row["grid"]), row["channels"]
-    module = backbones.build(row["backbone"], clip=clip).eval()
-    frames = torch.randn(1, *backbones.video_spec(module, clip).shape)
+    spec, grid, channels = backbones.find(row["backbone"]).spec, tuple(row["grid"]), row["channels"]
+    spec = spec.resized(**dict(zip(spec.axes[1:], row["clip"], strict=True)))
+    module = backbones.build(row["backbone"], spec=spec).eval()
+    frames = torch.randn(1, *spec.shape)
     tokens = torch.randn(1, *grid, channels)
     built = {head: heads.build(head, channels, grid, CLASSES).eval() for head in row["heads"]}
     calls: dict[str, Callable[[], object]] = {"backbone": lambda: module(frames)}

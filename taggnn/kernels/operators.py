@@ -295,7 +295,11 @@ class _Scores(torch.autograd.Function):
 
     @staticmethod
     def forward(v: Tensor, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return v.view_as(v), (v * source).sum(-1), (v * target).sum(-1)
+        if v.device.type != "cpu":
+            return v.view_as(v), (v * source).sum(-1), (v * target).sum(-1)
+        # One product reads v once, where each sum would write as much as v before it adds it up.
+        found = v.flatten(1).to(torch.promote_types(v.dtype, source.dtype)) @ _beside(source, target)
+        return v.view_as(v), *(part.contiguous() for part in found.chunk(2, 1))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
@@ -305,12 +309,18 @@ class _Scores(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor, of_source: Tensor, of_target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         v, source, target = ctx.saved_tensors
         with unrounded(grad):
-            to_v = torch.addcmul(grad, of_source[..., None].to(grad.dtype), source.to(grad.dtype))
-            to_v = to_v.addcmul_(of_target[..., None].to(grad.dtype), target.to(grad.dtype))
+            both = torch.cat([of_source, of_target], 1).to(grad.dtype)
+            to_v = torch.addmm(grad.flatten(1), both, _beside(source, target).to(grad.dtype).T).view_as(grad)
             # (A, 2, M) @ (A, M, D): one pass over v for both vectors.
             rows = torch.stack([of_source.T, of_target.T], 1)
             to_both = rows @ v.transpose(0, 1).to(rows.dtype)
         return to_v, to_both[:, 0].to(source.dtype)[None], to_both[:, 1].to(target.dtype)[None]
+
+
+def _beside(source: Tensor, target: Tensor) -> Tensor:
+    """A column for each vector of each head, zero at the other heads. **Shapes:** two (1, A, D) -> (A*D, 2*A)"""
+    head = torch.eye(source.shape[1], dtype=source.dtype, device=source.device)[:, None]
+    return torch.cat([head * part[0, :, :, None] for part in (source, target)], 2).flatten(0, 1)
 
 
 def _gatv2(conv: Any) -> Operator:

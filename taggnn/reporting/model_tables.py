@@ -92,14 +92,14 @@ def details(name: str) -> str:
         found = backbones.stages(backbones.build(name))
     facts = {
         "name": row.name,
-        "clip": f"{_by(row.clip)} (frames, height, width)" + (f", {row.sampling}" if row.sampling else ""),
+        "clip": f"{_by(row.clip)} ({', '.join(row.spec.axes[1:])})" + (f", {row.sampling}" if row.sampling else ""),
         "tokens": f"{_by(count.grid)} of {count.channels} channels",
         "parameters": f"{count.parameters:,} without classifier"
         + (f"; published {row.parameters:.4g} M with it" if row.parameters else ""),
         "multiply-adds": f"{count.macs:,} for a clip"
         + (f"; published {row.gmacs:.4g} G at {_by(row.figures_clip or row.clip)}" if row.gmacs else ""),
         "figures": row.figures,
-        "mean, std": f"{_numbers(row.mean)}, {_numbers(row.std)} of pixels in [0, 1], red first",
+        "mean, std": f"{_numbers(row.mean)}, {_numbers(row.std)} of pixels in [0, 1], red first" if row.mean else "",
         "weights": row.weights,
         "source": row.source,
         "paper": row.paper,
@@ -111,9 +111,9 @@ def details(name: str) -> str:
 def section(results: Path | None) -> str:
     """The text between the markers of a README."""
     parts = [
-        f"*Written by `{COMMAND}`. Counted at each backbone's own clip (frames x height x width) by PyTorch's counter, without "
-        "classifier; in brackets what was published, with classifier, at its clip where that is another. PyTorchVideo's "
-        "figures contain its BatchNorm, five operations an element.*",
+        f"*Written by `{COMMAND}`. Counted at each backbone's own clip (frames x height x width, or frames x joints x persons) "
+        "by PyTorch's counter, without classifier; in brackets what was published, with classifier, at its clip where that is "
+        "another. PyTorchVideo's figures contain its BatchNorm, five operations an element.*",
         _marked(backbone_table(list(BACKBONES))),
     ]
     if hub_models():

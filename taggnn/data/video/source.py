@@ -13,8 +13,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from taggnn.data import sampling
 from taggnn.data.clips import Clip
-from taggnn.data.video import sampling
+from taggnn.data.synthetic import SET
 from taggnn.data.video.decoders import Decoder, chosen, resized
 from taggnn.data.video.formats import VIDEO_ENDINGS
 from taggnn.data.video.frame_cache import FrameCache
@@ -77,6 +78,7 @@ class VideoSource:
     """
 
     endings = VIDEO_ENDINGS
+    synthetic = SET
 
     def __init__(
         self,

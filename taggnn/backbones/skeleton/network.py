@@ -1,0 +1,136 @@
+"""What all skeleton networks share: normalised coordinates, persons folded into the batch, blocks, the mean over persons.
+
+Axes: B clips, M persons, C channels, T frames, V joints.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from taggnn.backbones.skeleton.inputs import Body
+from taggnn.types import Features
+
+# What a block returns: its output, and the losses of its plug.
+Result = tuple[Tensor, dict[str, Tensor]]
+
+
+class Block(nn.Module):
+    """GCN -> [plug] -> TCN, plus a shortcut.
+
+    Formula: ``y = relu(TCN(plug(GCN(x))) + shortcut(x))``.
+
+    Args:
+        gcn: the graph convolution.
+        tcn: the temporal convolution.
+        residual: the shortcut; None for none, ``nn.Identity`` for x itself.
+        names: of both in the state dict.
+
+    **Shapes:** (B*M, C, T, V) -> (B*M, C', T', V), or with frames last
+    """
+
+    # The type of a call, which nn.Module leaves at Any.
+    __call__: Callable[..., Result]
+
+    def __init__(
+        self,
+        gcn: nn.Module,
+        tcn: nn.Module,
+        residual: nn.Module | None,
+        names: tuple[str, str] = ("gcn", "tcn"),
+    ) -> None:
+        super().__init__()
+        self.names = names
+        self.add_module(names[0], gcn)
+        self.add_module(names[1], tcn)
+        if residual is not None:
+            self.residual = residual
+
+    def forward(self, x: Tensor, *graph: Tensor) -> Result:
+        gcn, tcn = (self.get_submodule(name) for name in self.names)
+        y, losses = gcn(x, *graph), dict[str, Tensor]()
+        y = tcn(y)
+        if hasattr(self, "residual"):
+            y = y + self.residual(x)
+        return F.relu(y, inplace=True), losses
+
+
+class SkeletonNetwork(nn.Module):
+    """A network of blocks over the joints of every person; a subclass makes the blocks.
+
+    Args:
+        body: the joints, persons and channels of the input.
+        per_person: BatchNorm of the coordinates has a scale for each joint and channel, V*C; else for each person too, M*V*C.
+
+    Attributes:
+        frames_last: blocks work on (B*M, C, V, T) instead of (B*M, C, T, V).
+
+    **Shapes:** (B, C, T, V, M) -> ``Features``: tokens (B, T', V, C'), the mean over persons
+
+    Raises:
+        ValueError: in ``forward``, an input with other joints, persons or channels.
+    """
+
+    frames_last: ClassVar[bool] = False
+
+    # The type of a call, which nn.Module leaves at Any.
+    __call__: Callable[..., Features]
+
+    def __init__(self, body: Body, per_person: bool) -> None:
+        super().__init__()
+        self.body, self.per_person = body, per_person
+        self.data_bn = nn.BatchNorm1d(body.joints * body.channels * (1 if per_person else body.persons))
+
+    def blocks(self) -> Iterator[tuple[Block, tuple[Tensor, ...]]]:
+        """The blocks in order, each with what it takes after its input."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Features:
+        given, body = tuple(x.shape[1:]), self.body
+        if x.dim() != 5 or (given[0], *given[2:]) != (body.channels, body.joints, body.persons):
+            raise ValueError(
+                f"{type(self).__name__} takes (B, {body.channels}, T, {body.joints}, {body.persons}): channels, frames, joints "
+                f"and persons; got {tuple(x.shape)}"
+            )
+        folded, losses = self.folded(x), dict[str, list[Tensor]]()
+        for block, graph in self.blocks():
+            folded, found = block(folded, *graph)
+            for name, loss in found.items():
+                losses.setdefault(name, []).append(loss)
+        persons = folded.unflatten(0, (-1, body.persons)).mean(1)
+        tokens = persons.permute(0, 3, 2, 1) if self.frames_last else persons.permute(0, 2, 3, 1)
+        return Features(tokens, {name: torch.stack(found).mean(0) for name, found in losses.items()})
+
+    def folded(self, x: Tensor) -> Tensor:
+        """Normalises coordinates over clips and frames. **Shapes:** (B, C, T, V, M) -> (B*M, C, T, V), or with frames last"""
+        clips, channels, frames, joints, persons = x.shape
+        x = x.permute(0, 4, 3, 1, 2)
+        x = x.reshape(clips * persons, -1, frames) if self.per_person else x.reshape(clips, -1, frames)
+        x = self.data_bn(x).view(clips * persons, joints, channels, frames)
+        return (x.transpose(1, 2) if self.frames_last else x.permute(0, 2, 3, 1)).contiguous()
+
+
+def widths_of(width: int, depths: Sequence[int], multiple: int, name: str) -> list[tuple[int, int]]:
+    """Output channels and stride of every block: doubled, with stride 2, at the first block of each stage but the first.
+
+    Args:
+        width: channels of the first stage.
+        depths: blocks of each stage.
+        multiple: the widths must be a multiple of it.
+        name: of the network, for messages.
+
+    Raises:
+        ValueError: sizes that make no network.
+    """
+    whole = [value for value in (width, *depths) if isinstance(value, int) and not isinstance(value, bool)]
+    if not depths or len(whole) != 1 + len(depths) or min(whole) < 1:
+        raise ValueError(f"{name}: width={width!r} and depths={depths!r} must be positive integers, one depth at least")
+    if width % multiple:
+        raise ValueError(f"{name}: width={width} must be a multiple of {multiple}")
+    return [
+        (width * 2**stage, 2 if stage and not number else 1)
+        for stage, depth in enumerate(depths)
+        for number in range(depth)
+    ]
