@@ -298,8 +298,10 @@ class _Scores(torch.autograd.Function):
         if v.device.type != "cpu":
             return v.view_as(v), (v * source).sum(-1), (v * target).sum(-1)
         # One product reads v once, where each sum would write as much as v before it adds it up.
-        found = v.flatten(1).to(torch.promote_types(v.dtype, source.dtype)) @ _beside(source, target)
-        return v.view_as(v), *(part.contiguous() for part in found.chunk(2, 1))
+        with unrounded(v):
+            both = v.flatten(1).to(torch.promote_types(v.dtype, source.dtype)) @ _beside(source, target)
+        of_source, of_target = both.chunk(2, 1)
+        return v.view_as(v), of_source.contiguous(), of_target.contiguous()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:

@@ -1,7 +1,6 @@
 """Families over a few edges for every node, such as the bones of a skeleton joined with a chain, edge by edge on CPUs.
 
-Axes: B clips, N nodes of one clip, E edges of one clip, A attention heads, D channels of a head, C channels, R rows and S pairs of
-``edges``.
+Axes: B clips, N nodes and E edges of one clip, A attention heads, D channels of a head, S pairs of ``edges``.
 """
 
 from typing import Any
