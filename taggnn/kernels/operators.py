@@ -311,12 +311,12 @@ class _Scores(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor, of_source: Tensor, of_target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         v, source, target = ctx.saved_tensors
         with unrounded(grad):
-            both = torch.cat([of_source, of_target], 1).to(grad.dtype)
-            to_v = torch.addmm(grad.flatten(1), both, _beside(source, target).to(grad.dtype).T).view_as(grad)
-            # (A, 2, M) @ (A, M, D): one pass over v for both vectors.
-            rows = torch.stack([of_source.T, of_target.T], 1)
-            to_both = rows @ v.transpose(0, 1).to(rows.dtype)
-        return to_v, to_both[:, 0].to(source.dtype)[None], to_both[:, 1].to(target.dtype)[None]
+            both, (_, heads, width) = torch.cat([of_source, of_target], 1), v.shape
+            columns = _beside(source, target).to(grad.dtype)
+            to_v = torch.addmm(grad.flatten(1), both.to(grad.dtype), columns.T).view_as(grad)
+            # Every score with the channels of every head, in one pass over v: its own head's are its gradient.
+            to_both = (both.T @ v.flatten(1).to(both.dtype)).view(2, heads, heads, width).diagonal(dim1=1, dim2=2).mT
+        return to_v, to_both[:1].to(source.dtype), to_both[1:].to(target.dtype)
 
 
 def _beside(source: Tensor, target: Tensor) -> Tensor:

@@ -54,28 +54,21 @@ class _Scores(torch.autograd.Function):
             found = plain.gradients(partial(_plainly, pairs, slope), (l, r, a), grad, ctx.needs_input_grad[2:])
             return None, None, *found
         to_l, to_r, to_a = torch.empty_like(l), torch.empty_like(r), torch.zeros_like(l[0])
-        # LeakyReLU has the slope everywhere, and 1 - slope more where its input is above 0.
-        everywhere, above = slope * grad, ((1 - slope) * grad).view(len(l), -1)
-        of_source, of_target = (
-            grad.new_zeros(l[..., 0].numel()).index_add_(0, end, everywhere).view(*l.shape[:3], 1)
-            for end in (pairs.source, pairs.target)
-        )
         # The pairs of the first clip are those of any other.
-        rows, count = l[0, ..., 0].numel(), above.shape[1]
-        edge, order = pairs.edge[:count], pairs.order[:count]
-        back = edge.index_select(0, order)
-        passes = l.new_empty(len(graph.source), a.numel())
-        for clip, weights in enumerate(above):
-            for some, source, least in _ends(graph, l[clip].flatten(1), -r[clip].flatten(1)):
-                # Strictly: at 0 the slope is that of the negative side. Numbers, not truth values, can be multiplied with.
-                torch.gt(source, least, out=passes[some])
+        rows, by_target = l[0, ..., 0].numel() + 1, grad.view(len(l), -1)
+        edge, order = pairs.edge[: by_target.shape[1]], pairs.order[: by_target.shape[1]]
+        back, one = edge.index_select(0, order), l.new_ones(())
+        slopes = l.new_empty(len(graph.source), a.numel())
+        for clip, weights in enumerate(by_target):
+            for some, source, target in _ends(graph, l[clip].flatten(1), r[clip].flatten(1)):
+                z = torch.add(source, target, out=slopes[some])
+                torch.ops.aten.leaky_relu_backward.grad_input(one, z, slope, False, grad_input=z)
             by_source = weights.index_select(0, order)
-            for x, index, start, weight, given, out in (
-                (l, back, pairs.back_start, by_source, of_source, to_l),
-                (r, edge, pairs.start, weights, of_target, to_r),
+            for x, index, start, weight, out in (
+                (l, back, pairs.back_start, by_source, to_l),
+                (r, edge, pairs.start, weights, to_r),
             ):
-                passed = bags(index, passes.view(-1, a.shape[1]), start[: rows + 1], weight).view_as(x[clip])
-                passed += given[clip]
+                passed = bags(index, slopes.view(-1, a.shape[1]), start[:rows], weight).view_as(x[clip])
                 to_a.addcmul_(passed, x[clip])
                 torch.mul(passed, a, out=out[clip])
         return None, None, to_l, to_r, to_a.sum(0)
