@@ -38,10 +38,15 @@ def test_scores_and_gradients_equal_the_formula(graph, at_once, slope, monkeypat
         parts[0][0, 0] = 0
         parts[1][0] = parts[1][0] * (torch.arange(len(parts[1][0])) > 0)[:, None, None]
     pairs = edges.pairs(len(parts[0]), len(parts[2]))
-    got, expected = gatv2_edges.scores(edges, slope, *parts), by_formula(edges, pairs, slope, *parts)
+    (got, handed), expected = gatv2_edges.scores(edges, slope, *parts), by_formula(edges, pairs, slope, *parts)
     torch.testing.assert_close(got, expected)
-    upstream = torch.randn_like(expected)
-    torch.testing.assert_close(*(torch.autograd.grad(out, parts, upstream) for out in (got, expected)))
+    assert handed.equal(parts[0])
+    upstream, further = torch.randn_like(expected), torch.randn_like(handed)
+    slopes = torch.autograd.grad((got, handed), parts, (upstream, further), retain_graph=True)
+    torch.testing.assert_close(slopes, torch.autograd.grad((expected, parts[0]), parts, (upstream, further)))
+    # An upstream gradient of one number for all pairs, and none for what is handed through.
+    alone = torch.autograd.grad(got.sum(), parts)
+    torch.testing.assert_close(alone, torch.autograd.grad(by_formula(edges, pairs, slope, *parts).sum(), parts))
 
 
 @graphs
@@ -54,7 +59,7 @@ def test_derivatives_of_both_orders(graph):
 def test_sources_that_are_the_targets_too():
     edges, (x, _, a) = operands("one-way")
     pairs = edges.pairs(*x.shape[::2])
-    got, expected = gatv2_edges.scores(edges, 0.2, x, x, a), by_formula(edges, pairs, 0.2, x, x, a)
+    got, expected = gatv2_edges.scores(edges, 0.2, x, x, a)[0], by_formula(edges, pairs, 0.2, x, x, a)
     torch.testing.assert_close(*(torch.autograd.grad(out.square().sum(), (x, a)) for out in (got, expected)))
 
 
