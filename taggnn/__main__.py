@@ -16,6 +16,7 @@ PROGRAMS = {
     "export": "writes a model as safetensors, torch.export and ONNX",
     "check": "checks labelled videos before training",
     "extract": "stores the tokens of a frozen backbone, so that heads train in minutes",
+    "skeletons": "finds the skeletons in videos, as a set to train on",
     "models": "lists backbones, heads and convolutions with their costs",
 }
 

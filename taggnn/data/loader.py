@@ -49,8 +49,9 @@ class ClipData:
         val_folder: folder inside root with the class folders of validation, used without val_list.
         test_folder: folder inside root with the class folders of the test, used without test_list; "." for all of root.
         classes: class names in label order, or a text file with one name a line; null: those of the training clips.
-        dataset: published data set whose lists and videos are found below root: gym99, gym288, haa500, diving48, ssv2,
-            kinetics, ucf101 or hmdb51; null: own lists or folders.
+        dataset: published data set whose lists and clips are found below root: of videos gym99, gym288, haa500, diving48, ssv2,
+            kinetics, ucf101 or hmdb51; of skeletons ntu60, ntu120, nw_ucla, pku_mmd, gym99_skeleton or diving48_skeleton; null:
+            own lists or folders.
         version: version or numbered split of the published data set; null: its default, which is printed.
         annotations: folder with the lists of the published data set; null: root.
         missing: what to do with listed files that do not exist, stop or leave them out with a note; null: skip for a
