@@ -101,7 +101,7 @@ def _pair_lines(pair: Pair, family: int) -> list[str]:
     if on := pair.on_confused:
         gain = f"{100 * on.difference.value:+.2f} points ({100 * on.difference.low:+.2f} to {100 * on.difference.high:+.2f})"
         shown.append(
-            f"  {len(pair.confused)} most confused pairs, {on.clips:,} clips: top-1 {on.first:.4f} -> {on.second:.4f}, {gain}, "
+            f"  {on.pairs} most confused pair{'s' if on.pairs > 1 else ''}, {on.clips:,} clips: top-1 {on.first:.4f} -> {on.second:.4f}, {gain}, "
             f"McNemar {p_value(on.test.p)}"
         )
     for each in pair.confused[:SHOWN]:
