@@ -48,11 +48,12 @@ class CTRGCN(SkeletonNetwork):
         super().__init__(body, per_person=False)
         graph, channels = adjacency_subsets(body.skeleton), body.channels
         self.count = 0
-        for out, stride in widths_of(width, depths, 4, "ctr_gcn"):
+        sizes = widths_of(width, depths, 4, "ctr_gcn")
+        self.widths = [out for out, _ in sizes]
+        for out, stride in sizes:
             self.count += 1
             self.add_module(f"l{self.count}", _block(channels, out, stride, graph, first=self.count == 1))
             channels = out
-        self.channels = channels
 
     def blocks(self) -> Iterator[tuple[Block, tuple[Tensor, ...]]]:
         for number in range(1, self.count + 1):
