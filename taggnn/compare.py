@@ -99,10 +99,10 @@ def _pair_lines(pair: Pair, family: int) -> list[str]:
             counts = f"{change.name} ({change.first} -> {change.second} of {change.clips})"
             shown.append(f"  {'' if number else title:12} {100 * change.gain:+6.1f} points  {counts}")
     if on := pair.on_confused:
-        gain = f"{100 * on.difference.value:+.2f} points ({100 * on.difference.low:+.2f} to {100 * on.difference.high:+.2f})"
+        of, gain = f"{on.pairs} most confused pair{'s' if on.pairs > 1 else ''}", on.difference
+        points = f"{100 * gain.value:+.2f} points ({100 * gain.low:+.2f} to {100 * gain.high:+.2f})"
         shown.append(
-            f"  {len(pair.confused)} most confused pairs, {on.clips:,} clips: top-1 {on.first:.4f} -> {on.second:.4f}, {gain}, "
-            f"McNemar {p_value(on.test.p)}"
+            f"  {of}, {on.clips:,} clips: top-1 {on.first:.4f} -> {on.second:.4f}, {points}, McNemar {p_value(on.test.p)}"
         )
     for each in pair.confused[:SHOWN]:
         shown.append(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from taggnn.evaluation.confusions import ConfusedPair, OnConfused, confused_pairs, most_confused, on_confused
+from taggnn.evaluation.confusions import ConfusedPair, OnConfused, confused_pairs, hardest, most_confused, on_confused
 from taggnn.evaluation.intervals import LEVEL, RESAMPLES, Answers
 from taggnn.evaluation.matching import Matched
 from taggnn.evaluation.metrics import Scores
@@ -75,7 +75,7 @@ class Pair:
         classes: every class that occurs, those that gained most first.
         changed: every clip with another predicted class, in the order of the list.
         confused: the pairs of classes that both together confuse most.
-        on_confused: accuracy on the clips of their classes; ``None`` where nothing is confused.
+        on_confused: accuracy on the clips of the classes of the first ``hardest`` of them; ``None`` where nothing is confused.
     """
 
     first: str
@@ -196,5 +196,5 @@ def _pair(
         classes=sorted(classes, key=lambda row: (-row.gain, -row.clips, row.name)),
         changed=changed,
         confused=confused_pairs(first, second, both.classes),
-        on_confused=on_confused(first, second, most_confused([first, second])),
+        on_confused=on_confused(first, second, most_confused([first, second], hardest(first.classes))),
     )

@@ -49,6 +49,7 @@ class OnConfused:
     """The accuracy of two models on the clips of the classes of such pairs.
 
     Args:
+        pairs: how many pairs.
         classes: how many classes.
         clips: how many clips.
         first: share that the first model has right.
@@ -57,6 +58,7 @@ class OnConfused:
         test: McNemar's.
     """
 
+    pairs: int
     classes: int
     clips: int
     first: float
@@ -79,6 +81,15 @@ def most_confused(models: Sequence[Answers], pairs: int = PAIRS) -> list[tuple[i
     cells = torch.cat([model.labels * classes + model.predicted for model in models])
     matrix = torch.bincount(cells, minlength=classes * classes).view(classes, classes)
     return [(pair.first, pair.second) for pair in worst_pairs(matrix, pairs)]
+
+
+def hardest(classes: int) -> int:
+    """How many pairs an accuracy on the hardest classes is about: at most half of all classes are in them, and at most 12 pairs.
+
+    Args:
+        classes: K.
+    """
+    return max(1, min(PAIRS, classes // 4))
 
 
 def confused_pairs(first: Answers, second: Answers, classes: Sequence[str], pairs: int = PAIRS) -> list[ConfusedPair]:
@@ -125,6 +136,7 @@ def on_confused(first: Answers, second: Answers, pairs: Sequence[tuple[int, int]
     one, two = _part(first, ours), _part(second, ours)
     difference, test = top1_difference(one, two)
     return OnConfused(
+        pairs=len(pairs),
         classes=len(one.labels.unique()),
         clips=len(one.labels),
         first=one.right.double().mean().item(),

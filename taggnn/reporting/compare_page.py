@@ -94,7 +94,8 @@ def _on_confused(pair: Pair) -> str:
     gain = found.difference
     between = f"{points(gain.low)} to {points(gain.high)}"
     return (
-        f"On the {count(found.clips, 'clip')} of their {count(found.classes, 'class', 'classes')} {pair.first} has "
+        f"On the {count(found.clips, 'clip')} of the {count(found.classes, 'class', 'classes')} of the first "
+        f"{count(found.pairs, 'pair')} {pair.first} has "
         f"{percent(found.first)} right, {pair.second} {percent(found.second)}: {points(gain.value)} points "
         f"({between}; McNemar, {p_value(found.test.p)})."
     )

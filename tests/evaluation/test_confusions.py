@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 import torch
 
-from taggnn.evaluation.confusions import accuracy_on_pairs, confused_pairs, most_confused, on_confused
+from taggnn.evaluation.confusions import accuracy_on_pairs, confused_pairs, hardest, most_confused, on_confused
 from taggnn.evaluation.intervals import Answers
 from taggnn.evaluation.significance import mcnemar
 
@@ -63,9 +63,13 @@ def test_accuracy_is_that_of_the_clips_of_the_pairs():
         right = sum(int(one.labels[n]) == int(one.predicted[n]) for n in clips)
         assert value == pytest.approx(right / len(clips))
         assert accuracy_on_pairs(one, pairs) == (pytest.approx(right / len(clips)), len(clips))
-    assert (found.classes, found.clips) == (3, len(clips))
+    assert (found.pairs, found.classes, found.clips) == (2, 3, len(clips))
     assert found.difference.value == pytest.approx(found.second - found.first)
     assert found.difference.low <= found.difference.value <= found.difference.high
+
+
+def test_the_hardest_classes_are_half_of_all_at_most():
+    assert [hardest(classes) for classes in (2, 4, 10, 60, 99)] == [1, 1, 2, 12, 12]
 
 
 def test_without_mistakes_there_is_no_pair():

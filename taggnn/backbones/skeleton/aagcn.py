@@ -45,12 +45,13 @@ class AAGCN(SkeletonNetwork):
         super().__init__(body, per_person=False)
         graph, channels = adjacency_subsets(body.skeleton), body.channels
         self.gcn = nn.ModuleList()
-        for out, stride in widths_of(width, depths, 4, "aagcn"):
+        sizes = widths_of(width, depths, 4, "aagcn")
+        self.widths = [out for out, _ in sizes]
+        for out, stride in sizes:
             residual = shortcut(channels, out, stride, first=not len(self.gcn))
             gcn, tcn = GraphConvolution(channels, out, graph), TemporalConvolution(out, out, 9, stride)
             self.gcn.append(Block(gcn, tcn, residual))
             channels = out
-        self.channels = channels
 
     def blocks(self) -> Iterator[tuple[Block, tuple[Tensor, ...]]]:
         for block in self.gcn:

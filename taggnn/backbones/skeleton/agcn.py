@@ -43,13 +43,14 @@ class AGCN(SkeletonNetwork):
         super().__init__(body, per_person=False)
         graph, channels = adjacency_subsets(body.skeleton), body.channels
         self.count = 0
-        for out, stride in widths_of(width, depths, 4, "agcn"):
+        sizes = widths_of(width, depths, 4, "agcn")
+        self.widths = [out for out, _ in sizes]
+        for out, stride in sizes:
             self.count += 1
             gcn, tcn = GraphConvolution(channels, out, graph), TemporalConvolution(out, out, 9, stride)
             residual = shortcut(channels, out, stride, first=self.count == 1)
             self.add_module(f"l{self.count}", Block(gcn, tcn, residual, names=("gcn1", "tcn1")))
             channels = out
-        self.channels = channels
 
     def blocks(self) -> Iterator[tuple[Block, tuple[Tensor, ...]]]:
         for number in range(1, self.count + 1):

@@ -191,6 +191,10 @@ def load_weights(module: nn.Module, weights: str | Path, name: str) -> None:
         return load_strictly(module, state, str(path))
     backbone, classifier = _translated(state)
     log.info("%s: classifier of %d classes dropped", path, len(classifier["bias"]))
+    plugged = {key: value for key, value in module.state_dict().items() if ".plug." in key and key not in backbone}
+    if plugged:
+        log.info("%s: without plugs, which keep their initial weights", path)
+        backbone |= plugged
     return load_strictly(module, backbone, str(path))
 
 

@@ -45,12 +45,13 @@ class STGCN(SkeletonNetwork):
         self.register_buffer("A", graph)
         self.A: Tensor
         self.st_gcn_networks = nn.ModuleList()
-        for out, stride in widths_of(width, depths, 1, "st_gcn"):
+        sizes = widths_of(width, depths, 1, "st_gcn")
+        self.widths = [out for out, _ in sizes]
+        for out, stride in sizes:
             first = not len(self.st_gcn_networks)
             self.st_gcn_networks.append(_block(channels, out, stride, first, 0.0 if first else dropout))
             channels = out
         self.edge_importance = nn.ParameterList(torch.ones_like(graph) for _ in self.st_gcn_networks)
-        self.channels = channels
         # The weights of all edges are one module, which can only be frozen as a whole.
         first_stage, *others = (f"st_gcn_networks.{number}" for number in range(len(self.st_gcn_networks)))
         self.cut = ((first_stage, "data_bn", "edge_importance"), *((name,) for name in others))

@@ -42,13 +42,14 @@ class STGCNPlusPlus(SkeletonNetwork):
         super().__init__(body, per_person=True)
         graph, channels = adjacency_subsets(body.skeleton), body.channels
         self.gcn = nn.ModuleList()
-        for out, stride in widths_of(width, depths, 1, "st_gcn++"):
+        sizes = widths_of(width, depths, 1, "st_gcn++")
+        self.widths = [out for out, _ in sizes]
+        for out, stride in sizes:
             if out < 6:
                 raise ValueError(f"st_gcn++: width={width} must be 6 or more, a channel for each branch")
             residual = shortcut(channels, out, stride, first=not len(self.gcn))
             self.gcn.append(Block(GraphConvolution(channels, out, graph), MultiBranch(out, stride), residual))
             channels = out
-        self.channels = channels
 
     def blocks(self) -> Iterator[tuple[Block, tuple[Tensor, ...]]]:
         for block in self.gcn:

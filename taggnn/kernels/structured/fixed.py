@@ -1,4 +1,4 @@
-"""A fixed graph inside every frame, such as the bones of a skeleton, joined with a chain: blocks of P x P, no edge list.
+"""A fixed graph inside every frame, such as the bones of a skeleton, joined with a chain: few edges one by one, many as blocks.
 
 Axes: B clips, T frames, P positions of a frame (V joints on skeletons), N = T*P nodes, C channels, A attention heads, D channels
 of a head, F frames and R targets of a piece.

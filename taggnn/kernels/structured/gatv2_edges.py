@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from taggnn.kernels.structured import plain
 from taggnn.kernels.structured.edges import Edges, Pairs, bags
 
-# Numbers in a room for one end of some edges: 512 KB in float32, two of which a cache holds. Twice as many take a quarter longer.
+# Numbers in a thread's room for one end of some edges: 512 KB in float32, two of which its cache holds.
 _AT_ONCE = 2**17
 
 
@@ -99,7 +99,7 @@ def _slices(size: int, step: int) -> Iterator[slice]:
 
 
 def _at_once(channels: Tensor) -> int:
-    return max(_AT_ONCE // channels.numel(), 1)
+    return max(torch.get_num_threads() * _AT_ONCE // channels.numel(), 1)
 
 
 def _plainly(pairs: Pairs, slope: float, l: Tensor, r: Tensor, a: Tensor) -> Tensor:  # noqa: E741

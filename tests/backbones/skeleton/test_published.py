@@ -107,6 +107,19 @@ def test_a_published_file_is_a_start_for_own_classes(tmp_path, name, caplog):
         build(name, weights=tmp_path / "net.pt", width=8, depths=[2, 1])
 
 
+def test_a_plug_is_added_to_a_published_network(tmp_path, caplog):
+    caplog.set_level("INFO")
+    made = network("ctr_gcn", width=32)
+    torch.save(made.state_dict(), tmp_path / "net.pt")
+    plugged = build("ctr_gcn", weights=tmp_path / "net.pt", plug="sf", width=32, depths=[2, 1])
+    assert "without plugs" in caplog.text
+    theirs = made.state_dict()
+    assert all(torch.equal(value, theirs[key]) for key, value in plugged.state_dict().items() if ".plug." not in key)
+    torch.save(plugged.state_dict(), tmp_path / "plugged.pt")
+    again = build("ctr_gcn", weights=tmp_path / "plugged.pt", plug="sf", width=32, depths=[2, 1])
+    assert all(torch.equal(value, again.state_dict()[key]) for key, value in plugged.state_dict().items())
+
+
 def test_weights_of_a_run_of_one_s_own(tmp_path):
     model = taggnn.attach("ctr_gcn", "pool", 3, backbone_options={"width": 8, "depths": [1]})
     torch.save(model.state_dict(), tmp_path / "own.pt")

@@ -34,7 +34,7 @@ class Overlay:
         self._stream: Any = None
 
     def __enter__(self) -> "Overlay":
-        self._container = import_av().open(str(self._path), "w", format="mp4")
+        self._container = import_av().open("file:" + str(self._path), "w", format="mp4")
         return self
 
     def __exit__(
