@@ -121,7 +121,7 @@ class GraphConvolution(nn.Module):
         second = together([subset.conv2 for subset in subsets], mean).unflatten(1, (len(subsets), -1))
         relations = (first.unsqueeze(-1) - second.unsqueeze(-2)).tanh()
         # The shared graph and the bias are two more channels of the product.
-        shape = (len(x), len(subsets), 1, *self.PA.shape[1:])
+        shape = (x.shape[0], len(subsets), 1, *self.PA.shape[1:])
         shared = self.PA[:, None].expand(shape)
         relations = torch.cat([relations, shared, relations.new_ones(()).expand(shape)], 2)
         graphs = [
