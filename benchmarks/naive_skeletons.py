@@ -359,4 +359,52 @@ class STGCN(Network):
         return self.fcn(self.features(x)[:, :, None, None])[:, :, 0, 0]
 
 
+class SFGate(nn.Module):
+    """Maximum and mean over the first dimension, a convolution of 7 x 7, a weight for every element of the two others."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Module()
+        self.conv.conv = nn.Conv2d(2, 1, 7, padding=3, bias=False)
+        self.conv.bn = nn.BatchNorm2d(1)
+
+    def forward(self, x):
+        pooled = torch.stack([x.max(1).values, x.mean(1)], 1)
+        return x * self.conv.bn(self.conv.conv(pooled)).sigmoid()
+
+
+class SFHead(nn.Module):
+    """The plug of https://arxiv.org/abs/2412.14833, group by group."""
+
+    def __init__(self, channels, groups=8):
+        super().__init__()
+        self.groups, part = groups, channels // (4 * groups)
+        self.gn = nn.GroupNorm(part, part)
+        self.cweight, self.sweight = nn.Parameter(torch.zeros(1, part, 1, 1)), nn.Parameter(torch.zeros(1, part, 1, 1))
+        self.cbias, self.sbias = nn.Parameter(torch.ones(1, part, 1, 1)), nn.Parameter(torch.ones(1, part, 1, 1))
+        self.w = nn.Parameter(torch.ones(4))
+        self.cv, self.tc, self.tv = SFGate(), SFGate(), SFGate()
+        self.bn = nn.BatchNorm2d(part)
+
+    def parts(self, x):
+        """f_t, f_s, f_r and x4 of all groups. **Shapes:** (N, C, T, V) -> four of (N*G, c, T, V)"""
+        size = x.shape[1] // self.groups
+        folded = torch.stack([x[:, size * group : size * (group + 1)] for group in range(self.groups)], 1).flatten(0, 1)
+        quarter = size // 4
+        x1, x2, x3, x4 = (folded[:, quarter * number : quarter * (number + 1)] for number in range(4))
+        f_t = x1 * torch.sigmoid(self.cweight * x1.mean(dim=(2, 3), keepdim=True) + self.cbias)
+        f_s = x3 * torch.sigmoid(self.sweight * self.gn(x3) + self.sbias)
+        one = self.cv(f_t.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)
+        two = self.tc(f_s.permute(0, 3, 2, 1)).permute(0, 3, 2, 1)
+        three = self.tv(x2)
+        share = self.w.exp() / self.w.exp().sum()
+        return f_t, f_s, share[0] * one + share[1] * two + share[2] * three + share[3] * x2, x4
+
+    def forward(self, x):
+        rows = torch.cat(self.parts(x), 1)
+        rows = rows.reshape(len(x), x.shape[1], *x.shape[2:])
+        half = x.shape[1] // 2
+        return torch.stack([rows[:, channel % 2 * half + channel // 2] for channel in range(x.shape[1])], 1)
+
+
 NETWORKS = {"st_gcn": STGCN, "st_gcn++": STGCNPlusPlus, "agcn": AGCN, "aagcn": AAGCN, "ctr_gcn": CTRGCN}

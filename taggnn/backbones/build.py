@@ -12,6 +12,7 @@ from taggnn.backbones import huggingface
 from taggnn.backbones.adapt import USUAL_CLIP, adapt, resize_positions, strip
 from taggnn.backbones.finetuning import tune
 from taggnn.backbones.first_layer import set_in_channels
+from taggnn.backbones.skeleton.network import SkeletonNetwork
 from taggnn.backbones.table import BACKBONES, HUB, Backbone, hub_row
 from taggnn.backbones.tokens import Grid, checked_size
 from taggnn.backbones.weights import load_file
@@ -134,6 +135,8 @@ def build(
     drop_path: float | None = None,
     in_channels: int | None = None,
     spec: InputSpec | None = None,
+    plug: str | Callable[..., nn.Module] | None = None,
+    plug_options: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> nn.Module:
     """Builds a backbone of the table, or one of one's own.
@@ -151,6 +154,8 @@ def build(
             builder of one's own with such a parameter is given it instead.
         spec: the input to come, instead of ``clip``; ``None`` for the row's. A network of skeletons is built for its joints,
             persons and channels.
+        plug: what is put into the blocks of a skeleton network, see ``taggnn.backbones.plugs``; None (default) for nothing.
+        plug_options: ``position`` and ``blocks``, see ``SkeletonNetwork.plug_in``, and arguments of the plug.
         **options: arguments of the row's builder.
 
     Returns:
@@ -188,12 +193,26 @@ def build(
             set_in_channels(module, 3 if in_channels is None else in_channels)
     elif in_channels not in (None, 3):
         raise ValueError(f"in_channels={in_channels}: {name} takes RGB clips only")
+    if plug is not None:
+        _plug_in(module, name, plug, plug_options or {})
+    elif plug_options:
+        raise ValueError(f"plug_options are for a plug; given {', '.join(plug_options)} without one")
     if weights is not None:
         row.loader(module, weights=weights)
     if clip is not None:
         resize_positions(module, clip)
     tune(module, frozen_bn, bn_momentum, freeze_stages, layer_decay, checkpointing, drop_path)
     return module
+
+
+def _plug_in(module: nn.Module, name: str, plug: str | Callable[..., nn.Module], options: Mapping[str, Any]) -> None:
+    if not isinstance(module, SkeletonNetwork):
+        possible = [name for name, row in BACKBONES.items() if row.kind == "skeleton"]
+        raise ValueError(f"plug={plug!r}: backbone {name} has no blocks for a plug; possible: {', '.join(possible)}")
+    try:
+        module.plug_in(plug, **options)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"backbone {name} cannot take plug {plug!r}: {error}") from error
 
 
 def _input(

@@ -15,7 +15,12 @@ from torchvision import models
 
 from taggnn.backbones import huggingface, imagenet
 from taggnn.backbones.download import Published
+from taggnn.backbones.skeleton import published
+from taggnn.backbones.skeleton.aagcn import AAGCN
+from taggnn.backbones.skeleton.agcn import AGCN
 from taggnn.backbones.skeleton.ctr_gcn import CTRGCN
+from taggnn.backbones.skeleton.st_gcn import STGCN
+from taggnn.backbones.skeleton.st_gcn_pp import STGCNPlusPlus
 from taggnn.backbones.tokens import Grid
 from taggnn.backbones.video import inception3d, pytorchvideo, r2plus1d34, torchvision3d
 from taggnn.backbones.video.small import Small
@@ -212,13 +217,15 @@ _SKELETON = "ntu"
 _SKELETON_CLIP = (64, 25, 2)
 
 
-def _skeleton(name: str, builder: Callable[..., nn.Module], source: str, paper: str, parameters: float) -> Backbone:
+def _skeleton(
+    name: str, builder: Callable[..., nn.Module], source: str, paper: str, parameters: float | None
+) -> Backbone:
     """A row for a skeleton network of ten blocks, the last of 256 channels at a quarter of the frames."""
     frames, joints, _ = _SKELETON_CLIP
     return Backbone(
         name=name,
         builder=builder,
-        loader=load_file,
+        loader=partial(published.load_weights, name=name),
         clip=_SKELETON_CLIP,
         channels=256,
         grid=(frames // 4, joints),
@@ -228,13 +235,19 @@ def _skeleton(name: str, builder: Callable[..., nn.Module], source: str, paper: 
         paper=paper,
         weights="a local file: a published checkpoint or your own",
         parameters=parameters,
-        figures="the published code, 60 classes",
+        figures="the published code" if parameters else "",
         kind="skeleton",
     )
 
 
 _SKELETONS = [
-    _skeleton("ctr_gcn", CTRGCN, "https://github.com/Uason-Chen/CTR-GCN", "https://arxiv.org/abs/2107.12213", 1.463),
+    _skeleton("st_gcn", STGCN, "https://github.com/open-mmlab/mmskeleton", "https://arxiv.org/abs/1801.07455", 3.1),
+    _skeleton("agcn", AGCN, "https://github.com/lshiwjx/2s-AGCN", "https://arxiv.org/abs/1805.07694", 3.47),
+    _skeleton("aagcn", AAGCN, "https://github.com/kennymckormick/pyskl", "https://arxiv.org/abs/1912.06971", None),
+    _skeleton(
+        "st_gcn++", STGCNPlusPlus, "https://github.com/kennymckormick/pyskl", "https://arxiv.org/abs/2205.09443", 1.39
+    ),
+    _skeleton("ctr_gcn", CTRGCN, "https://github.com/Uason-Chen/CTR-GCN", "https://arxiv.org/abs/2107.12213", 1.46),
 ]
 
 _ROWS = [

@@ -49,6 +49,9 @@ class BackboneChoice:
         checkpointing: recompute stages in the backward pass: less memory, more time, the same gradients (default false).
         drop_path: probability of skipping the last block of a transformer, linearly down to 0 at the first; none (default) for
             that of the backbone.
+        plug: of a skeleton network, what is put into its blocks: "sf" or the dotted path of a class; none (default) for
+            nothing.
+        plug_options: its arguments, and its position and blocks, by name: {losses: [redundancy], blocks: [8, 9, 10]}.
         options: further arguments of the backbone's builder, by name.
     """
 
@@ -61,6 +64,8 @@ class BackboneChoice:
     layer_decay: float | None = None
     checkpointing: bool = False
     drop_path: float | None = None
+    plug: str | None = None
+    plug_options: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from taggnn.data.audit.inspection import Inspection
 from taggnn.data.lists.splits import Splits
 from taggnn.data.synthetic_set import SyntheticSet
 from taggnn.data.video.formats import VIDEO_ENDINGS
@@ -33,6 +34,7 @@ class Capabilities:
         evaluation_views: ``(clip, chosen, views, crops) -> [Sample] | BadClip``: chosen views of evaluation, see
             ``views.View``; None: there is only one.
         frame_views: ``(frames, chosen, views, crops)``: the same for frames in memory.
+        inspection: how ``taggnn.check`` examines its files; None: they cannot be checked.
         picture: converts an input to pictures for people; None: not possible.
         describe: sentences on what training does to a clip.
         preprocessing: sentences on every step from a file to the input in evaluation, with its numbers, for exported files.
@@ -55,6 +57,7 @@ class Capabilities:
     check_views: Callable[[int, int], None] | None = None
     evaluation_views: Callable[[Any, Sequence[tuple[int, int]], int, int], list[Sample] | BadClip] | None = None
     frame_views: Callable[[Tensor, Sequence[tuple[int, int]], int, int], Tensor] | None = None
+    inspection: Inspection | None = None
     picture: Callable[[Tensor], Tensor] | None = None
     describe: Callable[[], list[str]] = list
     preprocessing: Callable[[], list[str]] = list

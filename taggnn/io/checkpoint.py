@@ -1,6 +1,7 @@
 """Checkpoints: written atomically, read without running code, and sufficient to rebuild the model.
 
-Checkpoints that TAG-Head's authors published are read as well. The keys of ours, and where they are written:
+Checkpoints that TAG-Head's authors published are read as well, and those of skeleton networks. The keys of ours, and where they
+are written:
 
     format, architecture, split_options, trained_on, optimisation, seed    ``header_of`` of cli/build.py
     model, optimiser, scaler, steps, averaged weights    ``Step.state_dict`` of training/step.py; training/ema.py
@@ -20,6 +21,7 @@ from safetensors.torch import load as load_tensors
 from torch import Tensor
 
 from taggnn import model
+from taggnn.backbones.skeleton.published import is_published, recognised
 from taggnn.backbones.video.r2plus1d34 import CHILDREN
 from taggnn.backbones.weights import misfits, read_state_dict
 from taggnn.data.video.source import VideoSource
@@ -303,27 +305,45 @@ def checked(content: Any, path: str | Path) -> dict[str, Any]:
             "again, or use that version"
         )
     hint = ""
-    if any(str(key).startswith(tuple(_LAYOUTS)) for key in _flat(content)):
+    if isinstance(content, Mapping) and is_published(_tensors(content)):
+        hint = "; it is a published skeleton network: taggnn.load_released reads it"
+    elif any(str(key).startswith(tuple(_LAYOUTS)) for key in _flat(content)):
         hint = f"; it looks like one of TAG-Head's authors: name its data set ({', '.join(RELEASED)})"
     raise ValueError(f"checkpoint {path}: not written by taggnn.train{hint}")
 
 
-def load_released(path: str | Path, dataset: str, classes: tuple[str, ...] | None = None) -> Loaded:
-    """Loads a checkpoint that TAG-Head's authors published, strictly, in either of its two key layouts.
+def load_released(
+    path: str | Path,
+    dataset: str | None = None,
+    classes: tuple[str, ...] | None = None,
+    *,
+    skeleton: str | None = None,
+    persons: int | None = None,
+    frames: int = 64,
+) -> Loaded:
+    """Loads a published checkpoint strictly: of TAG-Head's authors, or of a skeleton network, as its authors or pyskl wrote it.
+
+    A skeleton network (ST-GCN, ST-GCN++, 2s-AGCN, AAGCN, CTR-GCN) is recognised by the names and shapes of its entries. Its
+    classifier is loaded too, as the head ``pool``.
 
     Source: TAG-Head, https://arxiv.org/abs/2604.11498. The current layout names ``csnmodel.*``, ``pos_embedding``,
     ``transformer.layers.*``, ``mlp_head.0.*``, ``mlp_head.1.*``; the earlier one ``backbone.*`` and ``classifier.*``, and it
     stores ``edge_index``, which is left out because it follows from the grid.
 
     Args:
-        path: ``haa500_best.pth``, ``gym99_best.pth``, ``gym288_last.pth`` or ``gym288_best.pth``.
-        dataset: "haa500", "gym99" or "gym288".
+        path: ``haa500_best.pth``, ``gym99_best.pth``, ``gym288_last.pth`` or ``gym288_best.pth``; or that of a skeleton network.
+        dataset: "haa500", "gym99" or "gym288"; None (default) for a skeleton network.
         classes: class names in label order; numbers by default, since the files hold none.
+        skeleton: of a skeleton network, the name of its joints; None (default) for the one skeleton with so many.
+        persons: of ST-GCN and ST-GCN++, which do not store it; None (default) for 1 hand or 2 bodies.
+        frames: of a skeleton network's input (default 64).
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: unknown data set, a file that cannot be read, or entries that do not fit, listed.
+        ValueError: unknown data set or network, a file that cannot be read, or entries that do not fit, listed.
     """
+    if dataset is None:
+        return _skeleton_network(path, classes, skeleton, persons, frames)
     if dataset not in RELEASED:
         raise unknown("data set of a released checkpoint", dataset, RELEASED)
     shape = RELEASED[dataset]
@@ -355,6 +375,34 @@ def load_released(path: str | Path, dataset: str, classes: tuple[str, ...] | Non
     return Loaded(recogniser.eval(), names, {"seed": 0}, str(path), architecture=described)
 
 
+def _skeleton_network(
+    path: str | Path, classes: tuple[str, ...] | None, skeleton: str | None, persons: int | None, frames: int
+) -> Loaded:
+    source = f"checkpoint {path}"
+    state = read_state_dict(path)
+    if any(key.startswith("csnmodel.") or key == "pos_embedding" for key in state):
+        raise ValueError(
+            f"{source}: it looks like one of TAG-Head's authors: name its data set ({', '.join(RELEASED)})"
+        )
+    found = recognised(state, source, skeleton, persons, frames)
+    weight, bias = found.classifier
+    names = tuple(classes or (str(label) for label in range(len(weight))))
+    if len(names) != len(weight):
+        raise ValueError(f"{source} has {len(weight)} classes, {len(names)} names were given")
+    described = {
+        "backbone": {"name": found.name, **found.options},
+        "head": {"name": "pool", "dropout": 0.0},
+        "input": found.spec.plain(),
+        "classes": names,
+    }
+    with architecture.no_larger_than(state, source):
+        recogniser = model.build(described)
+    entries = {f"backbone.{key}": value for key, value in found.state.items()}
+    entries |= {"head.classifier.weight": weight, "head.classifier.bias": bias}
+    _fit(recogniser, entries, {key: key for key in recogniser.state_dict()}, source)
+    return Loaded(recogniser.eval(), names, {"seed": 0}, str(path), architecture=described)
+
+
 def _fit(recogniser: Recogniser, state: dict[str, Tensor], names: Mapping[str, str], source: str) -> None:
     """Loads ``state`` strictly; ``names``: our key -> that of ``state``."""
     own = {names[key]: value for key, value in recogniser.state_dict().items()}
@@ -380,6 +428,13 @@ def _numbered(name: str) -> str:
     """The name of a backbone entry in an nn.Sequential: the inverse of ``sequential_to_named``."""
     child, _, rest = name.partition(".")
     return f"{CHILDREN.index(child)}.{rest}"
+
+
+def _tensors(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors of a state dict, by itself or under the key ``state_dict``."""
+    inner = content.get("state_dict", content)
+    found = inner if isinstance(inner, Mapping) else {}
+    return {str(key): value for key, value in found.items() if isinstance(value, Tensor)}
 
 
 def _flat(content: Any) -> list[str]:

@@ -23,13 +23,14 @@ _ALLOWED: dict[str, list[tuple[str, type]]] = {
     "conv": [("taggnn.nn", nn.Module), ("torch_geometric.nn", nn.Module)],
     "readout": [("taggnn.nn", nn.Module)],
     "topology": [("graphs", Topology)],
+    "plug": [("taggnn.backbones.plugs", nn.Module)],
     "input": [("taggnn.data", object)],
 }
 # A topology may be a sum: "clique+mine.rules.Bones(joints=17)".
 _PATH = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 # Keys of a configuration whose values are never imported; a file's own options of a backbone or source are for a name that is.
 _PLAIN_KEYS = re.compile(
-    r"recipe|runs?|devices?|loggers|monitor|backbone\.(weights|options|freeze_stages)|video\.frame_cache|optim\.losses"
+    r"recipe|runs?|devices?|loggers|monitor|backbone\.(weights|options|plug_options|freeze_stages)|video\.frame_cache|optim\.losses"
     r"|data\.(root|\w+_list|\w+_folder|classes|dataset|version|annotations|flip_pairs|source_options|tokens)"
 )
 _PARTS = {"backbone.name": "backbone", "compare": "head", "data.source": "input", "optim.loss": "loss"}
@@ -92,6 +93,7 @@ def _paths(architecture: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """(part, dotted path) of everything that building the architecture imports."""
     head = _inner(architecture, "head")
     yield from _paths_in("backbone", _inner(architecture, "backbone").get("name"))
+    yield from _paths_in("plug", _inner(architecture, "backbone").get("plug"))
     yield from _paths_in("input", _inner(architecture, "input").get("kind"))
     yield from _paths_in("head", head.get("name"))
     for key, value in head.items():

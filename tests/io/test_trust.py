@@ -26,6 +26,8 @@ def with_part(part, key, value):
 
 OWN = [
     ("backbone", "name", "mine.Net"),
+    ("backbone", "plug", "mine.Plug"),
+    ("backbone", "plug", "taggnn.backbones.plugs.sf.unknown"),
     ("head", "name", "os.system"),
     ("input", "kind", "mine.Source"),
     ("head", "conv", "mine.convs.Conv"),
@@ -54,7 +56,7 @@ def test_code_that_is_not_ours_is_refused_and_never_imported(part, key, value, t
     (tmp_path / "mine.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(tmp_path)
     given = with_part(part, key, value)
-    named = key if part == "head" and key != "name" else part
+    named = part if key in ("name", "kind") else key
     with pytest.raises(ValueError, match=rf"best\.ckpt: its ({named}|deep) is "):
         trust.check(given, "best.ckpt")
     assert "mine" not in sys.modules

@@ -48,11 +48,12 @@ class CTRGCN(SkeletonNetwork):
         super().__init__(body, per_person=False)
         graph, channels = adjacency_subsets(body.skeleton), body.channels
         self.count = 0
-        for out, stride in widths_of(width, depths, 4, "ctr_gcn"):
+        sizes = widths_of(width, depths, 4, "ctr_gcn")
+        self.widths = [out for out, _ in sizes]
+        for out, stride in sizes:
             self.count += 1
             self.add_module(f"l{self.count}", _block(channels, out, stride, graph, first=self.count == 1))
             channels = out
-        self.channels = channels
 
     def blocks(self) -> Iterator[tuple[Block, tuple[Tensor, ...]]]:
         for number in range(1, self.count + 1):
@@ -120,7 +121,7 @@ class GraphConvolution(nn.Module):
         second = together([subset.conv2 for subset in subsets], mean).unflatten(1, (len(subsets), -1))
         relations = (first.unsqueeze(-1) - second.unsqueeze(-2)).tanh()
         # The shared graph and the bias are two more channels of the product.
-        shape = (len(x), len(subsets), 1, *self.PA.shape[1:])
+        shape = (x.shape[0], len(subsets), 1, *self.PA.shape[1:])
         shared = self.PA[:, None].expand(shape)
         relations = torch.cat([relations, shared, relations.new_ones(()).expand(shape)], 2)
         graphs = [

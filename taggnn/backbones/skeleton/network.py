@@ -4,29 +4,37 @@ Axes: B clips, M persons, C channels, T frames, V joints.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from taggnn.backbones import plugs
 from taggnn.backbones.skeleton.inputs import Body
+from taggnn.names import unknown
 from taggnn.types import Features
 
 # What a block returns: its output, and the losses of its plug.
 Result = tuple[Tensor, dict[str, Tensor]]
 
+# Where in a block a plug is.
+POSITIONS = ("before", "between", "after")
+
 
 class Block(nn.Module):
     """GCN -> [plug] -> TCN, plus a shortcut.
 
-    Formula: ``y = relu(TCN(plug(GCN(x))) + shortcut(x))``.
+    Formula: ``y = relu(TCN(plug(GCN(x))) + shortcut(x))``; a plug may also be before the GCN or after the TCN.
 
     Args:
         gcn: the graph convolution.
         tcn: the temporal convolution.
         residual: the shortcut; None for none, ``nn.Identity`` for x itself.
         names: of both in the state dict.
+
+    Attributes:
+        plug, position: see ``SkeletonNetwork.plug_in``; None and empty without one.
 
     **Shapes:** (B*M, C, T, V) -> (B*M, C', T', V), or with frames last
     """
@@ -43,6 +51,8 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         self.names = names
+        self.plug: nn.Module | None = None
+        self.position, self.frames_last = "", False
         self.add_module(names[0], gcn)
         self.add_module(names[1], tcn)
         if residual is not None:
@@ -50,11 +60,21 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, *graph: Tensor) -> Result:
         gcn, tcn = (self.get_submodule(name) for name in self.names)
-        y, losses = gcn(x, *graph), dict[str, Tensor]()
-        y = tcn(y)
+        losses = dict[str, Tensor]()
+        y = gcn(self._plugged(x, "before", losses), *graph)
+        y = tcn(self._plugged(y, "between", losses))
+        y = self._plugged(y, "after", losses)
         if hasattr(self, "residual"):
             y = y + self.residual(x)
         return F.relu(y, inplace=True), losses
+
+    def _plugged(self, x: Tensor, position: str, losses: dict[str, Tensor]) -> Tensor:
+        if self.plug is None or self.position != position:
+            return x
+        output = self.plug(x.mT if self.frames_last else x)
+        output, found = output if isinstance(output, tuple) else (output, {})
+        losses |= found
+        return output.mT.contiguous() if self.frames_last else output
 
 
 class SkeletonNetwork(nn.Module):
@@ -66,6 +86,7 @@ class SkeletonNetwork(nn.Module):
 
     Attributes:
         frames_last: blocks work on (B*M, C, V, T) instead of (B*M, C, T, V).
+        widths: output channels of every block, which a subclass sets.
 
     **Shapes:** (B, C, T, V, M) -> ``Features``: tokens (B, T', V, C'), the mean over persons
 
@@ -74,6 +95,7 @@ class SkeletonNetwork(nn.Module):
     """
 
     frames_last: ClassVar[bool] = False
+    widths: Sequence[int]
 
     # The type of a call, which nn.Module leaves at Any.
     __call__: Callable[..., Features]
@@ -86,6 +108,40 @@ class SkeletonNetwork(nn.Module):
     def blocks(self) -> Iterator[tuple[Block, tuple[Tensor, ...]]]:
         """The blocks in order, each with what it takes after its input."""
         raise NotImplementedError
+
+    def plug_in(
+        self,
+        plug: str | Callable[..., nn.Module],
+        position: str = "between",
+        blocks: Sequence[int] | None = None,
+        **options: Any,
+    ) -> None:
+        """Puts a plug into blocks.
+
+        Args:
+            plug: see ``taggnn.backbones.plugs.build``.
+            position: "between" the graph and the temporal convolution (default), "before" the first, or "after" the second.
+            blocks: numbers of the blocks, from 1; None (default) for all.
+            options: of the plug.
+
+        Raises:
+            ValueError: an unknown plug, option, position or block, or channels that the plug cannot take.
+        """
+        if position not in POSITIONS:
+            raise unknown("position of a plug", position, POSITIONS, "plug_options")
+        every = [block for block, _ in self.blocks()]
+        chosen = range(1, len(every) + 1) if blocks is None else blocks
+        for number in chosen:
+            if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= len(every):
+                raise ValueError(f"plug_options: no block {number!r}; blocks={blocks!r} must be from 1 to {len(every)}")
+        wide = [self.body.channels, *self.widths]
+        for number in chosen:
+            block, channels = every[number - 1], wide[number - (position == "before")]
+            try:
+                block.plug = plugs.build(plug, channels, **options)
+            except ValueError as error:
+                raise ValueError(f"block {number}: {error}") from error
+            block.position, block.frames_last = position, self.frames_last
 
     def forward(self, x: Tensor) -> Features:
         given, body = tuple(x.shape[1:]), self.body
@@ -110,6 +166,12 @@ class SkeletonNetwork(nn.Module):
         x = x.reshape(clips * persons, -1, frames) if self.per_person else x.reshape(clips, -1, frames)
         x = self.data_bn(x).view(clips * persons, joints, channels, frames)
         return (x.transpose(1, 2) if self.frames_last else x.permute(0, 2, 3, 1)).contiguous()
+
+
+def plugs_of(network: SkeletonNetwork) -> list[tuple[int, nn.Module]]:
+    """The plugs of a network, each with the number of its block from 1."""
+    numbered = enumerate((block for block, _ in network.blocks()), 1)
+    return [(number, block.plug) for number, block in numbered if block.plug is not None]
 
 
 def widths_of(width: int, depths: Sequence[int], multiple: int, name: str) -> list[tuple[int, int]]:

@@ -1,8 +1,8 @@
 """NTU RGB+D 60 and 120, skeletons of three Kinects.
 
 Papers: https://arxiv.org/abs/1604.02808, https://arxiv.org/abs/1905.04757. Files, at any depth below the root, either as
-published, one for each clip: ``S001C002P003R002A013.skeleton`` = setup 1, camera 2, performer 3, repetition 2, action 13 (label 12),
-or one of pyskl's pickles:
+published, one for each clip, such as ``S001C002P003R002A013.skeleton`` (setup 1, camera 2, performer 3, repetition 2, action 13,
+which is label 12), or one of pyskl's pickles:
 
     ntu60_3danno.pkl, ntu120_3danno.pkl   three coordinates, 25 joints      versions xsub, xview, xset
     ntu60_hrnet.pkl, ntu120_hrnet.pkl     2-D in pixels, 17 joints of COCO  versions xsub_2d, xview_2d, xset_2d

@@ -15,6 +15,7 @@ from taggnn.data.clips import Clip
 from taggnn.data.skeleton import formats, streams, synthetic, transforms
 from taggnn.data.skeleton.body import axes_of, center_of
 from taggnn.data.skeleton.drawing import pictures
+from taggnn.data.skeleton.probe import inspection
 from taggnn.data.skeleton.sequence import SkeletonSequence
 from taggnn.data.skeleton.streams import Stream
 from taggnn.names import unknown
@@ -108,6 +109,7 @@ class SkeletonSource:
             (dimensions + confidence, frames, len(self.skeleton), persons),
             {option: options[option] for option in EVALUATED},
         )
+        self.inspection = inspection(len(self.skeleton), dimensions)
         self.picture = None if stream.endswith("motion") else self._pictures
 
     @classmethod

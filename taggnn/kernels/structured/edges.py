@@ -1,6 +1,6 @@
 """A few edges for every node, the same in every clip, on CPUs: products over compressed rows (CSR), no message is stored.
 
-Axes: B clips, N nodes of one clip, E edges of one clip, A attention heads, D channels of a head, R = B*N*A rows (clip, node, head),
+Axes: B clips, N nodes and E edges of one clip, A attention heads, D channels of a head, R = B*N*A rows (clip, node, head),
 S = B*E*A pairs (every edge in every head, sorted by target row), K the largest degree.
 """
 
@@ -58,7 +58,7 @@ class Edges:
     def __init__(self, adjacency: Tensor, reach: int, frames: int, self_loops: bool) -> None:
         positions = len(adjacency)
         self.nodes = frames * positions
-        node = torch.arange(self.nodes).view(frames, positions)
+        node = torch.arange(self.nodes, device="cpu").view(frames, positions)
         target, source = adjacency.nonzero(as_tuple=True)
         ends = [torch.stack([node[:, source], node[:, target]])]
         steps = temporal.offsets(frames, reach, itself=self_loops)
@@ -74,7 +74,8 @@ class Edges:
         batch = self._batch
         if batch is None or batch[0] != (clips, heads):
             # Made under inference mode, they could never again take part in training.
-            with torch.inference_mode(False):
+            with torch.inference_mode(False), torch.device("cpu"):
+                _warn_of_sparse_tensors()
                 self._batch = batch = (clips, heads), self._pairs(clips, heads)
         return batch[1]
 
@@ -97,6 +98,13 @@ class Edges:
     def __getstate__(self) -> dict:
         # Copies and pickles make the batch again.
         return {**self.__dict__, "_batch": None}
+
+
+def _warn_of_sparse_tensors() -> None:
+    """Lets PyTorch give its only warning that sparse tensors may change, unseen: a user cannot do anything about it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.sparse_csr_tensor([0, 0], [], [], (1, 1))
 
 
 def weighted(pairs: Pairs, weights: Tensor, x: Tensor) -> Tensor:
@@ -138,10 +146,8 @@ class _Dots(torch.autograd.Function):
     def forward(ctx: Any, pairs: Pairs, x: Tensor, y: Tensor) -> Tensor:
         ctx.pairs = pairs
         ctx.save_for_backward(x, y)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
-            values, size = x.new_zeros(len(pairs.source)), (len(x), len(y))
-            rows = torch.sparse_csr_tensor(pairs.start, pairs.source, values, size, check_invariants=False)
+        values, size = x.new_zeros(len(pairs.source)), (len(x), len(y))
+        rows = torch.sparse_csr_tensor(pairs.start, pairs.source, values, size, check_invariants=False)
         # Written into it, because a new one would get its own copy of the edges.
         return torch.sparse.sampled_addmm(rows, x.detach(), y.detach().T, beta=0, out=rows).values()
 

@@ -1,7 +1,6 @@
 """Families over a few edges for every node, such as the bones of a skeleton joined with a chain, edge by edge on CPUs.
 
-Axes: B clips, N nodes of one clip, E edges of one clip, A attention heads, D channels of a head, C channels, R rows and S pairs of
-``edges``.
+Axes: B clips, N nodes and E edges of one clip, A attention heads, D channels of a head, S pairs of ``edges``.
 """
 
 from typing import Any
@@ -87,9 +86,8 @@ def _gat(family: Additive, graph: Edges, v: Tensor, s: Tensor, d: Tensor, dropou
 
 
 def _gatv2(family: Dynamic, graph: Edges, l: Tensor, r: Tensor, a: Tensor, dropout: float) -> Tensor:  # noqa: E741
-    source, target = wide(l), wide(r)
-    scores = gatv2_edges.scores(graph, family.slope, source, target, a.to(source.dtype))
-    return _averaged(graph.pairs(len(l), l.shape[2]), scores, source, dropout).to(l.dtype)
+    scores, values = gatv2_edges.scores(graph, family.slope, wide(l), wide(r), wide(a))
+    return _averaged(graph.pairs(len(l), l.shape[2]), scores, values, dropout).to(l.dtype)
 
 
 def _dot(graph: Edges, q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:

@@ -11,96 +11,95 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from taggnn.kernels.structured import edges, plain
-from taggnn.kernels.structured.edges import Edges, Pairs
+from taggnn.kernels.structured import plain
+from taggnn.kernels.structured.edges import Edges, Pairs, bags
 
-# Numbers in the tensor that holds the sources of some edges: 512 KB in float32. Twice as many are a quarter slower.
+# Numbers in a thread's room for one end of some edges: 512 KB in float32, two of which its cache holds.
 _AT_ONCE = 2**17
 
 
-def scores(graph: Edges, slope: float, l: Tensor, r: Tensor, a: Tensor) -> Tensor:  # noqa: E741
-    """Computes ``a . LeakyReLU(l_j + r_i)``.
+def scores(graph: Edges, slope: float, l: Tensor, r: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:  # noqa: E741
+    """Computes ``a . LeakyReLU(l_j + r_i)`` for every pair, and hands l through, so that its gradients are added up in one pass.
 
-    **Shapes:** l, r (B, N, A, D), a (A, D) -> (S,)
+    Source: https://arxiv.org/abs/2105.14491, equation 7.
+
+    **Shapes:** l, r (B, N, A, D), a (A, D) -> (S,), l
     """
     return _Scores.apply(graph, slope, l, r, a)
 
 
 class _Scores(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, graph: Edges, slope: float, l: Tensor, r: Tensor, a: Tensor) -> Tensor:  # noqa: E741
+    def forward(ctx: Any, graph: Edges, slope: float, left: Tensor, right: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
         ctx.graph, ctx.slope = graph, slope
-        ctx.save_for_backward(l, r, a)
-        clips, _, heads, _ = l.shape
-        found = l.new_empty(clips, len(graph.source), heads)
+        ctx.save_for_backward(left, right, a)
+        clips, _, heads, _ = left.shape
+        found = left.new_empty(clips, len(graph.source), heads)
         # A column for each head.
-        columns, room = torch.block_diag(*a[..., None]), _room(l)
+        columns = torch.block_diag(*a[..., None])
+        room = left.new_empty(_at_once(a), a.numel())
         for clip in range(clips):
-            for some, source, target in _ends(graph, l[clip], r[clip]):
+            for some, source, target in _ends(graph, left[clip].flatten(1), right[clip].flatten(1)):
                 z = torch.add(source, target, out=room[: len(source)])
                 torch.mm(F.leaky_relu_(z, slope), columns, out=found[clip, some])
-        return found.flatten().index_select(0, graph.pairs(clips, heads).edge)
+        return found.flatten().index_select(0, graph.pairs(clips, heads).edge), left.view_as(left)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor, to_values: Tensor) -> tuple[Tensor | None, ...]:
+        graph, slope = ctx.graph, ctx.slope
         l, r, a = ctx.saved_tensors  # noqa: E741
-        pairs = ctx.graph.pairs(*l.shape[::2])
+        pairs = graph.pairs(*l.shape[::2])
         if torch.is_grad_enabled():
             # The gradient is differentiated again.
-            function = partial(_plainly, pairs, ctx.slope)
-            return None, None, *plain.gradients(function, (l, r, a), grad, ctx.needs_input_grad[2:])
-        to_l, to_r = torch.empty_like(l), torch.empty_like(r)
-        # LeakyReLU has the slope everywhere, and 1 - slope more where its input is above 0.
-        everywhere, above = ctx.slope * grad, ((1 - ctx.slope) * grad).view(len(l), -1)
-        of_source, of_target = (
-            grad.new_zeros(l[..., 0].numel()).index_add_(0, end, everywhere).view(*l.shape[:3], 1)
-            for end in (pairs.source, pairs.target)
-        )
+            to_l, *others = plain.gradients(partial(_plainly, pairs, slope), (l, r, a), grad, ctx.needs_input_grad[2:])
+            return None, None, to_l if to_l is None else to_l + to_values, *others
+        to_l, to_r, to_a = torch.empty_like(l), torch.empty_like(r), torch.zeros_like(l[0])
         # The pairs of the first clip are those of any other.
-        rows, count = l[0, ..., 0].numel() + 1, above.shape[1]
-        edge, order = pairs.edge[:count], pairs.order[:count]
-        back = edge.index_select(0, order)
-        passes = l.new_empty(len(ctx.graph.source), l[0, 0].numel())
-        to_a = torch.zeros_like(l[0])
-        for clip, weights in enumerate(above):
-            for some, source, target in _ends(ctx.graph, l[clip], -r[clip]):
-                # Numbers, not truth values, can be multiplied with.
-                torch.gt(source, target, out=passes[some])
-            by_source = weights.index_select(0, order)
-            for x, given, index, start, these, out in (
-                (r, of_target, edge, pairs.start, weights, to_r),
-                (l, of_source, back, pairs.back_start, by_source, to_l),
-            ):
-                passed = edges.bags(index, passes.view(-1, l.shape[3]), start[:rows], these)
-                passed = passed.view_as(x[clip]).add_(given[clip])
-                to_a.addcmul_(passed, x[clip])
-                torch.mul(passed, a, out=out[clip])
+        rows, by_target = l[0, ..., 0].numel() + 1, grad.reshape(len(l), -1).contiguous()
+        edge, order = pairs.edge[: by_target.shape[1]], pairs.order[: by_target.shape[1]]
+        back, one = edge.index_select(0, order), l.new_ones(())
+        slopes = l.new_empty(len(graph.source), a.numel())
+
+        def summed(index: Tensor, start: Tensor, weights: Tensor, x: Tensor) -> Tensor:
+            found = bags(index, slopes.view(-1, a.shape[1]), start[:rows], weights).view_as(x)
+            to_a.addcmul_(found, x)
+            return found
+
+        for clip, weights in enumerate(by_target):
+            for some, source, target in _ends(graph, l[clip].flatten(1), r[clip].flatten(1)):
+                z = torch.add(source, target, out=slopes[some])
+                torch.ops.aten.leaky_relu_backward.grad_input(one, z, slope, False, grad_input=z)
+            of_source = summed(back, pairs.back_start, weights.index_select(0, order), l[clip])
+            torch.addcmul(to_values[clip], of_source, a, out=to_l[clip])
+            torch.mul(summed(edge, pairs.start, weights, r[clip]), a, out=to_r[clip])
         return None, None, to_l, to_r, to_a.sum(0)
 
 
 def _ends(graph: Edges, l: Tensor, r: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:  # noqa: E741
-    """Some edges and the rows of their sources and targets. **Shapes:** l, r (N, A, D) -> (edges, C), (edges, C)"""
-    l, r, inside = l.flatten(1), r.flatten(1), graph.sizes[0]  # noqa: E741
-    rooms = _room(l), _room(l)
-    step = len(rooms[0])
-    for start in range(0, inside, step):
-        some = slice(start, min(start + step, inside))
-        ends = ((l, graph.source, rooms[0]), (r, graph.target, rooms[1]))
-        count = some.stop - start
-        yield some, *(torch.index_select(x, 0, end[some], out=room[:count]) for x, end, room in ends)
-    first = inside
-    for (source, target), size in zip(graph.firsts, graph.sizes[1:], strict=True):
-        for start in range(0, size, step):
-            count = min(step, size - start)
-            some = slice(first + start, first + start + count)
-            yield some, l[source + start :][:count], r[target + start :][:count]
+    """Some edges, the rows of their sources and those of their targets; valid until the next ones.
+
+    **Shapes:** l, r (N, C) -> two (edges, C)
+    """
+    step, first = _at_once(l[0]), graph.sizes[0]
+    sources, targets = l.new_empty(2, min(step, first), l.shape[1])
+    for some in _slices(first, step):
+        source, target = graph.source[some], graph.target[some]
+        torch.index_select(l, 0, source, out=sources[: len(source)])
+        torch.index_select(r, 0, target, out=targets[: len(target)])
+        yield some, sources[: len(source)], targets[: len(target)]
+    # Edges in time join rows that follow one another: they are read where they lie.
+    for (at_source, at_target), size in zip(graph.firsts, graph.sizes[1:], strict=True):
+        for some in _slices(size, step):
+            yield slice(first + some.start, first + some.stop), l[at_source:][some], r[at_target:][some]
         first += size
 
 
-def _room(x: Tensor) -> Tensor:
-    """**Shapes:** x (..., C) -> (edges, C)"""
-    channels = x[0].numel() if x.ndim == 2 else x[0, 0].numel()
-    return x.new_empty(max(_AT_ONCE // channels, 1), channels)
+def _slices(size: int, step: int) -> Iterator[slice]:
+    return (slice(start, min(start + step, size)) for start in range(0, size, step))
+
+
+def _at_once(channels: Tensor) -> int:
+    return max(torch.get_num_threads() * _AT_ONCE // channels.numel(), 1)
 
 
 def _plainly(pairs: Pairs, slope: float, l: Tensor, r: Tensor, a: Tensor) -> Tensor:  # noqa: E741

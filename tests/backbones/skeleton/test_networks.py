@@ -68,6 +68,26 @@ def test_outputs_and_gradients_are_those_of_the_restatement(name, skeleton, fram
         torch.testing.assert_close(value, after[key], msg=lambda text, key=key: f"{key}: {text}")
 
 
+PUBLISHED = [
+    # name, skeleton, persons, classes (0: without classifier), entries, parameters
+    ("st_gcn", "ntu", 2, 60, 172, 3_098_832),
+    ("agcn", "ntu", 2, 60, 352, 3_469_510),
+    ("st_gcn++", "ntu", 2, 0, 690, 1_387_724),
+    ("ctr_gcn", "nw_ucla", 1, 10, 822, 1_426_892),
+    ("ctr_gcn", "ntu", 2, 120, 822, 1_462_092),
+    # pyskl counts its graph as an entry, 441.
+    ("aagcn", "ntu", 2, 0, 440, 3_766_248),
+]
+
+
+@pytest.mark.parametrize(("name", "skeleton", "persons", "classes", "entries", "parameters"), PUBLISHED)
+def test_entries_and_parameters_are_the_published_ones(name, skeleton, persons, classes, entries, parameters):
+    with torch.device("meta"):
+        module = build(name, spec=spec_of(skeleton, 8, persons))
+    assert len(module.state_dict()) + (2 if classes else 0) == entries
+    assert sum(parameter.numel() for parameter in module.parameters()) + classes * 257 == parameters
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_in_evaluation(name):
     spec = spec_of("coco", 6, 2)

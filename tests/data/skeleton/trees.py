@@ -100,7 +100,7 @@ def pku(root, recordings=("0002-L", "0002-M", "0003-L", "0004-R"), list_name="cr
     for number, name in enumerate(recordings):
         people = [body(frames, seed=number), body(frames, seed=number + 1, at=1.0)][: 1 + number % 2]
         write(root / "PKU_Skeleton_Renew" / f"{name}.txt", pku_text(people))
-        rows = [f"{1 + 3 * k + number % 2},{2 + 12 * k},{10 + 12 * k},{1 + k % 2}" for k in range(3)]
+        rows = [f"{1 + 3 * k},{2 + 12 * k},{10 + 12 * k},{1 + k % 2}" for k in range(3)]
         write(root / "Train_Label_PKU_final" / f"{name}.txt", "\n".join(rows) + "\n")
     train, test = ", ".join(recordings[:-2]), ", ".join(recordings[-2:])
     write(root / list_name, f"Training videos: \n{train}, \n\nValidataion videos: \n{test}, \n")
@@ -128,7 +128,7 @@ def gym99_skeleton(root, clips=((0, 3), (1, 3), (98, 2))):
 def diving48_skeleton(root, labels=(0, 1, 47)):
     """Diving48 as pyskl's pickle, three clips of each label, of which the last is test."""
     rows = [
-        annotation(f"-mmq0PT-u8k_{label:03d}{k:02d}", label, 1, 8, 17, 2, label + k)
+        annotation(f"-mmq0PT-u8k_{label:03d}{k:02d}", label, 1, 8, 17, 2, 10 * label + k)
         for label in labels
         for k in range(3)
     ]

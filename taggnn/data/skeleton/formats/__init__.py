@@ -2,14 +2,16 @@
 
 import os
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from taggnn.data.clips import Clip
 from taggnn.data.skeleton.formats import json_text, npy, npz, ntu, pku_mmd, pyskl
-from taggnn.data.skeleton.formats.arrays import sequence
+from taggnn.data.skeleton.formats.arrays import checked
 from taggnn.data.skeleton.formats.cut import cut_frames
 from taggnn.data.skeleton.formats.recording import Recording
-from taggnn.data.skeleton.sequence import SkeletonSequence
+
+if TYPE_CHECKING:
+    from taggnn.data.skeleton.sequence import SkeletonSequence
 
 # Bytes of a file that its format is recognised by.
 _HEAD = 4096
@@ -66,7 +68,7 @@ class FormatError(ValueError):
         return type(self), (self.path, self.reason)
 
 
-def read(clip: Clip) -> SkeletonSequence:
+def read(clip: Clip) -> "SkeletonSequence":
     """Reads the skeletons of a clip.
 
     The format is found by the ending of the file's name and its first bytes; see ``FORMATS``. Nothing in the file is run, and
@@ -83,9 +85,24 @@ def read(clip: Clip) -> SkeletonSequence:
         FormatError: a ``ValueError``: an unknown format, a damaged file, no frame in the cut, or no joint in any frame.
         OSError: the file cannot be opened.
     """
+    # The processes of a check do without torch, which takes seconds to import.
+    import torch
+
+    from taggnn.data.skeleton.sequence import SkeletonSequence
+
+    found = read_arrays(clip)
+    confidence = None if found.confidence is None else torch.from_numpy(found.confidence)
+    return SkeletonSequence(torch.from_numpy(found.coordinates), confidence, found.notes, found.picture)
+
+
+def read_arrays(clip: Clip) -> Recording:
+    """As ``read``, with NumPy arrays.
+
+    **Shapes:** coordinates float32 (M, T, V, C), confidence float32 (M, T, V)
+    """
     try:
         found = FORMATS[format_of(clip.path)].read(clip)
-        return sequence(cut_frames(found, clip.start, clip.stop))
+        return checked(cut_frames(found, clip.start, clip.stop))
     except ValueError as error:
         raise FormatError(clip.path, f"{error}{_hint(clip.path)}") from error
     except MemoryError:

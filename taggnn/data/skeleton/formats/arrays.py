@@ -1,15 +1,14 @@
-"""Arrays of a file as a ``SkeletonSequence``: shapes, types, missing joints.
+"""Arrays of a file checked: shapes, types, missing joints.
 
 Axes: M persons, T frames, V joints, C coordinates.
 """
 
+from dataclasses import replace
 from math import prod
 
 import numpy as np
-import torch
 
 from taggnn.data.skeleton.formats.recording import Array, Recording
-from taggnn.data.skeleton.sequence import SkeletonSequence
 
 # Numbers of one clip: two persons with 25 joints for four hours at 30 frames a second. A header that claims more is wrong.
 MAX_NUMBERS = 2**26
@@ -32,11 +31,13 @@ def check_shape(shape: tuple[int, ...], kind: str) -> None:
         raise ValueError(f"an array {shape} has {prod(shape):,} numbers; at most {MAX_NUMBERS:,} are read")
 
 
-def sequence(found: Recording) -> SkeletonSequence:
+def checked(found: Recording) -> Recording:
     """The frames of a clip, checked, without absent persons.
 
     A joint without all coordinates (NaN) is missing as a whole; a person whose joints are all at zero in a frame is missing in
     it, as in files with a fixed number of persons.
+
+    **Shapes:** coordinates float32 (M, T, V, C), confidence float32 (M, T, V)
 
     Raises:
         ValueError: another shape, an infinite number, or no joint in any frame.
@@ -60,12 +61,7 @@ def sequence(found: Recording) -> SkeletonSequence:
     if not present.all():
         x = x[present]
         confidence = None if confidence is None else confidence[present]
-    return SkeletonSequence(
-        torch.from_numpy(x),
-        None if confidence is None else torch.from_numpy(confidence),
-        found.notes,
-        found.picture,
-    )
+    return replace(found, coordinates=x, confidence=confidence)
 
 
 def _confidence(given: Array, shape: tuple[int, ...]) -> Array:
