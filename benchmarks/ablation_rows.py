@@ -40,11 +40,18 @@ def _plug(name: str, options: str, question: str, *more: str) -> Row:
     return Row(name, (*words, *more), question)
 
 
-def _losses(**weights: float) -> str:
-    return "{" + ", ".join(f'"{name}": {weight}' for name, weight in weights.items()) + "}"
+def _losses(*names: str, weight: float = 0.1) -> tuple[str, tuple[str, str]]:
+    """The options that switch losses on, and their weights."""
+    weights = ", ".join(f'"{name}": {weight}' for name in names)
+    return f'{{"losses": {list(names)}}}'.replace("'", '"'), ("--optim.losses", f"{{{weights}}}")
 
 
-_BOTH = _losses(consistency=0.1, redundancy=0.1)
+def _with_losses(name: str, question: str, *losses: str, weight: float = 0.1) -> Row:
+    options, words = _losses(*losses, weight=weight)
+    return _plug(name, options, question, *words)
+
+
+_BOTH = ("consistency", "redundancy")
 _TAG = ("--head", "tag", "--tag.encoder_heads", "4")
 
 PAPERS = {
@@ -54,23 +61,22 @@ PAPERS = {
         (
             Row("bare", (), "the backbone without the plug"),
             _plug("sf", "", "SF-Head in every block"),
-            _plug("sste", '{"parts": ["sste"]}', "the spatial and temporal gates (SSTE) alone"),
-            _plug("acfa", '{"parts": ["acfa"]}', "the aggregation of features (AC-FA) alone"),
-            *(_plug(f"groups {n}", f'{{"groups": {n}}}', f"{n} groups instead of 8") for n in (4, 16)),
-            _plug("before gcn", '{"position": "before_gcn"}', "before the graph convolution instead of after it"),
-            _plug("after tcn", '{"position": "after_tcn"}', "after the temporal convolution"),
-            _plug("first blocks", '{"blocks": [1, 2, 3, 4]}', "in the first stage only"),
-            _plug("last blocks", '{"blocks": [8, 9, 10]}', "in the last stage only"),
-            _plug("consistency", "", "with the consistency loss", "--optim.losses", _losses(consistency=0.1)),
-            _plug("redundancy", "", "with the redundancy loss", "--optim.losses", _losses(redundancy=0.1)),
-            _plug("both losses", "", "with both losses", "--optim.losses", _BOTH),
+            _plug("sste", '{"aggregation": false}', "the spatial and temporal gates (SSTE) alone"),
+            _plug("acfa", '{"extraction": false}', "the aggregation across dimensions (AC-FA) alone"),
+            *(_plug(f"groups {n}", f'{{"groups": {n}}}', f"{n} groups instead of 8") for n in (2, 4)),
+            # The first block takes coordinates, whose channels do not divide.
+            _plug(
+                "before",
+                '{"position": "before", "blocks": [2, 3, 4, 5, 6, 7, 8, 9, 10]}',
+                "before the graph convolution instead of after it",
+            ),
+            _plug("after", '{"position": "after"}', "after the temporal convolution"),
+            _plug("first stage", '{"blocks": [1, 2, 3, 4]}', "in the blocks of the first stage only"),
+            _plug("last stage", '{"blocks": [8, 9, 10]}', "in the blocks of the last stage only"),
+            *(_with_losses(name, f"with the {name} loss", name) for name in _BOTH),
+            _with_losses("both losses", "with both losses", *_BOTH),
             *(
-                _plug(
-                    f"lambda {weight:g}",
-                    "",
-                    f"both losses with weight {weight:g}",
-                    *("--optim.losses", _losses(consistency=weight, redundancy=weight)),
-                )
+                _with_losses(f"lambda {weight:g}", f"both losses with weight {weight:g}", *_BOTH, weight=weight)
                 for weight in (0.01, 1.0)
             ),
         ),

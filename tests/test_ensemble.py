@@ -79,13 +79,13 @@ def test_an_ensemble_is_a_folder_like_that_of_any_run(three, program, tmp_path):
     row = results["paired"][0]
     hits = [(table.probabilities.argmax(1) == table.labels) for table in (tables[0], whole)]
     b, c = int((hits[0] & ~hits[1]).sum()), int((hits[1] & ~hits[0]).sum())
-    assert (row["name"], row["against"], row["only_against"], row["only_name"]) == ("ensemble", "A: run joint", b, c)
+    assert (row["name"], row["against"], row["only_against"], row["only_name"]) == ("ensemble", "A", b, c)
     assert row["p"] == mcnemar(b, c).p
     assert [row["name"] for row in results["comparison"]] == [
         "ensemble",
         *("A: run joint", "B: run bone", "C: run motion"),
     ]
-    assert "best single run (A: run joint, by top-1 on these clips)" in ended.out
+    assert "best single run (A, by top-1 on these clips)" in ended.out
     page = (out / "report.html").read_text()
     assert page.count("Most confused pairs of classes") == 3
     assert "ensemble of 3 runs" in page

@@ -146,7 +146,7 @@ def write_ensemble(
         subtitle=f"{average} averaged clip by clip, {_how(weights)}",
         headline=split,
         comparison=_rows(members, weights, average, whole),
-        paired=paired_rows([whole, *tables], [ENSEMBLE, *members.names]),
+        paired=paired_rows([whole, *tables], [ENSEMBLE, *map(letter_of, range(len(tables)))]),
         ensemble=stated,
         notes=[*_notes(stated), *common.notes, *(members.val.notes if members.val else [])],
     )

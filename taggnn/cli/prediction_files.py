@@ -69,7 +69,7 @@ def validation_of(files: Sequence[Path], test: Sequence[Predictions]) -> list[Pr
         if not path.is_file():
             raise FileNotFoundError(
                 f"{path}: no such file: weights are chosen on the validation clips of every run, whose predictions taggnn.train "
-                f"writes there; for a run without them: {_command(file.parent)}"
+                f"writes there unless they are the test clips; for a run without them: {_command(file.parent)}"
             )
         predictions = read_predictions(path)
         # Class folders of two splits may hold files of the same name.
