@@ -8,16 +8,21 @@ Cross-view: cameras 1 and 2 train, camera 3 tests, 1,020 / 464 sequences. If ``s
 ``{"train": [{"file_name": .., "label": ..}, ..], "val": [..]}`` and labels from 1 lies below the folder of annotations (by
 default the root), its rows are read; else the rule is applied to the existing files. Its "val" (or "test") is camera 3, the
 test: there is no split for choosing, for which a part of train is held out.
+
+In the files as they are shared for CTR-GCN every sequence of actions 2 and 3 from camera 2, 95 of them, has the coordinates of
+the one from camera 3: a fifth of the test is in train. Version ``xview`` is the published split; ``xview_unique`` leaves these
+sequences out of train [ours].
 """
 
 import re
 from pathlib import Path
 from typing import Any
 
-from taggnn.data.clips import Row
+from taggnn.data.clips import Clip, Row
 from taggnn.data.problems import RowError, each_row
 from taggnn.data.published.listing import Listing, Lists, Published, Request, matched_classes, whole_clip
 from taggnn.data.published.text import json_in
+from taggnn.data.skeleton.formats import json_text
 
 STEM = re.compile(r"a(?P<action>\d\d)_s(?P<subject>\d\d)_e(?P<repetition>\d\d)_v(?P<camera>\d\d)")
 CLASSES = {
@@ -35,6 +40,7 @@ CLASSES = {
 _LABELS = {action: label for label, action in enumerate(CLASSES)}
 # Of a split in split.json; the published one calls the test "val".
 KEYS = {"train": ("train",), "test": ("test", "val")}
+UNIQUE = "xview_unique"
 CAMERAS = {"train": (1, 2), "test": (3,)}
 
 
@@ -46,21 +52,45 @@ def read(request: Request) -> Lists:
         ValueError: the list has an unexpected format.
     """
     names = matched_classes(request.classes, tuple(CLASSES.values()), "nw_ucla")
+    unique = request.version == UNIQUE
+    splits = _listings(request, tuple(CAMERAS) if unique else request.splits)
+    notes = [_leave_out_copies(splits)] if unique else []
+    return Lists(names, {split: splits[split] for split in request.splits}, tuple(notes))
+
+
+def _listings(request: Request, wanted: tuple[str, ...]) -> dict[str, Listing]:
     file = request.index.file("split.json")
     if file is not None:
         content = json_in(file, dict)
-        return Lists(names, {split: Listing(file, _listed(request, file, content, split)) for split in request.splits})
+        return {split: Listing(file, _listed(request, file, content, split)) for split in wanted}
     stems = [stem for stem in request.index.stems() if STEM.fullmatch(stem)]
     if not stems:
         raise FileNotFoundError(
             f"nw_ucla: no sequence such as a01_s01_e00_v01.json below {request.index.root}; {request.index.describe()}"
         )
     rule = "nw_ucla, cameras {} by the names of the files"
-    splits = {
+    return {
         split: Listing(rule.format(" and ".join(map(str, CAMERAS[split]))), _by_name(request, stems, split))
-        for split in request.splits
+        for split in wanted
     }
-    return Lists(names, splits)
+
+
+def _leave_out_copies(splits: dict[str, Listing]) -> str:
+    """Takes the sequences out of train whose coordinates the test has too; returns a sentence about them."""
+    test = {_coordinates(row) for row in splits["test"].rows} - {None}
+    kept = [row for row in splits["train"].rows if _coordinates(row) not in test]
+    copies = len(splits["train"].rows) - len(kept)
+    splits["train"] = Listing(splits["train"].source, kept)
+    return f"nw_ucla: sequences of train with the coordinates of one of the test, left out: {copies:,}"
+
+
+def _coordinates(row: Row) -> bytes | None:
+    """What is equal for equal sequences; None for one that is missing or cannot be read, which is reported elsewhere."""
+    try:
+        found = json_text.read(Clip(str(row.paths[0]), row.label, row.given)) if row.paths else None
+    except (OSError, ValueError):
+        return None
+    return None if found is None else found.coordinates.tobytes()
 
 
 def _listed(request: Request, file: Path, content: dict[str, Any], split: str) -> list[Row]:
@@ -104,10 +134,10 @@ def _by_name(request: Request, stems: list[str], split: str) -> list[Row]:
 NW_UCLA = Published(
     title="NW-UCLA",
     paper="https://arxiv.org/abs/1405.2941",
-    versions=("xview",),
+    versions=("xview", UNIQUE),
     splits=("train", "test"),
     read=read,
-    counts={"xview": {"train": 1_020, "test": 464}},
-    classes={"xview": len(CLASSES)},
+    counts={"xview": {"train": 1_020, "test": 464}, UNIQUE: {"train": 925, "test": 464}},
+    classes=dict.fromkeys(("xview", UNIQUE), len(CLASSES)),
     endings=(".json",),
 )

@@ -82,8 +82,32 @@ def test_a_list_without_a_split(tmp_path):
         read_published("nw_ucla", tmp_path)
 
 
+@pytest.mark.parametrize("split_file", [True, False], ids=["list", "rule"])
+def test_without_copies_train_has_no_sequence_of_the_test(tmp_path, split_file):
+    trees.nw_ucla(tmp_path, split_file)
+    folder = tmp_path / "all_sqe"
+    for camera, name in ((3, "a02_s01_e00_v02"), (2, "a03_s01_e00_v01")):
+        content = json.loads((folder / f"{name[:-1]}{camera}.json").read_text())
+        (folder / f"{name}.json").write_text(json.dumps({**content, "file_name": name}))
+    (folder / "a12_s02_e00_v03.json").write_text("{")
+    whole, _ = read_published("nw_ucla", tmp_path)
+    found, notes = read_published("nw_ucla", tmp_path, version="xview_unique")
+    assert {clip.name for clip in whole["train"]} - {clip.name for clip in found["train"]} == {"a02_s01_e00_v02"}
+    assert found["test"] == whole["test"]
+    assert "left out: 1" in " ".join(notes)
+    assert read_published("nw_ucla", tmp_path, version="xview_unique", splits=["train"])[0]["train"] == found["train"]
+
+
 @pytest.mark.skipif(not REAL.is_dir(), reason="the NW-UCLA skeletons are not there")
 @pytest.mark.parametrize("folder", ["", "all_sqe"], ids=["list", "rule"])
 def test_the_published_counts(folder):
     found, notes = read_published("nw_ucla", REAL / folder)
     assert (len(found["train"]), len(found["test"]), len(notes)) == (1_020, 464, 1)
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the NW-UCLA skeletons are not there")
+def test_the_copies_in_the_published_files():
+    whole, found = (read_published("nw_ucla", REAL, version=version)[0] for version in ("xview", "xview_unique"))
+    copies = {clip.name for clip in whole["train"]} - {clip.name for clip in found["train"]}
+    assert len(copies) == 95
+    assert {(name[:3], name[-3:]) for name in copies} == {("a02", "v02"), ("a03", "v02")}

@@ -108,9 +108,10 @@ def _track(frames: Array, joints: Array, confidence: Array) -> Track:
 
 
 def _motion(joints: Array) -> float:
-    # Sums of squares in float64: a third of the time of numpy.var.
+    # Sums as products, in float64: a fraction of the time of numpy.var.
     flat = joints.reshape(-1, 3).astype(np.float64)
-    found = float((np.square(flat).mean(0) - np.square(flat.mean(0))).sum())
+    weights = np.full(len(flat), 1 / len(flat))
+    found = float((weights @ np.square(flat) - np.square(weights @ flat)).sum())
     # Of a body with missing joints nothing is known: the last in the order.
     return found if found == found else 0.0
 

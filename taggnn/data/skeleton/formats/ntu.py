@@ -19,8 +19,8 @@ from taggnn.data.skeleton.formats.reading import read_bytes
 from taggnn.data.skeleton.formats.recording import Array, Recording
 
 MAX_BYTES = 2**28
-# Bytes that are parsed at once, which bounds the memory.
-_PIECE = 2**18
+# Bytes in which ends of lines are looked for at once: the processor's cache holds them.
+_PIECE = 2**16
 # Values of a line of a body and of a joint.
 _BODY, _JOINT = 10, 12
 _CONFIDENCE = np.array([0, 0.5, 1], dtype=np.float32)
@@ -86,68 +86,33 @@ def parse(text: bytes) -> Content:
 def _by_lines(text: bytes) -> Content | None:
     """Parses a text with one space between values; None: another, or a damaged one.
 
-    No word is split: only the bytes that are read are looked at, for all joints of a piece at once.
+    No line is split: only the bytes of the coordinates and of the states are looked at, for all joints at once.
     """
     if b"\0" in text:
         return None
     data = np.frombuffer(text, np.uint8)
-    ends, joint_lines, values, states = list[int](), list[Array](), list[Array](), list[Array]()
-    begin = 0
+    pieces = range(0, len(text), _PIECE)
+    ends = np.concatenate([np.flatnonzero(data[begin : begin + _PIECE] == 10) + begin for begin in pieces])
     try:
-        while begin < len(text):
-            stop = text.rfind(b"\n", begin, begin + _PIECE) + 1
-            found = _piece(text, data, begin, stop) if stop else None
-            if found is None:
-                return None
-            joint_lines.append(found[1] + len(ends))
-            ends += found[0].tolist()
-            values.append(found[2])
-            states.append(found[3])
-            begin = stop
-        frames, frame, ids, lines, joints = _structure(text, ends)
+        frames, frame, ids, lines, joints = _structure(text, ends.tolist())
+        chosen = (np.array(lines, dtype=np.intp)[:, None] + np.arange(joints)).ravel()
+        position = ends[chosen - 1] + 1
+        coordinates = np.empty((len(chosen), 3), np.float32)
+        for axis in range(3):
+            coordinates[:, axis], stops = decimals.parse(text, position)
+            position = stops + 1
     except (IndexError, ValueError):
         return None
-    expected = (np.array(lines, dtype=np.intp)[:, None] + np.arange(joints)).ravel()
-    if not lines or not np.array_equal(np.concatenate(joint_lines), expected):
+    last = ends[chosen] - 1
+    if not lines or text[ends[-1] + 1 :].strip() or (position >= last).any():
         return None
-    shape = (len(lines), joints)
-    return Content(frames, frame, ids, np.concatenate(values).reshape(*shape, 3), np.concatenate(states).reshape(shape))
-
-
-def _piece(text: bytes, data: Array, begin: int, stop: int) -> tuple[Array, Array, Array, Array] | None:
-    """The lines of a part of the text: their ends, and of those with most values the numbers, coordinates and states.
-
-    **Shapes:** (lines,), (N,), (N, 3), (N,); None: something else than one space between values
-
-    Raises:
-        ValueError: a coordinate is no number.
-    """
-    part = data[begin:stop]
-    gaps = np.flatnonzero(part <= 32)
-    # Positions in ``gaps`` of the ends of lines, and of the line before.
-    breaks = np.flatnonzero(part[gaps] == 10)
-    before = np.concatenate([[-1], breaks[:-1]])
-    counts = breaks - before
-    most = counts.max()
-    chosen = np.flatnonzero(counts == most)
-    gaps += begin
-    if most < _JOINT:
-        empty = np.zeros(0, np.intp)
-        return gaps[breaks], empty, np.zeros((0, 3), np.float32), np.zeros(0, np.uint8)
-    edges = np.empty((4, len(chosen)), np.intp)
-    for column in range(4):
-        edges[column] = gaps[before[chosen] + column]
-    if before[chosen[0]] < 0:
-        edges[0, 0] = begin - 1
-    starts, stops = edges[:3] + 1, edges[1:]
-    last = gaps[breaks[chosen]] - 1
     while (blank := data[last] <= 32).any():
         last -= blank
     state = data[last] ^ np.uint8(0x30)
-    if starts[0, 0] < 16 or (starts >= stops).any() or (state > 2).any() or (data[last - 1] > 32).any():
+    if (state > 2).any() or (data[last - 1] > 32).any():
         return None
-    numbers = decimals.parse(text, starts.ravel(), stops.ravel())
-    return gaps[breaks], chosen, numbers.astype(np.float32).reshape(3, -1).T, state
+    shape = (len(lines), joints)
+    return Content(frames, frame, ids, coordinates.reshape(*shape, 3), state.reshape(shape))
 
 
 def _structure(text: bytes, ends: list[int]) -> tuple[int, list[int], list[bytes], list[int], int]:

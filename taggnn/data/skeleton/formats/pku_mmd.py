@@ -47,15 +47,13 @@ def _numbers(part: bytes, ends: Array, first: int) -> Array:
     """
     if b"\0" in part:
         raise ValueError("zero bytes in the text, as damaged files have")
-    # The parser looks at up to 16 bytes before a number.
-    text = b" " * 16 + part + b" "
-    gaps = np.flatnonzero(np.frombuffer(text, np.uint8) <= 32)
-    words = np.flatnonzero(np.diff(gaps) > 1)
-    starts, stops = gaps[words] + 1, gaps[words + 1]
-    counts = np.diff(np.searchsorted(starts, ends + 16))
+    text = part + b" " * decimals.AFTER
+    gaps = np.concatenate([[-1], np.flatnonzero(np.frombuffer(text, np.uint8) <= 32)])
+    starts = gaps[np.flatnonzero(np.diff(gaps) > 1)] + 1
+    counts = np.diff(np.searchsorted(starts, ends))
     wrong = np.flatnonzero(counts != VALUES)
     if len(wrong):
         raise ValueError(
             f"line {first + wrong[0] + 1}: {counts[wrong[0]]} numbers; expected {VALUES}, of two persons with 25 joints"
         )
-    return decimals.parse(text, starts, stops)
+    return decimals.parse(text, starts)[0]

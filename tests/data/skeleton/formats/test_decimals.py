@@ -7,13 +7,14 @@ from taggnn.data.skeleton.formats import decimals
 
 
 def parse(words):
-    """The numbers of words after 16 other bytes, with a space between them."""
-    text, starts = bytearray(b"x" * 15 + b" "), []
+    """The numbers of words with a space between them."""
+    text, starts = bytearray(), []
     for word in words:
         starts.append(len(text))
         text += word + b" "
-    ends = [start + len(word) for start, word in zip(starts, words, strict=True)]
-    return decimals.parse(bytes(text), np.array(starts), np.array(ends))
+    found, ends = decimals.parse(bytes(text) + b" " * decimals.AFTER, np.array(starts, dtype=int))
+    assert [text[start:end] for start, end in zip(starts, ends, strict=True)] == words
+    return found
 
 
 @pytest.mark.parametrize("form", [".7G", ".9G", ".17g", ".3f", ".14f", ".15f", ".16f", "r", "e", ".0f"])
@@ -41,7 +42,7 @@ def test_words_that_float_reads(word):
 @pytest.mark.parametrize(
     "word",
     [b"-", b".", b"1.2.3", b"1.-2", b"1.23:45", b"1.2/3", b"1.23x56789", b"a.5", b"1.\xff", b"1.5e", b"-.", b"1,5", b"1.1234567x",
-     b"1.x23456789", b"1.12 4", b"1.\x0012"],
+     b"1.x23456789", b"1.\x0012"],
     ids=repr,
 )  # fmt: skip
 def test_words_that_float_refuses(word):
@@ -49,6 +50,16 @@ def test_words_that_float_refuses(word):
         float(word)
     with pytest.raises(ValueError, match="float"):
         parse([b"1.5", word])
+
+
+def test_white_space_is_no_part_of_a_number():
+    with pytest.raises(ValueError, match="float"):
+        decimals.parse(b" 1.5" + b" " * decimals.AFTER, np.array([0]))
+
+
+def test_too_few_bytes_after_a_number():
+    with pytest.raises(IndexError):
+        decimals.parse(b"1.5", np.array([0]))
 
 
 def test_none():
