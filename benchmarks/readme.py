@@ -73,7 +73,7 @@ def collected(folder: Path) -> dict[str, list[tuple[Path, Results]]]:
     Raises:
         ValueError: a file is no result of this version, or of an interrupted measurement, or there is none.
     """
-    kinds = ("latency", "head", "scaling", "throughput", "training", "exported")
+    kinds = ("latency", "head", "scaling", "throughput", "training", "exported", "skeletons")
     found: dict[str, list[tuple[Path, Results]]] = {kind: [] for kind in kinds}
     for path in sorted(folder.glob("*.json"), key=lambda path: (not path.name.startswith("cpu"), path.stem)):
         results = program.read(path)
@@ -128,6 +128,7 @@ def section(found: dict[str, list[tuple[Path, Results]]], page: Path) -> str:
         "throughput": throughput,
         "training": training,
         "exported": exported,
+        "skeletons": skeletons,
     }
     parts = [f"*Written by `python {SCRIPT}` from the JSON files in `benchmarks/results`.*"]
     machines: list[str] = []
@@ -333,6 +334,25 @@ def exported(result: Results) -> list[str]:
         "in turn with the recogniser itself; in brackets how many times as fast; *differs* is the largest difference of a logit.",
         layout.markdown(
             ["backbone, conv", "clip", "eager ms", "torch.export ms", "differs", "ONNX Runtime ms", "differs"], table
+        ),
+    ]
+
+
+def skeletons(result: Results) -> list[str]:
+    """Skeleton networks compared with their papers' code, and with SF-Head in every block."""
+    table = []
+    for row in result["rows"]:
+        authors = row["step"]["authors"]["median_ms"]
+        clips = f"{row['data']}, {row['batch']} of {' x '.join(map(str, row['clip']))}"
+        for way in ("authors", "ours", "ours, sf"):
+            step, inference = row["step"][way]["median_ms"], row["inference"].get(way, {}).get("median_ms")
+            cells = [layout.digits(step), layout.times(authors / step), layout.digits(inference)]
+            table.append([f"`{row['network']}`", clips, way, *cells, f"{row['macs'][way] / 1e9:.4f}"])
+    return [
+        f"**Skeleton networks on {_where(result)}**: a training step as the papers' code has it and as ours, equal in float64 "
+        "before they were timed; `sf` is SF-Head in every block.",
+        layout.markdown(
+            ["network", "clips (C, T, V, M)", "way", "step ms", "as fast", "inference ms", "GMAC a clip"], table
         ),
     ]
 

@@ -78,6 +78,7 @@ class Pair(TypedDict):
     p_holm: NotRequired[Share | None]
     verdict: NotRequired[str]
     confused: NotRequired[list[Confused]]
+    source: NotRequired[str]
 
 
 class Compared(TypedDict):
@@ -89,6 +90,7 @@ class Compared(TypedDict):
     listed: NotRequired[Count | None]
     parameters: NotRequired[Count | None]
     seconds: NotRequired[float | None]
+    source: NotRequired[str]
 
 
 class Member(TypedDict):

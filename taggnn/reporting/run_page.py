@@ -177,10 +177,12 @@ def _comparison(rows: Sequence[Mapping[str, Any]], averaged: bool) -> dict[str, 
     if not rows:
         return None
     lead = "The same data and budget under other heads." if len(rows) > 1 else ""
+    if any(row.get("source") for row in rows):
+        lead = "Other models on the same clips."
     if averaged:
         lead = "The average, and each of its runs alone, on the same clips."
     first = ["name", *(key for key in METRICS if any(key in row for row in rows)), "measured", "parameters", "seconds"]
-    keys = dict.fromkeys([*first, *(key for row in rows for key in row if key not in ("chosen", "listed"))])
+    keys = dict.fromkeys([*first, *(key for row in rows for key in row if key not in ("chosen", "listed", "source"))])
     known = [key for key in keys if any(row.get(key) is not None for row in rows)]
     titles = {"name": "", "measured": "Clips", "seconds": "Time", **{key: row.heading for key, row in METRICS.items()}}
     kinds = {"top1": "n bar", "name": "t", "note": "t"}

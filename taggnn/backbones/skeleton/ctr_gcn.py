@@ -14,6 +14,7 @@ from graphs.bones import adjacency_subsets
 from taggnn.backbones.skeleton import initial
 from taggnn.backbones.skeleton.inputs import body_of
 from taggnn.backbones.skeleton.network import Block, SkeletonNetwork, widths_of
+from taggnn.backbones.skeleton.norms import normalised
 from taggnn.backbones.skeleton.pointwise import pointwise, product, together
 from taggnn.types import InputSpec
 
@@ -156,7 +157,7 @@ class Shortcut(nn.Module):
 
 
 class _Dilated(nn.Module):
-    """A temporal convolution of 5 frames and BatchNorm."""
+    """The weights of a temporal convolution of 5 frames and BatchNorm."""
 
     def __init__(self, channels: int, stride: int, dilation: int) -> None:
         super().__init__()
@@ -164,9 +165,10 @@ class _Dilated(nn.Module):
         self.conv = nn.Conv2d(channels, channels, (5, 1), (stride, 1), (2 * dilation, 0), (dilation, 1))
         self.bn = nn.BatchNorm2d(channels)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def convolved(self, x: Tensor) -> Tensor:
+        """Without BatchNorm. **Shapes:** (B*M, C, V, T) -> (B*M, C, V, T')"""
         stride, padding, dilation = (1, self.stride), (0, 2 * self.dilation), (1, self.dilation)
-        return self.bn(F.conv2d(x, self.conv.weight.mT, self.conv.bias, stride, padding, dilation))
+        return F.conv2d(x, self.conv.weight.mT, self.conv.bias, stride, padding, dilation)
 
 
 class MultiScale(nn.Module):
@@ -206,11 +208,12 @@ class MultiScale(nn.Module):
                 nn.init.normal_(module.weight, 1.0, 0.02)
 
     def forward(self, x: Tensor) -> Tensor:
-        branches = [cast(nn.Sequential, branch) for branch in self.branches]
-        parts = []
-        for conv, *rest in branches:
-            y = pointwise(cast(nn.Conv2d, conv), x, self.stride if len(rest) == 1 else 1)
-            for layer in rest:
-                y = layer(y)
-            parts.append(y)
-        return torch.cat(parts, 1)
+        # Both layers of 1x1 convolutions and of BatchNorm are computed for all branches together.
+        *deep, alone = (list(cast(nn.Sequential, branch)) for branch in self.branches)
+        entered = together([cast(nn.Conv2d, branch[0]) for branch in deep], x)
+        parts = F.relu(normalised([branch[1] for branch in deep], entered), inplace=True).chunk(3, 1)
+        one, two, pool = (branch[3] for branch in deep)
+        dilated = [cast(_Dilated, layer) for layer in (one, two)]
+        outputs = [layer.convolved(part) for layer, part in zip(dilated, parts[:2], strict=True)]
+        outputs += [pool(parts[2]), pointwise(cast(nn.Conv2d, alone[0]), x, self.stride)]
+        return normalised([*(layer.bn for layer in dilated), deep[2][4], alone[1]], torch.cat(outputs, 1))

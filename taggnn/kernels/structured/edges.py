@@ -174,7 +174,7 @@ class _Softmax(torch.autograd.Function):
         (weights,) = ctx.saved_tensors
         grad = grad * weights
         mean = grad.new_zeros(len(ctx.pairs.start) - 1).index_add(0, ctx.pairs.target, grad)
-        return None, grad - weights * mean.index_select(0, ctx.pairs.target)
+        return None, torch.addcmul(grad, weights, mean.index_select(0, ctx.pairs.target), value=-1)
 
 
 def summed(pairs: Pairs, back: bool, weights: Tensor, x: Tensor) -> Tensor:

@@ -81,8 +81,8 @@ def _gat(family: Additive, graph: Edges, v: Tensor, s: Tensor, d: Tensor, dropou
     kind = torch.promote_types(v.dtype, s.dtype)
     v, s, d = (part.to(torch.promote_types(kind, torch.float32)) for part in (v, s, d))
     pairs = graph.pairs(len(v), v.shape[2])
-    scores = s.flatten().index_select(0, pairs.source) + d.flatten().index_select(0, pairs.target)
-    return _averaged(pairs, F.leaky_relu(scores, family.slope), v, dropout).to(kind)
+    scores = s.flatten().index_select(0, pairs.source).add_(d.flatten().index_select(0, pairs.target))
+    return _averaged(pairs, F.leaky_relu_(scores, family.slope), v, dropout).to(kind)
 
 
 def _gatv2(family: Dynamic, graph: Edges, l: Tensor, r: Tensor, a: Tensor, dropout: float) -> Tensor:  # noqa: E741

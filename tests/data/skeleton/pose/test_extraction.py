@@ -153,3 +153,16 @@ def test_a_damaged_video_is_an_error(video):
     video.write_bytes(video.read_bytes()[:-500])
     with pytest.raises(VideoError):
         extraction.skeletons_of(video, landmarker(FRAMES), SETTINGS)
+
+
+def test_a_failure_before_the_first_frame_leaves_no_overlay(video, tmp_path):
+    @contextmanager
+    def failing():
+        def find(picture, milliseconds):
+            raise VideoError("clip.mp4", "no picture")
+
+        yield find
+
+    with pytest.raises(VideoError, match="no picture"):
+        extraction.skeletons_of(video, failing, SETTINGS, tmp_path / "out" / "drawn.mp4")
+    assert list((tmp_path / "out").iterdir()) == []
