@@ -70,7 +70,7 @@ def _missing(x: Array) -> Array:
     elif np.isinf(x).any():
         raise ValueError("a coordinate is infinite or too large; missing joints are NaN")
     else:
-        missing = ~finite.all(-1)
+        missing = np.logical_not(finite.all(-1))
     missing[~x.any((2, 3))] = True
     return missing
 
