@@ -49,11 +49,9 @@ def checked(found: Recording) -> Recording:
     with np.errstate(over="ignore"):
         x = given.astype(np.float32, order="C", copy=not given.flags.writeable)
     x = x[None] if x.ndim == 3 else x
-    missing = ~np.isfinite(x).all(-1)
-    if missing.any() and np.isinf(x).any():
-        raise ValueError("a coordinate is infinite or too large; missing joints are NaN")
-    missing |= np.expand_dims(~x.any((2, 3)), 2)
-    x[missing] = np.nan
+    missing = _missing(x)
+    if missing.any():
+        x[missing] = np.nan
     present = ~missing.all((1, 2))
     if not present.any():
         raise ValueError("no joint in any frame: all coordinates are zero or NaN")
@@ -62,6 +60,19 @@ def checked(found: Recording) -> Recording:
         x = x[present]
         confidence = None if confidence is None else confidence[present]
     return replace(found, coordinates=x, confidence=confidence)
+
+
+def _missing(x: Array) -> Array:
+    """The joints without all coordinates, and those of persons at zero. **Shapes:** (M, T, V, C) -> (M, T, V) bool"""
+    finite = np.isfinite(x)
+    if finite.all():
+        missing: Array = np.zeros(x.shape[:3], dtype=bool)
+    elif np.isinf(x).any():
+        raise ValueError("a coordinate is infinite or too large; missing joints are NaN")
+    else:
+        missing = np.logical_not(finite.all(-1))
+    missing[~x.any((2, 3))] = True
+    return missing
 
 
 def _confidence(given: Array, shape: tuple[int, ...]) -> Array:

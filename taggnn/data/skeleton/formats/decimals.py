@@ -17,6 +17,8 @@ _DIGITS = 8
 _ZEROS = np.uint64(0x3030303030303030)
 _SIX = np.uint64(0x0606060606060606)
 _HIGH = np.uint64(0xF0F0F0F0F0F0F0F0)
+_ONE, _SEVEN, _TOP = np.uint64(1), np.uint64(7), np.uint64(56)
+_ONES = np.uint64(0x0101010101010101)
 _PAIRS = np.uint64(0x000000FF000000FF)
 _MULTIPLY_1 = np.uint64(100 + (1000000 << 32))
 _MULTIPLY_2 = np.uint64(1 + (10000 << 32))
@@ -56,8 +58,9 @@ def parse(text: bytes, starts: Array) -> tuple[Array, Array]:
         more, further = _digits(eights[first[long] + 2 + _DIGITS])
         value[long] = value[long] * _POWERS[further] + more
         count[long] += further
-    value += head * _POWERS[count]
-    value /= _POWERS[count]
+    power = _POWERS[count]
+    value += head * power
+    value /= power
     ends = first + 2 + count
     plain &= (count <= _EXACT) & (data[ends] <= 32)
     np.negative(value, out=value, where=negative)
@@ -77,15 +80,11 @@ def _digits(eight: Array) -> tuple[Array, Array]:
     """
     x = eight ^ _ZEROS
     other = ((x + _SIX) | x) & _HIGH
-    # The lowest bit that is set is in the first byte that is no digit; its exponent tells which.
-    lowest = other & (~other + np.uint64(1))
-    exponent = np.frexp(lowest.astype(np.float64))[1]
-    count = np.where(other == 0, _DIGITS, (exponent - 1) >> 3)
-    # Digits move to the end, with zeros in front; shifted by 64 there would be none.
-    shift = ((_DIGITS - np.maximum(count, 1)) * 8).astype(np.uint64)
-    x = x << shift
+    # All bits below the lowest that is set, which is in the first byte that is no digit: of each digit the highest, counted.
+    below = ~other & (other - _ONE)
+    count = ((((below >> _SEVEN) & _ONES) * _ONES) >> _TOP).astype(np.intp)
+    # Digits move to the end, with zeros in front; shifted by 64 none is left.
+    x = x << ((_DIGITS - count) * 8).astype(np.uint64)
     x = x * np.uint64(10) + (x >> np.uint64(8))
     x = ((x & _PAIRS) * _MULTIPLY_1 + ((x >> np.uint64(16)) & _PAIRS) * _MULTIPLY_2) >> np.uint64(32)
-    number = x.astype(np.float64)
-    number[count == 0] = 0
-    return number, count
+    return x.astype(np.float64), count

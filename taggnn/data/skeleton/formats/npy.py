@@ -5,6 +5,7 @@ Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 
 import io
 from math import prod
+from tokenize import TokenError
 from typing import IO
 
 import numpy as np
@@ -44,7 +45,7 @@ def array_in(file: IO[bytes]) -> Array:
         if version not in read_header:
             raise ValueError(f"version {version}; possible are {', '.join(map(str, read_header))}")
         shape, fortran, dtype = read_header[version](file)
-    except (ValueError, SyntaxError, TypeError, EOFError) as error:
+    except (ValueError, SyntaxError, TypeError, EOFError, RecursionError, TokenError) as error:
         raise ValueError(f"not readable as a NumPy file: {error}") from None
     if dtype.hasobject or any(size < 0 for size in shape):
         raise ValueError("holds Python objects, which could run code; save numbers")

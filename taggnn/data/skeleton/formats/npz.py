@@ -3,13 +3,23 @@
 As written by ``numpy.savez`` and ``numpy.savez_compressed``: a zip of ``.npy`` files.
 """
 
+import io
+import lzma
+import struct
 import zipfile
 import zlib
 
 from taggnn.data.clips import Clip
 from taggnn.data.skeleton.formats.keys import find_keys
 from taggnn.data.skeleton.formats.npy import MAX_BYTES, array_in
+from taggnn.data.skeleton.formats.reading import read_bytes
 from taggnn.data.skeleton.formats.recording import Array, Recording
+
+# What the library raises for damaged archives, and for those that need a password or an unknown compression.
+_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(EOFError, NotImplementedError, RuntimeError, OSError, KeyError, IndexError, OverflowError),
+)
 
 
 def begins(head: bytes) -> bool:
@@ -23,14 +33,15 @@ def read(clip: Clip) -> Recording:
         ValueError: no archive, no coordinates in it, or an array as in ``npy.read``.
         OSError: it cannot be opened.
     """
+    content = read_bytes(clip.path, MAX_BYTES)
     try:
-        with zipfile.ZipFile(clip.path) as archive:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             coordinates, confidence = find_keys(names)
             return Recording(
                 _array(archive, names[coordinates]), _array(archive, names[confidence]) if confidence else None
             )
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except _DAMAGE as error:
         raise ValueError(f"not readable as a NumPy archive: {error}") from None
 
 

@@ -99,7 +99,9 @@ def _by_lines(text: bytes) -> Content | None:
         position = ends[chosen - 1] + 1
         coordinates = np.empty((len(chosen), 3), np.float32)
         for axis in range(3):
-            coordinates[:, axis], stops = decimals.parse(text, position)
+            values, stops = decimals.parse(text, position)
+            with np.errstate(over="ignore"):
+                coordinates[:, axis] = values
             position = stops + 1
     except (IndexError, ValueError):
         return None
