@@ -3,6 +3,7 @@
     python benchmarks/latency.py                      # cpu, float32: gat gcn gatv2 transformer on three sizes
     python benchmarks/latency.py --device cuda --dtype bfloat16 --backward
     python benchmarks/latency.py --head --backward    # the whole TAG-Head against its authors' formulation
+    python benchmarks/latency.py --backward --grids S1 --topology "bones(skeleton=ntu)+chain" --impls pyg structured
 
 Prints a table and writes benchmarks/results/DEVICE-DTYPE.json and a plot (--head: DEVICE-DTYPE-head.json).
 A row that is not equal has no time; the exit code is then 1.
@@ -28,6 +29,7 @@ from taggnn.nn import convs
 
 SCRIPT = "benchmarks/latency.py"
 CONVS = ["gat", "gcn", "gatv2", "transformer"]
+GRIDS = ["G1", "G2", "G3"]
 
 
 def parser() -> program.Parser:
@@ -38,8 +40,8 @@ def parser() -> program.Parser:
     )
     parser.add_argument("--impls", nargs="+", help=f"of {', '.join(kernels.IMPLS)} (default: all that run here)")
     parser.add_argument(
-        "--grids", nargs="+", default=list(sizes.SIZES),
-        help=f"{', '.join(f'{name} = {size}' for name, size in sizes.SIZES.items())}, or the same form (default: the three)",
+        "--grids", nargs="+", default=GRIDS,
+        help=f"{', '.join(f'{name} = {size}' for name, size in sizes.SIZES.items())}, or a form (default {' '.join(GRIDS)})",
     )  # fmt: skip
     parser.add_argument("--batch", type=program.positive, help="clips, instead of the grid's own")
     parser.add_argument("--compile", action="store_true", help="measure each through torch.compile as well")
@@ -121,6 +123,8 @@ def checked(given: argparse.Namespace) -> tuple[Topology, list[str], list[tuple[
     chosen = [sizes.parse(text) for text in program.names(given.grids)]
     if given.batch:
         chosen = [sizes.with_clips(size, given.batch) for size in chosen]
+    for size in chosen:
+        topology.checked(size.grid)
     names = program.names(given.convs)
     for name in names:
         for size in chosen:

@@ -120,6 +120,33 @@ def throughput(result: dict[str, Any], path: Path) -> Path:
     return _save(figure, [[panel]], path)
 
 
+def ablation(rows: Sequence[dict[str, Any]], path: Path) -> Path:
+    """Draws the accuracy of each row: a point for the mean, whiskers for the spread over seeds, the reference as a line."""
+    figure, panel = plt.subplots(figsize=(7.2, 0.36 * len(rows) + 1.1), layout="constrained")
+    figure.patch.set_facecolor("white")
+    panel.axvline(100 * rows[0]["top1"]["mean"], color="#6e7781", lw=1, ls=":")
+    for index, row in enumerate(rows):
+        top1, difference = row["top1"], row.get("difference")
+        mean = 100 * top1["mean"]
+        panel.plot([100 * top1["lowest"], 100 * top1["highest"]], [index, index], color="#0072b2", lw=1.4)
+        panel.plot(mean, index, "o", color="#0072b2", ms=5)
+        text = f"{mean:.1f}"
+        if difference:
+            value, low, high = (100 * difference[key] for key in ("value", "low", "high"))
+            text += f"   {value:+.1f} ({low:+.1f} to {high:+.1f})"
+        panel.text(1.02, index, text, va="center", fontsize=8.5, color=_INK, transform=panel.get_yaxis_transform())
+    panel.set_yticks(range(len(rows)), [row["row"] for row in rows], fontsize=9, color=_INK)
+    panel.invert_yaxis()
+    panel.set_xlabel("top-1 in per cent: mean, lowest and highest seed", fontsize=9, color=_INK)
+    panel.set_title("mean, and difference to the first row (95 %)", fontsize=9, color=_INK, loc="right")
+    panel.tick_params(labelsize=8.5, colors=_INK)
+    panel.grid(axis="x", color="#d0d7de", lw=0.5)
+    panel.set_axisbelow(True)
+    panel.spines[["top", "right", "left"]].set_visible(False)
+    panel.tick_params(axis="y", length=0)
+    return _save(figure, [[panel]], path, legend=False)
+
+
 def _kind(part: str) -> str:
     if part == "bare decode":
         return "decode"

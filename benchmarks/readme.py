@@ -91,8 +91,8 @@ def collected(folder: Path) -> dict[str, list[tuple[Path, Results]]]:
 
 
 def summary(found: dict[str, list[tuple[Path, Results]]]) -> str:
-    """One short table: how many times as fast as PyG each convolution is on each grid."""
-    files = [result for _, result in found["latency"]]
+    """One short table: how many times as fast as PyG each convolution is on each grid of tokens."""
+    files = [result for _, result in found["latency"] if result["settings"]["topology"] == _CASE[0]]
     rows = [(_where(result), row) for result in files for row in result["rows"] if row["impl"] == SHOWN]
     named = {(where, row["conv"], row["grid"], row["pass"]): row["faster_than_pyg"] for where, row in rows}
     grids = dict.fromkeys((row["grid"], row["size"]) for _, row in rows)

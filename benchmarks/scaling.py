@@ -34,9 +34,9 @@ CONVS = ["gat", "gcn"]
 IMPLS = ["pyg", "dense", "structured"]
 # axis -> (values, the size of a value)
 SWEEPS: dict[str, tuple[list[int], Callable[[int], Size]]] = {
-    "positions": ([49, 100, 196, 400, 784, 1600], lambda positions: Size(1, 8, *_sides(positions), 64, 4)),
-    "frames": ([2, 4, 8, 16, 32, 64], lambda frames: Size(1, frames, 7, 7, 64, 4)),
-    "channels": ([32, 64, 128, 256, 512], lambda channels: Size(1, 8, 7, 7, channels, 4)),
+    "positions": ([49, 100, 196, 400, 784, 1600], lambda positions: Size(1, 8, _sides(positions), 64, 4)),
+    "frames": ([2, 4, 8, 16, 32, 64], lambda frames: Size(1, frames, (7, 7), 64, 4)),
+    "channels": ([32, 64, 128, 256, 512], lambda channels: Size(1, 8, (7, 7), channels, 4)),
 }
 
 

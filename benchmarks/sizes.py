@@ -1,44 +1,54 @@
-"""The sizes that are measured: three by name, any other as ``B4-T8-7x7-C512-A4``.
+"""The sizes that are measured: four by name, any other as ``B4-T8-7x7-C512-A4``, or with joints as ``B16-T64-V25-C128-A4``.
 
-Axes: B clips, T frames, H W token grid, N = T*H*W nodes of one clip, C channels, A attention heads.
+Axes: B clips, T frames, H W token grid, V joints, N = T*H*W or T*V nodes of one clip, C channels, A attention heads.
 """
 
 import re
 from dataclasses import dataclass, replace
+from math import prod
 
 from taggnn.names import unknown
 
-_FORM = re.compile(r"B(\d+)-T(\d+)-(\d+)x(\d+)-C(\d+)-A(\d+)", re.IGNORECASE)
+_FORM = re.compile(r"B(\d+)-T(\d+)-(?:(\d+)x(\d+)|V(\d+))-C(\d+)-A(\d+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Size:
-    """A batch of token grids and the heads of its convolution; ``str`` writes it as ``parse`` reads it."""
+    """A batch of token grids, or of skeletons, and the heads of its convolution; ``str`` writes it as ``parse`` reads it.
+
+    Args:
+        clips: B.
+        frames: T.
+        positions: of a frame, (H, W) or (V,).
+        channels: C.
+        heads: A.
+    """
 
     clips: int
     frames: int
-    height: int
-    width: int
+    positions: tuple[int, ...]
     channels: int
     heads: int
 
     @property
-    def grid(self) -> tuple[int, int, int]:
-        return self.frames, self.height, self.width
+    def grid(self) -> tuple[int, ...]:
+        return self.frames, *self.positions
 
     @property
     def nodes(self) -> int:
         """N, of one clip."""
-        return self.frames * self.height * self.width
+        return prod(self.grid)
 
     def __str__(self) -> str:
-        return f"B{self.clips}-T{self.frames}-{self.height}x{self.width}-C{self.channels}-A{self.heads}"
+        frame = "x".join(map(str, self.positions)) if len(self.positions) > 1 else f"V{self.positions[0]}"
+        return f"B{self.clips}-T{self.frames}-{frame}-C{self.channels}-A{self.heads}"
 
 
 SIZES = {
-    "G1": Size(4, 8, 7, 7, 512, 4),
-    "G2": Size(2, 8, 14, 14, 256, 4),
-    "G3": Size(1, 8, 28, 28, 128, 4),
+    "G1": Size(4, 8, (7, 7), 512, 4),
+    "G2": Size(2, 8, (14, 14), 256, 4),
+    "G3": Size(1, 8, (28, 28), 128, 4),
+    "S1": Size(16, 64, (25,), 128, 4),
 }
 
 
@@ -52,11 +62,12 @@ def parse(text: str) -> Size:
         return SIZES[text.upper()]
     match = _FORM.fullmatch(text)
     if match is None:
-        raise unknown("grid", text, [*SIZES, "a form such as B4-T8-7x7-C512-A4"])
-    numbers = [int(number) for number in match.groups()]
-    if min(numbers) < 1:
+        raise unknown("grid", text, [*SIZES, "a form such as B4-T8-7x7-C512-A4 or B16-T64-V25-C128-A4"])
+    clips, frames, *positions, channels, heads = (int(number) for number in match.groups() if number is not None)
+    size = Size(clips, frames, tuple(positions), channels, heads)
+    if min(*size.grid, clips, channels, heads) < 1:
         raise ValueError(f"grid {text!r}: every number of it is 1 or more")
-    return Size(*numbers)
+    return size
 
 
 def name_of(size: Size) -> str:

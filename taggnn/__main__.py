@@ -11,10 +11,12 @@ PROGRAMS = {
     "evaluate": "measures a checkpoint on labelled videos, or scores a predictions.csv again",
     "predict": "gives the most probable classes of files",
     "compare": "compares recognisers on the same clips, with intervals and tests",
+    "ensemble": "averages the predictions of runs clip by clip, with a report",
     "report": "writes the report of a run again",
     "export": "writes a model as safetensors, torch.export and ONNX",
     "check": "checks labelled videos before training",
     "extract": "stores the tokens of a frozen backbone, so that heads train in minutes",
+    "skeletons": "finds the skeletons in videos, as a set to train on",
     "models": "lists backbones, heads and convolutions with their costs",
 }
 

@@ -1,4 +1,4 @@
-"""``python -m taggnn.check --data.root DIR``: what is wrong with labelled videos before anything is trained on them.
+"""``python -m taggnn.check --data.root DIR``: what is wrong with labelled clips before anything is trained on them.
 
 Takes the options of ``taggnn.train``, so that ``--config gym99`` and every ``--data.*`` mean the same. Reads the lists, opens
 every file, and writes cleaned lists, problems.csv, classes.csv and one page, check.html.
@@ -19,6 +19,7 @@ from jsonargparse import Namespace
 from taggnn.cli import checking, config, terminal
 from taggnn.cli.parser import Parser
 from taggnn.data.audit.audit import KINDS, Audit
+from taggnn.data.sources import SOURCES
 from taggnn.reporting.check_page import About, balance, totals, untrained
 from taggnn.runtime import distributed
 from taggnn.runtime.printable import one_line
@@ -39,14 +40,13 @@ def parser() -> Parser:
     built = config.parser()
     built.prog = "taggnn.check"
     built.description = (
-        "Checks labelled videos before training: opens every file, finds missing, unreadable, equal and mislabelled clips and "
+        "Checks labelled clips before training: opens every file, finds missing, unreadable, equal and mislabelled clips and "
         "those in two splits, and writes cleaned lists and a page. Takes all options of taggnn.train. Exit code 0: nothing is "
         "wrong; 1: problems were found; 2: a mistake in the command."
     )
+    shown = ("data.", *(f"{name}." for name in SOURCES))
     for action in built._actions:
-        if not (
-            action.dest.startswith(("data.", "video.")) or action.dest in ("help", "config", "seed", "runs", "data")
-        ):
+        if not (action.dest.startswith(shown) or action.dest in ("help", "config", "seed", "runs", "data")):
             action.help = argparse.SUPPRESS
     for group in built._action_groups:
         if group._group_actions and all(action.help is argparse.SUPPRESS for action in group._group_actions):
@@ -74,8 +74,6 @@ def _parse(arguments: Sequence[str]) -> Namespace:
 
 def _refuse(given: Namespace) -> None:
     _refuse_tokens(given.data.tokens)
-    if given.data.source != "video":
-        raise ValueError(f"data.source {given.data.source}: the check opens video files, so it must be video")
     if given.preview is not None:
         raise ValueError("--preview: is an option of taggnn.train; a check draws no clips")
     if given.workers < 1 or not given.limit > 0:
@@ -92,7 +90,7 @@ def _refuse(given: Namespace) -> None:
 
 def _refuse_tokens(folder: str | None) -> None:
     if folder is not None:
-        raise ValueError(f"--data.tokens {folder}: the check is of videos; give --data.root, and leave the tokens out")
+        raise ValueError(f"--data.tokens {folder}: the check is of files; give --data.root, and leave the tokens out")
 
 
 def _print(found: Audit, about: About, files: int) -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from taggnn.cli import run_titles, terminal
 from taggnn.cli.parser import Parser
+from taggnn.cli.prediction_files import file_of
 from taggnn.evaluation.comparison import Comparison, Pair, compared
 from taggnn.evaluation.intervals import RESAMPLES
 from taggnn.evaluation.matching import matched
 from taggnn.evaluation.metrics import METRICS, shares_of_clips
 from taggnn.evaluation.predictions import read_predictions
-from taggnn.io.exported import ENDINGS
 from taggnn.io.run_folder import new_folder
 from taggnn.reporting.compare_page import compare_page
 from taggnn.reporting.page import p_value
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> None:
         raise ValueError(f"{given.runs[0]}: a comparison needs two runs or more")
     if given.resamples < 2:
         raise ValueError(f"--resamples {given.resamples}: an interval needs 2 or more")
-    files = [_file(run) for run in given.runs]
+    files = [file_of(run) for run in given.runs]
     predictions = [read_predictions(file) for file in files]
     both = matched(predictions, given.runs)
     titles = run_titles.titles(files)
@@ -98,26 +98,22 @@ def _pair_lines(pair: Pair, family: int) -> list[str]:
         for number, change in enumerate(changes):
             counts = f"{change.name} ({change.first} -> {change.second} of {change.clips})"
             shown.append(f"  {'' if number else title:12} {100 * change.gain:+6.1f} points  {counts}")
+    if on := pair.on_confused:
+        of, gain = f"{on.pairs} most confused pair{'s' if on.pairs > 1 else ''}", on.difference
+        points = f"{100 * gain.value:+.2f} points ({100 * gain.low:+.2f} to {100 * gain.high:+.2f})"
+        shown.append(
+            f"  {of}, {on.clips:,} clips: top-1 {on.first:.4f} -> {on.second:.4f}, {points}, McNemar {p_value(on.test.p)}"
+        )
+    for each in pair.confused[:SHOWN]:
+        shown.append(
+            f"  {each.one} / {each.other}: confused {each.first} -> {each.second} of {each.clips}, {p_value(each.p)}"
+        )
     if pair.changed:
         both_wrong = sum(row.change == "other" for row in pair.changed)
         also = f", {both_wrong:,} of them wrong either way" if both_wrong else ""
         clips = "1 clip is" if len(pair.changed) == 1 else f"{len(pair.changed):,} clips are"
         shown.append(f"  {clips} taken for another class{also}")
     return shown
-
-
-def _file(run: str) -> Path:
-    path = Path(run)
-    if path.is_dir():
-        if not (path / "predictions.csv").is_file():
-            raise FileNotFoundError(f"{path}: no predictions.csv in it; give a run's or an evaluation's folder")
-        return path / "predictions.csv"
-    if path.suffix in (".ckpt", ".pth", ".pt", ".safetensors", *ENDINGS):
-        raise ValueError(
-            f"{path}: a model, not its predictions; give its run folder, or the folder that python -m taggnn.evaluate wrote "
-            "for it"
-        )
-    return path
 
 
 def parser() -> Parser:

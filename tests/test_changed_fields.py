@@ -162,7 +162,12 @@ def files(tmp_path_factory, checkpoint_of):
         graph_effect={"top1_with": 0.5, "top1_without": 0.5, "changed": 0.1, "relative_logits": 0.1, "p": 0.5, "only_with": 1,
                       "only_without": 1, "gain_low": -0.1, "gain_high": 0.1, "clips": 3},
         paired=[{"name": "tag", "against": "pool", "clips": 3, "top1": {"value": 0.1, "low": 0.0, "high": 0.2}, "only_name": 1,
-                 "only_against": 0, "p": 0.5, "p_holm": 0.5, "verdict": "none"}],
+                 "only_against": 0, "p": 0.5, "p_holm": 0.5, "verdict": "none",
+                 "confused": [{"one": "a", "other": "b", "clips": 3, "first": 1, "second": 0, "only_first": 1, "only_second": 0,
+                               "p": 1.0, "p_holm": 1.0}]}],
+        ensemble={"average": "probabilities", "chosen": "validation", "figure": "top1", "value": 0.5, "equal": 0.5, "clips": 2,
+                  "step": 0.1, "members": [{"name": "A", "source": "a", "weight": 1.0}],
+                  "test_choice": {"figure": "top1", "value": 0.5, "weights": [1.0]}},
     ).to_json()  # fmt: skip
 
     def read_results(path):

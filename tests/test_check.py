@@ -301,7 +301,8 @@ def test_a_file_that_ends_its_reader_is_named(root, program, tmp_path, monkeypat
         "serve(lambda path, *job: os._exit(9) if path.endswith('val1.mp4') else probe(path, *job))\n"
     )
     whole = checking.scan
-    monkeypatch.setattr(checking, "scan", lambda *args: whole(*args, command=(sys.executable, str(script))))
+    bad = {"command": (sys.executable, str(script))}
+    monkeypatch.setattr(checking, "scan", lambda *args, **options: whole(*args, **{**options, **bad}))
     ended = program(check, *words(root, tmp_path / "out"))
     assert ended.code == 1
     rows = {row["name"]: row for row in read(tmp_path / "out" / "problems.csv") if row["kind"] == "unreadable"}
@@ -380,9 +381,9 @@ def test_mistakes_are_told_in_a_sentence(program, given, said, root, monkeypatch
 def test_a_check_of_tokens_is_refused(program, root):
     ended = program(check, "--data.root", root, "--data.tokens", "made")
     assert ended.code == 2
-    assert "--data.tokens made: the check is of videos" in ended.err
+    assert "--data.tokens made: the check is of files" in ended.err
     # In a configuration as well.
-    with pytest.raises(ValueError, match=r"--data\.tokens made: the check is of videos"):
+    with pytest.raises(ValueError, match=r"--data\.tokens made: the check is of files"):
         check._refuse(Namespace(data=Namespace(tokens="made")))
 
 

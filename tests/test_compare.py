@@ -68,6 +68,26 @@ def test_two_folders(two, program, tmp_path):
         assert line in ended.out, line
 
 
+def test_the_most_confused_pairs_are_counted_for_both(two, program, tmp_path):
+    (one, first, labels), (other, second, _) = two
+    ended = program(taggnn.compare, one, other, "--out", tmp_path / "out")
+    (pair,) = json.loads((tmp_path / "out" / "comparison.json").read_text())["pairs"]
+    row = pair["confused"][0]
+    ours = {CLASSES.index(row["one"]), CLASSES.index(row["other"])}
+    for key, shares in (("first", first), ("second", second)):
+        answers = zip(labels.tolist(), shares.argmax(1).tolist(), strict=True)
+        assert row[key] == sum({label, answer} == ours for label, answer in answers)
+    assert pair["on_confused"]["clips"] <= 120
+    assert f"  {row['one']} / {row['other']}: confused {row['first']} -> {row['second']} of {row['clips']}" in ended.out
+    content = (tmp_path / "out" / "compare.html").read_text()
+    assert "Most confused pairs of classes" in content
+    assert "B confuses" in content
+    # Of the same model twice nothing differs, and the pairs are shown all the same.
+    program(taggnn.compare, one, one, "--out", tmp_path / "same")
+    (pair,) = json.loads((tmp_path / "same" / "comparison.json").read_text())["pairs"]
+    assert {row["p"] for row in pair["confused"]} == {1.0}
+
+
 def test_titles_say_what_differs_in_the_configurations(two, program, tmp_path):
     common = "seed: 1\noptim: {lr: 0.1}\ndata: {workers: 3}\n"
     (two[0][0] / "config.yaml").write_text(common + "tag: {conv: gat}\nruns: a\n")

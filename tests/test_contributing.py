@@ -3,6 +3,7 @@
 import re
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from taggnn import backbones, heads, kernels
 from taggnn.backbones.table import BACKBONES
 from taggnn.data import published, sources
 from taggnn.data.clips import Clip
+from taggnn.data.skeleton import formats
 from taggnn.evaluation import metrics
 from taggnn.io import exporters
 from taggnn.nn import convs, criteria, layers
@@ -34,6 +36,7 @@ TABLES = {
     "A backbone": BACKBONES,
     "A source of clips": sources.SOURCES,
     "A data set": published.PUBLISHED,
+    "A format of skeleton files": formats.FORMATS,
     "A metric": metrics.METRICS,
     "A criterion": criteria.CRITERIA,
     "An export format": exporters.EXPORTERS,
@@ -79,6 +82,14 @@ def a_source_of_clips(name):
 
 def a_data_set(name):
     assert published.PUBLISHED[name].splits
+
+
+def a_format_of_skeleton_files(name):
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "1.csv"
+        path.write_text("\n".join([",".join(["1.5"] * 34)] * 3))
+        assert formats.format_of(str(path)) == name
+        assert formats.read(Clip(str(path), 0, "1.csv")).coordinates.shape == (1, 3, 17, 2)
 
 
 def a_metric(name):

@@ -1,21 +1,28 @@
 """Names that are no UTF-8, hold control characters or look like formulas: every program finishes, and shows them as text."""
 
+import contextlib
 import csv
 import os
 import re
 import shutil
+import zipfile
 
 import pytest
+import torch
 
 import taggnn
 import taggnn.check
 import taggnn.compare
+import taggnn.ensemble
 import taggnn.evaluate
 import taggnn.export
 import taggnn.extract
 import taggnn.predict
 import taggnn.report
+import taggnn.skeletons
 import taggnn.train
+from taggnn.data.skeleton.pose import landmarker
+from taggnn.data.skeleton.pose.landmarker import Poses
 from taggnn.data.synthetic import make_synthetic
 from taggnn.evaluation.predictions import read_predictions
 
@@ -106,6 +113,33 @@ def test_evaluation_rescoring_and_comparison(run, hostile, program, tmp_path):
     ended = program(taggnn.compare, run[0], tmp_path / "a", "--out", tmp_path / "c")
     assert ended.code == 0, ended.err
     plain(ended)
+    ended = program(taggnn.ensemble, run[0], tmp_path / "a", "--weights", "1,2", "--out", tmp_path / "e\x1b[31m")
+    assert ended.code == 0, ended.err
+    plain(ended)
+    assert (
+        read_predictions(tmp_path / "e\x1b[31m/predictions.csv").names
+        == read_predictions(tmp_path / "a/predictions.csv").names
+    )
+
+
+def test_skeletons_of_such_videos(hostile, program, tmp_path, monkeypatch):
+    @contextlib.contextmanager
+    def somebody(task, persons, confidence):
+        yield lambda picture, milliseconds: Poses(torch.rand(1, 33, 2) * 16, torch.rand(1, 33, 3), torch.ones(1, 33))
+
+    monkeypatch.setattr(landmarker, "mediapipe_landmarker", somebody)
+    monkeypatch.setattr(landmarker, "import_mediapipe", lambda: None)
+    with zipfile.ZipFile(tmp_path / "pose.task", "w") as archive:
+        for name in landmarker.NETWORKS:
+            archive.writestr(name, b"")
+    words = ["--out", tmp_path / "a:b\x1b", "--overlay", tmp_path / "c:d\xff", "--verbose", "true"]
+    ended = program(taggnn.skeletons, hostile, "--task", tmp_path / "pose.task", *words)
+    assert ended.code == 1, ended.err
+    plain(ended)
+    made = [
+        sorted((tmp_path / folder).rglob(ending)) for folder, ending in (("a:b\x1b", "*.npz"), ("c:d\xff", "*.mp4"))
+    ]
+    assert [len(files) for files in made] == [24, 24]
 
 
 def test_prediction_of_a_folder(run, hostile, program):

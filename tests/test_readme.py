@@ -13,7 +13,7 @@ from torch import nn
 from torch.distributed import run
 
 import taggnn
-from taggnn import check, compare, evaluate, export, extract, models, predict
+from taggnn import check, compare, ensemble, evaluate, export, extract, models, predict, skeletons
 from taggnn.backbones import BACKBONES
 from taggnn.cli import config
 from taggnn.heads import HEADS
@@ -61,6 +61,11 @@ def test_command_parses(command, monkeypatch, mine):
         assert evaluate.parser().parse_args(arguments).checkpoint
     elif program == "taggnn.compare":
         assert compare.parser().parse_args(arguments).runs
+    elif program == "taggnn.ensemble":
+        built = ensemble.parser()
+        assert built.parse_args(built.as_lists(arguments)).runs
+    elif program == "taggnn.skeletons":
+        assert skeletons.parser().parse_args(arguments).videos
     elif program == "taggnn.export":
         assert export.parser().parse_args(arguments).checkpoint
     elif program == "taggnn.predict":
@@ -106,7 +111,7 @@ def test_python_runs(block, trained, videos, monkeypatch, tmp_path):
 
 def test_commands_are_found():
     named = {command[2].removeprefix("taggnn.") for command in COMMANDS}
-    assert named == {"train", "evaluate", "predict", "compare", "check", "extract", "export"}
+    assert named == {"train", "evaluate", "predict", "compare", "check", "ensemble", "extract", "export", "skeletons"}
 
 
 @pytest.mark.parametrize(

@@ -446,10 +446,10 @@ def test_interrupt_before_the_test_clips_forgets_no_bad_clip(tiny, trained, prog
     )
     assert program(taggnn.train, "--resume", folder).code == 0
     _same(folder, trained[0])
-    # Scores and the graph's effect come from one pass.
+    # Scores and the graph's effect come from one pass; the validation clips are predicted in another one.
     assert "graph_effect" in json.loads((folder / "results.json").read_text())
-    assert len(loaded) == len(set(loaded)) == 13
-    assert all(name.startswith("test/") for name in loaded)
+    assert len(loaded) == len(set(loaded)) == 26
+    assert [sum(name.startswith(f"{split}/") for name in loaded) for split in ("val", "test")] == [13, 13]
 
 
 def test_disk_full_while_saving(tiny, trained, program, tmp_path, monkeypatch):

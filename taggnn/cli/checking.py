@@ -1,8 +1,7 @@
-"""A check of labelled videos: files scanned, then tables, cleaned lists and a page written, and the training to run next."""
+"""A check of labelled clips: files scanned, then tables, cleaned lists and a page written, and the training to run next."""
 
 import csv
 import io
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,13 +12,13 @@ from tqdm import tqdm
 
 from taggnn.cli import config, resolve
 from taggnn.data.audit.audit import KINDS, Audit, audit, cuts_of
-from taggnn.data.audit.probe import VideoInfo, read_scan, write_scan
+from taggnn.data.audit.facts import FileFacts, absolute, read_scan, write_scan
+from taggnn.data.audit.inspection import Inspection
 from taggnn.data.audit.scan import scan
 from taggnn.data.clips import ClipList
 from taggnn.data.lists.splits import SPLITS
 from taggnn.data.lists.taggnn_csv import write_clips
 from taggnn.data.loader import ClipData
-from taggnn.data.video.container import import_av
 from taggnn.io.run_folder import new_folder
 from taggnn.reporting.check_page import About, check_page
 from taggnn.runtime.atomic import write_text
@@ -54,8 +53,14 @@ def check(given: Namespace, arguments: Sequence[str]) -> tuple[Audit, About, int
     Returns:
         The findings, the facts of the page, and how many files there are.
     """
-    decoder = f"PyAV {import_av().__version__}"
     data = resolve.clips_of(given)
+    inspection = data.capabilities.inspection
+    if inspection is None:
+        raise ValueError(f"data.source {given.data.source}: has no inspection, so that its files cannot be checked")
+    if given.depth not in inspection.depths:
+        raise ValueError(
+            f"--depth {given.depth}: possible for data.source {given.data.source} is {', '.join(inspection.depths)}"
+        )
     data.prepare_data()
     problems = data.setup_for_check()
     splits = _splits(data)
@@ -64,9 +69,9 @@ def check(given: Namespace, arguments: Sequence[str]) -> tuple[Audit, About, int
         _check_folder(parent, splits)
     started = time.perf_counter()
     files = cuts_of(clip for clips in splits.values() for clip in clips.clips)
-    facts, known = _scan_files(files, given, parent / "scanned.json", decoder)
+    facts, known = _scan_files(files, given, parent / "scanned.json", inspection)
     seconds = time.perf_counter() - started
-    found = audit(splits, facts, problems, data.spec.options["frames"])
+    found = audit(splits, facts, problems, data.spec.options["frames"], inspection.unfit)
 
     folder = parent if given.out else new_folder(parent)
     written = _write_lists(folder, found, data.classes, Path(given.data.root))
@@ -82,7 +87,7 @@ def check(given: Namespace, arguments: Sequence[str]) -> tuple[Audit, About, int
         command=command,
         folder=str(folder),
         files=[*_list_files(written), *_TABLES],
-        decoder=decoder,
+        inspection=inspection,
     )
     write_text(folder / PAGE, check_page(found, facts, about))
     return found, about, len(files)
@@ -96,28 +101,37 @@ def _splits(data: ClipData) -> dict[str, ClipList]:
 
 
 def _scan_files(
-    files: Mapping[str, Sequence[Any]], given: Namespace, cache: Path, decoder: str
-) -> tuple[dict[str, VideoInfo], int]:
+    files: Mapping[str, Sequence[Any]], given: Namespace, cache: Path, inspection: Inspection
+) -> tuple[dict[str, FileFacts], int]:
     """Scans all files; new facts are saved from time to time.
 
     Returns:
         The facts of every file, and how many of them were known from an earlier scan.
     """
-    stored = read_scan(cache, decoder)
+    reader = inspection.reader()
+    stored = read_scan(cache, reader, inspection.facts)
     # A relative path is another file when the command runs in another folder.
-    absolute = {path: os.path.abspath(path) for path in files}
-    before = {path: stored[absolute[path]] for path in files if absolute[path] in stored}
-    facts: dict[str, VideoInfo] = {}
+    name = {key: absolute(key) for key in files}
+    before = {key: stored[name[key]] for key in files if name[key] in stored}
+    facts: dict[str, FileFacts] = {}
     saved, new = time.monotonic(), 0
 
     def save() -> None:
-        write_scan(cache, {**stored, **{absolute[path]: found for path, found in facts.items()}}, decoder)
+        write_scan(cache, {**stored, **{name[key]: found for key, found in facts.items()}}, reader)
 
     try:
         with tqdm(total=len(files), desc="files", unit="file", disable=None, smoothing=0.05) as bar:
-            for path, found in scan(files, given.depth, given.workers, given.limit, before):
-                facts[path] = found
-                new += found is not before.get(path)
+            for key, found in scan(
+                files,
+                given.depth,
+                given.workers,
+                given.limit,
+                before,
+                command=inspection.command,
+                kind=inspection.facts,
+            ):
+                facts[key] = found
+                new += found is not before.get(key)
                 bar.update()
                 if time.monotonic() - saved > SAVE_EVERY:
                     save()

@@ -12,7 +12,7 @@ from jsonargparse import Namespace
 
 from taggnn.cli import config, launch
 from taggnn.cli.build import data_of, device_of, header_of, recogniser_of, trainer_of
-from taggnn.cli.scoring import write_scored
+from taggnn.cli.scoring import write_scored, write_validation
 from taggnn.data.fingerprint import describe_changes
 from taggnn.data.loader import ClipData
 from taggnn.data.tokens import differences
@@ -118,6 +118,9 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
     started = time.perf_counter()
     scored = score(best.model.accepting(data.spec), data.test_dataloader(), test, "test", device, graph_effect=True)
     tested = time.perf_counter() - started
+    if (val := data.val_clips) is not None and val is not test:
+        of_val = score(best.model.accepting(data.spec), data.val_dataloader(), val, "val", device, graph_effect=False)
+        write_validation(folder, of_val)
     results = write_scored(folder, scored, test, "test", train.counts, [*history.skipped.values()])
     trained = sum(row["seconds"] for row in history.rows)
     found, listed = len(train), train.listed

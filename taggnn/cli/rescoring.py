@@ -10,11 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from taggnn.cli.parser import Parser
 from taggnn.evaluation.calibration import are_probabilities
-from taggnn.evaluation.metrics import METRICS, Scores, summarise
+from taggnn.evaluation.metrics import METRICS, Scores, log_loss, summarise
 from taggnn.evaluation.predictions import Predictions, read_predictions, read_skipped, write_predictions, write_skipped
 from taggnn.evaluation.results import Results, headline
 from taggnn.io.run_folder import new_folder
@@ -142,11 +140,8 @@ def _unreadable(folder: Path) -> int:
 
 def _loss(predictions: Predictions) -> float | None:
     """Negative log likelihood; None if they are no probabilities, or one of a true class is 0."""
-    true = predictions.probabilities.double().gather(1, predictions.labels[:, None])
-    if not are_probabilities(predictions.probabilities) or not bool((true > 0).all()):
-        return None
-    # 0.0, not -0.0, if all are 1.
-    return 0.0 - float(torch.log(true).mean())
+    known = are_probabilities(predictions.probabilities)
+    return log_loss(predictions.probabilities, predictions.labels) if known else None
 
 
 def _copy(file: Path, predictions: Predictions, folder: Path) -> None:

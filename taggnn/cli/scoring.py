@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from taggnn.cli.prediction_files import VALIDATION
 from taggnn.data.clips import ClipList
 from taggnn.evaluation.predictions import Skipped, write_predictions, write_skipped
 from taggnn.evaluation.results import Results
@@ -51,3 +52,14 @@ def write_scored(
         training_counts=training_counts,
         graph_effect=scored.graph_effect,
     )
+
+
+def write_validation(folder: Path, scored: Scored) -> None:
+    """Writes the predictions of the validation clips, by which `taggnn.ensemble` can choose weights: ``val/predictions.csv``.
+
+    Args:
+        folder: the run.
+        scored: the predictions; nothing is written where no clip could be read.
+    """
+    if scored.predictions is not None and distributed.is_main_process():
+        write_predictions(folder / VALIDATION / "predictions.csv", scored.predictions)

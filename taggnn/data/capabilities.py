@@ -6,7 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
+from taggnn.data.audit.inspection import Inspection
 from taggnn.data.lists.splits import Splits
+from taggnn.data.synthetic_set import SyntheticSet
 from taggnn.data.video.formats import VIDEO_ENDINGS
 from taggnn.types import BadClip, InputSpec, Sample, Source
 
@@ -25,12 +27,14 @@ class Capabilities:
         flip: probability that training flips a clip horizontally, for warnings about labels with left and right.
         identity: distinguishes it from others with the same settings, as plain types; a resumed run needs an equal one.
         backbone_state: returns the weights of its backbone.
+        synthetic: the data set that the project makes for it; None: there is none.
         views: ``(clip, seeds, evaluation) -> [Sample | BadClip]``: training views of a clip and, if ``evaluation``, the view
             of evaluation at the end; None: each view is made separately.
         check_views: ``(views, crops)``: raises ``ValueError`` for impossible numbers.
         evaluation_views: ``(clip, chosen, views, crops) -> [Sample] | BadClip``: chosen views of evaluation, see
             ``views.View``; None: there is only one.
         frame_views: ``(frames, chosen, views, crops)``: the same for frames in memory.
+        inspection: how ``taggnn.check`` examines its files; None: they cannot be checked.
         picture: converts an input to pictures for people; None: not possible.
         describe: sentences on what training does to a clip.
         preprocessing: sentences on every step from a file to the input in evaluation, with its numbers, for exported files.
@@ -48,10 +52,12 @@ class Capabilities:
     flip: float = 0.0
     identity: dict[str, Any] | None = None
     backbone_state: Callable[[], dict[str, Tensor]] | None = None
+    synthetic: SyntheticSet | None = None
     views: Callable[[Any, Sequence[int], bool], list[Sample | BadClip]] | None = None
     check_views: Callable[[int, int], None] | None = None
     evaluation_views: Callable[[Any, Sequence[tuple[int, int]], int, int], list[Sample] | BadClip] | None = None
     frame_views: Callable[[Tensor, Sequence[tuple[int, int]], int, int], Tensor] | None = None
+    inspection: Inspection | None = None
     picture: Callable[[Tensor], Tensor] | None = None
     describe: Callable[[], list[str]] = list
     preprocessing: Callable[[], list[str]] = list

@@ -237,7 +237,7 @@ def _is_utf8(text: str) -> bool:
 
 
 def _name(path: Path, root: Path, row: Row) -> str:
-    name = shown_name(path, root)
+    name = shown_name(path, root) + (f"/{row.member}" if row.member else "")
     if row.start is None and row.stop is None:
         return name
     return f"{name} [{row.start or 0.0!r}, {'end' if row.stop is None else repr(row.stop)})"

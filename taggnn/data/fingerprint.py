@@ -10,8 +10,11 @@ _DIGITS = 8
 
 
 def fingerprint(clips: ClipList) -> str:
-    """The hashes of all clips, concatenated; each depends on the clip's name, label and cut."""
-    rows = ((clip.name, clip.label, clip.start, clip.stop, clip.origin) for clip in clips.clips)
+    """The hashes of all clips, concatenated; each depends on the clip's name, label, cut and name inside its file."""
+    rows = (
+        (clip.name, clip.label, clip.start, clip.stop, clip.origin, *((clip.member,) if clip.member else ()))
+        for clip in clips.clips
+    )
     return "".join(sha256(repr(row).encode()).hexdigest()[:_DIGITS] for row in rows)
 
 

@@ -18,7 +18,6 @@ from taggnn.data.lists.text import lines_of, text_of
 from taggnn.data.problems import Problem
 from taggnn.data.samplers import Balance, EpochLoader, SeededSampler, SharedBatches, SharedGroups, class_shares
 from taggnn.data.sources import build
-from taggnn.data.synthetic import FLIP_PAIRS, MOTIONS, make_synthetic
 from taggnn.data.views import EvaluationViews, collate_evaluation_views, view_batches
 from taggnn.data.workers import WorkerLoader, check_shared_memory, exit_when_undelivered
 from taggnn.runtime import distributed
@@ -50,15 +49,16 @@ class ClipData:
         val_folder: folder inside root with the class folders of validation, used without val_list.
         test_folder: folder inside root with the class folders of the test, used without test_list; "." for all of root.
         classes: class names in label order, or a text file with one name a line; null: those of the training clips.
-        dataset: published data set whose lists and videos are found below root: gym99, gym288, haa500, diving48, ssv2,
-            kinetics, ucf101 or hmdb51; null: own lists or folders.
+        dataset: published data set whose lists and clips are found below root: of videos gym99, gym288, haa500, diving48, ssv2,
+            kinetics, ucf101 or hmdb51; of skeletons ntu60, ntu120, nw_ucla, pku_mmd, gym99_skeleton or diving48_skeleton; null:
+            own lists or folders.
         version: version or numbered split of the published data set; null: its default, which is printed.
         annotations: folder with the lists of the published data set; null: root.
         missing: what to do with listed files that do not exist, stop or leave them out with a note; null: skip for a
             published data set, error for own lists.
         val_fraction: part of the clips, 0 to 1, to hold out where there is no validation split.
         test_fraction: part of the clips, 0 to 1, to hold out as test where root has no splits at all.
-        synthetic: make the synthetic data set in root first if it is not there; requires video.flip 0 or its flip_pairs.
+        synthetic: make the synthetic data set in root first if it is not there; requires a flip of 0 or its flip_pairs.
         flip_pairs: classes that a horizontal flip turns into one another, such as {left turn: right turn}; a flipped
             clip gets the label of the other.
         balance: how often classes appear in a training epoch of unchanged length: as listed, by the square root of their
@@ -126,14 +126,22 @@ class ClipData:
             raise ValueError(f"data.batch_size {self.batch_size}: must be 1 or more")
         if self.workers < 0:
             raise ValueError(f"data.workers {self.workers}: must be 0 or more")
-        flip, motions = self.capabilities.flip, list(MOTIONS)
-        if self.synthetic and flip and flipped_labels(self.flip_pairs, motions) != flipped_labels(FLIP_PAIRS, motions):
-            raise ValueError(
-                f"video.flip {flip}: must be 0 for the synthetic set, where left and right are the label, or give "
-                f"data.flip_pairs: {FLIP_PAIRS}"
-            )
+        self._check_synthetic()
         if self.root is None and self.capabilities.splits is None:
             raise ValueError("data.root: missing; give the folder that holds the clips")
+
+    def _check_synthetic(self) -> None:
+        if not self.synthetic or self.capabilities.splits is not None:
+            return
+        made, flip, kind = self.capabilities.synthetic, self.capabilities.flip, self.spec.kind
+        if made is None:
+            raise ValueError(f"data.synthetic: there is no synthetic set of the source {kind}")
+        pairs = (flipped_labels(given, made.classes) for given in (self.flip_pairs, made.flip_pairs))
+        if flip and next(pairs) != next(pairs):
+            raise ValueError(
+                f"{kind}.flip {flip}: must be 0 for the synthetic set, where left and right are the label, or give "
+                f"data.flip_pairs: {dict(made.flip_pairs)}"
+            )
 
     @property
     def spec(self) -> InputSpec:
@@ -149,7 +157,8 @@ class ClipData:
         """Makes the synthetic set where the option says so."""
         if self.synthetic and self.capabilities.splits is None:
             assert self.root is not None
-            make_synthetic(self.root, seed=0)
+            assert self.capabilities.synthetic is not None
+            self.capabilities.synthetic.make(self.root, seed=0)
 
     def setup(self) -> None:
         """Reads the lists and folders, once, and prints what was found."""
@@ -247,7 +256,7 @@ class ClipData:
         if splits.train is not None and self.balance != "none":
             lines.append(_balance_note(splits.train, self.balance))
         if splits.train is not None and self.capabilities.flip:
-            lines += _flip_warning(splits.classes, self.flip_pairs)
+            lines += _flip_warning(splits.classes, self.flip_pairs, f"{self.spec.kind}.flip")
         return "\n".join(map(one_line, lines))
 
     def train_dataloader(self) -> EpochLoader:
@@ -387,7 +396,7 @@ def _balance_note(clips: ClipList, balance: Balance) -> str:
     return f"train: balance {balance}: {', '.join(parts)}"
 
 
-def _flip_warning(classes: Sequence[str], flip_pairs: dict[str, str]) -> list[str]:
+def _flip_warning(classes: Sequence[str], flip_pairs: dict[str, str], key: str) -> list[str]:
     """A warning where, by the classes' names, flipped clips get a wrong label."""
     known = {*flip_pairs, *flip_pairs.values()}
     pairs = {one: other for one, other in likely_flip_pairs(classes).items() if not {one, other} & known}
@@ -396,7 +405,7 @@ def _flip_warning(classes: Sequence[str], flip_pairs: dict[str, str]) -> list[st
     shown = ", ".join(f"{one!r}: {other!r}" for one, other in list(pairs.items())[:NAMED])
     return [
         "train: flips turn these classes into one another, not their labels; name them in data.flip_pairs, or set "
-        f"video.flip 0: {{{shown}{', ...' if len(pairs) > NAMED else ''}}}"
+        f"{key} 0: {{{shown}{', ...' if len(pairs) > NAMED else ''}}}"
     ]
 
 

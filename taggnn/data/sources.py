@@ -5,6 +5,7 @@ from contextlib import contextmanager, nullcontext
 from inspect import signature
 from typing import Any, NamedTuple
 
+from taggnn.data.skeleton.source import SkeletonSource
 from taggnn.data.tokens import TokenSource
 from taggnn.data.video.source import VideoSource
 from taggnn.names import find
@@ -25,6 +26,7 @@ class Row(NamedTuple):
 
 SOURCES: dict[str, Row] = {
     "video": Row(VideoSource, "video files: frames chosen, decoded, cropped and normalised"),
+    "skeleton": Row(SkeletonSource, "skeleton files: persons chosen, coordinates normalised, frames sampled"),
     "tokens": Row(TokenSource, "tokens of a frozen backbone, stored by taggnn.extract"),
 }
 

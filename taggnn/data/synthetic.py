@@ -27,7 +27,6 @@ least two changes.
 """
 
 import argparse
-import json
 import os
 from pathlib import Path
 from zlib import crc32
@@ -35,7 +34,7 @@ from zlib import crc32
 import numpy as np
 from tqdm import tqdm
 
-from taggnn.runtime.atomic import write_text
+from taggnn.data.synthetic_set import SyntheticSet, claim
 
 # A version, seed and size determine the data set: increase this with any change of the drawing.
 VERSION = 1
@@ -54,7 +53,6 @@ MOTIONS = {
 # Classes that a horizontal flip turns into one another.
 FLIP_PAIRS = {"left": "right", "clockwise": "counter_clockwise"}
 CLIPS_PER_CLASS = {"train": 60, "val": 10, "test": 20}
-MANIFEST = "synthetic.json"
 
 SPEED = (0.75, 1.25)
 FRAMES_PER_SECOND = 12
@@ -181,7 +179,7 @@ def make_synthetic(
         raise ValueError(f"size {size}: an even number of pixels, at least 16")
 
     settings = {"version": VERSION, "seed": seed, "frames": frames, "size": size, "clips_per_class": splits}
-    _claim(root, settings)
+    claim(root, settings, {"what": "synthetic motions of taggnn", "classes": list(MOTIONS)})
     wanted = [
         (split, motion, number, root / split / motion / f"{motion}_{number:03d}.mp4")
         for split, count in splits.items()
@@ -200,28 +198,7 @@ def make_synthetic(
     return root
 
 
-def _claim(root: Path, settings: dict) -> None:
-    """Writes the manifest before the first clip, so that an interrupted set is distinguished from another folder."""
-    manifest = root / MANIFEST
-    if manifest.is_file():
-        try:
-            found = json.loads(manifest.read_text(encoding="utf-8"))["settings"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{manifest}: broken, not what this program wrote ({error}); delete the folder's set and make it anew"
-            ) from error
-        if found != settings:
-            raise ValueError(
-                f"{manifest}: this folder has a synthetic set made with {found}, but {settings} are given. "
-                "Choose another folder, give the same settings, or delete it first"
-            )
-        return
-    taken = [split for split in settings["clips_per_class"] if (root / split).exists()]
-    if taken:
-        raise ValueError(f"{root}: has a folder {taken[0]!r} that is not of a synthetic set; choose another folder")
-    root.mkdir(parents=True, exist_ok=True)
-    text = {"what": "synthetic motions of taggnn", "classes": list(MOTIONS), "settings": settings}
-    write_text(manifest, json.dumps(text, indent=2) + "\n")
+SET = SyntheticSet(make_synthetic, tuple(MOTIONS), FLIP_PAIRS)
 
 
 def _main() -> None:

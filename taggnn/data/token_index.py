@@ -37,6 +37,7 @@ class Row(TypedDict):
     start: NotRequired[float | None]
     stop: NotRequired[float | None]
     origin: NotRequired[float | None]
+    member: NotRequired[str | None]
     tokens: NotRequired[Location]
     views: NotRequired[list[Location]]
 

@@ -22,6 +22,7 @@ _TRAINING = {
     "data.flip_pairs",
     *(f"video.{key}" for key in ("flip", "scale", "ratio", "randaugment", "magnitude", "magnitude_std")),
     *(f"video.{key}" for key in ("color_jitter", "random_erasing", "temporal_jitter", "temporal_scale")),
+    *(f"skeleton.{key}" for key in ("crop", "rotation", "scale", "flip")),
 }
 _ADVICE = "the same call of taggnn.extract makes it anew"
 

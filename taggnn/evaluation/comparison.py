@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from taggnn.evaluation.confusions import ConfusedPair, OnConfused, confused_pairs, hardest, most_confused, on_confused
 from taggnn.evaluation.intervals import LEVEL, RESAMPLES, Answers
 from taggnn.evaluation.matching import Matched
 from taggnn.evaluation.metrics import Scores
@@ -73,6 +74,8 @@ class Pair:
         both_wrong: clips that both have wrong.
         classes: every class that occurs, those that gained most first.
         changed: every clip with another predicted class, in the order of the list.
+        confused: the pairs of classes that both together confuse most.
+        on_confused: accuracy on the clips of the classes of the first ``hardest`` of them; ``None`` where nothing is confused.
     """
 
     first: str
@@ -84,6 +87,8 @@ class Pair:
     both_wrong: int
     classes: list[ClassChange]
     changed: list[ClipChange]
+    confused: list[ConfusedPair]
+    on_confused: OnConfused | None
 
     @property
     def verdict(self) -> str:
@@ -190,4 +195,6 @@ def _pair(
         both_wrong=int((~first.right & ~second.right).sum()),
         classes=sorted(classes, key=lambda row: (-row.gain, -row.clips, row.name)),
         changed=changed,
+        confused=confused_pairs(first, second, both.classes),
+        on_confused=on_confused(first, second, most_confused([first, second], hardest(first.classes))),
     )

@@ -301,6 +301,17 @@ def mean_of(value: float | Tensor | None) -> float | None:
     return float(value.sum()) / len(value) if isinstance(value, Tensor) else value
 
 
+def log_loss(probabilities: Tensor, labels: Tensor) -> float | None:
+    """Mean negative log likelihood of the true class; ``None`` where it is not finite.
+
+    Shapes:
+        probabilities (M, K), labels (M,)
+    """
+    true = probabilities.double().gather(1, labels[:, None])
+    # 0.0, not -0.0, if all are 1.
+    return 0.0 - float(true.log().mean()) if bool((true > 0).all()) else None
+
+
 def logged(scores: Scores, monitor: str = "") -> dict[str, float]:
     """The figures of a validation that every epoch has: column of metrics.csv -> value.
 

@@ -1,12 +1,13 @@
 """The chosen head compared with the others of the same run, on the same test clips."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from taggnn.evaluation.confusions import confused_pairs
 from taggnn.evaluation.matching import matched
-from taggnn.evaluation.predictions import read_predictions
+from taggnn.evaluation.predictions import Predictions, read_predictions
 from taggnn.evaluation.significance import Difference, differences, holm, top1_test, verdict
 
 
@@ -21,8 +22,20 @@ def paired_comparison(run_dirs: Mapping[str, Path]) -> list[dict[str, Any]]:
     """
     if len(run_dirs) < 2:
         return []
-    names = list(run_dirs)
-    both = matched([read_predictions(run_dir / "predictions.csv") for run_dir in run_dirs.values()], names)
+    return paired_rows([read_predictions(run_dir / "predictions.csv") for run_dir in run_dirs.values()], list(run_dirs))
+
+
+def paired_rows(files: Sequence[Predictions], names: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of "paired" in results.json: the first predictions minus each of the others.
+
+    Args:
+        files: predictions, two or more.
+        names: what rows call them.
+
+    Raises:
+        ValueError: as `taggnn.evaluation.matching.matched`.
+    """
+    both = matched(files, names)
     chosen, others = both.answers[0], both.answers[1:]
     apart = differences(both.answers, both.scores)
     tests = [top1_test(other, chosen) for other in others]
@@ -39,6 +52,8 @@ def paired_comparison(run_dirs: Mapping[str, Path]) -> list[dict[str, Any]]:
             "p": test.p,
             "p_holm": p,
             "verdict": verdict(test, p, other, names[0]),
+            # Of the other one first, as everywhere "with" follows "without".
+            "confused": [asdict(row) for row in confused_pairs(model, chosen, both.classes)],
         }
-        for other, found, test, p in zip(names[1:], apart, tests, corrected, strict=True)
+        for other, model, found, test, p in zip(names[1:], others, apart, tests, corrected, strict=True)
     ]

@@ -39,7 +39,10 @@ class Results:
         headline: the split shown large, whose clips predictions.csv holds; when absent "test", else the last of ``scores``.
         best_epoch: epoch of the stored weights; that of the highest val/top1 (else lowest val/loss) when absent.
         comparison: a row for each head: "name", "chosen" (bool), the headline figures of `metrics.METRICS`, "measured",
-            "listed", "parameters", "seconds" and any other column.
+            "listed", "parameters", "seconds" and any other column; "source" of another run that was added to it.
+        ensemble: how predictions of several runs were averaged: "average", "members" (rows of "name", "source", "weight"),
+            "chosen" ("equal", "given" or "validation"), and where chosen "figure", "value", "equal", "clips" and "step";
+            "test_choice" ("figure", "value", "weights"): what weights picked on these very clips would have claimed.
         graph_effect: what `scoring.graph_effect` found: the same weights with and without edges.
         model: facts about the model: backbone, head, tokens, edges, parameters, ...
         environment: command, seed, device, threads, versions of python, torch, ...
@@ -60,6 +63,7 @@ class Results:
     headline: str | None = None
     best_epoch: int | None = None
     comparison: list[dict[str, Any]] | None = None
+    ensemble: dict[str, Any] | None = None
     graph_effect: dict[str, Any] | None = None
     model: Mapping[str, Any] | None = None
     environment: Mapping[str, Any] | None = None

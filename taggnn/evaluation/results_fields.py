@@ -51,6 +51,20 @@ class Difference(TypedDict):
     high: float
 
 
+class Confused(TypedDict):
+    """``confusions.ConfusedPair``: first is the model that the row's one is compared with."""
+
+    one: str
+    other: str
+    clips: Count
+    first: Count
+    second: Count
+    only_first: Count
+    only_second: Count
+    p: Share
+    p_holm: Share
+
+
 class Pair(TypedDict):
     """Two heads on the same clips."""
 
@@ -63,6 +77,8 @@ class Pair(TypedDict):
     p: Share
     p_holm: NotRequired[Share | None]
     verdict: NotRequired[str]
+    confused: NotRequired[list[Confused]]
+    source: NotRequired[str]
 
 
 class Compared(TypedDict):
@@ -74,6 +90,37 @@ class Compared(TypedDict):
     listed: NotRequired[Count | None]
     parameters: NotRequired[Count | None]
     seconds: NotRequired[float | None]
+    source: NotRequired[str]
+
+
+class Member(TypedDict):
+    """One of several averaged runs."""
+
+    name: str
+    source: str
+    weight: Share
+
+
+class TestChoice(TypedDict):
+    """What weights picked on the test clips would have claimed."""
+
+    figure: str
+    value: float
+    weights: list[Share]
+
+
+class Ensemble(TypedDict):
+    """How predictions of several runs were averaged."""
+
+    average: str
+    members: list[Member]
+    chosen: str
+    figure: NotRequired[str]
+    value: NotRequired[float]
+    equal: NotRequired[float]
+    clips: NotRequired[Count]
+    step: NotRequired[Share]
+    test_choice: NotRequired[TestChoice]
 
 
 class GraphEffect(TypedDict):
@@ -127,6 +174,7 @@ class Fields(TypedDict):
     headline: NotRequired[str | None]
     best_epoch: NotRequired[Epoch | None]
     comparison: NotRequired[list[Compared] | None]
+    ensemble: NotRequired[Ensemble | None]
     graph_effect: NotRequired[GraphEffect | None]
     model: NotRequired[dict[str, Any] | None]
     environment: NotRequired[dict[str, Any] | None]

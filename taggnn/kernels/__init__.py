@@ -26,7 +26,7 @@ IMPLS: dict[str, str] = {
     "pyg": "PyG's message passing over the edge list, the reference; any convolution, any topology",
     "scatter": "torch-scatter segments over the edge list in CSR form; any topology",
     "dense": "masked N x N matrices; any topology",
-    "structured": "closed forms and blocks of clique and chain, without an edge list",
+    "structured": "closed forms and blocks of clique, chain and any fixed graph of a frame",
     "flex": "FlexAttention with a block mask; CUDA",
     "triton": "fused attention over frames and their neighbours; CUDA",
 }

@@ -90,7 +90,7 @@ def frames_and_chain(topology: Topology, grid: Sequence[int]) -> FramesAndChain:
         if rule in known:
             continue
         source, target = rule.edges(grid)[0]
-        masks = torch.zeros(frames, positions, positions, dtype=torch.bool)
+        masks = torch.zeros(frames, positions, positions, dtype=torch.bool, device="cpu")
         masks[target // positions, target % positions, source % positions] = True
         if bool((source // positions != target // positions).any()) or not bool((masks == masks[0]).all()):
             raise ValueError(

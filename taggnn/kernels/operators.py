@@ -295,7 +295,13 @@ class _Scores(torch.autograd.Function):
 
     @staticmethod
     def forward(v: Tensor, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return v.view_as(v), (v * source).sum(-1), (v * target).sum(-1)
+        if v.device.type != "cpu":
+            return v.view_as(v), (v * source).sum(-1), (v * target).sum(-1)
+        # One product reads v once, where each sum would write as much as v before it adds it up.
+        with unrounded(v):
+            both = v.flatten(1).to(torch.promote_types(v.dtype, source.dtype)) @ _beside(source, target)
+        of_source, of_target = both.chunk(2, 1)
+        return v.view_as(v), of_source.contiguous(), of_target.contiguous()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
@@ -305,12 +311,18 @@ class _Scores(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor, of_source: Tensor, of_target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         v, source, target = ctx.saved_tensors
         with unrounded(grad):
-            to_v = torch.addcmul(grad, of_source[..., None].to(grad.dtype), source.to(grad.dtype))
-            to_v = to_v.addcmul_(of_target[..., None].to(grad.dtype), target.to(grad.dtype))
-            # (A, 2, M) @ (A, M, D): one pass over v for both vectors.
-            rows = torch.stack([of_source.T, of_target.T], 1)
-            to_both = rows @ v.transpose(0, 1).to(rows.dtype)
-        return to_v, to_both[:, 0].to(source.dtype)[None], to_both[:, 1].to(target.dtype)[None]
+            both, (_, heads, width) = torch.cat([of_source, of_target], 1), v.shape
+            columns = _beside(source, target).to(grad.dtype)
+            to_v = torch.addmm(grad.flatten(1), both.to(grad.dtype), columns.T).view_as(grad)
+            # Every score with the channels of every head, in one pass over v: its own head's are its gradient.
+            to_both = (both.T @ v.flatten(1).to(both.dtype)).view(2, heads, heads, width).diagonal(dim1=1, dim2=2).mT
+        return to_v, to_both[:1].to(source.dtype), to_both[1:].to(target.dtype)
+
+
+def _beside(source: Tensor, target: Tensor) -> Tensor:
+    """A column for each vector of each head, zero at the other heads. **Shapes:** two (1, A, D) -> (A*D, 2*A)"""
+    head = torch.eye(source.shape[1], dtype=source.dtype, device=source.device)[:, None]
+    return torch.cat([head * part[0, :, :, None] for part in (source, target)], 2).flatten(0, 1)
 
 
 def _gatv2(conv: Any) -> Operator:

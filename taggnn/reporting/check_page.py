@@ -8,7 +8,8 @@ from statistics import quantiles
 from typing import Any
 
 from taggnn.data.audit.audit import KINDS, Audit, Coverage, Finding
-from taggnn.data.audit.probe import VideoInfo
+from taggnn.data.audit.facts import FileFacts, file_key
+from taggnn.data.audit.inspection import Inspection
 from taggnn.data.clips import ClipList
 from taggnn.evaluation import longtail
 from taggnn.reporting.figures import histogram, skyline
@@ -27,7 +28,7 @@ class About:
     """What a page shows in addition to the findings.
 
     Args:
-        root: folder of the videos.
+        root: folder of the clips.
         splits: the lists as they were read.
         frames: T, frames of a clip that the model sees.
         depth: how files were examined.
@@ -37,7 +38,7 @@ class About:
         command: the command that trains on the cleaned lists; empty where nothing is left to train on.
         folder: where page and lists lie.
         files: names of the files next to the page, with what they are.
-        decoder: PyAV's version.
+        inspection: how files were examined.
     """
 
     root: str
@@ -50,10 +51,10 @@ class About:
     command: Sequence[str]
     folder: str
     files: Sequence[tuple[str, str]]
-    decoder: str
+    inspection: Inspection
 
 
-def check_page(audit: Audit, facts: Mapping[str, VideoInfo], about: About) -> str:
+def check_page(audit: Audit, facts: Mapping[str, FileFacts], about: About) -> str:
     """Builds the whole document."""
     listed, kept = totals(audit)
     problems = f"{count(audit.wrong, 'problem')} {'was' if audit.wrong == 1 else 'were'} found."
@@ -72,7 +73,8 @@ def check_page(audit: Audit, facts: Mapping[str, VideoInfo], about: About) -> st
         findings=_findings(audit.findings),
         splits=_splits(audit, about),
         classes=_classes(audit),
-        videos=_videos(audit, facts, about),
+        contents=_contents(audit, facts, about),
+        same=about.inspection.same,
         provenance=_provenance(about, facts),
         rows=ROWS,
         most_classes=CLASSES,
@@ -111,7 +113,7 @@ def balance(audit: Audit) -> dict[str, int] | None:
     }
 
 
-def _tiles(audit: Audit, facts: Mapping[str, VideoInfo], about: About) -> list[tuple[str, str, str]]:
+def _tiles(audit: Audit, facts: Mapping[str, FileFacts], about: About) -> list[tuple[str, str, str]]:
     """(figure, label, text below) of each."""
     listed, kept = totals(audit)
     leaks = sum(finding.kind == "two splits" for finding in audit.findings)
@@ -124,7 +126,7 @@ def _tiles(audit: Audit, facts: Mapping[str, VideoInfo], about: About) -> list[t
         (percent(kept / listed if listed else None), "Clips kept", f"{number(kept)}; {lost}"),
         (number(audit.wrong), "Problems", f"and {count(len(audit.findings) - audit.wrong, 'remark')}"),
         (number(leaks), "Clips in two splits", "a leak" if leaks else "no clip is shared"),
-        (number(opened), "Videos that open", f"of {number(len(facts))} files found"),
+        (number(opened), "Files that open", f"of {number(len(facts))} files found"),
         (number(classes), "Classes", f"{empty} without a training clip" if empty else per_split),
     ]
 
@@ -201,23 +203,19 @@ def _balance_facts(audit: Audit) -> list[tuple[str, Any]]:
     ]
 
 
-def _videos(audit: Audit, facts: Mapping[str, VideoInfo], about: About) -> dict[str, Any] | None:
+def _contents(audit: Audit, facts: Mapping[str, FileFacts], about: About) -> dict[str, Any] | None:
     frames = [length for lengths in audit.frames.values() for length in lengths]
-    used = [facts[path] for path in dict.fromkeys(clip.path for clips in audit.kept.values() for clip in clips.clips)]
+    used = [
+        facts[key] for key in dict.fromkeys(file_key(clip) for clips in audit.kept.values() for clip in clips.clips)
+    ]
     if not used:
         return None
-    spreads: list[tuple[str, Sequence[float], str]] = [
-        ("frames of a clip", frames, "{:.0f}"),
-        ("seconds of a file", [one.seconds for one in used], "{:.2f}"),
-        ("frames a second", [one.rate for one in used], "{:.2f}"),
-        ("shorter side, pixels", [min(one.width, one.height) for one in used], "{:.0f}"),
-        ("megabytes of a file", [one.size / 1e6 for one in used], "{:.3f}"),
-    ]
-    common = {
-        "Picture sizes": Counter(f"{one.width} × {one.height}" for one in used),
-        "Frame rates": Counter(f"{one.rate:.2f}" for one in used),
-        "Codecs": Counter(one.codec for one in used),
-    }
+    numbers = [one.numbers() for one in used]
+    spreads: list[tuple[str, Sequence[float], str]] = [("frames of a clip", frames, "{:.0f}")]
+    spreads += [(title, [each[title][0] for each in numbers], form) for title, (_, form) in numbers[0].items()]
+    spreads.append(("megabytes of a file", [one.size / 1e6 for one in used], "{:.3f}"))
+    values = [one.values() for one in used]
+    common = {title: Counter(each[title] for each in values) for title in values[0]}
     chart = histogram(frames, "frames of a clip", about.frames, f"the model sees {about.frames}")
     return {
         "lead": f"Of the {number(len(frames))} kept clips in {number(len(used))} files.",
@@ -234,12 +232,11 @@ def _cuts(values: Sequence[float]) -> list[float]:
     return [min(values), cuts[0], cuts[9], cuts[18], max(values)]
 
 
-def _provenance(about: About, facts: Mapping[str, VideoInfo]) -> list[tuple[str, str]]:
-    depths = {"packets": "every packet read, no picture decoded", "decode": "every picture decoded"}
+def _provenance(about: About, facts: Mapping[str, FileFacts]) -> list[tuple[str, str]]:
     return [
-        ("depth", f"{about.depth}: {depths[about.depth]}"),
+        ("depth", f"{about.depth}: {about.inspection.depths[about.depth]}"),
         ("files", f"{number(len(facts))}, {number(about.known)} of them known from an earlier scan"),
         ("time", duration(about.seconds)),
-        ("decoder", about.decoder),
+        ("decoder", about.inspection.reader()),
         ("folder", about.folder),
     ]

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from taggnn.evaluation.comparison import Comparison, Pair
 from taggnn.evaluation.metrics import METRICS, shares_of_clips
 from taggnn.reporting.figures import gains, whiskers
-from taggnn.reporting.page import ROWS, count, ends, number, p_value, points, render
+from taggnn.reporting.page import ROWS, count, ends, number, p_value, percent, points, render
 from taggnn.reporting.theme import svg
 
 # Changed clips, and bars for classes, at most; comparison.json has all of them.
@@ -81,6 +81,21 @@ def _pair(found: Comparison, pair: Pair) -> dict[str, Any]:
         "others": others,
         "gains": svg(gains(drawn, below), "points of recall that each class gained or lost"),
         "classes": ends(pair.classes, ROWS),
+        "on_confused": _on_confused(pair),
         "changed": sorted(pair.changed, key=lambda row: order[row.change])[:CHANGED],
         "meaning": {"lost": f"only {one} right", "gained": f"only {two} right", "other": "both wrong"},
     }
+
+
+def _on_confused(pair: Pair) -> str:
+    found = pair.on_confused
+    if found is None:
+        return ""
+    gain = found.difference
+    between = f"{points(gain.low)} to {points(gain.high)}"
+    return (
+        f"On the {count(found.clips, 'clip')} of the {count(found.classes, 'class', 'classes')} of the first "
+        f"{count(found.pairs, 'pair')} {pair.first} has "
+        f"{percent(found.first)} right, {pair.second} {percent(found.second)}: {points(gain.value)} points "
+        f"({between}; McNemar, {p_value(found.test.p)})."
+    )

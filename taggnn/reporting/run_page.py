@@ -79,7 +79,7 @@ def write_report(run_dir: str | os.PathLike) -> Path:
         **_headline(results, predictions, skipped, unmeasured),
         groups=results.get("groups", {}).get(headline(results)),
         group_meanings=GROUPS,
-        comparison=_comparison(results.get("comparison") or ()),
+        comparison=_comparison(results.get("comparison") or (), bool(results.get("ensemble"))),
         paired=[_paired(row, results["paired"]) for row in results.get("paired") or ()],
         effect=_graph(results.get("graph_effect") or {}),
         training=_training(folder, history, results),
@@ -172,11 +172,17 @@ def _titles(names: Iterable[str]) -> list[tuple[str, str]]:
     return [(name, "n") for name in names]
 
 
-def _comparison(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+def _comparison(rows: Sequence[Mapping[str, Any]], averaged: bool) -> dict[str, Any] | None:
+    """The table of models; ``averaged``: its first row is the average of others."""
     if not rows:
         return None
+    lead = "The same data and budget under other heads." if len(rows) > 1 else ""
+    if any(row.get("source") for row in rows):
+        lead = "Other models on the same clips."
+    if averaged:
+        lead = "The average, and each of its runs alone, on the same clips."
     first = ["name", *(key for key in METRICS if any(key in row for row in rows)), "measured", "parameters", "seconds"]
-    keys = dict.fromkeys([*first, *(key for row in rows for key in row if key not in ("chosen", "listed"))])
+    keys = dict.fromkeys([*first, *(key for row in rows for key in row if key not in ("chosen", "listed", "source"))])
     known = [key for key in keys if any(row.get(key) is not None for row in rows)]
     titles = {"name": "", "measured": "Clips", "seconds": "Time", **{key: row.heading for key, row in METRICS.items()}}
     kinds = {"top1": "n bar", "name": "t", "note": "t"}
@@ -192,7 +198,7 @@ def _comparison(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
 
     cells = [list(zip(columns, (shown(key, row) for key in known), strict=True)) for row in rows]
     table = [{"chosen": row.get("chosen"), "cells": each} for row, each in zip(rows, cells, strict=True)]
-    return {"columns": columns, "rows": table}
+    return {"columns": columns, "rows": table, "lead": lead}
 
 
 def _paired(row: Mapping[str, Any], family: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -206,7 +212,16 @@ def _paired(row: Mapping[str, Any], family: Sequence[Mapping[str, Any]]) -> dict
         f"{number(row['only_against'])} (McNemar, {p_value(row['p'])}{holm})."
     )
     gain = f": {points(known['top1'][0])} pp" if "top1" in known else ""
-    return {"title": f"{name} - {other}{gain}", "text": text, "chart": chart, "others": others}
+    return {
+        "title": f"{name} - {other}{gain}",
+        "text": text,
+        "chart": chart,
+        "others": others,
+        # Files of earlier versions lack them.
+        "confused": row.get("confused") or [],
+        "name": name,
+        "against": other,
+    }
 
 
 def _graph(effect: Mapping[str, Any]) -> dict[str, Any] | None:

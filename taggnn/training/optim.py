@@ -37,7 +37,8 @@ def optimiser(model: nn.Module, settings: Optimisation) -> torch.optim.Optimizer
 def rate(epoch: float, epochs: int, settings: Optimisation) -> float:
     """The learning rate as a share of its peak.
 
-    Formula: ``e / warmup`` while ``e < warmup``; then 1, or ``(1 + cos(pi * (e - warmup) / (epochs - warmup))) / 2``.
+    Formula: ``e / warmup`` while ``e < warmup``; then 1, ``gamma^m`` after m milestones, or
+    ``(1 + cos(pi * (e - warmup) / (epochs - warmup))) / 2``.
 
     Args:
         epoch: e, epochs done, in fractions.
@@ -50,6 +51,8 @@ def rate(epoch: float, epochs: int, settings: Optimisation) -> float:
         return max(epoch / warmup, 1e-3)
     if settings.schedule == "constant":
         return 1.0
+    if settings.schedule == "multistep":
+        return settings.gamma ** sum(epoch >= milestone for milestone in settings.milestones)
     return (1 + math.cos(math.pi * min(1.0, (epoch - warmup) / max(epochs - warmup, 1e-9)))) / 2
 
 

@@ -16,8 +16,10 @@ class Optimisation:
         backbone_lr_scale: learning rate of the backbone as a multiple of ``lr`` (default 1).
         weight_decay: of weight matrices and kernels; biases, norms and position tables have none (default 0.05; released 0).
         momentum: of "sgd" (default 0.9).
-        schedule: "cosine" to zero (default) or "constant".
+        schedule: "cosine" to zero (default), "constant", or "multistep": multiplied by gamma after each of the milestones.
         schedule_step: change the rate after each "step" (default) or "epoch" (released).
+        milestones: epochs of "multistep", such as [35, 55].
+        gamma: factor of "multistep" (default 0.1).
         warmup_epochs: epochs in which the rate rises linearly from zero (default 0).
         loss: the criterion of logits and targets: a name of ``criteria.CRITERIA`` (default "cross_entropy"), or a dotted path.
         losses: weights of the losses that backbone and head return, by name; default: that of the head, else 1.
@@ -36,8 +38,10 @@ class Optimisation:
     backbone_lr_scale: float = 1.0
     weight_decay: float = 0.05
     momentum: float = 0.9
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["cosine", "constant", "multistep"] = "cosine"
     schedule_step: Literal["step", "epoch"] = "step"
+    milestones: list[int] = field(default_factory=list)
+    gamma: float = 0.1
     warmup_epochs: float = 0.0
     loss: str = "cross_entropy"
     losses: dict[str, float] = field(default_factory=dict)
@@ -48,6 +52,13 @@ class Optimisation:
     mix_switch: float = 0.5
     gradient_clip: float = 0.0
     ema: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.schedule == "multistep") != bool(self.milestones):
+            raise ValueError(
+                f"optim.schedule {self.schedule} with optim.milestones {self.milestones}: milestones, one or more epochs, are "
+                "those of multistep"
+            )
 
     @property
     def mixing(self) -> Mixing:

@@ -8,7 +8,7 @@ from benchmarks.case import Case
 from benchmarks.sizes import Size
 from graphs import parse
 
-SIZE = Size(3, 2, 2, 3, 8, 2)
+SIZE = Size(3, 2, (2, 3), 8, 2)
 CPU = torch.device("cpu")
 
 
@@ -33,7 +33,7 @@ def test_the_size_gives_the_heads():
 
 
 @pytest.mark.parametrize(
-    ("size", "match"), [(Size(1, 2, 2, 2, 9, 2), "cannot be shared"), (Size(1, 2, 2, 2, 8, 3), "heads")]
+    ("size", "match"), [(Size(1, 2, (2, 2), 9, 2), "cannot be shared"), (Size(1, 2, (2, 2), 8, 3), "heads")]
 )
 def test_heads_that_do_not_divide_the_channels_are_refused(size, match):
     with pytest.raises(ValueError, match=match):
@@ -61,7 +61,7 @@ def test_little_memory_leaves_fewer_clips_and_then_the_own_precision(monkeypatch
 @pytest.mark.parametrize("name", ["gat", "gcn", "gatv2", "transformer", "sage"])
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
 def test_memory_of_the_edge_list_is_not_underestimated(name, backward):
-    size = Size(1, 2, 10, 10, 64, 4)
+    size = Size(1, 2, (10, 10), 64, 4)
     one = Case(name, size, parse("clique+chain"), CPU, torch.float32, backward=backward)
     call = one.call(one.way("pyg"), backward)
     call()

@@ -9,7 +9,7 @@ from benchmarks.sizes import Size
 from graphs import parse
 from taggnn.nn import convs, macs
 
-SIZE = Size(2, 3, 2, 3, 8, 2)
+SIZE = Size(2, 3, (2, 3), 8, 2)
 TOPOLOGY = parse("clique+chain")
 
 

@@ -8,7 +8,7 @@ from benchmarks.case import Case
 from benchmarks.sizes import Size
 from graphs import parse
 
-SIZE = Size(2, 3, 2, 2, 8, 2)
+SIZE = Size(2, 3, (2, 2), 8, 2)
 
 
 def case(name="gat", dtype=torch.float64, backward=True):

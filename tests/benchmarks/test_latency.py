@@ -92,6 +92,28 @@ def test_half_precision_batch_and_topology(bench, tmp_path):
     assert all(row["equal"]["against"] == "float64" for row in results["rows"] if row["impl"] == "dense")
 
 
+BONES = ("--topology", "bones(skeleton=coco)+chain")
+
+
+def test_a_skeleton(bench, tmp_path):
+    path = tmp_path / "a.json"
+    words = ("--grids", "B2-T3-V17-C8-A2", "--impls", "pyg", "structured", "--iters", 1, "--threads", 1, "--backward")
+    ended = bench(latency, *words, *BONES, "--out", path)
+    assert ended.code == 0, ended.err
+    results = json.loads(path.read_text())
+    assert results["settings"]["topology"] == "bones(skeleton='coco')+chain"
+    shown = {(row["conv"], row["pass"]) for row in results["rows"] if row["impl"] == "structured"}
+    assert shown == {(conv, which) for conv in latency.CONVS for which in ("forward", "forward+backward")}
+    assert {row["nodes"] for row in results["rows"]} == {2 * 3 * 17}
+
+
+def test_bones_on_a_grid_of_tokens_are_refused_before_anything_is_measured(bench, tmp_path):
+    ended = bench(latency, *TINY, *BONES, "--out", tmp_path / "a.json")
+    assert ended.code == 2
+    assert "(frames, joints), given (2, 2, 3)" in ended.err
+    assert not (tmp_path / "a.json").exists()
+
+
 BLOCK = """
 import runpy, sys
 class Block:

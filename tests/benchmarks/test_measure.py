@@ -10,7 +10,7 @@ from benchmarks.sizes import Size
 from graphs import parse
 from taggnn import kernels
 
-SIZE = Size(2, 2, 2, 3, 8, 2)
+SIZE = Size(2, 2, (2, 3), 8, 2)
 
 
 def case(name="gat", backward=False, dtype=torch.float32):

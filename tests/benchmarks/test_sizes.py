@@ -7,10 +7,18 @@ from benchmarks.sizes import Size
 
 
 def test_a_size_is_read_as_it_is_written():
-    size = Size(2, 3, 4, 5, 24, 6)
+    size = Size(2, 3, (4, 5), 24, 6)
     assert sizes.parse(str(size)) == size == sizes.parse("b2-t3-4x5-c24-a6")
     assert size.grid == (3, 4, 5)
     assert size.nodes == 60
+
+
+def test_a_size_with_joints():
+    size = Size(2, 3, (17,), 24, 6)
+    assert str(size) == "B2-T3-V17-C24-A6"
+    assert sizes.parse(str(size)) == size
+    assert size.grid == (3, 17)
+    assert size.nodes == 51
 
 
 @pytest.mark.parametrize("name", sizes.SIZES)
@@ -28,12 +36,13 @@ def test_a_size_without_a_name_is_told_by_its_form():
     assert sizes.title_of(size) == sizes.name_of(size) == "B3-T8-7x7-C512-A4"
 
 
-@pytest.mark.parametrize("text", ["G9", "", "B1-T8-7-C8-A1", "B1-T8-7x7-C8", "7x7"])
+@pytest.mark.parametrize("text", ["G9", "", "B1-T8-7-C8-A1", "B1-T8-7x7-C8", "7x7", "B1-T8-V-C8-A1"])
 def test_another_text_is_refused_with_what_is_possible(text):
     with pytest.raises(ValueError, match=r"unknown grid .*B4-T8-7x7-C512-A4"):
         sizes.parse(text)
 
 
 def test_a_zero_is_refused():
-    with pytest.raises(ValueError, match="1 or more"):
-        sizes.parse("B0-T8-7x7-C8-A1")
+    for text in ("B0-T8-7x7-C8-A1", "B1-T8-V0-C8-A1", "B1-T8-7x7-C8-A0"):
+        with pytest.raises(ValueError, match="1 or more"):
+            sizes.parse(text)

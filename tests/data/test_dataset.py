@@ -7,10 +7,10 @@ import torch
 from taggnn.data.clips import Clip, ClipList
 from taggnn.data.dataset import ClipDataset, collate
 from taggnn.data.samplers import seed_of
+from taggnn.data.sampling import RandomInSegment, Uniform
 from taggnn.data.synthetic import make_clip, write_video
 from taggnn.data.video import container, source
 from taggnn.data.video.reading import VideoError
-from taggnn.data.video.sampling import RandomInSegment, Uniform
 from taggnn.data.video.source import VideoSource
 from taggnn.data.video.transforms import Transform
 from taggnn.data.views import clip_views

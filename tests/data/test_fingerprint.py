@@ -20,7 +20,9 @@ def test_the_same_list_elsewhere_has_the_same_fingerprint():
 
 
 @pytest.mark.parametrize(
-    "change", [{"label": 2}, {"name": "é\udcff"}, {"start": 0.25}, {"stop": 9.0}, {"origin": None}], ids=str
+    "change",
+    [{"label": 2}, {"name": "é\udcff"}, {"start": 0.25}, {"stop": 9.0}, {"origin": None}, {"member": "x"}],
+    ids=str,
 )
 def test_a_changed_clip_is_removed_and_added(change):
     assert describe_changes(listed(*CLIPS), listed(replace(CLIPS[0], **change), *CLIPS[1:])) == "1 added and 1 removed"

@@ -2,13 +2,13 @@
 
 import json
 import os
+from dataclasses import replace
 from inspect import signature
 
 import numpy as np
 import pytest
 import torch
 
-from taggnn.data import loader
 from taggnn.data.loader import ClipData, default_workers
 from taggnn.data.sources import VideoSource, build, of
 from taggnn.data.synthetic import make_clip, write_video
@@ -167,7 +167,8 @@ def test_impossible_options_are_refused_at_once(root, options, message):
 
 def test_the_synthetic_set_is_made_where_asked_for(tmp_path, monkeypatch):
     made = []
-    monkeypatch.setattr(loader, "make_synthetic", lambda root, seed: made.append((root, seed)))
+    drawn = replace(VideoSource.synthetic, make=lambda root, seed: made.append((root, seed)))
+    monkeypatch.setattr(VideoSource, "synthetic", drawn)
     data_of(str(tmp_path)).prepare_data()
     assert made == []
     data_of(str(tmp_path), synthetic=True, flip=0.0).prepare_data()
@@ -175,6 +176,12 @@ def test_the_synthetic_set_is_made_where_asked_for(tmp_path, monkeypatch):
     both_sides = {"right": "left", "left": "right", "counter_clockwise": "clockwise"}
     data_of(str(tmp_path), synthetic=True, flip_pairs=both_sides).prepare_data()
     assert len(made) == 2
+
+
+def test_a_source_without_a_synthetic_set_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(VideoSource, "synthetic", None)
+    with pytest.raises(ValueError, match=r"data\.synthetic"):
+        data_of(str(tmp_path), synthetic=True, flip=0.0)
 
 
 def test_a_flipped_training_clip_has_its_partners_label(root):

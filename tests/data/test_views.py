@@ -5,9 +5,9 @@ import torch
 
 from taggnn.data.clips import Clip, ClipList
 from taggnn.data.dataset import ClipDataset
+from taggnn.data.sampling import Dense, RandomInSegment, Uniform
 from taggnn.data.video import container
 from taggnn.data.video.reading import VideoError, read_frames
-from taggnn.data.video.sampling import Dense, RandomInSegment, Uniform
 from taggnn.data.video.source import VideoSource
 from taggnn.data.video.transforms import Transform
 from taggnn.data.views import EvaluationViews, all_views, clip_views, collate_evaluation_views, view_batches

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from taggnn.evaluation.matching import matched
+from taggnn.evaluation.matching import aligned, matched
 from taggnn.evaluation.metrics import summarise
 from taggnn.evaluation.predictions import Predictions
 
@@ -45,13 +45,54 @@ def test_order_of_clips_and_classes_does_not_matter(grain):
     assert second.right.sum() == round(found.scores[1].top1 * 6)
 
 
+def test_aligned_probabilities_have_the_first_files_order():
+    one, second = predictions(), predictions(seed=1)
+    other = reordered(second, [3, 0, 5, 1, 4, 2], [2, 0, 1])
+    found = aligned([one, other], ["one", "other"])
+    assert (found.names, found.classes, found.left_out, found.notes) == (one.names, one.classes, [[], []], [])
+    assert torch.equal(found.labels, one.labels)
+    assert torch.equal(found.probabilities[0], one.probabilities)
+    assert torch.equal(found.probabilities[1], second.probabilities)
+
+
+def named(names, seed=0):
+    """Clips a, b, ... with these names."""
+    given = predictions("abcdef"[: len(names)], seed=seed)
+    return Predictions(names, names, given.labels, given.probabilities, given.classes)
+
+
+@pytest.mark.parametrize(
+    ("names", "others", "kind"),
+    [
+        (["w/a.mp4", "w/b.mp4"], ["w/a.npz", "w/b.npz"], "name without the file's ending"),
+        (
+            ["a.mp4 [0.0, 2.5)", "a.mp4 [2.5, end)"],
+            ["a.npz [0.0, 2.5)", "a.npz [2.5, end)"],
+            "name without the file's ending",
+        ),
+        (["rgb/w/a.mp4", "rgb/w/b.mp4"], ["a.skeleton", "b.skeleton"], "name without folders and the file's ending"),
+    ],
+    ids=["ending", "cut", "folder"],
+)
+def test_names_are_compared_without_what_two_files_do_not_share(names, others, kind):
+    found = aligned([named(names), named(others, seed=1)], ["one", "other"])
+    assert found.names == names
+    assert found.notes == [f"clips are matched by {kind}: {names[0]!r} is {others[0]!r}"]
+
+
+def test_a_short_name_of_two_clips_decides_nothing():
+    one, other = named(["w/a.mp4", "v/a.mp4"]), named(["x/a.npz", "y/a.npz"])
+    with pytest.raises(ValueError, match="no clip in common"):
+        aligned([one, other], ["one", "other"])
+
+
 def test_only_common_clips_count_and_the_others_are_told():
     found = matched([predictions("abcdef"), predictions("cfxa", seed=1)], ["one", "other"])
     assert found.names == ["a", "c", "f"]
     assert [scores.measured for scores in found.scores] == [3, 3]
     assert found.notes == [
-        "one: 3 of its 6 clips are not in every file and are left out",
-        "other: 1 of its 4 clips are not in every file and are left out",
+        "one: 3 of its 6 clips are not in every file and are left out: 'b', 'd', 'e'",
+        "other: 1 of its 4 clips are not in every file and are left out: 'x'",
     ]
     assert len(matched([predictions(), predictions("abc"), predictions("cd")], list("123")).names) == 1
 

@@ -9,6 +9,7 @@ import pytest
 from taggnn.data.audit.audit import audit
 from taggnn.data.audit.probe import VideoInfo
 from taggnn.data.clips import Clip, ClipList
+from taggnn.data.video.inspection import VIDEO
 from taggnn.reporting.check_page import ROWS, About, balance, check_page, totals, untrained
 
 SOUND = VideoInfo(frames=50, seconds=2.0, size=10**6, width=64, height=48, codec="h264")
@@ -56,7 +57,7 @@ def page_of(lists, facts, found, **changes):
     about = {
         "root": "/videos & more", "splits": lists, "frames": 16, "depth": "packets", "seconds": 75.0, "known": 3,
         "notes": ["a <note>"], "command": ["python", "-m", "taggnn.train", "--data.root", "/videos & more", "--data.x=1"],
-        "folder": "runs/check/x", "files": [("train.csv", "the list")], "decoder": "PyAV 18",
+        "folder": "runs/check/x", "files": [("train.csv", "the list")], "inspection": replace(VIDEO, reader=lambda: "PyAV 18"),
     }  # fmt: skip
     return check_page(found, facts, About(**about | changes))
 

@@ -25,6 +25,17 @@ def test_cosine_starts_at_the_peak_is_half_in_the_middle_and_ends_at_zero():
     assert rate(10.3, 10, settings) == pytest.approx(0, abs=1e-12)
 
 
+def test_a_multistep_rate_falls_after_each_milestone():
+    settings = Optimisation(schedule="multistep", milestones=[3, 5], gamma=0.5, warmup_epochs=1)
+    assert [rate(epoch, 8, settings) for epoch in (0.5, 1, 2.9, 3, 4.9, 5, 8)] == [0.5, 1, 1, 0.5, 0.5, 0.25, 0.25]
+
+
+@pytest.mark.parametrize("options", [{"schedule": "multistep"}, {"milestones": [3]}], ids=["no milestones", "cosine"])
+def test_milestones_are_those_of_multistep(options):
+    with pytest.raises(ValueError, match=r"optim\.milestones"):
+        Optimisation(**options)
+
+
 def test_warm_up_rises_in_a_line_and_cosine_follows_without_a_jump():
     settings = Optimisation(warmup_epochs=2)
     assert rate(0, 10, settings) == 1e-3

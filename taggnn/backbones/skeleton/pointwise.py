@@ -23,6 +23,7 @@ def together(convs: Sequence[nn.Conv2d], x: Tensor) -> Tensor:
 
 def product(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
     """``W x + b`` over channels. **Shapes:** weight (C', C), bias (C',), x (N, C, *) -> (N, C', *)"""
+    # shape[0], not len(): an exported program takes any number of clips.
     flat = x.flatten(2)
     weight = weight.expand(flat.shape[0], -1, -1)
     if bias is None:

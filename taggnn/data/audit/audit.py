@@ -4,17 +4,18 @@ A clip that training could not or should not use is removed from the cleaned lis
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from taggnn.data.audit.probe import Cut, VideoInfo, cut_key
+from taggnn.data.audit.facts import Cut, FileFacts, cut_key, file_key
 from taggnn.data.clips import Clip, ClipList
 from taggnn.data.lists.leakage import overlap
 from taggnn.data.problems import Problem
 from taggnn.data.video.timeline import at_or_after
 
-# Seconds that a cut may exceed its video: lists are rounded, and a frame lasts about 0.04.
+# Seconds (or frames) that a cut may exceed its file: lists are rounded, and a frame lasts about 0.04.
 SLACK = 0.1
 # Two cuts that share this part are the same clip, in spite of rounding in lists.
 SAME = 0.9
@@ -48,22 +49,23 @@ KINDS = {
     ),
     "mislabelled": Kind(
         "Labels that contradict each other",
-        "The same video with different labels, or a class folder or name that contradicts the label. Only a person can decide "
+        "The same content with different labels, or a class folder or name that contradicts the label. Only a person can decide "
         "which is right: all are left out.",
     ),
     "missing": Kind("Missing files", "Listed, but not in the root."),
     "unreadable": Kind("Unreadable files", "They cannot be decoded up to the end of the clip; each with its reason."),
-    "zero-frame": Kind("Videos without a picture", "Their headers can be read, but no picture follows."),
-    "cut outside": Kind("Cuts outside the video", "No picture lies between start and stop."),
+    "zero-frame": Kind("Files without a frame", "Their headers can be read, but no frame follows."),
+    "cut outside": Kind("Cuts outside the file", "No frame lies between start and stop."),
+    "unfit": Kind("Files that do not fit the model's input", "They can be read, but are of another kind; each with its reason."),
     "malformed": Kind("Rows that cannot be understood", "A column is empty or has an impossible value."),
     "repeated": Kind("Rows listed twice", "The first one stays."),
     "duplicate": Kind(
-        "The same video more than once",
-        "Equal coded pictures under several names, independent of file names, titles and containers. The first one stays.",
+        "The same content more than once",
+        "Equal frames under several names, independent of file names, titles and containers. The first one stays.",
     ),
     "cut beyond": Kind(
-        "Cuts that reach beyond the video",
-        "Kept: training uses the existing part. Such a list was often made for another copy of the video.",
+        "Cuts that reach beyond the file",
+        "Kept: training uses the existing part. Such a list was often made for another copy of the file.",
         left_out=False,
     ),
     "damaged": Kind(
@@ -76,7 +78,10 @@ KINDS = {
         wrong=False,
     ),
     "one frame": Kind(
-        "Clips of a single picture", "Kept: they have no motion at all.", left_out=False, wrong=False
+        "Clips of a single frame", "Kept: they have no motion at all.", left_out=False, wrong=False
+    ),
+    "incomplete": Kind(
+        "Clips of which much is missing", "Kept: what is missing is filled in.", left_out=False, wrong=False
     ),
 }  # fmt: skip
 
@@ -135,7 +140,7 @@ class Audit:
         findings: in the order of ``KINDS``, then of the lists.
         kept: split -> its cleaned list.
         coverage: a row for each split and class.
-        frames: pictures in each kept clip: split -> list in the order of ``kept``.
+        frames: frames of each kept clip: split -> list in the order of ``kept``.
     """
 
     findings: tuple[Finding, ...]
@@ -150,17 +155,21 @@ class Audit:
 
 
 def cuts_of(clips: Iterable[Clip]) -> dict[str, list[Cut]]:
-    """What to scan: file -> the different cuts of its clips."""
+    """What to scan: ``file_key`` -> the different cuts of its clips."""
     files: dict[str, dict[Cut, None]] = {}
     for clip in clips:
-        cuts = files.setdefault(clip.path, {})
+        cuts = files.setdefault(file_key(clip), {})
         if (clip.start, clip.stop) != (None, None):
             cuts[clip.start, clip.stop, clip.origin] = None
     return {path: list(cuts) for path, cuts in files.items()}
 
 
 def audit(
-    splits: Mapping[str, ClipList], info: Mapping[str, VideoInfo], problems: Sequence[Problem], frames: int
+    splits: Mapping[str, ClipList],
+    info: Mapping[str, FileFacts],
+    problems: Sequence[Problem],
+    frames: int,
+    unfit: Callable[[Any], str] = lambda facts: "",
 ) -> Audit:
     """Audits every clip.
 
@@ -169,9 +178,10 @@ def audit(
         info: every file of the clips, as scanned for ``cuts_of``.
         problems: problems of rows from reading the lists.
         frames: T, frames of a clip that the model sees.
+        unfit: why a file does not fit the model's input, see ``Inspection``.
     """
     found = _of_rows(problems, splits)
-    entries = [_Entry.of(split, clips, clip, info[clip.path]) for split, clips in splits.items() for clip in clips]
+    entries = [_Entry.of(split, clips, clip, info[file_key(clip)]) for split, clips in splits.items() for clip in clips]
     contradicted = {
         (problem.source, problem.against or problem.name) for problem in problems if problem.kind == "mislabelled"
     }
@@ -182,7 +192,7 @@ def audit(
         # Of two contradicting rows only the second is a problem to the reader of lists.
         if (entry.source, entry.clip.name) in contradicted:
             issues[number].append(("mislabelled", f"labelled {entry.label} here, and otherwise in another row"))
-        troubles = entry.troubles(frames)
+        troubles = entry.troubles(frames, unfit)
         issues[number] += troubles
         if not any(KINDS[kind].left_out for kind, _ in troubles):
             readable.append(number)
@@ -220,20 +230,20 @@ def audit(
 
 @dataclass(frozen=True)
 class _Entry:
-    """A clip with its file; start and stop in seconds of the file, which begins at second ``begin`` of its original."""
+    """A clip with its file; start and stop in times of the file, which begins at time ``begin`` of its original."""
 
     split: str
     source: str
     label: str
     clip: Clip
-    info: VideoInfo
+    info: FileFacts
     start: float
     stop: float
     frames: int
     begin: float
 
     @classmethod
-    def of(cls, split: str, clips: ClipList, clip: Clip, info: VideoInfo) -> "_Entry":
+    def of(cls, split: str, clips: ClipList, clip: Clip, info: FileFacts) -> "_Entry":
         # A file that cannot be used has no counts.
         cut = info.cuts.get(cut_key(clip.start, clip.stop, clip.origin), (0, clip.origin or 0.0))
         frames, begin = (info.frames, 0.0) if (clip.start, clip.stop) == (None, None) else cut
@@ -241,20 +251,24 @@ class _Entry:
         last = info.seconds if clip.stop is None else clip.stop - begin
         return cls(split, clips.source, clips.classes[clip.label], clip, info, first, last, int(frames), begin)
 
-    def troubles(self, frames: int) -> list[tuple[str, str]]:
+    def troubles(self, frames: int, unfit: Callable[[Any], str]) -> list[tuple[str, str]]:
         """Kind and sentence of everything wrong with this clip alone."""
         info = self.info
         if info.kind:
             return [(info.kind, info.trouble)]
+        if other := unfit(info):
+            return [("unfit", other)]
+        if bad_cut := info.bad_cuts.get(cut_key(self.clip.start, self.clip.stop, self.clip.origin)):
+            return [("unreadable", bad_cut)]
         # As in read_frames: a cut that ends before the damage can be used.
         if info.damage and (self.clip.stop is None or self.clip.stop > self.begin + info.sound_until):
             return [("unreadable", info.damage)]
         bad = next((second for second in info.corrupt if self._holds(second)), None)
         if bad is not None:
             return [("unreadable", f"damaged: the picture at {bad:.2f} s is corrupt")]
-        cut = f"the cut from {self.start:g} to {self.stop:g} s of the file; the video lasts {info.seconds:.2f} s"
+        cut = info.cut(self.start, self.stop)
         if self.frames == 0:
-            return [("cut outside", f"no picture in {cut}")]
+            return [("cut outside", f"no frame in {cut}")]
         found = []
         if self.start < -SLACK or self.stop > info.seconds + SLACK:
             found.append(("cut beyond", cut))
@@ -264,6 +278,8 @@ class _Entry:
             found.append(("one frame", "1 frame"))
         elif self.frames < frames:
             found.append(("short", f"{self.frames} frames; the model sees {frames}"))
+        if info.remark:
+            found.append(("incomplete", info.remark))
         return found
 
     def _holds(self, second: float) -> bool:
@@ -274,7 +290,7 @@ class _Entry:
 
 
 def _compare(group: Sequence[int], entries: Sequence[_Entry], issues: dict[int, list[tuple[str, str]]]) -> None:
-    """Finds duplicates, contradictions and leakage among clips of one video; linear where all cuts are equal."""
+    """Finds duplicates, contradictions and leakage among clips of one content; linear where all cuts are equal."""
     by_cut: dict[tuple[int, int], list[int]] = defaultdict(list)
     for number in group:
         by_cut[round(100 * entries[number].start), round(100 * entries[number].stop)].append(number)
@@ -284,9 +300,9 @@ def _compare(group: Sequence[int], entries: Sequence[_Entry], issues: dict[int, 
             entry = entries[number]
             original = first.setdefault((entry.split, entry.label), number)
             if original != number:
-                issues[number].append(("duplicate", f"the same video as {entries[original].clip.name}"))
+                issues[number].append(("duplicate", f"the same {entry.info.noun} as {entries[original].clip.name}"))
         if len(first) > 1:
-            _across(same, list(first.values()), entries, issues, "the same video as", one=True)
+            _across(same, list(first.values()), entries, issues, f"the same {entries[same[0]].info.noun} as", one=True)
     active: list[list[int]] = []
     for here in sorted(by_cut.values(), key=lambda same: entries[same[0]].start):
         start, stop = entries[here[0]].start, entries[here[0]].stop
@@ -296,7 +312,8 @@ def _compare(group: Sequence[int], entries: Sequence[_Entry], issues: dict[int, 
             shared = overlap((start, stop), (begun, ended))
             if shared:
                 one = shared >= SAME * (max(stop, ended) - begun)
-                text = f"shares {shared:.2f} s of its video with"
+                info = entries[here[0]].info
+                text = f"shares {info.length(shared)} of its {info.noun} with"
                 for mine, theirs in ((here, other), (other, here)):
                     kinds = {(entries[number].split, entries[number].label): number for number in reversed(theirs)}
                     _across(mine, list(kinds.values()), entries, issues, text, one)

@@ -1,7 +1,7 @@
-"""Probes many video files in several processes, and survives files that crash or hang them.
+"""Probes many files in several processes, and survives files that crash or hang them.
 
-Each process is ``python -m taggnn.data.audit.scan``: it reads one job per line and answers with one line, so it imports only
-the decoder, and a crash identifies the file.
+Each process is a module that calls ``serve``, for videos ``python -m taggnn.data.audit.scan``: it reads one job per line and
+answers with one line, so it imports only the reader, and a crash identifies the file.
 """
 
 import json
@@ -14,7 +14,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from taggnn.data.audit.probe import Cut, VideoInfo, is_current, probe
+from taggnn.data.audit.facts import Cut, FileFacts, is_current, path_of
+from taggnn.data.audit.probe import VideoInfo, probe
 
 Cuts = Sequence[Cut]
 # Extra time for each byte of a file, for slow disks and long videos.
@@ -26,21 +27,23 @@ def scan(
     depth: str = "packets",
     workers: int = 1,
     limit: float = 60.0,
-    known: Mapping[str, VideoInfo] | None = None,
+    known: Mapping[str, FileFacts] | None = None,
     command: Sequence[str] = (sys.executable, "-m", "taggnn.data.audit.scan"),
-) -> Iterator[tuple[str, VideoInfo]]:
+    kind: type[FileFacts] = VideoInfo,
+) -> Iterator[tuple[str, FileFacts]]:
     """Probes files and yields (file, info) as each is done.
 
     A file at which the process dies twice, or takes too long, is "unreadable" with that reason; the scan continues in a new
     process.
 
     Args:
-        files: path -> the cuts to count in it.
-        depth: one of ``info.DEPTHS``.
+        files: ``facts.file_key`` -> the cuts to count in it.
+        depth: one of ``facts.DEPTHS``.
         workers: processes, 1 or more.
         limit: seconds for a file, and one second more for each megabyte.
         known: results of an earlier scan, used for unchanged files.
         command: command of a process.
+        kind: class of the facts that it answers with.
 
     Raises:
         ValueError: ``workers`` below 1, or ``limit`` not above 0.
@@ -50,7 +53,7 @@ def scan(
         raise ValueError(f"workers {workers}, limit {limit}: expected 1 or more workers and a limit above 0 seconds")
     jobs, ended = iter(files.items()), threading.Event()
     done: queue.Queue[Any] = queue.Queue(maxsize=1000)
-    lock, readers = threading.Lock(), [_Reader(command, depth, limit) for _ in range(min(workers, len(files)))]
+    lock, readers = threading.Lock(), [_Reader(command, depth, limit, kind) for _ in range(min(workers, len(files)))]
 
     def work(reader: _Reader) -> None:
         try:
@@ -84,7 +87,7 @@ def scan(
             thread.join()
 
 
-def serve(look: Callable[..., VideoInfo] = probe) -> None:
+def serve(look: Callable[..., FileFacts] = probe) -> None:
     """The main loop of a scanning process: answers each job on standard input with a line, until input ends.
 
     Args:
@@ -101,22 +104,22 @@ def serve(look: Callable[..., VideoInfo] = probe) -> None:
         try:
             info = look(job["path"], job["cuts"], job["depth"])
         except Exception as error:
-            info = VideoInfo("unreadable", f"reading it failed ({type(error).__name__}: {error})", depth=job["depth"])
+            info = FileFacts("unreadable", f"reading it failed ({type(error).__name__}: {error})", depth=job["depth"])
         print(json.dumps(vars(info)), file=answers, flush=True)
 
 
 class _Reader:
     """One scanning process, started on first use and again after it died."""
 
-    def __init__(self, command: Sequence[str], depth: str, limit: float):
-        self.command, self.depth, self.limit = command, depth, limit
+    def __init__(self, command: Sequence[str], depth: str, limit: float, kind: type[FileFacts]):
+        self.command, self.depth, self.limit, self.kind = command, depth, limit, kind
         self.process: subprocess.Popen | None = None
         self.closed = False
 
-    def probe(self, path: str, cuts: Cuts) -> VideoInfo | None:
+    def probe(self, path: str, cuts: Cuts) -> FileFacts | None:
         """The properties of a file; None after ``kill``."""
         try:
-            limit = self.limit + SECONDS_A_BYTE * os.path.getsize(path)
+            limit = self.limit + SECONDS_A_BYTE * os.path.getsize(path_of(path))
         except OSError:
             limit = self.limit
         # Twice: the first time another process may have used all the memory.
@@ -125,7 +128,7 @@ class _Reader:
             info, code = self._ask({"path": path, "cuts": cuts, "depth": self.depth}, limit)
             if info is not None or self.closed:
                 return info
-        return VideoInfo("unreadable", f"the reader crashed at it ({_death(code)})", depth=self.depth)
+        return self.kind("unreadable", f"the reader crashed at it ({_death(code)})", depth=self.depth)
 
     def kill(self) -> None:
         self.closed = True
@@ -138,7 +141,7 @@ class _Reader:
             self.process.communicate()
             self.process = None
 
-    def _ask(self, job: dict[str, Any], limit: float) -> tuple[VideoInfo | None, int]:
+    def _ask(self, job: dict[str, Any], limit: float) -> tuple[FileFacts | None, int]:
         process = self.process or self._start()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -159,11 +162,11 @@ class _Reader:
         timer.cancel()
         # A timer that has fired must be done before the next file.
         timer.join()
-        info = VideoInfo(**json.loads(answer)) if answer.endswith("\n") else None
+        info = self.kind(**json.loads(answer)) if answer.endswith("\n") else None
         if info is None or late.is_set():
             self.close()
         if info is None and late.is_set():
-            info = VideoInfo("unreadable", f"given up after {limit:.0f} s", depth=self.depth)
+            info = self.kind("unreadable", f"given up after {limit:.0f} s", depth=self.depth)
         return info, process.returncode or 0
 
     def _start(self) -> subprocess.Popen:

@@ -1,10 +1,10 @@
-"""The list format of taggnn, with all properties of a clip: CSV with ``path,class,label[,start,stop,origin,name]``.
+"""The list format of taggnn, with all properties of a clip: CSV with ``path,class,label[,start,stop,origin,name,member]``.
 
 Used for cleaned lists (``write_clips``), which are read back to the same clips. Columns may be in any order, with others in
 between. Paths are relative to the root, or absolute; class and label must correspond one to one, see label_map.py. ``start``
 and ``stop`` are seconds of the file or, where ``origin`` is the second at which the file was cut from an original, of the
-original; empty for none. Spaces around a path, a class and a name belong to them. Without a name a clip is named by its path
-and cut.
+original; of skeleton sequences they are frames. Empty for none. ``member`` is the name of the clip inside a file that holds
+many. Spaces around a path, a class and a name belong to them. Without a name a clip is named by its path and cut.
 """
 
 import csv
@@ -22,6 +22,8 @@ from taggnn.runtime.atomic import write_text
 NEEDED = ("path", "class", "label")
 SECONDS = ("start", "stop", "origin")
 COLUMNS = (*NEEDED, *SECONDS, "name")
+# Written only where a clip has one.
+MEMBER = "member"
 
 
 def is_taggnn_csv(source: Path) -> bool:
@@ -54,9 +56,8 @@ def read(
             start, stop, origin = (_second(fields.get(column), f"{where}, {column}") for column in SECONDS)
             if start is not None and stop is not None and stop <= start:
                 raise RowError("malformed", where, f"nothing lies between start {start:g} and stop {stop:g}")
-            rows.append(
-                Row(line, path, number, candidate_paths(root, path), start, stop, origin, fields.get("name") or None)
-            )
+            named, member = fields.get("name") or None, fields.get(MEMBER) or None
+            rows.append(Row(line, path, number, candidate_paths(root, path), start, stop, origin, named, member))
     return rows, labels.names()
 
 
@@ -79,12 +80,20 @@ def write_clips(path: str | Path, clips: ClipList, root: str | Path) -> Path:
         raise ValueError(f"{path}: the name of a list of this format must end in .csv")
     text = io.StringIO()
     table, quoted = (csv.writer(text, lineterminator="\n", quoting=how) for how in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
-    table.writerow(COLUMNS)
+    members = any(clip.member is not None for clip in clips)
+    table.writerow((*COLUMNS, MEMBER) if members else COLUMNS)
     for clip in clips:
         # repr gives the shortest digits that read back to the same float.
         seconds = ["" if value is None else repr(value) for value in (clip.start, clip.stop, clip.origin)]
         shown = shown_name(Path(clip.path), root)
-        row = [shown, clips.classes[clip.label], str(clip.label), *seconds, clip.name]
+        row = [
+            shown,
+            clips.classes[clip.label],
+            str(clip.label),
+            *seconds,
+            clip.name,
+            *([clip.member or ""] if members else []),
+        ]
         # A carriage return in a file name would end the row: not every version of csv quotes it.
         (quoted if "\r" in "".join(row) else table).writerow(row)
     write_text(path, text.getvalue())

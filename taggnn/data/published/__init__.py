@@ -10,12 +10,17 @@ from pathlib import Path
 from taggnn.data.clips import NAMED, ClipList, existing_root, locate
 from taggnn.data.problems import KINDS, Problem
 from taggnn.data.published.diving48 import DIVING48
+from taggnn.data.published.diving48_skeleton import DIVING48_SKELETON
 from taggnn.data.published.file_index import FileIndex
 from taggnn.data.published.finegym import GYM99, GYM288
+from taggnn.data.published.gym99_skeleton import GYM99_SKELETON
 from taggnn.data.published.haa500 import HAA500
 from taggnn.data.published.hmdb51 import HMDB51
 from taggnn.data.published.kinetics import KINETICS
 from taggnn.data.published.listing import Listing, Published, Request
+from taggnn.data.published.ntu import NTU60, NTU120
+from taggnn.data.published.nw_ucla import NW_UCLA
+from taggnn.data.published.pku_mmd import PKU_MMD
 from taggnn.data.published.ssv2 import SSV2
 from taggnn.data.published.ucf101 import UCF101
 from taggnn.names import unknown
@@ -29,6 +34,12 @@ PUBLISHED: dict[str, Published] = {
     "kinetics": KINETICS,
     "ucf101": UCF101,
     "hmdb51": HMDB51,
+    "ntu60": NTU60,
+    "ntu120": NTU120,
+    "nw_ucla": NW_UCLA,
+    "pku_mmd": PKU_MMD,
+    "gym99_skeleton": GYM99_SKELETON,
+    "diving48_skeleton": DIVING48_SKELETON,
 }
 
 
@@ -46,7 +57,7 @@ def read_published(
 
     Args:
         name: one of ``PUBLISHED``.
-        root: folder of the videos, at any depth.
+        root: folder of the clips, at any depth.
         version: one of the data set's, or the number in it ("1.1" for v1.1, "2" for split2); None: the first.
         annotations: folder of the publisher's lists; None: below the root.
         splits: the splits to read; None: all.
@@ -69,7 +80,7 @@ def read_published(
     root = existing_root(root)
     if annotations is not None and not Path(annotations).is_dir():
         raise FileNotFoundError(f"data annotations {annotations}: no such folder")
-    index = FileIndex(root, None if annotations is None else Path(annotations))
+    index = FileIndex(root, None if annotations is None else Path(annotations), known.endings)
     collected: list[Problem] | None = [] if problems is None and missing == "skip" else problems
     wanted = tuple(known.splits if splits is None else splits)
     lists = known.read(Request(index, version, wanted, None if classes is None else tuple(classes), collected))

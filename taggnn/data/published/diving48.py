@@ -26,18 +26,29 @@ def read(request: Request) -> Lists:
         FileNotFoundError: if a list does not exist.
         ValueError: if a file has an unexpected format.
     """
-    index, notes = request.index, []
-    files = {split: index.require("diving48 V2", f"Diving48_V2_{split}.json") for split in request.splits}
-    vocabulary = index.file("Diving48_vocab.json")
-    if vocabulary is None:
-        names = [str(number) for number in range(CLASSES)]
-        notes.append(f"no Diving48_vocab.json below {index.annotations}: the classes are named by their numbers")
-    else:
-        names = _names(vocabulary)
-        if len(names) != CLASSES or len(set(names)) != CLASSES:
-            raise ValueError(f"{vocabulary}: {len(set(names))} different classes; diving48 has {CLASSES}")
+    notes: list[str] = []
+    files = {split: request.index.require("diving48 V2", f"Diving48_V2_{split}.json") for split in request.splits}
+    names = vocabulary(request, notes)
     splits = {split: Listing(file, _rows(request, file)) for split, file in files.items()}
     return Lists(matched_classes(request.classes, names, "diving48 V2"), splits, tuple(notes))
+
+
+def vocabulary(request: Request, notes: list[str]) -> list[str]:
+    """The class names, or numbers with a note.
+
+    Raises:
+        ValueError: the file of the names has an unexpected format.
+    """
+    file = request.index.file("Diving48_vocab.json")
+    if file is None:
+        notes.append(
+            f"no Diving48_vocab.json below {request.index.annotations}: the classes are named by their numbers"
+        )
+        return [str(number) for number in range(CLASSES)]
+    names = _names(file)
+    if len(names) != CLASSES or len(set(names)) != CLASSES:
+        raise ValueError(f"{file}: {len(set(names))} different classes; diving48 has {CLASSES}")
+    return names
 
 
 def _names(file: Path) -> list[str]:
@@ -58,7 +69,7 @@ def _rows(request: Request, file: Path) -> list[Row]:
             if type(label) is not int or not 0 <= label < CLASSES or not isinstance(entry.get("vid_name"), str):
                 message = f"expected a vid_name and a label from 0 to {CLASSES - 1}, found {entry!r}"
                 raise RowError("malformed", f"{file}, row {line}", message)
-            rows.append(whole_clip(line, given, label, request.index.video(given)))
+            rows.append(whole_clip(line, given, label, request.index.clip(given)))
     return rows
 
 

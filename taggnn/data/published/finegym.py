@@ -44,7 +44,7 @@ def read(request: Request, name: str, classes: int) -> Lists:
     lists = {"train": f"{name}_train_element_{version}.txt", "val": f"{name}_val_element.txt"}
     files = {split: index.require(f"{name} {version}", lists[split]) for split in request.splits}
     notes: list[str] = []
-    names = matched_classes(request.classes, _names(request, name, classes, notes), f"{name} {version}")
+    names = matched_classes(request.classes, category_names(request, name, classes, notes), f"{name} {version}")
     seconds = _Seconds(request, notes)
     splits = {split: Listing(file, _rows(request, file, len(names), seconds)) for split, file in files.items()}
     for split, listing in splits.items():
@@ -52,7 +52,12 @@ def read(request: Request, name: str, classes: int) -> Lists:
     return Lists(names, splits, tuple(notes))
 
 
-def _names(request: Request, name: str, classes: int, notes: list[str]) -> list[str]:
+def category_names(request: Request, name: str, classes: int, notes: list[str]) -> list[str]:
+    """The class names of gym99 or gym288, or numbers with a note.
+
+    Raises:
+        ValueError: the file of the categories has an unexpected format.
+    """
     file = request.index.file(f"{name}_categories.txt")
     if file is None:
         notes.append(
@@ -93,10 +98,10 @@ def _rows(request: Request, file: Path, classes: int, seconds: "_Seconds") -> li
 
 def _row(request: Request, line: int, match: re.Match, label: int, seconds: "_Seconds") -> Row:
     given, index = match[0], request.index
-    if (path := index.video(given)) is not None:
+    if (path := index.clip(given)) is not None:
         return Row(line, given, label, (path,), name=given)
     for stem, cut in ((match["event"], True), (match["video"], False)):
-        if (path := index.video(stem)) is not None:
+        if (path := index.clip(stem)) is not None:
             times = seconds.of(match)
             if isinstance(times, str):
                 return Row(line, given, label, (), lacks=f"cannot be cut out of {path}: {times}")

@@ -23,7 +23,7 @@ def read(request: Request) -> Lists:
     index = request.index
     # (class, number); a class is a folder that holds a video of its name.
     held, strange = set(), []
-    for folder, videos in index.videos_by_folder().items():
+    for folder, videos in index.clips_by_folder().items():
         parts = [(STEM.fullmatch(stem), stem, path) for stem, path in videos]
         if not any(match and match[1] == folder for match, *_ in parts):
             continue
@@ -46,7 +46,7 @@ def read(request: Request) -> Lists:
         for label, name in enumerate(names):
             for number in NUMBERS[split]:
                 given = f"{name}/{name}_{number:03d}"
-                video = index.video(f"{name}_{number:03d}", name) if (name, number) in held else None
+                video = index.clip(f"{name}_{number:03d}", name) if (name, number) in held else None
                 rows.append(whole_clip(0, given, label, video))
         splits[split] = Listing(f"haa500 {split}", rows)
     known = set(names)

@@ -42,7 +42,7 @@ def read(request: Request) -> Lists:
                     continue
                 if name not in names:
                     raise RowError("mislabelled", where, f"{name!r} is no class of the model's")
-                path = request.index.video(PurePosixPath(stated.strip()).stem, name)
+                path = request.index.clip(PurePosixPath(stated.strip()).stem, name)
                 rows[SPLITS[use]].append(whole_clip(line, given, names.index(name), path))
     return Lists(names, {split: Listing(files[0].parent, found) for split, found in rows.items()})
 

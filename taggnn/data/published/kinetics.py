@@ -84,7 +84,7 @@ def _rows(
             if label not in label_of:
                 raise RowError("mislabelled", where, f"{label!r} is no class of the model's")
             given = f"{video}_{start:06d}_{stop:06d}"
-            rows.append(whole_clip(line, given, label_of[label], request.index.video(given)))
+            rows.append(whole_clip(line, given, label_of[label], request.index.clip(given)))
     return rows
 
 

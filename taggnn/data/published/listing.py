@@ -7,6 +7,7 @@ from pathlib import Path
 from taggnn.data.clips import Row
 from taggnn.data.problems import Problem
 from taggnn.data.published.file_index import FileIndex
+from taggnn.data.video.formats import VIDEO_ENDINGS
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class Published:
         read: reads the rows from the files.
         counts: version -> split -> published number of rows; a version or a split may be absent.
         classes: version -> published number of classes.
+        endings: extensions of its clips, in lower case with the dot.
     """
 
     title: str
@@ -82,6 +84,7 @@ class Published:
     read: Callable[[Request], Lists]
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     classes: Mapping[str, int] = field(default_factory=dict)
+    endings: Collection[str] = VIDEO_ENDINGS
 
 
 def matched_classes(classes: Sequence[str] | None, published: Sequence[str], source: object) -> tuple[str, ...]:

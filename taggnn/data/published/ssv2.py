@@ -57,7 +57,7 @@ def _rows(request: Request, file: Path, label_of: dict[str, int]) -> list[Row]:
             template = entry["template"].replace("[", "").replace("]", "")
             if template not in label_of:
                 raise RowError("mislabelled", f"{file}, row {line}", f"the template {template!r} has no label")
-            rows.append(whole_clip(line, given, label_of[template], request.index.video(given)))
+            rows.append(whole_clip(line, given, label_of[template], request.index.clip(given)))
     return rows
 
 

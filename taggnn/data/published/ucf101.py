@@ -52,7 +52,7 @@ def _rows(request: Request, file: Path, label_of: dict[str, int]) -> list[Row]:
             if number and number.strip() != str(label_of[name] + 1):
                 message = f"{name} has the number {number.strip()} here and {label_of[name] + 1} in classInd.txt"
                 raise RowError("mislabelled", where, message)
-            path = request.index.video(file_name.stem, name)
+            path = request.index.clip(file_name.stem, name)
             rows.append(whole_clip(line, given, label_of[name], path))
     return rows
 

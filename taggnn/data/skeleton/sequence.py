@@ -16,6 +16,7 @@ class SkeletonSequence:
         coordinates: float32; NaN where a joint, or a whole person in a frame, is missing.
         confidence: of each joint, 0 to 1, where the file has it.
         notes: sentences on what was changed while reading, such as persons that were left out.
+        picture: (height, width) in pixels of the pictures that 2-D coordinates are of, where the file has it.
 
     **Shapes:** coordinates (M, T, V, C) with C 2 or 3; confidence (M, T, V)
 
@@ -26,6 +27,7 @@ class SkeletonSequence:
     coordinates: Tensor
     confidence: Tensor | None = None
     notes: tuple[str, ...] = ()
+    picture: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         shape = tuple(self.coordinates.shape)

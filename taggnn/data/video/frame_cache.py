@@ -21,9 +21,9 @@ from torch import Tensor
 
 from taggnn.data import shards
 from taggnn.data.clips import Clip
+from taggnn.data.sampling import FrameChoice, draws
 from taggnn.data.video.container import import_av
 from taggnn.data.video.reading import DECODE_TIMEOUT, VideoError, read_frames
-from taggnn.data.video.sampling import FrameChoice, draws
 
 log = logging.getLogger(__name__)
 # A larger clip is decoded each time: its pictures would not fit into the memory of several loader processes.

@@ -13,9 +13,19 @@ from taggnn.data.video.container import DECODE_TIMEOUT, LOST, Container, VideoEr
 from taggnn.data.video.decoders import chosen, torchcodec_frames
 from taggnn.data.video.scaling import Scaler, scaled_size
 from taggnn.data.video.seeking import sparse_frames
+from taggnn.data.video.time_limit import TimeLimit
 from taggnn.data.video.timeline import Timeline
 
-__all__ = ["DECODE_TIMEOUT", "VideoError", "Timeline", "read_frames", "read_views", "frame_times", "scaled_size"]
+__all__ = [
+    "DECODE_TIMEOUT",
+    "VideoError",
+    "Timeline",
+    "read_frames",
+    "read_views",
+    "iterate_frames",
+    "frame_times",
+    "scaled_size",
+]
 
 Value = TypeVar("Value")
 # In place of a decoder: the frames were counted by decoding, so all of them are decoded in order.
@@ -125,6 +135,48 @@ def frame_times(path: str | os.PathLike[str]) -> Timeline:
         ImportError: PyAV is not installed.
     """
     return _again_if_stalled(Container.timeline, path)
+
+
+def iterate_frames(
+    path: str | os.PathLike[str],
+    short_side: int | None = None,
+    threads: int = 1,
+    decode_timeout: float = DECODE_TIMEOUT,
+) -> Iterator[tuple[float, np.ndarray]]:
+    """Yields every frame of a video with its time in seconds, one after the other: memory does not grow with the video.
+
+    Frames are those of `read_frames`. A damaged video raises, at the latest at the frame that cannot be decoded.
+
+    Args:
+        path: the file.
+        short_side: pixels of the shorter side of the upright picture; default: the size of the video.
+        threads: decoder threads.
+        decode_timeout: seconds of processor time for one frame, after which reading raises; default: 60.
+
+    **Shapes**: uint8 (H, W, 3) each
+
+    Raises:
+        VideoError, ValueError, ImportError: as `read_frames`.
+    """
+    # FFmpeg's own limit goes by the clock, and between two frames the caller may take any time.
+    with Container(path, threads, decode_timeout, interrupt=False) as container:
+        timeline, final, yielded = container.timeline(), False, 0
+        while True:
+            cut = _cut(container, timeline, None, None)
+            lost = next((position for position in cut if timeline.is_lost(position)), None)
+            if lost is not None:
+                raise container.error(f"damaged: {LOST} at frame {lost} of {len(timeline.times)}")
+            frames, scaler = _sequential_frames(container, timeline, cut, final), Scaler(short_side)
+            try:
+                for number, frame in enumerate(frames):
+                    # Decoded again after a wrong count, the first frames are the same.
+                    if number == yielded:
+                        yield timeline.times[number], scaler(frame)
+                        yielded += 1
+                    container.time_limit = TimeLimit(decode_timeout, threads)
+                return
+            except _Miscounted:
+                timeline, final = container.timeline_by_decoding(timeline), True
 
 
 def _again_if_stalled(

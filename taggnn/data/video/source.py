@@ -13,11 +13,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from taggnn.data import sampling
 from taggnn.data.clips import Clip
-from taggnn.data.video import sampling
+from taggnn.data.synthetic import SET
 from taggnn.data.video.decoders import Decoder, chosen, resized
 from taggnn.data.video.formats import VIDEO_ENDINGS
 from taggnn.data.video.frame_cache import FrameCache
+from taggnn.data.video.inspection import VIDEO
 from taggnn.data.video.reading import DECODE_TIMEOUT, VideoError, read_views
 from taggnn.data.video.transforms import RELEASED_MEAN, RELEASED_STD, Transform
 from taggnn.names import unknown
@@ -77,6 +79,8 @@ class VideoSource:
     """
 
     endings = VIDEO_ENDINGS
+    synthetic = SET
+    inspection = VIDEO
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Clique, chain and any fixed graph inside a frame without an edge list: closed forms, blocks and sorted prefix sums.
+"""Clique, chain and any fixed graph inside a frame: closed forms, blocks and sorted prefix sums; a few edges one by one.
 
 Axes: T frames, P positions of a frame (H*W on video, V joints on skeletons).
 """

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taggnn.data.audit.audit import KINDS, RANK, audit, cuts_of
-from taggnn.data.audit.probe import VideoInfo, cut_key
+from taggnn.data.audit.facts import cut_key
+from taggnn.data.audit.probe import VideoInfo
 from taggnn.data.clips import Clip, ClipList
 from taggnn.data.problems import Problem
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taggnn.data.audit.audit import audit, cuts_of
-from taggnn.data.audit.probe import VideoInfo, cut_key, is_current, probe, read_scan, write_scan
+from taggnn.data.audit.facts import cut_key, is_current, read_scan, write_scan
+from taggnn.data.audit.probe import VideoInfo, probe
 from taggnn.data.clips import Clip, ClipList
 from taggnn.data.video.reading import VideoError, read_frames
 
@@ -163,14 +164,16 @@ def test_results_are_stored_and_read_back(tmp_path):
         )
     }
     write_scan(tmp_path / "known.json", known | {"b.mp4": VideoInfo("unreadable", "away")}, "av 1")
-    assert read_scan(tmp_path / "known.json", "av 1") == {name: replace(one, corrupt=[]) for name, one in known.items()}
-    assert read_scan(tmp_path / "known.json", "av 2") == {}
+    assert read_scan(tmp_path / "known.json", "av 1", VideoInfo) == {
+        name: replace(one, corrupt=[]) for name, one in known.items()
+    }
+    assert read_scan(tmp_path / "known.json", "av 2", VideoInfo) == {}
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"form": 1, "decoder": "d", "files": {"a": {"new": 1}}}', "\xff"])
 def test_a_stored_file_that_makes_no_sense_is_made_anew(tmp_path, text):
     (tmp_path / "known.json").write_text(text, encoding="latin-1")
-    assert read_scan(tmp_path / "known.json", "d") == {}
+    assert read_scan(tmp_path / "known.json", "d", VideoInfo) == {}
 
 
 def test_facts_hold_until_the_file_changes(video):

@@ -41,6 +41,31 @@ def test_what_is_written_is_read_back(tmp_path, touch):
     assert read_clips(root, path, classes=written.classes) == again
 
 
+def test_clips_of_one_file_are_read_back(tmp_path, touch):
+    touch("set.pkl", "1.npy", root=tmp_path)
+    clips = (
+        Clip(str(tmp_path / "set.pkl"), 0, "a", member="a"),
+        Clip(str(tmp_path / "set.pkl"), 1, "b", 3.0, 9.0, member="b, b"),
+        Clip(str(tmp_path / "1.npy"), 1, "1.npy"),
+    )
+    path = write_clips(tmp_path / "clean.csv", ClipList(clips, ("run", "jump"), "list"), tmp_path)
+    assert path.read_text().splitlines()[0] == HEAD.strip() + ",member"
+    assert read_clips(tmp_path, path).clips == clips
+
+
+def test_members_name_themselves(tmp_path, touch):
+    touch("set.pkl", root=tmp_path)
+    found = read(tmp_path, "path,class,label,member\nset.pkl,run,0,a\nset.pkl,run,0,b\n")
+    assert [(clip.name, clip.member) for clip in found] == [("set.pkl/a", "a"), ("set.pkl/b", "b")]
+
+
+def test_a_member_listed_twice(tmp_path, touch):
+    touch("set.pkl", root=tmp_path)
+    problems = []
+    read(tmp_path, "path,class,label,member\nset.pkl,run,0,a\nset.pkl,run,0,a\n", problems=problems)
+    assert [(problem.kind, problem.line) for problem in problems] == [("repeated", 3)]
+
+
 NAMES = st.text(
     st.sampled_from(" ,\"'\n\r\t#\ufeff[)") | st.characters(codec="utf-8", exclude_characters="/\0"),
     min_size=1,

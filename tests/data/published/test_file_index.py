@@ -12,19 +12,19 @@ from taggnn.data.published.file_index import FileIndex
 def test_stems_endings_and_depth(touch):
     root = touch("-a_1.MP4", "_b.webm", "deep/er/c.d.avi", ".hidden.mp4", ".trash/e.mp4", "list.txt")
     index = FileIndex(root)
-    assert index.videos == 3
-    assert index.video("-a_1") == root / "-a_1.MP4"
-    assert index.video("c.d") == root / "deep/er/c.d.avi"
-    assert index.video("e") is None
+    assert len(index) == 3
+    assert index.clip("-a_1") == root / "-a_1.MP4"
+    assert index.clip("c.d") == root / "deep/er/c.d.avi"
+    assert index.clip("e") is None
     assert index.file("no.txt", "list.txt") == root / "list.txt"
-    assert list(index.videos_by_folder()) == ["er", root.name]
+    assert list(index.clips_by_folder()) == ["er", root.name]
 
 
 def test_of_two_videos_of_one_name_always_the_same_one(touch):
     index = FileIndex(touch("z/1.mp4", "b/c/1.mp4", "a/c/1.webm", "a/1.mp4"))
-    assert index.video("1") == index.root / "a/1.mp4"
-    assert index.video("1", "c") == index.root / "a/c/1.webm"
-    assert index.video("1", "none") == index.root / "a/1.mp4"
+    assert index.clip("1") == index.root / "a/1.mp4"
+    assert index.clip("1", "c") == index.root / "a/c/1.webm"
+    assert index.clip("1", "none") == index.root / "a/1.mp4"
 
 
 def test_a_clip_that_has_two_files_is_reported(touch):
@@ -43,8 +43,8 @@ def test_links_are_followed_once(touch, tmp_path_factory):
     os.symlink(root, root / "a" / "loop")
     os.symlink("nowhere", root / "broken")
     index = FileIndex(root)
-    assert index.videos == 2
-    assert index.video("1") == root / "a/1.mp4"
+    assert len(index) == 2
+    assert index.clip("1") == root / "a/1.mp4"
 
 
 def test_lists_in_the_given_folder_are_preferred(touch, tmp_path_factory):
@@ -54,7 +54,18 @@ def test_lists_in_the_given_folder_are_preferred(touch, tmp_path_factory):
     index = FileIndex(touch("list.txt", "old.txt"), lists)
     assert index.file("list.txt") == lists / "list.txt"
     assert index.file("old.txt") is None
-    assert index.videos == 0
+    assert len(index) == 0
+
+
+def test_clips_of_other_endings(touch):
+    root = touch("1.mp4", "a/2.JSON", "a/labels.txt", "b/2.npy")
+    index = FileIndex(root, endings=(".json", ".npy"))
+    assert index.stems() == ["2"]
+    assert index.clip("2", "b") == root / "b/2.npy"
+    assert index.clip("1") is None
+    # A list may have the ending of a clip.
+    assert index.file("2.JSON") == root / "a/2.JSON"
+    assert "lists labels.txt, and 2 files .json .npy below" in index.describe()
 
 
 def test_a_folder_that_may_not_be_read_is_skipped_and_reported(touch, monkeypatch):
@@ -83,7 +94,9 @@ def test_unknown_names_and_folders(touch):
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_an_empty_root_is_refused_with_what_is_looked_for(touch, name):
-    with pytest.raises(FileNotFoundError, match=r"below .*there is no list \(\.txt \.csv \.json\), and 0 videos below"):
+    with pytest.raises(
+        FileNotFoundError, match=r"below .*there is no list \(\.txt \.csv \.json\), and 0 (videos|files \..*) below"
+    ):
         read_published(name, touch())
 
 

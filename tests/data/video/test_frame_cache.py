@@ -9,10 +9,10 @@ import torch
 
 from taggnn.data.clips import Clip
 from taggnn.data.loader import ClipData
+from taggnn.data.sampling import Dense, RandomInSegment, Uniform, draws
 from taggnn.data.video import frame_cache
 from taggnn.data.video.frame_cache import FrameCache
 from taggnn.data.video.reading import VideoError, read_frames
-from taggnn.data.video.sampling import Dense, RandomInSegment, Uniform, draws
 from taggnn.data.video.source import VideoSource
 
 SAMPLERS = [Uniform(5), Uniform(4, jitter=0.5), RandomInSegment(5), RandomInSegment(3, (0.4, 0.8)), Dense(6, 3)]

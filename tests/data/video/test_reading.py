@@ -74,6 +74,50 @@ def test_all_frames_equal_a_full_decode(name, make, decode_all):
     assert (frames.float().mean((1, 2, 3)).diff() > 0).all()
 
 
+@pytest.mark.parametrize("name", VIDEOS)
+def test_frames_one_by_one_are_those_of_a_full_decode(name, make, decode_all):
+    path = make(name)
+    times, pictures = zip(*reading.iterate_frames(path), strict=True)
+    assert torch.equal(torch.from_numpy(np.stack(pictures)), decode_all(path))
+    assert times == frame_times(path).times
+    _, (first, *_) = zip(*reading.iterate_frames(path, short_side=20), strict=True)
+    assert torch.equal(
+        torch.from_numpy(np.ascontiguousarray(first)), read_frames(path, lambda n: [0], short_side=20)[0]
+    )
+
+
+def test_one_by_one_a_wrong_count_is_corrected_without_a_repeat(make, decode_all, monkeypatch):
+    path = make("h264-b-frames.mp4")
+    frames = reading._sequential_frames
+
+    def miscounting(container, timeline, positions, final):
+        for number, frame in enumerate(frames(container, timeline, positions, final)):
+            if number == 7 and not final:
+                raise reading._Miscounted
+            yield frame
+
+    monkeypatch.setattr(reading, "_sequential_frames", miscounting)
+    pictures = [picture for _, picture in reading.iterate_frames(path)]
+    assert torch.equal(torch.from_numpy(np.stack(pictures)), decode_all(path))
+
+
+def test_one_by_one_the_caller_may_take_its_time(make, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "thread_time", lambda: now[0])
+    count = 0
+    for _ in reading.iterate_frames(make("h264-b-frames.mp4"), decode_timeout=5):
+        now[0], count = now[0] + 1000, count + 1
+    assert count == 12
+
+
+def test_one_by_one_damage_is_an_error(stream_first, tmp_path):
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(stream_first.read_bytes()[:-200])
+    with pytest.raises(VideoError, match="truncated"):
+        list(reading.iterate_frames(path))
+
+
 def test_b_frames_are_really_in_the_files(make):
     for name in ("h264-b-frames.mp4", "h264-b-frames.avi", "hevc.mp4", "mpeg4-b-frames.avi", "variable-rate.mkv"):
         with av.open(str(make(name))) as source:

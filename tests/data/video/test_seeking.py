@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from taggnn.data.sampling import Dense, RandomInSegment, Uniform
 from taggnn.data.video import container, reading, seeking
 from taggnn.data.video.bitstream import Unproven
 from taggnn.data.video.reading import frame_times, read_frames
-from taggnn.data.video.sampling import Dense, RandomInSegment, Uniform
 
 av = pytest.importorskip("av")
 

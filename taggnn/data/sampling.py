@@ -187,6 +187,36 @@ class Dense:
 
 
 @dataclass(frozen=True)
+class Random:
+    """Draws T frames of the whole clip, each from all of it, and sorts them; evaluation spreads them evenly, as ``Uniform``.
+
+    Source: the released code of CTR-GCN for NW-UCLA (https://arxiv.org/abs/2107.12213). Frames may repeat.
+
+    Args:
+        frames: T, how many indices to return.
+
+    **Shapes**: n -> (T,)
+
+    Raises:
+        ValueError: ``frames`` below 1, or a clip without frames.
+    """
+
+    frames: int
+
+    def __post_init__(self):
+        _at_least_one("frames", self.frames)
+
+    def __call__(self, n: int, generator: torch.Generator | None = None) -> list[int]:
+        _at_least_one("n", n)
+        if generator is None:
+            return Uniform(self.frames)(n)
+        return torch.randint(n, (self.frames,), generator=generator).sort().values.tolist()
+
+    def view(self, n: int, number: int, views: int) -> list[int]:
+        return Uniform(self.frames).view(n, number, views)
+
+
+@dataclass(frozen=True)
 class View:
     """One of several views of evaluation, as a sampler; the same whatever the generator.
 
@@ -210,7 +240,7 @@ class View:
         return self.sampler.view(n, self.number, self.views)
 
 
-SAMPLERS: dict[str, Any] = {"uniform": Uniform, "segment": RandomInSegment, "dense": Dense}
+SAMPLERS: dict[str, Any] = {"uniform": Uniform, "segment": RandomInSegment, "dense": Dense, "random": Random}
 
 
 def build(name: str, frames: int, jitter: float = 0.0, scale: Sequence[float] = (1.0, 1.0), **options: Any) -> Sampler:
@@ -232,13 +262,13 @@ def build(name: str, frames: int, jitter: float = 0.0, scale: Sequence[float] = 
         raise ValueError(
             f"temporal_jitter {jitter}: possible with sampling uniform; {name!r} draws its frames at random already"
         )
-    if tuple(scale) != (1, 1) and name == "dense":
+    if tuple(scale) != (1, 1) and name in ("dense", "random"):
         raise ValueError(
-            f"temporal_scale {list(scale)}: possible with sampling uniform or segment; 'dense' draws its window at random already"
+            f"temporal_scale {list(scale)}: possible with sampling uniform or segment; {name!r} draws from the whole clip already"
         )
     if name == "uniform":
         options["jitter"] = jitter
-    if name != "dense":
+    if name in ("uniform", "segment"):
         options["scale"] = tuple(scale)
     fields = [field for field in SAMPLERS[name].__dataclass_fields__ if field != "frames"]
     for option in options:

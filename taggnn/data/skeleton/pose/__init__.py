@@ -1,0 +1,1 @@
+"""Skeletons from videos: landmarks by MediaPipe, persons followed over the frames, joints of published skeletons."""

@@ -1,0 +1,99 @@
+"""Rows of an ablation, their table, and what is not repeated; trainings are replaced by predictions that are written by hand."""
+
+import json
+
+import pytest
+import torch
+
+from benchmarks import ablations
+from benchmarks.ablation_rows import PAPERS
+from taggnn.cli import config
+from taggnn.evaluation.predictions import Predictions, write_predictions
+
+
+def finish(folder, share, seed):
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(60) % 3
+    right = torch.rand(60, generator=generator) < share
+    probabilities = torch.full((60, 3), 0.1)
+    probabilities[torch.arange(60), torch.where(right, labels, (labels + 1) % 3)] = 0.8
+    names = [f"{number}.npz" for number in range(60)]
+    folder.mkdir(parents=True)
+    write_predictions(folder / "predictions.csv", Predictions(names, names, labels, probabilities, ["a", "b", "c"]))
+    (folder / "report.html").write_text("")
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The words of every training that was started."""
+    started = []
+
+    def run(words):
+        started.append(words)
+        folder = ablations.Path(words[words.index("--run") + 1])
+        finish(folder, 0.9 if "--backbone.plug" in words else 0.6, int(words[words.index("--seed") + 1]))
+        return type("Ended", (), {"returncode": 0})
+
+    monkeypatch.setattr(ablations.subprocess, "run", run)
+    return started
+
+
+def test_every_row_is_trained_with_every_seed_and_compared(bench, trained, tmp_path):
+    words = ["--paper", "sf", "--rows", "sf", "--seeds", 0, 1, 2, "--out", tmp_path, "--data.root", "DIR"]
+    ended = bench(ablations, *words)
+    assert ended.code == 0, ended.err
+    assert len(trained) == 6
+    assert all("--data.root" in words for words in trained)
+    found = json.loads((tmp_path / "ablation.json").read_text())
+    bare, plugged = found["rows"]
+    assert (bare["row"], plugged["row"]) == ("bare", "sf")
+    assert "difference" not in bare
+    assert plugged["difference"]["low"] > 0
+    assert plugged["difference"]["seeds"] == [0, 1, 2]
+    assert plugged["difference"]["value"] == pytest.approx(plugged["top1"]["mean"] - bare["top1"]["mean"])
+    assert (tmp_path / "ablation.png").is_file()
+
+
+def test_finished_runs_are_not_repeated(bench, trained, tmp_path):
+    words = ["--paper", "sf", "--rows", "sf", "--seeds", 0, "--out", tmp_path]
+    assert bench(ablations, *words).code == 0
+    assert bench(ablations, *words[:-3], 0, 1, *words[-2:]).code == 0
+    assert len(trained) == 4
+
+
+def test_the_table_alone_trains_nothing(bench, trained, tmp_path):
+    finish(tmp_path / "bare" / "seed-0", 0.5, 0)
+    assert bench(ablations, "--paper", "sf", "--table", "--out", tmp_path).code == 0
+    assert not trained
+
+
+def test_a_training_that_fails_ends_the_program(bench, monkeypatch, tmp_path):
+    monkeypatch.setattr(ablations.subprocess, "run", lambda words: type("Ended", (), {"returncode": 2}))
+    assert bench(ablations, "--paper", "sf", "--out", tmp_path).code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [(["--paper", "gcn"], "gcn"), (["--paper", "sf", "--rows", "sfx"], "sfx"), (["--paper", "sf", "--table"], "bare")],
+    ids=["paper", "row", "no run"],
+)
+def test_mistakes_are_named(bench, tmp_path, words, named):
+    ended = bench(ablations, *words, "--out", tmp_path)
+    assert ended.code == 2
+    assert named in ended.err
+
+
+@pytest.mark.parametrize("paper", list(PAPERS))
+def test_the_options_of_every_row_are_those_of_training(paper):
+    for row in PAPERS[paper].rows:
+        parsed = config.parse(["--config", PAPERS[paper].recipe, "--compare", "[]", *row.options])
+        assert parsed.head in ("pool", "tag", "tag_released")
+
+
+@pytest.mark.parametrize("paper", list(PAPERS))
+def test_rows_have_names_of_their_own(bench, paper, tmp_path):
+    rows = PAPERS[paper].rows
+    assert len({ablations.folder_of(row, 0, tmp_path) for row in rows}) == len(rows)
+    ended = bench(ablations, "--paper", paper, "--list")
+    assert ended.code == 0
+    assert all(row.name in ended.out for row in rows)
