@@ -63,7 +63,8 @@ class SkeletonSource:
         ValueError: if an option is out of range; the message begins with its name.
     """
 
-    endings = frozenset(formats.ENDINGS)
+    # In class folders texts are notes, and a pickle holds the clips of many classes.
+    endings = formats.ENDINGS - {".txt", ".pkl", ".pickle"}
     synthetic = synthetic.SET
 
     def __init__(

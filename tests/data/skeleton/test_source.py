@@ -7,6 +7,7 @@ import torch
 from graphs.skeleton import find
 from taggnn.data import sources
 from taggnn.data.clips import Clip
+from taggnn.data.lists.reading import read_clips
 from taggnn.data.skeleton import formats, streams, transforms
 from taggnn.data.skeleton.source import SkeletonSource
 from taggnn.types import SKELETON_AXES, BadClip
@@ -209,3 +210,12 @@ def test_reading_and_transforms_agree_on_missing_values(tmp_path):
     clip = write(tmp_path / "one.npz", persons=2, lost=[(0, 3, 2, 1)])
     read = formats.read(clip)
     assert transforms.present(read.coordinates).all()
+
+
+def test_a_note_in_a_class_folder_is_no_clip(tmp_path):
+    for name in ("wave", "kick"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / "one.npz")
+        (tmp_path / name / "notes.txt").write_text("made in spring")
+    clips = read_clips(tmp_path, endings=SkeletonSource().endings)
+    assert [clip.name for clip in clips] == ["kick/one.npz", "wave/one.npz"]
