@@ -23,6 +23,7 @@ from taggnn.types import SKELETON_AXES, BadClip, InputSpec, Sample
 
 Sampling = Literal["resize", "random", "uniform", "segment", "dense"]
 SAMPLINGS: tuple[str, ...] = get_args(Sampling)
+NORMALIZED = ("each_axis", "extent", "picture")
 # Part of a sequence that "resize" takes of its middle in evaluation, as released.
 MIDDLE = 0.95
 # Options that evaluation needs too, and a checkpoint stores.
@@ -52,7 +53,8 @@ class SkeletonSource:
         stream: joint (coordinates), bone (joint minus its parent), joint_motion or bone_motion (their change to the next frame).
         center: what is subtracted: the centre of the main person in its first_frame, or in every_frame; null: nothing.
         align: turn the scene so that the main person first stands upright and faces the camera; three dimensions only.
-        normalize: scale into [-1, 1] over the sequence: each_axis by itself, or all by the largest extent; null: not scaled.
+        normalize: scale into [-1, 1] over the sequence: each_axis by itself, all by the largest extent, or pixels by the size of
+            the picture; null: not scaled.
         rotation: largest angles in degrees of a random rotation about x, y and z in training; in two dimensions only about z.
         scale: smallest and largest random factor on the coordinates in training; without effect with normalize.
         flip: probability in training that left and right are exchanged; 0, or see data.flip_pairs, where labels have sides.
@@ -80,7 +82,7 @@ class SkeletonSource:
         stream: Stream = "joint",
         center: Literal["first_frame", "every_frame"] | None = "first_frame",
         align: bool = False,
-        normalize: Literal["each_axis", "extent"] | None = None,
+        normalize: Literal["each_axis", "extent", "picture"] | None = None,
         rotation: tuple[float, float, float] = (0.0, 0.0, 0.0),
         scale: tuple[float, float] = (1.0, 1.0),
         flip: float = 0.0,
@@ -92,7 +94,8 @@ class SkeletonSource:
         _check("sampling", sampling in SAMPLINGS, sampling, ", ".join(SAMPLINGS))
         _check("stream", stream in streams.STREAMS, stream, ", ".join(streams.STREAMS))
         _check("center", center in (None, "first_frame", "every_frame"), center, "first_frame, every_frame and null")
-        _check("normalize", normalize in (None, "each_axis", "extent"), normalize, "each_axis, extent and null")
+        _check("normalize", normalize in (None, *NORMALIZED), normalize, f"{', '.join(NORMALIZED)} and null")
+        _check("normalize", normalize != "picture" or dimensions == 2, normalize, "each_axis, extent and null in 3-D")
         _check("crop", 0 < crop[0] <= crop[1] <= 1, crop, "0 < smallest <= largest <= 1")
         _check("scale", 0 < scale[0] <= scale[1], scale, "0 < smallest <= largest")
         _check("rotation", all(0 <= angle <= 180 for angle in rotation), rotation, "0 to 180 degrees")
@@ -199,8 +202,9 @@ class SkeletonSource:
         if self.axes is not None:
             steps.append("The scene is turned so that the first person stands along y with its shoulders along x.")
         if self.normalize is not None:
-            which = "each axis by itself" if self.normalize == "each_axis" else "all axes by the largest extent"
-            steps.append(f"Coordinates are scaled into [-1, 1] over the sequence, {which}.")
+            which = {"each_axis": "each axis by itself", "extent": "all axes by the largest extent"}
+            how = which.get(self.normalize, "by the size of the picture, before the centre is subtracted")
+            steps.append(f"Coordinates are scaled into [-1, 1], {how}.")
         chosen = f"the middle {MIDDLE:g} resized linearly" if self.sampler is None else f"chosen by {self.sampler}"
         steps += [
             f"{self.frames} frames, {chosen}.",
@@ -227,6 +231,12 @@ class SkeletonSource:
         if dimensions < self.dimensions:
             raise ValueError(f"{dimensions} coordinates a joint, skeleton.dimensions is {self.dimensions}")
         x = x[..., : self.dimensions].float()
+        if self.normalize == "picture":
+            if read.picture is None:
+                raise ValueError(
+                    "skeleton.normalize is picture, and the file states no size of the picture; give extent"
+                )
+            x = transforms.in_picture(x, read.picture)
         known = x.isfinite().all(-1)
         if not known.any():
             raise ValueError("no joint has coordinates in any frame")
@@ -252,7 +262,7 @@ class SkeletonSource:
             if flipped:
                 x = transforms.mirrored(x, self.skeleton)
                 confidence = confidence[:, :, list(self.skeleton.mirrored)]
-        if self.normalize is not None:
+        if self.normalize in ("each_axis", "extent"):
             x = transforms.fitted(x, self.normalize == "each_axis")
         return x.nan_to_num(0.0), confidence, flipped
 

@@ -170,6 +170,21 @@ def fitted(x: Tensor, each_axis: bool) -> Tensor:
     return 2 * (x - (low + high) / 2) / extent.clamp(min=EPSILON)
 
 
+def in_picture(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Scales pixels by the size of their picture: ``(2 x / width - 1, 2 y / height - 1)``.
+
+    Source: the released code of PYSKL (https://arxiv.org/abs/2205.09443).
+
+    Args:
+        x: in pixels from the upper left corner.
+        size: height and width.
+
+    **Shapes:** (M, T, V, 2) -> the same
+    """
+    height, width = size
+    return 2 * x / torch.tensor([width, height], dtype=x.dtype) - 1
+
+
 def resized(x: Tensor, frames: int) -> Tensor:
     """Interpolates a sequence to another number of frames, linearly.
 

@@ -219,3 +219,10 @@ def test_a_note_in_a_class_folder_is_no_clip(tmp_path):
         (tmp_path / name / "notes.txt").write_text("made in spring")
     clips = read_clips(tmp_path, endings=SkeletonSource().endings)
     assert [clip.name for clip in clips] == ["kick/one.npz", "wave/one.npz"]
+
+
+def test_a_file_without_the_size_of_its_picture_cannot_be_scaled_by_it(tmp_path):
+    clip = write(tmp_path / "flat.npz", dimensions=2)
+    found = SkeletonSource(dimensions=2, normalize="picture")(clip, None)
+    assert isinstance(found, BadClip)
+    assert "skeleton.normalize" in found.reason

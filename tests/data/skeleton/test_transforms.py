@@ -194,3 +194,8 @@ def test_joints_follow_from_bones_up_to_a_shift():
     bones = stream(x, "bone", NTU).permute(3, 1, 2, 0)
     joints = joints_of(bones, NTU).permute(3, 1, 2, 0)
     assert torch.allclose(joints, x - x[:, :, [NTU.root]], atol=1e-5)
+
+
+def test_pixels_are_scaled_by_the_picture():
+    x = torch.tensor([[0.0, 0.0], [1920.0, 1080.0], [960.0, 540.0]]).view(1, 1, 3, 2)
+    assert torch.equal(transforms.in_picture(x, (1080, 1920)).flatten(0, 2), torch.tensor([[-1.0, -1], [1, 1], [0, 0]]))
