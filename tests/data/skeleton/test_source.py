@@ -226,3 +226,20 @@ def test_a_file_without_the_size_of_its_picture_cannot_be_scaled_by_it(tmp_path)
     found = SkeletonSource(dimensions=2, normalize="picture")(clip, None)
     assert isinstance(found, BadClip)
     assert "skeleton.normalize" in found.reason
+
+
+def test_pixels_are_scaled_by_the_picture_of_the_file(tmp_path):
+    path = tmp_path / "flat.npz"
+    np.savez(path, coordinates=np.full((1, 4, 17, 2), [1920.0, 540.0], np.float32), picture=np.array([1080, 1920]))
+    source = SkeletonSource(
+        "coco", frames=4, sampling="uniform", persons=1, dimensions=2, center=None, normalize="picture"
+    )
+    sample = source(Clip(str(path), 0, path.name), None).x
+    assert torch.equal(sample[0], torch.ones(4, 17, 1))
+    assert torch.equal(sample[1], torch.zeros(4, 17, 1))
+
+
+@pytest.mark.parametrize("picture", [[1080], [0, 1920], [1.5, 2.5]], ids=["one", "zero", "parts"])
+def test_a_picture_of_no_size_is_a_bad_clip(tmp_path, picture):
+    clip = write(tmp_path / "flat.npz", dimensions=2, picture=np.array(picture))
+    assert "picture" in SkeletonSource(dimensions=2)(clip, None).reason

@@ -1,4 +1,6 @@
-"""NumPy archives ``.npz``: ``coordinates`` (or ``keypoint``) and, if wanted, ``confidence`` (or ``score``).
+"""NumPy archives ``.npz``: ``coordinates`` (or ``keypoint``) and, if wanted, ``confidence`` (or ``score``) and ``picture``.
+
+``picture`` is (height, width) in pixels of the pictures that 2-D coordinates are of.
 
 As written by ``numpy.savez`` and ``numpy.savez_compressed``: a zip of ``.npy`` files.
 """
@@ -38,8 +40,11 @@ def read(clip: Clip) -> Recording:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             coordinates, confidence = find_keys(names)
+            picture = _size(_array(archive, names["picture"])) if "picture" in names else None
             return Recording(
-                _array(archive, names[coordinates]), _array(archive, names[confidence]) if confidence else None
+                _array(archive, names[coordinates]),
+                _array(archive, names[confidence]) if confidence else None,
+                picture=picture,
             )
     except _DAMAGE as error:
         raise ValueError(f"not readable as a NumPy archive: {error}") from None
@@ -54,3 +59,9 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:
             return array_in(member)
         except ValueError as error:
             raise ValueError(f"{info.filename}: {error}") from None
+
+
+def _size(picture: Array) -> tuple[int, int]:
+    if picture.shape != (2,) or picture.dtype.kind not in "iu" or not (picture > 0).all():
+        raise ValueError(f"picture: expected height and width in pixels, found {picture.dtype} {picture.shape}")
+    return int(picture[0]), int(picture[1])
