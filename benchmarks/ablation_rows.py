@@ -74,6 +74,12 @@ PAPERS = {
             _plug("first stage", '{"blocks": [1, 2, 3, 4]}', "in the blocks of the first stage only"),
             _plug("last stage", '{"blocks": [8, 9, 10]}', "in the blocks of the last stage only"),
             *(_with_losses(name, f"with the {name} loss", name) for name in _BOTH),
+            _plug(
+                "redundancy by channel",
+                '{"losses": ["redundancy"], "redundancy": "channels"}',
+                "with the redundancy loss of each channel by itself",
+                *("--optim.losses", '{"redundancy": 0.1}'),
+            ),
             _with_losses("both losses", "with both losses", *_BOTH),
             *(
                 _with_losses(f"lambda {weight:g}", f"both losses with weight {weight:g}", *_BOTH, weight=weight)

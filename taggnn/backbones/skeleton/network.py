@@ -87,6 +87,7 @@ class SkeletonNetwork(nn.Module):
     Attributes:
         frames_last: blocks work on (B*M, C, V, T) instead of (B*M, C, T, V).
         widths: output channels of every block, which a subclass sets.
+        notes: what happens to the tokens, in sentences.
 
     **Shapes:** (B, C, T, V, M) -> ``Features``: tokens (B, T', V, C'), the mean over persons
 
@@ -103,6 +104,7 @@ class SkeletonNetwork(nn.Module):
     def __init__(self, body: Body, per_person: bool) -> None:
         super().__init__()
         self.body, self.per_person = body, per_person
+        self.notes = [f"the mean over {body.persons} persons"] if body.persons > 1 else []
         self.data_bn = nn.BatchNorm1d(body.joints * body.channels * (1 if per_person else body.persons))
 
     def blocks(self) -> Iterator[tuple[Block, tuple[Tensor, ...]]]:
@@ -142,6 +144,10 @@ class SkeletonNetwork(nn.Module):
             except ValueError as error:
                 raise ValueError(f"block {number}: {error}") from error
             block.position, block.frames_last = position, self.frames_last
+        found = [part for _, part in plugs_of(self)]
+        count = sum(parameter.numel() for part in found for parameter in part.parameters())
+        name = plug if isinstance(plug, str) else type(found[0]).__name__ if found else "plug"
+        self.notes.append(f"{name} in {len(found)} of {len(every)} blocks, {count:,} parameters")
 
     def forward(self, x: Tensor) -> Features:
         given, body = tuple(x.shape[1:]), self.body

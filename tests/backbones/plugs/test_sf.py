@@ -192,6 +192,11 @@ def test_what_is_wrong_with_a_plug_is_named(options, message):
         build("ctr_gcn", spec=POSES, **SMALL, **options)
 
 
+def test_the_description_of_a_model_names_it():
+    notes = model.build(architecture(plug_options={"blocks": [1, 3]})).describe()
+    assert "the mean over 2 persons; sf in 2 of 3 blocks, 632 parameters" in notes
+
+
 def test_a_backbone_of_video_has_no_block_for_it():
     with pytest.raises(ValueError, match=r"small has no blocks for a plug; possible: .*ctr_gcn"):
         taggnn.attach("small", "pool", 2, backbone_options={"plug": "sf"})
