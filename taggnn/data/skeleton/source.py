@@ -202,8 +202,8 @@ class SkeletonSource:
         if self.axes is not None:
             steps.append("The scene is turned so that the first person stands along y with its shoulders along x.")
         if self.normalize is not None:
-            which = {"each_axis": "each axis by itself", "extent": "all axes by the largest extent"}
-            how = which.get(self.normalize, "by the size of the picture, before the centre is subtracted")
+            ways = {"each_axis": "each axis by itself", "extent": "all axes by the largest extent"}
+            how = ways.get(self.normalize, "by the size of the picture, before the centre is subtracted")
             steps.append(f"Coordinates are scaled into [-1, 1], {how}.")
         chosen = f"the middle {MIDDLE:g} resized linearly" if self.sampler is None else f"chosen by {self.sampler}"
         steps += [
