@@ -11,19 +11,19 @@ from typing import Any
 LISTED = 20
 
 
-def unknown(kind: str, given: str, possible: Iterable[str], where: str = "") -> ValueError:
+def unknown(kind: str, given: object, possible: Iterable[object], where: str = "") -> ValueError:
     """Builds the error for an unknown name.
 
     Args:
         kind: what the name stands for, in the singular ("convolution", "head", "backbone").
         given: the name as the user wrote it.
-        possible: every name that would have been accepted; the message lists the first 20.
+        possible: every name, or number, that would have been accepted; the message lists the first 20.
         where: the file, row or key with the name; omitted when empty.
 
     Returns:
         A ``ValueError`` for the caller to raise.
     """
-    possible = list(possible)
+    possible = list(map(str, possible))
     near = get_close_matches(str(given), possible, n=3, cutoff=0.5)
     message = f"{where}: " if where else ""
     message += f"unknown {kind} {given!r}"

@@ -18,6 +18,10 @@ def test_many_names_are_counted(count, end):
     assert str(unknown("class", "?", [f"x{n}" for n in range(count)])).endswith(f", x18, {end}")
 
 
+def test_numbers_are_possible_too():
+    assert "2, 3" in str(unknown("value", 1, [2, 3], "skeleton.dimensions"))
+
+
 def test_the_nearest_is_found_among_those_not_listed():
     assert "did you mean 'somersault'" in str(unknown("class", "sommersault", [*map(str, range(50)), "somersault"]))
 
