@@ -23,16 +23,16 @@ def unknown(kind: str, given: object, possible: Iterable[object], where: str = "
     Returns:
         A ``ValueError`` for the caller to raise.
     """
-    possible = list(map(str, possible))
-    near = get_close_matches(str(given), possible, n=3, cutoff=0.5)
+    names = [str(one) for one in possible]
+    near = get_close_matches(str(given), names, n=3, cutoff=0.5)
     message = f"{where}: " if where else ""
     message += f"unknown {kind} {given!r}"
     if near:
         message += "; did you mean " + " or ".join(repr(name) for name in near) + "?"
     else:
         message += "."
-    more = f" ... and {len(possible) - LISTED} more" if len(possible) > LISTED else ""
-    return ValueError(message + f" Possible: {', '.join(possible[:LISTED]) or 'none'}{more}")
+    more = f" ... and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ValueError(message + f" Possible: {', '.join(names[:LISTED]) or 'none'}{more}")
 
 
 def is_path(given: object) -> bool:
