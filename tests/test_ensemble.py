@@ -25,7 +25,7 @@ from taggnn.evaluation.significance import mcnemar
 CLASSES = ["<b>up</b>", "down", "日本", "left"]
 
 
-def said(seed, better=1.0, clips=80, ending=".npz", first=0, split="test"):
+def predicted(seed, better=1.0, clips=80, ending=".npz", first=0, split="test"):
     """Predictions for clips of one list."""
     labels = torch.randint(4, (clips,), generator=torch.Generator().manual_seed(first))
     scores = torch.randn(clips, 4, generator=torch.Generator().manual_seed(seed))
@@ -36,11 +36,11 @@ def said(seed, better=1.0, clips=80, ending=".npz", first=0, split="test"):
 
 def run(folder, seed, better=1.0, val=True, **options):
     """A run folder with hand-written predictions of test and validation clips."""
-    test = said(seed, better, **options)
+    test = predicted(seed, better, **options)
     write_predictions(folder / "predictions.csv", test)
     if val:
         write_predictions(
-            folder / "val" / "predictions.csv", said(seed + 50, better, clips=60, first=1000, split="val")
+            folder / "val" / "predictions.csv", predicted(seed + 50, better, clips=60, first=1000, split="val")
         )
     Results.from_predictions(
         "test", test, title=f"run {folder.name}", training_counts=[9, 8, 7, 6], resamples=20
@@ -121,7 +121,7 @@ def test_weights_are_chosen_on_the_validation_clips_alone(three, program, tmp_pa
     weights = [row["weight"] for row in stated["members"]]
     # Other test clips: the same weights.
     for number, folder in enumerate(three):
-        write_predictions(folder / "predictions.csv", said(90 + number, 0.5))
+        write_predictions(folder / "predictions.csv", predicted(90 + number, 0.5))
         (folder / "results.json").unlink()
     program(taggnn.ensemble, *three, *words, "--out", tmp_path / "other")
     other = json.loads((tmp_path / "other" / "results.json").read_text())["ensemble"]
@@ -209,7 +209,7 @@ def test_a_trained_run_has_its_validation_predictions(trained, program, tmp_path
 
 
 def other_classes(folder):
-    given = said(1)
+    given = predicted(1)
     write_predictions(
         folder / "predictions.csv",
         Predictions(*(given.names, given.paths, given.labels), given.probabilities, ["x", *CLASSES[1:]]),
@@ -218,13 +218,13 @@ def other_classes(folder):
 
 
 def other_split(folder):
-    write_predictions(folder / "predictions.csv", said(1))
-    Results.from_predictions("val", said(1), resamples=20).write(folder)
+    write_predictions(folder / "predictions.csv", predicted(1))
+    Results.from_predictions("val", predicted(1), resamples=20).write(folder)
     return folder
 
 
 def logits(folder):
-    given = said(1)
+    given = predicted(1)
     write_predictions(
         folder / "predictions.csv",
         Predictions(given.names, given.paths, given.labels, given.probabilities * 3, CLASSES),

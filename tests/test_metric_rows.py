@@ -20,7 +20,7 @@ from taggnn.reporting.run_page import write_report
 CLASSES = list("abcdefg")
 
 
-def said(seed=3, better=2.0, clips=90):
+def predicted(seed=3, better=2.0, clips=90):
     draw = torch.Generator().manual_seed(seed)
     labels = torch.randint(5, (clips,), generator=torch.Generator().manual_seed(1))
     scores = torch.randn(clips, 7, generator=draw)
@@ -56,7 +56,7 @@ def three(monkeypatch):
 
 
 def test_scores_results_and_intervals_have_the_row(three):
-    given = said()
+    given = predicted()
     scores = summarise(given.probabilities, given.labels)
     expected = log_loss(given.probabilities, given.labels).mean().item()
     assert scores.nll == pytest.approx(expected)
@@ -79,7 +79,7 @@ def test_resamples_of_a_further_figure_are_those_of_its_own_clips(three, monkeyp
     monkeypatch.setattr(
         taggnn.evaluation.intervals, "_weights", lambda *given: drawn.append(weigh(*given)) or drawn[-1]
     )
-    given = said()
+    given = predicted()
     found = resample([answers(given.probabilities, given.labels)], resamples=12)[0]
     for number, weights in enumerate(torch.cat(drawn, dim=1).T):
         chosen = torch.arange(90).repeat_interleave(weights.long())
@@ -89,7 +89,7 @@ def test_resamples_of_a_further_figure_are_those_of_its_own_clips(three, monkeyp
 
 
 def test_existing_figures_do_not_move_when_a_row_is_added(monkeypatch):
-    given = said()
+    given = predicted()
     before = Results.from_predictions("test", given, resamples=50).to_json()
     monkeypatch.setitem(METRICS, "nll", Metric("log loss", "of the true class", log_loss, share=False))
     after = Results.from_predictions("test", given, resamples=50).to_json()
@@ -100,7 +100,7 @@ def test_existing_figures_do_not_move_when_a_row_is_added(monkeypatch):
 
 
 def test_screen_and_report_have_the_row(three, tmp_path):
-    given = said()
+    given = predicted()
     results = Results.from_predictions("test", given, resamples=40).to_json()
     scores, ends = results["scores"]["test"], results["intervals"]["test"]
     lines = figure_lines(results, "test")
@@ -119,7 +119,7 @@ def test_screen_and_report_have_the_row(three, tmp_path):
 
 
 def test_a_figure_whose_row_is_gone_is_kept(tmp_path):
-    given = said()
+    given = predicted()
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(METRICS, "nll", Metric("log loss", "of the true class", log_loss, share=False))
         results = Results.from_predictions("test", given, resamples=20).to_json()
@@ -131,7 +131,7 @@ def test_a_figure_whose_row_is_gone_is_kept(tmp_path):
 
 
 def test_two_models_are_compared_in_it(three, program, tmp_path):
-    for name, given in (("a", said()), ("b", said(4, 1.0))):
+    for name, given in (("a", predicted()), ("b", predicted(4, 1.0))):
         write_predictions(tmp_path / name / "predictions.csv", given)
     words = [tmp_path / "a", tmp_path / "b", "--out", tmp_path / "out", "--resamples", 30]
     ended = program(taggnn.compare, *words)
@@ -158,7 +158,7 @@ def test_every_row_can_be_monitored(three):
     assert not metrics.larger_is_better("val/nll")
     with pytest.raises(ValueError, match="val/top2"):
         metrics.larger_is_better("val/top2")
-    scores = summarise(said().probabilities, said().labels)
+    scores = summarise(predicted().probabilities, predicted().labels)
     assert list(logged(scores)) == [f"val/{name}" for name, row in METRICS.items() if row.each_epoch]
     assert not {"val/worst", "val/ece"} & set(logged(scores))
     assert logged(scores, "val/worst")["val/worst"] == scores.worst
@@ -167,13 +167,13 @@ def test_every_row_can_be_monitored(three):
 def test_a_row_that_gives_something_else_is_named(monkeypatch):
     monkeypatch.setitem(METRICS, "odd", Metric("odd", "wrong shape", lambda scores, labels: scores))
     with pytest.raises(ValueError, match="metric odd"):
-        summarise(said().probabilities, said().labels)
+        summarise(predicted().probabilities, predicted().labels)
 
 
 def test_a_figure_without_a_meaning_or_an_interval_has_none(monkeypatch):
     monkeypatch.setitem(METRICS, "none", Metric("none", "never", lambda scores, labels: None))
     monkeypatch.setitem(METRICS, "bare", Metric("bare", "a constant", lambda scores, labels: 0.25, interval=None))
-    given = said()
+    given = predicted()
     results = Results.from_predictions("test", given, resamples=20).to_json()
     assert results["scores"]["test"]["none"] is None
     assert results["scores"]["test"]["bare"] == 0.25
@@ -184,7 +184,7 @@ def test_a_figure_without_a_meaning_or_an_interval_has_none(monkeypatch):
 
 
 def test_scores_are_copied_and_stored_and_know_their_figures():
-    scores = summarise(said().probabilities, said().labels)
+    scores = summarise(predicted().probabilities, predicted().labels)
     assert copy.deepcopy(scores) == pickle.loads(pickle.dumps(scores)) == scores
     with pytest.raises(AttributeError, match="top9"):
         _ = scores.top9
@@ -196,6 +196,6 @@ def test_scores_are_copied_and_stored_and_know_their_figures():
     ("change", "message"), [({"mca": "high"}, "mca"), ({"top1": None, "listed": True}, "listed")], ids=["text", "bool"]
 )
 def test_figures_that_are_no_numbers_are_named(change, message):
-    plain = summarise(said().probabilities, said().labels).as_dict()
+    plain = summarise(predicted().probabilities, predicted().labels).as_dict()
     with pytest.raises(ValueError, match=message):
         Scores.read({**plain, **change})

@@ -11,7 +11,7 @@ from torch import Tensor
 from graphs.skeleton import Skeleton
 
 SIDE, MARGIN = 160, 12
-# Left limbs, right limbs, the middle of the body, on white: told apart by people who do not see red and green differently too.
+# Left limbs, right limbs, the middle of the body: colours that colour-blind readers can tell apart (Okabe and Ito).
 _LEFT, _RIGHT, _MIDDLE = (0, 114, 178), (213, 94, 0), (60, 60, 60)
 
 
