@@ -34,7 +34,7 @@ from zlib import crc32
 import numpy as np
 from tqdm import tqdm
 
-from taggnn.data.synthetic_set import SyntheticSet, claim
+from taggnn.data.synthetic_set import SyntheticSet, claim, clip_counts
 
 # A version, seed and size determine the data set: increase this with any change of the drawing.
 VERSION = 1
@@ -170,9 +170,7 @@ def make_synthetic(
         ValueError: if a number is out of range, or root holds something else or a set with other settings.
     """
     root = Path(root)
-    splits = dict(CLIPS_PER_CLASS if clips_per_class is None else clips_per_class)
-    if not splits or any(not isinstance(count, int) or count < 1 for count in splits.values()):
-        raise ValueError(f"clips_per_class {splits!r}: give a number of clips, 1 or more, for at least one split")
+    splits = clip_counts(clips_per_class, CLIPS_PER_CLASS)
     if frames < 8:
         raise ValueError(f"frames {frames}: at least 8, or the direction of motion cannot be seen")
     if size < 16 or size % 2:

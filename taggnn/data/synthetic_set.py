@@ -26,6 +26,18 @@ class SyntheticSet:
     flip_pairs: Mapping[str, str]
 
 
+def clip_counts(given: Mapping[str, int] | None, usual: Mapping[str, int]) -> dict[str, int]:
+    """The number of clips of each class in each split: those given, else the usual ones.
+
+    Raises:
+        ValueError: no split, or a number below 1.
+    """
+    splits = dict(usual if given is None else given)
+    if not splits or any(not isinstance(count, int) or count < 1 for count in splits.values()):
+        raise ValueError(f"clips_per_class {splits!r}: give a number of clips, 1 or more, for at least one split")
+    return splits
+
+
 def claim(root: Path, settings: Mapping[str, Any], about: Mapping[str, Any]) -> None:
     """Writes the manifest before the first clip, so that an interrupted set is distinguished from another folder.
 

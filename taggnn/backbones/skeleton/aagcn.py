@@ -3,7 +3,7 @@
 Axes: B clips, M persons, C channels, T frames, V joints.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -43,19 +43,13 @@ class AAGCN(SkeletonNetwork):
     def __init__(self, spec: InputSpec, width: int = 64, depths: Sequence[int] = (4, 3, 3)) -> None:
         body = body_of(spec)
         super().__init__(body, per_person=False)
-        graph, channels = adjacency_subsets(body.skeleton), body.channels
-        self.gcn = nn.ModuleList()
-        sizes = widths_of(width, depths, 4, "aagcn")
-        self.widths = [out for out, _ in sizes]
-        for out, stride in sizes:
-            residual = shortcut(channels, out, stride, first=not len(self.gcn))
-            gcn, tcn = GraphConvolution(channels, out, graph), TemporalConvolution(out, out, 9, stride)
-            self.gcn.append(Block(gcn, tcn, residual))
-            channels = out
+        graph = adjacency_subsets(body.skeleton)
 
-    def blocks(self) -> Iterator[tuple[Block, tuple[Tensor, ...]]]:
-        for block in self.gcn:
-            yield cast(Block, block), ()
+        def block(channels: int, out: int, stride: int, first: bool) -> Block:
+            gcn, tcn = GraphConvolution(channels, out, graph), TemporalConvolution(out, out, 9, stride)
+            return Block(gcn, tcn, shortcut(channels, out, stride, first=first))
+
+        self.stack(widths_of(width, depths, 4, "aagcn"), block, "gcn")
 
 
 class GraphConvolution(nn.Module):

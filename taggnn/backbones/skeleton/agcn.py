@@ -3,7 +3,7 @@
 Axes: B clips, M persons, C channels, T frames, V joints.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -41,20 +41,13 @@ class AGCN(SkeletonNetwork):
     def __init__(self, spec: InputSpec, width: int = 64, depths: Sequence[int] = (4, 3, 3)) -> None:
         body = body_of(spec)
         super().__init__(body, per_person=False)
-        graph, channels = adjacency_subsets(body.skeleton), body.channels
-        self.count = 0
-        sizes = widths_of(width, depths, 4, "agcn")
-        self.widths = [out for out, _ in sizes]
-        for out, stride in sizes:
-            self.count += 1
-            gcn, tcn = GraphConvolution(channels, out, graph), TemporalConvolution(out, out, 9, stride)
-            residual = shortcut(channels, out, stride, first=self.count == 1)
-            self.add_module(f"l{self.count}", Block(gcn, tcn, residual, names=("gcn1", "tcn1")))
-            channels = out
+        graph = adjacency_subsets(body.skeleton)
 
-    def blocks(self) -> Iterator[tuple[Block, tuple[Tensor, ...]]]:
-        for number in range(1, self.count + 1):
-            yield cast(Block, self.get_submodule(f"l{number}")), ()
+        def block(channels: int, out: int, stride: int, first: bool) -> Block:
+            gcn, tcn = GraphConvolution(channels, out, graph), TemporalConvolution(out, out, 9, stride)
+            return Block(gcn, tcn, shortcut(channels, out, stride, first=first), names=("gcn1", "tcn1"))
+
+        self.stack(widths_of(width, depths, 4, "agcn"), block)
 
 
 class GraphConvolution(nn.Module):

@@ -3,7 +3,7 @@
 Axes: B clips, M persons, C channels, T frames, V joints, r channels of the relations.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -47,18 +47,11 @@ class CTRGCN(SkeletonNetwork):
     def __init__(self, spec: InputSpec, width: int = 64, depths: Sequence[int] = (4, 3, 3)) -> None:
         body = body_of(spec)
         super().__init__(body, per_person=False)
-        graph, channels = adjacency_subsets(body.skeleton), body.channels
-        self.count = 0
-        sizes = widths_of(width, depths, 4, "ctr_gcn")
-        self.widths = [out for out, _ in sizes]
-        for out, stride in sizes:
-            self.count += 1
-            self.add_module(f"l{self.count}", _block(channels, out, stride, graph, first=self.count == 1))
-            channels = out
-
-    def blocks(self) -> Iterator[tuple[Block, tuple[Tensor, ...]]]:
-        for number in range(1, self.count + 1):
-            yield cast(Block, self.get_submodule(f"l{number}")), ()
+        graph = adjacency_subsets(body.skeleton)
+        self.stack(
+            widths_of(width, depths, 4, "ctr_gcn"),
+            lambda channels, out, stride, first: _block(channels, out, stride, graph, first),
+        )
 
 
 def _block(channels: int, out: int, stride: int, graph: Tensor, first: bool) -> Block:

@@ -4,7 +4,7 @@ Axes: B clips, M persons, C channels, T frames, V joints.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -97,6 +97,7 @@ class SkeletonNetwork(nn.Module):
 
     frames_last: ClassVar[bool] = False
     widths: Sequence[int]
+    names: Sequence[str]
 
     # The type of a call, which nn.Module leaves at Any.
     __call__: Callable[..., Features]
@@ -107,9 +108,37 @@ class SkeletonNetwork(nn.Module):
         self.notes = [f"the mean over {body.persons} persons"] if body.persons > 1 else []
         self.data_bn = nn.BatchNorm1d(body.joints * body.channels * (1 if per_person else body.persons))
 
+    def stack(
+        self,
+        sizes: Sequence[tuple[int, int]],
+        make: Callable[[int, int, int, bool], Block],
+        name: str | None = None,
+    ) -> None:
+        """Makes the blocks, each of which takes what the one before yields.
+
+        Args:
+            sizes: output channels and stride of each, see ``widths_of``.
+            make: ``(channels, out, stride, first)`` -> block.
+            name: of their list in the state dict, "gcn" for gcn.0, gcn.1, ...; None (default) for l1, l2, ...
+        """
+        self.widths = [out for out, _ in sizes]
+        inputs = [self.body.channels, *self.widths[:-1]]
+        made = [
+            make(*size, number == 0)
+            for number, size in enumerate((c, *size) for c, size in zip(inputs, sizes, strict=True))
+        ]
+        if name is not None:
+            self.add_module(name, nn.ModuleList(made))
+            self.names = [f"{name}.{number}" for number in range(len(made))]
+            return
+        self.names = [f"l{number}" for number in range(1, len(made) + 1)]
+        for each, block in zip(self.names, made, strict=True):
+            self.add_module(each, block)
+
     def blocks(self) -> Iterator[tuple[Block, tuple[Tensor, ...]]]:
         """The blocks in order, each with what it takes after its input."""
-        raise NotImplementedError
+        for name in self.names:
+            yield cast(Block, self.get_submodule(name)), ()
 
     def plug_in(
         self,

@@ -3,8 +3,7 @@
 Axes: B clips, M persons, C channels, T frames, V joints.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import cast
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -40,20 +39,15 @@ class STGCNPlusPlus(SkeletonNetwork):
     def __init__(self, spec: InputSpec, width: int = 64, depths: Sequence[int] = (4, 3, 3)) -> None:
         body = body_of(spec)
         super().__init__(body, per_person=True)
-        graph, channels = adjacency_subsets(body.skeleton), body.channels
-        self.gcn = nn.ModuleList()
-        sizes = widths_of(width, depths, 1, "st_gcn++")
-        self.widths = [out for out, _ in sizes]
-        for out, stride in sizes:
-            if out < 6:
-                raise ValueError(f"st_gcn++: width={width} must be 6 or more, a channel for each branch")
-            residual = shortcut(channels, out, stride, first=not len(self.gcn))
-            self.gcn.append(Block(GraphConvolution(channels, out, graph), MultiBranch(out, stride), residual))
-            channels = out
+        graph = adjacency_subsets(body.skeleton)
+        if width < 6:
+            raise ValueError(f"st_gcn++: width={width} must be 6 or more, a channel for each branch")
 
-    def blocks(self) -> Iterator[tuple[Block, tuple[Tensor, ...]]]:
-        for block in self.gcn:
-            yield cast(Block, block), ()
+        def block(channels: int, out: int, stride: int, first: bool) -> Block:
+            gcn, tcn = GraphConvolution(channels, out, graph), MultiBranch(out, stride)
+            return Block(gcn, tcn, shortcut(channels, out, stride, first=first))
+
+        self.stack(widths_of(width, depths, 1, "st_gcn++"), block, "gcn")
 
 
 class GraphConvolution(nn.Module):

@@ -6,7 +6,7 @@ Paper: https://arxiv.org/abs/1703.07475. Files, at any depth; lists below the fo
     Train_Label_PKU_final/0002-L.txt     its actions, lines ``action,start,stop,confidence``: frames from 0, actions from 1
     cross-subject.txt, cross-view.txt    names after "Training videos:" and "Validataion videos:" (so spelt)
 
-A recording and the list of its actions have the same name: they are told apart by their content. A clip is one action, the frames
+A recording and the list of its actions have the same name; their content decides which is which. A clip is one action, the frames
 from start up to stop. 51 classes. The second list is the test: there is no split for choosing, for which a part of train is held
 out.
 """
@@ -145,7 +145,7 @@ class _Kinds:
             with open(path, "rb") as file:
                 head = file.read(_HEAD)
             kind = "frames" if pku_mmd.begins(head) else "actions" if b"," in head.split(b"\n")[0] else ""
-            # An empty or damaged file tells nothing about the others.
+            # An empty or damaged file does not change how the others are read.
             if not kind:
                 return ""
             self.folders[path.parent] = kind

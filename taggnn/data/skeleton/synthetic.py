@@ -9,7 +9,7 @@ direction, and the other three are constant:
     angle(t) = start + direction * speed * t / (T - 1)          in turns
 
 All four starts are uniform and independent of each other, of the speed and of the class, so that at every t the four angles are
-uniform and independent for all eight classes: no frame, and no set of frames without their order, tells the direction. An
+uniform and independent for all eight classes: no frame, and no set of frames without their order, determines the direction. An
 exchange of left and right turns each class into the other direction of the other side: train with ``flip=0``, or with
 ``FLIP_PAIRS``. Size, position, view and noise have one distribution for all classes.
 """
@@ -23,7 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from graphs.skeleton import find
-from taggnn.data.synthetic_set import SyntheticSet, claim
+from taggnn.data.synthetic_set import SyntheticSet, claim, clip_counts
 from taggnn.runtime.atomic import replacing
 
 # A version, seed and size determine the data set: increase this with any change of the motions.
@@ -118,9 +118,7 @@ def make_synthetic(
     Raises:
         ValueError: if a number is out of range, or root holds something else or a set with other settings.
     """
-    root, splits = Path(root), dict(clips_per_class or CLIPS_PER_CLASS)
-    if any(not isinstance(count, int) or count < 1 for count in splits.values()):
-        raise ValueError(f"clips_per_class {splits!r}: give a number of sequences, 1 or more, for at least one split")
+    root, splits = Path(root), clip_counts(clips_per_class, CLIPS_PER_CLASS)
     if frames < 8:
         raise ValueError(f"frames {frames}: at least 8, or the direction of motion cannot be seen")
     claim(

@@ -56,7 +56,11 @@ def test_an_interrupted_set_is_completed_and_others_are_refused(tmp_path):
         make_synthetic(root, FEW, frames=9)
 
 
-@pytest.mark.parametrize("options", [{"frames": 7}, {"clips_per_class": {"train": 0}}], ids=["frames", "clips"])
+@pytest.mark.parametrize(
+    "options",
+    [{"frames": 7}, {"clips_per_class": {"train": 0}}, {"clips_per_class": {}}],
+    ids=["frames", "clips", "none"],
+)
 def test_impossible_numbers_are_refused(tmp_path, options):
     with pytest.raises(ValueError, match=next(iter(options))):
         make_synthetic(tmp_path, **options)

@@ -45,7 +45,7 @@ def listed(graph):
 
 
 def made(graph):
-    """The pairs, and of each pair its place in the definition's list."""
+    """The pairs, and the index of each pair in the definition's list."""
     *rule, clips, heads = GRAPHS[graph]
     pairs = Edges(*rule).pairs(clips, heads)
     expected, rows = listed(graph)
