@@ -407,6 +407,9 @@ def build(architecture: Mapping[str, Any], weights: str | None = None) -> Recogn
         backbone_options=backbone,
         **head,
     )
+    # A head with text has to know which class is which.
+    if use_classes := getattr(recogniser.head, "use_classes", None):
+        use_classes(architecture["classes"])
     contrary = [note for note in backbones.tuning_of(recogniser.backbone).notes if note != STATISTICS_FROZEN]
     if frozen and contrary:
         raise ValueError(f"backbone.frozen leaves nothing of the backbone to train: {'; '.join(contrary)}")
