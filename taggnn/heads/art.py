@@ -176,10 +176,10 @@ class ArtHead(nn.Module):
                 f"tokens of grid {tuple(tokens.shape[1:-1])} given to a head built for {self.grid} (time first): feed clips of "
                 "the size it was built for, or call resize() on the head first"
             )
-        clips, frames = len(tokens), self.grid[0]
+        clips, frames = tokens.shape[0], self.grid[0]
         pooled = tokens.mean(tuple(range(1, tokens.dim() - 1)))
         x = self.position(self.project(tokens)).reshape(clips * frames, prod(self.grid[1:]), -1)
-        queries, extras = self.prompts.expand(len(x), -1, -1), {}
+        queries, extras = self.prompts.expand(x.shape[0], -1, -1), {}
         if self.bank is None:
             semantics = self.anchors
             x = self.enhancement(x)
