@@ -10,8 +10,10 @@ from typing import Any
 
 from jsonargparse import Namespace
 
+from taggnn import heads
 from taggnn.cli import config, launch
 from taggnn.cli.build import data_of, device_of, header_of, recogniser_of, trainer_of
+from taggnn.cli.resolve import head_options
 from taggnn.cli.scoring import write_scored, write_validation
 from taggnn.data.fingerprint import describe_changes
 from taggnn.data.loader import ClipData
@@ -161,15 +163,17 @@ def check_models(settings: Namespace, data: ClipData, weights: bool = True) -> l
     Returns:
         The heads of the run.
     """
-    heads = list(dict.fromkeys((settings.head, *settings.compare)))
+    wanted = list(dict.fromkeys((settings.head, *settings.compare)))
     device = device_of(settings)
     precision_of(settings.precision, device)
     compiling.check(settings.compile, device)
     loggers.check(settings.loggers)
     criteria.find(settings.optim.loss)
     names: list[str] = []
-    for head in heads:
+    for head in wanted:
         read = settings.backbone.weights if weights and head == settings.head else None
+        # What a checkpoint will hold is found now, too.
+        heads.stored(head, head_options(settings, head))
         built = recogniser_of(settings, data, head, read)
         built.check_device(device)
         compiling.check_model(built, settings.compile)
@@ -183,7 +187,7 @@ def check_models(settings: Namespace, data: ClipData, weights: bool = True) -> l
             names += losses.loss_names(model, data.spec, len(data.classes))
         print(built.describe() if head == settings.head else f"compare   {built.found['head']}")
     losses.check_losses(settings.optim.losses, names, criteria.name_of(settings.optim.loss))
-    return heads
+    return wanted
 
 
 def _check_visible(folder: Path) -> None:
