@@ -134,7 +134,9 @@ def test_a_checkpoint_needs_no_bank(run, videos, program, tmp_path):
     assert ended.code == 0, ended.err
     assert (tmp_path / "out" / "predictions.csv").read_bytes() == (run / "predictions.csv").read_bytes()
     assert checkpoint.load(best).model.head.semantic_names()[0].startswith("a video of ")
-    ended = program(taggnn.export, "--checkpoint", best, "--out", tmp_path / "exported", "--formats", "torch,onnx")
+    clip = videos / "test" / "left" / "left_000.mp4"
+    words = ["--checkpoint", best, "--out", tmp_path / "exported", "--formats", "torch,onnx", "--clip", clip]
+    ended = program(taggnn.export, *words)
     assert ended.code == 0, ended.err
 
 
