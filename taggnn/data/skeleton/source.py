@@ -67,7 +67,7 @@ class SkeletonSource:
 
     # In class folders texts are notes, and a pickle holds the clips of many classes.
     endings = formats.ENDINGS - {".txt", ".pkl", ".pickle"}
-    synthetic = synthetic.SET
+    synthetic = {"motions": synthetic.SET}
 
     def __init__(
         self,
