@@ -4,10 +4,11 @@
     python benchmarks/localisation.py runs/art                               # its head, and those that it was compared with
     python benchmarks/localisation.py runs/art/compare/pool --split val --out found.json
 
-The true regions are in regions.csv in the root of the clips. A frame counts where the region is visible in the input; a map hits
-where the centre of its largest token lies in the region. *Any* is the share of frames in which one of the R maps of the head hits,
-*best* that of the one map that hits most often, the same one in all clips and chosen on them; in brackets their 95 % intervals
-over clips. *Chance* is that of one random position, and of any of R. *Middle* is a peak that is always in the middle of the picture.
+The true regions are in regions.csv in the root of the clips. A frame counts where the region is visible in the input; a map
+hits where the centre of its largest token lies in the region. *Any* is the share of frames in which one of the R maps of the
+head hits, *best* that of one map, the same one in all clips, which hits most often on the validation clips; in brackets their
+95 % intervals over clips. *Chance* is that of random positions, of as many maps. *The middle of the picture* is a peak that
+never moves.
 
 Axes: B clips, T frames, R maps of a frame, H W token grid, K classes.
 """
@@ -135,17 +136,18 @@ def measured(run: str, loaded: Loaded, root: Path, split: str, batch: int) -> li
     Raises:
         ValueError: it has none, or is no model of videos.
     """
-    source, model = sources.of(loaded.spec), loaded.model
+    source, model, boxes = sources.of(loaded.spec), loaded.model, read_boxes(root / REGIONS)
     if not isinstance(model, Recogniser) or not isinstance(source, VideoSource) or len(model.grid) != 3:
         raise ValueError(f"{run}: expected the checkpoint of a model of videos with a grid of T, H and W")
     data = ClipData(
         source, str(root), classes=list(loaded.classes), batch_size=batch, workers=0, **dict(loaded.split_options)
     )
-    data.setup_only(split)
-    seen = look(model, source, data, split, read_boxes(root / REGIONS))
+    data.setup()
+    seen = look(model, source, data, split, boxes)
     if not seen.maps:
         raise ValueError(f"{run}: its head {type(model.head).__name__} has no maps; possible are {', '.join(MAPS)}")
     size = source.transform.size
+    chosen = _chosen_on_validation(model, source, data, boxes) if _several(seen) and split != "val" else {}
     shared = {
         "run": run,
         "head": loaded.architecture["head"]["name"] if loaded.architecture else type(model.head).__name__,
@@ -156,9 +158,29 @@ def measured(run: str, loaded: Loaded, root: Path, split: str, batch: int) -> li
         "middle": middle_share(seen.boxes, size),
     }
     return [
-        {**shared, "maps": name, "regions": maps.shape[2], **asdict(localisation(maps, seen.boxes, size))}
+        {
+            **shared,
+            "maps": name,
+            "regions": maps.shape[2],
+            "chosen_on": "val" if name in chosen else split,
+            **asdict(localisation(maps, seen.boxes, size, chosen.get(name))),
+        }
         for name, maps in seen.maps.items()
     ]
+
+
+def _several(seen: Seen) -> bool:
+    return any(maps.shape[2] > 1 for maps in seen.maps.values())
+
+
+def _chosen_on_validation(
+    model: Recogniser, source: VideoSource, data: ClipData, boxes: Mapping[str, Any]
+) -> dict[str, int]:
+    """Kind of maps -> the one of them that hits most often on the validation clips; empty where there are none."""
+    if data.val_clips is None:
+        return {}
+    seen, size = look(model, source, data, "val", boxes), source.transform.size
+    return {name: localisation(maps, seen.boxes, size, resamples=2).index for name, maps in seen.maps.items()}
 
 
 @torch.inference_mode()
@@ -192,7 +214,9 @@ def look(model: Recogniser, source: VideoSource, data: ClipData, split: str, box
 
 def _boxes(name: str, path: str, boxes: Mapping[str, Any], source: VideoSource) -> Tensor:
     if name not in boxes:
-        raise ValueError(f"{REGIONS}: no region of {name}; it has {len(boxes)} videos, such as {next(iter(boxes), '-')}")
+        raise ValueError(
+            f"{REGIONS}: no region of {name}; it has {len(boxes)} videos, such as {next(iter(boxes), '-')}"
+        )
     height, width = next(iter(iterate_frames(path)))[1].shape[:2]
     return boxes_of_input(torch.from_numpy(boxes[name]), width, height, source)
 

@@ -50,7 +50,9 @@ def read_boxes(path: Path) -> dict[str, np.ndarray]:
             and so on; names the line.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; it holds the true region of every frame, in the columns {', '.join(COLUMNS)}")
+        raise FileNotFoundError(
+            f"{path}: no such file; the true region of every frame is in it, in the columns {', '.join(COLUMNS)}"
+        )
     found: dict[str, list[list[float]]] = {}
     table = table_of(path, COLUMNS)
     lacking = [column for column in COLUMNS if column not in (table.fieldnames or [])]

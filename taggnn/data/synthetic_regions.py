@@ -56,7 +56,7 @@ FLIP_PAIRS = {
 CLIPS_PER_CLASS = {"train": 60, "val": 10, "test": 20}
 
 # In sides of the picture.
-RADIUS = (0.10, 0.12)
+RADIUS = (0.11, 0.13)
 HOP = 0.07
 SWELL = 0.35
 # The shortest way of the telling region across the frame, and what it keeps clear at the edge.
@@ -64,9 +64,7 @@ WAY, MARGIN = 0.3, 0.02
 # The way of the camera during a clip, the amplitude of its shake, and the side of the world, which wraps around.
 PAN, SHAKE, WORLD = (0.4, 1.0), (0.01, 0.03), 1.4
 TELLING = np.array([0.95, 0.10, 0.10], dtype=np.float32)
-OTHERS = np.array(
-    [[0.10, 0.80, 0.20], [0.15, 0.30, 1.00], [0.95, 0.85, 0.10], [0.10, 0.80, 0.85]], dtype=np.float32
-)
+OTHERS = np.array([[0.10, 0.80, 0.20], [0.15, 0.30, 1.00], [0.95, 0.85, 0.10], [0.10, 0.80, 0.85]], dtype=np.float32)
 _WHITE = np.array([0.95, 0.95, 0.95], dtype=np.float32)
 
 
@@ -180,9 +178,7 @@ def draw(view: np.ndarray, discs: list[Disc], size: int, rng: np.random.Generato
     row, column = (np.mgrid[0:size, 0:size].astype(np.float32) + 0.5) / size
     picture = _texture(view, row, column, rng)
     for one in discs:
-        x, y, radius, angle = (
-            part.astype(np.float32)[:, None, None] for part in (one.x, one.y, one.radius, one.angle)
-        )
+        x, y, radius, angle = (part.astype(np.float32)[:, None, None] for part in (one.x, one.y, one.radius, one.angle))
         right, below = (column - x) * size, (row - y) * size
         inside = np.clip(radius * size - np.hypot(right, below) + 0.5, 0, 1)[..., None]
         ahead = right * np.cos(2 * np.pi * angle) + below * np.sin(2 * np.pi * angle)
@@ -199,7 +195,7 @@ def _texture(view: np.ndarray, row: np.ndarray, column: np.ndarray, rng: np.rand
     for _ in range(7):
         across, down = rng.uniform(-5, 5, size=2)
         wave = across * (column + seen_x) + down * (row + seen_y) + rng.uniform()
-        ground += 0.05 * np.sin(2 * np.pi * wave, dtype=np.float32)
+        ground += 0.035 * np.sin(2 * np.pi * wave, dtype=np.float32)
     return ground[..., None] * rng.uniform(0.9, 1.1, size=3).astype(np.float32)
 
 

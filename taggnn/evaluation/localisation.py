@@ -38,7 +38,7 @@ class Localisation:
 
     Args:
         any: share of the frames in which the peak of any of the R maps does.
-        best: the same of the one map that does most often, the same one in all clips.
+        best: the same of one map, the same one in all clips.
         index: which map that is.
         each: the share of every map.
         chance: of a peak at a random position: the mean share of positions in the region.
@@ -57,16 +57,19 @@ class Localisation:
     clips: int
 
 
-def localisation(maps: Tensor, boxes: Tensor, size: Sequence[int], resamples: int = RESAMPLES) -> Localisation:
+def localisation(
+    maps: Tensor, boxes: Tensor, size: Sequence[int], index: int | None = None, resamples: int = RESAMPLES
+) -> Localisation:
     """How often the peaks of attention maps lie in the true regions.
 
-    The best map is chosen on the same clips; its interval is that of the map chosen. Intervals are those of `intervals.resample`:
-    clips are drawn, with all their frames.
+    Intervals are those of `intervals.resample`: clips are drawn, with all their frames.
 
     Args:
         maps: of each frame, the larger the more attention.
         boxes: true regions in pixels of the input, as `boxes.boxes_of_input` gives them.
         size: (h, w) of the input.
+        index: the map that counts as the best, chosen on other clips; None (default): the one that hits most often in these,
+            which is a little too high by chance.
         resamples: of the intervals (default 2000).
 
     **Shapes:** maps (B, T, R, H, W), boxes (B, T, 4) as (x, y, width, height), x and y the centre
@@ -85,7 +88,7 @@ def localisation(maps: Tensor, boxes: Tensor, size: Sequence[int], resamples: in
     # Frames of each clip: those hit by any map, then by each map.
     counts = torch.cat([hits.any(-1, keepdim=True), hits], -1).sum(1).double()
     shares = counts.sum(0) / frames.sum()
-    index = int(shares[1:].argmax())
+    index = int(shares[1:].argmax()) if index is None else index
     low_high = [_interval(counts[:, column], frames.double(), resamples) for column in (0, 1 + index)]
     found_any, best = (
         Share(float(shares[column]), *ends) for column, ends in zip((0, 1 + index), low_high, strict=True)

@@ -149,7 +149,10 @@ def test_a_split_that_is_not_there_is_named_when_asked_for(root):
         ({"sampling": "dense", "stride": 0}, "^video.stride must be 1 or more, not 0"),
         ({"synthetic": True}, r"^video.flip 0\.5: must be 0 for the synthetic set.*data.flip_pairs: {'left': 'right'"),
         ({"synthetic": True, "flip_pairs": {"left": "right"}}, r"^video.flip 0\.5: must be 0 for the synthetic set"),
-        ({"synthetic": "region", "flip": 0.0}, r"^data.synthetic: unknown synthetic set 'region'; did you mean 'regions'"),
+        (
+            {"synthetic": "region", "flip": 0.0},
+            r"^data.synthetic: unknown synthetic set 'region'; did you mean 'regions'",
+        ),
         ({"temporal_jitter": 0.5, "sampling": "dense"}, r"^video.temporal_jitter 0\.5: possible with sampling uniform"),
         ({"temporal_jitter": 2.0}, r"^video.temporal_jitter 2\.0: possible are 0 to 1"),
         ({"temporal_scale": (0.0, 1.0)}, r"^video.temporal_scale \(0\.0, 1\.0\): expected"),

@@ -33,7 +33,9 @@ class Small(nn.Module):
         ValueError: an option out of range.
     """
 
-    def __init__(self, width: int = 24, depth: int = 1, time_stride: int = 1, space_stride: int = 16, drop: float = 0.0) -> None:
+    def __init__(
+        self, width: int = 24, depth: int = 1, time_stride: int = 1, space_stride: int = 16, drop: float = 0.0
+    ) -> None:
         super().__init__()
         if width < 1 or depth < 1:
             raise ValueError(f"backbone small: width={width} and depth={depth} must be 1 or more")

@@ -35,7 +35,7 @@ def boxes_of_input(boxes: Tensor, width: int, height: int, source: VideoSource) 
         seen = max(w, round(seen[0] * enlarge)), max(h, round(seen[1] * enlarge))
     chosen = _scaled(chosen, seen[0] / width, seen[1] / height)
     # Rounded as center_crop rounds.
-    corner = torch.tensor([int(round((seen[0] - w) / 2)), int(round((seen[1] - h) / 2)), 0, 0])
+    corner = torch.tensor([round((seen[0] - w) / 2), round((seen[1] - h) / 2), 0, 0])
     return chosen - corner
 
 

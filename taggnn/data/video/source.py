@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache, partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -78,7 +78,7 @@ class VideoSource:
     """
 
     endings = VIDEO_ENDINGS
-    synthetic = {"motions": synthetic.SET, "regions": synthetic_regions.SET}
+    synthetic: ClassVar = {"motions": synthetic.SET, "regions": synthetic_regions.SET}
     inspection = VIDEO
 
     def __init__(
