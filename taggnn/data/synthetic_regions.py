@@ -200,7 +200,7 @@ def _texture(view: np.ndarray, row: np.ndarray, column: np.ndarray, rng: np.rand
 
 
 def make_clip(
-    motion: str, frames: int, size: int, rng: np.random.Generator, others: int = 4
+    motion: str, frames: int, size: int, rng: np.random.Generator, others: int = 3
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draws a random clip of a class, and its true region: centre and size of the box in pixels.
 
@@ -223,7 +223,7 @@ def make_regions(
     clips_per_class: dict[str, int] | None = None,
     frames: int = 24,
     size: int = 64,
-    others: int = 4,
+    others: int = 3,
     seed: int = 0,
     progress: bool = True,
 ) -> Path:
@@ -237,7 +237,7 @@ def make_regions(
         clips_per_class: number of clips of each class in each split; 60 train, 10 val, 20 test by default.
         frames: F, at least 12 so that two cycles are visible.
         size: S, even and at least 16.
-        others: number of other discs, 0 or more (default 4).
+        others: number of other discs, 0 or more (default 3).
         seed: integer that all clips are drawn from.
         progress: whether to show a progress bar where there is a terminal.
 
@@ -306,7 +306,7 @@ def _main() -> None:
         )
     parser.add_argument("--frames", type=int, default=24, help="frames of a clip (default 24)")
     parser.add_argument("--size", type=int, default=64, help="side of the picture in pixels (default 64)")
-    parser.add_argument("--others", type=int, default=4, help="other discs in a clip (default 4)")
+    parser.add_argument("--others", type=int, default=3, help="other discs in a clip (default 3)")
     parser.add_argument("--seed", type=int, default=0, help="seed (default 0)")
     given = parser.parse_args()
     counts = {split: getattr(given, split) for split in CLIPS_PER_CLASS}

@@ -141,7 +141,7 @@ def test_impossible_settings_are_refused(tmp_path, options, message):
 
 
 def test_other_settings_are_refused(root):
-    with pytest.raises(ValueError, match=r"synthetic\.json.*'others': 4.*'others': 2"):
+    with pytest.raises(ValueError, match=r"synthetic\.json.*'others': 3.*'others': 2"):
         make_regions(root, TINY, frames=12, size=48, others=2, progress=False)
 
 
