@@ -6,12 +6,14 @@ from .clique_chain import Chain, Clique
 from .skeleton import SKELETONS, Skeleton
 from .spec import parse
 from .topology import SPATIAL, TEMPORAL, NoEdges, Topology, Union
+from .tracklet import Tracklets
 
 __all__ = [
     "Topology",
     "Clique",
     "Chain",
     "Bones",
+    "Tracklets",
     "Union",
     "NoEdges",
     "parse",

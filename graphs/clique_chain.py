@@ -97,7 +97,11 @@ class Chain(Topology):
         return (frame.clamp(max=reach) + (frames - 1 - frame).clamp(max=reach)).repeat_interleave(positions)
 
     def join(self, other: Topology) -> Topology | None:
-        return max(self, other, key=lambda chain: chain.reach) if isinstance(other, Chain) else None
+        if not isinstance(other, Chain):
+            return None
+        # A chain with stated axes stays one.
+        kind = type(other) if issubclass(type(other), type(self)) else type(self)
+        return kind(max(self.reach, other.reach))
 
 
 def _frames_positions(shape: tuple[int, ...]) -> tuple[int, int]:

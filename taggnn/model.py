@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from graphs import Topology
 from taggnn import backbones, heads, names
 from taggnn.backbones.build import TUNING
 from taggnn.backbones.finetuning import STATISTICS_FROZEN
@@ -378,7 +377,7 @@ def attach(
         "backbone": f"{name}, {_million(module)} parameters; removed: {removed}",
         "tokens": f"{_fed(spec)} -> grid {_by(found_grid)} = {prod(found_grid)} tokens of {channels} channels"
         + "".join(f"; {done}" for done in getattr(module, "notes", ())),
-        "head": f"{head_name}, {_million(built)} parameters, {classes} classes{_graph(built, found_grid)}",
+        "head": f"{head_name}, {_million(built)} parameters, {classes} classes{_graph(built)}",
     }
     if backbones.tuning_of(module).notes:
         found["training"] = "; ".join(backbones.tuning_of(module).notes)
@@ -407,6 +406,9 @@ def build(architecture: Mapping[str, Any], weights: str | None = None) -> Recogn
         backbone_options=backbone,
         **head,
     )
+    # A head with text has to know which class is which.
+    if use_classes := getattr(recogniser.head, "use_classes", None):
+        use_classes(architecture["classes"])
     contrary = [note for note in backbones.tuning_of(recogniser.backbone).notes if note != STATISTICS_FROZEN]
     if frozen and contrary:
         raise ValueError(f"backbone.frozen leaves nothing of the backbone to train: {'; '.join(contrary)}")
@@ -469,10 +471,10 @@ def _impls(head: nn.Module) -> list[str]:
     return sorted({str(layer.kernel.impl) for layer in head.modules() if isinstance(layer, GraphLayer)})
 
 
-def _graph(head: nn.Module, grid: tuple[int, ...]) -> str:
-    topology = getattr(head, "topology", None)
-    if not isinstance(topology, Topology):
+def _graph(head: nn.Module) -> str:
+    # A graph layer may run on another grid than that of the tokens.
+    layer = next((part for part in head.modules() if isinstance(part, GraphLayer)), None)
+    if layer is None:
         return ""
-    impls = _impls(head)
-    how = f", computed by impl {' and '.join(impls)}" if impls else ""
-    return f"; graph {topology}, {topology.num_edges(grid):,} edges a clip{how}"
+    how = f"computed by impl {' and '.join(_impls(head))}"
+    return f"; graph {layer.topology}, {layer.topology.num_edges(layer.grid):,} edges a clip, {how}"

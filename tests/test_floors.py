@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = [
     ["graphs", "types", "names"],
     ["runtime"],
-    ["kernels"],
+    ["kernels", "text"],
     ["nn"],
     ["heads", "backbones", "data"],
     ["model"],

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from jsonargparse import Namespace
 
-from taggnn import model
+from taggnn import heads, model
 from taggnn.cli import launch, resolve
 from taggnn.data.fingerprint import fingerprint
 from taggnn.data.lists.splits import SPLITS
@@ -39,15 +39,22 @@ def data_of(settings: Namespace) -> ClipData:
     return data
 
 
-def architecture_of(settings: Namespace, data: ClipData, head: str) -> dict[str, Any]:
-    """The architecture that ``model.build`` takes, as plain types."""
-    backbone = settings.backbone
+def architecture_of(settings: Namespace, data: ClipData, head: str, stored: bool = False) -> dict[str, Any]:
+    """The architecture that ``model.build`` takes, as plain types.
+
+    Args:
+        settings: the configuration.
+        data: the clips.
+        head: which of its heads.
+        stored: as a checkpoint holds it, see ``heads.stored``.
+    """
+    backbone, options = settings.backbone, resolve.head_options(settings, head)
     return {
         "backbone": {
             **{key: value for key, value in backbone.as_dict().items() if key not in ("weights", "options")},
             **backbone.options,
         },
-        "head": {"name": head, **resolve.head_options(settings, head)},
+        "head": {"name": head, **(heads.stored(head, options) if stored else options)},
         "input": data.model_spec.plain(),
         "classes": list(data.classes),
     }
@@ -75,7 +82,7 @@ def header_of(settings: Namespace, data: ClipData, head: str) -> dict[str, Any]:
     }
     return {
         "format": checkpoint.FORMAT,
-        "architecture": architecture_of(settings, data, head),
+        "architecture": architecture_of(settings, data, head, stored=True),
         "split_options": dict(data.split_options),
         "trained_on": trained_on,
         "optimisation": settings.optim.as_dict(),

@@ -1,11 +1,12 @@
 """Heads: ``tokens (B, *grid, C) -> Output``, by name, by dotted path, or of your own; ``taggnn.types.Head`` defines one."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch import nn
 
+from taggnn.heads.art import ArtHead, stored_options
 from taggnn.heads.pool import PoolHead
 from taggnn.heads.tag import TagHead
 from taggnn.names import find, unknown
@@ -19,22 +20,26 @@ class Row(NamedTuple):
             docstring, become the options of the command line.
         summary: what it is, in one line.
         paper: address of the paper; empty where there is none.
+        stored: its options -> what a checkpoint holds of them, without files; None where they are the same.
     """
 
     builder: Callable[..., nn.Module]
     summary: str
     paper: str = ""
+    stored: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
 
 
 _TAG_HEAD = "https://arxiv.org/abs/2604.11498"
+_ART = "https://arxiv.org/abs/2511.21202"
 
 HEADS: dict[str, Row] = {
     "tag": Row(TagHead, "position, Transformer encoder, learned graph layer, attention read-out", _TAG_HEAD),
     "tag_released": Row(TagHead.released, "the same as its authors released it: APPNP, mean read-out", _TAG_HEAD),
+    "art": Row(ArtHead, "regions tracked through time by queries, with or without text", _ART, stored_options),
     "pool": Row(PoolHead, "global average and linear, the baseline"),
 }
 
-__all__ = ["HEADS", "PoolHead", "Row", "TagHead", "build", "filled_in"]
+__all__ = ["HEADS", "ArtHead", "PoolHead", "Row", "TagHead", "build", "filled_in", "stored"]
 
 
 def build(
@@ -70,6 +75,20 @@ def build(
     if not isinstance(built, nn.Module):
         raise ValueError(f"head {name} must give a torch.nn.Module; it gave {built!r}")
     return built
+
+
+def stored(head: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a head as a checkpoint holds them, so that it can be built again without the files that they name.
+
+    Args:
+        head: a key of ``HEADS``, or the dotted path of a head of one's own, whose options are stored as they are.
+        options: the head's own arguments.
+
+    Raises:
+        OSError, ValueError: a file cannot be read.
+    """
+    row = HEADS.get(head)
+    return dict(options) if row is None or row.stored is None else row.stored(options)
 
 
 def filled_in(builder: Callable[..., Any], name: str) -> list[str]:

@@ -30,7 +30,7 @@ _ALLOWED: dict[str, list[tuple[str, type]]] = {
 _PATH = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 # Keys of a configuration whose values are never imported; a file's own options of a backbone or source are for a name that is.
 _PLAIN_KEYS = re.compile(
-    r"recipe|runs?|devices?|loggers|monitor|backbone\.(weights|options|plug_options|freeze_stages)|video\.frame_cache|optim\.losses"
+    r"recipe|runs?|devices?|loggers|monitor|backbone\.(weights|options|plug_options|freeze_stages)|art\.bank|video\.frame_cache|optim\.losses"
     r"|data\.(root|\w+_list|\w+_folder|classes|dataset|version|annotations|flip_pairs|source_options|tokens)"
 )
 _PARTS = {"backbone.name": "backbone", "compare": "head", "data.source": "input", "optim.loss": "loss"}
@@ -97,7 +97,8 @@ def _paths(architecture: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield from _paths_in("input", _inner(architecture, "input").get("kind"))
     yield from _paths_in("head", head.get("name"))
     for key, value in head.items():
-        if key != "name":
+        # A bank is a file and its prompts, never imported.
+        if key not in ("name", "bank"):
             yield from _paths_in(str(key), value)
 
 

@@ -10,8 +10,11 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from graphs import Chain, Clique, NoEdges, Topology, Union
+from graphs import Chain, Clique, NoEdges, Topology, Tracklets, Union
 from taggnn.kernels.operators import Operator, read
+
+# By type: a subclass of one's own may have other edges.
+_CHAINS = (Chain, Tracklets)
 
 
 class Kernel(nn.Module):
@@ -85,7 +88,7 @@ def frames_and_chain(topology: Topology, grid: Sequence[int]) -> FramesAndChain:
     frames, *others = grid
     positions, found = prod(others), None
     rules = topology.parts if isinstance(topology, Union) else (topology,)
-    known = [rule for rule in rules if type(rule) in (Clique, Chain, NoEdges)]
+    known = [rule for rule in rules if type(rule) in (Clique, *_CHAINS, NoEdges)]
     for rule in rules:
         if rule in known:
             continue
@@ -109,8 +112,8 @@ def clique_and_chain(topology: Topology) -> tuple[bool, int]:
         ValueError: the topology has other edges than these.
     """
     rules = topology.parts if isinstance(topology, Union) else (topology,)
-    if any(type(rule) not in (Clique, Chain, NoEdges) for rule in rules):
+    if any(type(rule) not in (Clique, *_CHAINS, NoEdges) for rule in rules):
         raise ValueError(
             f"topology {topology} has other edges than clique and chain; possible: clique, chain, clique+chain, none"
         )
-    return any(type(rule) is Clique for rule in rules), max((r.reach for r in rules if type(r) is Chain), default=0)
+    return any(type(rule) is Clique for rule in rules), max((r.reach for r in rules if type(r) in _CHAINS), default=0)

@@ -8,8 +8,8 @@ from torch import nn
 from taggnn import backbones
 from taggnn.training.options import Optimisation
 
-# What position tables and class tokens are called in our heads and in torchvision's transformers.
-_POSITIONS = ("position", "pos_encoding", "rel_pos", "class_token", "cls_token", "time_embeddings")
+# Position tables, class tokens, queries and text vectors, as our heads and torchvision's transformers call them.
+_POSITIONS = ("position", "pos_encoding", "rel_pos", "class_token", "cls_token", "time_embeddings", "prompts", "anchors", "agent")
 
 
 def optimiser(model: nn.Module, settings: Optimisation) -> torch.optim.Optimizer:

@@ -207,7 +207,9 @@ def test_build_by_name_learns_in_every_parameter(name):
     # Attention scores start at zero, and then nothing reaches the layers before them: one step away from there.
     for parameter in head.parameters():
         parameter.data.add_(0.1 * torch.randn_like(parameter))
-    head.eval()(torch.randn(2, 2, 2, 1, 16)).logits.square().sum().backward()
+    # Some learn from their own losses only, as a classifier that is not used in evaluation.
+    output = head.eval()(torch.randn(2, 2, 2, 1, 16), torch.tensor([0, 2]))
+    (output.logits.square().sum() + sum(loss.mean() for loss in output.losses.values())).backward()
     assert [n for n, p in head.named_parameters() if p.grad is None or not p.grad.abs().sum()] == []
 
 

@@ -88,10 +88,11 @@ HEADS = [
     {"name": "tag", "dim": 32, "encoder_heads": 4, "position": "factorised", "conv": "gcn"},
     {"name": "tag_released", "ffn": 8},
     {"name": "pool"},
+    {"name": "art", "dim": 16, "attention_heads": 4, "bank": {"prompts": ["a {}"], "channels": 5}, "position": "factorised"},
 ]
 
 
-@pytest.mark.parametrize("head", HEADS, ids=["tag", "factorised", "released", "pool"])
+@pytest.mark.parametrize("head", HEADS, ids=["tag", "factorised", "released", "pool", "art"])
 @pytest.mark.parametrize("optimiser", ["adamw", "adam", "sgd"])
 def test_every_parameter_is_in_one_group_and_only_weights_decay(build, head, optimiser):
     setup = build(architecture={"head": head}, optimiser=optimiser, weight_decay=0.3, lr=0.01, backbone_lr_scale=0.1)
@@ -110,7 +111,7 @@ def test_every_parameter_is_in_one_group_and_only_weights_decay(build, head, opt
     for group in groups:
         for parameter in group["params"]:
             name = names[id(parameter)]
-            spared = name in of_norms or name.endswith("bias") or ".position.tables." in name
+            spared = name in of_norms or name.endswith(("bias", "prompts", "agent")) or ".position.tables." in name
             assert group["weight_decay"] == (0 if spared else 0.3), name
             assert group["initial_lr"] == pytest.approx(0.001 if name.startswith("backbone.") else 0.01), name
 
