@@ -1,17 +1,20 @@
-# `make demo`, `make demo-skeleton`, `make check` (a minute, before a commit) and `make test` (everything). Each sets up what it needs, once.
+# `make demo`, `make demo-skeleton`, `make demo-art`, `make check` (a minute, before a commit) and `make test` (everything). Each sets up what it needs, once.
 PYTHON ?= python3
 VENV ?= .venv
 MAX_JOBS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo demo-skeleton check test clean
+.PHONY: demo demo-skeleton demo-art check test clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m taggnn.train
 
 demo-skeleton: $(VENV)/installed
 	$(BIN)/python -m taggnn.train --config demo_skeleton
+
+demo-art: $(VENV)/installed
+	$(BIN)/python -m taggnn.train --config demo_art
 
 # Types, and the tests of what is small and quick: without torch-scatter, processes, videos and programs.
 QUICK := tests/graphs tests/nn tests/heads tests/evaluation tests/data/lists tests/test_floors.py tests/test_names.py

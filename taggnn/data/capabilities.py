@@ -1,7 +1,7 @@
 """The optional attributes of a source, in addition to those that ``types.Source`` requires, with their defaults."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from torch import Tensor
@@ -27,7 +27,7 @@ class Capabilities:
         flip: probability that training flips a clip horizontally, for warnings about labels with left and right.
         identity: distinguishes it from others with the same settings, as plain types; a resumed run needs an equal one.
         backbone_state: returns the weights of its backbone.
-        synthetic: the data set that the project makes for it; None: there is none.
+        synthetic: the data sets that the project makes for it, by name; ``data.synthetic: true`` is the first.
         views: ``(clip, seeds, evaluation) -> [Sample | BadClip]``: training views of a clip and, if ``evaluation``, the view
             of evaluation at the end; None: each view is made separately.
         check_views: ``(views, crops)``: raises ``ValueError`` for impossible numbers.
@@ -52,7 +52,7 @@ class Capabilities:
     flip: float = 0.0
     identity: dict[str, Any] | None = None
     backbone_state: Callable[[], dict[str, Tensor]] | None = None
-    synthetic: SyntheticSet | None = None
+    synthetic: Mapping[str, SyntheticSet] = field(default_factory=dict)
     views: Callable[[Any, Sequence[int], bool], list[Sample | BadClip]] | None = None
     check_views: Callable[[int, int], None] | None = None
     evaluation_views: Callable[[Any, Sequence[tuple[int, int]], int, int], list[Sample] | BadClip] | None = None
@@ -66,6 +66,6 @@ class Capabilities:
 
 def capabilities_of(source: Source) -> Capabilities:
     """The optional attributes of a source, with their defaults where it has none."""
-    found = {field.name: getattr(source, field.name) for field in fields(Capabilities) if hasattr(source, field.name)}
+    found = {each.name: getattr(source, each.name) for each in fields(Capabilities) if hasattr(source, each.name)}
     found["endings"] = frozenset(ending.lower() for ending in found.get("endings", VIDEO_ENDINGS))
     return Capabilities(**{"model_spec": source.spec, **found})

@@ -18,8 +18,10 @@ from taggnn.data.lists.text import lines_of, text_of
 from taggnn.data.problems import Problem
 from taggnn.data.samplers import Balance, EpochLoader, SeededSampler, SharedBatches, SharedGroups, class_shares
 from taggnn.data.sources import build
+from taggnn.data.synthetic_set import SyntheticSet
 from taggnn.data.views import EvaluationViews, collate_evaluation_views, view_batches
 from taggnn.data.workers import WorkerLoader, check_shared_memory, exit_when_undelivered
+from taggnn.names import unknown
 from taggnn.runtime import distributed
 from taggnn.runtime.printable import one_line
 from taggnn.runtime.signals import leave_to_parent
@@ -58,7 +60,8 @@ class ClipData:
             published data set, error for own lists.
         val_fraction: part of the clips, 0 to 1, to hold out where there is no validation split.
         test_fraction: part of the clips, 0 to 1, to hold out as test where root has no splits at all.
-        synthetic: make the synthetic data set in root first if it is not there; requires a flip of 0 or its flip_pairs.
+        synthetic: make a synthetic data set in root first if it is not there: its name, of videos motions or regions, or true
+            for motions; requires a flip of 0 or its flip_pairs.
         flip_pairs: classes that a horizontal flip turns into one another, such as {left turn: right turn}; a flipped
             clip gets the label of the other.
         balance: how often classes appear in a training epoch of unchanged length: as listed, by the square root of their
@@ -92,7 +95,7 @@ class ClipData:
         missing: Literal["error", "skip"] | None = None,
         val_fraction: float = 0.1,
         test_fraction: float = 0.2,
-        synthetic: bool = False,
+        synthetic: bool | str = False,
         flip_pairs: dict[str, str] | None = None,
         balance: Balance = "none",
         batch_size: int = 8,
@@ -131,17 +134,28 @@ class ClipData:
             raise ValueError("data.root: missing; give the folder that holds the clips")
 
     def _check_synthetic(self) -> None:
-        if not self.synthetic or self.capabilities.splits is not None:
-            return
-        made, flip, kind = self.capabilities.synthetic, self.capabilities.flip, self.spec.kind
+        made, flip, kind = self._synthetic_set(), self.capabilities.flip, self.spec.kind
         if made is None:
-            raise ValueError(f"data.synthetic: there is no synthetic set of the source {kind}")
+            return
         pairs = (flipped_labels(given, made.classes) for given in (self.flip_pairs, made.flip_pairs))
         if flip and next(pairs) != next(pairs):
             raise ValueError(
                 f"{kind}.flip {flip}: must be 0 for the synthetic set, where left and right are the label, or give "
                 f"data.flip_pairs: {dict(made.flip_pairs)}"
             )
+
+    def _synthetic_set(self) -> SyntheticSet | None:
+        """The synthetic set to make; None: the clips are there."""
+        if not self.synthetic or self.capabilities.splits is not None:
+            return None
+        sets = self.capabilities.synthetic
+        if not sets:
+            raise ValueError(f"data.synthetic: there is no synthetic set of the source {self.spec.kind}")
+        if self.synthetic is True:
+            return next(iter(sets.values()))
+        if self.synthetic not in sets:
+            raise unknown("synthetic set", self.synthetic, sets, "data.synthetic")
+        return sets[self.synthetic]
 
     @property
     def spec(self) -> InputSpec:
@@ -155,10 +169,10 @@ class ClipData:
 
     def prepare_data(self) -> None:
         """Makes the synthetic set where the option says so."""
-        if self.synthetic and self.capabilities.splits is None:
+        made = self._synthetic_set()
+        if made is not None:
             assert self.root is not None
-            assert self.capabilities.synthetic is not None
-            self.capabilities.synthetic.make(self.root, seed=0)
+            made.make(self.root, seed=0)
 
     def setup(self) -> None:
         """Reads the lists and folders, once, and prints what was found."""

@@ -149,6 +149,10 @@ def test_a_split_that_is_not_there_is_named_when_asked_for(root):
         ({"sampling": "dense", "stride": 0}, "^video.stride must be 1 or more, not 0"),
         ({"synthetic": True}, r"^video.flip 0\.5: must be 0 for the synthetic set.*data.flip_pairs: {'left': 'right'"),
         ({"synthetic": True, "flip_pairs": {"left": "right"}}, r"^video.flip 0\.5: must be 0 for the synthetic set"),
+        (
+            {"synthetic": "region", "flip": 0.0},
+            r"^data.synthetic: unknown synthetic set 'region'; did you mean 'regions'",
+        ),
         ({"temporal_jitter": 0.5, "sampling": "dense"}, r"^video.temporal_jitter 0\.5: possible with sampling uniform"),
         ({"temporal_jitter": 2.0}, r"^video.temporal_jitter 2\.0: possible are 0 to 1"),
         ({"temporal_scale": (0.0, 1.0)}, r"^video.temporal_scale \(0\.0, 1\.0\): expected"),
@@ -167,19 +171,23 @@ def test_impossible_options_are_refused_at_once(root, options, message):
 
 def test_the_synthetic_set_is_made_where_asked_for(tmp_path, monkeypatch):
     made = []
-    drawn = replace(VideoSource.synthetic, make=lambda root, seed: made.append((root, seed)))
-    monkeypatch.setattr(VideoSource, "synthetic", drawn)
+    sets = {
+        name: replace(one, make=lambda root, seed, name=name: made.append((name, root, seed)))
+        for name, one in VideoSource.synthetic.items()
+    }
+    monkeypatch.setattr(VideoSource, "synthetic", sets)
     data_of(str(tmp_path)).prepare_data()
     assert made == []
     data_of(str(tmp_path), synthetic=True, flip=0.0).prepare_data()
-    assert made == [(str(tmp_path), 0)]
+    data_of(str(tmp_path), synthetic="regions", flip=0.0).prepare_data()
+    assert made == [("motions", str(tmp_path), 0), ("regions", str(tmp_path), 0)]
     both_sides = {"right": "left", "left": "right", "counter_clockwise": "clockwise"}
     data_of(str(tmp_path), synthetic=True, flip_pairs=both_sides).prepare_data()
-    assert len(made) == 2
+    assert len(made) == 3
 
 
 def test_a_source_without_a_synthetic_set_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(VideoSource, "synthetic", None)
+    monkeypatch.setattr(VideoSource, "synthetic", {})
     with pytest.raises(ValueError, match=r"data\.synthetic"):
         data_of(str(tmp_path), synthetic=True, flip=0.0)
 

@@ -15,7 +15,7 @@ class Small(nn.Module):
 
         x0     = relu(BN(conv_1x5x5(v)))                                           stride 2 in space
         x_i    = relu(BN(conv_3x1x1(relu(BN(conv_1x3x3(x_{i-1}))))) + shortcut)    stride 2 in space at each stage
-        (B, 3, T, H, W) -> (B, 8*width, ceil(T / time_stride), ceil(H / 16), ceil(W / 16))
+        (B, 3, T, H, W) -> (B, 8*width, ceil(T / time_stride), ceil(H / space_stride), ceil(W / space_stride))
 
     Parameters and, for a clip of 12 x 40 x 64 and of 16 x 112 x 112, millions of multiply-adds: 390,936, 127 and 784 with
     the default width, 174,608, 60 and 368 with width 16 [ours].
@@ -24,6 +24,7 @@ class Small(nn.Module):
         width: channels after the stem; the stages have 2, 4 and 8 times as many (default 24).
         depth: blocks of a stage (default 1).
         time_stride: 1 (default) keeps every frame; 2 halves the frames at the last stage, 4 at the last two.
+        space_stride: 16 (default); 8 keeps the resolution at the last stage, for a finer grid and 1.8 times the work.
         drop: probability of dropping whole channels of a clip after each stage, in training (default 0).
 
     **Shapes:** (B, 3, T, H, W) -> (B, 8*width, T', H', W') as in the formula; any T, H, W from 1 on.
@@ -32,19 +33,24 @@ class Small(nn.Module):
         ValueError: an option out of range.
     """
 
-    def __init__(self, width: int = 24, depth: int = 1, time_stride: int = 1, drop: float = 0.0) -> None:
+    def __init__(
+        self, width: int = 24, depth: int = 1, time_stride: int = 1, space_stride: int = 16, drop: float = 0.0
+    ) -> None:
         super().__init__()
         if width < 1 or depth < 1:
             raise ValueError(f"backbone small: width={width} and depth={depth} must be 1 or more")
         if time_stride not in (1, 2, 4):
             raise ValueError(f"backbone small: time_stride={time_stride}; possible are 1, 2 and 4")
+        if space_stride not in (8, 16):
+            raise ValueError(f"backbone small: space_stride={space_stride}; possible are 8 and 16")
         strides = {1: (1, 1, 1), 2: (1, 1, 2), 4: (1, 2, 2)}[time_stride]
+        shrinks = (2, 2, space_stride // 8)
         self.stem = nn.Sequential(
             nn.Conv3d(3, width, (1, 5, 5), (1, 2, 2), (0, 2, 2), bias=False), nn.BatchNorm3d(width), nn.ReLU(True)
         )
         stages, channels = [], width
-        for stride in strides:
-            blocks = [_Block(channels, 2 * channels, stride, 2)]
+        for stride, shrink in zip(strides, shrinks, strict=True):
+            blocks = [_Block(channels, 2 * channels, stride, shrink)]
             channels *= 2
             blocks += [_Block(channels, channels, 1, 1) for _ in range(depth - 1)]
             stages.append(nn.Sequential(*blocks, nn.Dropout3d(drop)))

@@ -4,7 +4,7 @@ Axes: M persons, T frames, V joints, C channels.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -67,7 +67,7 @@ class SkeletonSource:
 
     # In class folders texts are notes, and a pickle holds the clips of many classes.
     endings = formats.ENDINGS - {".txt", ".pkl", ".pickle"}
-    synthetic = synthetic.SET
+    synthetic: ClassVar = {"motions": synthetic.SET}
 
     def __init__(
         self,

@@ -8,14 +8,13 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache, partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from taggnn.data import sampling
+from taggnn.data import sampling, synthetic, synthetic_regions
 from taggnn.data.clips import Clip
-from taggnn.data.synthetic import SET
 from taggnn.data.video.decoders import Decoder, chosen, resized
 from taggnn.data.video.formats import VIDEO_ENDINGS
 from taggnn.data.video.frame_cache import FrameCache
@@ -79,7 +78,7 @@ class VideoSource:
     """
 
     endings = VIDEO_ENDINGS
-    synthetic = SET
+    synthetic: ClassVar = {"motions": synthetic.SET, "regions": synthetic_regions.SET}
     inspection = VIDEO
 
     def __init__(

@@ -19,6 +19,7 @@ def shape(clip, **options):
         ((1, 3, 5, 33, 16), {"width": 4, "time_stride": 2}, (1, 32, 3, 3, 1)),
         ((1, 3, 5, 16, 16), {"width": 4, "time_stride": 4, "depth": 2}, (1, 32, 2, 1, 1)),
         ((1, 3, 1, 16, 16), {"width": 4, "time_stride": 4}, (1, 32, 1, 1, 1)),
+        ((1, 3, 2, 33, 16), {"width": 4, "space_stride": 8}, (1, 32, 2, 5, 2)),
     ],
     ids=[
         "defaults",
@@ -27,6 +28,7 @@ def shape(clip, **options):
         "time halved",
         "time quartered, deeper",
         "one frame, quartered",
+        "finer grid",
     ],
 )
 def test_shape_is_the_stated_formula(clip, options, expected):
@@ -78,7 +80,7 @@ def test_drop_acts_in_training_only():
     assert torch.equal(model(clip), model(clip))
 
 
-@pytest.mark.parametrize("options", [{"width": 0}, {"depth": 0}, {"time_stride": 3}], ids=str)
+@pytest.mark.parametrize("options", [{"width": 0}, {"depth": 0}, {"time_stride": 3}, {"space_stride": 4}], ids=str)
 def test_option_out_of_range_is_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         Small(**options)
