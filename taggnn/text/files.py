@@ -1,0 +1,50 @@
+"""Files of a text encoder: in a folder, or on the Hugging Face hub."""
+
+from pathlib import Path
+from typing import Any
+
+from taggnn.runtime import huggingface, json_file
+
+CONFIG = "config.json"
+
+
+def find_file(source: str, file: str) -> Path | None:
+    """A file of a model, or None where the model has none of that name.
+
+    Args:
+        source: a folder, or a hub id.
+        file: its name there.
+    """
+    if Path(source).is_dir():
+        path = Path(source) / file
+        return path if path.is_file() else None
+    huggingface.transformers("Models of the Hugging Face hub")
+    try:
+        return huggingface.hub_file(source, file)
+    except OSError:
+        return None
+
+
+def json_of(source: str, file: str) -> dict[str, Any]:
+    """The object in a JSON file of a model; empty where the model has none of that name.
+
+    Raises:
+        ValueError: not readable as JSON; names the file.
+    """
+    path = find_file(source, file)
+    return {} if path is None else json_file.read(path)
+
+
+def config_of(source: str) -> dict[str, Any]:
+    """The configuration of a model; empty for a folder without one.
+
+    Raises:
+        FileNotFoundError: the hub has no such model, or cannot be reached.
+        ValueError: not readable as JSON; names the file.
+    """
+    if not Path(source).is_dir() and find_file(source, CONFIG) is None:
+        raise FileNotFoundError(
+            f"model {source}: no such folder, and no model of the Hugging Face hub, or the hub cannot be reached. Download "
+            f"all files of https://huggingface.co/{source} elsewhere, put them into one folder and give that"
+        )
+    return json_of(source, CONFIG)

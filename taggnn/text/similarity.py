@@ -1,0 +1,48 @@
+"""How alike the classes of a text bank are.
+
+Axes: N prompts, K classes, C channels.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from taggnn.text.bank import TextBank
+
+# Classes that are closer can hardly be told apart by their text [ours].
+CLOSE = 0.95
+
+
+class AlikePair(NamedTuple):
+    """Two classes and the cosine of their vectors."""
+
+    one: str
+    other: str
+    cosine: float
+
+
+def similarity(bank: TextBank) -> Tensor:
+    """Cosines between all classes.
+
+    Formula: cos(m_i, m_j) of m_k = mean over n of s_nk / |s_nk|.
+
+    **Shapes:** bank (N, K, C) -> (K, K)
+    """
+    # Float64, so that equal texts have 1.
+    means = F.normalize(F.normalize(bank.vectors.double(), dim=-1).mean(0), dim=-1)
+    return (means @ means.T).clamp(-1, 1).float()
+
+
+def alike_pairs(matrix: Tensor, classes: Sequence[str]) -> list[AlikePair]:
+    """Every pair of classes, the most alike first.
+
+    **Shapes:** matrix (K, K)
+    """
+    rows, columns = torch.triu_indices(len(classes), len(classes), 1)
+    cosines = matrix[rows, columns]
+    order = cosines.argsort(descending=True, stable=True)
+    chosen = zip(rows[order].tolist(), columns[order].tolist(), cosines[order].tolist(), strict=True)
+    return [AlikePair(classes[one], classes[other], cosine) for one, other, cosine in chosen]
