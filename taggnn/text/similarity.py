@@ -36,13 +36,23 @@ def similarity(bank: TextBank) -> Tensor:
     return (means @ means.T).clamp(-1, 1).float()
 
 
-def alike_pairs(matrix: Tensor, classes: Sequence[str]) -> list[AlikePair]:
-    """Every pair of classes, the most alike first.
+def alike_pairs(matrix: Tensor, classes: Sequence[str], most: int) -> list[AlikePair]:
+    """Pairs of classes, the most alike first.
+
+    Args:
+        matrix: of ``similarity``.
+        classes: their names.
+        most: number of pairs, at most.
 
     **Shapes:** matrix (K, K)
     """
     rows, columns = torch.triu_indices(len(classes), len(classes), 1)
     cosines = matrix[rows, columns]
-    order = cosines.argsort(descending=True, stable=True)
+    order = cosines.argsort(descending=True, stable=True)[:most]
     chosen = zip(rows[order].tolist(), columns[order].tolist(), cosines[order].tolist(), strict=True)
     return [AlikePair(classes[one], classes[other], cosine) for one, other, cosine in chosen]
+
+
+def close_pairs(matrix: Tensor, above: float = CLOSE) -> int:
+    """How many pairs of classes have a higher cosine. **Shapes:** matrix (K, K)"""
+    return int((matrix.triu(1) > above).sum())
