@@ -45,8 +45,8 @@ def main(arguments: Sequence[str]) -> None:
     writable(out.parent)
     print(one_line(f"classes   {len(names.names):,} from {given.classes}; the first is {names.names[0]}"))
     bank = _of_matrix(given, names, prompts) if given.model is None else _of_model(given.model, names, prompts)
-    for pair in alike_pairs(similarity(bank), bank.classes, SHOWN):
-        print(one_line(f"alike     {pair.cosine:.3f}  {pair.one} | {pair.other}"))
+    for one, other, cosine in alike_pairs(similarity(bank), SHOWN):
+        print(one_line(f"alike     {cosine:.3f}  {bank.classes[one]} | {bank.classes[other]}"))
     if sentence := warning(bank):
         print(f"warning   {sentence}; the page has all of them")
     written = bank.write(out)

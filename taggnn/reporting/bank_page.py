@@ -3,8 +3,6 @@
 Axes: K classes.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -16,6 +14,8 @@ from taggnn.text.similarity import CLOSE, AlikePair, alike_pairs, close_pairs, s
 
 # Pairs that are always listed, and classes whose rows are open.
 LISTED, SHORT = 20, 30
+# Cosine of vectors that are equal but for rounding.
+EQUAL = 1 - 1e-5
 
 
 def bank_page(bank: TextBank, name: str) -> str:
@@ -29,7 +29,7 @@ def bank_page(bank: TextBank, name: str) -> str:
     prompts, classes, channels = bank.vectors.shape
     close = close_pairs(matrix)
     light, dark = (png(similarity_matrix(matrix, bank.classes, CLOSE, theme)) for theme in (LIGHT, DARK))
-    pairs = alike_pairs(matrix, bank.classes, min(max(close, LISTED), ROWS))
+    pairs = alike_pairs(matrix, min(max(close, LISTED), ROWS))
     return render(
         "bank.html.j2",
         title=f"Text of {count(classes, 'class', 'classes')}",
@@ -39,14 +39,14 @@ def bank_page(bank: TextBank, name: str) -> str:
         tiles=_tiles(matrix, pairs, close),
         close=close,
         threshold=CLOSE,
-        equal=sum(pair.cosine > 0.999 for pair in pairs),
+        equal=sum(pair.cosine > EQUAL for pair in pairs),
         light=light,
         dark=dark,
         size=size_on_page(light),
         block=block_of(classes),
         low=_others(matrix).min().item() if classes > 1 else None,
         pairs=pairs,
-        nearest=_nearest(matrix, bank.classes)[:ROWS],
+        nearest=_nearest(matrix)[:ROWS],
         short=SHORT,
         facts=[
             ("file", name),
@@ -83,10 +83,10 @@ def _others(matrix: Tensor) -> Tensor:
     return matrix[rows, columns]
 
 
-def _nearest(matrix: Tensor, classes: tuple[str, ...]) -> list[tuple[Any, ...]]:
-    """Number, name, the nearest other class, and the cosine, of each class."""
-    if len(classes) < 2:
+def _nearest(matrix: Tensor) -> list[AlikePair]:
+    """The nearest other class of each class."""
+    if len(matrix) < 2:
         return []
     values, labels = matrix.clone().fill_diagonal_(-2).max(1)
-    rows = zip(classes, labels.tolist(), values.tolist(), strict=True)
-    return [(label, name, near, classes[near], value) for label, (name, near, value) in enumerate(rows)]
+    rows = zip(labels.tolist(), values.tolist(), strict=True)
+    return [AlikePair(label, *row) for label, row in enumerate(rows)]

@@ -8,8 +8,12 @@ from typing import Any
 from torch import nn
 
 from taggnn.runtime import huggingface
+from taggnn.text.files import find_file
 
 log = logging.getLogger(__name__)
+
+# The vocabularies of tokenizers.
+TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "tokenizer.model", "sentencepiece.bpe.model", "spiece.model")
 
 
 def read_model(builder: Any, source: str, config: Any = None, may_lack: str = "") -> nn.Module:
@@ -43,6 +47,9 @@ def read_model(builder: Any, source: str, config: Any = None, may_lack: str = ""
 def read_tokenizer(source: str) -> Any:
     """Reads a tokenizer; raises as ``read_model``."""
     package = huggingface.transformers("Text encoders")
+    # Without any of them transformers makes an empty tokenizer.
+    if not any(find_file(source, file) for file in TOKENIZERS):
+        raise ValueError(f"model {source}: no tokenizer in it; expected one of {', '.join(TOKENIZERS)}")
     return _quietly(
         source,
         lambda: package.AutoTokenizer.from_pretrained(

@@ -3,7 +3,6 @@
 Axes: N prompts, K classes, C channels.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -17,10 +16,10 @@ CLOSE = 0.95
 
 
 class AlikePair(NamedTuple):
-    """Two classes and the cosine of their vectors."""
+    """The numbers of two classes and the cosine of their vectors."""
 
-    one: str
-    other: str
+    one: int
+    other: int
     cosine: float
 
 
@@ -36,21 +35,20 @@ def similarity(bank: TextBank) -> Tensor:
     return (means @ means.T).clamp(-1, 1).float()
 
 
-def alike_pairs(matrix: Tensor, classes: Sequence[str], most: int) -> list[AlikePair]:
+def alike_pairs(matrix: Tensor, most: int) -> list[AlikePair]:
     """Pairs of classes, the most alike first.
 
     Args:
         matrix: of ``similarity``.
-        classes: their names.
         most: number of pairs, at most.
 
     **Shapes:** matrix (K, K)
     """
-    rows, columns = torch.triu_indices(len(classes), len(classes), 1)
+    rows, columns = torch.triu_indices(len(matrix), len(matrix), 1)
     cosines = matrix[rows, columns]
     order = cosines.argsort(descending=True, stable=True)[:most]
     chosen = zip(rows[order].tolist(), columns[order].tolist(), cosines[order].tolist(), strict=True)
-    return [AlikePair(classes[one], classes[other], cosine) for one, other, cosine in chosen]
+    return [AlikePair(*pair) for pair in chosen]
 
 
 def close_pairs(matrix: Tensor, above: float = CLOSE) -> int:
