@@ -4,8 +4,11 @@ Axes: N prompts, K classes, C channels.
 """
 
 import zipfile
+import zlib
 from math import prod
 from pathlib import Path
+from tokenize import TokenError
+from typing import IO
 
 import numpy as np
 import torch
@@ -13,6 +16,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 ENDINGS = (".npy", ".npz", ".safetensors")
+# How many times an archive may be smaller than its content.
+_MOST = 100
+# What NumPy and zipfile raise for damaged headers.
+_MALFORMED = (EOFError, TypeError, SyntaxError, RecursionError, TokenError, NotImplementedError, RuntimeError)
 
 
 def read_matrix(path: str | Path) -> Tensor:
@@ -37,7 +44,7 @@ def read_matrix(path: str | Path) -> Tensor:
         raise ValueError(f"vectors {path}: expected {', '.join(ENDINGS)}")
     try:
         found = _tensor(path) if path.suffix.lower() == ".safetensors" else torch.from_numpy(_array(path))
-    except (SafetensorError, zipfile.BadZipFile, EOFError, TypeError, SyntaxError, NotImplementedError) as error:
+    except (SafetensorError, zipfile.BadZipFile, zlib.error, *_MALFORMED) as error:
         raise ValueError(f"vectors {path}: damaged, or no {path.suffix} file ({error})") from None
     except ValueError as error:
         raise ValueError(f"vectors {path}: {error}") from None
@@ -59,23 +66,34 @@ def _tensor(path: Path) -> Tensor:
 
 
 def _array(path: Path) -> np.ndarray:
+    size = path.stat().st_size
     if path.suffix.lower() == ".npy":
-        # A mapped file cannot be shorter than its header claims.
-        return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
+        with path.open("rb") as file:
+            return _array_in(file, size)
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         if len(names) != 1:
             raise ValueError(f"{len(names)} arrays in it ({', '.join(names[:5])}); expected one")
         entry = archive.infolist()[0]
+        # Floats hardly compress: what does is no matrix of vectors, and could fill the memory.
+        if entry.file_size > _MOST * size:
+            raise ValueError(f"{entry.file_size:,} bytes packed into {size:,}")
         with archive.open(entry) as file:
-            version = np.lib.format.read_magic(file)
-            read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-            if version not in read_header:
-                raise ValueError(f"a NumPy file of version {version}")
-            shape, fortran, dtype = read_header[version](file)
-            wanted = prod(shape) * dtype.itemsize
-            # Floats hardly compress: what claims to is no matrix of vectors, and could fill the memory.
-            if dtype.kind != "f" or wanted > entry.file_size or entry.file_size > 100 * path.stat().st_size:
-                raise ValueError(f"an array {shape} of {dtype}, in {path.stat().st_size:,} bytes")
-            flat = np.frombuffer(file.read(wanted), dtype, prod(shape))
-            return flat.reshape(shape, order="F" if fortran else "C").astype(np.float32)
+            return _array_in(file, entry.file_size)
+
+
+def _array_in(file: IO[bytes], size: int) -> np.ndarray:
+    """The array of a NumPy file of ``size`` bytes; its header is checked before anything is allocated."""
+    version = np.lib.format.read_magic(file)
+    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in read_header:
+        raise ValueError(f"a NumPy file of version {version}")
+    shape, fortran, dtype = read_header[version](file)
+    if dtype.kind != "f" or dtype.itemsize > 8 or min(shape, default=0) < 1:
+        raise ValueError(f"expected floats (prompts, classes, channels) or (classes, channels), got {shape} {dtype}")
+    wanted = prod(shape) * dtype.itemsize
+    content = file.read(wanted) if wanted <= size else b""
+    if len(content) < wanted:
+        raise ValueError(f"truncated: an array {shape} {dtype} needs {wanted:,} bytes")
+    flat = np.frombuffer(content, dtype, prod(shape))
+    return flat.reshape(shape, order="F" if fortran else "C").astype(np.float32)

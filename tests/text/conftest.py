@@ -6,7 +6,30 @@ import pytest
 import safetensors.torch
 import torch
 
-WORDS = "a video of person doing the action clip in which someone performs leap jump turn salto with 0.5 1 how to do".split()
+WORDS = [
+    "a",
+    "video",
+    "of",
+    "person",
+    "doing",
+    "the",
+    "action",
+    "clip",
+    "in",
+    "which",
+    "someone",
+    "performs",
+    "leap",
+    "jump",
+    "turn",
+    "salto",
+    "with",
+    "0.5",
+    "1",
+    "how",
+    "to",
+    "do",
+]
 
 
 def _tokenizer(specials, begin, end, prefix=True):
