@@ -6,30 +6,12 @@ import pytest
 import safetensors.torch
 import torch
 
+# fmt: off
 WORDS = [
-    "a",
-    "video",
-    "of",
-    "person",
-    "doing",
-    "the",
-    "action",
-    "clip",
-    "in",
-    "which",
-    "someone",
-    "performs",
-    "leap",
-    "jump",
-    "turn",
-    "salto",
-    "with",
-    "0.5",
-    "1",
-    "how",
-    "to",
-    "do",
+    "a", "video", "of", "person", "doing", "the", "action", "clip", "in", "which", "someone", "performs",
+    "leap", "jump", "turn", "salto", "with", "0.5", "1", "how", "to", "do",
 ]
+# fmt: on
 
 
 def _tokenizer(specials, begin, end, prefix=True):
