@@ -19,6 +19,8 @@ from taggnn.data.video.formats import VIDEO_ENDINGS
 
 # Columns of a table of classes; the last may be absent.
 LABEL, NAME, TEXT = "label", "name", "text"
+# The list of a data root whose class folders are not its classes.
+TRAIN_LIST = "train.csv"
 EXPECTED = (
     "one name a line, a table label,name[,text], a list path,class,label or FileName,Class,ClassEncoded, a category file of "
     "FineGym, Diving48_vocab.json, or a folder: a data root with class folders, or stored tokens"
@@ -42,8 +44,8 @@ def read_class_names(path: str | Path) -> ClassNames:
 
     Args:
         path: a text file with one name a line; a CSV table ``label,name[,text]``; a list of clips ``path,class,label`` or
-            ``FileName,Class,ClassEncoded`` (.csv); a category file of FineGym; Diving48_vocab.json; a data root with class
-            folders (of its folder ``train`` where it has one); a folder of ``taggnn.extract``.
+            ``FileName,Class,ClassEncoded`` (.csv); a category file of FineGym; Diving48_vocab.json; a data root with a
+            ``train.csv``, or with class folders (those of its folder ``train`` where it has one); a folder of ``taggnn.extract``.
 
     Raises:
         FileNotFoundError: no such file or folder.
@@ -65,8 +67,15 @@ def read_class_names(path: str | Path) -> ClassNames:
 def _in_folder(path: Path) -> ClassNames:
     if (path / INDEX).is_file():
         return ClassNames(tuple(read_token_index(path)["classes"]), {})
+    if (path / TRAIN_LIST).is_file():
+        return _in_file(path / TRAIN_LIST)
     root = path / "train" if (path / "train").is_dir() else path
-    return ClassNames(folders.read(root, None, endings=VIDEO_ENDINGS | SkeletonSource.endings).classes, {})
+    names = folders.read(root, None, endings=VIDEO_ENDINGS | SkeletonSource.endings).classes
+    if len(names) == 1:
+        raise ValueError(
+            f"{root}: {names[0]!r} is its only folder with clips; give a list of the clips, or the class names"
+        )
+    return ClassNames(names, {})
 
 
 def _in_file(path: Path) -> ClassNames:

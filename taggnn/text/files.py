@@ -6,6 +6,8 @@ from typing import Any
 from taggnn.runtime import huggingface, json_file
 
 CONFIG = "config.json"
+# Ways to compute attention that are PyTorch's.
+_OWN = ("eager", "sdpa")
 
 
 def find_file(source: str, file: str) -> Path | None:
@@ -40,11 +42,23 @@ def config_of(source: str) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: the hub has no such model, or cannot be reached.
-        ValueError: not readable as JSON; names the file.
+        ValueError: not readable as JSON, or it may name programs; names the file.
     """
     if not Path(source).is_dir() and find_file(source, CONFIG) is None:
         raise FileNotFoundError(
             f"model {source}: no such folder, and no model of the Hugging Face hub, or the hub cannot be reached. Download "
             f"all files of https://huggingface.co/{source} elsewhere, put them into one folder and give that"
         )
-    return json_of(source, CONFIG)
+    config = json_of(source, CONFIG)
+    left: list[Any] = [config]
+    while left:
+        part = left.pop()
+        left += part.values() if isinstance(part, dict) else part if isinstance(part, list) else []
+        for key, value in part.items() if isinstance(part, dict) else ():
+            # Transformers fetches and runs kernels that these name; older versions wrote true and false.
+            named = key.lstrip("_").startswith(("attn_implementation", "experts_implementation"))
+            if named and value not in _OWN and not isinstance(value, bool | None):
+                raise ValueError(
+                    f"model {source}, {CONFIG}, {key}: may name programs of the hub, which are not run; remove it"
+                )
+    return config

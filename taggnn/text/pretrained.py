@@ -32,7 +32,13 @@ def read_model(builder: Any, source: str, config: Any = None, may_lack: str = ""
     model, info = _quietly(
         source,
         lambda: builder.from_pretrained(
-            source, output_loading_info=True, local_files_only=Path(source).is_dir(), trust_remote_code=False, **given
+            source,
+            output_loading_info=True,
+            local_files_only=Path(source).is_dir(),
+            trust_remote_code=False,
+            # A configuration may name kernels of the hub, which are programs.
+            attn_implementation="eager",
+            **given,
         ),
     )
     lacking = sorted(key for key in info["missing_keys"] if not (may_lack and key.startswith(may_lack)))

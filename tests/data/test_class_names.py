@@ -41,6 +41,15 @@ def test_a_data_root_has_the_classes_that_training_finds(inside, ending, tmp_pat
     assert found.names == read_folders(root, None, endings={ending}).classes == ("a_jump", "b leap")
 
 
+def test_the_list_of_a_data_root_comes_before_its_folders(tmp_path):
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "a.mp4").touch()
+    with pytest.raises(ValueError, match="'clips'"):
+        read_class_names(tmp_path)
+    (tmp_path / "train.csv").write_text("path,class,label\nclips/a.mp4,leap,0\nclips/b.mp4,jump,1\n")
+    assert read_class_names(tmp_path).names == ("leap", "jump")
+
+
 def test_a_table_may_describe_classes(tmp_path):
     (tmp_path / "map.csv").write_text("label,name,text\n0,fx_1,a switch leap\n1,fx_2,\n")
     assert read_class_names(tmp_path / "map.csv") == (("fx_1", "fx_2"), {"fx_1": "a switch leap"})

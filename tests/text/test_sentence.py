@@ -92,6 +92,23 @@ def test_what_is_not_read_is_refused(bert_folder, file, changed, named, tmp_path
     assert str(folder) in str(error.value)
 
 
+def test_code_in_the_folder_is_not_run(bert_folder, tmp_path):
+    folder = _copy(
+        bert_folder, tmp_path, "config.json", auto_map={"AutoModel": "own.Model", "AutoConfig": "own.Config"}
+    )
+    (folder / "own.py").write_text("1 / 0")
+    assert torch.equal(open_encoder(str(folder))[0](TEXTS), open_encoder(str(bert_folder))[0](TEXTS))
+
+
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation", "_experts_implementation_internal"])
+@pytest.mark.parametrize("nested", [False, True], ids=["top", "nested"])
+def test_a_configuration_that_names_programs_is_refused(bert_folder, key, nested, tmp_path):
+    own = {key: "nobody/kernels"}
+    folder = _copy(bert_folder, tmp_path, "config.json", **({"parts": [own]} if nested else own))
+    with pytest.raises(ValueError, match=rf"config\.json, {key}"):
+        open_encoder(str(folder))
+
+
 @pytest.mark.parametrize(
     ("content", "named"),
     [('[{"type": "sentence_transformers.models.Dense"}]', "Dense"), ('{"a": 1}', "modules"), ("[", "modules")],
