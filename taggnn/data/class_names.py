@@ -23,7 +23,7 @@ LABEL, NAME, TEXT = "label", "name", "text"
 TRAIN_LIST = "train.csv"
 EXPECTED = (
     "one name a line, a table label,name[,text], a list path,class,label or FileName,Class,ClassEncoded, a category file of "
-    "FineGym, Diving48_vocab.json, or a folder: a data root with class folders, or stored tokens"
+    "FineGym, Diving48_vocab.json, or a folder: a data root with train.csv or class folders, or stored tokens"
 )
 
 

@@ -31,14 +31,14 @@ class Row(NamedTuple):
     paper: str
 
 
-# The first that reads a model is taken.
+# The last that reads a model is taken; the first takes any that has a model_type.
 ENCODERS: dict[str, Row] = {
+    "sentence": Row(
+        sentence.reads, sentence.load, "encoder of sentences, its tokens pooled", "https://arxiv.org/abs/1908.10084"
+    ),
     "clip": Row(clip.reads, clip.load, "text tower of CLIP, projected", "https://arxiv.org/abs/2103.00020"),
     "static": Row(
         static.reads, static.load, "mean of one vector a token, from a table", "https://aclanthology.org/D14-1162"
-    ),
-    "sentence": Row(
-        sentence.reads, sentence.load, "encoder of sentences, its tokens pooled", "https://arxiv.org/abs/1908.10084"
     ),
 }
 
@@ -79,7 +79,7 @@ def open_encoder(model: str) -> tuple[Encode, str]:
 
 def _by_kind(source: str, name: str) -> tuple[Encode, str]:
     config = config_of(source)
-    for kind, row in ENCODERS.items():
+    for kind, row in reversed(ENCODERS.items()):
         if row.reads(config):
             return row.load(source), f"{name} ({kind}: {row.summary})"
     raise unknown("model_type", config.get("model_type"), ENCODERS, f"model {source}, config.json")
