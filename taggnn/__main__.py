@@ -17,6 +17,7 @@ PROGRAMS = {
     "check": "checks labelled videos before training",
     "extract": "stores the tokens of a frozen backbone, so that heads train in minutes",
     "skeletons": "finds the skeletons in videos, as a set to train on",
+    "textbank": "makes a text bank of class names, for heads that compare with text",
     "models": "lists backbones, heads and convolutions with their costs",
 }
 

@@ -10,7 +10,7 @@ import torch
 
 import graphs
 from graphs import spec
-from taggnn import backbones, heads, kernels
+from taggnn import backbones, heads, kernels, text
 from taggnn.backbones.table import BACKBONES
 from taggnn.data import published, sources
 from taggnn.data.clips import Clip
@@ -34,6 +34,7 @@ TABLES = {
     "A head": heads.HEADS,
     "A read-out": layers.READOUTS,
     "A backbone": BACKBONES,
+    "A text encoder": text.ENCODERS,
     "A source of clips": sources.SOURCES,
     "A data set": published.PUBLISHED,
     "A format of skeleton files": formats.FORMATS,
@@ -72,6 +73,14 @@ def a_read_out(name):
 def a_backbone(name):
     built = backbones.build(name, clip=(4, 32, 32))
     assert built(torch.zeros(1, 3, 4, 32, 32)).shape == (1, 32, 2, 2, 2)
+
+
+def a_text_encoder(name):
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "config.json").write_text(f'{{"model_type": "{name}"}}')
+        encode, about = text.open_encoder(folder)
+    assert name in about
+    assert encode(["leap", "turn"]).shape == (2, 5)
 
 
 def a_source_of_clips(name):

@@ -13,7 +13,7 @@ from torch import nn
 from torch.distributed import run
 
 import taggnn
-from taggnn import check, compare, ensemble, evaluate, export, extract, models, predict, skeletons
+from taggnn import check, compare, ensemble, evaluate, export, extract, models, predict, skeletons, textbank
 from taggnn.backbones import BACKBONES
 from taggnn.cli import config
 from taggnn.heads import HEADS
@@ -66,6 +66,8 @@ def test_command_parses(command, monkeypatch, mine):
         assert built.parse_args(built.as_lists(arguments)).runs
     elif program == "taggnn.skeletons":
         assert skeletons.parser().parse_args(arguments).videos
+    elif program == "taggnn.textbank":
+        assert textbank.parser().parse_args(arguments).out
     elif program == "taggnn.export":
         assert export.parser().parse_args(arguments).checkpoint
     elif program == "taggnn.predict":
@@ -111,7 +113,19 @@ def test_python_runs(block, trained, videos, monkeypatch, tmp_path):
 
 def test_commands_are_found():
     named = {command[2].removeprefix("taggnn.") for command in COMMANDS}
-    assert named == {"train", "evaluate", "predict", "compare", "check", "ensemble", "extract", "export", "skeletons"}
+    ours = {
+        "train",
+        "evaluate",
+        "predict",
+        "compare",
+        "check",
+        "ensemble",
+        "extract",
+        "export",
+        "skeletons",
+        "textbank",
+    }
+    assert named == ours
 
 
 @pytest.mark.parametrize(

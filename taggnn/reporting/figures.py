@@ -1,4 +1,4 @@
-"""The figures of all pages, drawn by matplotlib: training curves, confusion matrix, bars, intervals, calibration.
+"""The figures of all pages, drawn by matplotlib: training curves, matrices of classes, bars, intervals, calibration.
 
 Each function gives a `Figure`, or None where there is nothing to draw; `taggnn.reporting.theme` turns it into SVG or PNG.
 Bar charts have a bar at 0, 1, 2, ... and a tooltip over the whole height of each.
@@ -146,16 +146,7 @@ def confusion(matrix: Tensor, classes: Sequence[str], theme: Theme = LIGHT) -> F
     hues = np.where(np.eye(len(weight), dtype=bool)[..., None], to_rgb(theme.right), to_rgb(theme.wrong))
     cells = np.asarray(to_rgb(theme.surface)) * (1 - weight) + hues * weight
 
-    side = float(np.clip(0.6 * number, 2.0, 7.0))
-    figure = _figure((side, side), theme)
-    axes = figure.add_axes((0, 0, 1, 1))
-    style(axes, theme)
-    axes.grid(False)
-    end = step * len(cells) - 0.5
-    axes.imshow(cells, interpolation="nearest", aspect="equal", extent=(-0.5, end, end, -0.5))
-    for spine in axes.spines.values():
-        spine.set(visible=True, color=theme.line)
-    axes.tick_params(length=0)
+    figure, axes = _square(cells, number, step, theme)
     if number <= NAMES_UP_TO:
         between = np.arange(1, number) - 0.5
         axes.hlines(between, -0.5, number - 0.5, color=theme.line, lw=0.6)
@@ -172,9 +163,59 @@ def confusion(matrix: Tensor, classes: Sequence[str], theme: Theme = LIGHT) -> F
     return figure
 
 
+def similarity_matrix(matrix: Tensor, classes: Sequence[str], close: float, theme: Theme = LIGHT) -> Figure:
+    """Draws how alike classes are: blue up to ``close``, deeper for a higher cosine, vermilion above; the diagonal is grey.
+
+    Names and numbers as in ``confusion``. Beyond ``CELLS`` a cell is the most alike pair of a block of classes.
+
+    Args:
+        matrix: cosines.
+        classes: names in label order.
+        close: pairs with a higher cosine are vermilion.
+        theme: colours.
+
+    Shapes:
+        matrix (K, K)
+    """
+    number, step = len(classes), block_of(len(classes))
+    cosines = matrix.cpu().numpy().copy()
+    np.fill_diagonal(cosines, np.nan)
+    starts = np.arange(0, number, step)
+    cosines = np.fmax.reduceat(np.fmax.reduceat(cosines, starts, 0), starts, 1)
+    low = min(float(np.nanmin(cosines)), close) if number > 1 else 0.0
+    # The least alike pair stays a little off the background, so that the matrix has an end.
+    weight = (0.06 + 0.84 * np.clip((cosines - low) / max(close - low, 1e-6), 0, 1))[..., None]
+    hues = np.where((cosines > close)[..., None], to_rgb(theme.wrong), to_rgb(theme.right))
+    cells = np.asarray(to_rgb(theme.surface)) * (1 - weight) + hues * weight
+    cells[np.isnan(cosines)] = to_rgb(theme.line)
+    figure, axes = _square(cells, number, step, theme)
+    if number <= NUMBERS_UP_TO:
+        for row, column in np.argwhere(~np.isnan(cosines)):
+            ink = "#ffffff" if _luminance(cells[row, column]) < 0.36 else "#14171b"
+            text = f"{cosines[row, column]:.2f}".replace("0.", ".")
+            axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=7.5)
+    _class_axes(axes, classes)
+    return figure
+
+
 def block_of(classes: int) -> int:
-    """How many classes a cell of the confusion matrix holds in each direction."""
+    """How many classes a cell of a matrix holds in each direction."""
     return -(-classes // CELLS)
+
+
+def _square(cells: np.ndarray, number: int, step: int, theme: Theme) -> tuple[Figure, Axes]:
+    """A figure with the coloured cells of a matrix of classes."""
+    side = float(np.clip(0.6 * number, 2.0, 7.0))
+    figure = _figure((side, side), theme)
+    axes = figure.add_axes((0, 0, 1, 1))
+    style(axes, theme)
+    axes.grid(False)
+    end = step * len(cells) - 0.5
+    axes.imshow(cells, interpolation="nearest", aspect="equal", extent=(-0.5, end, end, -0.5))
+    for spine in axes.spines.values():
+        spine.set(visible=True, color=theme.line)
+    axes.tick_params(length=0)
+    return figure, axes
 
 
 def _shares(counts: np.ndarray, support: np.ndarray, step: int) -> np.ndarray:

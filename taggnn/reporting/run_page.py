@@ -41,7 +41,7 @@ from taggnn.reporting.compare_page import differences_of
 from taggnn.reporting.figures import block_of, confusion, curves, reliability_diagram
 from taggnn.reporting.loss_parts import parts_of
 from taggnn.reporting.page import ROWS, between, duration, figure, number, p_value, percent, points, render
-from taggnn.reporting.theme import DARK, LIGHT, png, svg
+from taggnn.reporting.theme import DARK, LIGHT, png, size_on_page, svg
 from taggnn.runtime.atomic import write_bytes, write_text
 from taggnn.training.history import read_history
 
@@ -335,8 +335,7 @@ def _classes(folder: Path, predictions: Predictions) -> dict[str, Any]:
         "names": predictions.classes,
         "light": light,
         "dark": dark,
-        # Drawn at twice its size on the page; bytes 16-24 of every PNG are its width and height.
-        "size": [int.from_bytes(light[at : at + 4], "big") // 2 for at in (16, 20)],
+        "size": size_on_page(light),
         "absent": support.count(0),
         "block": block_of(len(predictions.classes)),
         "worst": worst,

@@ -102,6 +102,13 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
+def size_on_page(png: bytes) -> tuple[int, int]:
+    """Width and height in pixels at which a page shows a picture of ``png``: half of its own."""
+    # Bytes 16-24 of every PNG are its width and height.
+    wide, high = (int.from_bytes(png[at : at + 4], "big") * PAGE_DPI // DPI for at in (16, 20))
+    return wide, high
+
+
 @contextmanager
 def _settings(settings: dict[Any, Any]) -> Iterator[None]:
     # Only for the time of drawing, so that a program that also uses matplotlib keeps its own fonts.

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 import taggnn
 from taggnn import backbones
 from taggnn.backbones import HUB, build, find, huggingface, resize_positions
+from taggnn.runtime.huggingface import OLDEST
 
 transformers = pytest.importorskip("transformers")
 
@@ -280,8 +281,9 @@ def test_the_backbone_of_a_run_is_loaded_from_its_checkpoint(tmp_path):
 def test_the_oldest_transformers_is_the_one_that_is_installed_with_taggnn(monkeypatch):
     setup = configparser.ConfigParser()
     setup.read(Path(__file__).parents[2] / "setup.cfg")
-    required = setup["options.extras_require"]["huggingface"].strip()
-    assert required == f"transformers>={'.'.join(map(str, huggingface.hub.OLDEST))}"
+    for extra in ("huggingface", "text"):
+        required = setup["options.extras_require"][extra].strip()
+        assert required == f"transformers>={'.'.join(map(str, OLDEST))}"
     monkeypatch.setattr(huggingface.hub.transformers(), "__version__", "5.17.0")
     with pytest.raises(ImportError, match=r"transformers 5\.19 or newer, and 5\.17\.0 is installed"):
         build("hf:videomae", config=TINY["videomae"])

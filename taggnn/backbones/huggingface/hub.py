@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from taggnn.backbones.prefixes import below
 from taggnn.backbones.weights import is_path, read_state_dict
 from taggnn.names import unknown
+from taggnn.runtime import huggingface
 
 log = logging.getLogger(__name__)
 
-# Of transformers: 5.12 to 5.17 do not know the names of attention biases in VideoMAE's published files.
-OLDEST = (5, 19)
 CONFIG = "config.json"
 # The files of image and video processors, with the scaling of pixels.
 PREPROCESSING = ("preprocessor_config.json", "video_preprocessor_config.json")
@@ -53,20 +52,7 @@ def transformers() -> ModuleType:
     Raises:
         ImportError: it is not installed, or too old; the message states how to.
     """
-    oldest = ".".join(map(str, OLDEST))
-    try:
-        import transformers
-    except ImportError as error:
-        raise ImportError(
-            f"Hugging Face backbones need the package transformers ({error}): pip install 'transformers>={oldest}'"
-        ) from error
-    version = transformers.__version__
-    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
-        raise ImportError(
-            f"Hugging Face backbones need transformers {oldest} or newer, and {version} is installed: "
-            f"pip install 'transformers>={oldest}'"
-        )
-    return transformers
+    return huggingface.transformers("Hugging Face backbones")
 
 
 def fetch(source: str, file: str) -> Path:
@@ -89,12 +75,8 @@ def fetch(source: str, file: str) -> Path:
             f"backbone hf:{source}: no such folder, and no hub id either: one reads owner/name, as in MCG-NJU/videomae-base"
         )
     transformers()
-    from transformers.utils import cached_file
-
     try:
-        found = cached_file(source, file)
-        assert found is not None
-        return Path(found)
+        return huggingface.hub_file(source, file)
     except OSError as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise FileNotFoundError(

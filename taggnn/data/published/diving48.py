@@ -45,13 +45,18 @@ def vocabulary(request: Request, notes: list[str]) -> list[str]:
             f"no Diving48_vocab.json below {request.index.annotations}: the classes are named by their numbers"
         )
         return [str(number) for number in range(CLASSES)]
-    names = _names(file)
+    names = names_in(file)
     if len(names) != CLASSES or len(set(names)) != CLASSES:
         raise ValueError(f"{file}: {len(set(names))} different classes; diving48 has {CLASSES}")
     return names
 
 
-def _names(file: Path) -> list[str]:
+def names_in(file: Path) -> list[str]:
+    """The class names of Diving48_vocab.json.
+
+    Raises:
+        ValueError: it is no list of lists of words.
+    """
     names = []
     for line, words in enumerate(json_in(file, list), start=1):
         if not (isinstance(words, list) and words and all(isinstance(word, str) for word in words)):

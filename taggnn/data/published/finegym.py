@@ -64,6 +64,18 @@ def category_names(request: Request, name: str, classes: int, notes: list[str]) 
             f"no {name}_categories.txt below {request.index.annotations}: the classes are named by their numbers"
         )
         return [str(number) for number in range(classes)]
+    names = names_in(file)
+    if len(names) != classes:
+        raise ValueError(f"{file}: {len(names)} classes; {name} has {classes}")
+    return names
+
+
+def names_in(file: Path) -> list[str]:
+    """The class names of a file of categories.
+
+    Raises:
+        ValueError: a line has another format, or another number than that of its row.
+    """
     rows: list[tuple[str, str]] = []
     for line, text in lines(file):
         match = CATEGORY.fullmatch(text)
@@ -71,8 +83,6 @@ def category_names(request: Request, name: str, classes: int, notes: list[str]) 
             expected = f"'Clabel: {len(rows)}; set: ..; Glabel: ..; <name>'"
             raise ValueError(f"{file}, line {line}: expected {expected}, found {text!r}")
         rows.append((match[3].strip(), match[2]))
-    if len(rows) != classes:
-        raise ValueError(f"{file}: {len(rows)} classes; {name} has {classes}")
     # Elements of two sets may have the same name (a salto in flight and one as the dismount).
     counts = Counter(text for text, _ in rows)
     return [f"{text} (set {group})" if counts[text] > 1 else text for text, group in rows]
