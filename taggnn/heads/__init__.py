@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from taggnn.heads.art import ArtHead, stored_options
+from taggnn.heads import art, tag_art
+from taggnn.heads.art import ArtHead
 from taggnn.heads.pool import PoolHead
 from taggnn.heads.tag import TagHead
+from taggnn.heads.tag_art import TagArtHead
 from taggnn.names import find, unknown
 
 
@@ -35,11 +37,12 @@ _ART = "https://arxiv.org/abs/2511.21202"
 HEADS: dict[str, Row] = {
     "tag": Row(TagHead, "position, Transformer encoder, learned graph layer, attention read-out", _TAG_HEAD),
     "tag_released": Row(TagHead.released, "the same as its authors released it: APPNP, mean read-out", _TAG_HEAD),
-    "art": Row(ArtHead, "regions tracked through time by queries, with or without text", _ART, stored_options),
+    "art": Row(ArtHead, "regions tracked through time by queries, with or without text", _ART, art.stored_options),
+    "tag_art": Row(TagArtHead, "an experiment: ART on the tokens after TAG-Head's graph", _ART, tag_art.stored_options),
     "pool": Row(PoolHead, "global average and linear, the baseline"),
 }
 
-__all__ = ["HEADS", "ArtHead", "PoolHead", "Row", "TagHead", "build", "filled_in", "stored"]
+__all__ = ["HEADS", "ArtHead", "PoolHead", "Row", "TagArtHead", "TagHead", "build", "filled_in", "stored"]
 
 
 def build(

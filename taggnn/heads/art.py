@@ -233,7 +233,7 @@ class ArtHead(nn.Module):
             ValueError: a bank of other classes; names them.
         """
         if self.bank is not None and self.class_names is not None:
-            read = TextBank(self.bank.bank, self.class_names, self.sentences, "")
+            read = TextBank(self.bank.bank.float(), self.class_names, self.sentences, "")
             self.bank.start(read.ordered(names, "the classes of the data").vectors)
         self.class_names = tuple(names)
 
@@ -253,7 +253,7 @@ def stored_options(options: Mapping[str, Any]) -> dict[str, Any]:
     if given is None:
         return dict(options)
     if not isinstance(given, str):
-        raise ValueError(f"art.bank: the file of a text bank, such as bank.safetensors; given {given!r}")
+        raise ValueError(f"art.bank: expected the file of a text bank, such as bank.safetensors; given {given!r}")
     bank = TextBank.read(given)
     sizes = {"prompts": list(bank.prompts), "channels": bank.vectors.shape[-1], "digest": bank.digest}
     return {**options, "bank": sizes}

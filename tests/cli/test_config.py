@@ -119,7 +119,7 @@ def test_limits_are_of_keys_that_exist(key):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--head", "tagg"], "unknown head 'tagg'; did you mean 'tag'?"),
+        (["--head", "poool"], "unknown head 'poool'; did you mean 'pool'?"),
         (["--compare", "[poool]"], "unknown head 'poool'; did you mean 'pool'?"),
         (["--tag.encoder_activation", "gelo"], "tag.encoder_activation: unknown value 'gelo'; did you mean 'gelu'"),
         (["--video.sampling", "unifrm"], "video.sampling: unknown value 'unifrm'; did you mean 'uniform'?"),
@@ -145,7 +145,7 @@ def test_limits_are_of_keys_that_exist(key):
         (["surplus"], "unexpected 'surplus': options begin with --"),
         (["--data.root"], "argument --data.root: expected one argument"),
         (["--config"], "--config needs the name of a recipe or a file"),
-        (["--config", "dmo"], "unknown recipe 'dmo'; did you mean 'demo'?"),
+        (["--config", "foldr"], "unknown recipe 'foldr'; did you mean 'folder'?"),
         (["--config", "a/b.yaml"], "configuration a/b.yaml: no such file"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -286,3 +286,23 @@ def test_it_can_be_exported(bank):
 
     program = torch.export.export(Logits(), (tokens[:2],), dynamic_shapes=({0: torch.export.Dim("clips")},))
     torch.testing.assert_close(program.module()(tokens), head(tokens).logits)
+
+
+def test_tag_and_art_together_are_both_in_turn(bank):
+    torch.manual_seed(0)
+    options = {"tag": {"dim": 8, "encoder_heads": 2, "dropout": 0.0}, "art": {**SMALL, "bank": str(bank)}}
+    head = build("tag_art", CHANNELS, (3, 2, 2), CLASSES, **options).double()
+    tokens, targets = torch.randn(2, 3, 2, 2, CHANNELS).double(), torch.tensor([1, 3])
+    found = head(tokens, targets)
+    first = head.tag(tokens)
+    second = head.art(first.extras["propagated"], targets)
+    torch.testing.assert_close(found.logits, first.logits + second.logits)
+    torch.testing.assert_close(found.losses, second.losses)
+    assert {"weights", "regions", "semantics"} <= found.extras.keys()
+    head.use_classes(NAMES[::-1])
+    assert head.semantic_names()[0] == "a video of salto"
+    assert heads.stored("tag_art", options)["art"]["bank"]["channels"] == WIDTH
+    head.resize((2, 3, 1))
+    assert head(torch.randn(1, 2, 3, 1, CHANNELS).double()).extras["regions"].shape == (1, 2, 2, 3, 1)
+    with pytest.raises(ValueError, match="tag_art.*encodr"):
+        build("tag_art", CHANNELS, (3, 2, 2), CLASSES, tag={"encodr_layers": 1})
