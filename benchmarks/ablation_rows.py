@@ -3,6 +3,7 @@
 A new row is a line here. The first row of a paper is what the others are compared with.
 """
 
+from itertools import combinations
 from typing import NamedTuple
 
 
@@ -49,6 +50,20 @@ def _losses(*names: str, weight: float = 0.1) -> tuple[str, tuple[str, str]]:
 def _with_losses(name: str, question: str, *losses: str, weight: float = 0.1) -> Row:
     options, words = _losses(*losses, weight=weight)
     return _plug(name, options, question, *words)
+
+
+_LEVELS = ("spatial", "temporal", "tracklet")
+
+
+def _art(name: str, question: str, *words: str) -> Row:
+    return Row(name, ("--head", "art", *words), question)
+
+
+def _levels(*kept: str) -> Row:
+    """ART with some levels of the contrast; the others have weight 0."""
+    weights = ", ".join(f'"{level}": 0' for level in _LEVELS if level not in kept)
+    name = " and ".join(kept) or "no contrast"
+    return _art(name, f"of the three levels of the contrast: {name}", "--optim.losses", f"{{{weights}}}")
 
 
 _BOTH = ("consistency", "redundancy")
@@ -99,6 +114,53 @@ PAPERS = {
             Row("no encoder", (*_TAG, "--tag.encoder_layers", "0"), "the graph alone"),
             Row("mean read-out", (*_TAG, "--tag.readout", "mean"), "the mean over nodes instead of attention"),
             Row("released", ("--head", "tag_released"), "the head as its authors released it"),
+            Row("pool", ("--head", "pool"), "global average and a linear layer"),
+        ),
+    ),
+    # The rows about text need --art.bank.
+    "art": Paper(
+        "ART, https://arxiv.org/abs/2511.21202",
+        "demo_art",
+        (
+            _art("art", "the head as given"),
+            *(_art(f"{n} regions", f"K = {n} regions instead of 2", "--art.regions", str(n)) for n in (1, 3, 4)),
+            *(
+                _art(
+                    f"{n} layers",
+                    f"{n} layers of enhancement and of region attention",
+                    *("--art.enhancement_layers", str(n), "--art.region_layers", str(n)),
+                )
+                for n in (1, 2, 4)
+            ),
+            _art("no enhancement", "no layers before the region attention", "--art.enhancement_layers", "0"),
+            *(
+                _art(f"lambda {m:g}", f"neighbouring frames pulled together up to {m:g}", "--art.margin", f"{m:g}")
+                for m in (0.2, 0.4, 0.8, 1.0)
+            ),
+            *(_levels(*kept) for kept in ((), *((one,) for one in _LEVELS), *combinations(_LEVELS, 2))),
+            _art("squared", "squared cosines instead of their positive part", "--art.contrast", "squared"),
+            _art("text-free", "without text: learnt queries only", "--art.bank", "null"),
+            _art("one prompt", "the first prompt of the bank only", "--art.bank_prompts", "1"),
+            _art("any semantics", "the nearest entries of the bank, of whatever class", "--art.semantics", "entries"),
+            _art("bank not tuned", "the bank stays as it is", "--art.bank_momentum", "1"),
+            _art(
+                "no semantic loss",
+                "the bank is tuned by the rows of the classifier only",
+                *("--optim.losses", '{"semantic": 0}'),
+            ),
+            _art(
+                "no classifier loss",
+                "the bank is tuned by the videos only",
+                *("--optim.losses", '{"semantic_classifier": 0}'),
+            ),
+            _art("graph", "a graph layer over the regions of all frames", "--art.graph_layers", "1"),
+            _art(
+                "no edges",
+                "the same layer trained without edges",
+                *("--art.graph_layers", "1", "--art.topology", "none"),
+            ),
+            Row("tag and art", ("--head", "tag_art"), "ART on the tokens after TAG-Head's graph"),
+            Row("tag", _TAG, "TAG-Head"),
             Row("pool", ("--head", "pool"), "global average and a linear layer"),
         ),
     ),

@@ -13,7 +13,13 @@ from .names import unknown
 from .topology import NoEdges, Topology
 from .tracklet import Tracklets
 
-RULES: dict[str, type[Topology]] = {"clique": Clique, "chain": Chain, "bones": Bones, "tracklets": Tracklets, "none": NoEdges}
+RULES: dict[str, type[Topology]] = {
+    "clique": Clique,
+    "chain": Chain,
+    "bones": Bones,
+    "tracklets": Tracklets,
+    "none": NoEdges,
+}
 
 _TERM = re.compile(r"(?P<name>[^()]*?)\s*(?:\((?P<options>.*)\))?", re.DOTALL)
 

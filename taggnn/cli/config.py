@@ -48,6 +48,7 @@ _LIMITS = {
     "tag.graph_layers": (0, math.inf),
     "tag_released.ffn": (1, math.inf),
     "art.regions": (1, math.inf),
+    "art.bank_prompts": (1, math.inf),
     "art.dim": (1, math.inf),
     "art.enhancement_layers": (0, math.inf),
     "art.region_layers": (1, math.inf),

@@ -1,7 +1,7 @@
 """ART: regions found by queries in every frame, tracked through time, and tied to text.
 
-Axes: B clips, grid the token grid with time first (T H W on video, T V on skeletons), T frames, P positions of a frame, R regions,
-N prompts, K classes, C channels, D channels inside the head.
+Axes: B clips, grid the token grid with time first (T H W on video, T V on skeletons), T frames, P positions of a frame,
+R regions, N prompts, K classes, C channels, D channels inside the head.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -49,8 +49,9 @@ class ArtHead(nn.Module):
         grid: sizes of the token grid of one clip, time first.
         classes: K.
         regions: R (default 2).
-        bank: a text bank, the file that ``python -m taggnn.textbank`` writes; None (default): without text. A checkpoint holds the
-            vectors, and in this option only their sizes: {prompts: [...], channels: ..., digest: ...}.
+        bank: a text bank, the file that ``python -m taggnn.textbank`` writes; None (default): without text. A checkpoint holds
+            the vectors, and in this option only their sizes: {prompts: [...], channels: ..., digest: ...}.
+        bank_prompts: N, how many of the bank's prompts are used, the first ones; None (default): all.
         dim: D (default 256).
         position: "joint" (default), one table for all positions; "factorised", one table an axis; "none" [ours].
         enhancement_layers: Transformer layers over the tokens of a frame and its semantics (default 4); 0 leaves them out.
@@ -100,6 +101,7 @@ class ArtHead(nn.Module):
         *,
         regions: int = 2,
         bank: str | dict[str, Any] | None = None,
+        bank_prompts: int | None = None,
         dim: int = 256,
         position: Literal["joint", "factorised", "none"] = "joint",
         enhancement_layers: int = 4,
@@ -149,7 +151,9 @@ class ArtHead(nn.Module):
             GraphLayer(dim, self.topology, (self.grid[0], regions), conv, conv_options, impl)
             for _ in range(graph_layers)
         )
-        self.bank, self.class_names, self.sentences = _opened(bank, classes, bank_momentum, bank_temperature)
+        self.bank, self.class_names, self.sentences = _opened(
+            bank, bank_prompts, classes, bank_momentum, bank_temperature
+        )
         if self.bank is None:
             self.anchors = nn.Parameter(torch.randn(regions, dim))
         else:
@@ -260,7 +264,7 @@ def stored_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _opened(
-    given: str | Mapping[str, Any] | None, classes: int, momentum: float, temperature: float
+    given: str | Mapping[str, Any] | None, count: int | None, classes: int, momentum: float, temperature: float
 ) -> tuple[SemanticBank | None, tuple[str, ...] | None, tuple[str, ...]]:
     """The bank, its class names where it is read from a file, and its prompts."""
     if given is None:
@@ -269,10 +273,12 @@ def _opened(
         missing = [key for key in ("prompts", "channels") if key not in given]
         if missing:
             raise ValueError(f"bank: no {missing[0]} in it; it has {', '.join(map(str, given)) or 'nothing'}")
-        prompts = tuple(map(str, given["prompts"]))
+        prompts = tuple(map(str, given["prompts"]))[:count]
         # The vectors are in the state dict.
         return SemanticBank(torch.zeros(len(prompts), classes, given["channels"]), momentum, temperature), None, prompts
     read = TextBank.read(given)
     if len(read.classes) != classes:
         raise ValueError(f"text bank {given}: {len(read.classes)} classes; the data have {classes}")
-    return SemanticBank(read.vectors, momentum, temperature), read.classes, read.prompts
+    if count is not None and not 1 <= count <= len(read.prompts):
+        raise ValueError(f"bank_prompts {count}: text bank {given} has {len(read.prompts)} prompts")
+    return SemanticBank(read.vectors[:count], momentum, temperature), read.classes, read.prompts[:count]

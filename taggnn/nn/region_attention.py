@@ -13,8 +13,8 @@ class CrossAttention(nn.Module):
     Source: https://arxiv.org/abs/1706.03762, section 3.2.2, with P keys and R queries.
     Formula: ``a = softmax_p((W_q q_r + b_q) . (W_k x_p) / sqrt(D))``, ``out_r = W_o (W_v sum_p a_rp x_p + b_v) + b_o`` for each
     head. Neither keys nor values are computed: ``q . (W_k x) = (W_k^T q) . x``, and ``sum_p a_p (W_v x_p) = W_v sum_p a_p x_p``.
-    That takes ``2 A R P C`` multiply-adds instead of ``2 P C^2 + 2 R P C``, less where ``A R < C``; the result is the same. A bias
-    of the keys would not change the softmax and is left out.
+    That takes ``2 A R P C`` multiply-adds instead of ``2 P C^2 + 2 R P C``, less where ``A R < C``; the result is the same. A
+    bias of the keys would not change the softmax and is left out.
 
     Args:
         channels: C, a multiple of ``heads``.

@@ -1,7 +1,7 @@
 """Tracklets, the responses of one query over the frames of a clip: their contrast and their aggregation.
 
-Source: ART, https://arxiv.org/abs/2511.21202. It names three levels of contrast on cosines and does not give their formulas: these
-are ours.
+Source: ART, https://arxiv.org/abs/2511.21202. It names three levels of contrast on cosines and does not give their formulas:
+these are ours.
 
 Axes: B clips, T frames, R regions, S semantics, C channels.
 """

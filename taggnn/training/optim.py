@@ -9,7 +9,17 @@ from taggnn import backbones
 from taggnn.training.options import Optimisation
 
 # Position tables, class tokens, queries and text vectors, as our heads and torchvision's transformers call them.
-_POSITIONS = ("position", "pos_encoding", "rel_pos", "class_token", "cls_token", "time_embeddings", "prompts", "anchors", "agent")
+_POSITIONS = (
+    "position",
+    "pos_encoding",
+    "rel_pos",
+    "class_token",
+    "cls_token",
+    "time_embeddings",
+    "prompts",
+    "anchors",
+    "agent",
+)
 
 
 def optimiser(model: nn.Module, settings: Optimisation) -> torch.optim.Optimizer:

@@ -12,7 +12,14 @@ from taggnn.text.bank import TextBank
 from taggnn.types import TOKEN_AXES, VIDEO_AXES, InputSpec
 
 CHANNELS, DIM, CLASSES, WIDTH = 6, 8, 4, 5
-SMALL = {"dim": DIM, "attention_heads": 2, "enhancement_layers": 2, "region_layers": 2, "dropout": 0.0, "classifier_dropout": 0.0}
+SMALL = {
+    "dim": DIM,
+    "attention_heads": 2,
+    "enhancement_layers": 2,
+    "region_layers": 2,
+    "dropout": 0.0,
+    "classifier_dropout": 0.0,
+}
 GRIDS = [(3, 2, 4), (1, 1, 1), (4, 5), (2, 1, 3, 2)]
 NAMES = ("jump", "double turn", "leap", "salto")
 PROMPTS = ("a video of {}", "{}, a gymnast's {}")
@@ -21,7 +28,9 @@ PROMPTS = ("a video of {}", "{}, a gymnast's {}")
 @pytest.fixture
 def bank(tmp_path):
     torch.manual_seed(5)
-    return TextBank(torch.randn(len(PROMPTS), CLASSES, WIDTH), NAMES, PROMPTS, "made").write(tmp_path / "bank.safetensors")
+    return TextBank(torch.randn(len(PROMPTS), CLASSES, WIDTH), NAMES, PROMPTS, "made").write(
+        tmp_path / "bank.safetensors"
+    )
 
 
 def head_of(grid, bank=None, seed=0, **options):
@@ -54,7 +63,9 @@ def restated(head, clip):
         semantics = head.anchors
     else:
         video = head.video(pooled)
-        cosines = torch.stack([torch.stack([F.cosine_similarity(video, s, dim=0) for s in row]) for row in head.bank.bank])
+        cosines = torch.stack(
+            [torch.stack([F.cosine_similarity(video, s, dim=0) for s in row]) for row in head.bank.bank]
+        )
         best, prompt = cosines.max(0)
         classes = best.argsort(descending=True)[: head.regions]
         extras["semantics"] = prompt[classes] * CLASSES + classes
@@ -101,7 +112,9 @@ def test_outputs_and_gradients_are_those_of_the_restatement(grid, text, regions,
     torch.testing.assert_close(logits, expected)
     assert extras.keys() == naive[0][1].keys()
     for name, value in extras.items():
-        torch.testing.assert_close(value, torch.stack([each[1][name] for each in naive]), msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            value, torch.stack([each[1][name] for each in naive]), msg=lambda m, n=name: f"{n}: {m}"
+        )
     upstream = torch.randn_like(logits)
     parameters = [p for n, p in head.named_parameters() if "video_classifier" not in n and n not in ("bank.agent",)]
     # The projection of a video only chooses, and a choice has no gradient.
@@ -245,6 +258,15 @@ def test_what_is_stored_needs_no_file(bank):
         heads.stored("art", stored["head"])
 
 
+def test_the_first_prompts_of_a_bank(bank):
+    head = head_of((2, 1, 1), bank, bank_prompts=1)
+    assert head.bank.bank.shape == (1, CLASSES, WIDTH)
+    torch.testing.assert_close(head.bank.bank[0].float(), F.normalize(TextBank.read(bank).vectors[0], dim=-1))
+    assert len(head.semantic_names()) == CLASSES
+    with pytest.raises(ValueError, match=r"bank_prompts 3.*2 prompts"):
+        head_of((2, 1, 1), bank, bank_prompts=3)
+
+
 def test_the_bank_follows_in_training_and_only_there(bank):
     built = model.build(architecture(str(bank)))
     spec = InputSpec("tokens", TOKEN_AXES, (*built.grid, built.channels))
@@ -304,5 +326,5 @@ def test_tag_and_art_together_are_both_in_turn(bank):
     assert heads.stored("tag_art", options)["art"]["bank"]["channels"] == WIDTH
     head.resize((2, 3, 1))
     assert head(torch.randn(1, 2, 3, 1, CHANNELS).double()).extras["regions"].shape == (1, 2, 2, 3, 1)
-    with pytest.raises(ValueError, match="tag_art.*encodr"):
+    with pytest.raises(ValueError, match=r"tag_art.*encodr"):
         build("tag_art", CHANNELS, (3, 2, 2), CLASSES, tag={"encodr_layers": 1})

@@ -88,7 +88,13 @@ HEADS = [
     {"name": "tag", "dim": 32, "encoder_heads": 4, "position": "factorised", "conv": "gcn"},
     {"name": "tag_released", "ffn": 8},
     {"name": "pool"},
-    {"name": "art", "dim": 16, "attention_heads": 4, "bank": {"prompts": ["a {}"], "channels": 5}, "position": "factorised"},
+    {
+        "name": "art",
+        "dim": 16,
+        "attention_heads": 4,
+        "bank": {"prompts": ["a {}"], "channels": 5},
+        "position": "factorised",
+    },
 ]
 
 
