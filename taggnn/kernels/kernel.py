@@ -116,4 +116,6 @@ def clique_and_chain(topology: Topology) -> tuple[bool, int]:
         raise ValueError(
             f"topology {topology} has other edges than clique and chain; possible: clique, chain, clique+chain, none"
         )
-    return any(type(rule) is Clique for rule in rules), max((r.reach for r in rules if type(r) in _CHAINS), default=0)
+    return any(type(rule) is Clique for rule in rules), max(
+        (r.reach for r in rules if isinstance(r, Chain) and type(r) in _CHAINS), default=0
+    )
