@@ -41,6 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     print(model_tables.as_text("Backbones", model_tables.backbone_table(names)))
     print(model_tables.as_text("Heads", model_tables.head_table()))
     print(model_tables.as_text("Convolutions", model_tables.conv_table()))
+    print("\nFrame by frame also every image model of timm (pip install timm): timm:NAME, such as timm:resnet50.")
     if not model_tables.hub_models():
         print(
             f"\nWith transformers installed also {', '.join(HUB)}, and any other of the four families: hf:OWNER/NAME."

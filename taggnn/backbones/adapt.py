@@ -9,6 +9,7 @@ from taggnn.backbones import huggingface
 from taggnn.backbones.extractor import extracted, may_be_logits
 from taggnn.backbones.feeds import Images, Pathways, checked_pathways
 from taggnn.backbones.first_layer import clip_channels
+from taggnn.backbones.image.timm_features import TimmFeatures
 from taggnn.backbones.outputs import Adapted, coarsest, is_pathways, pick
 from taggnn.backbones.tokens import Grid, checked_size, describe
 from taggnn.backbones.trial import run_once
@@ -166,7 +167,7 @@ def resize_positions(module: nn.Module, clip: Grid) -> None:
     Raises:
         ValueError: ``clip`` is not three positive integers, or the module cannot take it.
     """
-    if isinstance(module, huggingface.HubFeatures):
+    if isinstance(module, huggingface.HubFeatures | TimmFeatures):
         module.resize(clip)
     else:
         torchvision3d.resize_positions(module, clip)

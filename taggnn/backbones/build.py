@@ -12,8 +12,9 @@ from taggnn.backbones import huggingface
 from taggnn.backbones.adapt import USUAL_CLIP, adapt, resize_positions, strip
 from taggnn.backbones.finetuning import tune
 from taggnn.backbones.first_layer import set_in_channels
+from taggnn.backbones.image import timm_models
 from taggnn.backbones.skeleton.network import SkeletonNetwork
-from taggnn.backbones.table import BACKBONES, HUB, Backbone, hub_row
+from taggnn.backbones.table import BACKBONES, HUB, Backbone, hub_row, timm_row
 from taggnn.backbones.tokens import Grid, checked_size
 from taggnn.backbones.weights import load_file
 from taggnn.names import imported, is_path, unknown
@@ -59,12 +60,13 @@ def _own(given: str | Callable[..., nn.Module]) -> Backbone:
 def find(
     name: str | Callable[..., nn.Module], config: Mapping[str, Any] | None = None, published: bool = False
 ) -> Backbone:
-    """The row of a backbone: of ``BACKBONES``, one for any video transformer of Hugging Face, or one for a class of one's own.
+    """The row of a backbone: of ``BACKBONES``, for a model of Hugging Face or of timm, or for a class of one's own.
 
     Args:
         name: a key of ``BACKBONES``; or ``hf:`` and a hub id, a folder with a model's files, or a family's name (videomae,
-            timesformer, vivit, vjepa2); or the dotted path of a class or function that makes a module, or that class itself.
-        config: changes of a Hugging Face model's configuration.
+            timesformer, vivit, vjepa2); or ``timm:`` and a name of timm, a folder, or a hub id; or the dotted path of a class or
+            function that makes a module, or that class itself.
+        config: changes of the configuration of a model of Hugging Face or of timm.
         published: whether published weights are wanted; only then is the hub accessed for a model of ``HUB``.
 
     Raises:
@@ -76,10 +78,13 @@ def find(
     source = huggingface.split(name)
     if source is not None:
         return hub_row(source, config, published)
+    source = timm_models.split(name)
+    if source is not None:
+        return timm_row(source, config)
     if name not in BACKBONES and is_path(name):
         return _own(name)
     if name not in BACKBONES:
-        raise unknown("backbone", name, [*BACKBONES, *HUB])
+        raise unknown("backbone", name, [*BACKBONES, *HUB, f"{timm_models.PREFIX}NAME"])
     return BACKBONES[name]
 
 
@@ -91,10 +96,11 @@ def settled(name: str, options: Mapping[str, Any], published: bool = False) -> d
         options: of its builder.
         published: as for ``find``.
     """
-    source = huggingface.split(name) if isinstance(name, str) else None
-    if source is None:
-        return dict(options)
-    return {**options, "config": huggingface.configuration(source, options.get("config"), published)}
+    if isinstance(name, str) and (source := huggingface.split(name)) is not None:
+        return {**options, "config": huggingface.configuration(source, options.get("config"), published)}
+    if isinstance(name, str) and (source := timm_models.split(name)) is not None:
+        return {**options, "config": timm_models.configuration(source, options.get("config"))}
+    return dict(options)
 
 
 def build_for(

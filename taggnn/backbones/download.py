@@ -76,7 +76,7 @@ def fetch(file: Published, folder: str | Path | None = None, timeout: float = 30
             return _checked(target, file)
         _download(file, part, target, timeout)
         try:
-            _verify(part, file, f"It was deleted. Fetch {file.url} in another way and put it at {target}")
+            verify(part, file, f"It was deleted. Fetch {file.url} in another way and put it at {target}")
         except ValueError:
             part.unlink()
             raise
@@ -86,7 +86,7 @@ def fetch(file: Published, folder: str | Path | None = None, timeout: float = 30
 
 
 def _checked(target: Path, file: Published) -> Path:
-    _verify(target, file, "Remove it, then it is downloaded again")
+    verify(target, file, "Remove it, then it is downloaded again")
     return target
 
 
@@ -150,7 +150,17 @@ def _stream(file: Published, part: Path, timeout: float) -> None:
         raise ConnectionError(f"the connection was cut after {_size(part):,} of {total:,} bytes")
 
 
-def _verify(path: Path, file: Published, advice: str) -> None:
+def verify(path: Path, file: Published, advice: str) -> None:
+    """Compares a file with the published digest.
+
+    Args:
+        path: the file.
+        file: what was published.
+        advice: what to do about another file, for the message.
+
+    Raises:
+        ValueError: another digest.
+    """
     digest = hashlib.sha256()
     with path.open("rb") as source:
         while chunk := source.read(CHUNK):

@@ -28,9 +28,12 @@ def set_in_channels(module: nn.Module, channels: int) -> None:
     setattr(module, CHANNELS, channels)
     if channels == 3:
         return
-    for name in first_layers(module):
+    named = first_layers(module)
+    if getattr(module, "first", None) == ():
+        raise ValueError(f"in_channels=1: {type(module).__name__} begins with no convolution of three channels")
+    for name in named:
         conv = module.get_submodule(name)
-        assert isinstance(conv, nn.Conv3d)
+        assert isinstance(conv, nn.Conv2d | nn.Conv3d)
         if conv.weight.shape[1] != 3:
             raise ValueError(f"{type(module).__name__}: {name} takes {conv.weight.shape[1]} channels, 3 were expected")
         conv.in_channels = 1
@@ -51,7 +54,7 @@ def first_layers(module: nn.Module) -> tuple[str, ...]:
 
 
 def summed(weight: Tensor) -> Tensor:
-    """Adds up a kernel's input channels. **Shapes:** (O, I, T, h, w) -> (O, 1, T, h, w)"""
+    """Adds up a kernel's input channels. **Shapes:** (O, I, T, h, w) -> (O, 1, T, h, w), without T likewise"""
     return weight.sum(1, keepdim=True)
 
 

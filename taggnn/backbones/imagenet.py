@@ -14,6 +14,8 @@ from taggnn.backbones.weights import find_weights, load_strictly, read_state_dic
 log = logging.getLogger(__name__)
 
 IMAGENET = Published(ResNet50_Weights.IMAGENET1K_V1.url)
+# Names of its classes, in label order.
+CLASSES: tuple[str, ...] = tuple(ResNet50_Weights.IMAGENET1K_V1.meta["categories"])
 # What its pixels were scaled by.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PARTS = {"conv1": "conv_a", "bn1": "norm_a", "conv2": "conv_b", "bn2": "norm_b", "conv3": "conv_c", "bn3": "norm_c"}

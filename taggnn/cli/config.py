@@ -237,7 +237,7 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
     _check_text(config, built)
     _check_options(config.backbone.options, built)
     # An unknown name is refused later.
-    if dropped and (config.backbone.name in backbones.BACKBONES or config.backbone.name.startswith("hf:")):
+    if dropped and (config.backbone.name in backbones.BACKBONES or config.backbone.name.startswith(("hf:", "timm:"))):
         print("\n".join(dropped), file=sys.stderr)
     if config.recipe is None:
         config.recipe = recipe

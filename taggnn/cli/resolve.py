@@ -37,8 +37,8 @@ class BackboneChoice:
     """The backbone and its training.
 
     Args:
-        name: see ``taggnn.backbones.find`` (default "small"): of the table of ``python -m taggnn.models``, or ``hf:`` and a model
-            of Hugging Face.
+        name: see ``taggnn.backbones.find`` (default "small"): of the table of ``python -m taggnn.models``, ``hf:`` and a video
+            model of Hugging Face, or ``timm:`` and an image model of timm.
         weights: "default", an official name, or the path of a file; none (default) for random ones.
         frozen: train only the head: the backbone stays in evaluation mode and has no gradients (default false).
         frozen_bn: BatchNorm uses its stored statistics in training too (default false).

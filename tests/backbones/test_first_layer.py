@@ -30,7 +30,7 @@ def test_the_first_layers_see_the_clip_and_no_other_does(name):
     seen = {
         part: layer.weight.shape[1] * layer.groups
         for part, layer in module.named_modules()
-        if isinstance(layer, nn.Conv3d)
+        if isinstance(layer, nn.Conv2d | nn.Conv3d)
     }
     assert {part for part, channels in seen.items() if channels == 3} == set(first_layers(module))
 

@@ -3,7 +3,6 @@
 Axes: B clips, C channels, T frames, H W token grid or, for clips, pixels.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor, cat, nn
 from torch.nn import functional as F
 
 from taggnn.backbones.download import Published
+from taggnn.backbones.same_padding import same_padding
 from taggnn.backbones.video.inception3d_flax import is_pickle, read_flax
 from taggnn.backbones.weights import find_weights, load_strictly, read_state_dict
 
@@ -123,17 +123,3 @@ def load_weights(module: InceptionI3D, weights: str | Path, name: str, file: Pub
     path = Path(find_weights(weights, name, file)).expanduser()
     state = read_flax(path) if path.is_file() and is_pickle(path) else read_state_dict(path)
     load_strictly(module, state, str(path), classifier="logits")
-
-
-def same_padding(x: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
-    """Pads with zeros as TensorFlow's SAME does, so that each axis comes out as its size / stride, rounded up.
-
-    Formula: ``total = max(kernel - (size mod stride or stride), 0)``, half of it before, rounded down, the rest after.
-
-    **Shapes:** (B, C, T, H, W) -> (B, C, T + t, H + h, W + w)
-    """
-    edges = []
-    for size, wide, step in zip(reversed(x.shape[2:]), reversed(kernel), reversed(stride), strict=True):
-        total = max(wide - (size % step or step), 0)
-        edges += [total // 2, total - total // 2]
-    return F.pad(x, edges) if any(edges) else x

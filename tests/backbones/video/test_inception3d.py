@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from taggnn.backbones import BACKBONES, build
-from taggnn.backbones.video.inception3d import Pool, same_padding
+from taggnn.backbones.same_padding import same_padding
+from taggnn.backbones.video.inception3d import Pool
 
 
 @pytest.mark.parametrize(
