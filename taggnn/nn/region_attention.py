@@ -59,13 +59,16 @@ class CrossAttention(nn.Module):
 class RegionLayer(nn.Module):
     """One layer of region queries: cross-attention and a feed-forward part, pre-norm with residuals [ours].
 
+    The queries choose positions and are no part of the responses, as the object queries of DETR
+    (https://arxiv.org/abs/2005.12872): a response that held its query would differ from another's whatever the frame shows.
+
     Args:
         channels: C.
         heads: A (default 8).
         ffn: channels of the feed-forward part; None (default): 2*C.
         dropout: probability after each part and inside the feed-forward part (default 0.1).
 
-    **Shapes:** queries (B, R, C), positions (B, P, C) -> (B, R, C) and the attention (B, R, P).
+    **Shapes:** responses (B, R, C), queries (B, R, C), positions (B, P, C) -> responses (B, R, C), attention (B, R, P).
     """
 
     def __init__(self, channels: int, heads: int = 8, ffn: int | None = None, dropout: float = 0.1) -> None:
@@ -82,10 +85,10 @@ class RegionLayer(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, queries: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        found, attention = self.attention(self.query_norm(queries), self.position_norm(positions))
-        queries = queries + self.dropout(found)
-        return queries + self.dropout(self.feed_forward(queries)), attention
+    def forward(self, responses: Tensor, queries: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        found, attention = self.attention(self.query_norm(responses + queries), self.position_norm(positions))
+        responses = responses + self.dropout(found)
+        return responses + self.dropout(self.feed_forward(responses)), attention
 
 
 class RegionAttention(nn.Module):
@@ -118,7 +121,7 @@ class RegionAttention(nn.Module):
         self.norm = nn.LayerNorm(channels)
 
     def forward(self, queries: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        attention = queries.new_empty(0)
+        responses, attention = torch.zeros_like(queries), queries.new_empty(0)
         for layer in self.layers:
-            queries, attention = layer(queries, positions)
-        return self.norm(queries), attention
+            responses, attention = layer(responses, queries, positions)
+        return self.norm(responses), attention

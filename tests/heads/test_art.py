@@ -78,12 +78,13 @@ def restated(head, clip):
         else:
             both = head.enhancement(torch.cat([positions, semantics])[None])[0]
             positions, queries = both[: len(positions)], head.prompts + both[len(positions) :]
+        response = torch.zeros_like(queries)
         for layer in head.attention.layers:
-            normed = layer.query_norm(queries), layer.position_norm(positions)
+            normed = layer.query_norm(response + queries), layer.position_norm(positions)
             found, attention = heads_attention(layer.attention, *normed)
-            queries = queries + found
-            queries = queries + layer.feed_forward(queries)
-        responses.append(head.attention.norm(queries))
+            response = response + found
+            response = response + layer.feed_forward(response)
+        responses.append(head.attention.norm(response))
         maps.append(attention)
     responses = torch.stack(responses)
     whole, weights = [], []

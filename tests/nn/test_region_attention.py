@@ -66,6 +66,14 @@ def test_a_region_answers_to_its_own_query_only():
     torch.testing.assert_close(whole[:, 1:2], alone)
 
 
+def test_a_query_chooses_positions_and_is_no_part_of_the_response():
+    torch.manual_seed(0)
+    layers = RegionAttention(8, heads=2).eval()
+    # With one position there is nothing to choose.
+    whole, _ = layers(torch.randn(1, 3, 8), torch.randn(1, 1, 8))
+    torch.testing.assert_close(whole, whole[:, :1].expand(1, 3, 8))
+
+
 @pytest.mark.parametrize(
     ("options", "message"), [({"heads": 3}, "3 attention heads"), ({"layers": 0}, "1 layer or more; given 0")]
 )
