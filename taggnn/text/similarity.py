@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from taggnn.text.bank import TextBank
 
-# Classes that are closer can hardly be told apart by their text [ours].
+# Texts of classes above it hardly differ [ours].
 CLOSE = 0.95
 
 
