@@ -16,6 +16,7 @@ import taggnn
 from taggnn import check, compare, ensemble, evaluate, export, extract, models, predict, skeletons, textbank
 from taggnn.backbones import BACKBONES
 from taggnn.cli import config
+from taggnn.data import synthetic_regions
 from taggnn.heads import HEADS
 from taggnn.kernels import IMPLS
 from taggnn.nn.convs import CONVS
@@ -75,6 +76,8 @@ def test_command_parses(command, monkeypatch, mine):
     elif program in ("taggnn.check", "taggnn.extract"):
         built = {"taggnn.check": check, "taggnn.extract": extract}[program].parser()
         assert config.parse(arguments, built).data.root
+    elif program == "taggnn.data.synthetic_regions":
+        assert synthetic_regions.parser().parse_args(arguments).root
     elif program == "taggnn.models":
         assert models.parser().parse_args(arguments)
     else:
@@ -124,6 +127,7 @@ def test_commands_are_found():
         "export",
         "skeletons",
         "textbank",
+        "data.synthetic_regions",
     }
     assert named == ours
 

@@ -294,26 +294,29 @@ def _random(seed: int, split: str, motion: str, number: int) -> np.random.Genera
 SET = SyntheticSet(make_regions, tuple(MOTIONS), FLIP_PAIRS)
 
 
-def _main() -> None:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The command line of this module as a program."""
+    built = argparse.ArgumentParser(
         prog="python -m taggnn.data.synthetic_regions",
         description="Makes the synthetic video set whose telling region moves independently of the camera.",
     )
-    parser.add_argument("--root", required=True, help="folder to make it in")
+    built.add_argument("--root", required=True, help="folder to make it in")
     for split, count in CLIPS_PER_CLASS.items():
-        parser.add_argument(
-            f"--{split}", type=int, default=count, help=f"{split} clips of each class (default {count})"
-        )
-    parser.add_argument("--frames", type=int, default=24, help="frames of a clip (default 24)")
-    parser.add_argument("--size", type=int, default=64, help="side of the picture in pixels (default 64)")
-    parser.add_argument("--others", type=int, default=3, help="other discs in a clip (default 3)")
-    parser.add_argument("--seed", type=int, default=0, help="seed (default 0)")
-    given = parser.parse_args()
+        built.add_argument(f"--{split}", type=int, default=count, help=f"{split} clips of each class (default {count})")
+    built.add_argument("--frames", type=int, default=24, help="frames of a clip (default 24)")
+    built.add_argument("--size", type=int, default=64, help="side of the picture in pixels (default 64)")
+    built.add_argument("--others", type=int, default=3, help="other discs in a clip (default 3)")
+    built.add_argument("--seed", type=int, default=0, help="seed (default 0)")
+    return built
+
+
+def _main() -> None:
+    given = parser().parse_args()
     counts = {split: getattr(given, split) for split in CLIPS_PER_CLASS}
     try:
         root = make_regions(given.root, counts, given.frames, given.size, given.others, given.seed)
     except ValueError as error:
-        parser.error(str(error))
+        parser().error(str(error))
     print(f"{root}: {sum(counts.values()) * len(MOTIONS)} clips of {len(MOTIONS)} classes")
 
 
