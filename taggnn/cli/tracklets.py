@@ -45,12 +45,7 @@ def write_tracklets(
 
     Returns:
         A sentence on each clip that was left out, for results.json.
-
-    Raises:
-        ValueError: a negative number.
     """
-    if number < 0:
-        raise ValueError(f"--tracklets {number}: must be 0 or more")
     if not distributed.is_main_process():
         return []
     _clear(folder / FOLDER)

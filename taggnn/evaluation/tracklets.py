@@ -157,7 +157,7 @@ def paths(regions: Tensor) -> Tensor:
     regions = regions.double().clamp(min=0)
     peak = regions.flatten(2).argmax(-1)
     if regions.ndim == 3:
-        return ((peak + 0.5) / regions.shape[2]).unsqueeze(-1)
+        return ((peak.double() + 0.5) / regions.shape[2]).unsqueeze(-1)
     height, width = regions.shape[2:]
     rows, columns = torch.arange(height, dtype=torch.double), torch.arange(width, dtype=torch.double)
     near_row = (rows - (peak // width).unsqueeze(-1)).abs() <= 1
