@@ -17,6 +17,7 @@ from taggnn.cli.checkpoint_options import add_checkpoint
 from taggnn.cli.evaluation_setup import prepare
 from taggnn.cli.parser import Parser
 from taggnn.cli.scoring import write_scored
+from taggnn.cli.tracklets import TRACKLETS, TRACKLETS_HELP, write_tracklets
 from taggnn.data.published import PUBLISHED
 from taggnn.evaluation.scoring import score
 from taggnn.io import environment
@@ -51,6 +52,8 @@ def main(arguments: Sequence[str]) -> None:
     results = write_scored(folder, scored, clips, given.split, loaded.training_counts)
     predictions = scored.predictions
     assert predictions is not None
+    model = loaded.model.accepting(data.spec)
+    notes += write_tracklets(folder, scored, model, data.samples(given.split), given.tracklets, device)
     results = replace(
         results,
         title=f"evaluation of {Path(given.checkpoint).name}",
@@ -119,6 +122,7 @@ def parser() -> Parser:
     option("--out", str | None, None, "folder of the results; null: runs/evaluate/<time>")
     add_options(add)
     option("--devices", int | None, None, "processes on this machine, each with its own GPU if there are GPUs")
+    option("--tracklets", int, TRACKLETS, TRACKLETS_HELP)
     option("--graph_effect", bool, True, "also evaluate the model without its edges")
     return built
 

@@ -18,6 +18,7 @@ from taggnn import backbones
 from taggnn.cli import locations
 from taggnn.cli.parser import Parser
 from taggnn.cli.resolve import BackboneChoice
+from taggnn.cli.tracklets import TRACKLETS, TRACKLETS_HELP
 from taggnn.data.loader import ClipData
 from taggnn.data.sources import SOURCES
 from taggnn.data.token_index import CONFIG, INDEX
@@ -37,6 +38,7 @@ _LIMITS = {
     "seed": (0, 2**32 - 1),
     "threads": (1, math.inf),
     "preview": (1, 64),
+    "tracklets": (0, 1000),
     "patience": (1, math.inf),
     "log_every": (1, math.inf),
     "save_minutes": (0, math.inf),
@@ -77,7 +79,7 @@ _LIMITS = {
 _END = "..."
 # Keys that do not change the result of a run, only its speed and its location.
 _FREE = {
-    *("run", "runs", "preview", "threads", "save_minutes", "save_batches", "log_every", "loggers"),
+    *("run", "runs", "preview", "tracklets", "threads", "save_minutes", "save_batches", "log_every", "loggers"),
     *("data.workers", "video.frame_cache", "devices", "working_dir"),
 }
 _DESCRIPTION = (
@@ -115,6 +117,7 @@ def parser(program: str = "taggnn.train", description: str = _DESCRIPTION) -> Pa
         "folder that relative paths of data and weights start from; null: the present one, which the run's config.yaml records",
     )
     option("--preview", int | None, None, "draw this many training clips, print the path of the image and stop")
+    option("--tracklets", int, TRACKLETS, TRACKLETS_HELP)
     option(
         "--devices",
         int | str | list[int],

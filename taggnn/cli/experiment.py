@@ -15,6 +15,7 @@ from taggnn.cli import config, launch
 from taggnn.cli.build import data_of, device_of, header_of, recogniser_of, trainer_of
 from taggnn.cli.resolve import head_options
 from taggnn.cli.scoring import write_scored, write_validation
+from taggnn.cli.tracklets import write_tracklets
 from taggnn.data.fingerprint import describe_changes
 from taggnn.data.loader import ClipData
 from taggnn.data.tokens import differences
@@ -124,6 +125,8 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
         of_val = score(best.model.accepting(data.spec), data.val_dataloader(), val, "val", device, graph_effect=False)
         write_validation(folder, of_val)
     results = write_scored(folder, scored, test, "test", train.counts, [*history.skipped.values()])
+    model = best.model.accepting(data.spec)
+    notes = write_tracklets(folder, scored, model, data.samples("test"), settings.tracklets, device)
     trained = sum(row["seconds"] for row in history.rows)
     found, listed = len(train), train.listed
     clips = f"{found:,} training clips" if found == listed else f"{found:,} of {listed:,} listed training clips"
@@ -135,7 +138,7 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
         model=built.found,
         environment=environment.describe(device, settings.seed),
         durations={"train": trained, "test": tested},
-        notes=[*data.splits.notes, *filter(None, [trainer.stopped])],
+        notes=[*data.splits.notes, *filter(None, [trainer.stopped]), *notes],
     )
     results.add_comparison("test", _label(settings, head), sum(p.numel() for p in built.head.parameters()), trained)
     if trainer.weights:

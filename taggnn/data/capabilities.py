@@ -36,6 +36,7 @@ class Capabilities:
         frame_views: ``(frames, chosen, views, crops)``: the same for frames in memory.
         inspection: how ``taggnn.check`` examines its files; None: they cannot be checked.
         picture: converts an input to pictures for people; None: not possible.
+        position_names: names of the positions of a frame where each is something of its own, such as a joint; empty: none.
         describe: sentences on what training does to a clip.
         preprocessing: sentences on every step from a file to the input in evaluation, with its numbers, for exported files.
         notes: name -> sentence, for the screen.
@@ -59,6 +60,7 @@ class Capabilities:
     frame_views: Callable[[Tensor, Sequence[tuple[int, int]], int, int], Tensor] | None = None
     inspection: Inspection | None = None
     picture: Callable[[Tensor], Tensor] | None = None
+    position_names: Sequence[str] = ()
     describe: Callable[[], list[str]] = list
     preprocessing: Callable[[], list[str]] = list
     notes: Callable[[], dict[str, str]] = dict

@@ -119,8 +119,13 @@ def make_clip(motion: str, frames: int, size: int, rng: np.random.Generator) -> 
     return draw(states(motion, rng.uniform(size=4), rng.uniform(*SPEED), frames), size, rng)
 
 
-def write_video(path: Path, pictures: np.ndarray) -> None:
+def write_video(path: Path, pictures: np.ndarray, rate: int = FRAMES_PER_SECOND) -> None:
     """Writes intra-coded frames as H.264 in an MP4 file, atomically.
+
+    Args:
+        path: the file.
+        pictures: the frames.
+        rate: frames a second (default 12).
 
     **Shapes:** pictures uint8 (T, H, W, 3), H and W even
     """
@@ -130,7 +135,7 @@ def write_video(path: Path, pictures: np.ndarray) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with av.open(str(part), "w", format="mp4") as container:
-            stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND)
+            stream = container.add_stream("libx264", rate=rate)
             stream.height, stream.width = pictures.shape[1:3]
             stream.pix_fmt = "yuv420p"
             stream.options = {"qp": "23", "preset": "veryfast", "x264-params": "keyint=1:threads=1"}

@@ -39,12 +39,14 @@ class Scored:
         loss: their mean cross-entropy; NaN without predictions.
         skipped: the clips that were left out, and why, in the order of the list.
         graph_effect: see ``graph_effect``; None where it was not measured.
+        extras: names of the further results that the model returned (default: none).
     """
 
     predictions: Predictions | None
     loss: float
     skipped: list[Skipped]
     graph_effect: dict[str, float | int] | None = None
+    extras: frozenset[str] = frozenset()
 
 
 @torch.inference_mode()
@@ -84,12 +86,13 @@ def score(
     opened: dict[int, _Opened] = {}
     found = _Found(bare)
     bad: dict[str, str] = {}
+    extras: set[str] = set()
     bar = tqdm(desc=split, total=len(clips), unit="clip", file=sys.stderr, leave=False, disable=_hidden())
     with bar, _inputs_of(model) if bare else nullcontext() as tokens:
         for batch in batches:
             done = len(found.indices) + len(bad)
             bad |= {name: reason for name, _, reason in batch.skipped}
-            for index, logits, without in _answers(model, batch, device, tokens):
+            for index, logits, without in _answers(model, batch, device, tokens, extras):
                 clip = opened.setdefault(index, _Opened(average, bare))
                 clip.add(logits, without)
                 if clip.consensus.views == views:
@@ -102,7 +105,7 @@ def score(
         raise ValueError(
             f"score expects {views} views of a clip, and {clips[min(uneven)].name} came with more or fewer"
         )
-    return _together(found, bad, clips, split)
+    return _together(found, bad, extras, clips, split)
 
 
 def has_graph(head: nn.Module | None) -> bool:
@@ -199,12 +202,18 @@ class _Found:
 
 
 def _answers(
-    model: Recogniser | TokenView | Exported, batch: Batch, device: torch.device | str, tokens: list[Tensor] | None
+    model: Recogniser | TokenView | Exported,
+    batch: Batch,
+    device: torch.device | str,
+    tokens: list[Tensor] | None,
+    extras: set[str],
 ) -> Iterator[tuple[int, Tensor, Tensor | None]]:
-    """Index of the clip, logits (K,) and those without edges, for each view of a batch."""
+    """Index of the clip, logits (K,) and those without edges, for each view of a batch; adds the names of its extras."""
     if not len(batch):
         return
-    logits = model(batch.x.to(device)).logits.float().cpu()
+    output = model(batch.x.to(device))
+    extras.update(output.extras)
+    logits = output.logits.float().cpu()
     without: Sequence[Tensor | None] = [None] * len(logits)
     if tokens is not None:
         head = _head_of(model)
@@ -233,10 +242,10 @@ def _inputs_of(model: nn.Module) -> Iterator[list[Tensor]]:
         hook.remove()
 
 
-def _together(found: _Found, bad: dict[str, str], clips: ClipList, split: str) -> Scored:
+def _together(found: _Found, bad: dict[str, str], extras: set[str], clips: ClipList, split: str) -> Scored:
     """The results of all processes, in the order of the list, each clip once."""
-    parts = distributed.all_gather((*found.tensors(len(clips.classes)), bad))
-    bad = {name: reason for *_, mine in parts for name, reason in mine.items()}
+    parts = distributed.all_gather((*found.tensors(len(clips.classes)), bad, extras))
+    bad = {name: reason for *_, mine, _ in parts for name, reason in mine.items()}
     skipped = (
         [Skipped(clip.name, clip.path, split, bad[clip.name]) for clip in clips.clips if clip.name in bad]
         if bad
@@ -264,7 +273,8 @@ def _together(found: _Found, bad: dict[str, str], clips: ClipList, split: str) -
         effect = graph_effect(
             labels, predicted_classes(probabilities), figures[:, 1].long(), figures[:, 2], figures[:, 3]
         )
-    return Scored(predictions, math.fsum(figures[:, 0].tolist()) / len(seen), skipped, effect)
+    named = frozenset(name for *_, names in parts for name in names)
+    return Scored(predictions, math.fsum(figures[:, 0].tolist()) / len(seen), skipped, effect, named)
 
 
 def _hidden() -> bool | None:

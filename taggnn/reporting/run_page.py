@@ -9,8 +9,9 @@
     predictions.csv  of the headline split (`taggnn.evaluation.predictions`): confusion matrix and per-class figures
     skipped.csv      clips that could not be used (`taggnn.evaluation.predictions`)
     results.json     everything else, see `RESULTS`
+    tracklets/       of some clips, see `taggnn.evaluation.tracklets`
 
-Besides ``report.html`` it writes the pictures alone, ``curves.png`` and ``confusion.png``.
+Besides ``report.html`` it writes the pictures alone, ``curves.png``, ``confusion.png`` and a PNG for each clip in ``tracklets``.
 """
 
 import math
@@ -42,6 +43,7 @@ from taggnn.reporting.figures import block_of, confusion, curves, reliability_di
 from taggnn.reporting.loss_parts import parts_of
 from taggnn.reporting.page import ROWS, between, duration, figure, number, p_value, percent, points, render
 from taggnn.reporting.theme import DARK, LIGHT, png, size_on_page, svg
+from taggnn.reporting.tracklet_section import section_of
 from taggnn.runtime.atomic import write_bytes, write_text
 from taggnn.training.history import read_history
 
@@ -85,6 +87,7 @@ def write_report(run_dir: str | os.PathLike) -> Path:
         training=_training(folder, history, results),
         calibration=_calibration(results, predictions),
         classes=None if predictions is None else _classes(folder, predictions),
+        tracklets=section_of(folder),
         unmeasured=set(unmeasured),
         skipped=skipped,
         most=ROWS,

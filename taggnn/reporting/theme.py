@@ -4,6 +4,7 @@ Colours are Okabe and Ito's (https://jfly.uni-koeln.de/color/), distinguishable 
 right, vermilion is wrong. Nothing here keeps matplotlib state, and equal input gives equal bytes.
 """
 
+import base64
 import io
 import re
 import warnings
@@ -12,12 +13,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
+from unicodedata import east_asian_width
 
 import matplotlib
 from markupsafe import Markup, escape
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 # Pixels of a PNG per inch: twice the size at which a page shows it, so that it stays sharp on dense screens.
 DPI = 200
@@ -67,7 +70,9 @@ def svg(figure: Figure | None, alt: str) -> Markup:
     if figure is None:
         return Markup("")
     buffer = io.StringIO()
-    with _settings({"svg.fonttype": "none", "svg.hashsalt": "taggnn"}), warnings.catch_warnings():
+    # Several pictures would become one, of few pixels.
+    settings = {"svg.fonttype": "none", "svg.hashsalt": "taggnn", "image.composite_image": False}
+    with _settings(settings), warnings.catch_warnings():
         # Of letters that no font on this machine has: the browser draws them with its own.
         warnings.filterwarnings("ignore", "Glyph")
         metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -84,6 +89,7 @@ def svg(figure: Figure | None, alt: str) -> Markup:
     body = re.sub(r'<g id="[^"]*"(/?)>', r"<g\1>", body).replace("<g/>", "")
     body = re.sub(r"(?<=px); font-family: [^;\"]*", "", body)
     body = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+| ?\n", r"\1", path[0]), body)
+    body = re.sub(r"data:image/png;base64,\s*([^\"]*)", _jpeg, body)
     body = re.sub(r"\n *", "\n", body)
     for name, colour in asdict(LIGHT).items():
         body = body.replace(f": {colour}", f": var(--{name})")
@@ -93,10 +99,20 @@ def svg(figure: Figure | None, alt: str) -> Markup:
     )
 
 
+def _jpeg(found: re.Match[str]) -> str:
+    """A picture inside a drawing as JPEG: frames of videos take a tenth of their bytes as PNG."""
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(base64.b64decode(found[1]))) as picture:
+        picture.convert("RGB").save(buffer, "JPEG", quality=88)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
 def png(figure: Figure) -> bytes:
     """A figure as a PNG file, cut to what is drawn."""
     buffer = io.BytesIO()
-    with _settings({"hatch.linewidth": 0.6}):
+    with _settings({"hatch.linewidth": 0.6}), warnings.catch_warnings():
+        # Of letters that no font on this machine has: boxes are drawn.
+        warnings.filterwarnings("ignore", "Glyph")
         # The software's version in the file would make equal pictures differ between machines.
         figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.08, metadata={"Software": None})
     return buffer.getvalue()
@@ -145,6 +161,24 @@ def shorten(name: str, width: int) -> str:
     if " " in last[:8]:
         last = last[last.index(" ") :]
     return f"{first.strip()} … {last.strip()}" if " " in name else f"{first}…{last}"
+
+
+def fitted(name: str, columns: int) -> str:
+    """As ``shorten``, for a width in letters of the Latin alphabet: Chinese, Japanese and Korean letters take two.
+
+    Args:
+        name: of any length.
+        columns: the width.
+    """
+    letters = columns
+    while letters > 1 and len(widened(shorten(name, letters))) > columns:
+        letters -= 1
+    return shorten(name, letters)
+
+
+def widened(text: str) -> str:
+    """A text with a null character after each letter that takes two columns."""
+    return "".join(letter + "\0" * (east_asian_width(letter) in "WF") for letter in text)
 
 
 @cache

@@ -115,6 +115,7 @@ class SkeletonSource:
         )
         self.inspection = inspection(len(self.skeleton), dimensions)
         self.picture = None if stream.endswith("motion") else self._pictures
+        self.position_names = self.skeleton.joints
 
     @classmethod
     def from_spec(cls, spec: InputSpec) -> "SkeletonSource":
