@@ -129,6 +129,8 @@ def test_two_processes_train_the_weights_of_one(run, words, together, tmp_path):
 
 def test_a_checkpoint_needs_no_bank(run, videos, program, tmp_path):
     best = shutil.copy(run / "best.ckpt", tmp_path / "best.ckpt")
+    stored = torch.load(best, weights_only=True)["architecture"]["head"]["bank"]
+    assert (stored["prompts"], stored["channels"]) == ([*PROMPTS], 6)
     data = ["--data.root", videos, "--data.workers", 0, "--data.batch_size", 4]
     ended = program(taggnn.evaluate, "--checkpoint", best, *data, "--out", tmp_path / "out")
     assert ended.code == 0, ended.err
