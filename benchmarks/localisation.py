@@ -8,7 +8,7 @@ The true regions are in regions.csv in the root of the clips. A frame counts whe
 hits where the centre of its largest token lies in the region. *Any* is the share of frames in which one of the R maps of the
 head hits, *best* that of one map, the same one in all clips, which hits most often on the validation clips; in brackets their
 95 % intervals over clips. *Chance* is that of random positions, of as many maps. *The middle of the picture* is a peak that
-never moves.
+never moves; *reachable* are the frames in which the region holds the centre of a token at all.
 
 Axes: B clips, T frames, R maps of a frame, H W token grid, K classes.
 """
@@ -139,6 +139,8 @@ def measured(run: str, loaded: Loaded, root: Path, split: str, batch: int) -> li
     source, model, boxes = sources.of(loaded.spec), loaded.model, read_boxes(root / REGIONS)
     if not isinstance(model, Recogniser) or not isinstance(source, VideoSource) or len(model.grid) != 3:
         raise ValueError(f"{run}: expected the checkpoint of a model of videos with a grid of T, H and W")
+    # Nothing is trained here, so nothing needs a warning about flips.
+    source.flip = 0.0
     data = ClipData(
         source, str(root), classes=list(loaded.classes), batch_size=batch, workers=0, **dict(loaded.split_options)
     )
@@ -233,13 +235,19 @@ def table(rows: list[dict[str, Any]]) -> str:
         ]
         for row in rows
     ]
-    facts = dict.fromkeys(
-        f"{row['frames']:,} frames of {row['clips']} clips, grid {' x '.join(map(str, row['grid']))}, input "
-        f"{' x '.join(map(str, row['size']))}; the middle of the picture: {100 * row['middle']:.1f} %"
-        + (f"; {row['skipped']} clips could not be read" if row["skipped"] else "")
-        for row in rows
-    )
+    facts = dict.fromkeys(map(_facts, rows))
     return "\n".join([layout.table(header, lines, left=3), *facts])
+
+
+def _facts(row: Mapping[str, Any]) -> str:
+    """What a row is measured on."""
+    grid, size = (" x ".join(map(str, row[part])) for part in ("grid", "size"))
+    middle, reachable = (f"{100 * row[part]:.1f} %" for part in ("middle", "reachable"))
+    skipped = f"; {row['skipped']} clips could not be read" if row["skipped"] else ""
+    return (
+        f"{row['frames']:,} frames of {row['clips']} clips, grid {grid}, input {size}; the middle of the picture: {middle}, "
+        f"reachable: {reachable}{skipped}"
+    )
 
 
 def _share(share: Mapping[str, float]) -> str:

@@ -43,6 +43,7 @@ class Localisation:
         each: the share of every map.
         chance: of a peak at a random position: the mean share of positions in the region.
         chance_any: of any of R such peaks, independent of each other.
+        reachable: share of the frames that any peak could hit: a region smaller than a token may hold no token's centre.
         frames: in which the region is visible.
         clips: with such frames.
     """
@@ -53,6 +54,7 @@ class Localisation:
     each: tuple[float, ...]
     chance: float
     chance_any: float
+    reachable: float
     frames: int
     clips: int
 
@@ -100,6 +102,7 @@ def localisation(
         each=tuple(shares[1:].tolist()),
         chance=float(inside.mean()),
         chance_any=float((1 - (1 - inside) ** maps.shape[2]).mean()),
+        reachable=float((inside > 0).double().mean()),
         frames=int(frames.sum()),
         clips=int((frames > 0).sum()),
     )

@@ -58,6 +58,7 @@ def naive(attention, boxes):
         "each": [count / counted for count in hits],
         "chance": sum(chance) / counted,
         "chance_any": sum(chance_any) / counted,
+        "reachable": sum(share > 0 for share in chance) / counted,
         "frames": counted,
     }
 
@@ -71,6 +72,7 @@ def test_shares_are_those_of_a_count_by_hand(seed):
     assert found.each == pytest.approx(tuple(expected["each"]))
     assert found.best.value == pytest.approx(max(expected["each"]))
     assert found.index == expected["each"].index(max(expected["each"]))
+    assert found.reachable == pytest.approx(expected["reachable"])
     assert found.chance == pytest.approx(expected["chance"])
     assert found.chance_any == pytest.approx(expected["chance_any"])
 
