@@ -261,15 +261,21 @@ def _published(source: str, config: Mapping[str, Any]) -> dict[str, Tensor]:
         if path is None:
             raise FileNotFoundError(f"{folder} holds no weights: {' or '.join(WEIGHTS)}")
         return read_state_dict(path)
-    name = f"hf-hub:{source}" if timm_models.is_hub_id(source) else config["architecture"]
-    where = source if timm_models.is_hub_id(source) else f"timm/{config['architecture']}"
+    timm, architecture = timm_models.package(), config["architecture"]
+    if timm_models.is_hub_id(source):
+        name, where = f"hf-hub:{source}", f"https://huggingface.co/{source}"
+    else:
+        facts = timm.get_pretrained_cfg(architecture)
+        if facts is None or not facts.has_weights:
+            raise ValueError(f"timm knows no published weights of {architecture}: give the path of a file")
+        name, where = architecture, f"https://huggingface.co/{facts.hf_hub_id}" if facts.hf_hub_id else facts.url
     try:
-        model = timm_models.package().create_model(name, pretrained=True, **timm_models.arguments_of(config))
+        model = timm.create_model(name, pretrained=True, **timm_models.arguments_of(config))
     # Of timm, of the hub's package, or of the connection.
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise FileNotFoundError(
             f"weights of {PREFIX}{source} could not be loaded by timm ({type(error).__name__}: {reason}). Download "
-            f"{WEIGHTS[0]} of https://huggingface.co/{where} elsewhere and give its path as weights"
+            f"{WEIGHTS[0]} of {where} elsewhere and give its path as weights"
         ) from error
     return model.state_dict()
