@@ -284,7 +284,8 @@ class Head(Protocol):
 
     A head may also have ``resize(grid)`` for another token grid; ``loss_weights``, name -> default weight of its losses (else
     1); ``after_step()``, called after every optimiser step, to update state that depends on the weights; such state must be
-    buffers, which checkpoints hold.
+    buffers, which checkpoints hold. Where its extras hold ``regions`` (B, T, R, *grid of a frame), attention that sums to 1 over
+    the positions of a frame, their tracklets are drawn after the test; see ``taggnn.evaluation.tracklet_clips.collect``.
     """
 
     def __call__(self, tokens: Tensor, targets: Tensor | None = None) -> Output:
