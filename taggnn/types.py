@@ -285,8 +285,9 @@ class Head(Protocol):
     A head may also have ``resize(grid)`` for another token grid; ``loss_weights``, name -> default weight of its losses (else
     1); ``after_step()``, called after every optimiser step, to update state that depends on the weights; such state must be
     buffers, which checkpoints hold; ``use_classes(names)``, called once with the class names of the data, which may refuse
-    them; ``semantic_names()``, the text of each index in ``extras["semantics"]``. Attention ``extras["regions"]``
-    (B, T, R, *frame grid) is drawn in reports.
+    them; ``semantic_names()``, the text of each index in ``extras["semantics"]``. Where its extras hold ``regions``
+    (B, T, R, *grid of a frame), attention that sums to 1 over the positions of a frame, their tracklets are drawn after the
+    test; see ``taggnn.evaluation.tracklet_clips.collect``.
     """
 
     def __call__(self, tokens: Tensor, targets: Tensor | None = None) -> Output:

@@ -153,10 +153,13 @@ def _pixels(layout: _Layout) -> tuple[int, int]:
 
 
 def _frames_row(page: _Page, tracklets: Tracklets) -> None:
-    """Frames of the clip with their numbers from 1: of each frame of the tokens the middle one that it covers."""
+    """Frames of the clip with their numbers from 1: of a frame of the tokens the middle one that it covers."""
     layout, pictures = page.layout, tracklets.pictures
     count = layout.frames if pictures is None else len(pictures)
     numbers = [_frame(layout.column(column), layout.frames, count) for column in range(layout.columns)]
+    if not tracklets.spatial:
+        # Above a map, which has every frame of the tokens, each is where it is in time.
+        numbers = [_frame(column, layout.columns, count) for column in range(layout.columns)]
     for column, number in enumerate(numbers):
         middle = layout.left + (column + 0.5) * layout.pitch
         page.text(middle, layout.top - 0.03, str(number + 1), page.theme.muted, 7.5, ha="center", va="bottom")
