@@ -5,7 +5,7 @@ Axes: B clips, grid the token grid with time first, C channels, K classes.
 
 import inspect
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -74,7 +74,7 @@ class Recogniser(_Model):
         self.found = dict(found or {})
         self.channels = channels
         self.frozen = False
-        self._takes_targets = takes_targets(head)
+        self._takes = taken_by(head)
 
     def freeze(self) -> None:
         """Freezes the backbone: evaluation mode also in training, no gradients and no memory for them."""
@@ -100,17 +100,20 @@ class Recogniser(_Model):
         # tokens of a clip are bit-equal in any batch, and pairs are not slower.
         pairs = x.split(2) if x.device.type == "cpu" else [x]
         # A frozen backbone is never in training mode and has no losses.
-        return Features(torch.cat([self._tokens_of_pair(pair) for pair in pairs]))
+        found = [self._features_of_pair(pair) for pair in pairs]
+        whole = [one.class_token for one in found if one.class_token is not None]
+        return Features(torch.cat([one.tokens for one in found]), class_token=torch.cat(whole) if whole else None)
 
     def forward(self, x: Tensor, targets: Tensor | None = None) -> Output:
         features = self.features(x)
-        output = run_head(self.head, features.tokens, targets, self._takes_targets)
+        output = run_head(self.head, features.tokens, targets, self._takes, features.class_token)
         return Output(output.logits, output.extras, {} if targets is None else merged(features.losses, output.losses))
 
-    def _tokens_of_pair(self, x: Tensor) -> Tensor:
+    def _features_of_pair(self, x: Tensor) -> Features:
         alone = len(x) == 1 and x.device.type == "cpu"
-        tokens = backbones.tokens_of(self.backbone(torch.cat([x, x]) if alone else x), self.stated_grid)
-        return tokens[: len(x)].contiguous()
+        found = backbones.features_of(self.backbone(torch.cat([x, x]) if alone else x), self.stated_grid)
+        whole = None if found.class_token is None else found.class_token[: len(x)].contiguous()
+        return Features(found.tokens[: len(x)].contiguous(), class_token=whole)
 
     def accepting(self, spec: InputSpec) -> "Recogniser | TokenView":
         """The model for an input: itself, or a view of it with the same head that takes stored tokens.
@@ -198,35 +201,44 @@ class TokenView(_Model):
         super().__init__()
         self.head = recogniser.head
         self.spec, self.grid = spec, recogniser.grid
-        self._takes_targets = takes_targets(self.head)
+        self._takes = taken_by(self.head)
 
     def forward(self, x: Tensor, targets: Tensor | None = None) -> Output:
         self.spec.check(x)
-        output = run_head(self.head, x.to(self.dtype), targets, self._takes_targets)
+        output = run_head(self.head, x.to(self.dtype), targets, self._takes)
         return Output(output.logits, output.extras, {} if targets is None else output.losses)
 
 
-def takes_targets(head: nn.Module) -> bool:
-    """Whether a head's ``forward`` takes ``targets``, so that it can return losses."""
+def taken_by(head: nn.Module) -> frozenset[str]:
+    """What a head's ``forward`` takes besides the tokens: "targets", so that it can return losses, and "class_token"."""
     parameters = inspect.signature(head.forward).parameters.values()
-    return any(one.name == "targets" or one.kind is one.VAR_KEYWORD for one in parameters)
+    names = {one.name for one in parameters}
+    any_name = any(one.kind is one.VAR_KEYWORD for one in parameters)
+    return frozenset(name for name in ("targets", "class_token") if name in names or any_name)
 
 
-def run_head(head: nn.Module, tokens: Tensor, targets: Tensor | None = None, with_targets: bool = True) -> Output:
+def run_head(
+    head: nn.Module,
+    tokens: Tensor,
+    targets: Tensor | None = None,
+    takes: Collection[str] = ("targets",),
+    class_token: Tensor | None = None,
+) -> Output:
     """Runs a head and converts its result to ``Output``.
 
     Args:
         head: it may return any form that ``as_output`` takes.
         tokens: of a batch.
-        targets: passed on if the head takes them.
-        with_targets: see ``takes_targets``.
+        targets, class_token: passed on where they are not None and the head takes them.
+        takes: see ``taken_by``.
 
-    **Shapes:** tokens (B, *grid, C), targets (B,) or (B, K)
+    **Shapes:** tokens (B, *grid, C), targets (B,) or (B, K), class_token (B, C)
 
     Raises:
         ValueError: it returns another type.
     """
-    return as_output(head(tokens) if targets is None or not with_targets else head(tokens, targets=targets), head)
+    more = {"targets": targets, "class_token": class_token}
+    return as_output(head(tokens, **{key: x for key, x in more.items() if x is not None and key in takes}), head)
 
 
 def as_output(result: Any, head: nn.Module) -> Output:

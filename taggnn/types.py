@@ -207,12 +207,14 @@ class Features:
     Args:
         tokens: one vector for each position of the grid.
         losses: name -> scalar (a mean over the batch) or one value for each clip, unweighted.
+        class_token: a vector of the whole clip, given to heads whose ``forward`` names ``class_token``; None where there is none.
 
-    **Shapes:** tokens (B, *grid, C), losses () or (B,)
+    **Shapes:** tokens (B, *grid, C), losses () or (B,), class_token (B, C)
     """
 
     tokens: Tensor
     losses: dict[str, Tensor] = field(default_factory=dict)
+    class_token: Tensor | None = None
 
     @property
     def grid(self) -> tuple[int, ...]:

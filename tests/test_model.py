@@ -679,3 +679,36 @@ def test_a_whole_model_is_exported_with_its_output():
     assert isinstance(found, Output)
     torch.testing.assert_close(found.logits, built(clip).logits)
     assert found.extras.keys() == built(clip).extras.keys()
+
+
+class WithClassToken(nn.Module):
+    """A backbone with a vector of the whole clip."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 4)
+
+    def forward(self, clip):
+        tokens = self.layer(clip.movedim(1, -1))
+        return Features(tokens, class_token=2 * tokens.mean((1, 2, 3)))
+
+
+class OfClassToken(nn.Module):
+    def __init__(self, channels, grid, classes):
+        super().__init__()
+        self.classifier = nn.Linear(channels, classes)
+
+    def forward(self, tokens, class_token=None):
+        return self.classifier(class_token)
+
+
+@pytest.mark.parametrize("frozen", [False, True], ids=["trained", "frozen"])
+def test_a_class_token_reaches_the_heads_that_name_it(frozen):
+    built = taggnn.attach(WithClassToken(), OfClassToken, classes=3, clip=(2, 4, 4))
+    if frozen:
+        built.freeze()
+    clips = torch.randn(3, 3, 2, 4, 4)
+    expected = built.head.classifier(2 * built.backbone(clips).tokens.mean((1, 2, 3)))
+    torch.testing.assert_close(built.eval()(clips).logits, expected)
+    # Other heads do not notice it.
+    assert taggnn.attach(WithClassToken(), "pool", classes=3, clip=(2, 4, 4))(clips).logits.shape == (3, 3)

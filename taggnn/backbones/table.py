@@ -316,8 +316,10 @@ def timm_row(source: str, config: Mapping[str, Any] | None = None) -> Backbone:
     """A row for a model of timm: one of its names, a hub id or a folder."""
     complete = timm_models.configuration(source, config)
 
-    def builder(config: Mapping[str, Any] | None = None, temporal_shift: float = 0.0) -> nn.Module:
-        return timm_features.features({**complete, **(config or {})}, temporal_shift)
+    def builder(
+        config: Mapping[str, Any] | None = None, temporal_shift: float = 0.0, class_token: bool = False
+    ) -> nn.Module:
+        return timm_features.features({**complete, **(config or {})}, temporal_shift, class_token)
 
     return Backbone(
         name=f"{timm_models.PREFIX}{source}",

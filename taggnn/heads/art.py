@@ -29,11 +29,12 @@ class ArtHead(nn.Module):
 
     Formula, for every frame t and region r::
 
-        x_cls     = mean of all tokens;  X_t = project(tokens_t) + E_t                                    [E, project ours]
-        s_1..s_R  = the semantics of the bank nearest to W_video x_cls;  S = W_text s                     [W ours]
+        x_cls     = class token of the backbone, else the mean of all tokens
+        X_t       = project(tokens_t) + E_t                                                 [projection and E ours]
+        s_1..s_R  = the semantics of the bank nearest to W_video x_cls;  S = W_text s       [W ours]
         X^_t, S^_t = Encoder(Concat(X_t, S))
-        r_t       = CrossAttention(S^_t + P, X^_t), softmax over the positions of the frame               [sum ours]
-        r         = r + act(conv(LayerNorm(r), edges between regions))     for each graph layer           [ours]
+        r_t       = CrossAttention(S^_t + P, X^_t), softmax over the positions of the frame [sum ours]
+        r         = r + act(conv(LayerNorm(r), edges between regions)), for each graph layer [ours]
         w_tr      = mean_s softmax_t(cos(r_tr, S_s) / temperature);  Tr_r = sum_t w_tr r_tr
         logits    = W dropout(Concat(x_cls, Tr_1..R)) + b
 
@@ -75,10 +76,10 @@ class ArtHead(nn.Module):
         impl: how the convolution is computed; never changes the result (default "auto").
         classifier_dropout: probability before the last linear layer (default 0.5).
 
-    **Shapes:** tokens (B, *grid, C) -> ``Output``: logits (B, K) and extras ``regions`` (B, T, R, *frame), the attention of each
-    region over the positions of a frame, ``frame_weights`` (B, T, R), w above, ``tracklets`` (B, R, D), ``pooled`` (B, C), and
-    with a bank ``semantics`` (B, R) long, n*K + k of prompt n and class k; losses of one value for each clip, and () for
-    ``semantic_classifier``.
+    **Shapes:** tokens (B, *grid, C), class_token (B, C) -> ``Output``: logits (B, K) and extras ``regions`` (B, T, R, *frame),
+    the attention of each region over the positions of a frame, ``frame_weights`` (B, T, R), w above, ``tracklets`` (B, R, D),
+    ``pooled`` (B, C), x_cls above, and with a bank ``semantics`` (B, R) long, n*K + k of prompt n and class k; losses of one
+    value for each clip, and () for ``semantic_classifier``.
 
     Raises:
         ValueError: an unknown name or option, sizes that do not divide, a bank of other classes, or fewer semantics than
@@ -173,7 +174,13 @@ class ArtHead(nn.Module):
         self.dropout = nn.Dropout(classifier_dropout)
         self.classifier = nn.Linear(channels + regions * dim, classes)
 
-    def forward(self, tokens: Tensor, targets: Tensor | None = None, topology: Topology | None = None) -> Output:
+    def forward(
+        self,
+        tokens: Tensor,
+        targets: Tensor | None = None,
+        topology: Topology | None = None,
+        class_token: Tensor | None = None,
+    ) -> Output:
         """Classifies the tokens; ``topology`` replaces that of the graph layers, for a diagnosis."""
         if tuple(tokens.shape[1:-1]) != self.grid:
             raise ValueError(
@@ -181,7 +188,7 @@ class ArtHead(nn.Module):
                 "the size it was built for, or call resize() on the head first"
             )
         clips, frames = tokens.shape[0], self.grid[0]
-        pooled = tokens.mean(tuple(range(1, tokens.dim() - 1)))
+        pooled = tokens.mean(tuple(range(1, tokens.dim() - 1))) if class_token is None else class_token
         x = self.position(self.project(tokens)).reshape(clips * frames, prod(self.grid[1:]), -1)
         queries, extras = self.prompts.expand(x.shape[0], -1, -1), {}
         if self.bank is None:

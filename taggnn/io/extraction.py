@@ -283,7 +283,10 @@ def _views(group: Sequence[Piece]) -> tuple[str, list[int | None]]:
 @torch.inference_mode()
 def _stored(model: Recogniser, clip: Tensor, dtype: torch.dtype) -> Tensor:
     """**Shapes:** (B, 3, T, H, W) -> (B, T', H', W', C)"""
-    tokens = model.features(clip).tokens.to(dtype).cpu()
+    features = model.features(clip)
+    if features.class_token is not None:
+        raise ValueError("stored tokens have no class token: build the backbone without it (class_token: false)")
+    tokens = features.tokens.to(dtype).cpu()
     if not tokens.isfinite().all():
         raise ValueError(
             f"tokens that are not finite in {dtype}: the backbone's weights, or too large for it (--dtype float32)"

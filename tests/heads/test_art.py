@@ -329,3 +329,12 @@ def test_tag_and_art_together_are_both_in_turn(bank):
     assert head(torch.randn(1, 2, 3, 1, CHANNELS).double()).extras["regions"].shape == (1, 2, 2, 3, 1)
     with pytest.raises(ValueError, match=r"tag_art.*encodr"):
         build("tag_art", CHANNELS, (3, 2, 2), CLASSES, tag={"encodr_layers": 1})
+
+
+def test_a_class_token_stands_for_the_whole_clip(bank):
+    head, tokens, token = head_of((3, 2, 2), bank), torch.randn(2, 3, 2, 2, CHANNELS).double(), torch.randn(2, CHANNELS)
+    found = head(tokens, class_token=token.double())
+    assert torch.equal(found.extras["pooled"], token.double())
+    mean = tokens.mean((1, 2, 3))
+    torch.testing.assert_close(head(tokens, class_token=mean).logits, head(tokens).logits)
+    assert not torch.equal(found.logits, head(tokens).logits)

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor, nn
 
 from taggnn.backbones.image import temporal_shift
+from taggnn.types import Features
 
 
 class FrameFeatures(nn.Module, ABC):
@@ -42,7 +43,7 @@ class FrameFeatures(nn.Module, ABC):
     def images(self, images: Tensor) -> Tensor:
         """The maps of images. **Shapes:** (N, 3, H, W) -> (N, C, H', W')"""
 
-    def forward(self, clip: Tensor) -> Tensor:
+    def forward(self, clip: Tensor) -> Tensor | Features:
         frames = clip.shape[2]
         for shift in self._shifts:
             shift.frames = frames

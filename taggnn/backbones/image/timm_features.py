@@ -23,6 +23,7 @@ from taggnn.backbones.tracing import Trace
 from taggnn.backbones.trial import in_evaluation
 from taggnn.backbones.weights import is_path, load_strictly, misfits, read_state_dict
 from taggnn.names import unknown
+from taggnn.types import Features
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,8 @@ _MOST = 0.5
 class TimmFeatures(FrameFeatures):
     """A model of timm without pool and classifier, its map or its tokens on their grid for every frame.
 
-    What ``forward_features`` does not use is removed. Class and register tokens are dropped.
+    What ``forward_features`` does not use is removed. Class and register tokens are dropped; with ``class_token`` the mean of the
+    frames' class tokens is the clip's.
 
     Source: https://github.com/huggingface/pytorch-image-models
 
@@ -41,22 +43,25 @@ class TimmFeatures(FrameFeatures):
         model: of timm; it is changed.
         size: height and width in pixels of the images that it is made for.
         temporal_shift: share of the channels, see ``FrameFeatures.shift``.
+        class_token: yield the class token too (default False).
 
     Attributes:
         removed: names of what was removed; ``description`` the same for readers.
         grid: (H', W') of the map at ``size``.
 
-    **Shapes:** (B, 3, T, H, W) -> (B, C, T, H', W')
+    **Shapes:** (B, 3, T, H, W) -> (B, C, T, H', W'), or ``Features``, tokens (B, T, H', W', C) and class_token (B, C)
 
     Raises:
-        ValueError: features that are no map, tokens whose grid cannot be found, or no residual blocks for the shift; in
-            ``forward``, frames of another size than the model's positions are for.
+        ValueError: features that are no map, tokens whose grid cannot be found, no residual blocks for the shift, or no class
+            token; in ``forward``, frames of another size than the model's positions are for.
     """
 
     # A class of timm, whose attributes depend on the family.
     model: Any
 
-    def __init__(self, model: Any, size: tuple[int, int], temporal_shift: float = 0.0) -> None:
+    def __init__(
+        self, model: Any, size: tuple[int, int], temporal_shift: float = 0.0, class_token: bool = False
+    ) -> None:
         super().__init__()
         self.size, self.grid = size, size
         self.model = model
@@ -73,6 +78,9 @@ class TimmFeatures(FrameFeatures):
         self.first = tuple(f"model.{name}" for name, layer in layers.items() if layer.weight.shape[1] == 3)
         self.cut = grouped(self, _MOST)
         self.shift(temporal_shift)
+        self.class_token = class_token
+        if class_token and (self._layout != "NLC" or getattr(model, "cls_token", None) is None):
+            raise ValueError(f"class_token: timm's {type(model).__name__} has none; transformers such as ViT have one")
 
     @property
     def fixed(self) -> bool:
@@ -81,13 +89,30 @@ class TimmFeatures(FrameFeatures):
         return self._layout == "NLC" or hasattr(self.model, "set_input_size") or bool(stated.get("fixed_input_size"))
 
     def images(self, images: Tensor) -> Tensor:
+        self._check(images)
+        return self._map(self.model.forward_features(images))
+
+    def _check(self, images: Tensor) -> None:
         if self.fixed and tuple(images.shape[2:]) != self.size:
             given = tuple(images.shape[2:])
             raise ValueError(
                 f"this {type(self.model).__name__} was built for frames of (H, W) = {self.size} and got {given}. Build it "
                 f"for that size, taggnn.backbones.build(name, clip=(frames, *{given})), or call resize_positions"
             )
+
+    def forward(self, clip: Tensor) -> Tensor | Features:
+        if not self.class_token:
+            return super().forward(clip)
+        images = clip.transpose(1, 2).flatten(0, 1)
+        self._check(images)
         features = self.model.forward_features(images)
+        maps = self._map(features).unflatten(0, (-1, clip.shape[2]))
+        # The class token comes before the register tokens.
+        whole = features[:, 0].unflatten(0, (-1, clip.shape[2])).mean(1)
+        return Features(maps.permute(0, 1, 3, 4, 2), class_token=whole)
+
+    def _map(self, features: Tensor) -> Tensor:
+        """**Shapes:** features of images -> (N, C, H', W')"""
         if self._layout == "NLC":
             return features[:, self._prefix :].transpose(1, 2).unflatten(2, self.grid)
         return features.permute(0, 3, 1, 2) if self._layout == "NHWC" else features
@@ -198,12 +223,13 @@ def _remove(model: nn.Module, trace: Trace) -> tuple[str, ...]:
     return tuple(removed)
 
 
-def features(config: Mapping[str, Any], temporal_shift: float = 0.0) -> TimmFeatures:
+def features(config: Mapping[str, Any], temporal_shift: float = 0.0, class_token: bool = False) -> TimmFeatures:
     """Builds a model by its complete configuration, with random weights, as a feature module.
 
     Args:
         config: see ``timm_models.configuration``.
         temporal_shift: share of the channels.
+        class_token: yield the class token too (default False).
 
     Raises:
         ImportError: timm is not installed.
@@ -215,7 +241,7 @@ def features(config: Mapping[str, Any], temporal_shift: float = 0.0) -> TimmFeat
     # It fails with any kind for arguments that a model does not have.
     except Exception as error:
         raise ValueError(f"timm refuses it: {type(error).__name__}: {error}") from error
-    return TimmFeatures(model, timm_models.clip_of(config)[1:], temporal_shift)
+    return TimmFeatures(model, timm_models.clip_of(config)[1:], temporal_shift, class_token)
 
 
 def load_weights(module: TimmFeatures, weights: str | Path, source: str, config: Mapping[str, Any]) -> None:

@@ -263,3 +263,31 @@ def test_it_is_listed(program):
     shown = program(models, "--backbone", "timm:test_resnet").out
     assert "model.layer1" in shown
     assert timm_models.PREFIX in program(models, "--only", "[small]").out
+
+
+def test_the_class_token_of_a_clip_is_the_mean_of_those_of_its_frames():
+    config = {"img_size": SIZE}
+    torch.manual_seed(0)
+    module = build("timm:test_vit", clip=(3, *SIZE), config=config, class_token=True).eval()
+    clip = torch.randn(2, 3, 3, *SIZE)
+    with torch.no_grad():
+        found = module(clip)
+        theirs = module.model.forward_features(clip.transpose(1, 2).flatten(0, 1))
+        module.class_token = False
+        plain = module(clip)
+    torch.testing.assert_close(found.class_token, theirs[:, 0].unflatten(0, (2, 3)).mean(1))
+    assert torch.equal(found.tokens, backbones.tokens_of(plain))
+    model = taggnn.attach(
+        "timm:test_vit",
+        "art",
+        classes=3,
+        clip=(3, *SIZE),
+        backbone_options={"config": config, "class_token": True},
+        dim=16,
+    )
+    assert model(clip).extras["pooled"].shape == (2, 64)
+
+
+def test_a_network_without_class_token_refuses_it():
+    with pytest.raises(ValueError, match="class_token"):
+        build("timm:test_resnet", class_token=True)
