@@ -14,11 +14,13 @@ class Row(NamedTuple):
         name: of its row and folder.
         options: words of the command line, after those of the recipe.
         question: what the row answers.
+        text: whether it changes something only where there is a text bank (default: no).
     """
 
     name: str
     options: tuple[str, ...]
     question: str
+    text: bool = False
 
 
 class Paper(NamedTuple):
@@ -57,6 +59,10 @@ _LEVELS = ("spatial", "temporal", "tracklet")
 
 def _art(name: str, question: str, *words: str) -> Row:
     return Row(name, ("--head", "art", *words), question)
+
+
+def _text(name: str, question: str, *words: str) -> Row:
+    return _art(name, question, *words)._replace(text=True)
 
 
 def _levels(*kept: str) -> Row:
@@ -117,13 +123,12 @@ PAPERS = {
             Row("pool", ("--head", "pool"), "global average and a linear layer"),
         ),
     ),
-    # The rows about text need --art.bank.
     "art": Paper(
         "ART, https://arxiv.org/abs/2511.21202",
         "demo_art",
         (
             _art("art", "the head as given"),
-            *(_art(f"{n} regions", f"K = {n} regions instead of 2", "--art.regions", str(n)) for n in (1, 3, 4)),
+            *(_art(f"{n} regions", f"{n} regions instead of 2", "--art.regions", str(n)) for n in (1, 3, 4)),
             *(
                 _art(
                     f"{n} layers",
@@ -139,16 +144,16 @@ PAPERS = {
             ),
             *(_levels(*kept) for kept in ((), *((one,) for one in _LEVELS), *combinations(_LEVELS, 2))),
             _art("squared", "squared cosines instead of their positive part", "--art.contrast", "squared"),
-            _art("text-free", "without text: learnt queries only", "--art.bank", "null"),
-            _art("one prompt", "the first prompt of the bank only", "--art.bank_prompts", "1"),
-            _art("any semantics", "the nearest entries of the bank, of whatever class", "--art.semantics", "entries"),
-            _art("bank not tuned", "the bank stays as it is", "--art.bank_momentum", "1"),
-            _art(
+            _text("text-free", "without text: learnt queries only", "--art.bank", "null"),
+            _text("one prompt", "the first prompt of the bank only", "--art.bank_prompts", "1"),
+            _text("any semantics", "the nearest entries of the bank, of whatever class", "--art.semantics", "entries"),
+            _text("bank not tuned", "the bank stays as it is", "--art.bank_momentum", "1"),
+            _text(
                 "no semantic loss",
                 "the bank is tuned by the rows of the classifier only",
                 *("--optim.losses", '{"semantic": 0}'),
             ),
-            _art(
+            _text(
                 "no classifier loss",
                 "the bank is tuned by the videos only",
                 *("--optim.losses", '{"semantic_classifier": 0}'),

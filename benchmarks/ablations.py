@@ -3,6 +3,7 @@
     python benchmarks/ablations.py --paper sf --seeds 0 1 2 3 4 --data.root DIR
     python benchmarks/ablations.py --paper sf --rows bare sf consistency --data.root DIR --backbone.options '{"width": 16}'
     python benchmarks/ablations.py --paper tag --list
+    python benchmarks/ablations.py --paper art --data.root DIR --art.bank bank.safetensors
 
 Words that this program does not know go to ``taggnn.train``. Each training is a run in OUT/<row>/seed-<n>; finished ones are
 not repeated and interrupted ones resume, so that the same call can be given again. OUT/ablation.json and ablation.png hold the
@@ -25,6 +26,7 @@ import torch
 
 from benchmarks import layout, machine, plots, program
 from benchmarks.ablation_rows import PAPERS, Paper, Row
+from taggnn.cli import config as settings
 from taggnn.evaluation.confusions import accuracy_on_pairs, most_confused
 from taggnn.evaluation.intervals import Answers
 from taggnn.evaluation.matching import matched
@@ -59,6 +61,8 @@ def main(arguments: list[str]) -> int:
         return 0
     out = given.out or program.OWN / f"ablation-{given.paper}"
     config = given.config or paper.recipe
+    if not given.table:
+        rows = with_text(rows, given.rows, config, more)
     # Seed by seed, so that an interrupted ablation has every row for the first seeds.
     jobs = [] if given.table else [(row, seed) for seed in given.seeds for row in rows]
     for number, (row, seed) in enumerate(jobs, 1):
@@ -86,6 +90,21 @@ def chosen(paper: Paper, names: Sequence[str]) -> list[Row]:
         if name not in by_name:
             raise unknown("row", name, by_name, "--rows")
     return [row for number, row in enumerate(paper.rows) if not names or not number or row.name in names]
+
+
+def with_text(rows: list[Row], named: Sequence[str], config: str, words: Sequence[str]) -> list[Row]:
+    """The rows, without those about text where the configuration has no text bank, in which they would change nothing.
+
+    Raises:
+        ValueError: such a row was asked for by name.
+    """
+    about = [row.name for row in rows if row.text]
+    if not about or settings.parse(["--config", config, *words]).art.bank is not None:
+        return rows
+    if chosen := [name for name in about if name in named]:
+        raise ValueError(f"--rows {' '.join(map(repr, chosen))}: needs a text bank: --art.bank FILE")
+    print(f"left out, because they need a text bank (--art.bank FILE): {', '.join(about)}")
+    return [row for row in rows if not row.text]
 
 
 def folder_of(row: Row, seed: int, out: Path) -> Path:

@@ -8,7 +8,7 @@ Axes: T frames, P positions of a frame, N = T*P nodes, node n = t*P + position.
 
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import prod
 from typing import ClassVar
 
@@ -97,11 +97,17 @@ class Chain(Topology):
         return (frame.clamp(max=reach) + (frames - 1 - frame).clamp(max=reach)).repeat_interleave(positions)
 
     def join(self, other: Topology) -> Topology | None:
-        if not isinstance(other, Chain):
-            return None
+        # A subclass of one's own may have other edges or options.
+        if not isinstance(other, Chain) or not _is_chain(type(self)) or not _is_chain(type(other)):
+            return self if self == other else None
         # A chain with stated axes stays one.
         kind = type(other) if issubclass(type(other), type(self)) else type(self)
         return kind(max(self.reach, other.reach))
+
+
+def _is_chain(kind: type[Chain]) -> bool:
+    """Whether a rule has the edges of a chain and its option alone."""
+    return kind.edges is Chain.edges and [field.name for field in fields(kind)] == ["reach"]
 
 
 def _frames_positions(shape: tuple[int, ...]) -> tuple[int, int]:

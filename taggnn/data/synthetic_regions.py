@@ -315,7 +315,7 @@ def _main() -> None:
     counts = {split: getattr(given, split) for split in CLIPS_PER_CLASS}
     try:
         root = make_regions(given.root, counts, given.frames, given.size, given.others, given.seed)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         parser().error(str(error))
     print(f"{root}: {sum(counts.values()) * len(MOTIONS)} clips of {len(MOTIONS)} classes")
 

@@ -4,13 +4,13 @@ Axes: C channels, T frames, H W token grid or, for clips, pixels; K classes.
 """
 
 from collections.abc import Sequence
-from copy import copy
+from copy import deepcopy
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from taggnn import backbones, heads
 from taggnn.nn.layers import GraphLayer
@@ -84,18 +84,29 @@ def of_head(name: str, channels: int, grid: Sequence[int], classes: int, **optio
     # Counted from their definition, and left out of what the counter sees.
     for layer in (part for part in head.modules() if isinstance(part, GraphLayer)):
         width = next((part.normalized_shape[0] for part in [layer.norm] if isinstance(part, nn.LayerNorm)), None)
-        graph = graph_macs(layer.conv, layer.topology, grid, width or _width(head, channels))
+        # Which may be another than that of the tokens, as of ART's regions.
+        graph = graph_macs(layer.conv, layer.topology, layer.grid, width or _width(head, channels))
         if graph is None:
             raise ValueError(f"head {name}: the multiply-adds of {type(layer.conv).__name__} are not known")
-        macs += projection_macs(layer.conv, prod(grid)) + graph
-    bare = copy(head)
-    bare._modules = {**head._modules, **({"propagation": nn.ModuleList()} if hasattr(head, "propagation") else {})}
+        macs += projection_macs(layer.conv, prod(layer.grid)) + graph
+    bare = deepcopy(head)
+    for part in list(bare.modules()):
+        for name_of_layer, layer in part.named_children():
+            if isinstance(layer, GraphLayer):
+                setattr(part, name_of_layer, _Nothing())
     try:
         with torch.no_grad():
             macs += counted_macs(lambda: bare(tokens))
     except RuntimeError as error:
         raise ValueError(f"head {name}: cannot be counted, it does not run on the meta device: {error}") from error
     return Count(_parameters(head), macs, channels, grid)
+
+
+class _Nothing(nn.Module):
+    """A graph layer that passes its tokens on."""
+
+    def forward(self, x: Tensor, topology: object = None) -> Tensor:
+        return x
 
 
 def _parameters(module: nn.Module) -> int:

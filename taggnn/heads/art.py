@@ -18,7 +18,8 @@ from taggnn.nn import tracklets
 from taggnn.nn.layers import GraphLayer, PositionTable, encoder
 from taggnn.nn.region_attention import RegionAttention
 from taggnn.nn.semantics import Choice, SemanticBank
-from taggnn.text.bank import TextBank
+from taggnn.text.bank import TextBank, listed
+from taggnn.text.prompts import SLOT, filled
 from taggnn.types import Output
 
 
@@ -162,7 +163,8 @@ class ArtHead(nn.Module):
             most = classes if semantics == "classes" else prompts * classes
             if regions > most:
                 raise ValueError(
-                    f"regions {regions}: a bank of {classes} classes and {prompts} prompts has {most} semantics to choose from"
+                    f"regions {regions}: a bank of {classes} classes and {prompts} prompts has {most} semantics to choose from, "
+                    f"with semantics {semantics}"
                 )
             self.text = nn.Linear(width, dim)
             self.video = nn.Linear(channels, width)
@@ -245,13 +247,15 @@ class ArtHead(nn.Module):
         """
         if self.bank is not None and self.class_names is not None:
             read = TextBank(self.bank.bank.float(), self.class_names, self.sentences, "")
-            self.bank.start(read.ordered(names, "the classes of the data").vectors)
+            self.bank.start(read.ordered(names, "bank: the classes of the data").vectors)
         self.class_names = tuple(names)
 
     def semantic_names(self) -> list[str]:
         """The text of each index in ``extras["semantics"]``: the prompts with the class names."""
         names = self.class_names or tuple(f"class {number}" for number in range(self.classes))
-        return [sentence.replace("{}", name) for sentence in self.sentences for name in names]
+        # The prompts of vectors of one's own are names, without the class in them.
+        titles = [sentence if SLOT in sentence else f"{SLOT}, {sentence}" for sentence in self.sentences]
+        return [filled(title, name) for title in titles for name in names]
 
 
 def stored_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -277,15 +281,29 @@ def _opened(
     if given is None:
         return None, None, ()
     if isinstance(given, Mapping):
-        missing = [key for key in ("prompts", "channels") if key not in given]
-        if missing:
-            raise ValueError(f"bank: no {missing[0]} in it; it has {', '.join(map(str, given)) or 'nothing'}")
-        prompts = tuple(map(str, given["prompts"]))[:count]
-        # The vectors are in the state dict.
-        return SemanticBank(torch.zeros(len(prompts), classes, given["channels"]), momentum, temperature), None, prompts
-    read = TextBank.read(given)
-    if len(read.classes) != classes:
-        raise ValueError(f"text bank {given}: {len(read.classes)} classes; the data have {classes}")
-    if count is not None and not 1 <= count <= len(read.prompts):
-        raise ValueError(f"bank_prompts {count}: text bank {given} has {len(read.prompts)} prompts")
-    return SemanticBank(read.vectors[:count], momentum, temperature), read.classes, read.prompts[:count]
+        prompts, channels = _sizes(given)
+        # The vectors are in the state dict: nothing is allocated for them here.
+        vectors, names, where = torch.zeros(1).expand(len(prompts), classes, channels), None, "bank"
+    elif isinstance(given, str):
+        read, where = TextBank.read(given), f"text bank {given}"
+        if len(read.classes) != classes:
+            raise ValueError(f"{where}: {len(read.classes)} classes, {listed(read.classes)}; the data have {classes}")
+        vectors, names, prompts = read.vectors, read.classes, read.prompts
+    else:
+        raise ValueError(f"bank: expected the file of a text bank, such as bank.safetensors; given {given!r}")
+    if count is not None and not 1 <= count <= len(prompts):
+        raise ValueError(f"bank_prompts {count}: {where} has {len(prompts)} prompts")
+    return SemanticBank(vectors[:count], momentum, temperature), names, prompts[:count]
+
+
+def _sizes(given: Mapping[str, Any]) -> tuple[tuple[str, ...], int]:
+    """The prompts and the channels of a bank whose vectors a checkpoint holds."""
+    for key in ("prompts", "channels"):
+        if key not in given:
+            raise ValueError(f"bank: no {key} in it; it has {', '.join(map(str, given)) or 'nothing'}")
+    prompts, channels = given["prompts"], given["channels"]
+    if not isinstance(prompts, list | tuple) or not prompts or not all(isinstance(one, str) for one in prompts):
+        raise ValueError("bank.prompts: expected a list of texts, at least one")
+    if not isinstance(channels, int) or isinstance(channels, bool) or channels < 1:
+        raise ValueError(f"bank.channels: expected a number of 1 or more; given {channels!r}")
+    return tuple(prompts), channels

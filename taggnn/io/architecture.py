@@ -57,6 +57,7 @@ def check(content: Mapping[str, Any], where: str) -> None:
     if not architecture["classes"]:
         raise ValueError(f"{where}, architecture.classes: none in it")
     check_input(architecture["input"], f"{where}, architecture.input")
+    _check_banks(architecture["head"], f"{where}, architecture.head")
 
 
 def check_input(content: Mapping[str, Any], where: str) -> None:
@@ -113,6 +114,17 @@ def no_larger_than(state: Mapping[str, Tensor], where: str) -> Iterator[None]:
         yield
     finally:
         hook.remove()
+
+
+def _check_banks(options: Mapping[str, Any], where: str) -> None:
+    """Refuses a text bank that names a file: its vectors are among the weights, and opening a model opens no other file."""
+    for name, value in options.items():
+        if name == "bank" and isinstance(value, str):
+            raise ValueError(
+                f"{where}.bank: names the file {value[:200]!r}, and must hold the prompts and channels of the bank"
+            )
+        if isinstance(value, Mapping):
+            _check_banks(value, f"{where}.{str(name)[:60]}")
 
 
 def _check_numbers(value: Any, most: int, layers: int, where: str, key: str = "") -> None:

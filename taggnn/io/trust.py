@@ -96,10 +96,7 @@ def _paths(architecture: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield from _paths_in("plug", _inner(architecture, "backbone").get("plug"))
     yield from _paths_in("input", _inner(architecture, "input").get("kind"))
     yield from _paths_in("head", head.get("name"))
-    for key, value in head.items():
-        # A bank is a file and its prompts, never imported.
-        if key not in ("name", "bank"):
-            yield from _paths_in(str(key), value)
+    yield from _paths_in("", {key: value for key, value in head.items() if key != "name"})
 
 
 def _paths_of_settings(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -115,7 +112,9 @@ def _paths_in(part: str, value: Any) -> Iterator[tuple[str, str]]:
         yield part, value
     elif isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _paths_in(str(name), inner)
+            # A text bank is a file and its prompts, never imported.
+            if name != "bank":
+                yield from _paths_in(str(name), inner)
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from _paths_in(part, inner)

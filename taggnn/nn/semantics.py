@@ -44,9 +44,10 @@ class SemanticBank(nn.Module):
         if not temperature > 0:
             raise ValueError(f"bank_temperature {temperature}: expected a number above 0, such as 0.07")
         self.momentum, self.temperature = momentum, temperature
-        start = F.normalize(vectors, dim=-1)
-        self.register_buffer("bank", start.clone())
-        self.agent = nn.Parameter(start.clone())
+        # The parameter first and empty: whoever limits the size of a model stops it before any memory is filled.
+        self.agent = nn.Parameter(torch.empty(vectors.shape, dtype=vectors.dtype, device=vectors.device))
+        self.register_buffer("bank", torch.empty_like(self.agent, requires_grad=False))
+        self.start(vectors)
 
     def nearest(self, video: Tensor, count: int, choice: Choice = "classes") -> Tensor:
         """The semantics that are nearest to a video by cosine, the nearest first.

@@ -52,7 +52,7 @@ def print_evaluation(
             print(
                 f"          that is {change:+.1f} points ({ends}), McNemar {p_value(effect['p'])}; whether edges help, a training"
             )
-            print("          without them shows (--tag.topology none)")
+            print("          without them shows (--HEAD.topology none)")
     if "evaluation" in results:
         print(_cost(results["evaluation"], results["durations"][split]))
     _print_classes(predictions)

@@ -255,7 +255,7 @@ def _graph(effect: Mapping[str, Any]) -> dict[str, Any] | None:
             f"{better[0].upper()}{better[1:]} Top-1 {points(effect['top1_without'] - effect['top1_with'])} points when they are "
             f"removed (95 % interval {points(0 - effect['gain_high'])} to {points(0 - effect['gain_low'])}; McNemar, "
             f"{p_value(test.p)}). This does not show that edges help: the weights were trained with them, and a network trained "
-            "without edges can be as good. Train one (--tag.topology none) and compare."
+            "without edges can be as good. Train one (--HEAD.topology none) and compare."
         )
     return found
 

@@ -69,7 +69,7 @@ class TextBank:
             if "" in names:
                 raise ValueError(f"{field}: number {names.index('')} is empty")
             if double := [name for name, times in Counter(names).items() if times > 1]:
-                raise ValueError(f"{field}: {_some(double)} more than once")
+                raise ValueError(f"{field}: {listed(double)} more than once")
         for wrong, what in (
             (~vectors.isfinite().all(-1), "is not finite"),
             (~vectors.any(-1), "is zero, which has no direction"),
@@ -102,10 +102,11 @@ class TextBank:
             return self
         index = {name: number for number, name in enumerate(self.classes)}
         lacking = [name for name in classes if name not in index]
-        surplus = sorted(set(self.classes) - set(classes), key=self.classes.index)
+        wanted = set(classes)
+        surplus = [name for name in self.classes if name not in wanted]
         if lacking or surplus or len(classes) != len(self.classes):
-            found = [f"the bank lacks {_some(lacking)}"] * bool(lacking)
-            found += [f"only the bank has {_some(surplus)}"] * bool(surplus)
+            found = [f"the bank lacks {listed(lacking)}"] * bool(lacking)
+            found += [f"only the bank has {listed(surplus)}"] * bool(surplus)
             raise ValueError(
                 f"{where}: {len(classes)} classes, and the text bank has {len(self.classes)} others: "
                 f"{'; '.join(found) or 'a class occurs twice'}. Make a bank for these classes: python -m taggnn.textbank"
@@ -137,7 +138,7 @@ class TextBank:
         """
         path = Path(path)
         if not path.is_file():
-            raise FileNotFoundError(f"text bank {path}: no such file; python -m taggnn.textbank --out {path} makes one")
+            raise FileNotFoundError(f"text bank {path}: no such file; python -m taggnn.textbank makes one")
         where = f"text bank {path}"
         try:
             with safe_open(path, framework="pt") as file:
@@ -147,7 +148,7 @@ class TextBank:
             raise ValueError(f"{where}: damaged, or no safetensors file ({error})") from None
         if vectors is None or content is None:
             raise ValueError(
-                f"{where}: no text bank: it holds {_some(keys)} and {'no ' if content is None else ''}{META} in its metadata, "
+                f"{where}: no text bank: it holds {listed(keys)} and {'no ' if content is None else ''}{META} in its metadata, "
                 f"instead of one tensor {VECTORS!r} with it; python -m taggnn.textbank --vectors makes a bank of a matrix"
             )
         meta = json_file.parse(content.encode(), f"{where}, {META}")
@@ -163,7 +164,8 @@ class TextBank:
         return bank
 
 
-def _some(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """The first names, quoted, and how many more there are."""
     shown = ", ".join(map(repr, names[:_NAMED])) or "nothing"
     return shown + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 

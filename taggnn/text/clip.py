@@ -15,6 +15,7 @@ WHOLE, TOWER = "clip", "clip_text_model"
 
 
 def reads(config: dict[str, Any]) -> bool:
+    """Whether a model is of this kind, by its config.json."""
     return config.get("model_type") in (WHOLE, TOWER)
 
 
@@ -31,9 +32,11 @@ def load(source: str) -> Callable[[Sequence[str]], Tensor]:
     """
     package = huggingface.transformers("CLIP text towers")
     content = config_of(source)
-    parts = dict(content.get("text_config") or {}) if content["model_type"] == WHOLE else content
+    parts = content if content["model_type"] == TOWER else content.get("text_config") or {}
+    if not isinstance(parts, dict):
+        raise ValueError(f"model {source}, config.json, text_config: expected an object")
     # Older files have the size of the projection only next to the tower.
-    parts |= {"projection_dim": content["projection_dim"]} if "projection_dim" in content else {}
+    parts = {**parts, **({"projection_dim": content["projection_dim"]} if "projection_dim" in content else {})}
     try:
         config = package.CLIPTextConfig(**{key: value for key, value in parts.items() if key != "model_type"})
     except Exception as error:

@@ -33,6 +33,7 @@ POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def reads(config: dict[str, Any]) -> bool:
+    """Whether a model is of this kind, by its config.json."""
     return "model_type" in config
 
 
@@ -76,7 +77,9 @@ def _check_parts(source: str) -> None:
         return
     # A list, which an object around it makes readable as other files are.
     content = json_file.parse(b'{"parts": ' + path.read_bytes() + b"}", str(path))["parts"]
-    kinds = [str(part.get("type")) if isinstance(part, dict) else "" for part in content if content]
+    if not isinstance(content, list):
+        raise ValueError(f"{path}: expected a list of the parts of the encoder")
+    kinds = [str(part.get("type")) if isinstance(part, dict) else "" for part in content]
     for kind in kinds:
         if kind.rsplit(".", 1)[-1] not in _READ:
             raise unknown("part of a sentence encoder", kind, _READ, str(path))

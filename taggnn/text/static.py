@@ -23,6 +23,7 @@ _WEIGHTS = ("model.safetensors", "*.safetensors", "weights/*.safetensors")
 
 
 def reads(config: dict[str, Any]) -> bool:
+    """Whether a model is of this kind, by its config.json."""
     return config.get("model_type") == MODEL2VEC or "model_type" not in config
 
 
@@ -50,7 +51,8 @@ def load(source: str) -> Callable[[Sequence[str]], Tensor]:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:
         raise ValueError(f"{path}: no tokenizer: {str(error).splitlines()[0]}") from None
-    if (size := tokenizer.get_vocab_size()) > len(table):
+    # Numbers may have gaps.
+    if (size := 1 + max(tokenizer.get_vocab().values(), default=-1)) > len(table):
         raise ValueError(f"{where}: {len(table):,} vectors, and the tokenizer {path.name} has {size:,} tokens")
     tokenizer.no_padding()
     tokenizer.no_truncation()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from taggnn.runtime import distributed
 
-# Statistics of BatchNorm; a step does not change other buffers.
+# Statistics of BatchNorm; other buffers stay as they are: a text bank is an average of its own.
 _STATISTICS = ("running_mean", "running_var")
 # The key of the trained weights in a checkpoint; "model" holds the averaged ones, which are loaded for inference.
 TRAINED = "trained_weights"

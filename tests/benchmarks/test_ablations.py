@@ -90,6 +90,19 @@ def test_the_options_of_every_row_are_those_of_training(paper):
         assert parsed.head in ("pool", "tag", "tag_released", "art", "tag_art")
 
 
+def test_rows_about_text_are_trained_only_with_a_bank(bench, trained, tmp_path):
+    words = ["--paper", "art", "--seeds", 0, "--out", tmp_path]
+    about = {row.name for row in PAPERS["art"].rows if row.text}
+    ended = bench(ablations, *words, "--rows", "one prompt")
+    assert ended.code == 2
+    assert "art.bank" in ended.err
+    assert not trained
+    assert bench(ablations, *words).code == 0
+    assert len(trained) == len(PAPERS["art"].rows) - len(about)
+    assert bench(ablations, *words, "--art.bank", "bank.safetensors").code == 0
+    assert len(trained) == len(PAPERS["art"].rows)
+
+
 @pytest.mark.parametrize("paper", list(PAPERS))
 def test_rows_have_names_of_their_own(bench, paper, tmp_path):
     rows = PAPERS[paper].rows

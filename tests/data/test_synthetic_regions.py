@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 
-from taggnn.data import synthetic_regions
+from taggnn.data import synthetic, synthetic_regions
 from taggnn.data.region_boxes import REGIONS, read_boxes
 from taggnn.data.synthetic_regions import (
     ATTRIBUTES,
@@ -148,3 +148,13 @@ def test_other_settings_are_refused(root):
 def test_a_set_of_every_name_is_drawn_with_all_colours_but_red():
     others = synthetic_regions.OTHERS
     assert (others[:, 0] - others[:, 1:].max(1)).max() < 0.2
+
+
+@pytest.mark.parametrize("module", [synthetic, synthetic_regions], ids=lambda module: module.__name__)
+def test_a_folder_that_cannot_be_made_is_a_message(module, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("sys.argv", ["made", "--root", str(tmp_path / "file" / "set")])
+    with pytest.raises(SystemExit) as ended:
+        module._main()
+    assert ended.value.code == 2
+    assert "file" in capsys.readouterr().err

@@ -86,3 +86,19 @@ def test_a_head_on_a_grid_of_two_axes_is_counted():
     tall, flat = (counting.of_head("tag", 16, grid, 3, conv="gcn", encoder_heads=2) for grid in ((4, 5), (4, 5, 1)))
     assert tall.grid == (4, 5)
     assert (tall.parameters, tall.macs) == (flat.parameters, flat.macs)
+
+
+def test_a_graph_over_regions_is_counted_on_its_own_grid(naive_edges):
+    options = {"dim": 16, "attention_heads": 2, "conv": "gcn", "regions": 3}
+    none, one = (counting.of_head("art", 8, (4, 2, 5), 3, **options, graph_layers=n).macs for n in range(2))
+    nodes = 4 * 3
+    # Clique inside a frame, chain along a tracklet: those of a grid of frames and 3 positions.
+    assert one - none == nodes * 16**2 + (naive_edges((4, 1, 3))[0].shape[1] + nodes) * 16
+
+
+def test_the_graph_of_a_head_inside_a_head_is_counted_once():
+    grid, tag = (2, 2, 3), {"dim": 16, "encoder_heads": 2, "conv": "gcn"}
+    art = {"dim": 8, "attention_heads": 2, "graph_layers": 1}
+    both = counting.of_head("tag_art", 12, grid, 3, tag=tag, art=art)
+    apart = [counting.of_head("tag", 12, grid, 3, **tag), counting.of_head("art", 16, grid, 3, **art)]
+    assert (both.macs, both.parameters) == (sum(c.macs for c in apart), sum(c.parameters for c in apart))

@@ -1,5 +1,7 @@
 """Tracklets as edges: chains of regions over time."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 
@@ -35,6 +37,22 @@ def test_text_unions_and_axes():
         assert joined == Tracklets(3)
     assert Chain(1) + Chain(3) == Chain(3)
     assert isinstance(rule, Topology)
+
+
+def test_a_chain_of_one_s_own_stays_what_it_is():
+    @dataclass(frozen=True)
+    class Skipping(Chain):
+        step: int = 2
+
+    @dataclass(frozen=True)
+    class Backwards(Chain):
+        def edges(self, grid, device="cpu"):
+            return super().edges(grid, device)
+
+    for rule in (Skipping(1, step=3), Backwards(1)):
+        for plain in (Chain(2), Tracklets(2)):
+            assert set((plain + rule).parts) == set((rule + plain).parts) == {plain, rule}
+        assert rule + rule == rule
 
 
 def test_a_grid_of_video_is_refused():

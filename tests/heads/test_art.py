@@ -208,7 +208,14 @@ def test_another_grid_is_refused_and_resized(bank):
         ({"region_layers": 0}, "1 layer or more"),
         ({"topology": "cliqe"}, "unknown topology 'cliqe'"),
         ({"bank": "nowhere.safetensors"}, "nowhere.safetensors"),
+        ({"bank": 5}, "given 5"),
         ({"bank": {"channels": 3}}, "no prompts in it"),
+        ({"bank": {"channels": 3, "prompts": "ab"}}, r"bank\.prompts"),
+        ({"bank": {"channels": 3, "prompts": []}}, r"bank\.prompts"),
+        ({"bank": {"channels": 3, "prompts": [1]}}, r"bank\.prompts"),
+        ({"bank": {"channels": "3", "prompts": ["a"]}}, r"bank\.channels"),
+        ({"bank": {"channels": -1, "prompts": ["a"]}}, r"bank\.channels"),
+        ({"bank": {"channels": 3, "prompts": ["a"]}, "bank_prompts": 2}, "bank_prompts 2"),
         ({"bank": {"channels": 3, "prompts": ["a", "b"]}, "regions": 9}, "4 classes and 2 prompts"),
     ],
     ids=str,
@@ -257,6 +264,12 @@ def test_what_is_stored_needs_no_file(bank):
     assert heads.stored("art", {"bank": None, "dim": 8}) == {"bank": None, "dim": 8}
     with pytest.raises(ValueError, match=r"art\.bank"):
         heads.stored("art", stored["head"])
+
+
+def test_a_prompt_that_is_a_name_is_shown_with_the_class():
+    head = ArtHead(CHANNELS, (2, 1, 1), 2, bank={"prompts": ["prompt 0", "{} {x}"], "channels": 3}, **SMALL)
+    head.use_classes(["leap", "{} turn"])
+    assert head.semantic_names() == ["leap, prompt 0", "{} turn, prompt 0", "leap {x}", "{} turn {x}"]
 
 
 def test_the_first_prompts_of_a_bank(bank):

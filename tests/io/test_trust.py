@@ -9,7 +9,7 @@ import torch
 
 import taggnn
 from taggnn.data.synthetic import make_synthetic
-from taggnn.io import checkpoint, exporters, trust
+from taggnn.io import architecture, checkpoint, exporters, trust
 from taggnn.types import VIDEO_AXES, InputSpec
 
 PLAIN = {
@@ -256,3 +256,19 @@ def test_views_of_video_are_those_of_its_source(tmp_path, checkpoint_of):
         loaded.predict(file).probabilities, built(loaded.clip(file)[None]).logits[0].softmax(-1).detach()
     )
     assert not torch.equal(loaded.predict(file, views=3).probabilities, loaded.predict(file).probabilities)
+
+
+def test_a_text_bank_is_no_code_at_any_depth():
+    bank = {"prompts": ["seen.from.above", "{}"], "channels": 3}
+    for head in ({"name": "art", "bank": bank}, {"name": "tag_art", "art": {"bank": bank}}):
+        trust.check({**PLAIN, "head": head}, "file")
+    trust.check_settings({"art.bank": "bank.safetensors", "tag_art.art": {"bank": "bank.safetensors"}}, "file")
+    with pytest.raises(ValueError, match=r"mine\.Conv"):
+        trust.check({**PLAIN, "head": {"name": "tag_art", "art": {"bank": bank, "conv": "mine.Conv"}}}, "file")
+
+
+@pytest.mark.parametrize("head", [{"bank": "/home/other.safetensors"}, {"art": {"bank": "o"}}], ids=["art", "tag_art"])
+def test_a_model_opens_no_file_that_its_own_file_names(head):
+    content = {"architecture": {**PLAIN, "head": {"name": "art", **head}}, "split_options": {"seed": 0}}
+    with pytest.raises(ValueError, match=r"its\.ckpt, architecture\.head.*\.bank"):
+        architecture.check(content, "its.ckpt")

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from taggnn.nn.semantics import SemanticBank
 
@@ -81,6 +82,20 @@ def test_no_gradient_reaches_the_bank(bank):
     assert not bank.bank.requires_grad
     assert [name for name, _ in bank.named_parameters()] == ["agent"]
     assert not bank.vectors(bank.nearest(torch.randn(2, CHANNELS).double(), 2)).requires_grad
+
+
+def test_a_limit_on_the_size_of_a_model_stops_it_before_memory_is_filled(monkeypatch):
+    monkeypatch.setattr(F, "normalize", lambda *_, **__: pytest.fail("the vectors were touched"))
+
+    def refuse(module, name, parameter):
+        raise ValueError(f"{name} of {parameter.numel()}")
+
+    hook = register_module_parameter_registration_hook(refuse)
+    try:
+        with pytest.raises(ValueError, match="agent of 4000000"):
+            SemanticBank(torch.zeros(1).expand(100, 200, 200))
+    finally:
+        hook.remove()
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_a_longer_text_is_cut_with_a_warning(clip_folder, caplog):
     assert "1 texts" in caplog.text
 
 
-@pytest.mark.parametrize("change", ["no weights", "cut", "no tokenizer", "wrong type", "other size"])
+@pytest.mark.parametrize("change", ["no weights", "cut", "no tokenizer", "wrong type", "other size", "no object"])
 def test_a_damaged_folder_names_itself(clip_folder, change, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(clip_folder, folder)
@@ -57,6 +57,8 @@ def test_a_damaged_folder_names_itself(clip_folder, change, tmp_path):
     else:
         config = json.loads((folder / "config.json").read_text())
         config["text_config"]["hidden_size"] = "many" if change == "wrong type" else 32
+        if change == "no object":
+            config["text_config"] = [1]
         (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match=str(folder)):
         open_encoder(str(folder))

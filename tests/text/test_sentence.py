@@ -111,8 +111,13 @@ def test_a_configuration_that_names_programs_is_refused(bert_folder, key, nested
 
 @pytest.mark.parametrize(
     ("content", "named"),
-    [('[{"type": "sentence_transformers.models.Dense"}]', "Dense"), ('{"a": 1}', "modules"), ("[", "modules")],
-    ids=["dense layer", "no list", "no json"],
+    [
+        ('[{"type": "sentence_transformers.models.Dense"}]', "Dense"),
+        ('{"a": 1}', "modules"),
+        ("1", "modules"),
+        ("[", "modules"),
+    ],
+    ids=["dense layer", "no list", "number", "no json"],
 )
 def test_a_further_part_is_refused(bert_folder, content, named, tmp_path):
     folder = _copy(bert_folder, tmp_path, "modules.json")

@@ -73,3 +73,12 @@ def test_a_missing_file_and_one_too_many_are_named(static_folder, tmp_path):
     (tmp_path / "model" / TOKENIZER).unlink()
     with pytest.raises(FileNotFoundError, match="tokenizer"):
         static.load(str(tmp_path / "model"))
+
+
+def test_a_token_beyond_the_table_is_refused(static_folder, tmp_path):
+    shutil.copytree(static_folder, tmp_path / "model")
+    content = json.loads((tmp_path / "model" / TOKENIZER).read_text())
+    content["model"]["vocab"]["leap"] = 1000
+    (tmp_path / "model" / TOKENIZER).write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="1,001"):
+        static.load(str(tmp_path / "model"))
