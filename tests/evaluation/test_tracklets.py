@@ -119,7 +119,19 @@ def test_a_file_gives_back_what_was_written(changes, tmp_path):
         {"pictures": torch.rand(3, 4, 4, 3)},
         {"pictures": torch.zeros(0, 4, 4, 3, dtype=torch.uint8)},
     ],
-    ids=["rank", "no-regions", "nan", "long", "8-bits", "weights", "complex", "inf", "texts", "float-pictures", "no-pictures"],
+    ids=[
+        "rank",
+        "no-regions",
+        "nan",
+        "long",
+        "8-bits",
+        "weights",
+        "complex",
+        "inf",
+        "texts",
+        "float-pictures",
+        "no-pictures",
+    ],
 )
 def test_what_does_not_fit_is_refused(changes):
     with pytest.raises(ValueError, match=next(iter(changes))):
