@@ -91,9 +91,9 @@ def of_head(name: str, channels: int, grid: Sequence[int], classes: int, **optio
         macs += projection_macs(layer.conv, prod(layer.grid)) + graph
     bare = deepcopy(head)
     for part in list(bare.modules()):
-        for name_of_layer, layer in part.named_children():
-            if isinstance(layer, GraphLayer):
-                setattr(part, name_of_layer, _Nothing())
+        for key, child in part.named_children():
+            if isinstance(child, GraphLayer):
+                setattr(part, key, _Nothing())
     try:
         with torch.no_grad():
             macs += counted_macs(lambda: bare(tokens))

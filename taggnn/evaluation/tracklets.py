@@ -77,12 +77,13 @@ class Tracklets:
             raise ValueError(
                 f"regions {shape}: must be (frames, regions, positions) or (frames, regions, height, width)"
             )
-        if not self.regions.is_floating_point() or not self.regions.isfinite().all():
-            raise ValueError("regions: some values are not finite numbers")
+        if not _finite(self.regions):
+            raise ValueError(f"regions {self.regions.dtype}: must be finite numbers of float32")
         weights, pictures, count = self.weights, self.pictures, len(self.texts)
-        if weights is not None and (tuple(weights.shape) != shape[:2] or not weights.isfinite().all()):
+        if weights is not None and (tuple(weights.shape) != shape[:2] or not _finite(weights)):
             raise ValueError(
-                f"weights {tuple(weights.shape)}: must be finite, of {shape[0]} frames and {shape[1]} regions"
+                f"weights {weights.dtype} {tuple(weights.shape)}: must be finite numbers of float32, of {shape[0]} frames and "
+                f"{shape[1]} regions"
             )
         if pictures is not None and (pictures.dtype != torch.uint8 or pictures.ndim != 4 or pictures.shape[-1] != 3):
             raise ValueError(
@@ -141,6 +142,11 @@ class Tracklets:
             return cls(**given)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
+
+
+def _finite(values: Tensor) -> bool:
+    # PyTorch has no isfinite for types of 8 bits.
+    return values.dtype in (torch.float32, torch.float64) and bool(values.isfinite().all())
 
 
 def paths(regions: Tensor) -> Tensor:

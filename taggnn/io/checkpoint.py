@@ -234,6 +234,8 @@ def _built(described: Mapping[str, Any], state: dict[str, Tensor], source: str, 
         raise ValueError(
             f"{source}: no model can be built of its architecture: {type(error).__name__}: {error}"
         ) from error
+    except ValueError as error:
+        raise ValueError(str(error) if source in str(error) else f"{source}: {error}") from error
     _fit(recogniser, state, {key: key for key in recogniser.state_dict()}, source)
     return recogniser.eval()
 

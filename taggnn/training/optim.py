@@ -8,13 +8,16 @@ from torch import nn
 from taggnn import backbones
 from taggnn.training.options import Optimisation
 
-# Position tables, class tokens, queries and text vectors, as our heads and torchvision's transformers call them.
+# Position tables, class tokens, queries and text vectors, as our heads and the transformers of torchvision, Hugging Face and
+# timm call them.
 _POSITIONS = (
     "position",
+    "pos_embed",
     "pos_encoding",
     "rel_pos",
     "class_token",
     "cls_token",
+    "reg_token",
     "time_embeddings",
     "prompts",
     "anchors",

@@ -111,13 +111,27 @@ def test_a_file_gives_back_what_was_written(changes, tmp_path):
         {"regions": torch.rand(3, 0, 4)},
         {"regions": torch.full((3, 2, 4), torch.nan)},
         {"regions": torch.ones(3, 2, 4, dtype=torch.long)},
+        {"regions": torch.ones(3, 2, 4).to(torch.float8_e4m3fn)},
         {"weights": torch.rand(2, 3)},
+        {"weights": torch.ones(3, 2, dtype=torch.complex64)},
         {"weights": torch.full((3, 2), torch.inf)},
         {"texts": ["one"]},
         {"pictures": torch.rand(3, 4, 4, 3)},
         {"pictures": torch.zeros(0, 4, 4, 3, dtype=torch.uint8)},
     ],
-    ids=["rank", "no-regions", "nan", "long", "weights", "inf", "texts", "float-pictures", "no-pictures"],
+    ids=[
+        "rank",
+        "no-regions",
+        "nan",
+        "long",
+        "8-bits",
+        "weights",
+        "complex",
+        "inf",
+        "texts",
+        "float-pictures",
+        "no-pictures",
+    ],
 )
 def test_what_does_not_fit_is_refused(changes):
     with pytest.raises(ValueError, match=next(iter(changes))):

@@ -272,3 +272,11 @@ def test_a_model_opens_no_file_that_its_own_file_names(head):
     content = {"architecture": {**PLAIN, "head": {"name": "art", **head}}, "split_options": {"seed": 0}}
     with pytest.raises(ValueError, match=r"its\.ckpt, architecture\.head.*\.bank"):
         architecture.check(content, "its.ckpt")
+
+
+def test_an_option_that_cannot_be_names_the_file(checkpoint_of, tmp_path):
+    _, content = checkpoint_of(PLAIN)
+    content["architecture"] = {**PLAIN, "head": {"name": "tag", "dim": 16, "encoder_heads": 3}}
+    checkpoint.save(tmp_path / "its.ckpt", content)
+    with pytest.raises(ValueError, match=r"its\.ckpt.*3 attention heads"):
+        checkpoint.load(tmp_path / "its.ckpt")

@@ -43,10 +43,11 @@ ROWS = torch.ones(99, 6)
         ({"embedding.weight": ROWS, "weights": torch.ones(99)}, "embedding.weight"),
         ({"embedding.weight": ROWS[0]}, r"\(6,\)"),
         ({"embedding.weight": ROWS.int()}, "int32"),
+        ({"embedding.weight": ROWS.to(torch.float8_e4m3fn)}, "float8"),
         ({"embedding.weight": ROWS * torch.nan}, "finite"),
         ({"embedding.weight": ROWS[:3]}, "3 vectors"),
     ],
-    ids=["other name", "two tensors", "one axis", "integers", "nan", "too few"],
+    ids=["other name", "two tensors", "one axis", "integers", "8 bits", "nan", "too few"],
 )
 def test_another_table_names_its_file(static_folder, tensors, named, tmp_path):
     shutil.copytree(static_folder, tmp_path / "model")

@@ -145,7 +145,7 @@ def test_layer_wise_rates_reach_the_optimiser(build):
 
 
 class Tables(nn.Module):
-    """Names and shapes of the position tables of torchvision's transformers."""
+    """Names and shapes of the position tables of the transformers of torchvision and timm."""
 
     def __init__(self):
         super().__init__()
@@ -154,6 +154,8 @@ class Tables(nn.Module):
             "rel_pos_h",
             "class_token",
             "cls_token",
+            "reg_token",
+            "pos_embed",
             "time_embeddings",
             "weight",
         ):
