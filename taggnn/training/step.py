@@ -80,8 +80,8 @@ class Step:
 
         Without a clip in any of its batches not even weight decay is applied.
         """
-        taken = True
-        if self._clips:
+        some, taken = self._clips > 0, True
+        if some:
             self.scaler.unscale_(self.optimiser)
             gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
             if self._unit != self._clips:
@@ -99,7 +99,7 @@ class Step:
         self.optimiser.zero_grad()
         self._clips, self._unit = 0.0, 0.0
         self.skipped, self.overflows = self.skipped + (not taken), 0 if taken else self.overflows + 1
-        if taken:
+        if some and taken:
             for part in self.model.modules():
                 if after_step := getattr(part, "after_step", None):
                     after_step()
