@@ -174,6 +174,13 @@ def follower(build):
     return made
 
 
+def test_a_step_without_any_clip_moves_no_state(follower, batches, fit):
+    made, setup = batches(2), follower()
+    made[0] = replace(made[0], x=made[0].x[:0], label=made[0].label[:0], index=made[0].index[:0])
+    fit(setup, made, batches(1), epochs=1)
+    assert int(setup.model.head.moves) == 1
+
+
 @pytest.mark.parametrize(("accumulate", "moves"), [(1, 8), (3, 4)])
 def test_state_of_a_head_moves_after_each_optimiser_step(follower, batches, fit, accumulate, moves):
     setup = follower()
