@@ -127,11 +127,15 @@ def quiet() -> None:
         # The name of a file may not fit the terminal's encoding.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    others = list(logging.getLogger().handlers)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for handler in logging.getLogger().handlers:
-        for one in [one for one in handler.filters if isinstance(one, _Once)]:
+        earlier = [one for one in handler.filters if isinstance(one, _Once)]
+        for one in earlier:
             handler.removeFilter(one)
-        handler.addFilter(_Once())
+        # Handlers of a program around this one show everything.
+        if earlier or handler not in others:
+            handler.addFilter(_Once())
     for library in ("torch", "torchvision", "matplotlib"):
         logging.getLogger(library).setLevel(logging.WARNING)
     for noise in (
