@@ -96,7 +96,7 @@ def with_text(rows: list[Row], named: Sequence[str], config: str, words: Sequenc
     """The rows, without those about text where the configuration has no text bank, in which they would change nothing.
 
     Raises:
-        ValueError: such a row was asked for by name.
+        ValueError: such a row is named.
     """
     about = [row.name for row in rows if row.text]
     if not about or settings.parse(["--config", config, *words]).art.bank is not None:

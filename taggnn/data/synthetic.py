@@ -29,12 +29,10 @@ least two changes.
 import argparse
 import os
 from pathlib import Path
-from zlib import crc32
 
 import numpy as np
-from tqdm import tqdm
 
-from taggnn.data.synthetic_set import SyntheticSet, claim, clip_counts
+from taggnn.data.synthetic_set import SyntheticSet, claim, clip_counts, missing, planned
 
 # A version, seed and size determine the data set: increase this with any change of the drawing.
 VERSION = 1
@@ -183,21 +181,8 @@ def make_synthetic(
 
     settings = {"version": VERSION, "seed": seed, "frames": frames, "size": size, "clips_per_class": splits}
     claim(root, settings, {"what": "synthetic motions of taggnn", "classes": list(MOTIONS)})
-    wanted = [
-        (split, motion, number, root / split / motion / f"{motion}_{number:03d}.mp4")
-        for split, count in splits.items()
-        for motion in MOTIONS
-        for number in range(count)
-    ]
-    missing = [row for row in wanted if not row[-1].is_file()]
-    if not missing:
-        return root
-    for split, motion, number, path in tqdm(
-        missing, desc="synthetic clips", unit="clip", disable=None if progress else True
-    ):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        rng = np.random.default_rng([seed, crc32(split.encode()), crc32(motion.encode()), number])
-        write_video(path, make_clip(motion, frames, size, rng))
+    for clip in missing(planned(root, splits, MOTIONS, ".mp4"), "synthetic clips", progress):
+        write_video(clip.path, make_clip(clip.name, frames, size, clip.random(seed)))
     return root
 
 

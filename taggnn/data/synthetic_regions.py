@@ -15,7 +15,7 @@ Three cyclic attributes, phases in [0, 1), describe what a disc does:
 
 A class changes one attribute by one or two whole cycles, phase(t) = start + cycles * t / (F - 1), and the other two are
 constant. As in ``synthetic``, all starts are uniform and independent of each other and of the class, so that at each t the
-three phases have one distribution for all classes: no single frame tells them apart, even if t is known. The disc's path, the
+three phases have one distribution for all classes: no single frame shows the class, even if t is known. The disc's path, the
 camera, the texture and the other discs have one distribution for all classes as well. Every frame is intra-coded.
 
 The true region of every frame, its centre and its size in pixels of the file, is in ``regions.csv`` next to the videos. A
@@ -25,14 +25,12 @@ horizontal flip turns clockwise into counter-clockwise: train with ``flip=0``, o
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from zlib import crc32
 
 import numpy as np
-from tqdm import tqdm
 
 from taggnn.data.region_boxes import REGIONS, write_boxes
 from taggnn.data.synthetic import write_video
-from taggnn.data.synthetic_set import SyntheticSet, claim, clip_counts
+from taggnn.data.synthetic_set import SyntheticSet, claim, clip_counts, missing, planned
 
 # A version, seed and sizes determine the data set: increase this with any change of the drawing.
 VERSION = 1
@@ -265,30 +263,17 @@ def make_regions(
         "clips_per_class": splits,
     }
     claim(root, settings, {"what": "synthetic regions of taggnn", "classes": list(MOTIONS)})
-    wanted = [
-        (split, motion, number, root / split / motion / f"{motion}_{number:03d}.mp4")
-        for split, count in splits.items()
-        for motion in MOTIONS
-        for number in range(count)
-    ]
-    missing = [row for row in wanted if not row[-1].is_file()]
-    for split, motion, number, path in tqdm(
-        missing, desc="synthetic clips", unit="clip", disable=None if progress else True
-    ):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_video(path, make_clip(motion, frames, size, _random(seed, split, motion, number), others)[0])
-    if missing or not (root / REGIONS).is_file():
+    clips, made = planned(root, splits, MOTIONS, ".mp4"), False
+    for clip in missing(clips, "synthetic clips", progress):
+        write_video(clip.path, make_clip(clip.name, frames, size, clip.random(seed), others)[0])
+        made = True
+    if made or not (root / REGIONS).is_file():
         # The telling disc is the first that a clip draws: its boxes are known without the pictures.
         drawn = {
-            path.relative_to(root).as_posix(): telling_disc(motion, frames, _random(seed, split, motion, number))
-            for split, motion, number, path in wanted
+            clip.path.relative_to(root).as_posix(): telling_disc(clip.name, frames, clip.random(seed)) for clip in clips
         }
         write_boxes(root / REGIONS, {path: boxes_of(one, size) for path, one in drawn.items()})
     return root
-
-
-def _random(seed: int, split: str, motion: str, number: int) -> np.random.Generator:
-    return np.random.default_rng([seed, crc32(split.encode()), crc32(motion.encode()), number])
 
 
 SET = SyntheticSet(make_regions, tuple(MOTIONS), FLIP_PAIRS)

@@ -1,10 +1,14 @@
 """A data set that the project makes itself, as a source offers it."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from zlib import crc32
+
+import numpy as np
+from tqdm import tqdm
 
 from taggnn.runtime.atomic import write_text
 
@@ -68,3 +72,41 @@ def claim(root: Path, settings: Mapping[str, Any], about: Mapping[str, Any]) -> 
         raise ValueError(f"{root}: has a folder {taken[0]!r} that is not of a synthetic set; choose another folder")
     root.mkdir(parents=True, exist_ok=True)
     write_text(manifest, json.dumps({**about, "settings": dict(settings)}, indent=2) + "\n")
+
+
+class Planned(NamedTuple):
+    """A clip of a set: its split, class and number in them, and its file."""
+
+    split: str
+    name: str
+    number: int
+    path: Path
+
+    def random(self, seed: int) -> np.random.Generator:
+        """The draws of this clip, which depend on nothing else of the set."""
+        return np.random.default_rng([seed, crc32(self.split.encode()), crc32(self.name.encode()), self.number])
+
+
+def planned(root: Path, splits: Mapping[str, int], classes: Iterable[str], ending: str) -> list[Planned]:
+    """All clips of a set: ``root/<split>/<class>/<class>_NNN<ending>``."""
+    return [
+        Planned(split, name, number, root / split / name / f"{name}_{number:03d}{ending}")
+        for split, count in splits.items()
+        for name in classes
+        for number in range(count)
+    ]
+
+
+def missing(clips: Iterable[Planned], what: str, progress: bool) -> Iterator[Planned]:
+    """Those that are not there yet, their folders made, with a progress bar where there is a terminal.
+
+    Args:
+        clips: of ``planned``.
+        what: name of the bar.
+        progress: whether to show it.
+    """
+    rows = [clip for clip in clips if not clip.path.is_file()]
+    # Without a row no bar.
+    for clip in tqdm(rows, desc=what, unit="clip", disable=None if progress and rows else True):
+        clip.path.parent.mkdir(parents=True, exist_ok=True)
+        yield clip

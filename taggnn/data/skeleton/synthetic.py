@@ -17,13 +17,11 @@ exchange of left and right turns each class into the other direction of the othe
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from zlib import crc32
 
 import numpy as np
-from tqdm import tqdm
 
 from graphs.skeleton import find
-from taggnn.data.synthetic_set import SyntheticSet, claim, clip_counts
+from taggnn.data.synthetic_set import SyntheticSet, claim, clip_counts, missing, planned
 from taggnn.runtime.atomic import replacing
 
 # A version, seed and size determine the data set: increase this with any change of the motions.
@@ -126,20 +124,9 @@ def make_synthetic(
         {"version": VERSION, "seed": seed, "frames": frames, "clips_per_class": splits},
         {"what": "synthetic skeleton motions of taggnn", "classes": list(MOTIONS)},
     )
-    wanted = [
-        (split, motion, number, root / split / motion / f"{motion}_{number:03d}.npz")
-        for split, count in splits.items()
-        for motion in MOTIONS
-        for number in range(count)
-    ]
-    missing = [row for row in wanted if not row[-1].is_file()]
-    for split, motion, number, path in tqdm(
-        missing, desc="synthetic sequences", unit="clip", disable=None if progress else True
-    ):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        rng = np.random.default_rng([seed, crc32(split.encode()), crc32(motion.encode()), number])
-        with replacing(path) as part, part.open("wb") as file:
-            np.savez_compressed(file, coordinates=make_sequence(motion, frames, rng))
+    for clip in missing(planned(root, splits, MOTIONS, ".npz"), "synthetic sequences", progress):
+        with replacing(clip.path) as part, part.open("wb") as file:
+            np.savez_compressed(file, coordinates=make_sequence(clip.name, frames, clip.random(seed)))
     return root
 
 
