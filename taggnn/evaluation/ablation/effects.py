@@ -5,7 +5,7 @@ Axes: M clips, K classes, D draws.
 
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -207,7 +207,7 @@ def _made(
 
 
 @contextmanager
-def _calls_of(model: nn.Module):
+def _calls_of(model: nn.Module) -> Iterator[list[Any]]:
     """The arguments of the head's last call while the block runs; none where the model has no head."""
     call: list[Any] = []
     head = getattr(model, "head", None)

@@ -4,12 +4,12 @@ Axes: B clips, T frames of the input.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from taggnn.evaluation.ablation.altered import Altered, NotApplicable
-
 
 # Between the seeds of two draws; larger than a list is long.
 _STEP = 10_000_019
@@ -51,7 +51,7 @@ def axis_of(model: nn.Module, name: str) -> int:
     Raises:
         NotApplicable: there is none, or it has one index.
     """
-    spec = model.spec
+    spec: Any = model.spec
     if name not in spec.axes:
         raise NotApplicable(f"its input has no axis {name!r}, only {', '.join(spec.axes)}")
     axis = spec.positions(name)[0]
