@@ -9,11 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from taggnn.cli import jobs, sweep_options, sweeping, terminal
+from taggnn.cli import jobs, sweep_files, sweep_options, sweeping, terminal
 from taggnn.cli.planning import Planned, check, finished
 from taggnn.reporting import sweep_table
-from taggnn.reporting.sweep_page import sweep_page
-from taggnn.runtime.atomic import write_text
 from taggnn.runtime.printable import one_line
 
 
@@ -68,8 +66,7 @@ def write_table(planned: Sequence[Planned], out: Path, reference: str | None) ->
     print()
     for line in sweep_table.text(table).splitlines():
         print(one_line(line))
-    forms = {"sweep.csv": sweep_table.as_csv, "sweep.tex": sweep_table.latex, "sweep.html": sweep_page}
-    written = [write_text(out / name, form(table)) for name, form in forms.items()]
+    written = sweep_files.write_table(out, table)
     print(f"\ntable     {written[0]}, {written[1]}\npage      {written[2]}")
 
 
