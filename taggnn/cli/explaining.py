@@ -80,11 +80,11 @@ def explain_files(
     Raises:
         ValueError: the model cannot be explained, or no method suits it.
     """
-    capabilities = capabilities_of(sources.of(loaded.spec))
     if not isinstance(loaded.model, Recogniser):
         raise ValueError(
             f"{loaded.source}: an exported model does not show its tokens; give the run's folder or the checkpoint it was made of"
         )
+    capabilities = capabilities_of(sources.of(loaded.spec))
     for file in files:
         try:
             x = loaded.clip(file)

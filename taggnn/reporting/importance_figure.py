@@ -163,7 +163,7 @@ class _Strip:
             axes = self.axes(LABELS + column * self.pitch, y, self.cell[1], self.cell[0])
             axes.imshow(drawn[frame].numpy(), aspect="auto", extent=(0, 1, 1, 0), interpolation="none")
             link = chain[token_frame(frame, self.count, self.tokens)]
-            if len(link.position) == 2:
+            if len(link.position) == 2 and importance.unit != "frame":
                 rows, columns = importance.values.shape[1:]
                 x, down = (link.position[1] + 0.5) / columns, (link.position[0] + 0.5) / rows
                 axes.plot(x, down, "o", color="#14171b", ms=3.5, mec=EDGE, mew=1.0)

@@ -90,7 +90,7 @@ def _drawn(clip: Explained, files: Links) -> Drawn:
     )
     named = {"Picture": files.picture, "Video with maps": files.video, "Tracklets": files.tracklets, "Clip": files.clip}
     links = [(name, quote(path)) for name, path in named.items() if path]
-    chains = [(method, _chain(clip, method)) for method in clip.maps]
+    chains = [(method, _chain(clip, method)) for method, found in clip.maps.items() if found.unit != "frame"]
     return Drawn(clip, *charts, list(verdicts([clip]).items()), chains, links)
 
 
