@@ -78,7 +78,12 @@ class Verdict:
 
 
 def curves(
-    given: HeadInput, importance: Importance, options: Options | None = None, steps: int = STEPS, draws: int = DRAWS
+    given: HeadInput,
+    importance: Importance,
+    options: Options | None = None,
+    steps: int = STEPS,
+    draws: int = DRAWS,
+    other: Curves | None = None,
 ) -> Curves:
     """Computes the curves of a map, and of random orders of what it rates.
 
@@ -90,6 +95,7 @@ def curves(
         options: baseline, batch and seed.
         steps: S, equal parts that are removed or added one after the other (default 16).
         draws: D (default 20).
+        other: curves of another map of the same clip, class, unit and options: its random orders are these, too.
     """
     options = options or Options()
     rated = importance.rated
@@ -97,13 +103,15 @@ def curves(
     random = torch.Generator().manual_seed(options.seed)
     shuffled = torch.randperm(count, generator=random)
     order = shuffled[rated[shuffled].argsort(descending=True, stable=True)]
-    orders = [order, *(torch.randperm(count, generator=random) for _ in range(2 * draws))]
-    removed, added = (torch.stack([_masks(one, steps, inserted) for one in orders]) for inserted in (False, True))
-    # The first is the map; of the others one half is removed, the other half added.
-    masks = torch.cat([removed[: draws + 1], added[:1], added[draws + 1 :]])
-    found = probabilities(given, importance, masks.flatten(0, 1), options).view(-1, steps + 1)
-    of_map, random_deletion, inserted, random_insertion = found.split([1, draws, 1, draws])
-    return Curves(of_map[0], inserted[0], random_deletion, random_insertion, bool(rated.max() == rated.min()))
+    masks = [_masks(order, steps, inserted=False), _masks(order, steps, inserted=True)]
+    if other is None:
+        orders = [torch.randperm(count, generator=random) for _ in range(2 * draws)]
+        # One half is removed, the other half added.
+        masks += [_masks(one, steps, number >= draws) for number, one in enumerate(orders)]
+    found = probabilities(given, importance, torch.cat(masks), options).view(-1, steps + 1)
+    own = found[2 : 2 + draws], found[2 + draws :]
+    randoms = own if other is None else (other.random_deletion, other.random_insertion)
+    return Curves(found[0], found[1], *randoms, bool(rated.max() == rated.min()))
 
 
 def probabilities(given: HeadInput, importance: Importance, removed: Tensor, options: Options) -> Tensor:

@@ -93,11 +93,17 @@ def explained(
     best = int(probabilities.argmax())
     label = best if target is None else target
     maps, found, unsuited = dict[str, Importance](), dict[str, Curves](), dict[str, str]()
+    # Unit -> curves with the random orders of it.
+    randoms: dict[str, Curves] = {}
     for method in methods:
         try:
             maps[method] = explain_tokens(given, label, method, **options)
             if draws:
-                found[method] = curves(given, maps[method], Options(**options), curve_steps, draws)
+                # Pixels are removed as the tokens whose cells they are in.
+                unit = "token" if maps[method].unit == "pixel" else maps[method].unit
+                same = randoms.get(unit)
+                found[method] = curves(given, maps[method], Options(**options), curve_steps, draws, same)
+                randoms.setdefault(unit, found[method])
         except (ValueError, ImportError) as error:
             if method in METHODS and 0 <= label < len(classes):
                 unsuited[method] = str(error)

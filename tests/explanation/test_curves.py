@@ -55,6 +55,17 @@ def test_curves_of_tokens_are_those_of_a_loop(batch):
     assert found.random_insertion[:, 0].tolist() == pytest.approx([insertion[0]] * 3)
 
 
+def test_random_orders_of_another_map_are_those_that_it_would_have():
+    given = subject()
+    one, two = (explain_tokens(given, 0, method) for method in ("occlusion", "random"))
+    alone, shared = (
+        curves(given, two, steps=3, draws=2),
+        curves(given, two, None, 3, 2, curves(given, one, steps=3, draws=2)),
+    )
+    for part in ("deletion", "insertion", "random_deletion", "random_insertion"):
+        assert torch.equal(getattr(alone, part), getattr(shared, part))
+
+
 def test_curves_of_frames_remove_whole_frames():
     given = subject()
     found = curves(given, explain_tokens(given, 0, "frame_occlusion"), steps=2, draws=1)
