@@ -1,6 +1,5 @@
 """Explains clips and writes what was found: a PNG, an MP4 and the maps of each clip, explanations.json, and a page."""
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -26,6 +25,7 @@ from taggnn.reporting.importance_figure import maps_figure
 from taggnn.reporting.importance_page import Links, importance_page, verdicts
 from taggnn.reporting.theme import png
 from taggnn.reporting.tracklet_figure import strip
+from taggnn.runtime import json_file
 from taggnn.runtime.atomic import replacing, write_bytes, write_text
 
 # Those that need no further package and no pass over every edge of a dense graph.
@@ -125,7 +125,7 @@ def write_page(
     folder: Path, clips: Sequence[Explained], links: Sequence[Links], loaded: Loaded, bad: Sequence[tuple[str, str]]
 ) -> Path:
     """Writes ``explanations.json`` and the page, and returns the path of the page."""
-    write_text(folder / FIGURES, json.dumps(as_plain(clips, bad), indent=1, ensure_ascii=False) + "\n")
+    write_text(folder / FIGURES, json_file.text(as_plain(clips, bad), indent=1) + "\n")
     head = type(loaded.model.head).__name__ if isinstance(loaded.model, Recogniser) else ""
     return write_text(folder / PAGE, importance_page(clips, links, f"{loaded.source}, {head}", bad))
 

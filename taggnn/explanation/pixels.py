@@ -69,5 +69,6 @@ def _captum(given: HeadInput) -> Any:
 
 def _importance(given: HeadInput, pixels: Tensor, target: int, method: str) -> Importance:
     pixels = pixels.detach().float().cpu()
-    values = F.adaptive_avg_pool3d(pixels[None, None], given.grid)[0, 0]
+    frames, rows, columns = given.grid
+    values = F.adaptive_avg_pool3d(pixels[None, None], (frames, rows, columns))[0, 0]
     return Importance(values, method, target, True, "pixel", pixels=pixels)

@@ -103,7 +103,10 @@ def read_index(folder: Path) -> tuple[str, list[Thumbnail]]:
     schema.check(content, _Index, str(path))
     clips = [Thumbnail(**{key: row[key] for key in Thumbnail.__dataclass_fields__}) for row in content["clips"]]
     for clip in clips:
-        # A folder from a stranger must not show any other file of this machine.
-        if clip.kind not in KINDS or (clip.picture and Path(clip.picture).name != clip.picture):
-            raise ValueError(f"{path}: kind {clip.kind!r} or picture {clip.picture!r}: not what a run has written")
+        # A folder from a stranger must not show another file of this machine, nor lead elsewhere.
+        inside = not clip.picture or Path(clip.picture).name == clip.picture
+        if clip.kind not in KINDS or not inside or clip.video.startswith(("/", "\\")):
+            raise ValueError(
+                f"{path}: kind {clip.kind!r}, picture {clip.picture!r}, video {clip.video!r}: not what a run has written"
+            )
     return str(content["method"]), clips

@@ -1,5 +1,6 @@
 """The page of explained clips: how far each method is better than random, then every clip with its maps and curves."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -89,7 +90,7 @@ def _drawn(clip: Explained, files: Links) -> Drawn:
         svg(curves_figure(clip), f"curves of {clip.name}"),
     )
     named = {"Picture": files.picture, "Video with maps": files.video, "Tracklets": files.tracklets, "Clip": files.clip}
-    links = [(name, quote(path)) for name, path in named.items() if path]
+    links = [(name, quote(os.fsencode(path))) for name, path in named.items() if path]
     chains = [(method, _chain(clip, method)) for method, found in clip.maps.items() if found.unit != "frame"]
     return Drawn(clip, *charts, list(verdicts([clip]).items()), chains, links)
 

@@ -1,5 +1,6 @@
 """The section of a report with single clips: their pictures with maps, and links to the videos."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -75,7 +76,7 @@ def section_of(folder: Path) -> Section | None:
     for clip in clips:
         file = folder / FOLDER / clip.picture
         picture = file.read_bytes() if clip.picture and file.is_file() else b""
-        kinds.setdefault(KINDS[clip.kind], []).append(Shown(clip, picture, quote(clip.video)))
+        kinds.setdefault(KINDS[clip.kind], []).append(Shown(clip, picture, quote(os.fsencode(clip.video))))
     how = method.replace("_", " ")
     caption = f"The frame that counts most for the predicted class, and the same with its map ({how}). {SCALE_NOTE}"
     return Section(kinds, caption) if clips else None

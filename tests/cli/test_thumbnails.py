@@ -47,7 +47,9 @@ def test_a_report_is_made_without_the_clips_and_the_same_again(trained, tmp_path
 
 
 @pytest.mark.parametrize(
-    "change", [{"picture": "../../secret.jpg"}, {"kind": "best"}, {"probability": "high"}], ids=str
+    "change",
+    [{"picture": "../../secret.jpg"}, {"kind": "best"}, {"video": "//elsewhere"}, {"probability": "high"}],
+    ids=str,
 )
 def test_an_index_from_a_stranger_shows_no_other_file(tmp_path, change):
     write_index(tmp_path, "occlusion", [Thumbnail("right", "a", "x", "x", 0.5, "01_a.jpg", "a.mp4")])
