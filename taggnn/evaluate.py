@@ -17,6 +17,7 @@ from taggnn.cli.checkpoint_options import add_checkpoint
 from taggnn.cli.evaluation_setup import prepare
 from taggnn.cli.parser import Parser
 from taggnn.cli.scoring import write_scored
+from taggnn.cli.thumbnails import THUMBNAILS, THUMBNAILS_HELP, write_thumbnails
 from taggnn.cli.tracklets import TRACKLETS, TRACKLETS_HELP, write_tracklets
 from taggnn.data.published import PUBLISHED
 from taggnn.evaluation.scoring import score
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str]) -> None:
     assert predictions is not None
     model = loaded.model.accepting(data.spec)
     notes += write_tracklets(folder, scored, model, data.samples(given.split), given.tracklets, device)
+    notes += write_thumbnails(folder, scored, model, data.samples(given.split), given.thumbnails, device)
     results = replace(
         results,
         title=f"evaluation of {Path(given.checkpoint).name}",
@@ -123,6 +125,7 @@ def parser() -> Parser:
     add_options(add)
     option("--devices", int | None, None, "processes on this machine, each with its own GPU if there are GPUs")
     option("--tracklets", int, TRACKLETS, TRACKLETS_HELP)
+    option("--thumbnails", int, THUMBNAILS, THUMBNAILS_HELP)
     option("--graph_effect", bool, True, "also evaluate the model without its edges")
     return built
 

@@ -10,7 +10,7 @@ import torch
 
 import graphs
 from graphs import spec
-from taggnn import backbones, heads, kernels, text
+from taggnn import backbones, explanation, heads, kernels, text
 from taggnn.backbones.table import BACKBONES
 from taggnn.data import published, sources
 from taggnn.data.clips import Clip
@@ -39,6 +39,7 @@ TABLES = {
     "A data set": published.PUBLISHED,
     "A format of skeleton files": formats.FORMATS,
     "A metric": metrics.METRICS,
+    "A method of explanation": explanation.METHODS,
     "A criterion": criteria.CRITERIA,
     "An export format": exporters.EXPORTERS,
 }
@@ -104,6 +105,14 @@ def a_format_of_skeleton_files(name):
 def a_metric(name):
     scores = metrics.summarise(torch.eye(7).softmax(1), torch.arange(7))
     assert scores.figures[name] == 1.0
+
+
+def a_method_of_explanation(name):
+    head = heads.build("pool", 4, (2, 2, 3), 5)
+    given = explanation.HeadInput(head, TOKENS[:1], None, TOKENS[:1], head)
+    found = explanation.explain_tokens(given, 0, name)
+    assert torch.equal(found.values, TOKENS[0].norm(dim=-1))
+    assert found.signed is False
 
 
 def a_criterion(name):

@@ -13,9 +13,9 @@ from torch import nn
 from torch.distributed import run
 
 import taggnn
-from taggnn import check, compare, ensemble, evaluate, export, extract, models, predict, skeletons, textbank
+from taggnn import check, compare, ensemble, evaluate, explain, export, extract, models, predict, skeletons, textbank
 from taggnn.backbones import BACKBONES
-from taggnn.cli import config
+from taggnn.cli import config, explaining
 from taggnn.data import synthetic_regions
 from taggnn.heads import HEADS
 from taggnn.kernels import IMPLS
@@ -71,6 +71,10 @@ def test_command_parses(command, monkeypatch, mine):
         assert textbank.parser().parse_args(arguments).out
     elif program == "taggnn.export":
         assert export.parser().parse_args(arguments).checkpoint
+    elif program == "taggnn.explain":
+        built = explain.parser()
+        read = built.parse_args(built.as_lists(arguments))
+        assert explaining.methods_of(read.methods)
     elif program == "taggnn.predict":
         assert predict.parser().parse_args(arguments).files
     elif program in ("taggnn.check", "taggnn.extract"):
@@ -123,6 +127,7 @@ def test_commands_are_found():
         "compare",
         "check",
         "ensemble",
+        "explain",
         "extract",
         "export",
         "skeletons",

@@ -15,11 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from taggnn.explanation.attention import attention
+from taggnn.explanation.edges import edge_gradient, gnn_explainer
 from taggnn.explanation.gradients import gradient_x_token, integrated_gradients
 from taggnn.explanation.head_input import HeadInput, head_input
 from taggnn.explanation.importance import Importance
 from taggnn.explanation.occlusion import frame_occlusion, occlusion
 from taggnn.explanation.options import Options
+from taggnn.explanation.pixels import pixel_integrated_gradients, pixel_occlusion
 from taggnn.explanation.random_map import random_map
 from taggnn.names import unknown
 
@@ -63,6 +65,32 @@ METHODS: dict[str, Row] = {
     "occlusion": Row(occlusion, "fall of the logit without the token", "https://arxiv.org/abs/1311.2901", True),
     "frame_occlusion": Row(
         frame_occlusion, "fall of the logit without the frame", "https://arxiv.org/abs/1311.2901", True, "frame"
+    ),
+    "edge_gradient": Row(
+        edge_gradient, "gradient of the logit on a mask of the edges", "https://arxiv.org/abs/1905.13686", True, "edge"
+    ),
+    "gnn_explainer": Row(
+        gnn_explainer,
+        "a mask of few edges that keep the class, by PyG",
+        "https://arxiv.org/abs/1903.03894",
+        False,
+        "edge",
+    ),
+    "pixel_integrated_gradients": Row(
+        pixel_integrated_gradients,
+        "integrated gradients of the pixels, by captum",
+        "https://arxiv.org/abs/1703.01365",
+        True,
+        "pixel",
+        "captum",
+    ),
+    "pixel_occlusion": Row(
+        pixel_occlusion,
+        "fall of the logit without the pixels of a cell, by captum",
+        "https://arxiv.org/abs/1311.2901",
+        True,
+        "pixel",
+        "captum",
     ),
     "random": Row(random_map, "random numbers, to compare with", "", False),
 }
