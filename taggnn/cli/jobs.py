@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from taggnn.cli.planning import Planned, finished
 from taggnn.evaluation.results import Results
+from taggnn.io.run_folder import is_locked
 from taggnn.runtime import distributed
 from taggnn.runtime.signals import StopRequested, Watch
 
@@ -135,19 +135,9 @@ def run_all(
 def _next(waiting: list[Planned]) -> Planned | None:
     """Takes the first run that no other process trains."""
     for number, one in enumerate(waiting):
-        if not _busy(one.folder) and not finished(one):
+        if not is_locked(one.folder) and not finished(one):
             return waiting.pop(number)
     return None
-
-
-def _busy(folder: Path) -> bool:
-    if not (folder / ".lock").exists():
-        return False
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            return False
-    except Timeout:
-        return True
 
 
 def _start(one: Planned, slot: int, jobs: int) -> _Running:
@@ -204,7 +194,7 @@ def _end(
         seconds.append(took)
         left = f", about {_duration(len(waiting) * sum(seconds) / len(seconds) / jobs)} left" if waiting else ""
         report(f"      ended  {name}: {_accuracy(one.folder)}{_duration(took)}{left}")
-    elif _busy(one.folder):
+    elif is_locked(one.folder):
         waiting.append(one)
     else:
         failed.append(f"{name}: exit code {code}; {one.log}: {_last_lines(one.log)}")

@@ -156,9 +156,9 @@ def _predictions(planned: Sequence[Planned]) -> tuple[dict[str, dict[int, Predic
 def _models(
     planned: Sequence[Planned], runs: Mapping[str, Mapping[int, Predictions]]
 ) -> tuple[dict[str, costs.Counted], list[str]]:
-    """Variant -> the model of its first finished run, and those that could not be read."""
+    """Variant -> the model of its first readable run, and the variants without one."""
     models: dict[str, costs.Counted] = {}
-    problems = []
+    problems: dict[str, str] = {}
     for one in planned:
         if one.name in models or one.seed not in runs[one.name]:
             continue
@@ -166,5 +166,5 @@ def _models(
             models[one.name] = costs.counted(one.folder / "best.ckpt", configuration.own_names(one.settings))
         except (OSError, ValueError) as error:
             reason = str(error).replace(f"{one.folder}/", "")
-            problems.append(f"{one.name}, seed {one.seed}: its cost is not known: {reason}")
-    return models, problems
+            problems.setdefault(one.name, f"{one.name}: its cost is not known: {reason}")
+    return models, [problem for name, problem in problems.items() if name not in models]

@@ -140,19 +140,21 @@ def latex(table: SweepTable) -> str:
     lines = [
         "% \\usepackage{booktabs}",
         *(f"% {_line(note)}" for note in footnotes(table)),
-        "\\begin{tabular}{lrrrrrr}",
+        "\\begin{tabular}{lrrrrrrr}",
         "\\toprule",
-        f" & top-1 (\\%) & difference & 95\\,\\% interval & parameters{of} & MACs{of} & ms \\\\",
+        f" & seeds & top-1 (\\%) & difference & 95\\,\\% interval & parameters{of} & MACs{of} & ms \\\\",
         "\\midrule",
     ]
     for row in table.found.rows if table.found else []:
-        name, _, mean, spread, apart, interval, *cost = cells(table, row)
+        name, seeds, mean, spread, apart, interval, *cost = cells(table, row)
         accuracy = f"${mean}$" if spread == UNKNOWN else f"${mean} \\pm {spread}$"
         star = "^{*}" if interval.endswith(CLIPS_ONLY) else ""
         ends = interval.removesuffix(CLIPS_ONLY).split(" to ")
         between = f"$[{', '.join(ends)}]{star}$" if apart else "--"
         costs = [_escaped(cell) if cell != UNKNOWN else "--" for cell in cost]
-        lines.append(" & ".join([_escaped(name), accuracy, f"${apart}$" if apart else "--", between, *costs]) + " \\\\")
+        lines.append(
+            " & ".join([_escaped(name), seeds, accuracy, f"${apart}$" if apart else "--", between, *costs]) + " \\\\"
+        )
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
 
 
