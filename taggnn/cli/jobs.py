@@ -243,6 +243,8 @@ def estimate(planned: Sequence[Planned], left: Sequence[Planned], jobs: int) -> 
     for one in planned:
         if finished(one) and (seconds := (Results.read(one.folder).durations or {})):
             taken.setdefault(one.name, []).append(sum(seconds.values()))
+    if not left:
+        return "nothing to train"
     if not taken:
         return f"{len(left)} trainings; how long each takes is known once one has ended"
     everything = [seconds for of_name in taken.values() for seconds in of_name]

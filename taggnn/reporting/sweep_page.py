@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from taggnn.evaluation.metrics import METRICS
 from taggnn.evaluation.sweep_table import SweepTable
 from taggnn.evaluation.variants import Variant
 from taggnn.reporting.page import count, number, percent, points, render
@@ -15,7 +14,6 @@ def sweep_page(table: SweepTable) -> str:
     """Builds the whole document; from the same table the same bytes."""
     rows = table.found.rows if table.found else []
     runs = sum(map(len, table.planned.values()))
-    headline = [key for key in METRICS if key != "top1" and any(key in row.figures for row in rows)]
     return render(
         "sweep.html.j2",
         title=table.title,
@@ -23,14 +21,14 @@ def sweep_page(table: SweepTable) -> str:
         subtitle=f"{count(len(table.planned), 'variant')}, {number(table.finished)} of {count(runs, 'run')} finished.",
         rows=[_row(table, row) for row in rows],
         table=table,
-        headline=headline,
         of="Head " if table.one_backbone else "",
         figure=svg(
             sweep_figure(rows, table.reference), "accuracy of every variant and its difference to the reference"
         ),
         most=MOST if len(rows) > MOST else None,
         pivot=_pivot(table),
-        notes=footnotes(table),
+        foot=footnotes(table),
+        notes=table.notes(),
         confused=table.found.confused_classes if table.found else 0,
     )
 
@@ -47,8 +45,8 @@ def _row(table: SweepTable, row: Variant) -> dict[str, Any]:
         "reference": row.name == table.reference,
         "seeds": row.accuracy.seeds,
         "mean": percent(row.accuracy.mean),
-        "spread": f"{100 * row.accuracy.std:.1f}" if row.accuracy.seeds > 1 else "–",
-        "by_key": row.figures,
+        "spread": f"{100 * row.accuracy.std:.1f}" if row.accuracy.seeds > 1 else "",
+        "mca": percent(row.figures.get("mca")),
         "confused": percent(row.confused),
         "difference": points(apart.value) if apart else "",
         "interval": ends if row.over_seeds or not apart else f"{ends} *",
