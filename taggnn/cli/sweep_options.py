@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from taggnn.cli import config as configuration
 from taggnn.cli import planning, sweeping, variations
 from taggnn.cli.parser import Parser
 from taggnn.cli.planning import Planned
@@ -75,11 +76,12 @@ def planned(given: Any, words: Sequence[str]) -> tuple[list[Planned], Path]:
         ValueError: as `taggnn.cli.planning.plan`.
     """
     texts = given.over or []
-    if given.table and not texts and given.config is None and not words:
+    trusts, others = configuration.split_trust(words)
+    if given.table and not texts and given.config is None and not others:
         if given.out is None:
             raise ValueError("--table: give --out, the folder of the sweep, or the options that it was begun with")
         out = Path(given.out)
-        begun = sweeping.read(out)
+        begun = sweeping.read(out, trusts)
         return planning.plan(begun["config"], begun["over"], begun["seeds"], begun["words"], out), out
     over, seeds = variations.over(texts), variations.seeds(given.seeds)
     out = Path(given.out) if given.out else OUT / (Path(given.config).stem if given.config else "run")

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from taggnn.cli import config as configuration
-from taggnn.cli import costs
+from taggnn.cli import costs, variations
 from taggnn.cli.jobs import part_of, run_all, shard_of
 from taggnn.cli.planning import Planned, check, finished, plan
 from taggnn.evaluation.predictions import Predictions, read_predictions
@@ -57,12 +57,16 @@ def write(
     write_text(out / PLAN, json_file.text(content, indent=2) + "\n")
 
 
-def read(out: Path) -> dict[str, Any]:
+def read(out: Path, trusts: bool = False) -> dict[str, Any]:
     """The plan in the folder of a sweep: config, over, seeds and words.
+
+    Args:
+        out: the folder.
+        trusts: it may name code outside of taggnn and PyG, which is imported (default: no).
 
     Raises:
         FileNotFoundError: no sweep was started there.
-        ValueError: another kind of file.
+        ValueError: another kind of file, or one that names other code.
     """
     path = out / PLAN
     if not path.is_file():
@@ -72,6 +76,9 @@ def read(out: Path) -> dict[str, Any]:
         if key not in content:
             raise ValueError(f"{path}: {key} is missing; not what taggnn.sweep wrote")
         schema.check(content[key], kind, f"{path}, {key}")
+    for values in variations.variants(content["over"]).values():
+        words = [*content["words"], *(f"--{key}={value}" for key, value in values.items())]
+        configuration.check_file_words(words, str(path), trusts)
     return {key: content[key] for key in _PLAN_SCHEMA}
 
 

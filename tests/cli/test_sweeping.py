@@ -44,13 +44,31 @@ def test_the_reference_can_be_another_variant(planned):
 
 def test_the_plan_is_kept(tmp_path):
     over = {"tag.conv": ["gcn", "gat"]}
-    sweeping.write(tmp_path, None, over, [0, 1], ["--data.root", "x"])
-    assert sweeping.read(tmp_path) == {"config": None, "over": over, "seeds": [0, 1], "words": ["--data.root", "x"]}
+    sweeping.write(tmp_path, None, over, [0, 1], ["--data.root", "x.y"])
+    assert sweeping.read(tmp_path) == {"config": None, "over": over, "seeds": [0, 1], "words": ["--data.root", "x.y"]}
     (tmp_path / "sweep.json").write_text('{"config": null, "over": {"a": 1}, "seeds": [], "words": []}')
     with pytest.raises(ValueError, match="over"):
         sweeping.read(tmp_path)
     with pytest.raises(FileNotFoundError):
         sweeping.read(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("over", "words"),
+    [
+        ({"backbone.name": ["small", "mine.Net"]}, []),
+        ({}, ["--tag.conv", "mine.Conv"]),
+        ({"tag.dim,head": ["(1,mine.Head)"]}, []),
+        ({}, ["--tag={conv: mine.Conv}"]),
+        ({}, ["--trust"]),
+    ],
+    ids=["value", "word", "together", "group", "trust"],
+)
+def test_a_plan_from_a_stranger_names_no_code(tmp_path, over, words):
+    sweeping.write(tmp_path, None, over, [0], ["--data.root=a.b", "--tag.readout", "attention", *words])
+    with pytest.raises(ValueError, match="--trust"):
+        sweeping.read(tmp_path)
+    assert sweeping.read(tmp_path, trusts=True)["over"] == over
 
 
 def test_costs_and_times_are_those_of_the_models(planned, checkpoint_of):
