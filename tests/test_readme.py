@@ -13,7 +13,7 @@ from torch import nn
 from torch.distributed import run
 
 import taggnn
-from taggnn import check, compare, ensemble, evaluate, export, extract, models, predict, skeletons, textbank
+from taggnn import ablate, check, compare, ensemble, evaluate, export, extract, models, predict, skeletons, textbank
 from taggnn.backbones import BACKBONES
 from taggnn.cli import config
 from taggnn.data import synthetic_regions
@@ -60,6 +60,9 @@ def test_command_parses(command, monkeypatch, mine):
         assert evaluate.parser().parse_args([*arguments, "--checkpoint=x", "--data.root=."]).predictions
     elif program == "taggnn.evaluate":
         assert evaluate.parser().parse_args(arguments).checkpoint
+    elif program == "taggnn.ablate":
+        built = ablate.parser()
+        assert built.parse_args(built.as_lists(arguments)).checkpoint
     elif program == "taggnn.compare":
         assert compare.parser().parse_args(arguments).runs
     elif program == "taggnn.ensemble":
@@ -120,6 +123,7 @@ def test_commands_are_found():
         "train",
         "evaluate",
         "predict",
+        "ablate",
         "compare",
         "check",
         "ensemble",
