@@ -17,7 +17,7 @@ from taggnn.cli.checkpoint_options import add_checkpoint
 from taggnn.cli.parser import Parser
 from taggnn.data.published import PUBLISHED
 from taggnn.evaluation.ablation import INTERVENTIONS
-from taggnn.evaluation.ablation.effects import measure
+from taggnn.evaluation.ablation.effects import check, measure
 from taggnn.evaluation.predictions import write_skipped
 from taggnn.io.run_folder import new_folder, writable
 from taggnn.reporting.ablation_page import ablation_page, class_table, lines, table
@@ -28,6 +28,7 @@ from taggnn.runtime.printable import one_line
 def main(arguments: Sequence[str]) -> None:
     built = parser()
     given = built.parse_args(built.as_lists(arguments))
+    check(given.rows, given.draws)
     clips, loader, device, model = prepare(given)
     # Created before the long work starts.
     folder = writable(Path(given.out)) if given.out else new_folder(Path("runs") / "ablate")
