@@ -83,8 +83,10 @@ def planned(given: Any, words: Sequence[str]) -> tuple[list[Planned], Path]:
         return planning.plan(begun["config"], begun["over"], begun["seeds"], begun["words"], out), out
     over, seeds = variations.over(texts), variations.seeds(given.seeds)
     out = Path(given.out) if given.out else OUT / (Path(given.config).stem if given.config else "run")
-    found = planning.plan(given.config, over, seeds, words, out)
-    if not (given.table or given.dry_run):
-        out.mkdir(parents=True, exist_ok=True)
-        sweeping.write(out, given.config, over, seeds, words)
-    return found, out
+    return planning.plan(given.config, over, seeds, words, out), out
+
+
+def begin(given: Any, words: Sequence[str], out: Path) -> None:
+    """Writes the plan into the folder of the sweep."""
+    out.mkdir(parents=True, exist_ok=True)
+    sweeping.write(out, given.config, variations.over(given.over or []), variations.seeds(given.seeds), words)

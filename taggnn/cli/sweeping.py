@@ -142,29 +142,30 @@ def _predictions(planned: Sequence[Planned]) -> tuple[dict[str, dict[int, Predic
     found: dict[str, dict[int, Predictions]] = {one.name: {} for one in planned}
     left_out = []
     for one in planned:
-        if not finished(one):
-            continue
         try:
-            found[one.name][one.seed] = read_predictions(one.folder / "predictions.csv")
+            if finished(one):
+                found[one.name][one.seed] = read_predictions(one.folder / "predictions.csv")
         except (OSError, ValueError) as error:
-            # By its name in the sweep: the table must not depend on where the folder is.
-            reason = str(error).replace(f"{one.folder}/", "")
-            left_out.append(f"{one.name}, seed {one.seed}, is left out: {reason}")
+            left_out.append(f"{one.name}, seed {one.seed}, is left out: {_without_folder(error, one)}")
     return found, left_out
 
 
 def _models(
     planned: Sequence[Planned], runs: Mapping[str, Mapping[int, Predictions]]
 ) -> tuple[dict[str, costs.Counted], list[str]]:
-    """Variant -> the model of its first finished run, and those that could not be read."""
+    """Variant -> the model of its first readable run, and the variants without one."""
     models: dict[str, costs.Counted] = {}
-    problems = []
+    problems: dict[str, str] = {}
     for one in planned:
         if one.name in models or one.seed not in runs[one.name]:
             continue
         try:
             models[one.name] = costs.counted(one.folder / "best.ckpt", configuration.own_names(one.settings))
         except (OSError, ValueError) as error:
-            reason = str(error).replace(f"{one.folder}/", "")
-            problems.append(f"{one.name}, seed {one.seed}: its cost is not known: {reason}")
-    return models, problems
+            problems.setdefault(one.name, f"{one.name}: its cost is not known: {_without_folder(error, one)}")
+    return models, [problem for name, problem in problems.items() if name not in models]
+
+
+def _without_folder(error: Exception, one: Planned) -> str:
+    """A message without the folder of the run: the table must not depend on where it is."""
+    return str(error).replace(f"{one.folder}/", "").replace(str(one.folder), "its folder")
