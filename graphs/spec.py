@@ -10,6 +10,8 @@ from typing import Any
 from .bones import Bones
 from .clique_chain import Chain, Clique
 from .names import unknown
+from .only import Only
+from .rewired import Rewired
 from .topology import NoEdges, Topology
 from .tracklet import Tracklets
 
@@ -18,6 +20,8 @@ RULES: dict[str, type[Topology]] = {
     "chain": Chain,
     "bones": Bones,
     "tracklets": Tracklets,
+    "only": Only,
+    "rewired": Rewired,
     "none": NoEdges,
 }
 
@@ -56,7 +60,7 @@ def _rule(term: str, spec: str, reach: int) -> Topology:
             raise ValueError(f"topology {spec!r}: {name} takes no options, given {option.strip()!r}")
         if key not in known:
             raise unknown(f"option of {name}", key, known, spec)
-        options[key] = _value(rule, key, value, spec) if named else _literal(key, value, spec)
+        options[key] = _value(rule, key, value, spec, reach) if named else _literal(key, value, spec)
     try:
         return rule(**options)
     except TypeError as error:
@@ -111,9 +115,11 @@ def _split(text: str, at: str) -> Iterator[str]:
     yield text[start:]
 
 
-def _value(rule: type[Topology], key: str, value: str, spec: str) -> int | str:
-    """An option of a rule of ours: a whole number, or a name with or without quotes."""
+def _value(rule: type[Topology], key: str, value: str, spec: str, reach: int) -> int | str | Topology:
+    """An option of a rule of ours: a whole number, a topology, or a name with or without quotes."""
     kind = next(field.type for field in fields(rule) if field.name == key)
+    if kind is Topology:
+        return parse(value, reach)
     return value.strip("'\"") if kind in (str, "str") else _integer(key, value, spec)
 
 

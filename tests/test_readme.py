@@ -13,7 +13,20 @@ from torch import nn
 from torch.distributed import run
 
 import taggnn
-from taggnn import check, compare, ensemble, evaluate, export, extract, models, predict, runs, skeletons, textbank
+from taggnn import (
+    ablate,
+    check,
+    compare,
+    ensemble,
+    evaluate,
+    export,
+    extract,
+    models,
+    predict,
+    runs,
+    skeletons,
+    textbank,
+)
 from taggnn.backbones import BACKBONES
 from taggnn.cli import config, planning, sweep_options, variations
 from taggnn.data import synthetic_regions
@@ -72,6 +85,9 @@ def test_command_parses(command, monkeypatch, mine):
         assert evaluate.parser().parse_args([*arguments, "--checkpoint=x", "--data.root=."]).predictions
     elif program == "taggnn.evaluate":
         assert evaluate.parser().parse_args(arguments).checkpoint
+    elif program == "taggnn.ablate":
+        built = ablate.parser()
+        assert built.parse_args(built.as_lists(arguments)).checkpoint
     elif program == "taggnn.compare":
         assert compare.parser().parse_args(arguments).runs
     elif program == "taggnn.ensemble":
@@ -134,6 +150,7 @@ def test_commands_are_found():
         "train",
         "evaluate",
         "predict",
+        "ablate",
         "sweep",
         "runs",
         "compare",
