@@ -22,21 +22,22 @@ def main(arguments: Sequence[str]) -> None:
     if given.time_seconds < 0:
         raise ValueError(f"--time_seconds {given.time_seconds}: must be 0 or more")
     planned, out = sweep_options.planned(given, words)
+    if given.table:
+        write_table(planned, out, given.reference)
+        return
     left = [one for one in jobs.part_of(planned, shard) if not finished(one)]
     print(*plan_lines(planned, left, out, shard), sep="\n", flush=True)
-    failed: ChildProcessError | None = None
-    if left and not given.table:
-        check(left)
-        if given.dry_run:
-            print(f"estimate  {jobs.estimate(planned, left, given.jobs)}")
-            return
-        try:
-            jobs.run_all(planned, given.jobs, shard)
-        except ChildProcessError as error:
-            failed = error
+    check(left)
     if given.dry_run:
+        print(f"estimate  {jobs.estimate(planned, left, given.jobs)}")
         return
-    if given.time_seconds and not given.table and shard[1] == 1:
+    sweep_options.begin(given, words, out)
+    failed: ChildProcessError | None = None
+    try:
+        jobs.run_all(planned, given.jobs, shard)
+    except ChildProcessError as error:
+        failed = error
+    if given.time_seconds and shard[1] == 1:
         sweeping.measure(planned, given.time_seconds)
     write_table(planned, out, given.reference)
     if failed:

@@ -15,7 +15,7 @@ from taggnn.backbones.table import BACKBONES
 from taggnn.data import published, sources
 from taggnn.data.clips import Clip
 from taggnn.data.skeleton import formats
-from taggnn.evaluation import metrics
+from taggnn.evaluation import ablation, metrics
 from taggnn.io import exporters
 from taggnn.nn import convs, criteria, layers
 from taggnn.types import BadClip
@@ -41,6 +41,7 @@ TABLES = {
     "A metric": metrics.METRICS,
     "A method of explanation": explanation.METHODS,
     "A criterion": criteria.CRITERIA,
+    "An intervention": ablation.INTERVENTIONS,
     "An export format": exporters.EXPORTERS,
 }
 TOKENS = torch.arange(2 * 12 * 4, dtype=torch.float32).view(2, 2, 2, 3, 4) / 96
@@ -65,6 +66,11 @@ def a_topology(name):
 
 def a_head(name):
     assert heads.build(name, 4, (2, 2, 3), 5)(TOKENS).logits.shape == (2, 5)
+
+
+def an_intervention(name):
+    changed = ablation.INTERVENTIONS[name].make(torch.nn.Identity(), 0)
+    assert torch.equal(changed.inputs(TOKENS, torch.arange(2)).flip(-2), TOKENS)
 
 
 def a_read_out(name):

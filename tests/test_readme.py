@@ -13,9 +13,23 @@ from torch import nn
 from torch.distributed import run
 
 import taggnn
-from taggnn import check, compare, ensemble, evaluate, explain, export, extract, models, predict, skeletons, textbank
+from taggnn import (
+    ablate,
+    check,
+    compare,
+    ensemble,
+    evaluate,
+    explain,
+    export,
+    extract,
+    models,
+    predict,
+    runs,
+    skeletons,
+    textbank,
+)
 from taggnn.backbones import BACKBONES
-from taggnn.cli import config, explaining
+from taggnn.cli import config, explaining, planning, sweep_options, variations
 from taggnn.data import synthetic_regions
 from taggnn.heads import HEADS
 from taggnn.kernels import IMPLS
@@ -50,6 +64,18 @@ def mine(monkeypatch, tmp_path):
 def test_command_parses(command, monkeypatch, mine):
     program, *arguments = command[2:]
     monkeypatch.chdir(ROOT)
+    if program == "taggnn.sweep":
+        own, words = sweep_options.split(arguments)
+        given = sweep_options.parser().parse_args(own)
+        tokens = "--data.tokens" in words
+        over = variations.over(given.over or [])
+        # The folder of tokens is not there; one combination stands for all.
+        words = [
+            "--data.root=." if word == "--data.tokens" else word for word in words if not tokens or word != "tokens"
+        ]
+        first = {key: values[:1] for key, values in over.items()}
+        assert given.table or planning.plan(given.config, first, variations.seeds(given.seeds), words, ROOT)
+        return
     if "--data.tokens" in arguments:
         # The folder, which has the root in it, is opened before all else and is not there.
         assert config.parser().parse_args([*arguments, "--data.root=."]).data.tokens
@@ -60,6 +86,9 @@ def test_command_parses(command, monkeypatch, mine):
         assert evaluate.parser().parse_args([*arguments, "--checkpoint=x", "--data.root=."]).predictions
     elif program == "taggnn.evaluate":
         assert evaluate.parser().parse_args(arguments).checkpoint
+    elif program == "taggnn.ablate":
+        built = ablate.parser()
+        assert built.parse_args(built.as_lists(arguments)).checkpoint
     elif program == "taggnn.compare":
         assert compare.parser().parse_args(arguments).runs
     elif program == "taggnn.ensemble":
@@ -82,6 +111,8 @@ def test_command_parses(command, monkeypatch, mine):
         assert config.parse(arguments, built).data.root
     elif program == "taggnn.data.synthetic_regions":
         assert synthetic_regions.parser().parse_args(arguments).root
+    elif program == "taggnn.runs":
+        assert runs.parser().parse_args(arguments).folder
     elif program == "taggnn.models":
         assert models.parser().parse_args(arguments)
     else:
@@ -124,6 +155,9 @@ def test_commands_are_found():
         "train",
         "evaluate",
         "predict",
+        "ablate",
+        "sweep",
+        "runs",
         "compare",
         "check",
         "ensemble",

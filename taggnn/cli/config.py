@@ -340,6 +340,21 @@ def _check_trust(built: Parser, path: Path, trusted: trust.Trust) -> None:
     _check_names(built, given, str(path), trusted)
 
 
+def check_file_words(words: Sequence[str], source: str, trusted: trust.Trust) -> None:
+    """Refuses words of a command line that a file holds if they name code; configurations among them are checked as files.
+
+    Raises:
+        ValueError: they do, or grant themselves trust.
+    """
+    if "--trust" in words and trusted is not True:
+        raise ValueError(f"{source}: --trust: a file cannot grant it to itself; give it on the command line")
+    for number, one in enumerate(words):
+        option, equals, text = one.partition("=")
+        if option.startswith("--") and option != "--config":
+            value = _read(text if equals else next(iter(words[number + 1 :]), ""))
+            trust.check_settings(_flat({option.removeprefix("--"): value}), source, trusted)
+
+
 def _check_words(words: Sequence[str], built: Parser, trusted: bool) -> None:
     """Files that the command line gives for a whole group, ``--tag tag.yaml``."""
     for number, one in enumerate(words):
