@@ -30,6 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     given = parser().parse_args(arguments)
     if given.top < 1:
         raise ValueError(f"--top {given.top}: must be 1 or more")
+    timeline.check(given)
     streamed = given.timeline or given.live or given.camera is not None
     if not streamed and not given.files:
         raise ValueError("no file given; files or folders, or --camera N")

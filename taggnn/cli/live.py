@@ -7,16 +7,17 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any
 
 from jsonargparse import Namespace
+from torch import Tensor
 
 from taggnn.cli.parser import Parser
 from taggnn.cli.timeline import rule_of
-from taggnn.data.video.streaming import Frame, Stream
-from taggnn.data.video.windows import Window
+from taggnn.data.video.streaming import PIPE, Frame, Stream, is_address
+from taggnn.data.video.windows import Plan, Window
 from taggnn.evaluation.sliding import Sliding
 from taggnn.io.loaded import NONE, Loaded
 from taggnn.runtime.printable import one_line
@@ -49,18 +50,19 @@ class Counts:
         dropped: frames that were left out because the model was behind.
         skipped: windows that were left out for the same reason.
         delays: of each answer, seconds from the arrival of its newest frame to the answer.
-        stopped: why the stream ended early; empty if it did not.
+        stopped: whether it was ended before the stream.
     """
 
     frames: int = 0
     dropped: int = 0
     skipped: int = 0
     delays: list[float] = field(default_factory=list)
-    stopped: str = ""
+    stopped: bool = False
 
     def lines(self) -> list[str]:
         """The summary."""
-        lines = [f"answers {len(self.delays):,}; frames {self.frames:,}, of which {self.dropped:,} were dropped"]
+        ended = "stopped; " if self.stopped else ""
+        lines = [f"{ended}answers {len(self.delays):,}; frames {self.frames:,}, of which {self.dropped:,} were dropped"]
         if self.skipped:
             lines.append(f"{self.skipped:,} windows were left out, because newer frames were there already")
         if self.delays:
@@ -89,8 +91,11 @@ def run(given: Namespace, loaded: Loaded) -> int:
     sliding, rule = Sliding(loaded), rule_of(given, loaded)
     source = given.camera if given.camera is not None else given.files[0]
     short, counts = sliding.source.short_side, Counts()
-    with Watch(), Stream(source, short, camera=given.camera is not None, real_time=given.live) as stream:
-        plan = sliding.plan(given.rate or stream.rate, given.window, given.stride)
+    camera = given.camera is not None
+    # What comes from elsewhere comes in its own time; waiting for it would only add to the delay.
+    paced = not camera and source != PIPE and not is_address(source)
+    with Watch(), Stream(source, short, camera=camera, real_time=paced) as stream:
+        plan = sliding.plan(stream.rate if given.rate is None else given.rate, given.window, given.stride)
         print(
             f"live: windows of {plan.seconds:g} s, one every {plan.step:g} s; an action is answered when a window "
             f"holds it, so up to "
@@ -98,22 +103,23 @@ def run(given: Namespace, loaded: Loaded) -> int:
             file=sys.stderr,
         )
         try:
-            for window, newest, waited in answered(sliding, stream, plan, counts, given.seconds):
-                row = waited.tolist()
-                label = rule.answer(row)
-                counts.delays.append(time.monotonic() - newest.arrived)
-                print(_line(window, label, row, counts.delays[-1], plan.rate, loaded, given.json), flush=True)
+            with closing(answered(sliding, stream, plan, counts, given.seconds)) as answers:
+                for window, last, probabilities in answers:
+                    row = probabilities.tolist()
+                    label = rule.answer(row)
+                    counts.delays.append(time.monotonic() - last.arrived)
+                    print(_line(window, label, row, counts.delays[-1], plan.rate, loaded, given.json), flush=True)
         except (KeyboardInterrupt, StopRequested):
             # The usual end of a camera.
-            counts.stopped = "stopped"
+            counts.stopped = True
         for line in [*counts.lines(), *stream.damage.notes()]:
             print(one_line(line), file=sys.stderr)
     return 0
 
 
 def answered(
-    sliding: Sliding, stream: Stream, plan: Any, counts: Counts, seconds: float | None = None
-) -> Iterator[tuple[Window, Frame, Any]]:
+    sliding: Sliding, stream: Stream, plan: Plan, counts: Counts, seconds: float | None = None
+) -> Generator[tuple[Window, Frame, Tensor]]:
     """The answers of a rolling window: of several complete windows only the newest is classified.
 
     Frames are decoded in a thread of their own, so that a camera never waits for the model.
@@ -125,26 +131,26 @@ def answered(
         counts: is updated.
         seconds: of video after which it ends; None (default) for all of it.
 
-    **Shapes:** yields a window, its newest frame and float32 (K,)
+    **Shapes:** yields a window, the frame that completed it, and float32 (K,)
 
     Raises:
         VideoError: there is no frame.
     """
     windows, frames = sliding.windows(stream, plan), _Reader(stream, counts, seconds)
-    newest = None
+    last = None
     try:
         for batch in frames.batches():
-            complete: list[Window] = []
-            for frame in batch:
-                found = list(windows.add(frame.time, sliding.picture(frame.picture)))
-                complete, newest = complete + found, frame
+            complete: list[tuple[Window, Frame]] = []
+            for last in batch:
+                complete += [(window, last) for window in windows.add(last.time, sliding.picture(last.picture))]
             if complete:
-                assert newest is not None
                 counts.skipped += len(complete) - 1
-                yield complete[-1], newest, sliding.probabilities(complete[-1:])[0]
+                window, completed = complete[-1]
+                yield window, completed, sliding.probabilities([window])[0]
         rest = list(windows.end(stream.end))
-        if rest and newest is not None:
-            yield rest[-1], newest, sliding.probabilities(rest[-1:])[0]
+        if rest and last is not None:
+            counts.skipped += len(rest) - 1
+            yield rest[-1], last, sliding.probabilities(rest[-1:])[0]
     finally:
         frames.stop()
 
@@ -177,8 +183,9 @@ class _Reader:
 
     def stop(self) -> None:
         self._stop.set()
-        # A camera that sends nothing more must not keep the program.
         self._thread.join(timeout=2)
+        # A camera that sends nothing more must not keep the program, and cannot be closed while it is read.
+        self._stream.busy = self._thread.is_alive()
 
     def _read(self) -> None:
         try:

@@ -58,6 +58,28 @@ def add_options(parser: Parser) -> None:
     )
 
 
+def check(given: Namespace) -> None:
+    """Refuses options that have no effect.
+
+    Raises:
+        ValueError: an option of long or live video without one, several views of a window, or files of a stream.
+    """
+    live = given.live or given.camera is not None
+    for name in ("window", "stride", "rate", "out", "mp4", "seconds"):
+        if given[name] not in (None, False) and not (given.timeline or live):
+            raise ValueError(f"--{name} is an option of --timeline, --live and --camera, of which none is given")
+    if (given.timeline or live) and given.views * given.crops > 1:
+        raise ValueError(
+            f"--views {given.views}, --crops {given.crops}: a window is one view; a smaller --stride gives more answers"
+        )
+    if given.timeline and live:
+        raise ValueError(
+            "--timeline writes files about a whole video, --live and --camera answer at once: give one of them"
+        )
+    if live and (given.out is not None or given.mp4):
+        raise ValueError("--out and --mp4 are options of --timeline; --live prints its answers")
+
+
 def rejection(given: Namespace, loaded: Loaded) -> float | None:
     """The threshold of ``--reject``; None without it.
 
@@ -102,7 +124,7 @@ def run(given: Namespace, loaded: Loaded) -> int:
         raise ValueError(f"--mp4: {source} can be read once only; store it in a file first")
     sliding, rule = Sliding(loaded), rule_of(given, loaded)
     with Watch(), Stream(source, sliding.source.short_side) as stream:
-        plan = sliding.plan(given.rate or stream.rate, given.window, given.stride)
+        plan = sliding.plan(stream.rate if given.rate is None else given.rate, given.window, given.stride)
         sliding.windows(stream, plan)
         folder = writable(Path(given.out)) if given.out else new_folder(Path("runs") / "timeline")
         found, steps = follow(sliding, stream, plan, rule)

@@ -49,7 +49,7 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
         return loss
 
     with torch.enable_grad():
-        optimiser.step(closure)  # type: ignore[no-untyped-call]
+        optimiser.step(closure)
     return 1 / math.exp(float(_bounded(log_scale.detach())))
 
 

@@ -55,7 +55,7 @@ def timeline_page(found: Timeline, source: str, folder: Path, loaded: Loaded) ->
         ],
         rows=[_row(one, loaded.classes) for one in found.segments[:ROWS]],
         more=max(0, len(found.segments) - ROWS),
-        notes=found.notes,
+        notes=found.notes[1:],
         facts=_facts(found, loaded),
     )
 
@@ -144,5 +144,6 @@ def _facts(found: Timeline, loaded: Loaded) -> list[tuple[str, Any]]:
         "reject below": rule.reject,
         "no action": [loaded.classes[label] for label in sorted(rule.background)] or "–",
         "frames": found.frames,
+        "tokens": found.notes[0],
     }
     return list(facts.items())

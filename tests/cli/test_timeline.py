@@ -214,9 +214,10 @@ def test_a_pipe(written, trained, long_video, program, tmp_path, monkeypatch):
         (("--window", "1", "--high", "0.3"), "low"),
         (("--window", "1", "--background_class", "[still]"), "still"),
         (("--window", "1", "--reject"), "--calibrate"),
-        (("--window", "1", "more.mp4"), "one video"),
+        (("--window", "1", "--live"), "--live"),
+        (("--window", "1", "--views", "2"), "--views"),
     ],
-    ids=["no-window", "stride", "zero", "low-above-high", "unknown-class", "no-threshold", "two-files"],
+    ids=["no-window", "stride", "zero", "low-above-high", "unknown-class", "no-threshold", "live", "views"],
 )
 def test_impossible_options_are_refused(trained, long_video, program, tmp_path, words, message):
     out = tmp_path / "out"
@@ -224,6 +225,21 @@ def test_impossible_options_are_refused(trained, long_video, program, tmp_path, 
     assert ended.code == 2
     assert message in ended.err
     assert not out.exists() or os.listdir(out) == []
+
+
+def test_one_video_at_a_time(trained, long_video, program):
+    ended = program(taggnn.predict, long_video, "more.mp4", "--timeline", "--checkpoint", trained[0], "--window", 1)
+    assert ended.code == 2
+    assert "more.mp4" in ended.err
+
+
+@pytest.mark.parametrize(
+    "words", [("--window", 1), ("--mp4",), ("--out", "x"), ("--seconds", 3)], ids=lambda words: words[0]
+)
+def test_options_without_effect_are_refused(trained, long_video, program, words):
+    ended = program(taggnn.predict, long_video, "--checkpoint", trained[0], *words)
+    assert ended.code == 2
+    assert words[0] in ended.err
 
 
 def test_files_that_are_no_video(trained, videos, program, tmp_path):

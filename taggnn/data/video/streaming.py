@@ -95,6 +95,8 @@ class Stream:
         duration: seconds that it states; None if it does not.
         tick: seconds of its clock.
         damage: what was wrong so far.
+        end: the second at which the last frame so far ends.
+        busy: a thread still reads, so that it cannot be closed.
 
     Raises:
         VideoError: on entering, when it cannot be opened or is no video.
@@ -110,7 +112,7 @@ class Stream:
         real_time: bool = False,
     ) -> None:
         self.source, self.camera, self.real_time, self._threads = source, camera, real_time, threads
-        self.damage, self.end = Damage(), 0.0
+        self.damage, self.end, self.busy = Damage(), 0.0, False
         self._short_side = short_side
         self._av = import_av()
         self._container: Any = None
@@ -128,7 +130,8 @@ class Stream:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._container.close()
+        if not self.busy:
+            self._container.close()
 
     def error(self, reason: str) -> VideoError:
         return VideoError(f"camera {self.source}" if self.camera else self.source, reason)
