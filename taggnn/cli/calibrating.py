@@ -77,7 +77,7 @@ def calibrate(given: Namespace, loaded: Loaded, measured: ClipList, device: torc
         device: where to compute.
 
     Raises:
-        ValueError: no validation clip, one that is measured as well, or none that can be read.
+        ValueError: no validation clip, one that is measured as well, none that can be read, or all of them are right.
         OSError: the checkpoint cannot be written.
     """
     data = _validation(given, loaded)
@@ -87,7 +87,10 @@ def calibrate(given: Namespace, loaded: Loaded, measured: ClipList, device: torc
         print(one_line(f"calibration: {name} could not be read and is left out: {reason}"))
     if not len(labels):
         raise ValueError(f"--calibrate: none of the {len(data.val_clips)} validation clips could be read")
-    found = fitted(logits, labels, given.risk)
+    try:
+        found = fitted(logits, labels, given.risk)
+    except ValueError as error:
+        raise ValueError(f"--calibrate, {data.val_clips.source}: {error}") from error
     checkpoint.calibrate(loaded.source, found)
     print(
         f"calibrated  temperature {found.temperature:.3f} on {found.clips:,} validation clips: calibration error "

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# Beyond these nothing is fitted: clips that are all right, or none of them, have no best temperature.
+# Clips that are all right have no best temperature, and logits that are no better than chance have none either.
 LOWEST, HIGHEST = 0.05, 20.0
 
 
@@ -26,7 +26,7 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     **Shapes:** logits (M, K), labels (M,)
 
     Raises:
-        ValueError: no clip, or a logit that is not finite.
+        ValueError: no clip, a logit that is not finite, or every clip is right, so that the likelihood has no maximum.
     """
     if not len(logits) or len(logits) != len(labels):
         raise ValueError(
@@ -36,6 +36,11 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     labels = labels.cpu()
     if not logits.isfinite().all():
         raise ValueError("logits: not all of them are finite")
+    if (logits.argmax(1) == labels).all():
+        raise ValueError(
+            f"logits: all {len(labels):,} clips are right, so that the smaller the temperature, the better; it takes "
+            f"some that are not"
+        )
     log_scale = torch.zeros((), dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.LBFGS(
         [log_scale], max_iter=200, tolerance_grad=1e-10, tolerance_change=1e-14, line_search_fn="strong_wolfe"
