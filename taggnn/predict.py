@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     timeline.check(given)
     streamed = given.timeline or given.live or given.camera is not None
     if not streamed and not given.files:
-        raise ValueError("no file given; files or folders, or --camera N")
+        raise ValueError("missing: files; see --help")
     if not streamed and not any(Path(name).exists() for name in given.files):
         raise FileNotFoundError(f"{given.files[0]}: no such file or folder")
     device = find_device(given.device)

@@ -100,6 +100,12 @@ def test_a_clip_normalised_by_itself_shares_nothing(long_video):
     assert not Sliding(Loaded(model, ("a", "b", "c"), {}, "own")).shares
 
 
+def test_models_of_other_inputs_are_refused():
+    other = types.SimpleNamespace(reader=object(), source="x.ckpt", spec=types.SimpleNamespace(kind="skeleton"))
+    with pytest.raises(ValueError, match=r"x.ckpt.*skeleton"):
+        Sliding(other)
+
+
 def test_a_short_video_is_one_clip(loaded, videos):
     path = videos / "test" / "left" / "left_000.mp4"
     sliding = Sliding(loaded)
