@@ -81,16 +81,18 @@ def calibrate(given: Namespace, loaded: Loaded, measured: ClipList, device: torc
         OSError: the checkpoint cannot be written.
     """
     data = _validation(given, loaded)
-    _check_apart(data.val_clips, measured)
+    clips = data.val_clips
+    assert clips is not None
+    _check_apart(clips, measured)
     logits, labels, skipped = logits_of(loaded.to(device), data)
     for name, reason in skipped:
         print(one_line(f"calibration: {name} could not be read and is left out: {reason}"))
     if not len(labels):
-        raise ValueError(f"--calibrate: none of the {len(data.val_clips)} validation clips could be read")
+        raise ValueError(f"--calibrate: none of the {len(clips)} validation clips could be read")
     try:
         found = fitted(logits, labels, given.risk)
     except ValueError as error:
-        raise ValueError(f"--calibrate, {data.val_clips.source}: {error}") from error
+        raise ValueError(f"--calibrate, {clips.source}: {error}") from error
     checkpoint.calibrate(loaded.source, found)
     print(
         f"calibrated  temperature {found.temperature:.3f} on {found.clips:,} validation clips: calibration error "
@@ -134,8 +136,7 @@ def logits_of(loaded: Loaded, data: ClipData) -> tuple[Tensor, Tensor, list[tupl
     **Shapes:** -> (M, K), (M,)
     """
     logits, labels, skipped = [torch.empty(0, len(loaded.classes))], [torch.empty(0, dtype=torch.long)], []
-    bar = tqdm(desc="calibration", total=len(data.val_clips), unit="clip", leave=False, disable=None)
-    with bar:
+    with tqdm(desc="calibration", total=len(data.val_clips or ()), unit="clip", leave=False, disable=None) as bar:
         for batch in data.eval_dataloader(VALIDATION, 1, 1):
             skipped += [(clip.name, clip.reason) for clip in batch.skipped]
             if len(batch):

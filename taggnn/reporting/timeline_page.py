@@ -4,7 +4,7 @@ Axes: N columns of the plot, K classes.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -103,21 +103,16 @@ def _lanes(found: Timeline, classes: tuple[str, ...]) -> list[dict[str, Any]]:
     own = ranked if len(ranked) <= LANES else ranked[: LANES - 1]
     values, drawn = found.columns.values(), found.segments[:DRAWN]
     lanes = [
-        {
-            "name": classes[label],
-            "path": _area(values[:, label]),
-            "segments": [one for one in drawn if one.label == label],
-        }
+        _lane(classes[label], _area(values[:, label]), [one for one in drawn if one.label == label], classes)
         for label in own
     ]
     rest = [one for one in drawn if one.label not in own]
-    if rest:
-        lanes.append({"name": OTHERS, "path": "", "segments": rest})
-    for lane in lanes:
-        lane["marks"] = [
-            (f"{one.start:.2f}", f"{one.end - one.start:.2f}", _tip(one, classes)) for one in lane.pop("segments")
-        ]
-    return lanes
+    return [*lanes, _lane(OTHERS, "", rest, classes)] if rest else lanes
+
+
+def _lane(name: str, path: str, segments: Sequence[Segment], classes: tuple[str, ...]) -> dict[str, Any]:
+    marks = [(f"{one.start:.2f}", f"{one.end - one.start:.2f}", _tip(one, classes)) for one in segments]
+    return {"name": name, "path": path, "marks": marks}
 
 
 def _tip(segment: Segment, classes: tuple[str, ...]) -> str:
