@@ -105,7 +105,8 @@ def test_command_parses(command, monkeypatch, mine):
         read = built.parse_args(built.as_lists(arguments))
         assert explaining.methods_of(read.methods)
     elif program == "taggnn.predict":
-        assert predict.parser().parse_args(arguments).files
+        read = predict.parser().parse_args(arguments)
+        assert read.files or read.camera
     elif program in ("taggnn.check", "taggnn.extract"):
         built = {"taggnn.check": check, "taggnn.extract": extract}[program].parser()
         assert config.parse(arguments, built).data.root
