@@ -24,7 +24,7 @@ FLOORS = [
     ["evaluation"],
     ["training"],
     ["reporting"],
-    ["cli"],
+    ["cli", "serving"],
 ]
 FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
 PROGRAMS = len(FLOORS)
