@@ -90,7 +90,9 @@ class Analyst:
         if self.picture is None:
             return []
         pictures = _small(self.picture(x))
-        chosen = [len(pictures) * (2 * n + 1) // (2 * min(FRAMES, len(pictures))) for n in range(min(FRAMES, len(pictures)))]
+        chosen = [
+            len(pictures) * (2 * n + 1) // (2 * min(FRAMES, len(pictures))) for n in range(min(FRAMES, len(pictures)))
+        ]
         if importance is None or importance.values.ndim != 3:
             return [_jpeg(pictures[frame].numpy()) for frame in chosen]
         strength, regions = _strength(importance)

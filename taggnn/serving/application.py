@@ -125,8 +125,8 @@ def admitted(
                 return await answer(service, request)
         except Busy as busy:
             refused = Refused(503, "too many requests wait already", {"retry-after": str(busy.seconds)})
-        except Refused as refusal:
-            refused = refusal
+        except Refused as error:
+            refused = error
         return (refusal or refusal_of)(refused, request)
 
     return route

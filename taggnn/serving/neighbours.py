@@ -1,6 +1,6 @@
 """The training clips that are to the model most like a clip: cosine similarity of the vectors before the classifier.
 
-The vectors of all training clips are an index, ``neighbours.safetensors`` in the run folder, which belongs to one file of weights.
+The vectors of all training clips are an index, ``neighbours.safetensors`` in the run folder, that belongs to one file of weights.
 
 Axes: N clips of the index, D channels, B clips of a batch.
 """
