@@ -5,7 +5,7 @@ request -> Guard -> admitted, or 503 -> received to a file, or 408, 413, 400 -> 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 LINGER_SECONDS, LINGER_BYTES = 2.0, 16 * 2**20
 # The status that nginx logs for a client that has left; nobody receives it.
 CLIENT_LEFT = 499
+# Key in the scope of a request whose whole body was read.
+_READ = "taggnn.read"
 
 
 @dataclass
@@ -55,7 +57,8 @@ class Service:
             Refused: as ``receive``.
         """
         try:
-            return await receive(request.stream(), request.headers, self.folder, self.limits, self.endings, file_needed)
+            chunks = _until_the_end(request)
+            return await receive(chunks, request.headers, self.folder, self.limits, self.endings, file_needed)
         except imported("starlette.requests").ClientDisconnect:
             raise Refused(CLIENT_LEFT, "the client left") from None
 
@@ -165,8 +168,8 @@ class Lingering:
     def __init__(self, response: Any, request: Any) -> None:
         self.response = response
         response.headers["connection"] = "close"
-        # A client that waits for "100 Continue" has sent nothing.
-        self.waits = request.headers.get("expect", "").lower() == "100-continue"
+        # A client that waits for "100 Continue" has sent nothing; of one that has sent all there is nothing more to come.
+        self.waits = request.headers.get("expect", "").lower() == "100-continue" or request.scope.get(_READ, False)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         response = self.response
@@ -178,6 +181,13 @@ class Lingering:
         with suppress(asyncio.TimeoutError, OSError):
             await asyncio.wait_for(_discard(receive), LINGER_SECONDS)
         await send({"type": "http.response.body", "body": b""})
+
+
+async def _until_the_end(request: Any) -> AsyncIterator[bytes]:
+    """The body of a request; that all of it was read is noted."""
+    async for chunk in request.stream():
+        yield chunk
+    request.scope[_READ] = True
 
 
 async def _discard(receive: Any) -> None:

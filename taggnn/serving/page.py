@@ -138,8 +138,8 @@ def examples_of(run: Path, classes: Sequence[str]) -> list[Clip]:
 
 def _subtitle(about: Mapping[str, Any]) -> str:
     spec = about["input"]
-    shape = ", ".join(f"{size} {axis}" for axis, size in zip(spec["axes"], spec["shape"], strict=True))
-    return f"{count(len(about['classes']), 'class', 'classes')}; {spec['kind']} in: {shape}."
+    shape = ", ".join(f"{axis} {size}" for axis, size in zip(spec["axes"], spec["shape"], strict=True))
+    return f"{count(len(about['classes']), 'class', 'classes')}. Input: {spec['kind']} ({shape})."
 
 
 def _shown(answer: Mapping[str, Any], truth: str | None) -> dict[str, Any]:

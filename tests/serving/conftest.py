@@ -28,14 +28,16 @@ def split(body, size):
     return [body[start : start + size] for start in range(0, len(body), size)] or [b""]
 
 
-async def call(app, method, path, body=b"", headers=None, piece=2**16, pause=0.0, host="127.0.0.1:8000"):
-    """One request; ``body`` is sent in pieces, and ``read`` counts the bytes that the application took."""
+async def call(app, method, path, body=b"", headers=None, piece=2**16, pause=0.0, host="127.0.0.1:8000", leaves=False):
+    """One request; ``body`` is sent in pieces, ``read`` counts the bytes taken; the client waits for the answer or ``leaves``."""
     found = Response()
     chunks = split(body, piece) if isinstance(body, bytes) else list(body)
 
     async def receive():
         if pause:
             await asyncio.sleep(pause)
+        if not chunks and not leaves:
+            await asyncio.Event().wait()
         if not chunks:
             return {"type": "http.disconnect"}
         chunk = chunks.pop(0)

@@ -216,7 +216,7 @@ def test_a_client_that_left_costs_no_work(served, request_of):
         while not worker.asked:
             await asyncio.sleep(0.01)
         # Its body has ended and it waits; what it receives next is that the client has gone.
-        gone = asyncio.create_task(request_of(app, "POST", "/predict", b"left"))
+        gone = asyncio.create_task(request_of(app, "POST", "/predict", b"left", leaves=True))
         await asyncio.sleep(0.05)
         hold.set()
         await asyncio.gather(busy, gone)
