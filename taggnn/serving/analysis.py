@@ -165,7 +165,7 @@ def build(
             return {"error": error.reason}
 
     about_it = about(loaded)
-    return answer, {**about_it, "neighbours": 0 if known is None else len(known.clips), "source": loaded.source}
+    return answer, {**about_it, "neighbours": 0 if known is None else len(known.clips), "maps": methods()}
 
 
 def methods() -> dict[str, str]:

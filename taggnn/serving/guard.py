@@ -25,7 +25,8 @@ HEADERS = {
     "content-security-policy": POLICY,
     "cross-origin-resource-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
-    "referrer-policy": "no-referrer",
+    # With "no-referrer" a browser hides the origin of the page's own form, which is then taken for another site's.
+    "referrer-policy": "same-origin",
     "cache-control": "no-store",
 }
 _RAW = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
@@ -80,8 +81,10 @@ def _name(host: str) -> str:
 
 
 def _of_another_site(headers: MutableMapping[str, str], host: str) -> bool:
-    if headers.get("sec-fetch-site") in ("cross-site", "same-site"):
-        return True
+    # Browsers set it, and pages cannot; "none" is what a person does at the address bar.
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site not in ("same-origin", "none")
     origin = headers.get("origin")
     # "null" is the origin of sandboxed pages and of files.
     return origin is not None and origin.partition("://")[2].lower() != host.lower()

@@ -2,12 +2,12 @@
 
 The vectors of all training clips are an index, ``neighbours.safetensors`` in the run folder, that belongs to one file of weights.
 
-Axes: N clips of the index, D channels, B clips of a batch.
+Axes: N clips of the index, D channels.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as as_bytes
-from torch import Tensor, nn
+from torch import Tensor
 
 from taggnn.data.clips import Clip
 from taggnn.runtime import atomic, json_file, schema
-from taggnn.serving.representation import representations
-from taggnn.types import Batch
 
 FILE = "neighbours.safetensors"
 FORMAT = "1"
@@ -103,34 +101,6 @@ class Index:
         if len(clips) != len(vectors):
             raise ValueError(f"{path}: {len(vectors)} vectors of {len(clips)} clips; remove it")
         return cls(vectors, clips, model)
-
-
-def index_of(
-    model: nn.Module, batches: Iterable[Batch], clips: Sequence[Clip], digest: str, device: torch.device
-) -> tuple[Index, int]:
-    """Computes the vectors of all clips; those that cannot be read are left out and counted.
-
-    Args:
-        model: in evaluation mode.
-        batches: of the clips, as evaluation sees them.
-        clips: which ``Batch.index`` counts.
-        digest: of the weights.
-        device: of the model.
-
-    Raises:
-        ValueError: no clip can be read; or as ``representations``.
-    """
-    vectors: list[Tensor] = []
-    indices: list[int] = []
-    skipped = 0
-    for batch in batches:
-        skipped += len(batch.skipped)
-        if len(batch):
-            vectors.append(representations(model, batch.to(device).x)[0])
-            indices += batch.index.tolist()
-    if not vectors:
-        raise ValueError(f"none of the {len(clips)} training clips can be read, so there are no neighbours")
-    return Index(torch.cat(vectors), [clips[index] for index in indices], digest), skipped
 
 
 def digest_of(path: str | Path) -> str:

@@ -50,6 +50,9 @@ class Page:
         async def javascript(request: Any) -> Any:
             return responses.Response(script, media_type="text/javascript")
 
+        async def no_icon(request: Any) -> Any:
+            return responses.Response(status_code=204)
+
         def refusal(refused: Refused, request: Any) -> Any:
             return Lingering(
                 self._response(service, {"error": refused.reason}, refused.status, refused.headers), request
@@ -59,6 +62,7 @@ class Page:
             routing.Route("/", show, methods=["GET"]),
             routing.Route("/", admitted(service, self._answer, refusal), methods=["POST"]),
             routing.Route("/app.js", javascript, methods=["GET"]),
+            routing.Route("/favicon.ico", no_icon, methods=["GET"]),
         ]
 
     async def _answer(self, service: Service, request: Any) -> Any:

@@ -3,7 +3,7 @@
 Axes: B clips, D channels of the vector, K classes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from taggnn.data.clips import Clip
 from taggnn.io.exported import Exported
-from taggnn.types import Output
+from taggnn.serving.neighbours import Index
+from taggnn.types import Batch, Output
 
 
 @torch.no_grad()
@@ -41,6 +43,34 @@ def representations(model: nn.Module, x: Tensor) -> tuple[Tensor, Output]:
     if found is None or found.ndim != 2 or len(found) != len(x):
         raise ValueError(f"{type(head).__name__} has no linear layer that gives its logits, and no extra 'pooled'")
     return normalize(found.detach().float().cpu(), dim=1), output
+
+
+def index_of(
+    model: nn.Module, batches: Iterable[Batch], clips: Sequence[Clip], digest: str, device: torch.device
+) -> tuple[Index, int]:
+    """Computes the vectors of all clips; those that cannot be read are left out and counted.
+
+    Args:
+        model: in evaluation mode.
+        batches: of the clips, as evaluation sees them.
+        clips: which ``Batch.index`` counts.
+        digest: of the weights.
+        device: of the model.
+
+    Raises:
+        ValueError: no clip can be read; or as ``representations``.
+    """
+    vectors: list[Tensor] = []
+    indices: list[int] = []
+    skipped = 0
+    for batch in batches:
+        skipped += len(batch.skipped)
+        if len(batch):
+            vectors.append(representations(model, batch.to(device).x)[0])
+            indices += batch.index.tolist()
+    if not vectors:
+        raise ValueError(f"none of the {len(clips)} training clips can be read, so there are no neighbours")
+    return Index(torch.cat(vectors), [clips[index] for index in indices], digest), skipped
 
 
 @contextmanager

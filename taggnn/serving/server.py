@@ -38,8 +38,8 @@ def run(job: Job, options: Options, routes: Callable[[Service], Sequence[Any]] |
         StopRequested, KeyboardInterrupt: a signal ended it.
     """
     require()
-    listening = listen(options.host, options.port)
-    with listening, Watch(), tempfile.TemporaryDirectory(prefix="taggnn-serve-") as folder:
+    address = bound(options.host, options.port)
+    with address, Watch(), tempfile.TemporaryDirectory(prefix="taggnn-serve-") as folder:
         workers = [Worker(job, options.seconds) for _ in range(options.workers)]
         try:
             about, *_ = [started(worker) for worker in workers]
@@ -53,8 +53,8 @@ def run(job: Job, options: Options, routes: Callable[[Service], Sequence[Any]] |
             )
             app = application(service, routes(service) if routes else (), options.names)
             try:
-                _announce(listening, options)
-                _serve(app, listening)
+                _announce(address, options)
+                _serve(app, address)
             finally:
                 service.pool.close()
         finally:
@@ -70,20 +70,27 @@ def started(worker: Worker) -> dict[str, Any]:
         raise ChildProcessError(f"the process that holds the model did not start: {lost}") from None
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket.
+def bound(host: str, port: int) -> socket.socket:
+    """A socket with an address, which does not listen yet: until the model is there a client is refused instead of waiting.
 
     Raises:
         OSError: names the address.
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=512)
+        made = socket.socket(family)
+        try:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind((host, port))
+        except BaseException:
+            made.close()
+            raise
     except OSError as error:
         raise OSError(error.errno, os.strerror(error.errno) if error.errno else str(error), f"{host}:{port}") from None
+    return made
 
 
-def _serve(app: Any, listening: socket.socket) -> None:
+def _serve(app: Any, address: socket.socket) -> None:
     uvicorn = imported("uvicorn")
     config = uvicorn.Config(
         app,
@@ -96,11 +103,11 @@ def _serve(app: Any, listening: socket.socket) -> None:
         # The address of a client is not used, so no header may state it.
         proxy_headers=False,
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    uvicorn.Server(config).run(sockets=[address])
 
 
-def _announce(listening: socket.socket, options: Options) -> None:
-    host, port = listening.getsockname()[:2]
+def _announce(address: socket.socket, options: Options) -> None:
+    host, port = address.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     print(f"serving   http://{shown}:{port}", flush=True)
     if not is_loopback(host):
