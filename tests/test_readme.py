@@ -13,7 +13,7 @@ from torch import nn
 from torch.distributed import run
 
 import taggnn
-from taggnn import check, compare, ensemble, evaluate, export, extract, models, predict, skeletons, textbank
+from taggnn import app, check, compare, ensemble, evaluate, export, extract, models, predict, serve, skeletons, textbank
 from taggnn.backbones import BACKBONES
 from taggnn.cli import config
 from taggnn.data import synthetic_regions
@@ -78,6 +78,8 @@ def test_command_parses(command, monkeypatch, mine):
         assert config.parse(arguments, built).data.root
     elif program == "taggnn.data.synthetic_regions":
         assert synthetic_regions.parser().parse_args(arguments).root
+    elif program in ("taggnn.serve", "taggnn.app"):
+        assert {"taggnn.serve": serve, "taggnn.app": app}[program].parser().parse_args(arguments).run
     elif program == "taggnn.models":
         assert models.parser().parse_args(arguments)
     else:
@@ -125,6 +127,8 @@ def test_commands_are_found():
         "ensemble",
         "extract",
         "export",
+        "serve",
+        "app",
         "skeletons",
         "textbank",
         "data.synthetic_regions",
