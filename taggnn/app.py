@@ -24,7 +24,8 @@ from taggnn.serving.worker import Job
 
 
 def main(arguments: Sequence[str]) -> None:
-    given = parser().parse_args(arguments)
+    built = parser()
+    given = built.parse_args(built.as_lists(arguments))
     require()
     # Before long work starts.
     serving, model = options.options_of(given), options.job_of(given)

@@ -7,6 +7,8 @@
 import sys
 from collections.abc import Sequence
 
+from jsonargparse import Namespace
+
 from taggnn.cli import terminal
 from taggnn.cli.parser import Parser
 from taggnn.nn import consensus
@@ -16,12 +18,18 @@ from taggnn.serving.worker import Job
 
 
 def main(arguments: Sequence[str]) -> None:
-    given = parser().parse_args(arguments)
+    given = read(arguments)
     require()
     views = {key: given[key] for key in ("views", "crops", "average")}
     server.run(
         Job("taggnn.serving.prediction.build", {**options.job_of(given), "views": views}), options.options_of(given)
     )
+
+
+def read(arguments: Sequence[str]) -> Namespace:
+    """Reads the command line."""
+    built = parser()
+    return built.parse_args(built.as_lists(arguments))
 
 
 def parser() -> Parser:

@@ -6,9 +6,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
-pytest.importorskip("starlette", reason="needs the extra serve")
-pytest.importorskip("python_multipart", reason="needs the extra serve")
-pytest.importorskip("uvicorn", reason="needs the extra serve")
+from taggnn.serving.extra import NEEDED
+
+
+@pytest.fixture(scope="session")
+def extra():
+    """Skips where the packages of the extra are not installed."""
+    for name in NEEDED:
+        pytest.importorskip(name, reason="needs the extra serve")
 
 
 @dataclass
@@ -65,12 +70,12 @@ async def call(app, method, path, body=b"", headers=None, piece=2**16, pause=0.0
 
 
 @pytest.fixture
-def client():
+def client(extra):
     return lambda app: lambda *words, **options: asyncio.run(call(app, *words, **options))
 
 
 @pytest.fixture
-def request_of():
+def request_of(extra):
     """The same as a coroutine, for several requests at once."""
     return call
 

@@ -10,7 +10,7 @@ from taggnn.serving.neighbours import FILE, Index, digest_of
 
 
 @pytest.fixture
-def started(trained, program, monkeypatch, tmp_path):
+def started(extra, trained, program, monkeypatch, tmp_path):
     """``started(*words)``: the end of the program, and what its server would have been."""
     run = tmp_path / "run"
     shutil.copytree(trained[0], run)

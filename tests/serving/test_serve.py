@@ -14,6 +14,7 @@ import taggnn
 import taggnn.predict
 import taggnn.serve
 from taggnn.io import checkpoint
+from taggnn.serving import options
 from taggnn.types import VIDEO_AXES
 
 ARCHITECTURE = {
@@ -36,7 +37,7 @@ def saved(checkpoint_of, tmp_path_factory):
     return path
 
 
-def test_a_server_answers_as_predict_and_ends_on_a_signal(saved, videos, program, tmp_path):
+def test_a_server_answers_as_predict_and_ends_on_a_signal(extra, saved, videos, program, tmp_path):
     environment = {**os.environ, "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "taggnn.serve", str(saved.parent), "--port", "0", "--max_mib", "1"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
@@ -79,8 +80,22 @@ def test_a_server_answers_as_predict_and_ends_on_a_signal(saved, videos, program
     ],
     ids=lambda value: "",
 )
-def test_a_users_mistake_is_one_message(program, saved, words, message):
+def test_a_users_mistake_is_one_message(extra, program, saved, words, message):
     ended = program(taggnn.serve, saved, *words)
     assert ended.code == 2
     assert message in ended.err
     assert "Traceback" not in ended.err
+
+
+def test_without_the_extra_the_message_names_it(program, saved, monkeypatch):
+    monkeypatch.setitem(sys.modules, "starlette", None)
+    ended = program(taggnn.serve, saved)
+    assert ended.code == 2
+    assert "taggnn[serve]" in ended.err
+
+
+def test_names_for_the_server_are_a_list():
+    given = taggnn.serve.read(["run", "--hosts", "a.example,b.example", "--host", "0.0.0.0"])
+    assert options.options_of(given).names == ("localhost", "127.0.0.1", "::1", "0.0.0.0", "a.example", "b.example")
+    assert options.options_of(taggnn.serve.read(["run", "--host", "0.0.0.0"])).names == ()
+    assert "evil.example" not in options.options_of(taggnn.serve.read(["run"])).names
