@@ -8,7 +8,8 @@
 Words that this program does not know go to ``taggnn.train``. Each training is a run in OUT/<row>/seed-<n>; finished ones are
 not repeated and interrupted ones resume, so that the same call can be given again. OUT/ablation.json and ablation.png hold the
 table: mean and spread over the seeds, the difference to the first row with a paired 95 % interval over seeds and clips, and the
-accuracy on the clips of the classes that are most often confused.
+accuracy on the clips of the classes that are most often confused. Where the paper states a figure for a row, it stands in the
+last column.
 """
 
 import sys
@@ -19,7 +20,7 @@ if not __package__:  # run as a file
 
 import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -35,6 +36,8 @@ from taggnn.evaluation.seeds import difference_over_seeds, over_seeds
 from taggnn.names import unknown
 
 SCRIPT = "benchmarks/ablations.py"
+# The column of the figures that a paper states.
+PUBLISHED = "in the paper"
 
 
 def parser() -> program.Parser:
@@ -57,7 +60,9 @@ def main(arguments: list[str]) -> int:
     paper = PAPERS[given.paper]
     rows = chosen(paper, given.rows)
     if given.list:
-        print(layout.table(["row", "question", "options"], [[*row[::2], shlex.join(row.options)] for row in rows]))
+        listed = [[row.name, row.question, shlex.join(row.options), published(row.published)] for row in rows]
+        print(layout.table(["row", "question", "options", PUBLISHED], listed))
+        print(*stated(paper), sep="\n")
         return 0
     out = given.out or program.OWN / f"ablation-{given.paper}"
     config = given.config or paper.recipe
@@ -72,9 +77,10 @@ def main(arguments: list[str]) -> int:
             return code
     results = table(rows, given.seeds, out)
     facts = machine.describe(torch.device("cpu"), given.seeds[0], SCRIPT, arguments)
-    about = {"paper": paper.title, "config": config, "words": more, "machine": facts}
+    about = {"paper": paper.title, "published": paper.stated, "config": config, "words": more, "machine": facts}
     program.write(out / "ablation.json", {**about, **results})
     print(shown(results))
+    print(*stated(paper), sep="\n")
     print(f"table     {out / 'ablation.json'}\npicture   {plots.ablation(results['rows'], out / 'ablation.png')}")
     return 0
 
@@ -140,6 +146,7 @@ def table(rows: Sequence[Row], seeds: Sequence[int], out: Path) -> dict[str, Any
         if not of_row:
             continue
         entry: dict[str, Any] = {"row": row.name, "question": row.question, "options": list(row.options)}
+        entry["published"] = dict(row.published)
         entry |= {"seeds": list(of_row), "top1": vars(over_seeds(list(of_row.values())))}
         confused = [accuracy_on_pairs(model, pairs) for model in of_row.values()]
         entry["confused"] = sum(one[0] for one in confused if one) / len(confused) if all(confused) else None
@@ -163,6 +170,20 @@ def _predictions(rows: Sequence[Row], seeds: Sequence[int], out: Path) -> dict[s
     return found
 
 
+def published(figures: Mapping[str, str]) -> str:
+    """The paper's figures of a row: ``Gym99 95.6, Gym288 92.2``; a dash where none are known."""
+    return ", ".join(f"{name} {figure}" for name, figure in figures.items()) or "-"
+
+
+def stated(paper: Paper) -> list[str]:
+    """What the column of the paper's figures is; nothing where it states none."""
+    return (
+        [f"{PUBLISHED}: the paper's own, no run of ours, and not on these clips. {paper.stated}"]
+        if paper.stated
+        else []
+    )
+
+
 def shown(results: dict[str, Any]) -> str:
     """The table for the screen, accuracies in per cent."""
     header = [
@@ -173,6 +194,7 @@ def shown(results: dict[str, Any]) -> str:
         f"minus {results['reference']}",
         "95 % interval",
         "on confused classes",
+        PUBLISHED,
     ]
     lines = []
     for entry in results["rows"]:
@@ -186,6 +208,7 @@ def shown(results: dict[str, Any]) -> str:
                 f"{100 * difference['value']:+.2f}" if difference else "",
                 f"{100 * difference['low']:+.2f} to {100 * difference['high']:+.2f}" if difference else "",
                 f"{100 * confused:.2f}" if confused is not None else "-",
+                published(entry["published"]),
             ]
         )
     return layout.table(header, lines)

@@ -3,6 +3,9 @@
 from .batch import Graph, graph, to_batch
 from .bones import Bones, adjacency_subsets, distance_subsets
 from .clique_chain import Chain, Clique
+from .edge_attributes import EDGE_ATTRIBUTES, edge_attributes_width
+from .only import Only, of_type
+from .rewired import Rewired
 from .skeleton import SKELETONS, Skeleton
 from .spec import parse
 from .topology import SPATIAL, TEMPORAL, NoEdges, Topology, Union
@@ -14,6 +17,9 @@ __all__ = [
     "Chain",
     "Bones",
     "Tracklets",
+    "Only",
+    "Rewired",
+    "of_type",
     "Union",
     "NoEdges",
     "parse",
@@ -22,6 +28,8 @@ __all__ = [
     "Graph",
     "graph",
     "to_batch",
+    "EDGE_ATTRIBUTES",
+    "edge_attributes_width",
     "Skeleton",
     "SKELETONS",
     "adjacency_subsets",

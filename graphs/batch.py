@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor
 
+from .edge_attributes import edge_attributes
 from .topology import Topology, listed
 
 if TYPE_CHECKING:
@@ -83,6 +84,14 @@ class Graph:
         """Integer coordinates of each node along the axes of the grid, (t, h, w) on video: (N, rank) long."""
         return self._view("pos", self._pos)[0]
 
+    def attributes(self, names: Sequence[str]) -> Tensor:
+        """Attributes of the edges, see ``EDGE_ATTRIBUTES``, next to each other as PyG takes them: (E, D) float32.
+
+        Raises:
+            ValueError: no name, an unknown name, or one twice.
+        """
+        return self._view(f"attributes {tuple(names)}", lambda: (edge_attributes(self, names),))[0]
+
     def batched(self, clips: int) -> tuple[Tensor, Tensor]:
         """Returns the edges of ``clips`` copies of the graph side by side, as PyG batches them.
 
@@ -138,7 +147,7 @@ class Graph:
         )
 
 
-def to_batch(tokens: Tensor, topology: Topology) -> "Batch":
+def to_batch(tokens: Tensor, topology: Topology, attributes: Sequence[str] = ()) -> "Batch":
     """Turns backbone tokens into one PyG Batch, equal to ``Batch.from_data_list`` of one Data a clip, without a loop.
 
     Its edges are the cached ones, shared between calls: write to a clone. ``pos`` holds (t, h, w), or as many coordinates as
@@ -148,12 +157,13 @@ def to_batch(tokens: Tensor, topology: Topology) -> "Batch":
     Args:
         tokens: features of the token grid, in any memory layout; gradients flow back to them.
         topology: the rule that gives the edges.
+        attributes: names of ``EDGE_ATTRIBUTES`` for ``edge_attr``, in the precision of the tokens (default: no ``edge_attr``).
 
     **Shapes:** tokens (B, *grid, C) -> ``x`` (B*N, C), ``edge_index`` (2, B*E), ``edge_type`` (B*E,), ``pos`` (B*N, rank),
-    ``batch`` (B*N,), ``ptr`` (B + 1,).
+    ``batch`` (B*N,), ``ptr`` (B + 1,), ``edge_attr`` (B*E, D).
 
     Raises:
-        ValueError: tokens have another number of axes, or one of them is empty.
+        ValueError: tokens have another number of axes, or one of them is empty; or an unknown attribute.
     """
     # Imported here because rules, views and pictures do without it, and it takes seconds.
     from torch_geometric.data import Batch
@@ -181,6 +191,9 @@ def to_batch(tokens: Tensor, topology: Topology) -> "Batch":
     batch._num_graphs = clips
     batch._slice_dict = {"x": nodes, "edge_index": edges, "pos": nodes, "edge_type": edges}
     batch._inc_dict = {"x": same, "edge_index": nodes[:-1], "pos": same, "edge_type": same}
+    if attributes:
+        batch.edge_attr = one.attributes(attributes).to(tokens.dtype).repeat(clips, 1)
+        batch._slice_dict["edge_attr"], batch._inc_dict["edge_attr"] = edges, same
     return batch
 
 

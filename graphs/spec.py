@@ -10,6 +10,8 @@ from typing import Any
 from .bones import Bones
 from .clique_chain import Chain, Clique
 from .names import unknown
+from .only import Only
+from .rewired import Rewired
 from .topology import NoEdges, Topology
 from .tracklet import Tracklets
 
@@ -18,6 +20,8 @@ RULES: dict[str, type[Topology]] = {
     "chain": Chain,
     "bones": Bones,
     "tracklets": Tracklets,
+    "only": Only,
+    "rewired": Rewired,
     "none": NoEdges,
 }
 
@@ -114,7 +118,7 @@ def _split(text: str, at: str) -> Iterator[str]:
 def _value(rule: type[Topology], key: str, value: str, spec: str) -> int | str:
     """An option of a rule of ours: a whole number, or a name with or without quotes."""
     kind = next(field.type for field in fields(rule) if field.name == key)
-    return value.strip("'\"") if kind in (str, "str") else _integer(key, value, spec)
+    return _integer(key, value, spec) if kind in (int, "int") else value.strip("'\"")
 
 
 def _integer(key: str, value: str, spec: str) -> int:

@@ -173,17 +173,18 @@ class Union(Topology):
         return torch.stack([source[order], target[order]]), kind[order]
 
     def num_edges(self, grid: Sequence[int]) -> int:
-        if self._disjoint:
+        if self.disjoint:
             return sum(part.num_edges(grid) for part in self.parts)
         return super().num_edges(grid)
 
     def degree(self, grid: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
-        if self._disjoint:
+        if self.disjoint:
             return torch.stack([part.degree(grid, device) for part in self.parts]).sum(0)
         return super().degree(grid, device)
 
     @property
-    def _disjoint(self) -> bool:
+    def disjoint(self) -> bool:
+        """Whether no two parts may have an edge of the same type."""
         return sum(len(part.edge_types) for part in self.parts) == len(self.edge_types)
 
     def __str__(self) -> str:

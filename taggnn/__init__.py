@@ -1,5 +1,10 @@
 """taggnn: graph heads for fine-grained action recognition in video and on skeletons, on PyTorch Geometric.
 
+Train, as ``python -m taggnn.train`` does::
+
+    run = taggnn.fit("folder", {"data.root": "videos", "tag.conv": "gatv2"})
+    print(run.scores["top1"], run.report())         # see Run
+
 Use a trained model::
 
     loaded = taggnn.load("runs/folder/TIME")        # or best.ckpt, or what taggnn.export wrote
@@ -29,6 +34,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from taggnn import backbones, heads
+    from taggnn.cli.fit import fit
+    from taggnn.cli.run import Evaluation, Run
     from taggnn.io.checkpoint import load, load_released
     from taggnn.io.loaded import Guess, Loaded, Prediction
     from taggnn.model import Recogniser, attach
@@ -36,6 +43,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "fit",
+    "Run",
+    "Evaluation",
     "attach",
     "load",
     "load_released",
@@ -53,6 +63,9 @@ __all__ = [
 ]
 
 _HOME = {
+    "fit": "taggnn.cli.fit",
+    "Run": "taggnn.cli.run",
+    "Evaluation": "taggnn.cli.run",
     "attach": "taggnn.model",
     "load": "taggnn.io.checkpoint",
     "load_released": "taggnn.io.checkpoint",

@@ -10,6 +10,7 @@ PROGRAMS = {
     "train": "trains a recogniser on labelled videos and writes a report",
     "evaluate": "measures a checkpoint on labelled videos, or scores a predictions.csv again",
     "predict": "gives the most probable classes of files",
+    "ablate": "measures what the weights of a trained model use, by taking parts away",
     "compare": "compares recognisers on the same clips, with intervals and tests",
     "ensemble": "averages the predictions of runs clip by clip, with a report",
     "report": "writes the report of a run again",

@@ -120,6 +120,8 @@ def _print(found: Audit, about: About, files: int) -> None:
     listed, kept = totals(found)
     verdict = "nothing is wrong" if not found.wrong else f"{found.wrong:,} problem{'s' * (found.wrong > 1)}"
     print(f"result    {verdict}; {kept:,} of {listed:,} clips kept")
+    if (Path(about.folder) / checking.MISSING).exists():
+        print(f"missing   {Path(about.folder) / checking.MISSING}")
     print(f"page      {Path(about.folder) / checking.PAGE}")
     print(f"train     {shlex.join(about.command) or 'nothing is left to train on'}")
 

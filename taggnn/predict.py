@@ -16,7 +16,9 @@ from taggnn.cli.checkpoint_options import add_checkpoint
 from taggnn.cli.parser import Parser
 from taggnn.data import sources
 from taggnn.data.capabilities import capabilities_of
+from taggnn.data.image_folders import is_frame_folder
 from taggnn.data.lists.tree import below, left_out
+from taggnn.data.video.formats import takes_frame_folders
 from taggnn.io import checkpoint
 from taggnn.io.loaded import Prediction
 from taggnn.nn.consensus import add_options
@@ -67,7 +69,9 @@ def _files(given: Sequence[str], spec: InputSpec) -> Iterator[Path]:
     """The files as they are, and those below the folders that the model's source reads."""
     endings = capabilities_of(sources.of(spec)).endings
     for path in map(Path, given):
-        if not path.is_dir():
+        if not path.is_dir() or (
+            takes_frame_folders(endings) and is_frame_folder(path) and not below(path, endings).files
+        ):
             yield path
             continue
         found = below(path, endings)

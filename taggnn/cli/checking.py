@@ -19,12 +19,14 @@ from taggnn.data.clips import ClipList
 from taggnn.data.lists.splits import SPLITS
 from taggnn.data.lists.taggnn_csv import write_clips
 from taggnn.data.loader import ClipData
+from taggnn.data.published import PUBLISHED
 from taggnn.io.run_folder import new_folder
 from taggnn.reporting.check_page import About, check_page
 from taggnn.runtime.atomic import write_text
 from taggnn.runtime.spreadsheet import as_text
 
 PAGE = "check.html"
+MISSING = "missing.csv"
 # Options of the program that are none of a training.
 OWN = ("depth", "workers", "limit", "out")
 # Seconds between two savings of the scanned facts, so that an interrupted check loses little.
@@ -74,6 +76,7 @@ def check(given: Namespace, arguments: Sequence[str]) -> tuple[Audit, About, int
     found = audit(splits, facts, problems, data.spec.options["frames"], inspection.unfit)
 
     folder = parent if given.out else new_folder(parent)
+    _write_missing(folder, splits, data)
     written = _write_lists(folder, found, data.classes, Path(given.data.root))
     command = training_command(arguments, folder, written, data.classes)
     about = About(
@@ -86,7 +89,7 @@ def check(given: Namespace, arguments: Sequence[str]) -> tuple[Audit, About, int
         notes=data.splits.notes,
         command=command,
         folder=str(folder),
-        files=[*_list_files(written), *_TABLES],
+        files=[*_list_files(written), *_TABLES, *_missing_file(splits)],
         inspection=inspection,
     )
     write_text(folder / PAGE, check_page(found, facts, about))
@@ -182,6 +185,23 @@ def _write_lists(folder: Path, found: Audit, classes: Sequence[str], root: Path)
     return written
 
 
+def _write_missing(folder: Path, splits: Mapping[str, ClipList], data: ClipData) -> None:
+    """Writes the clips that are not there, of a published data set with where in which original they are."""
+    cut = PUBLISHED[data.dataset].cut if data.dataset is not None else None
+    rows = []
+    for split, clips in splits.items():
+        for row in clips.absent:
+            rows.append({"name": row.given, "split": split, "label": row.label, "class": clips.classes[row.label]})
+            rows[-1] |= cut(row) if cut else {"start": row.start, "stop": row.stop}
+    if rows:
+        _write_csv(
+            folder / MISSING, [*rows[0]], [["" if value is None else value for value in row.values()] for row in rows]
+        )
+    else:
+        # From an earlier check into this folder.
+        (folder / MISSING).unlink(missing_ok=True)
+
+
 def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence]) -> None:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
@@ -218,6 +238,11 @@ def training_command(
     # A text file with one name a line cannot hold every name; the lists can.
     plain = all(name == name.strip() and not {"\n", "\r", "\0"} & {*name} for name in classes)
     return [*command, f"--data.classes={folder / 'classes.txt'}"] if plain else command
+
+
+def _missing_file(splits: Mapping[str, ClipList]) -> list[tuple[str, str]]:
+    text = "the listed clips that are not there, with where in which original they are, as far as that is known"
+    return [(MISSING, text)] if any(clips.absent for clips in splits.values()) else []
 
 
 def _list_files(written: Mapping[str, Path]) -> list[tuple[str, str]]:

@@ -517,10 +517,14 @@ def _layer(tree: Mapping[str, Any]) -> str:
 
 def changes(before: Namespace, now: Namespace) -> list[str]:
     """The differences of two configurations, one text a key; keys that do not change the result are ignored."""
-    flat = [locations.comparable(_flat(yaml.safe_load(dump(settings)))) for settings in (before, now)]
-    keys = [key for key in dict.fromkeys([*flat[0], *flat[1]]) if key not in _FREE]
-    values = {key: [one.get(key) for one in flat] for key in keys}
+    flat = [locations.comparable(flat_settings(settings)) for settings in (before, now)]
+    values = {key: [one.get(key) for one in flat] for key in dict.fromkeys([*flat[0], *flat[1]])}
     return [f"{key} {then}, now {given}" for key, (then, given) in values.items() if then != given]
+
+
+def flat_settings(settings: Namespace) -> dict[str, Any]:
+    """The keys of a configuration that change the result of a run, as a run's file has them."""
+    return {key: value for key, value in _flat(yaml.safe_load(dump(settings))).items() if key not in _FREE}
 
 
 def flat(folder: Path) -> dict[str, Any]:

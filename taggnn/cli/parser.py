@@ -17,6 +17,10 @@ from taggnn.runtime import schema
 _TYPES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null"}
 
 
+class OptionError(ValueError):
+    """A wrong option, given in Python."""
+
+
 class Parser(ArgumentParser):
     """An argument parser whose errors are one message, with the nearest possible keys, and exit code 2."""
 
@@ -25,6 +29,8 @@ class Parser(ArgumentParser):
         super().__init__(*args, allow_abbrev=False, **kwargs)
         # Python 3.14 colours the help with control sequences, which the terminal is not given.
         self.color = False
+        # In Python a mistake is an exception and no message.
+        self.raises = False
         # file -> its keys and values, so that an error can name the file of a value.
         self._files: dict[Path, dict[str, Any]] = {}
 
@@ -56,6 +62,8 @@ class Parser(ArgumentParser):
         self.add_argument(name, type=type, default=default, help=help)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if self.raises:
+            raise OptionError(self._explained(str(message)))
         print(f"{self.prog}: {self._explained(str(message))}", file=sys.stderr)
         sys.exit(2)
 
@@ -100,7 +108,7 @@ class Parser(ArgumentParser):
         return self._files[path]
 
     def _check_keys(self, path: Path, content: Mapping, prefix: str) -> None:
-        known = self._keys()
+        known = self.keys()
         for name, value in content.items():
             key = f"{prefix}{name}"
             below = [one for one in known if one.startswith(f"{key}.")]
@@ -140,7 +148,7 @@ class Parser(ArgumentParser):
         return f"{where}: expected {_described(hint)}, got {value!r}"
 
     def _unknown(self, given: str, message: str) -> str:
-        keys = self._keys()
+        keys = self.keys()
         keys += dict.fromkeys(key.rsplit(".", 1)[0] for key in keys if "." in key)
         same = [key for key in keys if key.rsplit(".", 1)[-1] == given.rsplit(".", 1)[-1]]
         near = list(dict.fromkeys([*same, *get_close_matches(given, keys, n=3, cutoff=0.6)]))[:3]
@@ -149,9 +157,10 @@ class Parser(ArgumentParser):
 
     def group_names(self) -> set[str]:
         """Names of the groups of keys."""
-        return {key.rsplit(".", 1)[0] for key in self._keys() if "." in key}
+        return {key.rsplit(".", 1)[0] for key in self.keys() if "." in key}
 
-    def _keys(self) -> list[str]:
+    def keys(self) -> list[str]:
+        """The options, groups with dots: ``data.root``."""
         return [key for key in vars(self.get_defaults(skip_validation=True).as_flat()) if key != "config"]
 
     def _as_typed(self, key: str) -> str:

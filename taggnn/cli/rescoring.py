@@ -97,7 +97,7 @@ def rescored(predictions: Predictions, file: Path, split: str | None = None) -> 
     missing = stated["missing"] if stated and same else 0
     unreadable = stated["unreadable"] if stated and same else _unreadable(folder)
     loss = stated["loss"] if stated and same else _loss(predictions)
-    counts = results.counts_of(predictions.classes)
+    counts, groups = results.counts_of(predictions.classes), results.groups_of(predictions.classes)
     if not same:
         if stated is None:
             notes.append(f"no figures in {folder / 'results.json'}: whether listed clips are missing is not known")
@@ -113,7 +113,12 @@ def rescored(predictions: Predictions, file: Path, split: str | None = None) -> 
     if again.ece is None:
         notes = [*notes, f"{file}: its columns p: are no probabilities, so there is no calibration error"]
     found = Results.from_predictions(
-        split, predictions, missing=missing, unreadable=unreadable, loss=loss, training_counts=counts
+        *(split, predictions),
+        missing=missing,
+        unreadable=unreadable,
+        loss=loss,
+        training_counts=counts,
+        class_groups=groups,
     ).to_json()
     # Of other splits results.json may have figures as well.
     found["scores"] = {**(results.scores or {}), **found["scores"]}

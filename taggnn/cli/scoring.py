@@ -50,6 +50,7 @@ def write_scored(
         loss=scored.loss,
         listed_counts=clips.listed_counts,
         training_counts=training_counts,
+        class_groups=clips.class_groups,
         graph_effect=scored.graph_effect,
     )
 

@@ -1,12 +1,12 @@
 """Clip rows and lists of clips."""
 
-import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from taggnn.data.image_folders import is_clip
 from taggnn.data.problems import Problem, RowError, each_row
 from taggnn.names import unknown
 
@@ -52,6 +52,8 @@ class ClipList:
         missing: names of the rows that were left out because their file does not exist.
         missing_labels: their labels, so that a class without any clip can be named.
         notes: sentences on what else was left out or taken, for the screen.
+        class_groups: what groups of classes are ("event") -> the group of each class; empty unless the publisher names any.
+        absent: the rows of ``missing``, where they were read from a list.
     """
 
     clips: tuple[Clip, ...]
@@ -60,6 +62,8 @@ class ClipList:
     missing: tuple[str, ...] = ()
     missing_labels: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    class_groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    absent: tuple["Row", ...] = ()
 
     def __post_init__(self) -> None:
         assert len(self.missing) == len(self.missing_labels), "each missing row has a label"
@@ -163,7 +167,7 @@ def locate(
     classes: tuple[str, ...],
     missing: str,
     problems: list[Problem] | None,
-    exists: Callable[[Path], bool] = os.path.isfile,
+    exists: Callable[[Path], bool] = is_clip,
 ) -> ClipList:
     """Finds each row's file and refuses repeated rows; one message names all missing files.
 
@@ -174,7 +178,7 @@ def locate(
         classes: class names in label order.
         missing: see ``lists.reading.read_clips``.
         problems: see ``lists.reading.read_clips``.
-        exists: whether a path is a file.
+        exists: whether a path is a clip: a file, or a folder of images.
 
     Raises:
         FileNotFoundError: if a file is missing and that is an error, or all are.
@@ -222,6 +226,7 @@ def locate(
         str(source),
         tuple(row.given for row in absent),
         tuple(row.label for row in absent),
+        absent=tuple(absent),
     )
 
 

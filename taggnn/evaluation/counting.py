@@ -86,8 +86,9 @@ def of_head(name: str, channels: int, grid: Sequence[int], classes: int, **optio
         width = next((part.normalized_shape[0] for part in [layer.norm] if isinstance(part, nn.LayerNorm)), None)
         # Which may be another than that of the tokens, as of ART's regions.
         graph = graph_macs(layer.conv, layer.topology, layer.grid, width or _width(head, channels))
-        if graph is None:
-            raise ValueError(f"head {name}: the multiply-adds of {type(layer.conv).__name__} are not known")
+        if graph is None or layer.edge_attributes:
+            what = " with edge attributes" if layer.edge_attributes else ""
+            raise ValueError(f"head {name}: the multiply-adds of {type(layer.conv).__name__}{what} are not known")
         macs += projection_macs(layer.conv, prod(layer.grid)) + graph
     bare = deepcopy(head)
     for part in list(bare.modules()):

@@ -81,7 +81,7 @@ def timed(row: dict[str, Any], budget: float) -> dict[str, Any]:
     built = {head: heads.build(head, channels, grid, CLASSES).eval() for head in row["heads"]}
     calls: dict[str, Callable[[], object]] = {"backbone": lambda: module(frames)}
     calls |= {head: (lambda part=part: part(tokens)) for head, part in built.items()}
-    taken = _in_turn(calls, budget)
+    taken = in_turn(calls, budget)
     medians = {name: 1e3 * statistics.median(seconds) for name, seconds in taken.items()}
     row["ms"] = medians["backbone"]
     for head in row["heads"]:
@@ -118,8 +118,13 @@ def write(path: Path, rows: Sequence[dict[str, Any]], order: Sequence[str]) -> l
     return everything
 
 
-def _in_turn(calls: dict[str, Callable[[], object]], budget: float) -> dict[str, list[float]]:
-    """Seconds of single calls, one of each in every round, so that noise of the machine affects all equally."""
+def in_turn(calls: dict[str, Callable[[], object]], budget: float) -> dict[str, list[float]]:
+    """Seconds of single calls, one of each in every round, so that noise of the machine affects all equally.
+
+    Args:
+        calls: name -> what is timed; each is called once before.
+        budget: seconds to spend; every call is made 3 times at least.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     with torch.inference_mode():
         for call in calls.values():

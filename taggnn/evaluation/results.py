@@ -17,6 +17,7 @@ from taggnn.evaluation.intervals import LEVEL, RESAMPLES, Answers, answers, inte
 from taggnn.evaluation.longtail import GROUPS, groups_of, masks
 from taggnn.evaluation.metrics import METRICS, Scores, confusion_matrix, summarise, unmeasured
 from taggnn.evaluation.predictions import Predictions
+from taggnn.evaluation.within import within
 from taggnn.names import unknown
 from taggnn.runtime import json_file
 from taggnn.runtime.atomic import write_text
@@ -33,6 +34,8 @@ class Results:
         intervals: split name -> [low, high] of each figure of `metrics.METRICS` with an interval; level, resamples and seed
             of the bootstrap, for those that are not Wilson's.
         groups: split name -> rows of `longtail.Group`: class mean of many-shot, medium-shot and few-shot classes.
+        within: split name -> rows of `within.Within`: accuracy within the event and the set of the true class.
+        class_groups: what groups of classes are ("event") -> class -> its group.
         training_counts: class -> training clips.
         paired: rows of `paired_comparison.paired_comparison`: the chosen head compared with each head trained next to it.
         unmeasured: split name -> names of the classes that the list has clips of, all of them missing or unreadable.
@@ -57,6 +60,8 @@ class Results:
     scores: dict[str, dict[str, Any]] | None = None
     intervals: dict[str, dict[str, Any]] | None = None
     groups: dict[str, list[dict[str, Any]]] | None = None
+    within: dict[str, list[dict[str, Any]]] | None = None
+    class_groups: dict[str, dict[str, str]] | None = None
     training_counts: dict[str, int] | None = None
     paired: list[dict[str, Any]] | None = None
     unmeasured: dict[str, list[str]] | None = None
@@ -83,6 +88,7 @@ class Results:
         loss: float | None = None,
         listed_counts: Sequence[int] | None = None,
         training_counts: Sequence[int] | None = None,
+        class_groups: Mapping[str, Sequence[str]] | None = None,
         resamples: int = RESAMPLES,
         seed: int = 0,
         **others: Any,
@@ -97,6 +103,7 @@ class Results:
             loss: mean loss over the clips.
             listed_counts: how many clips the list has of each class; ``None`` (default) where that is not known.
             training_counts: training clips of each class; ``None`` (default) where they are not known.
+            class_groups: what groups of classes are -> the group of each class; ``None`` (default) or empty without any.
             resamples: of the bootstrap (default 2000).
             seed: of the bootstrap (default 0).
             others: further fields.
@@ -123,6 +130,14 @@ class Results:
             ]
             found.groups = {split: [asdict(row) for row in counted]}
             found.training_counts = dict(zip(predictions.classes, map(int, training_counts), strict=True))
+        if class_groups:
+            rows = [
+                within(predictions.probabilities, predictions.labels, kind, of) for kind, of in class_groups.items()
+            ]
+            found.within = {split: [asdict(row) for row in rows]}
+            found.class_groups = {
+                kind: dict(zip(predictions.classes, of, strict=True)) for kind, of in class_groups.items()
+            }
         if listed_counts is not None:
             found.unmeasured = {
                 split: [predictions.classes[label] for label in unmeasured(predictions.labels, listed_counts)]
@@ -185,6 +200,15 @@ class Results:
         row = {"name": name, "chosen": True, **scores.headline()}
         row |= {"measured": scores.measured, "listed": scores.listed, "parameters": parameters, "seconds": seconds}
         self.comparison = [row]
+
+    def groups_of(self, classes: Sequence[str]) -> dict[str, list[str]]:
+        """The groups of each class; empty where they are not known, or are those of other classes.
+
+        Args:
+            classes: class names in label order.
+        """
+        stored = self.class_groups or {}
+        return {kind: [of[name] for name in classes] for kind, of in stored.items() if set(of) == set(classes)}
 
     def counts_of(self, classes: Sequence[str]) -> list[int] | None:
         """Training clips of each class; ``None`` where they are not known, or are those of other classes.

@@ -43,6 +43,30 @@ class GroupFields(TypedDict):
     interval: NotRequired[Ends | None]
 
 
+class PartFields(TypedDict):
+    """``within.Part``."""
+
+    name: str
+    classes: Count
+    clips: Count
+    top1: Share | None
+    within: Share | None
+    found: Share | None
+
+
+class WithinFields(TypedDict):
+    """``within.Within``."""
+
+    kind: str
+    groups: Count
+    within: Share
+    interval: Ends
+    class_mean: Share
+    found: Share
+    chance: Share
+    parts: list[PartFields]
+
+
 class Difference(TypedDict):
     """A difference of two heads, and its interval."""
 
@@ -168,6 +192,8 @@ class Fields(TypedDict):
     scores: NotRequired[dict[str, SplitScores] | None]
     intervals: NotRequired[dict[str, Intervals] | None]
     groups: NotRequired[dict[str, list[GroupFields] | None] | None]
+    within: NotRequired[dict[str, list[WithinFields]] | None]
+    class_groups: NotRequired[dict[str, dict[str, str]] | None]
     training_counts: NotRequired[dict[str, Count] | None]
     paired: NotRequired[list[Pair] | None]
     unmeasured: NotRequired[dict[str, list[str]] | None]

@@ -1,10 +1,15 @@
 """The baseline every head is measured against: global average pooling and one linear layer."""
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from taggnn.nn.graph_batch import take_apart
 from taggnn.types import Output
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 class PoolHead(nn.Module):
@@ -18,7 +23,8 @@ class PoolHead(nn.Module):
         classes: K.
         dropout: probability before the linear layer (default 0.2).
 
-    **Shapes:** tokens (B, *grid, C) -> ``Output``: logits (B, K) and extras ``pooled`` (B, C); no losses.
+    **Shapes:** tokens (B, *grid, C), or a PyG ``Batch`` of clips with x (B*N, C), whose edges have no effect -> ``Output``:
+    logits (B, K) and extras ``pooled`` (B, C); no losses.
     """
 
     # The type of a call, which nn.Module leaves at Any.
@@ -30,7 +36,9 @@ class PoolHead(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(channels, classes)
 
-    def forward(self, tokens: Tensor, targets: Tensor | None = None) -> Output:
+    def forward(self, tokens: "Tensor | Data", targets: Tensor | None = None) -> Output:
+        if not isinstance(tokens, Tensor):
+            tokens, _ = take_apart(tokens, self.grid)
         pooled = tokens.mean(tuple(range(1, tokens.dim() - 1)))
         return Output(self.classifier(self.dropout(pooled)), {"pooled": pooled})
 

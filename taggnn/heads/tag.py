@@ -5,15 +5,19 @@ A attention heads.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor, nn
 
 from graphs import Topology, parse
 from taggnn.names import unknown
+from taggnn.nn.graph_batch import take_apart
 from taggnn.nn.layers import GraphLayer, PositionTable, encoder
 from taggnn.nn.layers import readout as build_readout
 from taggnn.types import Output
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 
 class TagHead(nn.Module):
@@ -56,15 +60,19 @@ class TagHead(nn.Module):
             as "mine.rules.Bones(joints=17)", or a sum; in Python also a rule or its class, see ``graphs.Topology``.
         reach: how many frames the chain reaches in each direction (default 1).
         impl: how the convolution is computed; never changes the result (default "auto").
+        edge_attributes: what a convolution that takes ``edge_attr`` is given of each edge: any of "type", "offset", "direction",
+            "distance", see ``graphs.EDGE_ATTRIBUTES``; it then runs on the edge list (default none).
         readout: "attention" (default), "mean" or "max", or the dotted path of a class ``(channels) -> module``; in Python also
             the class itself.
         classifier_dropout: probability before the last linear layer (default 0).
 
-    **Shapes:** tokens (B, *grid, C) -> ``Output``: logits (B, K) and extras ``encoded`` and ``propagated`` (B, *grid, dim),
-    ``pooled`` (B, dim), and ``weights`` (B, *grid) where the read-out has weights; no losses.
+    **Shapes:** tokens (B, *grid, C), or a PyG ``Batch`` of clips with x (B*N, C) whose own edges are then used, by PyG's
+    message passing -> ``Output``: logits (B, K) and extras ``encoded`` and ``propagated`` (B, *grid, dim), ``pooled`` (B, dim),
+    and ``weights`` (B, *grid) where the read-out has weights; no losses.
 
     Raises:
-        ValueError: an unknown name or option, or sizes that do not divide; in ``forward``, tokens of another grid.
+        ValueError: an unknown name or option, or sizes that do not divide; in ``forward``, tokens of another grid, or a batch
+            whose edges lack what the convolution takes.
     """
 
     # The type of a call, which nn.Module leaves at Any.
@@ -95,6 +103,7 @@ class TagHead(nn.Module):
         topology: str | Topology | type[Topology] = "clique+chain",
         reach: int = 1,
         impl: str = "auto",
+        edge_attributes: list[str] | None = None,
         readout: str | Callable[..., Any] = "attention",
         classifier_dropout: float = 0.0,
     ) -> None:
@@ -120,6 +129,7 @@ class TagHead(nn.Module):
                 activation=graph_activation,
                 residual=graph_residual,
                 dropout=graph_dropout,
+                edge_attributes=edge_attributes or (),
             )
             for _ in range(graph_layers)
         )
@@ -162,13 +172,19 @@ class TagHead(nn.Module):
             readout="mean",
         )
 
-    def forward(self, tokens: Tensor, targets: Tensor | None = None, topology: Topology | None = None) -> Output:
-        """Classifies the tokens; ``topology`` replaces the head's own, for a diagnosis."""
+    def forward(
+        self, tokens: "Tensor | Data", targets: Tensor | None = None, topology: Topology | None = None
+    ) -> Output:
+        """Classifies the tokens; ``topology`` replaces the head's own, for a diagnosis; a batch has its own edges."""
+        edges = None
+        if not isinstance(tokens, Tensor):
+            tokens, edges = take_apart(tokens, self.grid)
         x = self.position(self.project(tokens))
         encoded = self.encoder(x.flatten(1, -2)).unflatten(1, self.grid)
         x = encoded
         for layer in self.propagation:
-            x = layer(x, topology)
+            assert isinstance(layer, GraphLayer)
+            x = layer(x, topology) if edges is None else layer.on_edges(x, edges)
         pooled, weights = self.readout(x.flatten(1, -2))
         extras = {"encoded": encoded, "propagated": x, "pooled": pooled}
         if weights is not None:

@@ -4,7 +4,6 @@ Axes: B clips of a batch, T H W token grid, C channels.
 """
 
 import json
-import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from tqdm import tqdm
 
 from taggnn.data import shards
 from taggnn.data.clips import Clip
+from taggnn.data.image_folders import state_of
 from taggnn.data.lists.splits import SPLITS
 from taggnn.data.loader import ClipData
 from taggnn.data.samplers import seed_of
@@ -336,7 +336,7 @@ def _note(path: Path) -> dict[str, Any]:
 def _state(clip: Clip) -> str:
     """Size and modification time of a clip's file; empty if it does not exist."""
     try:
-        state = os.stat(clip.path)
+        size, changed = state_of(clip.path)
     except OSError:
         return ""
-    return f"{state.st_size} {state.st_mtime_ns}"
+    return f"{size} {changed}"

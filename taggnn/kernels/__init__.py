@@ -33,7 +33,9 @@ IMPLS: dict[str, str] = {
 CUDA_ONLY = ("flex", "triton")
 
 
-def find(conv: nn.Module, topology: Topology, grid: Sequence[int], impl: str = "auto") -> nn.Module:
+def find(
+    conv: nn.Module, topology: Topology, grid: Sequence[int], impl: str = "auto", attributes: Sequence[str] = ()
+) -> nn.Module:
     """Builds the kernel that computes a convolution on a topology and grid; called once, when a layer is built.
 
     Args:
@@ -42,6 +44,7 @@ def find(conv: nn.Module, topology: Topology, grid: Sequence[int], impl: str = "
         grid: sizes of the token grid of one clip, time first: (T, H, W) on video; any rank that the topology takes.
         impl: a name of ``IMPLS``, or "auto" (default): "structured" where it supports the convolution, its options and the
             topology, else "pyg". "flex" and "triton" are taken by name only.
+        attributes: names of ``graphs.EDGE_ATTRIBUTES`` that the convolution is given; "pyg" alone has them (default none).
 
     Returns:
         A module without parameters and without saved buffers, ``kernel(conv, x)`` with **Shapes** x (B, N, C) -> (B, N, C');
@@ -54,14 +57,16 @@ def find(conv: nn.Module, topology: Topology, grid: Sequence[int], impl: str = "
     grid = topology.checked(grid)
     if impl == "auto":
         try:
-            return find(conv, topology, grid, "structured")
+            return find(conv, topology, grid, "structured", attributes)
         except ValueError as error:
             log.info("%s on %s is computed on its edge list (impl pyg): %s", type(conv).__name__, topology, error)
-            return find(conv, topology, grid, "pyg")
+            return find(conv, topology, grid, "pyg", attributes)
     if impl not in IMPLS:
         raise unknown("implementation", impl, ["auto", *IMPLS])
     if impl == "pyg":
-        return pyg.EdgeList(conv, topology, grid)
+        return pyg.EdgeList(conv, topology, grid, attributes)
+    if attributes:
+        raise ValueError(f"impl {impl}: edge attributes ({', '.join(attributes)}) run on edge lists only (impl pyg)")
     try:
         operator = operators.read(conv)
         module = importlib.import_module(f"taggnn.kernels.{impl}")

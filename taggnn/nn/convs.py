@@ -28,6 +28,8 @@ class Row(NamedTuple):
 
 # Names of the arguments that a class or function is given, where it has them.
 SIZES = ("in_channels", "out_channels", "channels")
+# What PyG calls the number of columns of edge_attr.
+EDGE_SIZES = ("edge_dim", "in_edge_channels", "dim")
 
 CONVS: dict[str, Row] = {
     "gcn": Row(
@@ -81,15 +83,20 @@ CONVS: dict[str, Row] = {
 }
 
 
-def build(conv: str | Callable[..., nn.Module] | nn.Module, channels: int, **options: Any) -> nn.Module:
+def build(
+    conv: str | Callable[..., nn.Module] | nn.Module, channels: int, edge_width: int | None = None, /, **options: Any
+) -> nn.Module:
     """Builds a convolution from ``channels`` to ``channels``.
 
     Args:
         conv: a key of ``CONVS``; the dotted path of a class or function ("torch_geometric.nn.RGCNConv", "mine.convs.MyConv"); the
             class or function itself; or a module, which is returned as it is, so that layers built with it share its weights. A
             class or function is given those of ``in_channels``, ``out_channels`` and ``channels`` that it names. Attention heads
-            that are concatenated share ``channels`` between them. ``GINConv`` gets a two-layer perceptron as its ``nn``.
+            that are concatenated share ``channels`` between them. ``GINConv`` and ``GINEConv`` get a two-layer
+            perceptron as their ``nn``.
         channels: C, of input and output.
+        edge_width: D, columns of the edge attributes that it will be given; the class is given it as the first of ``edge_dim``,
+            ``in_edge_channels`` and ``dim`` that it names. None (default): no edge attributes.
         options: further arguments of the class, by name.
 
     Raises:
@@ -107,7 +114,7 @@ def build(conv: str | Callable[..., nn.Module] | nn.Module, channels: int, **opt
     for option in options:
         if option not in taken and not forwards:
             raise unknown(f"option of convolution {name}", option, taken)
-    if "nn" in taken and "nn" not in options and getattr(builder, "__name__", "") == "GINConv":
+    if "nn" in taken and "nn" not in options and getattr(builder, "__name__", "") in ("GINConv", "GINEConv"):
         options["nn"] = nn.Sequential(nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, channels))
     heads = options.get("heads", 1) if "heads" in taken else 1
     if not isinstance(heads, int) or isinstance(heads, bool) or heads < 1:
@@ -118,7 +125,10 @@ def build(conv: str | Callable[..., nn.Module] | nn.Module, channels: int, **opt
             f"convolution {name}: {channels} channels cannot be shared by heads={split}; heads must divide channels"
         )
     sizes = dict(zip(SIZES, (channels, channels // split, channels), strict=True))
-    given = {size: value for size, value in sizes.items() if size in taken} | options
+    given: dict[str, Any] = {size: value for size, value in sizes.items() if size in taken}
+    if edge_width is not None:
+        given |= dict.fromkeys([size for size in EDGE_SIZES if size in taken][:1], edge_width)
+    given |= options
     try:
         built = builder(**given)
     except (TypeError, ValueError, AssertionError, ZeroDivisionError, ImportError, RuntimeError) as error:

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from graphs import Topology
+from graphs import Topology, edge_attributes_width
 from taggnn import kernels
 from taggnn.names import find, unknown
 from taggnn.nn import convs
+from taggnn.nn.graph_batch import Edges
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "elu": nn.ELU, "none": nn.Identity}
 
@@ -154,6 +155,8 @@ class GraphLayer(nn.Module):
         activation: "relu", "gelu" (default), "elu" or "none".
         residual: add the input (default).
         dropout: probability (default 0).
+        edge_attributes: names of ``graphs.EDGE_ATTRIBUTES`` that the convolution is given as ``edge_attr``, and their number as
+            ``edge_dim`` if it takes that (default none).
 
     **Shapes:** (B, *grid, C) -> the same.
 
@@ -174,13 +177,16 @@ class GraphLayer(nn.Module):
         activation: str = "gelu",
         residual: bool = True,
         dropout: float = 0.0,
+        edge_attributes: Sequence[str] = (),
     ) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
             raise unknown("activation", activation, ACTIVATIONS)
         self.topology = topology
         self.norm = nn.LayerNorm(channels) if norm else nn.Identity()
-        self.conv = convs.build(conv, channels, **(conv_options or {}))
+        self.edge_attributes = tuple(edge_attributes)
+        width = edge_attributes_width(len(grid), self.edge_attributes) if self.edge_attributes else None
+        self.conv = convs.build(conv, channels, width, **(conv_options or {}))
         self.activation = ACTIVATIONS[activation]()
         self.dropout = nn.Dropout(dropout)
         self.residual = residual
@@ -197,14 +203,28 @@ class GraphLayer(nn.Module):
             )
         kernel = self.kernel
         if topology is not None and topology != self.topology:
-            kernel = kernels.find(self.conv, topology, grid).to(x.device)
-        out = kernel(self.conv, self.norm(x).flatten(1, -2)).unflatten(1, grid)
+            kernel = kernels.find(self.conv, topology, grid, attributes=self.edge_attributes).to(x.device)
+        return self._add(x, kernel(self.conv, self.norm(x).flatten(1, -2)).unflatten(1, grid))
+
+    def on_edges(self, x: Tensor, edges: Edges) -> Tensor:
+        """Propagates along given edges instead of the topology's, by PyG's message passing.
+
+        **Shapes:** x (B, *grid, C) -> the same.
+
+        Raises:
+            ValueError: the edges lack what the convolution takes.
+        """
+        flat = self.norm(x).flatten(0, -2)
+        out = self.conv(flat, **edges.given_to(self.conv, bool(self.edge_attributes)))
+        return self._add(x, out.unflatten(0, x.shape[:-1]))
+
+    def _add(self, x: Tensor, out: Tensor) -> Tensor:
         out = self.dropout(self.activation(out))
         return x + out if self.residual else out
 
     def resize(self, grid: Sequence[int]) -> None:
         """Draws the graph on another token grid."""
-        kernel = kernels.find(self.conv, self.topology, grid, self.impl)
+        kernel = kernels.find(self.conv, self.topology, grid, self.impl, self.edge_attributes)
         # APPNP without a norm has no parameter: then the old kernel is on the layer's device.
         device = next((tensor.device for tensor in (*self.parameters(), *self.buffers())), None)
         self.grid = tuple(grid)
@@ -213,7 +233,7 @@ class GraphLayer(nn.Module):
     def _try(self, name: str, channels: int, grid: tuple[int, ...]) -> None:
         # A convolution from outside may want other inputs or give other sizes: refused now, not after the data was read.
         grid = _trial_grid(self.topology, grid)
-        kernel = kernels.find(self.conv, self.topology, grid)
+        kernel = kernels.find(self.conv, self.topology, grid, attributes=self.edge_attributes)
         training = self.conv.training
         x = torch.zeros(1, prod(grid), channels)
         try:

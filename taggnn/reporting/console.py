@@ -81,7 +81,10 @@ def figure_lines(results: Mapping[str, Any], split: str) -> list[str]:
     unmeasured = results.get("unmeasured", {}).get(split) or []
     # Lines that follow the one of a figure because they are about the same classes.
     after = {
-        "mca": [f"          {unmeasured_note(unmeasured)}"] if unmeasured else [],
+        "mca": [
+            *([f"          {unmeasured_note(unmeasured)}"] if unmeasured else []),
+            *(_within_line(row) for row in results.get("within", {}).get(split) or []),
+        ],
         "macro_f1": [_group_line(row) for row in results.get("groups", {}).get(split) or []],
     }
     lines = []
@@ -134,6 +137,14 @@ def summary_lines(results: Mapping[str, Any], split: str) -> list[str]:
 def _about(row: Metric, scores: Scores) -> str:
     note = row.summary if row.note is None else row.note
     return f"   {note.format(**scores.as_dict())}" if note else ""
+
+
+def _within_line(row: Mapping[str, Any]) -> str:
+    about = f"top-1 among the classes of the true {row['kind']} ({row['groups']} occur); chance {row['chance']:.3f}; "
+    return (
+        f"{row['kind']:8}  {row['within']:.4f}{_between(row['interval'])}   {about}{row['found']:.1%} of the clips are taken "
+        f"for a class of it"
+    )
 
 
 def _group_line(row: Mapping[str, Any]) -> str:

@@ -80,6 +80,7 @@ def write_report(run_dir: str | os.PathLike) -> Path:
         subtitle=results.get("subtitle", ""),
         **_headline(results, predictions, skipped, unmeasured),
         groups=results.get("groups", {}).get(headline(results)),
+        within=results.get("within", {}).get(headline(results)) or [],
         group_meanings=GROUPS,
         comparison=_comparison(results.get("comparison") or (), bool(results.get("ensemble"))),
         paired=[_paired(row, results["paired"]) for row in results.get("paired") or ()],

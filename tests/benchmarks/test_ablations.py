@@ -110,3 +110,25 @@ def test_rows_have_names_of_their_own(bench, paper, tmp_path):
     ended = bench(ablations, "--paper", paper, "--list")
     assert ended.code == 0
     assert all(row.name in ended.out for row in rows)
+
+
+def test_the_papers_figures_stand_in_a_column_of_their_own(bench, tmp_path):
+    finish(tmp_path / "both_edges" / "seed-0", 0.5, 0)
+    finish(tmp_path / "released" / "seed-0", 0.5, 0)
+    ended = bench(ablations, "--paper", "tag", "--table", "--seeds", 0, "--out", tmp_path)
+    assert ended.code == 0, ended.err
+    found = json.loads((tmp_path / "ablation.json").read_text())
+    assert {row["row"]: row["published"].get("Gym99") for row in found["rows"]} == {
+        "both edges": None,
+        "released": "95.6",
+    }
+    header = next(line for line in ended.out.splitlines() if ablations.PUBLISHED in line)
+    assert ablations.PUBLISHED in header
+    assert ablations.stated(PAPERS["tag"])[0] in ended.out
+    assert ablations.stated(PAPERS["sf"]) == []
+
+
+def test_every_question_of_tag_head_has_its_row():
+    names = {row.name for row in PAPERS["tag"].rows}
+    assert names >= {"both edges", "spatial edges only", "temporal edges only", "no edges", "encoder off", "graph off"}
+    assert names >= {"r2plus1d_34", "r2plus1d_34, alone", "slowfast", "slowfast, alone", "i3d", "i3d, alone"}

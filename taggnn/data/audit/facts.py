@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from taggnn.data.clips import Clip
+from taggnn.data.image_folders import state_of
 from taggnn.runtime.atomic import write_text
 
 DEPTHS = ("packets", "decode")
@@ -139,11 +140,11 @@ def write_scan(path: Path, known: Mapping[str, FileFacts], reader: str) -> None:
 def is_current(facts: FileFacts, key: str, cuts: Sequence[Cut], depth: str) -> bool:
     """Whether a stored result is valid for the present file: same size and time, all cuts, sufficient depth."""
     try:
-        state = os.stat(path_of(key))
+        state = state_of(path_of(key))
     except OSError:
         return False
     return (
-        (facts.size, facts.changed) == (state.st_size, state.st_mtime_ns)
+        (facts.size, facts.changed) == state
         and DEPTHS.index(facts.depth) >= DEPTHS.index(depth)
         and all(cut_key(*cut) in facts.cuts or cut_key(*cut) in facts.bad_cuts for cut in cuts)
     )
@@ -152,14 +153,14 @@ def is_current(facts: FileFacts, key: str, cuts: Sequence[Cut], depth: str) -> b
 def opened(key: str, depth: str) -> dict[str, Any]:
     """The facts of a file that exist before it is read: size, modification time; or why it cannot be opened, as a kind."""
     try:
-        state = os.stat(path_of(key))
+        size, changed = state_of(path_of(key))
     except OSError as error:
         return {
             "kind": "missing" if isinstance(error, FileNotFoundError) else "unreadable",
             "trouble": why(error),
             "depth": depth,
         }
-    return {"size": state.st_size, "changed": state.st_mtime_ns, "depth": depth}
+    return {"size": size, "changed": changed, "depth": depth}
 
 
 def why(error: OSError) -> str:

@@ -18,6 +18,7 @@ class Inspection:
         reader: name and version of what reads the files: facts of another one are not reused.
         depths: depth -> what is read with it, for people.
         same: a sentence on which files count as the same.
+        arguments: of that module (default: none).
         unfit: why a readable file does not fit the source's input; empty for one that does.
     """
 
@@ -27,8 +28,9 @@ class Inspection:
     depths: Mapping[str, str]
     same: str
     unfit: Callable[[Any], str] = field(default=lambda facts: "")
+    arguments: tuple[str, ...] = ()
 
     @property
     def command(self) -> tuple[str, ...]:
         """The command of a scanning process."""
-        return sys.executable, "-m", self.module
+        return sys.executable, "-m", self.module, *self.arguments

@@ -1,11 +1,14 @@
 """The properties of a video file."""
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from hashlib import sha256
+from typing import Any, ClassVar
 
 from taggnn.data.audit.facts import Cut, FileFacts, cut_key, opened, why
+from taggnn.data.video import frame_folder
 from taggnn.data.video.container import NO_FRAME, Container, Timeline, VideoError
 
 # Largest number of corrupt pictures whose times are stored.
@@ -56,17 +59,20 @@ class VideoInfo(FileFacts):
         return f"{time:.2f} s"
 
 
-def probe(path: str, cuts: Sequence[Cut] = (), depth: str = "packets") -> VideoInfo:
+def probe(path: str, cuts: Sequence[Cut] = (), depth: str = "packets", frame_rate: float | None = None) -> VideoInfo:
     """Reads all packets of a video and, with depth "decode", decodes every picture.
 
     Args:
         path: the file.
         cuts: (start, stop, origin) of clips; their pictures are counted as in training.
         depth: one of ``facts.DEPTHS``.
+        frame_rate: frames a second of a folder of images; None (default) where it is not stated.
     """
     seen = opened(path, depth)
     if "kind" in seen:
         return VideoInfo(**seen)
+    if os.path.isdir(path):
+        return _probe_images(path, cuts, depth, frame_rate, seen)
     try:
         # The scan has its own timeout.
         with Container(path, decode_timeout=math.inf, fingerprint=True) as container:
@@ -94,6 +100,38 @@ def probe(path: str, cuts: Sequence[Cut] = (), depth: str = "packets") -> VideoI
         return VideoInfo("zero-frame" if error.reason == NO_FRAME else "unreadable", error.reason, **seen)
     except OSError as error:
         return VideoInfo("unreadable", why(error), **seen)
+
+
+def _probe_images(
+    path: str, cuts: Sequence[Cut], depth: str, frame_rate: float | None, seen: dict[str, Any]
+) -> VideoInfo:
+    """Looks at a folder of images: their numbers, the size of each and, with depth "decode", every pixel."""
+    try:
+        files = frame_folder.frame_files(path)
+        sizes = [frame_folder.image_size(file) for file in files]
+        other = next((file for file, size in zip(files, sizes, strict=True) if size != sizes[0]), None)
+        if other is not None:
+            raise VideoError(path, f"{other.name} has another size than {files[0].name}")
+        for file in files if depth == "decode" else ():
+            frame_folder.read_image(file)
+        needed = any(start is not None or stop is not None for start, stop, _ in cuts)
+        timeline = frame_folder.timeline(path, len(files), frame_rate, needed)
+    except VideoError as error:
+        return VideoInfo("unreadable", error.reason, **seen)
+    digest = sha256()
+    for file in files:
+        digest.update(sha256(file.read_bytes()).digest())
+    return VideoInfo(
+        **seen,
+        codec=f"images {files[0].suffix.lower()}",
+        width=sizes[0][0],
+        height=sizes[0][1],
+        frames=len(files),
+        # Without a rate seconds are not known.
+        seconds=timeline.duration if frame_rate is not None else 0.0,
+        fingerprint=digest.hexdigest(),
+        cuts=_counted(timeline, cuts),
+    )
 
 
 def _decoded(container: Container, timeline: Timeline) -> tuple[Timeline, list[float]]:

@@ -12,10 +12,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from taggnn.data.audit.facts import Cut, FileFacts, is_current, path_of
 from taggnn.data.audit.probe import VideoInfo, probe
+from taggnn.data.image_folders import state_of
 
 Cuts = Sequence[Cut]
 # Extra time for each byte of a file, for slow disks and long videos.
@@ -119,7 +121,7 @@ class _Reader:
     def probe(self, path: str, cuts: Cuts) -> FileFacts | None:
         """The properties of a file; None after ``kill``."""
         try:
-            limit = self.limit + SECONDS_A_BYTE * os.path.getsize(path_of(path))
+            limit = self.limit + SECONDS_A_BYTE * state_of(path_of(path))[0]
         except OSError:
             limit = self.limit
         # Twice: the first time another process may have used all the memory.
@@ -202,4 +204,4 @@ def _death(code: int) -> str:
 
 
 if __name__ == "__main__":
-    serve()
+    serve(partial(probe, frame_rate=float(sys.argv[1]) if sys.argv[1:] else None))

@@ -1,4 +1,4 @@
-"""Clips from class folders: ``root/<class>/<video>``.
+"""Clips from class folders: ``root/<class>/<video>``, or ``root/<class>/<folder of images>``.
 
 Classes are the folders that hold at least one video, sorted by name. Videos in folders inside a class folder count too, as in
 UCF11's ``root/<class>/<group>/<video>``; links to files and folders are followed. Hidden files and folders, files with other
@@ -69,6 +69,11 @@ def _notes(root: Path, direct: Tree, trees: dict[str, Tree], videos: dict[str, T
     if direct.files:
         notes.append(
             f"left out next to the class folders: {len(direct.files):,} ({some(path.name for path in direct.files)})"
+        )
+    images = [path for tree in videos.values() for path in tree.files if path.is_dir()]
+    if images:
+        notes.append(
+            f"clips that are folders of images: {len(images):,} (such as {images[0].relative_to(root)}), frames by number"
         )
     if len(trees) > len(videos):
         notes.append(f"no classes, because they hold no clip: {some(name for name in trees if name not in videos)}")

@@ -7,12 +7,12 @@ with # unless they name an existing file, as some of HMDB51's do. Where no names
 numbers.
 """
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from taggnn.data.clips import Row, class_number, unknown_class
+from taggnn.data.image_folders import is_clip
 from taggnn.data.lists.text import candidate_paths, lines_of, text_of
 from taggnn.data.problems import Problem, RowError, each_row
 
@@ -49,7 +49,7 @@ def read(
 def _names_a_file(text: str, root: Path) -> bool:
     """Whether a part of the line, up to a position where a label may begin, is the path of a file."""
     ends = [found.start() for found in re.finditer(rf"[{BLANKS},;]", text[:LONGEST])]
-    return any(os.path.isfile(path) for end in ends for path in candidate_paths(root, text[:end]))
+    return any(is_clip(path) for end in ends for path in candidate_paths(root, text[:end]))
 
 
 def _split(text: str, classes: Sequence[str] | None, where: str) -> tuple[str, int]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from taggnn.data.clips import NAMED
+from taggnn.data.image_folders import LEAST_IMAGES, is_image
+from taggnn.data.video.formats import takes_frame_folders
 
 
 @dataclass
@@ -15,7 +17,7 @@ class Tree:
 
     Args:
         folder: the folder.
-        files: regular files with one of the endings, sorted; links to such files count.
+        files: regular files with one of the endings, and folders of images that count as one, sorted; links to such files count.
         dangling: links with such an ending whose target does not exist, sorted.
         special: others with such an ending that are no regular files, such as pipes.
         hidden: number of files with such an ending in hidden folders or with hidden names.
@@ -35,6 +37,8 @@ class Tree:
 def below(folder: Path, endings: Collection[str], deep: bool = True) -> Tree:
     """Walks a folder; links to folders are followed, each folder once, and none to a folder above, so that a loop ends.
 
+    Where videos are looked for, a folder below it that holds two images or more and no video is a clip, with all inside it.
+
     Args:
         folder: where to begin.
         endings: extensions in lower case, with the dot.
@@ -53,6 +57,9 @@ def below(folder: Path, endings: Collection[str], deep: bool = True) -> Tree:
             found.unreadable.append(here)
             continue
         seen.add((state.st_dev, state.st_ino))
+        if here != folder and takes_frame_folders(endings) and _holds_frames(entries, endings):
+            found.files.append(here)
+            continue
         for entry in entries:
             path, ending = here / entry.name, os.path.splitext(entry.name)[1].lower()
             if entry.name.startswith("."):
@@ -68,6 +75,13 @@ def below(folder: Path, endings: Collection[str], deep: bool = True) -> Tree:
     found.files.sort()
     found.dangling.sort()
     return found
+
+
+def _holds_frames(entries: Iterable[os.DirEntry], endings: Collection[str]) -> bool:
+    """Whether the entries of a folder are the frames of a clip; a single image next to nothing may be anything."""
+    names = [entry.name for entry in entries if not entry.name.startswith(".")]
+    videos = any(os.path.splitext(name)[1].lower() in endings for name in names)
+    return not videos and sum(map(is_image, names)) >= LEAST_IMAGES
 
 
 def left_out(trees: Iterable[Tree], kind: str = "clip") -> list[str]:

@@ -5,6 +5,7 @@ data set is a small module with a ``Published`` and a line in ``PUBLISHED``.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from taggnn.data.clips import NAMED, ClipList, existing_root, locate
@@ -90,6 +91,7 @@ def read_published(
     for split, listing in lists.splits.items():
         # The index has each file: checking again would take as long as the walk.
         clips = locate(root, listing.source, listing.rows, lists.classes, missing, collected, exists=lambda path: True)
+        clips = replace(clips, class_groups=lists.class_groups)
         if not len(clips) and problems is None:
             raise _no_clips(f"{name} {version}, {split}", clips, listing, collected or [], index)
         found[split] = clips

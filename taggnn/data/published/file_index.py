@@ -7,7 +7,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from taggnn.data.clips import NAMED
-from taggnn.data.video.formats import VIDEO_ENDINGS
+from taggnn.data.image_folders import is_image
+from taggnn.data.video.formats import VIDEO_ENDINGS, takes_frame_folders
 
 # Files with such an ending may be lists even where clips have it too.
 _LISTS = (".txt", ".csv", ".json")
@@ -16,9 +17,9 @@ _LISTS = (".txt", ".csv", ".json")
 class FileIndex:
     """The files below the root and, if separate, below a folder of annotations.
 
-    All depths are searched, and links to folders followed, each folder once. Hidden files and folders are left out. Names may
-    begin with - or _. Of two clips with one name the less deep is used, then the first by its path, independently of the order
-    of the file system.
+    All depths are searched, and links to folders followed, each folder once. A folder of images is a clip, its name the stem.
+    Hidden files and folders are left out. Names may begin with - or _. Of two clips with one name the less deep is used, then
+    the first by its path, independently of the order of the file system.
 
     Args:
         root: folder of the clips.
@@ -132,7 +133,11 @@ class FileIndex:
                 if real in seen:
                     continue
                 seen.add(real)
-                for entry in self._entries(folder):
+                entries = self._entries(folder)
+                if clips and folder != str(top) and self._holds_frames(entries):
+                    self._clips.setdefault(os.path.basename(folder), []).append(folder)
+                    continue
+                for entry in entries:
                     if entry.name.startswith("."):
                         continue
                     if entry.is_dir():
@@ -149,6 +154,14 @@ class FileIndex:
                         self._clips.setdefault(stem, []).append(entry.path)
                     if not known or ending in _LISTS:
                         self._files.setdefault(entry.name, []).append(entry.path)
+
+    def _holds_frames(self, entries: list[os.DirEntry]) -> bool:
+        """Whether a folder is a clip: images, and neither a video nor a list in it."""
+        if not takes_frame_folders(self.endings):
+            return False
+        names = [entry.name for entry in entries if not entry.name.startswith(".")]
+        others = any(os.path.splitext(name)[1].lower() in (*self.endings, *_LISTS) for name in names)
+        return not others and any(map(is_image, names))
 
     def _entries(self, folder: str) -> list[os.DirEntry]:
         try:

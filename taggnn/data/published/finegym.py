@@ -3,7 +3,8 @@
 Paper: https://arxiv.org/abs/2004.06704. Files, anywhere below the folder of annotations (by default the root):
 
     gym99_train_element_v1.1.txt (or v1.0), gym99_val_element.txt   lines ``<id> <label>``; gym288 likewise
-    gym99_categories.txt                                            class names; without it classes are numbers
+    gym99_categories.txt                                            class names, events, sets; without it classes are numbers
+    set_categories.txt                                              names of the sets
     finegym_annotation_info_v1.1.json (or v1.0)                     seconds; needed where videos are to be cut
 
 An id such as ``A0xAXXysHUo_E_002184_002237_A_0035_0036`` names the video, the event and the action in whole seconds. A row
@@ -21,6 +22,7 @@ clip by its own seconds may begin a frame earlier or later.
 
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,9 @@ from taggnn.data.published.text import json_in, lines
 
 ID = re.compile(r"(?P<event>(?P<video>.+)_(?P<E>E_\d+_\d+))_(?P<A>A_\d+_\d+)")
 CATEGORY = re.compile(r"Clabel:\s*(\d+);\s*set:\s*(\d+);\s*Glabel:\s*\d+;\s*(.+)")
+# The event is written before the name of each element.
+EVENT = re.compile(r"\((\w+)\)")
+SET = re.compile(r"set:\s*(\d+);\s*(.+)")
 
 
 def read(request: Request, name: str, classes: int) -> Lists:
@@ -49,7 +54,7 @@ def read(request: Request, name: str, classes: int) -> Lists:
     splits = {split: Listing(file, _rows(request, file, len(names), seconds)) for split, file in files.items()}
     for split, listing in splits.items():
         notes += _layouts(split, listing.rows)
-    return Lists(names, splits, tuple(notes))
+    return Lists(names, splits, tuple(notes), class_groups(request, name))
 
 
 def category_names(request: Request, name: str, classes: int, notes: list[str]) -> list[str]:
@@ -70,12 +75,49 @@ def category_names(request: Request, name: str, classes: int, notes: list[str]) 
     return names
 
 
+def class_groups(request: Request, name: str) -> dict[str, tuple[str, ...]]:
+    """The event (VT, FX, BB, UB) and the set of each class of gym99 or gym288; empty without the file of the categories.
+
+    Raises:
+        ValueError: a file has an unexpected format.
+    """
+    file, named = request.index.file(f"{name}_categories.txt"), request.index.file("set_categories.txt")
+    if file is None:
+        return {}
+    titles = {} if named is None else _sets(named)
+    rows = _categories(file)
+    events = [EVENT.match(text) for text, _ in rows]
+    groups = {"set": tuple(titles.get(number, f"set {number}") for _, number in rows)}
+    if all(events):
+        groups = {"event": tuple(event[1] for event in events if event), **groups}
+    return groups
+
+
+def _sets(file: Path) -> dict[str, str]:
+    """Number of a set -> its name."""
+    found = {}
+    for line, text in lines(file):
+        match = SET.fullmatch(text)
+        if match is None:
+            raise ValueError(f"{file}, line {line}: expected 'set: ..; <name>', found {text!r}")
+        found[match[1]] = match[2].strip()
+    return found
+
+
 def names_in(file: Path) -> list[str]:
     """The class names of a file of categories.
 
     Raises:
         ValueError: a line has another format, or another number than that of its row.
     """
+    rows = _categories(file)
+    # Elements of two sets may have the same name (a salto in flight and one as the dismount).
+    counts = Counter(text for text, _ in rows)
+    return [f"{text} (set {group})" if counts[text] > 1 else text for text, group in rows]
+
+
+def _categories(file: Path) -> list[tuple[str, str]]:
+    """Name and number of the set of each class."""
     rows: list[tuple[str, str]] = []
     for line, text in lines(file):
         match = CATEGORY.fullmatch(text)
@@ -83,9 +125,7 @@ def names_in(file: Path) -> list[str]:
             expected = f"'Clabel: {len(rows)}; set: ..; Glabel: ..; <name>'"
             raise ValueError(f"{file}, line {line}: expected {expected}, found {text!r}")
         rows.append((match[3].strip(), match[2]))
-    # Elements of two sets may have the same name (a salto in flight and one as the dismount).
-    counts = Counter(text for text, _ in rows)
-    return [f"{text} (set {group})" if counts[text] > 1 else text for text, group in rows]
+    return rows
 
 
 def _rows(request: Request, file: Path, classes: int, seconds: "_Seconds") -> list[Row]:
@@ -103,7 +143,15 @@ def _rows(request: Request, file: Path, classes: int, seconds: "_Seconds") -> li
                     "malformed", where, f"label {number} is out of range; the classes are 0 to {classes - 1}"
                 )
             rows.append(_row(request, line, match, number, seconds))
-    return rows
+    return [_with_seconds(row, seconds) if not row.paths else row for row in rows]
+
+
+def _with_seconds(row: Row, seconds: "_Seconds") -> Row:
+    """A row whose video is not there, with its seconds of it where they are known: for the table of missing clips."""
+    match = ID.fullmatch(row.given.strip())
+    assert match is not None, "rows with other ids are refused before"
+    times = seconds.of(match)
+    return row if isinstance(times, str) else replace(row, start=times[1], stop=times[2])
 
 
 def _row(request: Request, line: int, match: re.Match, label: int, seconds: "_Seconds") -> Row:
@@ -118,7 +166,8 @@ def _row(request: Request, line: int, match: re.Match, label: int, seconds: "_Se
             event, start, stop = times
             return Row(line, given, label, (path,), start, stop, event if cut else None, given)
     tried = f"{given}, {match['event']} nor {match['video']}"
-    return Row(line, given, label, (), lacks=f"is not there: neither {tried} below {index.root}")
+    lacks = f"is not there: neither {tried} below {index.root}"
+    return Row(line, given, label, (), lacks=lacks)
 
 
 class _Seconds:
@@ -199,6 +248,34 @@ def _layouts(split: str, rows: list[Row]) -> list[str]:
     return notes
 
 
+def cut_of(row: Row) -> dict[str, object]:
+    """Where in which video an action is: to fetch it, or to see what a damaged download lacks.
+
+    Args:
+        row: of one of the lists.
+
+    Returns:
+        ``video``, ``event`` (its id), ``event_start``, ``event_stop``, ``start``, ``stop``, all in seconds of the video, and
+        ``seconds``: "json", exact, or "id", whole seconds, where the annotation JSON is not there.
+    """
+    match = ID.fullmatch(row.given.strip())
+    assert match is not None, "rows with other ids are refused when they are read"
+    event_start, event_stop = (int(part) for part in match["E"].split("_")[1:])
+    first, last = (int(part) for part in match["A"].split("_")[1:])
+    exact = row.start is not None
+    # An id cuts off fractions: an action of less than a second begins and ends in the same one.
+    start, stop = (row.start, row.stop) if exact else (event_start + first, event_start + last + 1)
+    return {
+        "video": match["video"],
+        "event": match["event"],
+        "event_start": event_start,
+        "event_stop": event_stop,
+        "start": start,
+        "stop": stop,
+        "seconds": "json" if exact else "id",
+    }
+
+
 def _published(name: str, classes: int, train: tuple[int, int], val: int) -> Published:
     return Published(
         title=f"FineGym {name.capitalize()}",
@@ -208,6 +285,7 @@ def _published(name: str, classes: int, train: tuple[int, int], val: int) -> Pub
         read=lambda request: read(request, name, classes),
         counts={version: {"train": n, "val": val} for version, n in zip(("v1.0", "v1.1"), train, strict=True)},
         classes={"v1.1": classes, "v1.0": classes},
+        cut=cut_of,
     )
 
 

@@ -4,7 +4,7 @@ Papers: https://arxiv.org/abs/2004.06704, https://arxiv.org/abs/2205.09443. The 
 ``gym99_categories.txt``, if it is there. As in FineGym's lists there is no test split: val is reported.
 """
 
-from taggnn.data.published.finegym import category_names
+from taggnn.data.published.finegym import category_names, class_groups
 from taggnn.data.published.pickled import published
 
 GYM99_SKELETON = published(
@@ -15,4 +15,5 @@ GYM99_SKELETON = published(
     keys={"train": ("train",), "val": ("val", "test")},
     classes=99,
     names=lambda request, notes: category_names(request, "gym99", 99, notes),
+    groups=lambda request: class_groups(request, "gym99"),
 )

@@ -36,11 +36,13 @@ class Lists:
         classes: class names in label order.
         splits: "train", "val", "test" -> their rows; an optional one may be absent.
         notes: sentences for the screen.
+        class_groups: what groups of classes are ("event") -> the group of each class in label order.
     """
 
     classes: tuple[str, ...]
     splits: dict[str, Listing]
     notes: tuple[str, ...] = ()
+    class_groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class Published:
         counts: version -> split -> published number of rows; a version or a split may be absent.
         classes: version -> published number of classes.
         endings: extensions of its clips, in lower case with the dot.
+        cut: a row of a clip that is not there -> where in which original it is, column -> value; None: rows are whole files.
     """
 
     title: str
@@ -85,6 +88,7 @@ class Published:
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     classes: Mapping[str, int] = field(default_factory=dict)
     endings: Collection[str] = VIDEO_ENDINGS
+    cut: Callable[[Row], dict[str, object]] | None = None
 
 
 def matched_classes(classes: Sequence[str] | None, published: Sequence[str], source: object) -> tuple[str, ...]:

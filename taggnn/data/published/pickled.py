@@ -80,6 +80,7 @@ def published(
     keys: Mapping[str, Sequence[str]],
     classes: int,
     names: Callable[[Request, list[str]], Sequence[str]],
+    groups: Callable[[Request], dict[str, tuple[str, ...]]] | None = None,
 ) -> Published:
     """A data set that is one of pyskl's files and nothing else.
 
@@ -91,6 +92,7 @@ def published(
         keys: as for ``listings``.
         classes: K.
         names: the class names, adding to the notes.
+        groups: the groups of the classes, see ``Lists.class_groups`` (default: none).
     """
 
     def read(request: Request) -> Lists:
@@ -99,7 +101,8 @@ def published(
             raise FileNotFoundError(f"{name}: no {file_name} below {request.index.root}; {request.index.describe()}")
         notes: list[str] = []
         class_names = matched_classes(request.classes, names(request, notes), name)
-        return Lists(class_names, listings(request, file, keys, classes), tuple(notes))
+        found = listings(request, file, keys, classes)
+        return Lists(class_names, found, tuple(notes), groups(request) if groups else {})
 
     return Published(
         title=title,

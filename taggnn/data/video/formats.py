@@ -4,6 +4,8 @@ The list is closed: FFmpeg also knows playlists (concat, hls, dash, image2, sdp 
 their text names. A file's content decides its container, whatever its name, so a playlist named ``.mp4`` is refused too.
 """
 
+from collections.abc import Collection
+
 # demuxer -> usual endings
 CONTAINERS: dict[str, tuple[str, ...]] = {
     "mov": (".mp4", ".mov", ".m4v", ".qt", ".3gp", ".3g2", ".f4v", ".mj2", ".ismv", ".insv", ".lrv"),
@@ -47,3 +49,10 @@ CONTAINERS: dict[str, tuple[str, ...]] = {
 }
 # What counts as a video in a folder, in lower case.
 VIDEO_ENDINGS = frozenset(ending for endings in CONTAINERS.values() for ending in endings)
+# What counts as a frame in a folder of images, which is one clip.
+IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
+
+
+def takes_frame_folders(endings: Collection[str]) -> bool:
+    """Whether clips with these endings are videos, so that a folder of images is one, too."""
+    return ".mp4" in endings

@@ -71,6 +71,7 @@ class FrameCache:
         short_side: int | None = None,
         generator: torch.Generator | None = None,
         decode_timeout: float = DECODE_TIMEOUT,
+        frame_rate: float | None = None,
     ) -> Tensor:
         """The frames of a clip that a sampler chooses: from the cache, or decoded and cached.
 
@@ -80,6 +81,7 @@ class FrameCache:
             short_side: pixels the shorter side is scaled to; None keeps the size.
             generator: the sampler's draws.
             decode_timeout: seconds that a decode may take.
+            frame_rate: frames a second of a folder of images, see ``read_frames``.
 
         **Shapes:** -> uint8 (T, H, W, 3)
 
@@ -88,7 +90,7 @@ class FrameCache:
         """
         cut: dict[str, Any] = {"start": clip.start, "stop": clip.stop, "origin": clip.origin}
         decode = lambda sample: read_frames(  # noqa: E731
-            clip.path, sample, short_side=short_side, decode_timeout=decode_timeout, **cut
+            clip.path, sample, short_side=short_side, decode_timeout=decode_timeout, frame_rate=frame_rate, **cut
         )
         sample, random = partial(sampler, generator=generator), draws(sampler, generator)
         key = _key(clip, short_side, None if random else sampler)
@@ -161,7 +163,9 @@ class FrameCache:
 
 
 def _key(clip: Clip, short_side: int | None, sampler: FrameChoice | None) -> dict[str, Any] | None:
-    """All that cached frames depend on; None where the video is not there."""
+    """All that cached frames depend on; None where the video is not there, or is a folder of images, which are frames already."""
+    if os.path.isdir(clip.path):
+        return None
     try:
         state = os.stat(clip.path)
     except OSError:

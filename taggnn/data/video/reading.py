@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from taggnn.data.video import frame_folder
 from taggnn.data.video.bitstream import Unproven
 from taggnn.data.video.container import DECODE_TIMEOUT, LOST, Container, VideoError
 from taggnn.data.video.decoders import chosen, torchcodec_frames
@@ -42,6 +43,7 @@ def read_frames(
     origin: float | None = None,
     decode_timeout: float = DECODE_TIMEOUT,
     decoder: str = "auto",
+    frame_rate: float | None = None,
 ) -> torch.Tensor:
     """Reads the frames of a video, or of a cut from it, that a sampler chooses, upright and in RGB.
 
@@ -54,7 +56,7 @@ def read_frames(
     (those before the first key frame of a stream cut without re-encoding) are no damage and do not count.
 
     Args:
-        path: the file; any container and codec that FFmpeg reads.
+        path: the file, any container and codec that FFmpeg reads; or a folder of images, see `frame_folder`.
         sample: gets n, the number of frames in the cut, and returns the indices wanted, in any order, repeats allowed.
             It is called again where decoding shows that n was wrong.
         short_side: pixels of the shorter side of the upright picture, the other side keeping the aspect ratio;
@@ -69,6 +71,7 @@ def read_frames(
         decode_timeout: seconds of processor time after which reading raises; default: 60. A program that is stopped, or waits
             for a processor or a disk, uses none.
         decoder: "pyav"; "torchcodec", with PyAV for what it cannot do exactly; or "auto", the faster one, which is PyAV.
+        frame_rate: frames a second of a folder of images, needed for a cut of one (default: none); videos have their own.
 
     **Shapes**: uint8 (T, H, W, 3), T as many as ``sample`` returned
 
@@ -79,7 +82,7 @@ def read_frames(
             unknown ``decoder``, or one that is not installed.
         ImportError: PyAV is not installed.
     """
-    return read_views(path, [sample], short_side, start, stop, threads, origin, decode_timeout, decoder)[0]
+    return read_views(path, [sample], short_side, start, stop, threads, origin, decode_timeout, decoder, frame_rate)[0]
 
 
 def read_views(
@@ -92,13 +95,14 @@ def read_views(
     origin: float | None = None,
     decode_timeout: float = DECODE_TIMEOUT,
     decoder: str = "auto",
+    frame_rate: float | None = None,
 ) -> list[torch.Tensor]:
     """Reads several views of a video, or of a cut from it, with one decode; a frame in several of them is converted once.
 
     Args:
         path: the file.
         samples: one sampler for each view.
-        short_side, start, stop, threads, origin, decode_timeout, decoder: as for ``read_frames``.
+        short_side, start, stop, threads, origin, decode_timeout, decoder, frame_rate: as for ``read_frames``.
 
     **Shapes**: a uint8 (T, H, W, 3) for each sampler; equal frames share no memory
 
@@ -109,6 +113,8 @@ def read_views(
         raise ValueError(f"{os.fspath(path)}: no sampler given; read_views needs one for each view")
     decoder = chosen(decoder)
     repeatable = [_repeatable(sample) for sample in samples]
+    if os.path.isdir(path):
+        return frame_folder.read_views(path, repeatable, short_side, start, stop, origin, frame_rate)
 
     def read(container: Container) -> list[torch.Tensor]:
         timeline = container.timeline()
@@ -121,11 +127,12 @@ def read_views(
     return _again_if_stalled(read, path, threads, decode_timeout)
 
 
-def frame_times(path: str | os.PathLike[str]) -> Timeline:
+def frame_times(path: str | os.PathLike[str], frame_rate: float | None = None) -> Timeline:
     """The presentation times of a video's frames from its packets, without decoding a picture.
 
     Args:
         path: the file.
+        frame_rate: as for ``read_frames``; a folder of images needs it.
 
     Returns:
         The times of all frames and, if the file is truncated, up to when it is undamaged.
@@ -134,6 +141,8 @@ def frame_times(path: str | os.PathLike[str]) -> Timeline:
         VideoError: the file is missing, empty, no video, without frames, or too large.
         ImportError: PyAV is not installed.
     """
+    if os.path.isdir(path):
+        return frame_folder.timeline(path, len(frame_folder.frame_files(path)), frame_rate, needed=True)
     return _again_if_stalled(Container.timeline, path)
 
 
@@ -142,6 +151,7 @@ def iterate_frames(
     short_side: int | None = None,
     threads: int = 1,
     decode_timeout: float = DECODE_TIMEOUT,
+    frame_rate: float | None = None,
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Yields every frame of a video with its time in seconds, one after the other: memory does not grow with the video.
 
@@ -152,12 +162,16 @@ def iterate_frames(
         short_side: pixels of the shorter side of the upright picture; default: the size of the video.
         threads: decoder threads.
         decode_timeout: seconds of processor time for one frame, after which reading raises; default: 60.
+        frame_rate: as for ``read_frames``; a folder of images needs it.
 
     **Shapes**: uint8 (H, W, 3) each
 
     Raises:
         VideoError, ValueError, ImportError: as `read_frames`.
     """
+    if os.path.isdir(path):
+        yield from frame_folder.iterate(path, short_side, frame_rate)
+        return
     # FFmpeg's own limit goes by the clock, and between two frames the caller may take any time.
     with Container(path, threads, decode_timeout, interrupt=False) as container:
         timeline, final, yielded = container.timeline(), False, 0

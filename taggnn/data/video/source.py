@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from taggnn.data import sampling, synthetic, synthetic_regions
+from taggnn.data.audit.inspection import Inspection
 from taggnn.data.clips import Clip
 from taggnn.data.video.decoders import Decoder, chosen, resized
 from taggnn.data.video.formats import VIDEO_ENDINGS
 from taggnn.data.video.frame_cache import FrameCache
-from taggnn.data.video.inspection import VIDEO
+from taggnn.data.video.inspection import video_inspection
 from taggnn.data.video.reading import DECODE_TIMEOUT, VideoError, read_views
 from taggnn.data.video.transforms import RELEASED_MEAN, RELEASED_STD, Transform
 from taggnn.names import unknown
@@ -31,6 +32,8 @@ EVAL_OPTIONS = ("size", "mean", "std", "grayscale", "stretch", "per_clip_norm")
 SPAN = 5.0
 # Short side for a side of the input, as 128 for 112 in the released recipe.
 FOLLOWS = 8 / 7
+# Of pictures, the highest that a camera for people takes.
+MAX_RATE = 10_000
 log = logging.getLogger(__name__)
 Draws = Callable[[], torch.Generator | None]
 
@@ -67,6 +70,8 @@ class VideoSource:
         std: standard deviation to divide by, one number or one for each channel; null: as for mean, else 0.225.
         decode_timeout: seconds of processor time that decoding a clip may take before the clip is left out and reported.
         decoder: video decoder; auto is pyav, the faster one, which a frame cache always uses.
+        frame_rate: frames a second of clips that are folders of images, needed where a list cuts them by seconds; null: not
+            stated. Videos have their own.
         frame_cache: folder in which decoded frames are cached for later epochs and runs, H x W x 3 bytes a frame, all frames
             of a clip where they are drawn at random; null: no cache.
 
@@ -79,7 +84,6 @@ class VideoSource:
 
     endings = VIDEO_ENDINGS
     synthetic: ClassVar = {"motions": synthetic.SET, "regions": synthetic_regions.SET}
-    inspection = VIDEO
 
     def __init__(
         self,
@@ -105,8 +109,12 @@ class VideoSource:
         std: float | tuple[float, float, float] | None = None,
         decode_timeout: float = DECODE_TIMEOUT,
         decoder: Decoder = "auto",
+        frame_rate: float | None = None,
         frame_cache: str | None = None,
     ):
+        if frame_rate is not None and not 0 < frame_rate <= MAX_RATE:
+            raise ValueError(f"frame_rate {frame_rate}: expected frames a second, above 0 and at most {MAX_RATE}")
+        self.frame_rate = frame_rate
         if not decode_timeout > 0:
             raise ValueError(f"decode_timeout {decode_timeout}: must be above 0 seconds")
         self.decode_timeout, self.decoder, self.flip = decode_timeout, chosen(decoder), flip
@@ -141,8 +149,14 @@ class VideoSource:
             "stride": stride,
             "short_side": self.short_side,
             **eval_options,
+            **({} if frame_rate is None else {"frame_rate": frame_rate}),
         }
         self.spec = InputSpec("video", VIDEO_AXES, (3, frames, *eval_options["size"]), options)
+
+    @property
+    def inspection(self) -> Inspection:
+        """How ``taggnn.check`` looks at its files."""
+        return video_inspection(self.frame_rate)
 
     @classmethod
     def from_spec(cls, spec: InputSpec) -> "VideoSource":
@@ -151,7 +165,7 @@ class VideoSource:
         Raises:
             ValueError: an option that evaluation does not have, such as a folder to write into.
         """
-        known = ("frames", "sampling", "stride", "short_side", *EVAL_OPTIONS)
+        known = ("frames", "sampling", "stride", "short_side", "frame_rate", *EVAL_OPTIONS)
         for option in spec.options:
             if option not in known:
                 raise unknown("option of a video input", str(option), known)
@@ -336,7 +350,9 @@ class VideoSource:
         """**Shapes:** -> uint8 (T, H, W, 3)"""
         try:
             if self.frame_cache is not None:
-                return self.frame_cache.frames(clip, sampler, self.short_side, generator, self.decode_timeout)
+                return self.frame_cache.frames(
+                    clip, sampler, self.short_side, generator, self.decode_timeout, self.frame_rate
+                )
             return self._read(clip, [partial(sampler, generator=generator)])[0]
         except VideoError as error:
             return BadClip(clip.name, clip.path, error.reason)
@@ -352,6 +368,7 @@ class VideoSource:
             origin=clip.origin,
             decode_timeout=self.decode_timeout,
             decoder=self.decoder,
+            frame_rate=self.frame_rate,
         )
 
 

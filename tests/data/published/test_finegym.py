@@ -7,7 +7,7 @@ import pytest
 
 from taggnn.data.lists.splits import read_splits
 from taggnn.data.problems import Problem
-from taggnn.data.published import read_published
+from taggnn.data.published import PUBLISHED, read_published
 
 FOLDERS = {"train": "train", "val": "val", "test": "test"}
 VIDEO = "-_LtLS9wROr"
@@ -269,3 +269,45 @@ def test_many_ids_begin_and_end_in_the_same_second(real_data):
     ids = (real_data("finegym") / "gym99_train_element_v1.1.txt").read_text().split("\n")
     times = [re.search(r"_A_(\d+)_(\d+) ", line).groups() for line in ids if line]
     assert sum(start == stop for start, stop in times) == 1_873
+
+
+def test_classes_belong_to_events_and_sets(gym, touch):
+    touch(f"{TRAIN[1]}.mp4", root=gym)
+    groups = read_published("gym99", gym)[0]["val"].class_groups
+    assert groups == {"event": ("VT",) * 99, "set": tuple(f"set {k % 2}" for k in range(99))}
+    (gym / "lists" / "set_categories.txt").write_text("set: 0; vault\nset: 1; FX_turns\n")
+    assert read_published("gym99", gym)[0]["val"].class_groups["set"][:2] == ("vault", "FX_turns")
+    (gym / "lists" / "gym99_categories.txt").unlink()
+    assert read_published("gym99", gym)[0]["val"].class_groups == {}
+
+
+def test_what_is_missing_is_listed_with_its_cut(gym, touch):
+    touch(f"{TRAIN[1]}.mp4", root=gym)
+    absent = read_published("gym99", gym)[0]["train"].absent
+    assert [row.given for row in absent] == [TRAIN[0], TRAIN[2]]
+    expected = {"video": VIDEO, "event": EVENT, "event_start": 2407, "event_stop": 2435}
+    assert PUBLISHED["gym99"].cut(absent[0]) == {**expected, "start": 2410.77, "stop": 2412.96, "seconds": "json"}
+    (gym / "lists" / "finegym_annotation_info_v1.1.json").unlink()
+    absent = read_published("gym99", gym)[0]["train"].absent
+    assert PUBLISHED["gym99"].cut(absent[1]) == {**expected, "start": 2417, "stop": 2423, "seconds": "id"}
+
+
+def test_every_official_class_has_an_event_and_a_set(real_data, tmp_path, touch):
+    for name, classes in (("gym99", 99), ("gym288", 288)):
+        touch("0LtLS9wROrk_E_002407_002435.mp4", "0LtLS9wROrk_E_002407_002435_A_0003_0005.mp4", root=tmp_path)
+        found = read_published(name, tmp_path, annotations=real_data("finegym"), splits=("val",))[0]["val"]
+        assert set(found.class_groups["event"]) == {"VT", "FX", "BB", "UB"}
+        assert len(found.class_groups["set"]) == classes
+        for event, group in zip(found.class_groups["event"], found.class_groups["set"], strict=True):
+            assert group.partition("_")[0] in (event, "vault")
+
+
+def test_a_folder_of_frames_stands_for_the_file_of_its_name(gym):
+    from PIL import Image
+
+    for name in (TRAIN[0], EVENT):
+        (gym / "frames" / name).mkdir(parents=True)
+        for number in (1, 2):
+            Image.new("RGB", (8, 8)).save(gym / "frames" / name / f"img_{number:05}.jpg")
+    found = read_published("gym99", gym)[0]["train"]
+    assert [clip.path.rpartition("/")[2] for clip in found] == [TRAIN[0], EVENT, EVENT]

@@ -1,0 +1,151 @@
+"""The runs of a sweep: every combination of some values with every seed, parsed and tried before anything is trained."""
+
+import contextlib
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+
+from taggnn.cli import config as configuration
+from taggnn.cli import experiment, resolve, variations
+from taggnn.cli.build import data_of
+from taggnn.data.loader import ClipData
+from taggnn.data.sources import SOURCES
+
+# Keys that a sweep gives each of its runs.
+_OWN = ("seed", "run", "runs", "recipe", "resume", "preview", "trust", "print_config", "help")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run of a sweep.
+
+    Args:
+        name: what differs from the other variants of the sweep, "conv=gcn,topology=chain"; the same for all seeds.
+        values: key of the configuration -> its value, as text.
+        seed: of the run.
+        words: the command line of ``taggnn.train``, without ``--run``.
+        folder: of the run.
+        settings: what that command line says.
+        keys: its keys that change the result, as the run's config.yaml will have them.
+    """
+
+    name: str
+    values: dict[str, str]
+    seed: int
+    words: list[str]
+    folder: Path
+    settings: Namespace = field(repr=False, compare=False)
+    keys: dict[str, Any] = field(repr=False, compare=False)
+
+    @property
+    def log(self) -> Path:
+        """What its training prints."""
+        return self.folder.with_name(f"{self.folder.name}.log")
+
+
+def plan(
+    config: str | None, over: Mapping[str, Sequence[Any]], seeds: Sequence[int], words: Sequence[str], out: Path
+) -> list[Planned]:
+    """Every run of a sweep, seed by seed, so that an interrupted one has all variants for the first seeds.
+
+    Args:
+        config: recipe or file; None for what ``taggnn.train`` takes without one.
+        over: key of the configuration -> its values, see `variations.variants`; "config" is one, too. Empty: seeds alone.
+        seeds: of each variant.
+        words: further words for ``taggnn.train``.
+        out: folder of the runs, OUT/<name>/seed-<n>.
+
+    Raises:
+        ValueError: a key that a sweep cannot vary, or a combination that ``taggnn.train`` would refuse; names the combination.
+    """
+    found = variations.variants(over)
+    keys = {key for values in found.values() for key in values}
+    for option in [*(f"--{key}" for key in sorted(keys)), *words]:
+        key = option.removeprefix("--").partition("=")[0]
+        if option.startswith("--") and key in _OWN and key != "trust":
+            hint = {"seed": "; give --seeds", "run": "; give --out", "runs": "; give --out"}.get(key, "")
+            raise ValueError(f"--{key}: a sweep has its own{hint}")
+    if "config" in keys and config is not None:
+        raise ValueError(f"--config {config} and --over config=...: give one of them")
+    if not keys:
+        found = {Path(config).stem if config else "run": {}}
+    folders = variations.folder_names(found)
+    runs: list[Planned] = []
+    for name, values in found.items():
+        # No second head is trained unless it is asked for: a variant is one model.
+        line = [*(["--config", config] if config else []), "--compare=[]", *words]
+        line += [f"--{key}={text}" for key, text in values.items()]
+        given = _parsed(line, name)
+        flat = configuration.flat_settings(given)
+        for seed in seeds:
+            folder = out / folders[name] / f"seed-{seed}"
+            own = given.clone()
+            own.seed = seed
+            runs.append(Planned(name, values, seed, [*line, f"--seed={seed}"], folder, own, {**flat, "seed": seed}))
+    return sorted(runs, key=lambda one: seeds.index(one.seed))
+
+
+def _parsed(words: Sequence[str], name: str) -> Namespace:
+    """The configuration of a command line; what ends ``taggnn.train`` becomes a ``ValueError``."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+            settings = configuration.parse(words)
+            # As training does it, so that the configuration can be compared with that of a run.
+            resolve.fill(settings)
+            if settings.data.tokens is not None:
+                resolve.freeze(settings)
+            return settings
+    except SystemExit:
+        message = said.getvalue().strip().removeprefix("taggnn.train: ")
+        raise ValueError(f"{name}: {message}") from None
+    except (ValueError, ImportError) as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def finished(one: Planned) -> bool:
+    """Whether a run has ended, with as many epochs as are wanted.
+
+    Raises:
+        ValueError: the run in its folder was started with another configuration.
+    """
+    if not (one.folder / "config.yaml").is_file():
+        return False
+    now, begun = one.keys, configuration.flat(one.folder)
+    epochs = begun.get("train.epochs")
+    if begun != now:
+        # Slower, and exact about paths and values that are spelled in another way.
+        before = configuration.of_run(one.folder, configuration.own_names(one.settings))
+        epochs = before.train.epochs
+        before.train.epochs = max(epochs, one.settings.train.epochs)
+        if changed := configuration.changes(before, one.settings):
+            raise ValueError(
+                f"{one.folder}: was started with another configuration ({'; '.join(changed)}); give that again, or another --out"
+            )
+    done = all((one.folder / name).is_file() for name in ("results.json", "report.html"))
+    return done and isinstance(epochs, int) and epochs >= one.settings.train.epochs
+
+
+def check(planned: Iterable[Planned]) -> None:
+    """Builds the model of every variant once, on its clips or tokens, so that a wrong value is found before anything is trained.
+
+    Raises:
+        ValueError: what training would refuse; names the variant.
+    """
+    clips: dict[str, ClipData] = {}
+    about_clips = ("seed", "data.", "backbone.", *(f"{name}." for name in SOURCES))
+    for one in {each.name: each for each in reversed([*planned])}.values():
+        settings = one.settings.clone()
+        key = json.dumps({name: value for name, value in one.keys.items() if name.startswith(about_clips)}, default=str)
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                if key not in clips:
+                    clips[key] = data_of(settings)
+                experiment.check_models(settings, clips[key], weights=False)
+        except (ValueError, OSError, ImportError) as error:
+            raise ValueError(f"{one.name}: {error}") from error

@@ -1,0 +1,170 @@
+"""A sweep from its plan to its table: ``plan``, ``check``, ``run_all``, ``table``.
+
+    runs = plan("demo", {"tag.conv": ["gcn", "gat"]}, seeds=[0, 1, 2], words=[], out=Path("runs/sweep"))
+    check(runs)
+    run_all(runs, jobs=2)
+    print(text(table(runs)))    # see taggnn.reporting.sweep_table
+
+The folder of a sweep has ``sweep.json``, its plan, by which the table can be made again, and ``times.json``, the measured times.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from taggnn.cli import config as configuration
+from taggnn.cli import costs
+from taggnn.cli.jobs import part_of, run_all, shard_of
+from taggnn.cli.planning import Planned, check, finished, plan
+from taggnn.evaluation.predictions import Predictions, read_predictions
+from taggnn.evaluation.sweep_table import SweepTable
+from taggnn.evaluation.variants import variants_of
+from taggnn.io import environment
+from taggnn.names import unknown
+from taggnn.runtime import json_file, schema
+from taggnn.runtime.atomic import write_text
+
+__all__ = [
+    "Planned",
+    "check",
+    "finished",
+    "measure",
+    "part_of",
+    "plan",
+    "read",
+    "run_all",
+    "shard_of",
+    "table",
+    "write",
+]
+
+PLAN, TIMES = "sweep.json", "times.json"
+_PLAN_SCHEMA = {"config": str | None, "over": dict[str, list[str]], "seeds": list[int], "words": list[str]}
+
+
+def write(
+    out: Path, config: str | None, over: Mapping[str, Sequence[str]], seeds: Sequence[int], words: Sequence[str]
+) -> None:
+    """Writes the plan of a sweep into its folder."""
+    content = {
+        "config": config,
+        "over": {key: list(of) for key, of in over.items()},
+        "seeds": [*seeds],
+        "words": [*words],
+    }
+    write_text(out / PLAN, json_file.text(content, indent=2) + "\n")
+
+
+def read(out: Path) -> dict[str, Any]:
+    """The plan in the folder of a sweep: config, over, seeds and words.
+
+    Raises:
+        FileNotFoundError: no sweep was started there.
+        ValueError: another kind of file.
+    """
+    path = out / PLAN
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; give the folder of a sweep, or --config and --over")
+    content = json_file.read(path)
+    for key, kind in _PLAN_SCHEMA.items():
+        if key not in content:
+            raise ValueError(f"{path}: {key} is missing; not what taggnn.sweep wrote")
+        schema.check(content[key], kind, f"{path}, {key}")
+    return {key: content[key] for key in _PLAN_SCHEMA}
+
+
+def table(planned: Sequence[Planned], reference: str | None = None) -> SweepTable:
+    """The table of the finished runs of a sweep: from the same runs the same, wherever it is made.
+
+    Args:
+        planned: the runs.
+        reference: the variant that the others are compared with; None for the first one.
+
+    Raises:
+        ValueError: no such variant, or a run of another configuration.
+    """
+    values = {one.name: one.values for one in planned}
+    if reference is None:
+        reference = planned[0].name
+    elif reference not in values:
+        raise unknown("variant", reference, values, "--reference")
+    runs, left_out = _predictions(planned)
+    models, unreadable = _models(planned, runs)
+    times = _times(planned)
+    return SweepTable(
+        title=", ".join(dict.fromkeys(key for of in values.values() for key in of)) or planned[0].name,
+        keys=list(dict.fromkeys(key for of in values.values() for key in of)),
+        values=values,
+        found=variants_of(runs, reference, values) if runs.get(reference) else None,
+        reference=reference,
+        costs={name: costs.with_times(one.cost, times["ms"].get(name, {})) for name, one in models.items()},
+        one_backbone=len({one.backbone for one in models.values()}) <= 1,
+        planned={name: [one.seed for one in planned if one.name == name] for name in values},
+        left_out=[*left_out, *unreadable],
+        measured_on=times["on"] if any(name in times["ms"] for name in models) else None,
+    )
+
+
+def measure(planned: Sequence[Planned], seconds: float) -> None:
+    """Measures the time of one clip with the model of every variant, and keeps it for the table; nothing else should run.
+
+    Args:
+        planned: the runs; variants without a finished one are left out.
+        seconds: to spend on each variant.
+    """
+    models, _ = _models(planned, _predictions(planned)[0])
+    if not models:
+        return
+    facts = environment.describe(torch.device("cpu"), 0)
+    on = f"{facts['device']}, threads: {facts['threads']}"
+    path = _folder(planned) / TIMES
+    write_text(path, json_file.text({"on": on, "ms": costs.timed(models, seconds)}, indent=2) + "\n")
+
+
+def _folder(planned: Sequence[Planned]) -> Path:
+    return planned[0].folder.parent.parent
+
+
+def _times(planned: Sequence[Planned]) -> dict[str, Any]:
+    path = _folder(planned) / TIMES
+    if not path.is_file():
+        return {"on": None, "ms": {}}
+    content = json_file.read(path)
+    schema.check(content.get("on"), str, f"{path}, on")
+    schema.check(content.get("ms"), dict[str, dict[str, float]], f"{path}, ms")
+    return content
+
+
+def _predictions(planned: Sequence[Planned]) -> tuple[dict[str, dict[int, Predictions]], list[str]]:
+    """Variant -> seed -> predictions of its finished run, and which could not be read."""
+    found: dict[str, dict[int, Predictions]] = {one.name: {} for one in planned}
+    left_out = []
+    for one in planned:
+        if not finished(one):
+            continue
+        try:
+            found[one.name][one.seed] = read_predictions(one.folder / "predictions.csv")
+        except (OSError, ValueError) as error:
+            # By its name in the sweep: the table must not depend on where the folder is.
+            reason = str(error).replace(f"{one.folder}/", "")
+            left_out.append(f"{one.name}, seed {one.seed}, is left out: {reason}")
+    return found, left_out
+
+
+def _models(
+    planned: Sequence[Planned], runs: Mapping[str, Mapping[int, Predictions]]
+) -> tuple[dict[str, costs.Counted], list[str]]:
+    """Variant -> the model of its first finished run, and those that could not be read."""
+    models: dict[str, costs.Counted] = {}
+    problems = []
+    for one in planned:
+        if one.name in models or one.seed not in runs[one.name]:
+            continue
+        try:
+            models[one.name] = costs.counted(one.folder / "best.ckpt", configuration.own_names(one.settings))
+        except (OSError, ValueError) as error:
+            reason = str(error).replace(f"{one.folder}/", "")
+            problems.append(f"{one.name}, seed {one.seed}: its cost is not known: {reason}")
+    return models, problems

@@ -1,0 +1,178 @@
+"""The table of a sweep as text for the terminal, as CSV, and as LaTeX with the rules of booktabs."""
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+
+from taggnn.evaluation.metrics import METRICS
+from taggnn.evaluation.sweep_table import SweepTable
+from taggnn.evaluation.variants import Variant
+from taggnn.runtime import spreadsheet
+
+# What stands for a figure that is not known, and after an interval that is over the clips only.
+UNKNOWN, CLIPS_ONLY = "-", " *"
+_CSV = (
+    *("variant", "seeds", "clips", "top1_mean", "top1_std", "top1_lowest", "top1_highest", "confused_top1"),
+    *("reference", "paired_seeds", "difference", "low", "high", "interval_over"),
+    *("parameters", "macs", "ms", "head_parameters", "head_macs", "head_ms"),
+)
+_SPECIAL = {
+    **{letter: f"\\{letter}" for letter in "&%$#_{}"},
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+}
+
+
+def columns(table: SweepTable) -> list[str]:
+    """The headings of the table for people."""
+    of = "head " if table.one_backbone else ""
+    return [
+        "variant",
+        "seeds",
+        "top-1 %",
+        "spread",
+        f"minus {table.reference}",
+        "95 % interval",
+        *(f"{of}{name}" for name in ("parameters", "MACs", "ms")),
+    ]
+
+
+def cells(table: SweepTable, row: Variant) -> list[str]:
+    """The cells of a variant, figures as text; accuracies and differences in per cent and points."""
+    top1, apart = row.accuracy, row.difference
+    interval = f"{100 * apart.low:+.2f} to {100 * apart.high:+.2f}" if apart else ""
+    return [
+        row.name,
+        str(top1.seeds),
+        f"{100 * top1.mean:.2f}",
+        f"{100 * top1.std:.2f}" if top1.seeds > 1 else UNKNOWN,
+        f"{100 * apart.value:+.2f}" if apart else "",
+        interval + (CLIPS_ONLY if apart and not row.over_seeds else ""),
+        *cost_cells(table, row.name),
+    ]
+
+
+def cost_cells(table: SweepTable, name: str) -> list[str]:
+    """Parameters, multiply-adds and milliseconds: of the head alone where all variants have the same backbone."""
+    cost = table.costs.get(name)
+    if cost is None:
+        return [UNKNOWN] * 3
+    if table.one_backbone:
+        counts, ms = (cost.head_parameters, cost.head_macs), cost.head_ms
+    else:
+        counts, ms = (cost.parameters, cost.macs), cost.ms
+    return [*(_short(count) for count in counts), UNKNOWN if ms is None else f"{ms:.3g}"]
+
+
+def footnotes(table: SweepTable) -> list[str]:
+    """What the table's signs mean, then what a reader must know."""
+    rows = table.found.rows if table.found else []
+    clips = sorted({row.clips for row in rows})
+    shown = []
+    if rows:
+        shown.append(
+            f"top-1 on {' or '.join(f'{count:,}' for count in clips)} test clips: mean and standard deviation over the seeds; "
+            f"difference to {table.reference} in points, with a paired 95 % interval over clips and seeds."
+        )
+    if any(row.difference and not row.over_seeds for row in rows):
+        shown.append("* one seed: the interval is over the clips only.")
+    shown.append(
+        f"ms: one clip on {table.measured_on}, measured after the trainings, in turn."
+        if table.measured_on
+        else "ms: not measured."
+    )
+    return shown + table.notes()
+
+
+def text(table: SweepTable) -> str:
+    """The table for the terminal, with its notes."""
+    rows = table.found.rows if table.found else []
+    if not rows:
+        return "\n".join(
+            [f"no finished run of {table.reference!r}, which the others are compared with", *table.notes()]
+        )
+    lines = [columns(table), *(cells(table, row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+
+    def aligned(line: Sequence[str]) -> str:
+        first, *others = (
+            cell.rjust(width) if column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        return "  ".join([first, *others]).rstrip()
+
+    head, *body = map(aligned, lines)
+    return "\n".join([head, "-" * len(head), *body, "", *footnotes(table)])
+
+
+def as_csv(table: SweepTable) -> str:
+    """All figures with full precision, a row for each variant; its values are columns of their own."""
+    headline = [key for key, metric in METRICS.items() if metric.headline and key != "top1"]
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*_CSV[:1], *table.keys, *_CSV[1:8], *(f"{key}_mean" for key in headline), *_CSV[8:]])
+    for row in table.found.rows if table.found else []:
+        top1, apart, cost = row.accuracy, row.difference, table.costs.get(row.name)
+        own = table.values[row.name]
+        figures: list[object] = [row.name, *(own.get(key, "") for key in table.keys)]
+        figures += [" ".join(map(str, row.seeds)), row.clips, _full(top1.mean)]
+        # Of one seed no spread is known, which 0 would not tell.
+        figures += [
+            _full(top1.std) if top1.seeds > 1 else "",
+            _full(top1.lowest),
+            _full(top1.highest),
+            _full(row.confused),
+        ]
+        figures += [_full(row.figures.get(key)) for key in headline]
+        figures += [row.reference or "", " ".join(map(str, row.paired))]
+        figures += [_full(getattr(apart, key, None)) for key in ("value", "low", "high")]
+        figures.append("" if apart is None else "clips and seeds" if row.over_seeds else "clips")
+        for part in ("parameters", "macs", "ms", "head_parameters", "head_macs", "head_ms"):
+            value = getattr(cost, part, None)
+            figures.append(_full(value) if isinstance(value, float) else "" if value is None else value)
+        writer.writerow([spreadsheet.as_text(figure) for figure in figures])
+    return out.getvalue()
+
+
+def latex(table: SweepTable) -> str:
+    """A table for a paper; needs the package booktabs."""
+    of = " of the head" if table.one_backbone else ""
+    lines = [
+        "% \\usepackage{booktabs}",
+        *(f"% {_line(note)}" for note in footnotes(table)),
+        "\\begin{tabular}{lrrrrrr}",
+        "\\toprule",
+        f" & top-1 (\\%) & difference & 95\\,\\% interval & parameters{of} & MACs{of} & ms \\\\",
+        "\\midrule",
+    ]
+    for row in table.found.rows if table.found else []:
+        name, _, mean, spread, apart, interval, *cost = cells(table, row)
+        accuracy = f"${mean}$" if spread == UNKNOWN else f"${mean} \\pm {spread}$"
+        star = "^{*}" if interval.endswith(CLIPS_ONLY) else ""
+        ends = interval.removesuffix(CLIPS_ONLY).split(" to ")
+        between = f"$[{', '.join(ends)}]{star}$" if apart else "--"
+        costs = [_escaped(cell) if cell != UNKNOWN else "--" for cell in cost]
+        lines.append(" & ".join([_escaped(name), accuracy, f"${apart}$" if apart else "--", between, *costs]) + " \\\\")
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
+
+
+def _short(count: int | None) -> str:
+    """1234567 -> "1.23 M"."""
+    if count is None:
+        return UNKNOWN
+    for size, unit in ((10**9, " G"), (10**6, " M"), (10**3, " k")):
+        if count >= size:
+            return f"{count / size:.3g}{unit}" if count < 999.5 * size else f"{count / size:.0f}{unit}"
+    return str(count)
+
+
+def _full(value: float | None) -> str:
+    return "" if value is None else repr(round(value, 9))
+
+
+def _line(text: str) -> str:
+    return re.sub(r"\s+", " ", text)
+
+
+def _escaped(text: str) -> str:
+    return "".join(_SPECIAL.get(letter, letter) for letter in _line(text))
