@@ -12,7 +12,7 @@ from typing import Literal
 
 from jsonargparse import Namespace
 
-from taggnn.cli import launch, rescoring, terminal
+from taggnn.cli import calibrating, launch, rescoring, terminal
 from taggnn.cli.checkpoint_options import add_checkpoint
 from taggnn.cli.evaluation_setup import prepare
 from taggnn.cli.parser import Parser
@@ -33,16 +33,20 @@ def main(arguments: Sequence[str]) -> None:
         return rescoring.main(arguments)
     with launch.silence_other_ranks():
         given = parser().parse_args(arguments)
+        calibrating.check(given)
     with launch.process_group(given.devices, "taggnn.evaluate", arguments):
         loaded, data, notes, loader, device = launch.on_all_ranks(lambda: prepare(given))
+        clips = getattr(data, f"{given.split}_clips")
         # Created before the long work starts.
         folder = launch.on_all_ranks(lambda: _folder(given.out) if distributed.is_main_process() else Path())
-        clips = getattr(data, f"{given.split}_clips")
+        if given.calibrate:
+            loaded = calibrating.calibrate(given, loaded, clips, device)
         started = time.perf_counter()
         scored = score(
             *(loaded.model.accepting(data.spec), loader, clips, given.split, device, given.graph_effect),
             views=given.views * given.crops,
             average=given.average,
+            temperature=loaded.temperature,
         )
         seconds = time.perf_counter() - started
         memory = environment.peak_memory(device)
@@ -58,6 +62,7 @@ def main(arguments: Sequence[str]) -> None:
         results,
         title=f"evaluation of {Path(given.checkpoint).name}",
         subtitle=f"{clips.source}, {clips.listed:,} clips listed, {given.split}{_views(given)}",
+        calibration=calibrating.measured(loaded, scored, given.split),
         model=loaded.model.found,
         environment=environment.describe(device, seed=loaded.split_options["seed"]),
         durations={given.split: seconds},
@@ -121,6 +126,7 @@ def parser() -> Parser:
     option("--device", str | None, None, "cpu, cuda, cuda:1; null: a GPU if there is one")
     option("--out", str | None, None, "folder of the results; null: runs/evaluate/<time>")
     add_options(add)
+    calibrating.add_options(built)
     option("--devices", int | None, None, "processes on this machine, each with its own GPU if there are GPUs")
     option("--tracklets", int, TRACKLETS, TRACKLETS_HELP)
     option("--graph_effect", bool, True, "also evaluate the model without its edges")

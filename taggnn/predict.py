@@ -1,6 +1,7 @@
 """``python -m taggnn.predict FILE... --checkpoint X``: the classes of videos, or of other inputs of the model, without labels.
 
-Files and folders; the most probable classes with their probabilities, as text or as JSON lines.
+Files and folders; the most probable classes with their probabilities, as text or as JSON lines. With ``--timeline`` a long video:
+probabilities over time and segments. With ``--live`` or ``--camera`` a stream, as it comes.
 
 Exit code 0: every file has an answer. 1: some could not be read or are not there, and the others have theirs. 2: a mistake in the
 command, or nothing that was given is there.
@@ -11,7 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from taggnn.cli import terminal
+from taggnn.cli import live, terminal, timeline
 from taggnn.cli.checkpoint_options import add_checkpoint
 from taggnn.cli.parser import Parser
 from taggnn.data import sources
@@ -20,7 +21,7 @@ from taggnn.data.image_folders import is_frame_folder
 from taggnn.data.lists.tree import below, left_out
 from taggnn.data.video.formats import takes_frame_folders
 from taggnn.io import checkpoint
-from taggnn.io.loaded import Prediction
+from taggnn.io.loaded import NONE, Prediction
 from taggnn.nn.consensus import add_options
 from taggnn.runtime.device import find_device
 from taggnn.runtime.printable import one_line
@@ -31,13 +32,19 @@ def main(arguments: Sequence[str]) -> int:
     given = parser().parse_args(arguments)
     if given.top < 1:
         raise ValueError(f"--top {given.top}: must be 1 or more")
-    if not any(Path(name).exists() for name in given.files):
+    timeline.check(given)
+    streamed = given.timeline or given.live or given.camera is not None
+    if not streamed and not given.files:
+        raise ValueError("missing: files; see --help")
+    if not streamed and not any(Path(name).exists() for name in given.files):
         raise FileNotFoundError(f"{given.files[0]}: no such file or folder")
     device = find_device(given.device)
     loaded = checkpoint.load(given.checkpoint, given.dataset, given.trust).to(device)
+    if streamed:
+        return timeline.run(given, loaded) if given.timeline else live.run(given, loaded)
     files = list(_files(given.files, loaded.spec))
     bad = 0
-    looked = {key: given[key] for key in ("views", "crops", "average")}
+    looked = {key: given[key] for key in ("views", "crops", "average")} | {"reject": timeline.rejection(given, loaded)}
     for prediction in loaded.predict(files, given.top, **looked):
         bad += prediction.error is not None
         print(as_json(prediction) if given.json else as_text(prediction), flush=True)
@@ -47,14 +54,18 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def as_json(prediction: Prediction) -> str:
-    """A prediction as one line of JSON: ``{"file", "top": [{"class", "label", "probability"}]}``, or ``{"file", "error"}``."""
+    """A prediction as one line of JSON: ``{"file", "top": [{"class", "label", "probability"}]}``, or ``{"file", "error"}``.
+
+    A rejected one has ``"rejected": true`` as well.
+    """
     if prediction.error is not None:
         return json.dumps({"file": prediction.source, "error": prediction.error}, ensure_ascii=False)
     top = [
         {"class": guess.name, "label": guess.label, "probability": round(guess.probability, 6)}
         for guess in prediction.top
     ]
-    return json.dumps({"file": prediction.source, "top": top}, ensure_ascii=False)
+    rejected = {"rejected": True} if prediction.rejected else {}
+    return json.dumps({"file": prediction.source, **rejected, "top": top}, ensure_ascii=False)
 
 
 def as_text(prediction: Prediction) -> str:
@@ -62,7 +73,8 @@ def as_text(prediction: Prediction) -> str:
     if prediction.error is not None:
         return f"{one_line(prediction.source)}\n    could not be read: {one_line(prediction.error)}"
     classes = (f"    {guess.probability:7.2%}  {one_line(guess.name)}" for guess in prediction.top)
-    return "\n".join([one_line(prediction.source), *classes])
+    none = [f"    {NONE}; nearest:"] if prediction.rejected else []
+    return "\n".join([one_line(prediction.source), *none, *classes])
 
 
 def _files(given: Sequence[str], spec: InputSpec) -> Iterator[Path]:
@@ -94,10 +106,17 @@ def parser() -> Parser:
         description="Gives the most probable classes of video files, or of the files of another kind of input.",
     )
     add, option = built.add_argument, built.option
-    add("files", nargs="+", type=str, help="files, or folders of them")
+    add(
+        "files",
+        nargs="*",
+        type=str,
+        help="files, or folders of them; of --timeline and --live one file, address or - (a pipe)",
+    )
     add_checkpoint(add)
     option("--top", int, 5, "how many classes")
     add_options(add)
+    timeline.add_options(built)
+    live.add_options(built)
     add("--json", action="store_true", help="one JSON object a line")
     option("--device", str | None, None, "cpu, cuda, cuda:1; null: a GPU if there is one")
     return built

@@ -72,7 +72,8 @@ def test_command_parses(command, monkeypatch, mine):
     elif program == "taggnn.export":
         assert export.parser().parse_args(arguments).checkpoint
     elif program == "taggnn.predict":
-        assert predict.parser().parse_args(arguments).files
+        read = predict.parser().parse_args(arguments)
+        assert read.files or read.camera
     elif program in ("taggnn.check", "taggnn.extract"):
         built = {"taggnn.check": check, "taggnn.extract": extract}[program].parser()
         assert config.parse(arguments, built).data.root

@@ -60,7 +60,7 @@ def _data(given: Namespace, loaded: Loaded) -> tuple[ClipData, list[str]]:
     options = {f"{given.split}_list": given.data.list, "missing": given.data.missing, "workers": given.data.workers}
     if given.data.folder is not None:
         options[f"{given.split}_folder"] = given.data.folder
-    named |= _published(given, named)
+    named |= published(given, named)
     if given.dataset is not None and named["dataset"] is not None:
         notes = [f"the labels of {given.checkpoint} are taken to be the numbers that {named['dataset']} publishes"]
         print(one_line(notes[0]))
@@ -74,7 +74,13 @@ def _data(given: Namespace, loaded: Loaded) -> tuple[ClipData, list[str]]:
     return data, notes
 
 
-def _published(given: Namespace, named: dict[str, Any]) -> dict[str, str | None]:
+def published(given: Namespace, named: dict[str, Any]) -> dict[str, str | None]:
+    """The published data set of a command line, its version and the folder of its lists.
+
+    Args:
+        given: the command line.
+        named: that of the checkpoint.
+    """
     own = given.data.list is not None or given.data.folder is not None
     dataset = given.data.dataset or (None if own else named.get("dataset"))
     same = dataset is not None and dataset == named.get("dataset")

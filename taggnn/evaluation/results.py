@@ -47,6 +47,9 @@ class Results:
             "chosen" ("equal", "given" or "validation"), and where chosen "figure", "value", "equal", "clips" and "step";
             "test_choice" ("figure", "value", "weights"): what weights picked on these very clips would have claimed.
         graph_effect: what `scoring.graph_effect` found: the same weights with and without edges.
+        calibration: "temperature" and the validation clips that it was fitted on, as ``Calibration.plain()``; "measured":
+        "split", "loss"
+            and "ece" of its clips without it, and where a threshold was chosen "coverage" and "risk" at it.
         model: facts about the model: backbone, head, tokens, edges, parameters, ...
         environment: command, seed, device, threads, versions of python, torch, ...
         evaluation: "views", "crops", "average", "processes", "clips_per_second", "peak_memory" (kind -> bytes).
@@ -70,6 +73,7 @@ class Results:
     comparison: list[dict[str, Any]] | None = None
     ensemble: dict[str, Any] | None = None
     graph_effect: dict[str, Any] | None = None
+    calibration: dict[str, Any] | None = None
     model: Mapping[str, Any] | None = None
     environment: Mapping[str, Any] | None = None
     evaluation: dict[str, Any] | None = None

@@ -3,6 +3,7 @@
 from typing import Annotated, Any, NotRequired, TypedDict
 
 from taggnn.evaluation.metrics import METRICS, Scores
+from taggnn.io.calibrated import CalibrationFields
 from taggnn.runtime import schema
 from taggnn.runtime.schema import Count, Range
 
@@ -166,6 +167,22 @@ class GraphTest(TypedDict):
     gain_high: float
 
 
+class Measured(TypedDict):
+    """The clips that were measured, at temperature 1, and at the threshold."""
+
+    split: str
+    loss: float
+    ece: Share
+    coverage: NotRequired[Share | None]
+    risk: NotRequired[Share | None]
+
+
+class Calibrated(CalibrationFields):
+    """The calibration of the model, and what it does on the clips that were measured."""
+
+    measured: NotRequired[Measured]
+
+
 class Evaluation(TypedDict):
     """How an evaluation was made, and what it cost."""
 
@@ -202,6 +219,7 @@ class Fields(TypedDict):
     comparison: NotRequired[list[Compared] | None]
     ensemble: NotRequired[Ensemble | None]
     graph_effect: NotRequired[GraphEffect | None]
+    calibration: NotRequired[Calibrated | None]
     model: NotRequired[dict[str, Any] | None]
     environment: NotRequired[dict[str, Any] | None]
     evaluation: NotRequired[Evaluation | None]

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from graphs import NoEdges, Topology
 from taggnn.data.clips import ClipList
+from taggnn.evaluation.calibration import expected_calibration_error
 from taggnn.evaluation.intervals import Answers
 from taggnn.evaluation.metrics import predicted_classes
 from taggnn.evaluation.predictions import Predictions, Skipped
@@ -40,6 +41,7 @@ class Scored:
         skipped: the clips that were left out, and why, in the order of the list.
         graph_effect: see ``graph_effect``; None where it was not measured.
         extras: names of the further results that the model returned (default: none).
+        uncalibrated: "loss" and "ece" of the same clips at temperature 1; None where that is the temperature.
     """
 
     predictions: Predictions | None
@@ -47,6 +49,7 @@ class Scored:
     skipped: list[Skipped]
     graph_effect: dict[str, float | int] | None = None
     extras: frozenset[str] = frozenset()
+    uncalibrated: dict[str, float] | None = None
 
 
 @torch.inference_mode()
@@ -59,6 +62,7 @@ def score(
     graph_effect: bool = False,
     views: int = 1,
     average: Average = "probabilities",
+    temperature: float = 1.0,
 ) -> Scored:
     """Classifies every clip of a list once, with a progress bar.
 
@@ -76,6 +80,7 @@ def score(
         views: how many views of a clip the batches hold (default 1). A clip counts once it has had them all, and is left out
             where one of them cannot be read.
         average: how a clip's views are averaged, see ``Consensus``.
+        temperature: divides the logits (default 1).
 
     Raises:
         ValueError: a clip came with more or fewer views, and none of them was bad.
@@ -85,6 +90,7 @@ def score(
     bare = graph_effect and has_graph(head)
     opened: dict[int, _Opened] = {}
     found = _Found(bare)
+    scaled = temperature != 1
     bad: dict[str, str] = {}
     extras: set[str] = set()
     bar = tqdm(desc=split, total=len(clips), unit="clip", file=sys.stderr, leave=False, disable=_hidden())
@@ -93,8 +99,8 @@ def score(
             done = len(found.indices) + len(bad)
             bad |= {name: reason for name, _, reason in batch.skipped}
             for index, logits, without in _answers(model, batch, device, tokens, extras):
-                clip = opened.setdefault(index, _Opened(average, bare))
-                clip.add(logits, without)
+                clip = opened.setdefault(index, _Opened(average, bare, scaled))
+                clip.add(logits, without, temperature)
                 if clip.consensus.views == views:
                     found.add(index, clips[index].label, opened.pop(index))
             # The other processes are about as far as this one.
@@ -105,7 +111,7 @@ def score(
         raise ValueError(
             f"score expects {views} views of a clip, and {clips[min(uneven)].name} came with more or fewer"
         )
-    return _together(found, bad, extras, clips, split)
+    return _together(found, bad, extras, clips, split, scaled)
 
 
 def has_graph(head: nn.Module | None) -> bool:
@@ -159,16 +165,19 @@ def graph_effect(
 class _Opened:
     """Sums over the views of a clip that have come so far."""
 
-    def __init__(self, average: Average, bare: bool) -> None:
+    def __init__(self, average: Average, bare: bool, scaled: bool) -> None:
         self.consensus = Consensus(average)
+        self.uncalibrated = Consensus(average) if scaled else self.consensus
         self.without = Consensus(average) if bare else None
         self.moved = self.size = 0.0
 
-    def add(self, logits: Tensor, bare: Tensor | None) -> None:
+    def add(self, logits: Tensor, bare: Tensor | None, temperature: float) -> None:
         """Adds a view. **Shapes:** (K,)"""
-        self.consensus.add(logits[None])
+        self.consensus.add(logits[None] / temperature)
+        if self.uncalibrated is not self.consensus:
+            self.uncalibrated.add(logits[None])
         if self.without is not None and bare is not None:
-            self.without.add(bare[None])
+            self.without.add(bare[None] / temperature)
             whole = logits.double()
             self.moved += float((whole - bare.double()).square().sum())
             self.size += float(whole.square().sum())
@@ -181,11 +190,14 @@ class _Found:
     bare: bool
     indices: list[int] = field(default_factory=list)
     probabilities: list[Tensor] = field(default_factory=list)
-    # loss; and where the graph's effect is measured: class without edges, |l - l0|^2, |l|^2
+    # loss; loss, confidence and correctness at temperature 1; and where the graph's effect is measured: class without edges,
+    # |l - l0|^2, |l|^2
     figures: list[list[float]] = field(default_factory=list)
 
     def add(self, index: int, label: int, clip: _Opened) -> None:
-        row = [clip.consensus.loss(label)]
+        plain = clip.uncalibrated.probabilities
+        best = int(predicted_classes(plain[None]))
+        row = [clip.consensus.loss(label), clip.uncalibrated.loss(label), float(plain[best]), float(best == label)]
         if clip.without is not None:
             row += [int(predicted_classes(clip.without.probabilities[None])), clip.moved, clip.size]
         self.indices.append(index)
@@ -193,11 +205,11 @@ class _Found:
         self.figures.append(row)
 
     def tensors(self, classes: int) -> tuple[Tensor, Tensor, Tensor]:
-        """**Shapes:** (M,) long, (M, K), (M, 1 or 4) double"""
+        """**Shapes:** (M,) long, (M, K), (M, 4 or 7) double"""
         return (
             torch.tensor(self.indices, dtype=torch.long),
             torch.stack(self.probabilities) if self.indices else torch.empty(0, classes),
-            torch.tensor(self.figures, dtype=torch.float64).view(len(self.indices), 4 if self.bare else 1),
+            torch.tensor(self.figures, dtype=torch.float64).view(len(self.indices), 7 if self.bare else 4),
         )
 
 
@@ -242,7 +254,9 @@ def _inputs_of(model: nn.Module) -> Iterator[list[Tensor]]:
         hook.remove()
 
 
-def _together(found: _Found, bad: dict[str, str], extras: set[str], clips: ClipList, split: str) -> Scored:
+def _together(
+    found: _Found, bad: dict[str, str], extras: set[str], clips: ClipList, split: str, scaled: bool
+) -> Scored:
     """The results of all processes, in the order of the list, each clip once."""
     parts = distributed.all_gather((*found.tensors(len(clips.classes)), bad, extras))
     bad = {name: reason for *_, mine, _ in parts for name, reason in mine.items()}
@@ -271,10 +285,16 @@ def _together(found: _Found, bad: dict[str, str], extras: set[str], clips: ClipL
     effect = None
     if found.bare:
         effect = graph_effect(
-            labels, predicted_classes(probabilities), figures[:, 1].long(), figures[:, 2], figures[:, 3]
+            labels, predicted_classes(probabilities), figures[:, 4].long(), figures[:, 5], figures[:, 6]
         )
     named = frozenset(name for *_, names in parts for name in names)
-    return Scored(predictions, math.fsum(figures[:, 0].tolist()) / len(seen), skipped, effect, named)
+    uncalibrated = None
+    if scaled:
+        # In the precision of probabilities, which decides the bin.
+        error = expected_calibration_error(figures[:, 2].float(), figures[:, 3].bool())
+        uncalibrated = {"loss": math.fsum(figures[:, 1].tolist()) / len(seen), "ece": error}
+    loss = math.fsum(figures[:, 0].tolist()) / len(seen)
+    return Scored(predictions, loss, skipped, effect, named, uncalibrated)
 
 
 def _hidden() -> bool | None:

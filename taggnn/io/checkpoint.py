@@ -6,6 +6,7 @@ are written:
     format, architecture, split_options, trained_on, optimisation, seed    ``header_of`` of cli/build.py
     model, optimiser, scaler, steps, averaged weights    ``Step.state_dict`` of training/step.py; training/ema.py
     progress, history, loggers    ``Trainer.save`` of training/loop.py
+    calibration    ``calibrate`` of this file, for ``taggnn.evaluate --calibrate``; absent before
 """
 
 import hashlib
@@ -28,6 +29,7 @@ from taggnn.backbones.video.r2plus1d34 import CHILDREN
 from taggnn.backbones.weights import misfits, read_state_dict
 from taggnn.data.video.source import VideoSource
 from taggnn.io import architecture, metadata, pt2
+from taggnn.io.calibrated import Calibration
 from taggnn.io.checkpoint_fields import Content, Resumable
 from taggnn.io.exported import Exported, open_onnx
 from taggnn.io.loaded import Loaded
@@ -183,6 +185,21 @@ def load(path: str | Path, dataset: str | None = None, trust: Trust = False) -> 
     return _loaded(_built(content["architecture"], dict(content["model"]), f"checkpoint {path}", trust), meta, path)
 
 
+def calibrate(path: str | Path, calibration: Calibration) -> None:
+    """Writes a calibration into a checkpoint of taggnn, atomically; its other fields stay as they are.
+
+    Args:
+        path: the file.
+        calibration: replaces an earlier one.
+
+    Raises:
+        FileNotFoundError, ValueError: as ``read`` and ``checked``.
+        OSError: it cannot be written; the file is unchanged.
+    """
+    content = checked(read(path), path)
+    save(path, {**content, "calibration": calibration.plain()})
+
+
 def read_weights(weights: Path, description: Path, trust: Trust = False) -> Loaded:
     """Rebuilds the model of a ``.safetensors`` file and the JSON file that ``taggnn.export`` wrote with it.
 
@@ -250,6 +267,7 @@ def _loaded(found: Recogniser | Exported, meta: Mapping[str, Any], path: Path) -
         meta.get("epoch"),
         None if counts is None else tuple(counts),
         dict(meta["architecture"]),
+        Calibration.read(meta.get("calibration"), str(path)),
     )
 
 

@@ -4,6 +4,7 @@ from typing import Any, NotRequired, TypedDict
 
 from torch import Tensor
 
+from taggnn.io.calibrated import CalibrationFields
 from taggnn.runtime.schema import Count
 
 
@@ -32,6 +33,7 @@ class Content(TypedDict):
     model: dict[str, Tensor]
     progress: ProgressFields
     trained_on: TrainedOn
+    calibration: NotRequired[CalibrationFields | None]
 
 
 class HistoryFields(TypedDict):

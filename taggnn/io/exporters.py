@@ -243,6 +243,7 @@ def _meta(loaded: Loaded, architecture: Mapping[str, Any], recogniser: Recognise
         "source": loaded.source,
         "epoch": loaded.epoch,
         "training_counts": loaded.training_counts,
+        "calibration": None if loaded.calibration is None else loaded.calibration.plain(),
         "versions": environment.versions(),
     }
 

@@ -37,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.check:
         return check(session, meta, Path(given.model).with_name("export.json"), given.videos)
     for path in given.videos:
-        scores = softmax(logits(session, meta, path))
+        # The temperature of a calibrated model; the model file gives its own logits.
+        scores = softmax(logits(session, meta, path) / (meta.get("calibration") or {"temperature": 1})["temperature"])
         print(path)
         for label in np.argsort(-scores)[: given.top]:
             print(f"    {scores[label]:7.2%}  {meta['architecture']['classes'][label]}")

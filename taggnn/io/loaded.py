@@ -17,6 +17,7 @@ from taggnn.data import sources
 from taggnn.data.capabilities import capabilities_of
 from taggnn.data.video.reading import VideoError
 from taggnn.data.views import check_views, clip_views, frame_views
+from taggnn.io.calibrated import Calibration
 from taggnn.io.exported import Exported
 from taggnn.model import Recogniser
 from taggnn.nn.consensus import Average, Consensus
@@ -25,6 +26,10 @@ from taggnn.types import Source as Reader
 
 # A file; frames of video, uint8 (T, H, W, 3); or a clip, float (*spec.shape) such as (3, T, h, w).
 Source: TypeAlias = str | os.PathLike[str] | Tensor | np.ndarray
+
+
+# What a rejected clip is called.
+NONE = "none of these"
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ class Prediction:
         top: the most probable classes, the best first; empty if the file could not be read.
         probabilities: of all classes in label order, float32 on the CPU; empty if the file could not be read.
         error: why the file could not be read; None if it was read.
+        rejected: whether even the best class is less probable than wanted: none of these.
 
     **Shapes:** probabilities (K,)
     """
@@ -62,6 +68,7 @@ class Prediction:
     top: tuple[Guess, ...]
     probabilities: Tensor = field(repr=False, compare=False)
     error: str | None = None
+    rejected: bool = False
 
     @property
     def best(self) -> Guess:
@@ -75,7 +82,10 @@ class Prediction:
         return self.top[0]
 
     def __str__(self) -> str:
-        return ", ".join(map(str, self.top)) if self.error is None else f"could not be read: {self.error}"
+        if self.error is not None:
+            return f"could not be read: {self.error}"
+        classes = ", ".join(map(str, self.top))
+        return f"{NONE} ({classes})" if self.rejected else classes
 
 
 @dataclass
@@ -91,6 +101,7 @@ class Loaded:
         epoch: epochs it was trained for; None if the file does not say.
         training_counts: training clips of each class; None if the file does not say.
         architecture: what ``taggnn.model.build`` makes the model of; None if it was made otherwise.
+        calibration: what ``taggnn.evaluate --calibrate`` found; None if the model is not calibrated.
 
     Example::
 
@@ -107,6 +118,12 @@ class Loaded:
     epoch: int | None = None
     training_counts: tuple[int, ...] | None = None
     architecture: dict[str, Any] | None = field(default=None, repr=False)
+    calibration: Calibration | None = None
+
+    @property
+    def temperature(self) -> float:
+        """What ``predict`` divides logits by; 1 without a calibration."""
+        return 1.0 if self.calibration is None else self.calibration.temperature
 
     @property
     def spec(self) -> InputSpec:
@@ -114,7 +131,8 @@ class Loaded:
         return self.model.spec
 
     @cached_property
-    def _reader(self) -> Reader:
+    def reader(self) -> Reader:
+        """What makes its inputs of files, as its evaluation does."""
         return sources.of(self.spec)
 
     @property
@@ -144,6 +162,7 @@ class Loaded:
         average: Average = ...,
         start: float | None = ...,
         stop: float | None = ...,
+        reject: float | None = ...,
     ) -> Prediction: ...
 
     @overload
@@ -157,6 +176,7 @@ class Loaded:
         average: Average = ...,
         start: float | None = ...,
         stop: float | None = ...,
+        reject: float | None = ...,
     ) -> Iterator[Prediction]: ...
 
     def predict(
@@ -169,8 +189,11 @@ class Loaded:
         average: Average = "probabilities",
         start: float | None = None,
         stop: float | None = None,
+        reject: float | None = None,
     ) -> Prediction | Iterator[Prediction]:
         """Classifies a file, or several of them one after the other.
+
+        The logits of a calibrated model are divided by its temperature.
 
         Args:
             source: a file; or an input of the model, floating point (*spec.shape), such as a clip (3, T, h, w); or the frames of
@@ -181,6 +204,7 @@ class Loaded:
             average: of "probabilities" (default) or "logits" over views and crops.
             start: first second of a file to use (default: its beginning).
             stop: second to end before (default: its end).
+            reject: probability, 0 to 1; a file whose best class has less is ``rejected`` (default: none is).
 
         Returns:
             For one video its prediction. For several an iterator over their predictions, in order; those of unreadable files
@@ -193,10 +217,13 @@ class Loaded:
         """
         if top < 1:
             raise ValueError(f"top {top}: must be 1 or more")
+        if reject is not None and not 0 <= reject <= 1:
+            raise ValueError(f"reject {reject}: possible are 0 to 1, a probability")
         # Raises here, and not in the first prediction.
         Consensus(average)
-        check_views(self._reader, views, crops)
+        check_views(self.reader, views, crops)
         predict = partial(self._predict, top=top, views=views, crops=crops, average=average, start=start, stop=stop)
+        predict = partial(predict, reject=reject)
         if isinstance(source, str | os.PathLike | Tensor | np.ndarray):
             return predict(source)
         return (_with_error(predict, each) for each in source)
@@ -238,7 +265,7 @@ class Loaded:
     ) -> Iterator[Tensor]:
         """The views of a file, of frames or of an input, some at a time. **Shapes:** yields float32 (n, *spec.shape)"""
         if not isinstance(source, Tensor | np.ndarray):
-            return clip_views(os.fspath(source), self._reader, views, crops, start=start, stop=stop)
+            return clip_views(os.fspath(source), self.reader, views, crops, start=start, stop=stop)
         if start is not None or stop is not None:
             raise ValueError("start and stop are seconds of a file; select frames or a clip beforehand")
         given = torch.as_tensor(source)
@@ -246,14 +273,14 @@ class Loaded:
             if views * crops > 1:
                 raise ValueError("a clip is one view already; several are taken from a file or from its frames")
             return iter([given[None]])
-        of_frames = capabilities_of(self._reader).frame_views is not None
+        of_frames = capabilities_of(self.reader).frame_views is not None
         if not of_frames or given.dtype != torch.uint8 or given.ndim != 4 or given.shape[-1] != 3 or 0 in given.shape:
             possible = f"a clip, floating point ({_sizes(self.spec)})"
             raise ValueError(
                 f"{given.dtype} {tuple(given.shape)}: expected "
                 + (f"frames, uint8 (T, H, W, 3), or {possible}" if of_frames else possible)
             )
-        return frame_views(given.cpu(), self._reader, views, crops)
+        return frame_views(given.cpu(), self.reader, views, crops)
 
     def _predict(
         self,
@@ -264,10 +291,11 @@ class Loaded:
         average: Average,
         start: float | None,
         stop: float | None,
+        reject: float | None,
     ) -> Prediction:
         consensus = Consensus(average)
         for clips in self._views(source, views, crops, start, stop):
-            consensus.add(self.logits(clips))
+            consensus.add(self.logits(clips) / self.temperature)
         probabilities = consensus.probabilities
         best = probabilities.topk(min(top, len(self.classes)))
         guesses = zip(best.values.tolist(), best.indices.tolist(), strict=True)
@@ -275,6 +303,7 @@ class Loaded:
             _path(source),
             tuple(Guess(self.classes[label], label, probability) for probability, label in guesses),
             probabilities,
+            rejected=reject is not None and best.values[0].item() < reject,
         )
 
 

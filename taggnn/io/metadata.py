@@ -3,6 +3,7 @@
 from typing import Any, NotRequired, TypedDict
 
 from taggnn.io import architecture
+from taggnn.io.calibrated import CalibrationFields
 from taggnn.runtime import json_file, schema
 from taggnn.runtime.schema import Count
 
@@ -17,6 +18,7 @@ class Metadata(TypedDict):
     source: NotRequired[str]
     epoch: NotRequired[Count | None]
     training_counts: NotRequired[list[Count] | None]
+    calibration: NotRequired[CalibrationFields | None]
     versions: NotRequired[dict[str, str]]
     sha256: NotRequired[str]
 

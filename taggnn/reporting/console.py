@@ -53,6 +53,9 @@ def print_evaluation(
                 f"          that is {change:+.1f} points ({ends}), McNemar {p_value(effect['p'])}; whether edges help, a training"
             )
             print("          without them shows (--HEAD.topology none)")
+    if results.get("calibration"):
+        for line in calibration_lines(results["calibration"], scores):
+            print(line)
     if "evaluation" in results:
         print(_cost(results["evaluation"], results["durations"][split]))
     _print_classes(predictions)
@@ -60,6 +63,29 @@ def print_evaluation(
     for name in ("predictions.csv", "confusion.png", "skipped.csv"):
         print(f"          {folder / name}")
     print(f"report    {report}")
+
+
+def calibration_lines(found: Mapping[str, Any], scores: Scores) -> list[str]:
+    """Lines on the temperature and the threshold of a calibrated model, on the clips that were measured.
+
+    Args:
+        found: "calibration" of results.json.
+        scores: those of the clips that were measured.
+    """
+    measured = found.get("measured")
+    first = f"temperature {found['temperature']:.3f}, fitted on {found['clips']:,} validation clips"
+    if measured is None:
+        return [f"calibration {first}"]
+    after = "" if scores.ece is None else f": calibration error {measured['ece']:.4f} -> {scores.ece:.4f}"
+    lines = [f"calibration {first}{after}"]
+    if found.get("threshold") is not None and measured.get("coverage") is not None:
+        risk = "none is answered" if measured.get("risk") is None else f"{measured['risk']:.1%} of them wrong"
+        lines.append(
+            f"rejection   below {found['threshold']:.3f} (risk {found['risk']:.1%} on validation clips): "
+            f"{measured['coverage']:.1%} of the clips are "
+            f"answered, {risk}"
+        )
+    return lines
 
 
 def _cost(evaluation: Mapping[str, Any], seconds: float) -> str:

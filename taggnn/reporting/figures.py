@@ -23,6 +23,7 @@ from torch import Tensor
 
 from taggnn.evaluation.calibration import Bin
 from taggnn.evaluation.longtail import FEW_BELOW, MANY_ABOVE
+from taggnn.evaluation.rejection import RiskCoverage
 from taggnn.reporting.page import GROUPS, number, percent
 from taggnn.reporting.theme import LIGHT, TIP, Theme, drawable, shorten, style
 
@@ -504,6 +505,35 @@ def reliability_diagram(bins: Sequence[Bin]) -> Figure | None:
     lower.set_ylabel("clips", fontsize=8, color=LIGHT.muted)
     lower.set_xticks([len(bins) * share / 5 - 0.5 for share in range(6)], [f"{20 * share} %" for share in range(6)])
     lower.set_xlabel("confidence: probability of the predicted class", loc="right", fontsize=8, color=LIGHT.muted)
+    return figure
+
+
+def risk_coverage_figure(curve: RiskCoverage, coverage: float | None = None, risk: float | None = None) -> Figure:
+    """Draws the share of wrong answers against the share of clips that are answered.
+
+    Args:
+        curve: of the clips.
+        coverage: of a threshold to mark; None (default) for no mark.
+        risk: at that threshold.
+    """
+    figure = _figure((WIDTH, HEIGHT), LIGHT)
+    figure.set_layout_engine("constrained")
+    axes = figure.add_subplot()
+    style(axes, LIGHT)
+    x, y = curve.coverage.tolist(), curve.risk.tolist()
+    # A page needs no more points than it has pixels.
+    step = max(1, len(x) // 1000)
+    x, y = [*x[:-1:step], x[-1]], [*y[:-1:step], y[-1]]
+    axes.plot(x, y, color=LIGHT.right, lw=1.8, marker="o" if len(x) < 3 else None, ms=4)
+    if coverage is not None and risk is not None:
+        axes.plot([coverage], [risk], "o", color=LIGHT.wrong, ms=7, zorder=3)
+    axes.set_xlim(0, 1.01)
+    axes.set_ylim(0, max(0.01, 1.1 * max(y)))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1.0, decimals=None, symbol=" %"))
+    axes.tick_params(labelsize=8)
+    axes.set_xlabel("coverage: clips that are answered", loc="right", fontsize=8, color=LIGHT.muted)
+    axes.set_ylabel("risk: wrong answers", fontsize=8, color=LIGHT.muted)
     return figure
 
 

@@ -35,13 +35,14 @@ from taggnn.evaluation.metrics import (
     worst_pairs,
 )
 from taggnn.evaluation.predictions import Predictions, Skipped, read_predictions, read_skipped
+from taggnn.evaluation.rejection import risk_coverage
 from taggnn.evaluation.results import Results, headline
 from taggnn.evaluation.significance import McNemar, verdict
 from taggnn.names import unknown
 from taggnn.reporting.compare_page import differences_of
-from taggnn.reporting.figures import block_of, confusion, curves, reliability_diagram
+from taggnn.reporting.figures import block_of, confusion, curves, reliability_diagram, risk_coverage_figure
 from taggnn.reporting.loss_parts import parts_of
-from taggnn.reporting.page import ROWS, between, duration, figure, number, p_value, percent, points, render
+from taggnn.reporting.page import ROWS, between, count, duration, figure, number, p_value, percent, points, render
 from taggnn.reporting.theme import DARK, LIGHT, png, size_on_page, svg
 from taggnn.reporting.tracklet_section import section_of
 from taggnn.runtime.atomic import write_bytes, write_text
@@ -322,7 +323,27 @@ def _calibration(results: Mapping[str, Any], predictions: Predictions | None) ->
     if ece is not None:
         text += f" Expected calibration error {percent(ece)}{f' ({ends})' if ends else ''}."
     chart = reliability_diagram(reliability(model.confidence, model.right))
-    return {"text": text, "chart": svg(chart, "accuracy of the clips against the confidence of the predictions")}
+    curve, found = risk_coverage(model.confidence, model.right), results.get("calibration") or {}
+    measured = found.get("measured") or {}
+    if found and measured.get("split") == split:
+        text += (
+            f" Its logits are divided by the temperature {found['temperature']:.3f}, fitted on "
+            f"{count(found['clips'], 'validation clip')}; "
+            f"without it the calibration error of these clips is {percent(measured['ece'])}."
+        )
+    return {
+        "text": text,
+        "chart": svg(chart, "accuracy of the clips against the confidence of the predictions"),
+        "aurc": percent(curve.aurc, 2),
+        "rejection": svg(
+            risk_coverage_figure(curve, measured.get("coverage"), measured.get("risk")),
+            "share of wrong answers against the share of clips that are answered",
+        ),
+        "threshold": found.get("threshold") if measured.get("coverage") is not None else None,
+        "risk": percent(found.get("risk")),
+        "coverage": percent(measured.get("coverage")),
+        "wrong": percent(measured.get("risk")),
+    }
 
 
 def _classes(folder: Path, predictions: Predictions) -> dict[str, Any]:

@@ -39,6 +39,11 @@ class FrameFeatures(nn.Module, ABC):
         """
         self._shifts = temporal_shift.insert(self, share)
 
+    @property
+    def independent(self) -> bool:
+        """Whether the map of a frame depends on that frame alone: without a temporal shift, in evaluation mode."""
+        return not self._shifts
+
     @abstractmethod
     def images(self, images: Tensor) -> Tensor:
         """The maps of images. **Shapes:** (N, 3, H, W) -> (N, C, H', W')"""
