@@ -70,7 +70,8 @@ def _made(given: Namespace, path: Path, digest: str) -> list[str]:
     data = training_data(path.parent, given.data.root, given.trust)
     model: Any = loaded.model.accepting(data.spec)
     batches = tqdm(data.eval_dataloader("train"), "training clips", unit="batch", leave=False)
-    index, skipped = index_of(model, batches, data.train_clips or (), digest, loaded.device)
+    assert data.train_clips is not None
+    index, skipped = index_of(model, batches, data.train_clips.clips, digest, loaded.device)
     index.write(path)
     left_out = f", {skipped} that cannot be read left out" if skipped else ""
     print(one_line(f"index     {len(index.clips)} training clips{left_out}: {path}"))

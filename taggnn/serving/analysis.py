@@ -16,7 +16,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from taggnn.data import sources
 from taggnn.data.capabilities import capabilities_of
 from taggnn.data.clips import Clip
 from taggnn.data.video.reading import VideoError
@@ -26,7 +25,7 @@ from taggnn.io.loaded import Loaded
 from taggnn.io.trust import Trust
 from taggnn.reporting.tracklet_overlay import COLOURS, covered, grey, resized, rgb
 from taggnn.serving.neighbours import Index, digest_of
-from taggnn.serving.prediction import about, as_plain, opened, predicted
+from taggnn.serving.prediction import about, as_plain, opened, predicted, threshold_of
 from taggnn.serving.representation import representations
 from taggnn.serving.worker import Answer
 from taggnn.types import BadClip
@@ -46,13 +45,15 @@ class Analyst:
     Args:
         loaded: the model.
         index: of training clips; None: no neighbours.
+        reject: probability below which the answer is none of the classes; None: never.
     """
 
     loaded: Loaded
     index: Index | None
+    reject: float | None = None
 
     def __post_init__(self) -> None:
-        self.source = sources.of(self.loaded.spec)
+        self.source = self.loaded.reader
         self.picture = capabilities_of(self.source).picture
 
     def __call__(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,7 +62,7 @@ class Analyst:
         sample = self.source(clip, None)
         if isinstance(sample, BadClip):
             return {"error": sample.reason.replace(clip.path, "the clip")}
-        prediction = self.loaded.predict(sample.x, BARS)
+        prediction = self.loaded.predict(sample.x, BARS, reject=self.reject)
         found: dict[str, Any] = {**as_plain(prediction), "notes": []}
         if isinstance(self.loaded.model, Exported):
             found["notes"].append("An exported program shows no tokens: no map and no neighbours, give the checkpoint.")
@@ -138,12 +139,14 @@ def build(
     device: str | None = None,
     threads: int | None = None,
     seconds: float = math.inf,
+    reject: float | str | None = None,
 ) -> tuple[Answer, dict[str, Any]]:
     """What answers ``predict`` and ``look``, as ``prediction.build``; a ``Job`` of a ``Worker``.
 
     Args:
         run, dataset, trust, device, threads, seconds: as for ``prediction.opened``.
         index: file of an ``Index``; None: no neighbours.
+        reject: as for ``threshold_of``.
 
     Raises:
         ValueError, OSError: the model or the index cannot be loaded.
@@ -152,9 +155,10 @@ def build(
     known = None if index is None else Index.read(Path(index), digest_of(loaded.source))
     if known is not None and any(not 0 <= clip.label < len(loaded.classes) for clip in known.clips):
         raise ValueError(f"{index}: a label is out of range; remove the file")
-    analyst = Analyst(loaded, known)
+    threshold = threshold_of(loaded, reject)
+    analyst = Analyst(loaded, known, threshold)
     answers: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
-        "predict": lambda request: predicted(loaded, request["path"], request["top"], {}),
+        "predict": lambda request: predicted(loaded, request["path"], request["top"], {"reject": threshold}),
         "look": analyst,
     }
 

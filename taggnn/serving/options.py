@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from taggnn.serving.guard import LOOPBACK, is_loopback
 from taggnn.serving.upload import Limits
 
 MIB = 2**20
+# What an answer below --reject is called; the same as in taggnn/io/loaded.py, which the server does not import.
+NONE = "none of these"
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,12 @@ def add_options(add: Callable[..., Any], port: int) -> None:
     add("--seconds", type=float, default=plain.seconds, help="that a clip may take, from the file to its answer")
     add("--max_mib", type=float, default=limits.size / MIB, help="largest upload, in MiB")
     add("--upload_seconds", type=float, default=limits.seconds, help="that sending it may take")
+    add(
+        "--reject",
+        type=float | Literal["calibrated"] | None,
+        default=None,
+        help=f"smallest probability of an answer, below it is '{NONE}'; calibrated: as taggnn.evaluate chose it; null: none",
+    )
     add("--top", type=int, default=plain.top, help="how many classes an answer has, unless a request says otherwise")
 
 
@@ -102,4 +110,4 @@ def job_of(given: Any) -> dict[str, Any]:
     """
     if given.threads is not None and given.threads < 1:
         raise ValueError(f"--threads {given.threads}: must be 1 or more")
-    return {name: given[name] for name in ("run", "dataset", "trust", "device", "threads", "seconds")}
+    return {name: given[name] for name in ("run", "dataset", "trust", "device", "threads", "seconds", "reject")}

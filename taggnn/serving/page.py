@@ -13,6 +13,7 @@ from taggnn.reporting.theme import shorten
 from taggnn.serving.application import Lingering, Service, admitted
 from taggnn.serving.extra import imported
 from taggnn.serving.neighbours import as_plain
+from taggnn.serving.options import NONE
 from taggnn.serving.upload import Refused, remove
 
 # Test clips in the list of the page, spread over all of them.
@@ -150,6 +151,8 @@ def _shown(answer: Mapping[str, Any], truth: str | None) -> dict[str, Any]:
     """The answer of a process as the template takes it."""
     best = answer["top"][0]
     tiles = [(shorten(best["class"], LETTERS), "Answer", percent(best["probability"]))]
+    if answer.get("rejected"):
+        tiles = [(NONE, "Answer", f"nearest: {shorten(best['class'], LETTERS)}, {percent(best['probability'])}")]
     if truth is not None:
         tiles.append((shorten(truth, LETTERS), "True class", "right" if truth == best["class"] else "wrong"))
     if len(answer["top"]) > 1:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from taggnn.data import loader, sources
+from taggnn.data import loader
 from taggnn.data.capabilities import capabilities_of
 from taggnn.data.video.reading import VideoError
 from taggnn.data.views import check_views
@@ -29,6 +29,7 @@ def build(
     device: str | None = None,
     threads: int | None = None,
     seconds: float = math.inf,
+    reject: float | str | None = None,
     views: Mapping[str, Any] | None = None,
 ) -> tuple[Answer, dict[str, Any]]:
     """What answers ``{"do": "predict", "path", "top"}``, and what to report about the model; a ``Job`` of a ``Worker``.
@@ -39,18 +40,20 @@ def build(
         device: cpu, cuda, cuda:1; None: a GPU if there is one.
         threads: of PyTorch; None: its own choice.
         seconds: that a clip may take; decoding gives up before that.
+        reject: as for ``threshold_of``.
         views: ``views``, ``crops`` and ``average`` of ``Loaded.predict``.
 
     Raises:
         ValueError, OSError: the model cannot be loaded, or not on this device.
     """
-    views = views or {}
     loaded = opened(run, dataset, trust, device, threads, seconds)
-    Consensus(views.get("average", "probabilities"))
-    check_views(sources.of(loaded.spec), views.get("views", 1), views.get("crops", 1))
+    how: dict[str, Any] = {"views": 1, "crops": 1, "average": "probabilities", **(views or {})}
+    Consensus(how["average"])
+    check_views(loaded.reader, how["views"], how["crops"])
+    how["reject"] = threshold_of(loaded, reject)
 
     def answer(request: dict[str, Any]) -> dict[str, Any]:
-        return predicted(loaded, request["path"], request["top"], views)
+        return predicted(loaded, request["path"], request["top"], how)
 
     return answer, about(loaded)
 
@@ -70,7 +73,7 @@ def opened(
     loader.return_freed_memory()
     loaded = checkpoint.load(run, dataset, trust).to(find_device(device))
     # Less than the limit that ends this process: a video that takes too long then costs no start of another one.
-    reader: Any = loaded._reader
+    reader: Any = loaded.reader
     if hasattr(reader, "decode_timeout"):
         reader.decode_timeout = min(reader.decode_timeout, DECODING * seconds)
     return loaded
@@ -86,8 +89,8 @@ def predicted(loaded: Loaded, path: str, top: int, views: Mapping[str, Any]) -> 
 
 
 def as_plain(prediction: Prediction) -> dict[str, Any]:
-    """A prediction as plain types: ``{"top": [{"class", "label", "probability"}]}``, the best first."""
-    return {
+    """A prediction as plain types: ``{"top": [{"class", "label", "probability"}]}``, the best first; ``rejected`` if it is."""
+    return ({"rejected": True} if prediction.rejected else {}) | {
         "top": [
             {"class": guess.name, "label": guess.label, "probability": round(guess.probability, 6)}
             for guess in prediction.top
@@ -95,10 +98,30 @@ def as_plain(prediction: Prediction) -> dict[str, Any]:
     }
 
 
+def threshold_of(loaded: Loaded, reject: float | str | None) -> float | None:
+    """The probability below which an answer is rejected.
+
+    Args:
+        loaded: the model.
+        reject: a probability; "calibrated": that of the checkpoint; None: no answer is rejected.
+
+    Raises:
+        ValueError: the checkpoint has none, or one out of range.
+    """
+    if isinstance(reject, str):
+        calibrated = None if loaded.calibration is None else loaded.calibration.threshold
+        if calibrated is None:
+            raise ValueError(f"--reject: {loaded.source} has no threshold; choose one with taggnn.evaluate --calibrate")
+        return calibrated
+    if reject is not None and not 0 <= reject <= 1:
+        raise ValueError(f"--reject {reject}: possible are 0 to 1, a probability")
+    return reject
+
+
 def about(loaded: Loaded) -> dict[str, Any]:
     """What a model is, as plain types."""
     spec, described = loaded.spec, loaded.architecture or {}
-    endings = sorted(capabilities_of(sources.of(spec)).endings)
+    endings = sorted(capabilities_of(loaded.reader).endings)
     return {
         "head": described.get("head", {}).get("name"),
         "backbone": described.get("backbone", {}).get("name"),

@@ -13,8 +13,8 @@ import pytest
 import taggnn
 import taggnn.predict
 import taggnn.serve
-from taggnn.io import checkpoint
-from taggnn.serving import options
+from taggnn.io import checkpoint, loaded
+from taggnn.serving import options, prediction
 from taggnn.types import VIDEO_AXES
 
 ARCHITECTURE = {
@@ -87,6 +87,17 @@ def test_a_users_mistake_is_one_message(extra, program, saved, words, message):
     assert "Traceback" not in ended.err
 
 
+@pytest.mark.parametrize(("reject", "rejected"), [(None, None), (0.0, None), (1.0, True)])
+def test_an_answer_below_the_threshold_is_rejected(saved, videos, reject, rejected):
+    clip = str(videos / "test" / "left" / "left_000.mp4")
+    answer, _ = prediction.build(str(saved), device="cpu", reject=reject)
+    assert answer({"do": "predict", "path": clip, "top": 1}).get("rejected") is rejected
+    with pytest.raises(ValueError, match="--reject"):
+        prediction.build(str(saved), device="cpu", reject="calibrated")
+    with pytest.raises(ValueError, match="views"):
+        prediction.build(str(saved), device="cpu", views={"views": 0})
+
+
 def test_without_the_extra_the_message_names_it(program, saved, monkeypatch):
     monkeypatch.setitem(sys.modules, "starlette", None)
     ended = program(taggnn.serve, saved)
@@ -98,4 +109,5 @@ def test_names_for_the_server_are_a_list():
     given = taggnn.serve.read(["run", "--hosts", "a.example,b.example", "--host", "0.0.0.0"])
     assert options.options_of(given).names == ("localhost", "127.0.0.1", "::1", "0.0.0.0", "a.example", "b.example")
     assert options.options_of(taggnn.serve.read(["run", "--host", "0.0.0.0"])).names == ()
+    assert options.NONE == loaded.NONE
     assert "evil.example" not in options.options_of(taggnn.serve.read(["run"])).names
