@@ -17,6 +17,8 @@ PROGRAMS = {
     "compare": "compares recognisers on the same clips, with intervals and tests",
     "ensemble": "averages the predictions of runs clip by clip, with a report",
     "report": "writes the report of a run again",
+    "serve": "answers over HTTP, for programs",
+    "app": "shows a page to try a model in a browser",
     "export": "writes a model as safetensors, torch.export and ONNX",
     "check": "checks labelled videos before training",
     "extract": "stores the tokens of a frozen backbone, so that heads train in minutes",

@@ -25,7 +25,7 @@ FLOORS = [
     ["explanation"],
     ["training"],
     ["reporting"],
-    ["cli"],
+    ["cli", "serving"],
 ]
 FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
 PROGRAMS = len(FLOORS)

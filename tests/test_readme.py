@@ -15,6 +15,7 @@ from torch.distributed import run
 import taggnn
 from taggnn import (
     ablate,
+    app,
     check,
     compare,
     ensemble,
@@ -25,6 +26,7 @@ from taggnn import (
     models,
     predict,
     runs,
+    serve,
     skeletons,
     textbank,
 )
@@ -114,6 +116,8 @@ def test_command_parses(command, monkeypatch, mine):
         assert synthetic_regions.parser().parse_args(arguments).root
     elif program == "taggnn.runs":
         assert runs.parser().parse_args(arguments).folder
+    elif program in ("taggnn.serve", "taggnn.app"):
+        assert {"taggnn.serve": serve, "taggnn.app": app}[program].parser().parse_args(arguments).run
     elif program == "taggnn.models":
         assert models.parser().parse_args(arguments)
     else:
@@ -165,6 +169,8 @@ def test_commands_are_found():
         "explain",
         "extract",
         "export",
+        "serve",
+        "app",
         "skeletons",
         "textbank",
         "data.synthetic_regions",
