@@ -32,7 +32,7 @@ def test_a_run_keeps_them_and_its_report_links_the_videos(trained, videos):
     given = read_predictions(folder / "predictions.csv")
     chosen = [given.names[index] for indices in choose(given, 3).values() for index in indices]
     assert [clip.name for clip in clips] == chosen
-    assert method == "gradient_x_token"
+    assert method == "integrated_gradients"
     page = (folder / "report.html").read_text(encoding="utf-8")
     for clip in clips:
         with Image.open(folder / "thumbnails" / clip.picture) as picture:
