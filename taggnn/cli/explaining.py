@@ -29,7 +29,7 @@ from taggnn.runtime import json_file
 from taggnn.runtime.atomic import replacing, write_bytes, write_text
 
 # Those that need no further package and no pass over every edge of a dense graph.
-DEFAULT = ("attention", "gradient_x_token", "integrated_gradients", "occlusion", "frame_occlusion")
+DEFAULT = ("integrated_gradients", "occlusion", "attention", "gradient_x_token", "frame_occlusion")
 PAGE, FIGURES, SCHEMA = "index.html", "explanations.json", 1
 
 

@@ -97,7 +97,7 @@ METHODS: dict[str, Row] = {
 
 
 def explain(
-    model: nn.Module, x: Tensor, target: int | None = None, method: str = "gradient_x_token", **options: Any
+    model: nn.Module, x: Tensor, target: int | None = None, method: str = "integrated_gradients", **options: Any
 ) -> Importance:
     """Computes how much each token of a clip counts for a class.
 
@@ -107,7 +107,7 @@ def explain(
         model: a recogniser, or its view that takes stored tokens; not an exported model.
         x: one clip, as ``Loaded.clip(file)[None]`` gives it.
         target: label of the class; None (default): the most probable one.
-        method: a key of ``METHODS`` (default "gradient_x_token", the cheapest that every head has).
+        method: a key of ``METHODS`` (default "integrated_gradients").
         options: of ``Options``: baseline, steps, batch, epochs, seed.
 
     **Shapes:** x (1, *spec.shape) -> ``values`` (*grid)
@@ -122,7 +122,7 @@ def explain(
 
 
 def explain_tokens(
-    given: HeadInput, target: int | None = None, method: str = "gradient_x_token", **options: Any
+    given: HeadInput, target: int | None = None, method: str = "integrated_gradients", **options: Any
 ) -> Importance:
     """The same for tokens that are there already, so that several methods run the backbone once."""
     if method not in METHODS:

@@ -13,6 +13,11 @@ from taggnn.explanation.thumbnails import Thumbnail, choose, read_index, write_i
 from taggnn.reporting.run_page import write_report
 
 
+@pytest.fixture(autouse=True)
+def small_pictures(monkeypatch):
+    monkeypatch.setattr("taggnn.reporting.theme.DPI", 30)
+
+
 def test_the_surest_right_the_surest_wrong_and_the_least_sure_are_chosen():
     shares = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.55, 0.45], [0.3, 0.7], [0.4, 0.6], [0.95, 0.05], [0.49, 0.51]])
     labels = torch.tensor([0, 1, 0, 0, 1, 0, 1])
@@ -27,7 +32,7 @@ def test_a_run_keeps_them_and_its_report_links_the_videos(trained, videos):
     given = read_predictions(folder / "predictions.csv")
     chosen = [given.names[index] for indices in choose(given, 3).values() for index in indices]
     assert [clip.name for clip in clips] == chosen
-    assert method == "gradient_x_token"
+    assert method == "integrated_gradients"
     page = (folder / "report.html").read_text(encoding="utf-8")
     for clip in clips:
         with Image.open(folder / "thumbnails" / clip.picture) as picture:
@@ -42,7 +47,7 @@ def test_a_report_is_made_without_the_clips_and_the_same_again(trained, tmp_path
     pages = [write_report(copy).read_bytes() for _ in range(2)]
     assert pages[0] == pages[1]
     shown = len(re.findall(rb"data:image/jpeg", pages[0]))
-    (next((copy / "thumbnails").glob("*.jpg"))).unlink()
+    next((copy / "thumbnails").glob("*.jpg")).unlink()
     assert len(re.findall(rb"data:image/jpeg", write_report(copy).read_bytes())) == shown - 1
 
 
