@@ -12,6 +12,7 @@ from pathlib import Path
 from taggnn.cli import jobs, sweep_files, sweep_options, sweeping, terminal
 from taggnn.cli.planning import Planned, check, finished
 from taggnn.reporting import sweep_table
+from taggnn.reporting.page import count
 from taggnn.runtime.printable import one_line
 
 
@@ -51,7 +52,9 @@ def plan_lines(planned: Sequence[Planned], left: Sequence[Planned], out: Path, s
     for one in planned:
         variants.setdefault(one.name, []).append(one)
     part = f"; part {shard[0]} of {shard[1]} here" if shard[1] > 1 else ""
-    lines = [f"sweep     {out}: {len(variants)} variants x {len(seeds)} seeds ({', '.join(map(str, seeds))}){part}"]
+    lines = [
+        f"sweep     {out}: {count(len(variants), 'variant')} x {count(len(seeds), 'seed')} ({', '.join(map(str, seeds))}){part}"
+    ]
     waiting = {(one.name, one.seed) for one in left}
     for name, runs in variants.items():
         here = [one for one in runs if (one.name, one.seed) in waiting]

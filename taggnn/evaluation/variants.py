@@ -122,8 +122,8 @@ def _against(models: Mapping[int, Answers], reference: Mapping[int, Answers], na
     paired = [seed for seed in models if seed in reference]
     if not paired:
         return {"reference": name}
-    sides = [[side[seed] for seed in paired] for side in (reference, models)]
-    return {"reference": name, "difference": difference_over_seeds(*sides), "paired": paired}
+    first, second = ([side[seed] for seed in paired] for side in (reference, models))
+    return {"reference": name, "difference": difference_over_seeds(first, second), "paired": paired}
 
 
 def _groups(runs: Mapping[str, Mapping[int, Predictions]], reference: str) -> list[tuple[list[str], Matched]]:
