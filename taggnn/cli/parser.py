@@ -33,6 +33,8 @@ class Parser(ArgumentParser):
         self.raises = False
         # file -> its keys and values, so that an error can name the file of a value.
         self._files: dict[Path, dict[str, Any]] = {}
+        # Number of actions -> the keys; their defaults take 20 ms, and every level of a file asks for them.
+        self._known: dict[int, list[str]] = {}
 
     def as_lists(self, arguments: Sequence[str]) -> list[str]:
         """A command line with every list in brackets: ``--compare a b`` and ``--compare a,b`` become ``--compare [a,b]``.
@@ -161,7 +163,11 @@ class Parser(ArgumentParser):
 
     def keys(self) -> list[str]:
         """The options, groups with dots: ``data.root``."""
-        return [key for key in vars(self.get_defaults(skip_validation=True).as_flat()) if key != "config"]
+        count = len(self._actions)
+        if count not in self._known:
+            flat = vars(self.get_defaults(skip_validation=True).as_flat())
+            self._known[count] = [key for key in flat if key != "config"]
+        return [*self._known[count]]
 
     def _as_typed(self, key: str) -> str:
         options = [action.option_strings for action in self._actions if action.dest == key]
