@@ -38,7 +38,7 @@ $(VENV)/installed: setup.cfg pyproject.toml
 	touch $@
 
 $(VENV)/checked: $(VENV)/installed
-	$(PIP) install --quiet --editable '.[test,huggingface,export,timm]'
+	$(PIP) install --quiet --editable '.[test,huggingface,export,timm,serve,explain]'
 	touch $@
 
 # torch-scatter has no wheels for current PyTorch and is compiled against the one installed above, once.
