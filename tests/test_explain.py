@@ -19,7 +19,7 @@ from taggnn.explanation.explained import explained
 from taggnn.io.loaded import Loaded
 from taggnn.model import attach
 from taggnn.reporting.importance_figure import maps_figure
-from taggnn.reporting.importance_overlay import bone_values, overlaid
+from taggnn.reporting.importance_overlay import bone_values, overlaid, strength_of
 from taggnn.reporting.importance_video import frames
 
 METHODS = ["attention", "gradient_x_token", "frame_occlusion", "random"]
@@ -142,6 +142,13 @@ def test_joints_and_bones_are_drawn_on_the_skeleton(tmp_path):
     assert frames(found).shape[0] == 6
     assert maps_figure(found).axes
     assert "left elbow" in str(found.positions)
+
+
+def test_colour_begins_at_the_mean_of_a_map_without_a_sign():
+    values = torch.tensor([[1.0, 1.0, 4.0]])
+    assert strength_of(Importance(values, "attention", 0, False)).tolist() == [[0, 0, 1]]
+    assert strength_of(Importance(values, "occlusion", 0, True)).tolist() == [[0.25, 0.25, 1]]
+    assert strength_of(Importance(torch.ones(1, 3), "attention", 0, False)).tolist() == [[0, 0, 0]]
 
 
 def test_bones_have_the_edges_in_both_directions_or_the_mean_of_their_joints():

@@ -20,7 +20,8 @@ FOR, AGAINST = COLOURS[0], COLOURS[6]
 NEUTRAL = "#c9ced4"
 SCALE_NOTE = (
     "Orange speaks for the class, blue against it. The colour scale is that of one clip and one method: full colour is the "
-    "largest value in them, so that colours of two clips or methods cannot be compared."
+    "largest value in them, so that colours of two clips or methods cannot be compared. Of methods without a sign, such as "
+    "attention, colour begins at the mean of the clip."
 )
 
 
@@ -28,6 +29,15 @@ def scaled(values: Tensor) -> Tensor:
     """Values by the largest absolute one: -1 to 1; 0 where all are 0. **Shapes:** (*) -> (*)"""
     most = values.abs().amax()
     return values / most if most > 0 else torch.zeros_like(values)
+
+
+def strength_of(importance: Importance) -> Tensor:
+    """How strongly each token is drawn: -1 to 1; of a method without a sign what is above the mean of the clip.
+
+    **Shapes:** -> (*grid)
+    """
+    values = importance.values
+    return scaled(values if importance.signed else (values - values.mean()).clamp(min=0))
 
 
 def blended(below: Tensor, strength: Tensor, opacity: float = OPACITY) -> Tensor:
@@ -50,7 +60,7 @@ def overlaid(clip: Explained, importance: Importance, height: int, width: int, l
     **Shapes:** -> uint8 (F, height, width, 3); (T, height, width, 3) of an input without pictures; None where positions neither
     cover the picture in rows and columns nor are joints
     """
-    strength = scaled(importance.values)
+    strength = strength_of(importance)
     if clip.rated_picture is not None and strength.ndim == 2:
         return _skeletons(clip, importance, strength, height, width)
     if strength.ndim != 3:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from taggnn.data.synthetic import write_video
 from taggnn.evaluation.tracklets import token_frame
@@ -49,7 +50,7 @@ def frames(clip: Explained) -> np.ndarray | None:
         return None
     count, high, wide = clip.pictures.shape[:3]
     height, width = SIDE, max(1, round(SIDE * wide / high))
-    panels = [("the clip", resized(clip.pictures, height, width), None)]
+    panels: list[tuple[str, Tensor, Tensor | None]] = [("the clip", resized(clip.pictures, height, width), None)]
     for method, importance in list(clip.maps.items())[: MOST - 1]:
         found = overlaid(clip, importance, height, width, 0.15)
         if found is not None:
