@@ -9,6 +9,7 @@ import pytest
 from filelock import FileLock
 
 from taggnn import runs
+from taggnn.cli import run_titles
 from taggnn.evaluation.results import Results
 from tests.cli.sweeps import answers
 
@@ -65,6 +66,17 @@ def test_runs_are_listed_with_what_differs(folder, program):
     assert (other["state"], other["epochs"], other["test"]) == ("interrupted", 1, None)
     assert two["test"] > one["test"]
     assert one["values"] == {"tag.conv": "gcn", "seed": 0}
+
+
+def test_what_another_version_did_not_have_is_no_difference():
+    settings = [
+        {"seed": 0, "device": "cpu", "optim.lr": 1, "tag.conv": "gcn", "recipe": "a"},
+        {"seed": 1, "optim.lr": 2, "tag.conv": "gat", "recipe": "b", "optim.new": 3},
+        {},
+    ]
+    assert run_titles.differing(settings) == ["recipe", "tag.conv", "optim.lr", "seed"]
+    assert run_titles.names(settings) == ["recipe=a,conv=gcn,lr=1,seed=0", "recipe=b,conv=gat,lr=2,seed=1", ""]
+    assert run_titles.names(settings, most=2)[0] == "recipe=a,conv=gcn and 2 more"
 
 
 def test_damaged_and_foreign_folders_are_left_out_by_name(folder, program):

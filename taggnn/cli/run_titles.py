@@ -9,24 +9,31 @@ from typing import Any
 
 from taggnn.cli import config, variations
 from taggnn.evaluation.results import Results
+from taggnn.heads import HEADS
 
 # Number of keys of the configuration in the title of a run.
 DIFFERENT = 4
 
 
 def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The keys in which configurations differ, in their order, the seed last.
+    """The keys in which configurations differ: what is trained first, then how, the seed last.
+
+    A key that another version of taggnn did not have is no difference.
 
     Args:
         settings: the flat configuration of every run; empty for one that is not known.
     """
-    known = [one for one in settings if one]
-    keys = [
-        key
-        for key in dict.fromkeys(key for one in known for key in one)
-        if len({str(one.get(key)) for one in known}) > 1
-    ]
-    return sorted(keys, key=lambda key: key == "seed")
+    keys = dict.fromkeys(key for one in settings for key in one)
+    return sorted((key for key in keys if len({str(one[key]) for one in settings if key in one}) > 1), key=_rank)
+
+
+def _rank(key: str) -> int:
+    if key in ("recipe", "head", "backbone.name"):
+        return 0
+    group, dot, _ = key.partition(".")
+    if not dot:
+        return 4 if key == "seed" else 3
+    return 1 if group == "backbone" or group in HEADS else 2
 
 
 def names(settings: Sequence[Mapping[str, Any]], most: int = DIFFERENT) -> list[str]:

@@ -6,6 +6,9 @@ from taggnn.evaluation.metrics import METRICS
 from taggnn.evaluation.run_rows import RunRow
 from taggnn.reporting.page import count, percent, render
 
+# Columns of keys in which the runs differ; CSV and JSON have all of them.
+KEYS = 12
+
 
 def runs_page(rows: Sequence[RunRow], left_out: Sequence[str], folder: str) -> str:
     """Builds the whole document.
@@ -23,7 +26,8 @@ def runs_page(rows: Sequence[RunRow], left_out: Sequence[str], folder: str) -> s
         eyebrow="taggnn runs",
         subtitle=f"{count(len(rows), 'run')}, {finished} finished.",
         rows=[(row, _best(row)) for row in rows],
-        keys=keys,
+        keys=keys[:KEYS],
+        more=max(0, len(keys) - KEYS),
         monitors=list(dict.fromkeys(row.monitor for row in rows)),
         left_out=left_out,
     )
