@@ -84,7 +84,7 @@ class Analyst:
             "frames": self._pictures(x, importance),
             "map": {"method": method, "signed": importance.signed, "unit": importance.unit},
             "over_time": [float(value) / most for value in over_time],
-            "grid": None if self.picture or importance.values.ndim != 2 else _grid(importance),
+            "grid": _grid(importance) if importance.values.ndim == 2 else None,
         }
 
     def _pictures(self, x: Tensor, importance: Importance | None) -> list[str]:
