@@ -5,11 +5,11 @@
     python benchmarks/ablations.py --paper tag --list
     python benchmarks/ablations.py --paper art --data.root DIR --art.bank bank.safetensors
 
-Words that this program does not know go to ``taggnn.train``. Each training is a run in OUT/<row>/seed-<n>; finished ones are
-not repeated and interrupted ones resume, so that the same call can be given again. OUT/ablation.json and ablation.png hold the
-table: mean and spread over the seeds, the difference to the first row with a paired 95 % interval over seeds and clips, and the
-accuracy on the clips of the classes that are most often confused. Where the paper states a figure for a row, it stands in the
-last column.
+Words that this program does not know go to ``taggnn.train``. The trainings are those of ``taggnn.sweep``: each is a run in
+OUT/<row>/seed-<n>, finished ones are not repeated and interrupted ones resume, so that the same call can be given again.
+OUT/ablation.json and ablation.png hold the table: mean and spread over the seeds, the difference to the first row with a paired
+95 % interval over seeds and clips, and the accuracy on the clips of the classes that are most often confused. Where the paper
+states a figure for a row, it stands in the last column.
 """
 
 import sys
@@ -19,7 +19,6 @@ if not __package__:  # run as a file
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import shlex
-import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,11 +27,8 @@ import torch
 from benchmarks import layout, machine, plots, program
 from benchmarks.ablation_rows import PAPERS, Paper, Row
 from taggnn.cli import config as settings
-from taggnn.evaluation.confusions import accuracy_on_pairs, most_confused
-from taggnn.evaluation.intervals import Answers
-from taggnn.evaluation.matching import matched
-from taggnn.evaluation.predictions import read_predictions
-from taggnn.evaluation.seeds import difference_over_seeds, over_seeds
+from taggnn.cli import jobs, planning, sweeping
+from taggnn.evaluation.variants import Variants
 from taggnn.names import unknown
 
 SCRIPT = "benchmarks/ablations.py"
@@ -48,6 +44,7 @@ def parser() -> program.Parser:
     built.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4], help="of each row (default 0 to 4)")
     built.add_argument("--config", help="recipe or file (default: that of the paper)")
     built.add_argument("--out", type=Path, help=f"folder of runs and table (default {program.OWN}/ablation-PAPER)")
+    built.add_argument("--jobs", type=program.positive, default=1, help="trainings at one time (default 1)")
     built.add_argument("--list", action="store_true", help="print the rows and stop")
     built.add_argument("--table", action="store_true", help="train nothing, make the table of the finished runs")
     return built
@@ -68,14 +65,11 @@ def main(arguments: list[str]) -> int:
     config = given.config or paper.recipe
     if not given.table:
         rows = with_text(rows, given.rows, config, more)
-    # Seed by seed, so that an interrupted ablation has every row for the first seeds.
-    jobs = [] if given.table else [(row, seed) for seed in given.seeds for row in rows]
-    for number, (row, seed) in enumerate(jobs, 1):
-        print(f"{number} of {len(jobs)}: {row.name}, seed {seed}", flush=True)
-        code = train(row, seed, config, out, more)
-        if code:
-            return code
-    results = table(rows, given.seeds, out)
+    variants = {row.name: (dict[str, str](), row.options) for row in rows}
+    planned = planning.plan_rows(variants, given.seeds, ["--config", config, *more], out)
+    if not given.table:
+        jobs.run_all(planned, given.jobs)
+    results = entries(rows, sweeping.table(planned).found, out)
     facts = machine.describe(torch.device("cpu"), given.seeds[0], SCRIPT, arguments)
     about = {"paper": paper.title, "published": paper.stated, "config": config, "words": more, "machine": facts}
     program.write(out / "ablation.json", {**about, **results})
@@ -113,61 +107,25 @@ def with_text(rows: list[Row], named: Sequence[str], config: str, words: Sequenc
     return [row for row in rows if not row.text]
 
 
-def folder_of(row: Row, seed: int, out: Path) -> Path:
-    """The run folder of a row and a seed."""
-    return out / row.name.replace(" ", "_") / f"seed-{seed}"
-
-
-def train(row: Row, seed: int, config: str, out: Path, more: Sequence[str]) -> int:
-    """Trains a row, or resumes it; nothing if it is finished. Returns the exit code."""
-    folder = folder_of(row, seed, out)
-    if (folder / "report.html").is_file():
-        return 0
-    words = ["--config", config, "--seed", str(seed), "--run", str(folder), "--compare", "[]", *more, *row.options]
-    return subprocess.run([sys.executable, "-m", "taggnn.train", *words]).returncode
-
-
-def table(rows: Sequence[Row], seeds: Sequence[int], out: Path) -> dict[str, Any]:
+def entries(rows: Sequence[Row], found: Variants | None, out: Path) -> dict[str, Any]:
     """Mean, spread and difference of every row over the seeds that it and the reference have finished.
 
     Raises:
         ValueError: the reference has no finished run.
     """
-    models = _predictions(rows, seeds, out)
-    reference = rows[0].name
-    if not models.get(reference):
-        raise ValueError(f"{out}: no finished run of {reference!r}, which the others are compared with")
-    # Of all rows together, so that no row is favoured.
-    pairs = most_confused([model for of_row in models.values() for model in of_row.values()])
-    found = []
-    for row in rows:
-        of_row = models.get(row.name, {})
-        both = [seed for seed in of_row if seed in models[reference]]
-        if not of_row:
-            continue
+    if found is None:
+        raise ValueError(f"{out}: no finished run of {rows[0].name!r}, which the others are compared with")
+    by_name = {row.name: row for row in rows}
+    listed = []
+    for variant in found.rows:
+        row = by_name[variant.name]
         entry: dict[str, Any] = {"row": row.name, "question": row.question, "options": list(row.options)}
-        entry["published"] = dict(row.published)
-        entry |= {"seeds": list(of_row), "top1": vars(over_seeds(list(of_row.values())))}
-        confused = [accuracy_on_pairs(model, pairs) for model in of_row.values()]
-        entry["confused"] = sum(one[0] for one in confused if one) / len(confused) if all(confused) else None
-        if row.name != reference and both:
-            sides = [[models[name][seed] for seed in both] for name in (reference, row.name)]
-            entry["difference"] = vars(difference_over_seeds(*sides)) | {"seeds": both}
-        found.append(entry)
-    return {"reference": reference, "rows": found, "confused_classes": len({label for pair in pairs for label in pair})}
-
-
-def _predictions(rows: Sequence[Row], seeds: Sequence[int], out: Path) -> dict[str, dict[int, Answers]]:
-    """Predictions for the clips that all finished runs share, by row and seed."""
-    keys = [(row.name, seed, folder_of(row, seed, out) / "predictions.csv") for row in rows for seed in seeds]
-    keys = [key for key in keys if (key[2].parent / "report.html").is_file()]
-    if not keys:
-        return {}
-    answers = matched([read_predictions(path) for *_, path in keys], [str(path) for *_, path in keys]).answers
-    found: dict[str, dict[int, Answers]] = {}
-    for (name, seed, _), model in zip(keys, answers, strict=True):
-        found.setdefault(name, {})[seed] = model
-    return found
+        entry |= {"published": dict(row.published), "seeds": variant.seeds, "top1": vars(variant.accuracy)}
+        entry["confused"] = variant.confused
+        if variant.difference:
+            entry["difference"] = vars(variant.difference) | {"seeds": variant.paired}
+        listed.append(entry)
+    return {"reference": found.reference, "rows": listed, "confused_classes": found.confused_classes}
 
 
 def published(figures: Mapping[str, str]) -> str:

@@ -207,14 +207,14 @@ def look(model: Recogniser, source: VideoSource, data: ClipData, split: str, box
             found = find(model.head, tokens, output)
             if found is not None:
                 maps.setdefault(name, []).append(over_frames(found, batch.x.shape[2]))
-        truth += [_boxes(clips[index].name, clips[index].path, boxes, source) for index in batch.index.tolist()]
+        truth += [boxes_of_clip(clips[index].name, clips[index].path, boxes, source) for index in batch.index.tolist()]
     if not truth:
         raise ValueError(f"none of the {len(clips)} {split} clips could be read")
     joined = {name: torch.cat(parts) for name, parts in maps.items()}
     return Seen(joined, torch.stack(truth), right / len(truth), skipped)
 
 
-def _boxes(name: str, path: str, boxes: Mapping[str, Any], source: VideoSource) -> Tensor:
+def boxes_of_clip(name: str, path: str, boxes: Mapping[str, Any], source: VideoSource) -> Tensor:
     if name not in boxes:
         raise ValueError(
             f"{REGIONS}: no region of {name}; it has {len(boxes)} videos, such as {next(iter(boxes), '-')}"

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -15,45 +14,38 @@ class Only(Topology):
     """The edges of one type of another topology; ``of_type`` makes it where no simpler rule has the same edges.
 
     Args:
-        of: the topology; its name, or the rule itself.
+        of: the topology; in a text its name, ``only(of=clique+chain, edge_type=1)``.
         edge_type: 0 (default), inside of a frame, or 1, between frames.
 
     Raises:
         ValueError: no topology.
     """
 
-    of: str | Topology
+    of: Topology
     edge_type: int = SPATIAL
 
     def __post_init__(self) -> None:
-        # Of a table in which this rule has a row.
-        from .spec import parse
-
-        object.__setattr__(self, "of", self.of if isinstance(self.of, Topology) else parse(self.of))
-
-    @property
-    def rule(self) -> Topology:
-        """The topology that the edges are taken from."""
-        return cast(Topology, self.of)
+        if not isinstance(self.of, Topology):
+            raise ValueError(f"only takes a topology, given {self.of!r}; parse('only(of=clique)') takes its name")
 
     @property
     def axes(self) -> Axes:  # type: ignore[override]  # those of the other topology
-        return self.rule.axes
+        return self.of.axes
 
     @property
     def edge_types(self) -> tuple[int, ...]:  # type: ignore[override]
-        return tuple(kind for kind in self.rule.edge_types if kind == self.edge_type)
+        return tuple(kind for kind in self.of.edge_types if kind == self.edge_type)
 
     def checked(self, grid: Sequence[int]) -> tuple[int, ...]:
-        return self.rule.checked(grid)
+        return self.of.checked(grid)
 
     def edges(self, grid: Sequence[int], device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-        edge_index, edge_type = self.rule.edges(grid, device)
+        edge_index, edge_type = self.of.edges(grid, device)
         own = edge_type == self.edge_type
         return edge_index[:, own], edge_type[own]
 
     def __str__(self) -> str:
-        return f"only(of={self.rule}, edge_type={self.edge_type})"
+        return f"only(of={self.of}, edge_type={self.edge_type})"
 
 
 def of_type(topology: Topology, edge_type: int) -> Topology:

@@ -29,59 +29,51 @@ class Rewired(Topology):
     structure that a fast kernel could use: it runs on an edge list or a mask.
 
     Args:
-        of: the topology whose degrees are kept; its name, or the rule itself.
+        of: the topology whose degrees are kept; in a text its name, ``rewired(of=clique+chain, seed=1)``.
         seed: of the draws, 0 or more (default 0).
 
     Raises:
         ValueError: no topology, or a seed that is no integer of 0 or more.
     """
 
-    of: str | Topology
+    of: Topology
     seed: int = 0
 
     def __post_init__(self) -> None:
-        # Of a table in which this rule has a row.
-        from .spec import parse
-
-        object.__setattr__(self, "of", self.of if isinstance(self.of, Topology) else parse(self.of))
+        if not isinstance(self.of, Topology):
+            raise ValueError(f"rewired takes a topology, given {self.of!r}; parse('rewired(of=clique)') takes its name")
         if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
             raise ValueError(f"seed of random edges is an integer of 0 or more, given {self.seed!r}")
 
     @property
-    def rule(self) -> Topology:
-        """The topology whose degrees are kept."""
-        assert isinstance(self.of, Topology)
-        return self.of
-
-    @property
     def axes(self) -> Axes:  # type: ignore[override]  # those of the other topology
-        return self.rule.axes
+        return self.of.axes
 
     @property
     def edge_types(self) -> tuple[int, ...]:  # type: ignore[override]
-        return self.rule.edge_types
+        return self.of.edge_types
 
     def checked(self, grid: Sequence[int]) -> tuple[int, ...]:
-        return self.rule.checked(grid)
+        return self.of.checked(grid)
 
     def edges(self, grid: Sequence[int], device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-        edge_index, edge_type = _rewired(self.rule, self.checked(grid), self.seed)
+        edge_index, edge_type = _rewired(self.of, self.checked(grid), self.seed)
         return edge_index.to(device, copy=True), edge_type.to(device, copy=True)
 
     def num_edges(self, grid: Sequence[int]) -> int:
-        return self.rule.num_edges(grid)
+        return self.of.num_edges(grid)
 
     def degree(self, grid: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
-        return self.rule.degree(grid, device)
+        return self.of.degree(grid, device)
 
     def kept(self, grid: Sequence[int]) -> float:
         """The share of edges that are those of the other topology; 1 where there are none."""
         nodes = torch.Size(self.checked(grid)).numel()
-        ours, theirs = (source * nodes + target for source, target in (self.edges(grid)[0], self.rule.edges(grid)[0]))
+        ours, theirs = (source * nodes + target for source, target in (self.edges(grid)[0], self.of.edges(grid)[0]))
         return float(torch.isin(ours, theirs).double().mean()) if len(ours) else 1.0
 
     def __str__(self) -> str:
-        return f"rewired(of={self.rule}, seed={self.seed})"
+        return f"rewired(of={self.of}, seed={self.seed})"
 
 
 @lru_cache(maxsize=_CACHED)

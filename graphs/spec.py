@@ -60,7 +60,7 @@ def _rule(term: str, spec: str, reach: int) -> Topology:
             raise ValueError(f"topology {spec!r}: {name} takes no options, given {option.strip()!r}")
         if key not in known:
             raise unknown(f"option of {name}", key, known, spec)
-        options[key] = _value(rule, key, value, spec) if named else _literal(key, value, spec)
+        options[key] = _value(rule, key, value, spec, reach) if named else _literal(key, value, spec)
     try:
         return rule(**options)
     except TypeError as error:
@@ -115,10 +115,12 @@ def _split(text: str, at: str) -> Iterator[str]:
     yield text[start:]
 
 
-def _value(rule: type[Topology], key: str, value: str, spec: str) -> int | str:
-    """An option of a rule of ours: a whole number, or a name with or without quotes."""
+def _value(rule: type[Topology], key: str, value: str, spec: str, reach: int) -> int | str | Topology:
+    """An option of a rule of ours: a whole number, a topology, or a name with or without quotes."""
     kind = next(field.type for field in fields(rule) if field.name == key)
-    return _integer(key, value, spec) if kind in (int, "int") else value.strip("'\"")
+    if kind is Topology:
+        return parse(value, reach)
+    return value.strip("'\"") if kind in (str, "str") else _integer(key, value, spec)
 
 
 def _integer(key: str, value: str, spec: str) -> int:

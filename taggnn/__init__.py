@@ -4,6 +4,7 @@ Train, as ``python -m taggnn.train`` does::
 
     run = taggnn.fit("folder", {"data.root": "videos", "tag.conv": "gatv2"})
     print(run.scores["top1"], run.report())         # see Run
+    print(taggnn.grid("folder", {"tag.conv": ["gcn", "gat"]}, seeds=5, options={"data.root": "videos"}))
 
 Use a trained model::
 
@@ -35,6 +36,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from taggnn import backbones, heads
     from taggnn.cli.fit import fit
+    from taggnn.cli.grid import Sweep, grid
     from taggnn.cli.run import Evaluation, Run
     from taggnn.io.checkpoint import load, load_released
     from taggnn.io.loaded import Guess, Loaded, Prediction
@@ -44,7 +46,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "fit",
+    "grid",
     "Run",
+    "Sweep",
     "Evaluation",
     "attach",
     "load",
@@ -64,6 +68,8 @@ __all__ = [
 
 _HOME = {
     "fit": "taggnn.cli.fit",
+    "grid": "taggnn.cli.grid",
+    "Sweep": "taggnn.cli.grid",
     "Run": "taggnn.cli.run",
     "Evaluation": "taggnn.cli.run",
     "attach": "taggnn.model",

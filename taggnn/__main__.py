@@ -8,9 +8,12 @@ from taggnn.names import unknown
 
 PROGRAMS = {
     "train": "trains a recogniser on labelled videos and writes a report",
+    "sweep": "trains every combination of some values with several seeds, and makes one table of them",
+    "runs": "lists the runs in a folder: what differs, how good they are, how far they have come",
     "evaluate": "measures a checkpoint on labelled videos, or scores a predictions.csv again",
     "predict": "gives the most probable classes of files",
     "ablate": "measures what the weights of a trained model use, by taking parts away",
+    "explain": "shows what a model looks at in clips, and whether the maps matter",
     "compare": "compares recognisers on the same clips, with intervals and tests",
     "ensemble": "averages the predictions of runs clip by clip, with a report",
     "report": "writes the report of a run again",

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from taggnn.cli import terminal
+from taggnn.cli import ablation_training, terminal
 from taggnn.cli.ablation_setup import prepare
 from taggnn.cli.checkpoint_options import add_checkpoint
 from taggnn.cli.parser import Parser
 from taggnn.data.published import PUBLISHED
 from taggnn.evaluation.ablation import INTERVENTIONS
-from taggnn.evaluation.ablation.effects import measure
+from taggnn.evaluation.ablation.effects import check, measure
 from taggnn.evaluation.predictions import write_skipped
 from taggnn.io.run_folder import new_folder, writable
 from taggnn.reporting.ablation_page import ablation_page, class_table, lines, table
@@ -28,9 +28,12 @@ from taggnn.runtime.printable import one_line
 def main(arguments: Sequence[str]) -> None:
     built = parser()
     given = built.parse_args(built.as_lists(arguments))
+    check(given.rows, given.draws)
     clips, loader, device, model = prepare(given)
     # Created before the long work starts.
     folder = writable(Path(given.out)) if given.out else new_folder(Path("runs") / "ablate")
+    # Wrong options are found before anything is measured.
+    runs = ablation_training.planned(given, model, folder / "retrained") if given.retrain else []
     found = measure(model, loader, clips, given.split, given.rows, given.draws, given.seed, device)
     about = {"checkpoint": str(given.checkpoint), "clips_of": f"{clips.source}, {given.split}", **found.as_dict()}
     write_text(folder / "ablation.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
@@ -41,6 +44,9 @@ def main(arguments: Sequence[str]) -> None:
     for line in lines(found):
         print(one_line(line))
     print(f"\ntable     {folder / 'ablation.csv'}\npage      {write_text(folder / 'ablation.html', page)}")
+    if runs:
+        print("\nnetworks that are trained so from the beginning:", flush=True)
+        ablation_training.train(runs, given.jobs, folder / "retrained")
 
 
 def parser() -> Parser:
@@ -51,6 +57,9 @@ def parser() -> Parser:
     option("--rows", list[str], [], f"interventions: {', '.join(INTERVENTIONS)}; empty: all")
     option("--draws", int, 3, "draws of the random ones")
     option("--seed", int, 0, "of the random ones")
+    option("--retrain", bool, False, "also train a network with each change of edges or encoder, as a sweep")
+    option("--seeds", str, "3", "of those networks: how many, or a list such as 42,1,2")
+    option("--jobs", int, 1, "trainings at one time")
     option("--data.root", str | None, None, "folder of other clips; null: the clips of the checkpoint's run")
     option("--data.list", str | None, None, "list of the clips to measure on (CSV, or 'path label' lines)")
     option("--data.folder", str | None, None, "or their folder in the root; '.' is the whole root")

@@ -9,23 +9,18 @@ command, or nothing that was given is there.
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from taggnn.cli import live, terminal, timeline
 from taggnn.cli.checkpoint_options import add_checkpoint
+from taggnn.cli.input_files import input_files
 from taggnn.cli.parser import Parser
-from taggnn.data import sources
-from taggnn.data.capabilities import capabilities_of
-from taggnn.data.image_folders import is_frame_folder
-from taggnn.data.lists.tree import below, left_out
-from taggnn.data.video.formats import takes_frame_folders
 from taggnn.io import checkpoint
 from taggnn.io.loaded import NONE, Prediction
 from taggnn.nn.consensus import add_options
 from taggnn.runtime.device import find_device
 from taggnn.runtime.printable import one_line
-from taggnn.types import InputSpec
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -42,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     loaded = checkpoint.load(given.checkpoint, given.dataset, given.trust).to(device)
     if streamed:
         return timeline.run(given, loaded) if given.timeline else live.run(given, loaded)
-    files = list(_files(given.files, loaded.spec))
+    files = list(input_files(given.files, loaded.spec))
     bad = 0
     looked = {key: given[key] for key in ("views", "crops", "average")} | {"reject": timeline.rejection(given, loaded)}
     for prediction in loaded.predict(files, given.top, **looked):
@@ -75,28 +70,6 @@ def as_text(prediction: Prediction) -> str:
     classes = (f"    {guess.probability:7.2%}  {one_line(guess.name)}" for guess in prediction.top)
     none = [f"    {NONE}; nearest:"] if prediction.rejected else []
     return "\n".join([one_line(prediction.source), *none, *classes])
-
-
-def _files(given: Sequence[str], spec: InputSpec) -> Iterator[Path]:
-    """The files as they are, and those below the folders that the model's source reads."""
-    endings = capabilities_of(sources.of(spec)).endings
-    for path in map(Path, given):
-        if not path.is_dir() or (
-            takes_frame_folders(endings) and is_frame_folder(path) and not below(path, endings).files
-        ):
-            yield path
-            continue
-        found = below(path, endings)
-        skipped = left_out([found], spec.kind)
-        if not found.files and len(given) == 1:
-            reasons = "".join(f"; {note}" for note in skipped)
-            raise ValueError(
-                f"{path}: no {spec.kind} in this folder{reasons}; possible endings: {', '.join(sorted(endings))}"
-            )
-        for note in skipped:
-            print(one_line(f"{path}: {note}"), file=sys.stderr)
-        # An empty folder among others is one more that cannot be read.
-        yield from found.files or [path]
 
 
 def parser() -> Parser:

@@ -9,11 +9,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from taggnn.cli import jobs, sweep_options, sweeping, terminal
+from taggnn.cli import jobs, sweep_files, sweep_options, sweeping, terminal
 from taggnn.cli.planning import Planned, check, finished
 from taggnn.reporting import sweep_table
-from taggnn.reporting.sweep_page import sweep_page
-from taggnn.runtime.atomic import write_text
+from taggnn.reporting.page import count
 from taggnn.runtime.printable import one_line
 
 
@@ -24,21 +23,22 @@ def main(arguments: Sequence[str]) -> None:
     if given.time_seconds < 0:
         raise ValueError(f"--time_seconds {given.time_seconds}: must be 0 or more")
     planned, out = sweep_options.planned(given, words)
+    if given.table:
+        write_table(planned, out, given.reference)
+        return
     left = [one for one in jobs.part_of(planned, shard) if not finished(one)]
     print(*plan_lines(planned, left, out, shard), sep="\n", flush=True)
-    failed: ChildProcessError | None = None
-    if left and not given.table:
-        check(left)
-        if given.dry_run:
-            print(f"estimate  {jobs.estimate(planned, left, given.jobs)}")
-            return
-        try:
-            jobs.run_all(planned, given.jobs, shard)
-        except ChildProcessError as error:
-            failed = error
+    check(left)
     if given.dry_run:
+        print(f"estimate  {jobs.estimate(planned, left, given.jobs)}")
         return
-    if given.time_seconds and not given.table and shard[1] == 1:
+    sweep_options.begin(given, words, out)
+    failed: ChildProcessError | None = None
+    try:
+        jobs.run_all(planned, given.jobs, shard)
+    except ChildProcessError as error:
+        failed = error
+    if given.time_seconds and shard[1] == 1:
         sweeping.measure(planned, given.time_seconds)
     write_table(planned, out, given.reference)
     if failed:
@@ -52,7 +52,9 @@ def plan_lines(planned: Sequence[Planned], left: Sequence[Planned], out: Path, s
     for one in planned:
         variants.setdefault(one.name, []).append(one)
     part = f"; part {shard[0]} of {shard[1]} here" if shard[1] > 1 else ""
-    lines = [f"sweep     {out}: {len(variants)} variants x {len(seeds)} seeds ({', '.join(map(str, seeds))}){part}"]
+    lines = [
+        f"sweep     {out}: {count(len(variants), 'variant')} x {count(len(seeds), 'seed')} ({', '.join(map(str, seeds))}){part}"
+    ]
     waiting = {(one.name, one.seed) for one in left}
     for name, runs in variants.items():
         here = [one for one in runs if (one.name, one.seed) in waiting]
@@ -68,8 +70,7 @@ def write_table(planned: Sequence[Planned], out: Path, reference: str | None) ->
     print()
     for line in sweep_table.text(table).splitlines():
         print(one_line(line))
-    forms = {"sweep.csv": sweep_table.as_csv, "sweep.tex": sweep_table.latex, "sweep.html": sweep_page}
-    written = [write_text(out / name, form(table)) for name, form in forms.items()]
+    written = sweep_files.write_table(out, table)
     print(f"\ntable     {written[0]}, {written[1]}\npage      {written[2]}")
 
 

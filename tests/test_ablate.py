@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import taggnn.ablate
+from taggnn.cli import ablation_training, sweeping
 from taggnn.evaluation.ablation import INTERVENTIONS
 from taggnn.evaluation.ablation.effects import MEANING
 
@@ -67,3 +68,36 @@ def test_a_checkpoint_without_its_run_needs_clips(trained, program, tmp_path):
     assert ended.code != 0
     assert "--data.root" in ended.err
     assert not (tmp_path / "out").exists()
+
+
+def test_retrain_trains_each_change_of_edges_and_encoder(trained, program, tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(sweeping, "run_all", lambda runs, jobs: started.extend(runs))
+    monkeypatch.setattr(ablation_training.sweeping, "table", lambda runs: runs)
+    for form in ("text", "as_csv"):
+        monkeypatch.setattr(ablation_training.sweep_table, form, lambda runs: f"{len(runs)} runs\n")
+    monkeypatch.setattr(ablation_training, "sweep_page", lambda runs: "page")
+    words = ["--checkpoint", trained[0], "--draws", 1, "--out", tmp_path, "--retrain", "true", "--seeds", "1,5"]
+    ended = program(taggnn.ablate, *words)
+    assert ended.code == 0, ended.err
+    assert "12 runs" in ended.out
+    assert {run.seed for run in started} == {1, 5}
+    values = [tuple(run.values.values()) for run in started if run.seed == 1]
+    assert values == [
+        ("clique+chain", "1"),
+        ("none", "1"),
+        ("clique", "1"),
+        ("chain", "1"),
+        ("rewired(of=clique+chain, seed=0)", "1"),
+        ("clique+chain", "0"),
+    ]
+    assert all(set(run.values) == {"tag.topology", "tag.encoder_layers"} for run in started)
+    assert sweeping.read(tmp_path / "retrained")["seeds"] == [1, 5]
+
+
+def test_retrain_of_a_head_without_edges_is_refused_before_anything_is_measured(trained, program, tmp_path):
+    words = ["--checkpoint", trained[0] / "compare" / "pool", "--out", tmp_path / "out", "--retrain", "true"]
+    ended = program(taggnn.ablate, *words)
+    assert ended.code != 0
+    assert "--retrain" in ended.err
+    assert not (tmp_path / "out" / "ablation.json").exists()

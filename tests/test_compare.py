@@ -93,8 +93,8 @@ def test_titles_say_what_differs_in_the_configurations(two, program, tmp_path):
     (two[0][0] / "config.yaml").write_text(common + "tag: {conv: gat}\nruns: a\n")
     (two[1][0] / "config.yaml").write_text(common + "tag: {conv: gatv2}\nruns: b\n")
     ended = program(taggnn.compare, two[0][0], two[1][0], "--out", tmp_path / "out")
-    assert f"A         {two[0][0]}   pool <1>; tag.conv gat" in ended.out.splitlines()
-    assert ended.out.count("tag.conv gatv2") == 1
+    assert f"A         {two[0][0]}   pool <1>; conv=gat" in ended.out.splitlines()
+    assert ended.out.count("conv=gatv2") == 1
     (two[1][0] / "config.yaml").write_text("[unclosed")
     assert program(taggnn.compare, two[0][0], two[1][0], "--out", tmp_path / "out").code == 0
 

@@ -10,12 +10,12 @@ import torch
 
 import graphs
 from graphs import spec
-from taggnn import backbones, heads, kernels, text
+from taggnn import backbones, explanation, heads, kernels, text
 from taggnn.backbones.table import BACKBONES
 from taggnn.data import published, sources
 from taggnn.data.clips import Clip
 from taggnn.data.skeleton import formats
-from taggnn.evaluation import metrics
+from taggnn.evaluation import ablation, metrics
 from taggnn.io import exporters
 from taggnn.nn import convs, criteria, layers
 from taggnn.types import BadClip
@@ -39,7 +39,9 @@ TABLES = {
     "A data set": published.PUBLISHED,
     "A format of skeleton files": formats.FORMATS,
     "A metric": metrics.METRICS,
+    "A method of explanation": explanation.METHODS,
     "A criterion": criteria.CRITERIA,
+    "An intervention": ablation.INTERVENTIONS,
     "An export format": exporters.EXPORTERS,
 }
 TOKENS = torch.arange(2 * 12 * 4, dtype=torch.float32).view(2, 2, 2, 3, 4) / 96
@@ -64,6 +66,11 @@ def a_topology(name):
 
 def a_head(name):
     assert heads.build(name, 4, (2, 2, 3), 5)(TOKENS).logits.shape == (2, 5)
+
+
+def an_intervention(name):
+    changed = ablation.INTERVENTIONS[name].make(torch.nn.Identity(), 0)
+    assert torch.equal(changed.inputs(TOKENS, torch.arange(2)).flip(-2), TOKENS)
 
 
 def a_read_out(name):
@@ -104,6 +111,14 @@ def a_format_of_skeleton_files(name):
 def a_metric(name):
     scores = metrics.summarise(torch.eye(7).softmax(1), torch.arange(7))
     assert scores.figures[name] == 1.0
+
+
+def a_method_of_explanation(name):
+    head = heads.build("pool", 4, (2, 2, 3), 5)
+    given = explanation.HeadInput(head, TOKENS[:1], None, TOKENS[:1], head)
+    found = explanation.explain_tokens(given, 0, name)
+    assert torch.equal(found.values, TOKENS[0].norm(dim=-1))
+    assert found.signed is False
 
 
 def a_criterion(name):

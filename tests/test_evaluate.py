@@ -7,6 +7,7 @@ import torch
 
 import taggnn.evaluate
 import taggnn.train
+from taggnn.cli import evaluating
 from taggnn.data import sources
 from taggnn.data.dataset import ClipDataset
 from taggnn.data.views import clip_views
@@ -101,7 +102,8 @@ def test_each_clip_is_loaded_once_for_scores_and_graph(trained, videos, program,
         ClipDataset, "__getitem__", lambda self, key: loaded.append(self.clips[key[0]].name) or load(self, key)
     )
     words = ["--checkpoint", trained[0] / "best.ckpt", "--data.root", videos, "--data.workers", "0"]
-    ended = program(taggnn.evaluate, *words, "--out", tmp_path)
+    # Pictures of single clips read those again.
+    ended = program(taggnn.evaluate, *words, "--out", tmp_path, "--thumbnails", 0)
     assert ended.code == 0, ended.err
     assert "graph     edges removed" in ended.out
     assert len(loaded) == len(set(loaded)) == 13
@@ -224,7 +226,7 @@ def test_no_clip_can_be_read(trained, videos, program, tmp_path):
 
 def test_a_place_that_cannot_be_written_is_told_before_the_work(trained, videos, program, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(taggnn.evaluate, "score", lambda *given, **options: pytest.fail("clips were scored"))
+    monkeypatch.setattr(evaluating, "score", lambda *given, **options: pytest.fail("clips were scored"))
     words = ["--checkpoint", trained[0] / "best.ckpt", "--data.root", videos, "--data.workers", "0"]
     ended = program(taggnn.evaluate, *words, "--out", tmp_path / "file" / "out")
     assert ended.code == 2

@@ -13,9 +13,25 @@ from torch import nn
 from torch.distributed import run
 
 import taggnn
-from taggnn import app, check, compare, ensemble, evaluate, export, extract, models, predict, serve, skeletons, textbank
+from taggnn import (
+    ablate,
+    app,
+    check,
+    compare,
+    ensemble,
+    evaluate,
+    explain,
+    export,
+    extract,
+    models,
+    predict,
+    runs,
+    serve,
+    skeletons,
+    textbank,
+)
 from taggnn.backbones import BACKBONES
-from taggnn.cli import config
+from taggnn.cli import config, explaining, planning, sweep_options, variations
 from taggnn.data import synthetic_regions
 from taggnn.heads import HEADS
 from taggnn.kernels import IMPLS
@@ -50,6 +66,18 @@ def mine(monkeypatch, tmp_path):
 def test_command_parses(command, monkeypatch, mine):
     program, *arguments = command[2:]
     monkeypatch.chdir(ROOT)
+    if program == "taggnn.sweep":
+        own, words = sweep_options.split(arguments)
+        given = sweep_options.parser().parse_args(own)
+        tokens = "--data.tokens" in words
+        over = variations.over(given.over or [])
+        # The folder of tokens is not there; one combination stands for all.
+        words = [
+            "--data.root=." if word == "--data.tokens" else word for word in words if not tokens or word != "tokens"
+        ]
+        first = {key: values[:1] for key, values in over.items()}
+        assert given.table or planning.plan(given.config, first, variations.seeds(given.seeds), words, ROOT)
+        return
     if "--data.tokens" in arguments:
         # The folder, which has the root in it, is opened before all else and is not there.
         assert config.parser().parse_args([*arguments, "--data.root=."]).data.tokens
@@ -60,6 +88,9 @@ def test_command_parses(command, monkeypatch, mine):
         assert evaluate.parser().parse_args([*arguments, "--checkpoint=x", "--data.root=."]).predictions
     elif program == "taggnn.evaluate":
         assert evaluate.parser().parse_args(arguments).checkpoint
+    elif program == "taggnn.ablate":
+        built = ablate.parser()
+        assert built.parse_args(built.as_lists(arguments)).checkpoint
     elif program == "taggnn.compare":
         assert compare.parser().parse_args(arguments).runs
     elif program == "taggnn.ensemble":
@@ -71,6 +102,10 @@ def test_command_parses(command, monkeypatch, mine):
         assert textbank.parser().parse_args(arguments).out
     elif program == "taggnn.export":
         assert export.parser().parse_args(arguments).checkpoint
+    elif program == "taggnn.explain":
+        built = explain.parser()
+        read = built.parse_args(built.as_lists(arguments))
+        assert explaining.methods_of(read.methods)
     elif program == "taggnn.predict":
         read = predict.parser().parse_args(arguments)
         assert read.files or read.camera
@@ -79,6 +114,8 @@ def test_command_parses(command, monkeypatch, mine):
         assert config.parse(arguments, built).data.root
     elif program == "taggnn.data.synthetic_regions":
         assert synthetic_regions.parser().parse_args(arguments).root
+    elif program == "taggnn.runs":
+        assert runs.parser().parse_args(arguments).folder
     elif program in ("taggnn.serve", "taggnn.app"):
         assert {"taggnn.serve": serve, "taggnn.app": app}[program].parser().parse_args(arguments).run
     elif program == "taggnn.models":
@@ -123,9 +160,13 @@ def test_commands_are_found():
         "train",
         "evaluate",
         "predict",
+        "ablate",
+        "sweep",
+        "runs",
         "compare",
         "check",
         "ensemble",
+        "explain",
         "extract",
         "export",
         "serve",

@@ -26,7 +26,7 @@ def prepare(given: Namespace) -> tuple[ClipList, DataLoader, torch.device, torch
         FileNotFoundError, ValueError: as ``taggnn.evaluate``; or no clips are given, and the checkpoint is not in its run.
     """
     if given.data.root is not None:
-        given = Namespace(**vars(given), tracklets=0, graph_effect=False, views=1, crops=1)
+        given = Namespace(**vars(given), tracklets=0, thumbnails=0, graph_effect=False, views=1, crops=1)
         loaded, data, _, loader, device = evaluation_setup.prepare(given)
     else:
         device = launch.device(given.device)

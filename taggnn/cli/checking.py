@@ -3,7 +3,7 @@
 import csv
 import io
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -194,20 +194,21 @@ def _write_missing(folder: Path, splits: Mapping[str, ClipList], data: ClipData)
             rows.append({"name": row.given, "split": split, "label": row.label, "class": clips.classes[row.label]})
             rows[-1] |= cut(row) if cut else {"start": row.start, "stop": row.stop}
     if rows:
-        _write_csv(
-            folder / MISSING, [*rows[0]], [["" if value is None else value for value in row.values()] for row in rows]
-        )
+        # Byte for byte: programs that fetch videos read it, and names of videos may begin with a sign.
+        _write_csv(folder / MISSING, [*rows[0]], [[*row.values()] for row in rows], cell=lambda value: value)
     else:
         # From an earlier check into this folder.
         (folder / MISSING).unlink(missing_ok=True)
 
 
-def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence]) -> None:
+def _write_csv(
+    path: Path, header: Sequence[str], rows: Sequence[Sequence], cell: Callable[[object], object] = as_text
+) -> None:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(header)
-    # People open these tables in a spreadsheet.
-    table.writerows(map(as_text, row) for row in rows)
+    # People open the other tables in a spreadsheet.
+    table.writerows(map(cell, row) for row in rows)
     write_text(path, text.getvalue())
 
 

@@ -18,6 +18,7 @@ from taggnn import backbones
 from taggnn.cli import locations
 from taggnn.cli.parser import Parser
 from taggnn.cli.resolve import BackboneChoice
+from taggnn.cli.thumbnails import THUMBNAILS, THUMBNAILS_HELP
 from taggnn.cli.tracklets import TRACKLETS, TRACKLETS_HELP
 from taggnn.data.loader import ClipData
 from taggnn.data.sources import SOURCES
@@ -39,6 +40,7 @@ _LIMITS = {
     "threads": (1, math.inf),
     "preview": (1, 64),
     "tracklets": (0, 1000),
+    "thumbnails": (0, 99),
     "patience": (1, math.inf),
     "log_every": (1, math.inf),
     "save_minutes": (0, math.inf),
@@ -79,7 +81,18 @@ _LIMITS = {
 _END = "..."
 # Keys that do not change the result of a run, only its speed and its location.
 _FREE = {
-    *("run", "runs", "preview", "tracklets", "threads", "save_minutes", "save_batches", "log_every", "loggers"),
+    *(
+        "run",
+        "runs",
+        "preview",
+        "tracklets",
+        "thumbnails",
+        "threads",
+        "save_minutes",
+        "save_batches",
+        "log_every",
+        "loggers",
+    ),
     *("data.workers", "video.frame_cache", "devices", "working_dir"),
 }
 _DESCRIPTION = (
@@ -118,6 +131,7 @@ def parser(program: str = "taggnn.train", description: str = _DESCRIPTION) -> Pa
     )
     option("--preview", int | None, None, "draw this many training clips, print the path of the image and stop")
     option("--tracklets", int, TRACKLETS, TRACKLETS_HELP)
+    option("--thumbnails", int, THUMBNAILS, THUMBNAILS_HELP)
     option(
         "--devices",
         int | str | list[int],
@@ -324,6 +338,21 @@ def _check_trust(built: Parser, path: Path, trusted: trust.Trust) -> None:
     if given.get("trust"):
         built.error(f"{path}: trust: a file cannot grant it to itself; give --trust on the command line")
     _check_names(built, given, str(path), trusted)
+
+
+def check_file_words(words: Sequence[str], source: str, trusted: trust.Trust) -> None:
+    """Refuses words of a command line that a file holds if they name code; configurations among them are checked as files.
+
+    Raises:
+        ValueError: they do, or grant themselves trust.
+    """
+    if "--trust" in words and trusted is not True:
+        raise ValueError(f"{source}: --trust: a file cannot grant it to itself; give it on the command line")
+    for number, one in enumerate(words):
+        option, equals, text = one.partition("=")
+        if option.startswith("--") and option != "--config":
+            value = _read(text if equals else next(iter(words[number + 1 :]), ""))
+            trust.check_settings(_flat({option.removeprefix("--"): value}), source, trusted)
 
 
 def _check_words(words: Sequence[str], built: Parser, trusted: bool) -> None:

@@ -24,8 +24,9 @@ from taggnn.runtime.printable import one_line
 def prepare(given: Namespace) -> tuple[Loaded, ClipData, list[str], DataLoader, torch.device]:
     """The model, its clips, notes on them, their loader, and the device: everything that a wrong option can stop."""
     _check_source(given)
-    if given.tracklets < 0:
-        raise ValueError(f"--tracklets {given.tracklets}: must be 0 or more")
+    for key in ("tracklets", "thumbnails"):
+        if given[key] < 0:
+            raise ValueError(f"--{key} {given[key]}: must be 0 or more")
     device = launch.device(given.device)
     loaded = checkpoint.load(given.checkpoint, given.dataset, given.trust)
     loaded.model.check_device(device)

@@ -15,6 +15,7 @@ from taggnn.cli import config, launch
 from taggnn.cli.build import data_of, device_of, header_of, recogniser_of, trainer_of
 from taggnn.cli.resolve import head_options
 from taggnn.cli.scoring import write_scored, write_validation
+from taggnn.cli.thumbnails import write_thumbnails
 from taggnn.cli.tracklets import write_tracklets
 from taggnn.data.fingerprint import describe_changes
 from taggnn.data.loader import ClipData
@@ -127,6 +128,7 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
     results = write_scored(folder, scored, test, "test", train.counts, [*history.skipped.values()])
     model = best.model.accepting(data.spec)
     notes = write_tracklets(folder, scored, model, data.samples("test"), settings.tracklets, device)
+    notes += write_thumbnails(folder, scored, model, data.samples("test"), settings.thumbnails, device)
     trained = sum(row["seconds"] for row in history.rows)
     found, listed = len(train), train.listed
     clips = f"{found:,} training clips" if found == listed else f"{found:,} of {listed:,} listed training clips"

@@ -3,6 +3,7 @@
 Several machines share a sweep by shards, or by working in one folder: a run that another process trains is left to it.
 """
 
+import contextlib
 import ctypes
 import os
 import re
@@ -10,17 +11,18 @@ import signal
 import statistics
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from taggnn.cli.planning import Planned, finished
 from taggnn.evaluation.results import Results
+from taggnn.io.run_folder import is_locked
 from taggnn.runtime import distributed
 from taggnn.runtime.signals import StopRequested, Watch
 
@@ -32,6 +34,7 @@ _LOOK = 0.1
 LEFT_AFTER = 60.0
 # Bytes at the end of a log, and lines of them that a message shows.
 _TAIL, _SHOWN = 4000, 3
+_AGAIN = "continue with the same command"
 # Of Linux's prctl.
 _DEATH_SIGNAL = 1
 
@@ -102,29 +105,28 @@ def run_all(
     count, seconds, failed = len(waiting), list[float](), list[str]()
     running: dict[int, _Running] = {}
     busy_since: float | None = None
-    with Watch():
-        try:
-            while waiting or running:
-                for slot in range(jobs):
-                    if slot not in running and (one := _next(waiting)):
-                        begun = " (resumed)" if (one.folder / "config.yaml").is_file() else ""
-                        report(f"{count - len(waiting):>4} of {count}  {one.name}, seed {one.seed}{begun}")
-                        running[slot] = _start(one, slot, jobs)
-                if running or not waiting:
-                    busy_since = None
-                else:
-                    busy_since = busy_since or time.monotonic()
-                    waiting = [one for one in waiting if not finished(one)]
-                    if time.monotonic() - busy_since > LEFT_AFTER:
-                        break
-                time.sleep(_LOOK if running else 10 * _LOOK)
-                for slot, each in list(running.items()):
-                    if (code := each.process.poll()) is not None:
-                        del running[slot]
-                        _end(each, code, waiting, failed, seconds, report, jobs)
-        except (KeyboardInterrupt, StopRequested) as ended:
+    with _stop_requested() as stopped:
+        while (waiting or running) and not stopped():
+            for slot in range(jobs):
+                if slot not in running and not stopped() and (one := _next(waiting)):
+                    begun = " (resumed)" if (one.folder / "config.yaml").is_file() else ""
+                    report(f"{count - len(waiting):>4} of {count}  {one.name}, seed {one.seed}{begun}")
+                    running[slot] = _start(one, slot, jobs)
+            if running or not waiting:
+                busy_since = None
+            else:
+                busy_since = busy_since or time.monotonic()
+                waiting = [one for one in waiting if not finished(one)]
+                if time.monotonic() - busy_since > LEFT_AFTER:
+                    break
+            time.sleep(_LOOK if running else 10 * _LOOK)
+            for slot, each in list(running.items()):
+                if (code := each.process.poll()) is not None and not stopped():
+                    del running[slot]
+                    _end(each, code, waiting, failed, seconds, report, jobs)
+        if reason := stopped():
             _end_all(running.values())
-            raise type(ended)(*ended.args, "continue with the same command") from None
+            raise reason
     for one in waiting:
         report(f"left out  {one.name}, seed {one.seed}: another process is training it")
     if failed:
@@ -132,22 +134,34 @@ def run_all(
     return [one.folder for one in mine if finished(one)]
 
 
+@contextlib.contextmanager
+def _stop_requested() -> Iterator[Callable[[], BaseException | None]]:
+    """Notes SIGTERM, SIGUSR1 and Ctrl-C during a block: an exception in the middle of starting a process would be lost.
+
+    Yields:
+        A function that returns what to raise, None without a signal.
+    """
+    interrupted: list[int] = []
+
+    def stopped() -> BaseException | None:
+        if interrupted:
+            return KeyboardInterrupt(_AGAIN)
+        return StopRequested(*watch.ended().args, _AGAIN) if watch.received else None
+
+    with Watch() as watch, contextlib.ExitStack() as stack:
+        watch.deferred = True
+        if threading.current_thread() is threading.main_thread():
+            before = signal.signal(signal.SIGINT, lambda number, _: interrupted.append(number))
+            stack.callback(signal.signal, signal.SIGINT, before)
+        yield stopped
+
+
 def _next(waiting: list[Planned]) -> Planned | None:
     """Takes the first run that no other process trains."""
     for number, one in enumerate(waiting):
-        if not _busy(one.folder) and not finished(one):
+        if not is_locked(one.folder) and not finished(one):
             return waiting.pop(number)
     return None
-
-
-def _busy(folder: Path) -> bool:
-    if not (folder / ".lock").exists():
-        return False
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            return False
-    except Timeout:
-        return True
 
 
 def _start(one: Planned, slot: int, jobs: int) -> _Running:
@@ -204,7 +218,7 @@ def _end(
         seconds.append(took)
         left = f", about {_duration(len(waiting) * sum(seconds) / len(seconds) / jobs)} left" if waiting else ""
         report(f"      ended  {name}: {_accuracy(one.folder)}{_duration(took)}{left}")
-    elif _busy(one.folder):
+    elif is_locked(one.folder):
         waiting.append(one)
     else:
         failed.append(f"{name}: exit code {code}; {one.log}: {_last_lines(one.log)}")
@@ -253,6 +267,8 @@ def estimate(planned: Sequence[Planned], left: Sequence[Planned], jobs: int) -> 
     for one in planned:
         if finished(one) and (seconds := (Results.read(one.folder).durations or {})):
             taken.setdefault(one.name, []).append(sum(seconds.values()))
+    if not left:
+        return "nothing to train"
     if not taken:
         return f"{len(left)} trainings; how long each takes is known once one has ended"
     everything = [seconds for of_name in taken.values() for seconds in of_name]

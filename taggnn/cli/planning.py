@@ -17,7 +17,7 @@ from taggnn.data.loader import ClipData
 from taggnn.data.sources import SOURCES
 
 # Keys that a sweep gives each of its runs.
-_OWN = ("seed", "run", "runs", "recipe", "resume", "preview", "trust", "print_config", "help")
+_OWN = ("seed", "run", "runs", "recipe", "resume", "preview", "print_config")
 
 
 @dataclass(frozen=True)
@@ -67,34 +67,52 @@ def plan(
     keys = {key for values in found.values() for key in values}
     for option in [*(f"--{key}" for key in sorted(keys)), *words]:
         key = option.removeprefix("--").partition("=")[0]
-        if option.startswith("--") and key in _OWN and key != "trust":
+        if option.startswith("--") and key in _OWN:
             hint = {"seed": "; give --seeds", "run": "; give --out", "runs": "; give --out"}.get(key, "")
             raise ValueError(f"--{key}: a sweep has its own{hint}")
     if "config" in keys and config is not None:
         raise ValueError(f"--config {config} and --over config=...: give one of them")
     if not keys:
         found = {Path(config).stem if config else "run": {}}
-    folders = variations.folder_names(found)
+    rows = {name: (values, [f"--{key}={text}" for key, text in values.items()]) for name, values in found.items()}
+    return plan_rows(rows, seeds, [*(["--config", config] if config else []), *words], out)
+
+
+def plan_rows(
+    rows: Mapping[str, tuple[dict[str, str], Sequence[str]]], seeds: Sequence[int], words: Sequence[str], out: Path
+) -> list[Planned]:
+    """The runs of variants that have a name and words of their own, seed by seed.
+
+    Args:
+        rows: name -> its values, for tables, and its words for ``taggnn.train``.
+        seeds: of each variant.
+        words: of all variants, before their own.
+        out: folder of the runs.
+
+    Raises:
+        ValueError: words that ``taggnn.train`` would refuse; names the variant.
+    """
+    folders = variations.folder_names(rows)
     runs: list[Planned] = []
-    for name, values in found.items():
+    for name, (values, own) in rows.items():
         # No second head is trained unless it is asked for: a variant is one model.
-        line = [*(["--config", config] if config else []), "--compare=[]", *words]
-        line += [f"--{key}={text}" for key, text in values.items()]
+        line = ["--compare=[]", *words, *own]
         given = _parsed(line, name)
         flat = configuration.flat_settings(given)
         for seed in seeds:
-            folder = out / folders[name] / f"seed-{seed}"
-            own = given.clone()
-            own.seed = seed
-            runs.append(Planned(name, values, seed, [*line, f"--seed={seed}"], folder, own, {**flat, "seed": seed}))
+            folder, settings = out / folders[name] / f"seed-{seed}", given.clone()
+            settings.seed = seed
+            runs.append(
+                Planned(name, values, seed, [*line, f"--seed={seed}"], folder, settings, {**flat, "seed": seed})
+            )
     return sorted(runs, key=lambda one: seeds.index(one.seed))
 
 
 def _parsed(words: Sequence[str], name: str) -> Namespace:
     """The configuration of a command line; what ends ``taggnn.train`` becomes a ``ValueError``."""
-    said = io.StringIO()
+    printed = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stderr(printed), contextlib.redirect_stdout(io.StringIO()):
             settings = configuration.parse(words)
             # As training does it, so that the configuration can be compared with that of a run.
             resolve.fill(settings)
@@ -102,7 +120,7 @@ def _parsed(words: Sequence[str], name: str) -> Namespace:
                 resolve.freeze(settings)
             return settings
     except SystemExit:
-        message = said.getvalue().strip().removeprefix("taggnn.train: ")
+        message = printed.getvalue().strip().removeprefix("taggnn.train: ")
         raise ValueError(f"{name}: {message}") from None
     except (ValueError, ImportError) as error:
         raise ValueError(f"{name}: {error}") from error
@@ -120,7 +138,7 @@ def finished(one: Planned) -> bool:
     epochs = begun.get("train.epochs")
     if begun != now:
         # Slower, and exact about paths and values that are spelled in another way.
-        before = configuration.of_run(one.folder, configuration.own_names(one.settings))
+        before = _begun(one)
         epochs = before.train.epochs
         before.train.epochs = max(epochs, one.settings.train.epochs)
         if changed := configuration.changes(before, one.settings):
@@ -129,6 +147,16 @@ def finished(one: Planned) -> bool:
             )
     done = all((one.folder / name).is_file() for name in ("results.json", "report.html"))
     return done and isinstance(epochs, int) and epochs >= one.settings.train.epochs
+
+
+def _begun(one: Planned) -> Namespace:
+    """The configuration that a run was started with; what ends ``taggnn.train`` becomes a ``ValueError``."""
+    message = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(message), contextlib.redirect_stdout(io.StringIO()):
+            return configuration.of_run(one.folder, configuration.own_names(one.settings))
+    except SystemExit:
+        raise ValueError(message.getvalue().strip().removeprefix("taggnn.train: ")) from None
 
 
 def check(planned: Iterable[Planned]) -> None:

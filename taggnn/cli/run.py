@@ -1,12 +1,18 @@
 """A run in Python: what a training left in its folder, and what can be made of it."""
 
+import contextlib
 import csv
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from taggnn.cli import calibrating, evaluating
+from taggnn.cli import config as configuration
 from taggnn.cli.prediction_files import VALIDATION
+from taggnn.cli.words import words_of
 from taggnn.evaluation.predictions import Predictions, Skipped, read_predictions, read_skipped
 from taggnn.evaluation.results import Results, headline
 from taggnn.io import checkpoint
@@ -141,3 +147,45 @@ class Run(Evaluation):
             ValueError: a damaged checkpoint, or one that names code that is not trusted.
         """
         return checkpoint.load(self.folder, trust=self.trust)
+
+    def evaluate(self, options: Mapping[str, Any] | None = None, *, quiet: bool = False) -> Evaluation:
+        """Measures the best epoch on labelled clips, as ``python -m taggnn.evaluate`` does.
+
+        Args:
+            options: its options, as a tree or by names with dots, such as ``{"split": "val", "views": 3}``; ``data.root`` is
+                that of the training unless it is given.
+            quiet: prints nothing.
+
+        Returns:
+            The folder of the evaluation, by default a new one in ``runs/evaluate``.
+
+        Raises:
+            ValueError, OSError: a wrong option, or data that cannot be used.
+
+        Example::
+
+            print(run.evaluate({"data.root": "other_videos"}).scores)
+        """
+        parser = evaluating.parser()
+        parser.raises = True
+        words = words_of(options or {}, parser.keys())
+        words.append(f"--checkpoint={self.folder}")
+        if not any(word.startswith("--data.root=") for word in words):
+            root = configuration.of_run(self.folder, self.trust).data.root
+            if root is None:
+                raise ValueError(f"{self.folder}: was trained on stored tokens; name the videos with data.root")
+            words.append(f"--data.root={root}")
+        given = parser.parse_args(words)
+        if given.devices is not None and given.devices > 1:
+            raise ValueError(
+                f"devices {given.devices}: python -m taggnn.evaluate --devices {given.devices} takes several"
+            )
+        if self.trust:
+            given.trust = self.trust
+        calibrating.check(given)
+        with contextlib.ExitStack() as stack:
+            if quiet:
+                stack.enter_context(contextlib.redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
+            folder = evaluating.evaluate(given, words)
+        assert folder is not None
+        return Evaluation(folder)

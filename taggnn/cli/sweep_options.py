@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from taggnn.cli import config as configuration
 from taggnn.cli import planning, sweeping, variations
 from taggnn.cli.parser import Parser
 from taggnn.cli.planning import Planned
@@ -75,16 +76,19 @@ def planned(given: Any, words: Sequence[str]) -> tuple[list[Planned], Path]:
         ValueError: as `taggnn.cli.planning.plan`.
     """
     texts = given.over or []
-    if given.table and not texts and given.config is None and not words:
+    trusts, others = configuration.split_trust(words)
+    if given.table and not texts and given.config is None and not others:
         if given.out is None:
             raise ValueError("--table: give --out, the folder of the sweep, or the options that it was begun with")
         out = Path(given.out)
-        begun = sweeping.read(out)
+        begun = sweeping.read(out, trusts)
         return planning.plan(begun["config"], begun["over"], begun["seeds"], begun["words"], out), out
     over, seeds = variations.over(texts), variations.seeds(given.seeds)
     out = Path(given.out) if given.out else OUT / (Path(given.config).stem if given.config else "run")
-    found = planning.plan(given.config, over, seeds, words, out)
-    if not (given.table or given.dry_run):
-        out.mkdir(parents=True, exist_ok=True)
-        sweeping.write(out, given.config, over, seeds, words)
-    return found, out
+    return planning.plan(given.config, over, seeds, words, out), out
+
+
+def begin(given: Any, words: Sequence[str], out: Path) -> None:
+    """Writes the plan into the folder of the sweep."""
+    out.mkdir(parents=True, exist_ok=True)
+    sweeping.write(out, given.config, variations.over(given.over or []), variations.seeds(given.seeds), words)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from taggnn.cli import config as configuration
-from taggnn.cli import costs
+from taggnn.cli import costs, variations
 from taggnn.cli.jobs import part_of, run_all, shard_of
 from taggnn.cli.planning import Planned, check, finished, plan
 from taggnn.evaluation.predictions import Predictions, read_predictions
@@ -57,12 +57,16 @@ def write(
     write_text(out / PLAN, json_file.text(content, indent=2) + "\n")
 
 
-def read(out: Path) -> dict[str, Any]:
+def read(out: Path, trusts: bool = False) -> dict[str, Any]:
     """The plan in the folder of a sweep: config, over, seeds and words.
+
+    Args:
+        out: the folder.
+        trusts: it may name code outside of taggnn and PyG, which is imported (default: no).
 
     Raises:
         FileNotFoundError: no sweep was started there.
-        ValueError: another kind of file.
+        ValueError: another kind of file, or one that names other code.
     """
     path = out / PLAN
     if not path.is_file():
@@ -72,6 +76,9 @@ def read(out: Path) -> dict[str, Any]:
         if key not in content:
             raise ValueError(f"{path}: {key} is missing; not what taggnn.sweep wrote")
         schema.check(content[key], kind, f"{path}, {key}")
+    for values in variations.variants(content["over"]).values():
+        words = [*content["words"], *(f"--{key}={value}" for key, value in values.items())]
+        configuration.check_file_words(words, str(path), trusts)
     return {key: content[key] for key in _PLAN_SCHEMA}
 
 
@@ -142,29 +149,30 @@ def _predictions(planned: Sequence[Planned]) -> tuple[dict[str, dict[int, Predic
     found: dict[str, dict[int, Predictions]] = {one.name: {} for one in planned}
     left_out = []
     for one in planned:
-        if not finished(one):
-            continue
         try:
-            found[one.name][one.seed] = read_predictions(one.folder / "predictions.csv")
+            if finished(one):
+                found[one.name][one.seed] = read_predictions(one.folder / "predictions.csv")
         except (OSError, ValueError) as error:
-            # By its name in the sweep: the table must not depend on where the folder is.
-            reason = str(error).replace(f"{one.folder}/", "")
-            left_out.append(f"{one.name}, seed {one.seed}, is left out: {reason}")
+            left_out.append(f"{one.name}, seed {one.seed}, is left out: {_without_folder(error, one)}")
     return found, left_out
 
 
 def _models(
     planned: Sequence[Planned], runs: Mapping[str, Mapping[int, Predictions]]
 ) -> tuple[dict[str, costs.Counted], list[str]]:
-    """Variant -> the model of its first finished run, and those that could not be read."""
+    """Variant -> the model of its first readable run, and the variants without one."""
     models: dict[str, costs.Counted] = {}
-    problems = []
+    problems: dict[str, str] = {}
     for one in planned:
         if one.name in models or one.seed not in runs[one.name]:
             continue
         try:
             models[one.name] = costs.counted(one.folder / "best.ckpt", configuration.own_names(one.settings))
         except (OSError, ValueError) as error:
-            reason = str(error).replace(f"{one.folder}/", "")
-            problems.append(f"{one.name}, seed {one.seed}: its cost is not known: {reason}")
-    return models, problems
+            problems.setdefault(one.name, f"{one.name}: its cost is not known: {_without_folder(error, one)}")
+    return models, [problem for name, problem in problems.items() if name not in models]
+
+
+def _without_folder(error: Exception, one: Planned) -> str:
+    """A message without the folder of the run: the table must not depend on where it is."""
+    return str(error).replace(f"{one.folder}/", "").replace(str(one.folder), "its folder")

@@ -25,7 +25,7 @@ def words_of(options: Mapping[str, Any], keys: Collection[str]) -> list[str]:
     for key, value in _flat(options, keys):
         if key in words:
             raise ValueError(f"option {key} is given twice")
-        words[key] = f"--{key}={_text(key, value)}"
+        words[key] = f"--{key}={text_of(key, value)}"
     return list(words.values())
 
 
@@ -42,7 +42,8 @@ def _flat(options: Mapping[str, Any], keys: Collection[str], above: str = "") ->
     return found
 
 
-def _text(key: str, value: Any) -> str:
+def text_of(key: str, value: Any) -> str:
+    """A value as the word of a command line; see ``words_of``."""
     plain = _plain(key, value)
     # A word is taken as it is; within a list or a mapping the quotes keep it text.
     return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)

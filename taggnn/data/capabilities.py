@@ -36,12 +36,15 @@ class Capabilities:
         frame_views: ``(frames, chosen, views, crops)``: the same for frames in memory.
         inspection: how ``taggnn.check`` examines its files; None: they cannot be checked.
         picture: converts an input to pictures for people; None: not possible.
+        rated_picture: draws an input, its joints and bones in given colours; None: it has none, or no pictures.
+        bones: (child, parent) of its bones, by index of the joints.
         position_names: names of the positions of a frame where each is something of its own, such as a joint; empty: none.
         describe: sentences on what training does to a clip.
         preprocessing: sentences on every step from a file to the input in evaluation, with its numbers, for exported files.
         notes: name -> sentence, for the screen.
 
-    **Shapes:** picture: ``spec.shape`` -> uint8 (T, h, w, 3)
+    **Shapes:** picture: ``spec.shape`` -> uint8 (T, h, w, 3); rated_picture: ``spec.shape``, uint8 (T, V, 3) of the V joints and
+    (T, bones, 3) of the bones -> uint8 (T, h, w, 3)
     """
 
     model_spec: InputSpec
@@ -60,6 +63,8 @@ class Capabilities:
     frame_views: Callable[[Tensor, Sequence[tuple[int, int]], int, int], Tensor] | None = None
     inspection: Inspection | None = None
     picture: Callable[[Tensor], Tensor] | None = None
+    rated_picture: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
+    bones: Sequence[tuple[int, int]] = ()
     position_names: Sequence[str] = ()
     describe: Callable[[], list[str]] = list
     preprocessing: Callable[[], list[str]] = list

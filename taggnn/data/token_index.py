@@ -21,7 +21,7 @@ INDEX, BACKBONE, CONFIG = "index.json", "backbone.safetensors", "config.yaml"
 _FILE = re.compile(r"[\w.-]+\.safetensors")
 
 # What a list and a row of it are made of.
-_LIST_KEYS = {field.name for field in fields(ClipList)} - {"classes"}
+_LIST_KEYS = {field.name for field in fields(ClipList)} - {"classes", "absent"}
 _ROW_KEYS = {field.name for field in fields(Clip)} | {"tokens", "views"}
 
 # (shard, row), or why there are no tokens.
@@ -51,6 +51,7 @@ class ClipsOf(TypedDict):
     missing: NotRequired[list[str]]
     missing_labels: NotRequired[list[Count]]
     notes: NotRequired[list[str]]
+    class_groups: NotRequired[dict[str, list[str]]]
 
 
 class Weights(TypedDict):
@@ -130,6 +131,9 @@ def _check_split(split: str, held: dict[str, Any], index: dict[str, Any], where:
         raise ValueError(f"{where}: unknown key {unknown[0][:80]!r}")
     if len(held.get("missing", ())) != len(held.get("missing_labels", ())):
         raise ValueError(f"{where}.missing_labels: not one for each of missing")
+    for kind, groups in held.get("class_groups", {}).items():
+        if len(groups) != len(index["classes"]):
+            raise ValueError(f"{where}.class_groups.{kind[:80]}: not one for each of the classes")
     for number, row in enumerate(held["clips"]):
         at = f"{where}.clips[{number}]"
         if not row["label"] < len(index["classes"]):

@@ -161,7 +161,10 @@ def splits_as_dict(splits: Splits) -> dict[str, Any]:
         if split == "test" and clips is not None and clips is splits.val:
             content[split] = {"same_as": "val"}
         elif clips is not None:
-            rest = {key: value for key, value in vars(clips).items() if key not in ("clips", "classes")}
+            # Rows that are not there are of the list, not of the tokens.
+            rest = {key: value for key, value in vars(clips).items() if key not in ("clips", "classes", "absent")}
+            if not rest["class_groups"]:
+                del rest["class_groups"]
             rows = [{key: value for key, value in asdict(clip).items() if value is not None} for clip in clips]
             content[split] = {**rest, "clips": rows}
     return content
@@ -192,6 +195,7 @@ def _splits(index: Mapping[str, Any], folder: Path) -> Splits:
             continue
         rows = [{key: _as_tuple(value) for key, value in row.items()} for row in stored["clips"]]
         rest: dict[str, Any] = {key: _as_tuple(value) for key, value in stored.items() if key != "clips"}
+        rest["class_groups"] = {kind: tuple(of) for kind, of in stored.get("class_groups", {}).items()}
         clips = tuple(StoredClip(**row, index=number) for number, row in enumerate(rows))
         found[split] = ClipList(clips, classes, **rest)
     weights = index["weights"]

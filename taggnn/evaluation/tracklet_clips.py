@@ -5,12 +5,11 @@ Axes: B clips, T frames, R regions, M clips of the predictions.
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from taggnn.data.capabilities import capabilities_of
+from taggnn.data.capabilities import Capabilities, capabilities_of
 from taggnn.data.dataset import ClipDataset
 from taggnn.evaluation.metrics import predicted_classes
 from taggnn.evaluation.predictions import Predictions
@@ -87,7 +86,7 @@ def collect(
     classes, labels = predictions.classes, predictions.labels.tolist()
     best = predicted_classes(predictions.probabilities).tolist()
     spatial = {"height", "width"} <= set(samples.source.spec.axes)
-    names = _semantic_names(getattr(model, "head", None))
+    names = semantic_names(getattr(model, "head", None))
     found, notes = list[Tracklets](), list[str]()
     for row in chosen:
         name = predictions.names[row]
@@ -95,23 +94,57 @@ def collect(
         if isinstance(sample, BadClip):
             notes.append(f"no tracklets of {name}: it could not be read again: {sample.reason}")
             continue
-        extras = model(sample.x.unsqueeze(0).to(device)).extras
-        facts: dict[str, Any] = {
-            "name": name,
-            "truth": classes[labels[row]],
-            "predicted": classes[best[row]],
-            "probability": float(predictions.probabilities[row, best[row]]),
-            "texts": _texts(extras.get("semantics"), names, classes),
-            "positions": capabilities.position_names,
-        }
+        output = model(sample.x.unsqueeze(0).to(device))
+        facts = (name, classes[labels[row]], classes[best[row]], float(predictions.probabilities[row, best[row]]))
         try:
-            regions = _regions(extras, spatial)
-            facts["weights"] = _weights(extras, regions)
-            facts["pictures"] = None if capabilities.picture is None else capabilities.picture(sample.x.cpu()).cpu()
-            found.append(Tracklets(regions=regions, **facts))
+            found.append(of_output(output.extras, sample.x, capabilities, names, classes, spatial, *facts))
         except ValueError as error:
             notes.append(f"no tracklets of {name}: {error}")
     return found, notes
+
+
+def of_output(
+    extras: dict[str, Tensor],
+    x: Tensor,
+    capabilities: Capabilities,
+    names: Sequence[str] | None,
+    classes: Sequence[str],
+    spatial: bool,
+    name: str,
+    truth: str,
+    predicted: str,
+    probability: float,
+) -> Tracklets:
+    """The tracklets of one clip, of what the model answered to it.
+
+    Args:
+        extras: of the model's output for the one clip, see ``collect``.
+        x: the clip.
+        capabilities: of its source.
+        names: of the semantics, see ``semantic_names``; None: the head has none.
+        classes: names in label order.
+        spatial: whether the positions of a frame are rows and columns of it.
+        name: of the clip.
+        truth: its class.
+        predicted: the most probable class.
+        probability: of that class.
+
+    **Shapes:** x (*spec.shape)
+
+    Raises:
+        ValueError: the extras hold no regions, or in other shapes.
+    """
+    regions = _regions(extras, spatial)
+    return Tracklets(
+        name, truth, predicted, probability, regions, _weights(extras, regions), _texts(extras.get("semantics"), names, classes),
+        None if capabilities.picture is None else capabilities.picture(x.cpu()).cpu(), capabilities.position_names,
+    )  # fmt: skip
+
+
+def semantic_names(head: object) -> list[str] | None:
+    """The text of each semantic of a head; None where it has none."""
+    method = getattr(head, "semantic_names", None)
+    return None if method is None else [str(name) for name in method()]
 
 
 def _regions(extras: dict[str, Tensor], spatial: bool) -> Tensor:
@@ -134,11 +167,6 @@ def _weights(extras: dict[str, Tensor], regions: Tensor) -> Tensor | None:
     if not isinstance(given, Tensor) or tuple(given.shape) != wanted:
         raise ValueError(f"the head's extras['frame_weights'] must be (clips, frames, regions) {wanted}")
     return given[0].float().cpu()
-
-
-def _semantic_names(head: object) -> list[str] | None:
-    method = getattr(head, "semantic_names", None)
-    return None if method is None else [str(name) for name in method()]
 
 
 def _texts(semantics: Tensor | None, names: Sequence[str] | None, classes: Sequence[str]) -> list[str]:

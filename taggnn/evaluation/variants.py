@@ -25,6 +25,7 @@ class Variant:
         seeds: of its runs, S of them.
         clips: M, those that all variants on the same data have.
         accuracy: top-1 over the seeds.
+        of_seeds: top-1 of each seed.
         figures: further headline figures of `taggnn.evaluation.metrics.METRICS` by name: mean over the seeds.
         confused: mean accuracy on the clips of the most confused classes; None without any.
         reference: the variant that it is compared with; None for a reference itself.
@@ -36,6 +37,7 @@ class Variant:
     seeds: list[int]
     clips: int
     accuracy: OverSeeds
+    of_seeds: list[float]
     figures: dict[str, float]
     confused: float | None
     reference: str | None = None
@@ -108,6 +110,7 @@ def variants_of(
                 seeds=list(models[name]),
                 clips=len(both.names),
                 accuracy=over_seeds(of_name),
+                of_seeds=[model.right.double().mean().item() for model in of_name],
                 figures=_means(figures),
                 confused=_mean([share[0] for share in shares if share]) if all(shares) else None,
                 **({} if name == own else _against(models[name], models[own], own)),
@@ -119,8 +122,8 @@ def _against(models: Mapping[int, Answers], reference: Mapping[int, Answers], na
     paired = [seed for seed in models if seed in reference]
     if not paired:
         return {"reference": name}
-    sides = [[side[seed] for seed in paired] for side in (reference, models)]
-    return {"reference": name, "difference": difference_over_seeds(*sides), "paired": paired}
+    first, second = ([side[seed] for seed in paired] for side in (reference, models))
+    return {"reference": name, "difference": difference_over_seeds(first, second), "paired": paired}
 
 
 def _groups(runs: Mapping[str, Mapping[int, Predictions]], reference: str) -> list[tuple[list[str], Matched]]:

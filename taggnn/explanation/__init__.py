@@ -15,11 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from taggnn.explanation.attention import attention
+from taggnn.explanation.edges import edge_gradient, gnn_explainer
 from taggnn.explanation.gradients import gradient_x_token, integrated_gradients
 from taggnn.explanation.head_input import HeadInput, head_input
 from taggnn.explanation.importance import Importance
 from taggnn.explanation.occlusion import frame_occlusion, occlusion
 from taggnn.explanation.options import Options
+from taggnn.explanation.pixels import pixel_integrated_gradients, pixel_occlusion
 from taggnn.explanation.random_map import random_map
 from taggnn.names import unknown
 
@@ -64,12 +66,38 @@ METHODS: dict[str, Row] = {
     "frame_occlusion": Row(
         frame_occlusion, "fall of the logit without the frame", "https://arxiv.org/abs/1311.2901", True, "frame"
     ),
+    "edge_gradient": Row(
+        edge_gradient, "gradient of the logit on a mask of the edges", "https://arxiv.org/abs/1905.13686", True, "edge"
+    ),
+    "gnn_explainer": Row(
+        gnn_explainer,
+        "a mask of few edges that keep the class, by PyG",
+        "https://arxiv.org/abs/1903.03894",
+        False,
+        "edge",
+    ),
+    "pixel_integrated_gradients": Row(
+        pixel_integrated_gradients,
+        "integrated gradients of the pixels, by captum",
+        "https://arxiv.org/abs/1703.01365",
+        True,
+        "pixel",
+        "captum",
+    ),
+    "pixel_occlusion": Row(
+        pixel_occlusion,
+        "fall of the logit without the pixels of a cell, by captum",
+        "https://arxiv.org/abs/1311.2901",
+        True,
+        "pixel",
+        "captum",
+    ),
     "random": Row(random_map, "random numbers, to compare with", "", False),
 }
 
 
 def explain(
-    model: nn.Module, x: Tensor, target: int | None = None, method: str = "gradient_x_token", **options: Any
+    model: nn.Module, x: Tensor, target: int | None = None, method: str = "integrated_gradients", **options: Any
 ) -> Importance:
     """Computes how much each token of a clip counts for a class.
 
@@ -79,7 +107,7 @@ def explain(
         model: a recogniser, or its view that takes stored tokens; not an exported model.
         x: one clip, as ``Loaded.clip(file)[None]`` gives it.
         target: label of the class; None (default): the most probable one.
-        method: a key of ``METHODS`` (default "gradient_x_token", the cheapest that every head has).
+        method: a key of ``METHODS`` (default "integrated_gradients").
         options: of ``Options``: baseline, steps, batch, epochs, seed.
 
     **Shapes:** x (1, *spec.shape) -> ``values`` (*grid)
@@ -94,7 +122,7 @@ def explain(
 
 
 def explain_tokens(
-    given: HeadInput, target: int | None = None, method: str = "gradient_x_token", **options: Any
+    given: HeadInput, target: int | None = None, method: str = "integrated_gradients", **options: Any
 ) -> Importance:
     """The same for tokens that are there already, so that several methods run the backbone once."""
     if method not in METHODS:

@@ -39,9 +39,18 @@ def integrated_gradients(given: HeadInput, target: int, options: Options) -> Ten
 
 
 def gradient(given: HeadInput, tokens: Tensor, target: int) -> Tensor:
-    """The gradient of a logit by the tokens. **Shapes:** (B, *grid, C) -> the same"""
+    """The gradient of a logit by the tokens.
+
+    **Shapes:** (B, *grid, C) -> the same
+
+    Raises:
+        ValueError: the logits of the head have no gradient.
+    """
     with torch.inference_mode(False), torch.enable_grad():
         # A tensor of inference mode cannot have a gradient.
         at = tokens.detach().clone().requires_grad_()
-        (found,) = torch.autograd.grad(given.logits(at)[:, target].sum(), at)
+        logit = given.logits(at)[:, target].sum()
+        found = torch.autograd.grad(logit, at, allow_unused=True)[0] if logit.requires_grad else None
+    if found is None:
+        raise ValueError(f"{type(given.head).__name__}: its logits have no gradient by the tokens; possible: occlusion")
     return found

@@ -5,7 +5,7 @@ A attention heads.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from torch import Tensor, nn
 
@@ -183,8 +183,7 @@ class TagHead(nn.Module):
         encoded = self.encoder(x.flatten(1, -2)).unflatten(1, self.grid)
         x = encoded
         for layer in self.propagation:
-            assert isinstance(layer, GraphLayer)
-            x = layer(x, topology) if edges is None else layer.on_edges(x, edges)
+            x = layer(x, topology) if edges is None else cast(GraphLayer, layer).on_edges(x, edges)
         pooled, weights = self.readout(x.flatten(1, -2))
         extras = {"encoded": encoded, "propagated": x, "pooled": pooled}
         if weights is not None:

@@ -37,6 +37,21 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def is_locked(folder: Path) -> bool:
+    """Whether another process works in a run folder now; False where that cannot be known."""
+    lock = folder / ".lock"
+    try:
+        if not lock.exists():
+            return False
+        with FileLock(lock, timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:
+        # A folder that only others may write.
+        return False
+
+
 def writable(folder: Path) -> Path:
     """Creates a folder if it is missing, and returns it after a test that files can be written into it.
 

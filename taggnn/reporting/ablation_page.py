@@ -36,7 +36,8 @@ def lines(found: Ablation) -> Iterator[str]:
             continue
         gain = effect.difference
         assert gain is not None
-        between = f"{100 * gain.low:+.1f} to {100 * gain.high:+.1f}"
+        # Of a difference that every resample gives alike, an interval would say more than is known.
+        between = "-" if gain.low == gain.high else f"{100 * gain.low:+.1f} to {100 * gain.high:+.1f}"
         moved = "-" if math.isnan(effect.relative) else f"{100 * effect.relative:.1f} %"
         yield (
             f"{effect.title:22} {effect.top1:6.3f}  {100 * gain.value:+6.1f}  {between:16} {effect.shift:6.2f} {moved:>6} "
@@ -122,12 +123,12 @@ def _shown(effect: Effect) -> dict[str, str]:
         edges = f"{percent(effect.facts['kept'])} of the edges are as trained"
     return {
         "points": points(gain.value),
-        "between": f"{points(gain.low)} to {points(gain.high)}",
+        "between": "" if gain.low == gain.high else f"{points(gain.low)} to {points(gain.high)}",
         "shift": f"{effect.shift:.2f}",
         "moved": moved,
         "random": random if effect.draws > 1 else "",
         "edges": edges,
-        "dropped": dropped(effect),
+        "dropped": dropped(effect).replace("->", "→"),
         "only_intact": f"{effect.only_intact:.4g}",
         "only_altered": f"{effect.only_altered:.4g}",
     }

@@ -427,7 +427,7 @@ def whiskers(rows: Sequence[tuple[str, float, float, float]]) -> Figure | None:
         axes.axhspan(index - 0.5, index + 0.5, fc="none", lw=0, gid=tip, zorder=5)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_yticks(range(len(rows)), [row[0] for row in rows], fontsize=9.5, color=LIGHT.ink, parse_math=False)
-    _signed(axes.xaxis)
+    signed(axes.xaxis)
     axes.set_xlabel("percentage points", loc="right", fontsize=8, color=LIGHT.muted)
     return figure
 
@@ -454,7 +454,7 @@ def gains(rows: Sequence[tuple[str, float, str]], below: str = "") -> Figure | N
     axes.axhline(0, color=LIGHT.muted, lw=0.9)
     axes.set_ylim(min(*values, 0), max(*values, 0))
     axes.spines["bottom"].set_visible(False)
-    _signed(axes.yaxis)
+    signed(axes.yaxis)
     return figure
 
 
@@ -570,7 +570,8 @@ def _width(bars: int) -> float:
     return 1 - min(0.2, bars / 155)
 
 
-def _signed(axis: Axis) -> None:
+def signed(axis: Axis) -> None:
+    """Ticks of an axis of differences, with their signs."""
     axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axis.set_major_formatter(lambda value, _: f"{value:+.3g}" if abs(value) > 1e-9 else "0")
 

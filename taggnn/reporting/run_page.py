@@ -10,6 +10,7 @@
     skipped.csv      clips that could not be used (`taggnn.evaluation.predictions`)
     results.json     everything else, see `RESULTS`
     tracklets/       of some clips, see `taggnn.evaluation.tracklets`
+    thumbnails/      of some clips, see `taggnn.explanation.thumbnails`
 
 Besides ``report.html`` it writes the pictures alone, ``curves.png``, ``confusion.png`` and a PNG for each clip in ``tracklets``.
 """
@@ -39,6 +40,7 @@ from taggnn.evaluation.rejection import risk_coverage
 from taggnn.evaluation.results import Results, headline
 from taggnn.evaluation.significance import McNemar, verdict
 from taggnn.names import unknown
+from taggnn.reporting import thumbnail_section
 from taggnn.reporting.compare_page import differences_of
 from taggnn.reporting.figures import block_of, confusion, curves, reliability_diagram, risk_coverage_figure
 from taggnn.reporting.loss_parts import parts_of
@@ -90,6 +92,7 @@ def write_report(run_dir: str | os.PathLike) -> Path:
         calibration=_calibration(results, predictions),
         classes=None if predictions is None else _classes(folder, predictions),
         tracklets=section_of(folder),
+        thumbnails=thumbnail_section.section_of(folder),
         unmeasured=set(unmeasured),
         skipped=skipped,
         most=ROWS,

@@ -65,23 +65,23 @@ def cost_cells(table: SweepTable, name: str) -> list[str]:
 
 
 def footnotes(table: SweepTable) -> list[str]:
-    """What the table's signs mean, then what a reader must know."""
+    """What the figures and signs of the table mean; `SweepTable.notes` has what a reader must know besides."""
     rows = table.found.rows if table.found else []
     clips = sorted({row.clips for row in rows})
     shown = []
     if rows:
         shown.append(
-            f"top-1 on {' or '.join(f'{count:,}' for count in clips)} test clips: mean and standard deviation over the seeds; "
+            f"Top-1 on {' or '.join(f'{count:,}' for count in clips)} test clips: mean and standard deviation over the seeds; "
             f"difference to {table.reference} in points, with a paired 95 % interval over clips and seeds."
         )
     if any(row.difference and not row.over_seeds for row in rows):
-        shown.append("* one seed: the interval is over the clips only.")
+        shown.append("* One seed: the interval is over the clips only.")
     shown.append(
         f"ms: one clip on {table.measured_on}, measured after the trainings, in turn."
         if table.measured_on
         else "ms: not measured."
     )
-    return shown + table.notes()
+    return shown
 
 
 def text(table: SweepTable) -> str:
@@ -102,7 +102,7 @@ def text(table: SweepTable) -> str:
         return "  ".join([first, *others]).rstrip()
 
     head, *body = map(aligned, lines)
-    return "\n".join([head, "-" * len(head), *body, "", *footnotes(table)])
+    return "\n".join([head, "-" * len(head), *body, "", *footnotes(table), *table.notes()])
 
 
 def as_csv(table: SweepTable) -> str:
@@ -139,20 +139,22 @@ def latex(table: SweepTable) -> str:
     of = " of the head" if table.one_backbone else ""
     lines = [
         "% \\usepackage{booktabs}",
-        *(f"% {_line(note)}" for note in footnotes(table)),
-        "\\begin{tabular}{lrrrrrr}",
+        *(f"% {_line(note)}" for note in [*footnotes(table), *table.notes()]),
+        "\\begin{tabular}{lrrrrrrr}",
         "\\toprule",
-        f" & top-1 (\\%) & difference & 95\\,\\% interval & parameters{of} & MACs{of} & ms \\\\",
+        f" & seeds & top-1 (\\%) & difference & 95\\,\\% interval & parameters{of} & MACs{of} & ms \\\\",
         "\\midrule",
     ]
     for row in table.found.rows if table.found else []:
-        name, _, mean, spread, apart, interval, *cost = cells(table, row)
+        name, seeds, mean, spread, apart, interval, *cost = cells(table, row)
         accuracy = f"${mean}$" if spread == UNKNOWN else f"${mean} \\pm {spread}$"
         star = "^{*}" if interval.endswith(CLIPS_ONLY) else ""
         ends = interval.removesuffix(CLIPS_ONLY).split(" to ")
         between = f"$[{', '.join(ends)}]{star}$" if apart else "--"
         costs = [_escaped(cell) if cell != UNKNOWN else "--" for cell in cost]
-        lines.append(" & ".join([_escaped(name), accuracy, f"${apart}$" if apart else "--", between, *costs]) + " \\\\")
+        lines.append(
+            " & ".join([_escaped(name), seeds, accuracy, f"${apart}$" if apart else "--", between, *costs]) + " \\\\"
+        )
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
 
 

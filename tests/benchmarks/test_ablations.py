@@ -3,38 +3,25 @@
 import json
 
 import pytest
-import torch
 
 from benchmarks import ablations
 from benchmarks.ablation_rows import PAPERS
-from taggnn.cli import config
-from taggnn.evaluation.predictions import Predictions, write_predictions
-
-
-def finish(folder, share, seed):
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(60) % 3
-    right = torch.rand(60, generator=generator) < share
-    probabilities = torch.full((60, 3), 0.1)
-    probabilities[torch.arange(60), torch.where(right, labels, (labels + 1) % 3)] = 0.8
-    names = [f"{number}.npz" for number in range(60)]
-    folder.mkdir(parents=True)
-    write_predictions(folder / "predictions.csv", Predictions(names, names, labels, probabilities, ["a", "b", "c"]))
-    (folder / "report.html").write_text("")
+from taggnn.cli import config, planning, variations
+from tests.cli.sweeps import answers, finish
 
 
 @pytest.fixture
 def trained(monkeypatch):
-    """The words of every training that was started."""
+    """The runs that were trained."""
     started = []
 
-    def run(words):
-        started.append(words)
-        folder = ablations.Path(words[words.index("--run") + 1])
-        finish(folder, 0.9 if "--backbone.plug" in words else 0.6, int(words[words.index("--seed") + 1]))
-        return type("Ended", (), {"returncode": 0})
+    def run_all(planned, jobs):
+        for one in planned:
+            if not planning.finished(one):
+                finish(one, answers(0.9 if "--backbone.plug" in one.words else 0.6, one.seed))
+                started.append(one)
 
-    monkeypatch.setattr(ablations.subprocess, "run", run)
+    monkeypatch.setattr(ablations.jobs, "run_all", run_all)
     return started
 
 
@@ -43,7 +30,7 @@ def test_every_row_is_trained_with_every_seed_and_compared(bench, trained, tmp_p
     ended = bench(ablations, *words)
     assert ended.code == 0, ended.err
     assert len(trained) == 6
-    assert all("--data.root" in words for words in trained)
+    assert all("--data.root" in one.words for one in trained)
     found = json.loads((tmp_path / "ablation.json").read_text())
     bare, plugged = found["rows"]
     assert (bare["row"], plugged["row"]) == ("bare", "sf")
@@ -62,19 +49,31 @@ def test_finished_runs_are_not_repeated(bench, trained, tmp_path):
 
 
 def test_the_table_alone_trains_nothing(bench, trained, tmp_path):
-    finish(tmp_path / "bare" / "seed-0", 0.5, 0)
-    assert bench(ablations, "--paper", "sf", "--table", "--out", tmp_path).code == 0
+    words = ["--paper", "sf", "--rows", "sf", "--seeds", 0, "--out", tmp_path]
+    assert bench(ablations, *words, "--table").code == 2
     assert not trained
+    assert bench(ablations, *words).code == 0
+    assert bench(ablations, *words, "--table").code == 0
+    assert len(trained) == 2
 
 
 def test_a_training_that_fails_ends_the_program(bench, monkeypatch, tmp_path):
-    monkeypatch.setattr(ablations.subprocess, "run", lambda words: type("Ended", (), {"returncode": 2}))
-    assert bench(ablations, "--paper", "sf", "--out", tmp_path).code == 2
+    def run_all(planned, jobs):
+        raise ChildProcessError("2 trainings failed")
+
+    monkeypatch.setattr(ablations.jobs, "run_all", run_all)
+    ended = bench(ablations, "--paper", "sf", "--rows", "sf", "--out", tmp_path)
+    assert ended.code == 2
+    assert "2 trainings failed" in ended.err
 
 
 @pytest.mark.parametrize(
     ("words", "named"),
-    [(["--paper", "gcn"], "gcn"), (["--paper", "sf", "--rows", "sfx"], "sfx"), (["--paper", "sf", "--table"], "bare")],
+    [
+        (["--paper", "gcn"], "gcn"),
+        (["--paper", "sf", "--rows", "sfx"], "sfx"),
+        (["--paper", "sf", "--rows", "sf", "--table"], "bare"),
+    ],
     ids=["paper", "row", "no run"],
 )
 def test_mistakes_are_named(bench, tmp_path, words, named):
@@ -90,32 +89,33 @@ def test_the_options_of_every_row_are_those_of_training(paper):
         assert parsed.head in ("pool", "tag", "tag_released", "art", "tag_art")
 
 
-def test_rows_about_text_are_trained_only_with_a_bank(bench, trained, tmp_path):
-    words = ["--paper", "art", "--seeds", 0, "--out", tmp_path]
-    about = {row.name for row in PAPERS["art"].rows if row.text}
-    ended = bench(ablations, *words, "--rows", "one prompt")
+def test_rows_about_text_are_trained_only_with_a_bank(bench, trained, tmp_path, capsys):
+    rows = list(PAPERS["art"].rows)
+    about = {row.name for row in rows if row.text}
+    ended = bench(ablations, "--paper", "art", "--seeds", 0, "--out", tmp_path, "--rows", "one prompt")
     assert ended.code == 2
     assert "art.bank" in ended.err
     assert not trained
-    assert bench(ablations, *words).code == 0
-    assert len(trained) == len(PAPERS["art"].rows) - len(about)
-    assert bench(ablations, *words, "--art.bank", "bank.safetensors").code == 0
-    assert len(trained) == len(PAPERS["art"].rows)
+    left = ablations.with_text(rows, [], "demo_art", [])
+    assert {row.name for row in rows} - {row.name for row in left} == about
+    assert ablations.with_text(rows, [], "demo_art", ["--art.bank", "bank.safetensors"]) == rows
 
 
 @pytest.mark.parametrize("paper", list(PAPERS))
 def test_rows_have_names_of_their_own(bench, paper, tmp_path):
     rows = PAPERS[paper].rows
-    assert len({ablations.folder_of(row, 0, tmp_path) for row in rows}) == len(rows)
+    assert (
+        len(set(variations.folder_names(row.name for row in rows).values()))
+        == len({row.name for row in rows})
+        == len(rows)
+    )
     ended = bench(ablations, "--paper", paper, "--list")
     assert ended.code == 0
     assert all(row.name in ended.out for row in rows)
 
 
-def test_the_papers_figures_stand_in_a_column_of_their_own(bench, tmp_path):
-    finish(tmp_path / "both_edges" / "seed-0", 0.5, 0)
-    finish(tmp_path / "released" / "seed-0", 0.5, 0)
-    ended = bench(ablations, "--paper", "tag", "--table", "--seeds", 0, "--out", tmp_path)
+def test_the_papers_figures_stand_in_a_column_of_their_own(bench, trained, tmp_path):
+    ended = bench(ablations, "--paper", "tag", "--rows", "released", "--seeds", 0, "--out", tmp_path)
     assert ended.code == 0, ended.err
     found = json.loads((tmp_path / "ablation.json").read_text())
     assert {row["row"]: row["published"].get("Gym99") for row in found["rows"]} == {

@@ -42,7 +42,7 @@ def test_the_report_has_the_other_run_and_the_most_confused_pairs(two, program):
     found = results_of(plugged)
     (row,) = found["paired"]
     one, other = ((given.probabilities.argmax(1) == given.labels) for given in (second, first))
-    assert (row["name"], row["against"]) == ("nw_ucla: pool; backbone.plug sf", "nw_ucla: pool; backbone.plug None")
+    assert (row["name"], row["against"]) == ("nw_ucla: pool; plug=sf", "nw_ucla: pool; plug=null")
     assert (row["only_name"], row["only_against"]) == (int((one & ~other).sum()), int((other & ~one).sum()))
     assert row["p"] == row["p_holm"] == mcnemar(row["only_name"], row["only_against"]).p
     assert [each["chosen"] for each in found["comparison"]] == [True, False]

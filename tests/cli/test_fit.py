@@ -49,6 +49,19 @@ def test_a_run_has_what_is_in_its_folder(run):
     assert list(run.predictions("val").classes) == list(run.predictions().classes) == classes
 
 
+def test_it_is_evaluated_on_its_own_clips_and_on_others(run, tmp_path):
+    own = run.evaluate({"out": tmp_path / "test", "data": {"batch_size": 4, "workers": 0}}, quiet=True)
+    assert torch.allclose(own.predictions().probabilities, run.predictions().probabilities, atol=1e-6)
+    assert own.scores["top1"] == run.scores["top1"]
+    root = taggnn.Run(run.folder).settings["data"]["root"]
+    val = run.evaluate({"data.root": root, "split": "val", "out": tmp_path / "val", "graph_effect": False}, quiet=True)
+    assert list(val.predictions().names) == list(run.predictions("val").names)
+    assert val.report().is_file()
+    for wrong, key in (({"views": 0}, "views"), ({"split": "all"}, "split"), ({"devices": 2}, "devices")):
+        with pytest.raises(ValueError, match=key):
+            run.evaluate(wrong)
+
+
 def test_a_report_is_written_again(run):
     path = run.folder / "report.html"
     before = path.read_bytes()

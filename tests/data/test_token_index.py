@@ -1,10 +1,11 @@
 """The index of stored tokens: what an extraction wrote is read, and any other field is named with its file."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from taggnn.data.clips import Clip, ClipList
+from taggnn.data.clips import Clip, ClipList, Row
 from taggnn.data.lists.splits import Splits
 from taggnn.data.token_index import FORMAT, INDEX, KIND, read_token_index
 from taggnn.data.tokens import splits_as_dict
@@ -78,6 +79,7 @@ def test_a_good_index_is_read(tmp_path):
         ("splits/train/clips/0/tokens", [1], r"splits\.train\.clips\[0\]\.tokens"),
         ("splits/train/clips/0/index", 3, r"splits\.train\.clips\[0\]: unknown key 'index'"),
         ("splits/train/missing", ["a"], r"splits\.train\.missing_labels: not one for each"),
+        ("splits/train/class_groups", {"event": ["VT"]}, r"splits\.train\.class_groups\.event: not one for each"),
     ],
 )
 def test_a_field_of_another_kind_is_named(path, value, message, tmp_path):
@@ -88,7 +90,12 @@ def test_a_field_of_another_kind_is_named(path, value, message, tmp_path):
 
 def test_every_field_of_a_list_and_of_a_clip_may_be_in_it(tmp_path):
     """An extraction writes them all."""
-    clips = ClipList((Clip("a.mp4", 0, "a", 1.0, 2.0, 0.5),), ("left", "right"), "list", ("b",), (1,))
+    found = (Clip("a.mp4", 0, "a", 1.0, 2.0, 0.5),)
+    absent = (Row(2, "b", 1, (Path("b.mp4"),)),)
+    groups = {"event": ("VT", "FX")}
+    clips = ClipList(found, ("left", "right"), "list", ("b",), (1,), class_groups=groups, absent=absent)
     held = splits_as_dict(Splits(clips, clips, clips, clips.classes, ()))
     (tmp_path / INDEX).write_text(json.dumps({**GOOD, "splits": held}))
-    assert read_token_index(tmp_path)["splits"].keys() == held.keys()
+    read = read_token_index(tmp_path)["splits"]
+    assert read.keys() == held.keys()
+    assert read["train"]["class_groups"] == {"event": ["VT", "FX"]}

@@ -36,7 +36,7 @@ def write(folder, views=0, **changes):
             stored["views"] = [lost if number == 2 else [f"view{v}.safetensors", number] for v in range(views)]
         return {"path": f"/gone/{number}.npy", "label": min(number, 1), "name": f"{split}/{number}.npy", **stored}
 
-    held = {"source": "train", "missing": [], "missing_labels": []}
+    held = {"source": "train", "missing": [], "missing_labels": [], "class_groups": {"side": ["a", "b"]}}
     index = {
         "kind": KIND,
         "format": FORMAT,
@@ -76,6 +76,7 @@ def test_tokens_of_any_grid_are_batches_without_root_or_workers(tmp_path, capsys
     assert (data.spec.kind, data.spec.axes, data.spec.shape) == ("tokens", ("frame", "axis1", "channel"), SHAPE)
     assert (data.model_spec, data.workers, data.split_options) == (INPUT, 0, {"seed": 7})
     assert data.test_clips is data.val_clips
+    assert data.val_clips.class_groups == {"side": ("a", "b")}
     (batch,) = data.train_dataloader()
     assert batch.x.dtype is torch.float16
     for index, x in zip(batch.index.tolist(), batch.x, strict=True):

@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from taggnn.evaluation.localisation import (
+    cell_shares,
     class_activation,
     hits_of_positions,
+    importance_inside,
     localisation,
     middle_share,
     over_frames,
@@ -180,3 +182,50 @@ def test_maps_of_merged_frames_are_repeated():
     maps = torch.arange(3.0)[None, :, None, None, None].expand(1, 3, 1, *GRID)
     assert over_frames(maps, 7)[0, :, 0, 0, 0].tolist() == [0, 0, 0, 1, 1, 2, 2]
     assert over_frames(maps, 3).equal(maps)
+
+
+def test_importance_inside_is_that_of_a_loop_over_fine_points():
+    attention, boxes = random_case()
+    maps, step = attention[:, :, 0] - 0.3, 0.5
+    shares, chances, frames = [], [], 0
+    for b in range(len(maps)):
+        inside = whole = area = seen = 0.0
+        for t in range(maps.shape[1]):
+            x, y, width, height = boxes[b, t].tolist()
+            if x - width / 2 >= SIZE[1] or x + width / 2 <= 0 or y - height / 2 >= SIZE[0] or y + height / 2 <= 0:
+                continue
+            seen += 1
+            for i in range(GRID[0]):
+                for j in range(GRID[1]):
+                    points = [
+                        abs(column * step + step / 2 - x) <= width / 2 and abs(row * step + step / 2 - y) <= height / 2
+                        for row in range(20 * i, 20 * i + 20)
+                        for column in range(24 * j, 24 * j + 24)
+                    ]
+                    value = max(0.0, maps[b, t, i, j].item())
+                    inside += value * sum(points) / len(points)
+                    whole += value
+                    area += sum(points) / len(points)
+        if seen:
+            shares.append(inside / whole)
+            chances.append(area / seen / 20)
+            frames += seen
+    found = importance_inside(maps, boxes, SIZE, resamples=50)
+    assert (found.clips, found.frames) == (len(shares), frames)
+    assert found.share.value == pytest.approx(sum(shares) / len(shares), abs=0.02)
+    assert found.chance == pytest.approx(sum(chances) / len(chances), abs=0.02)
+    assert found.share.low <= found.share.value <= found.share.high
+
+
+def test_a_uniform_map_has_chance_inside_and_one_on_the_region_all():
+    _, boxes = random_case()
+    uniform = importance_inside(torch.ones(6, 3, *GRID), boxes, SIZE, resamples=2)
+    assert uniform.share.value == pytest.approx(uniform.chance)
+    exact = torch.tensor([[[15.0, 15.0, 12.0, 10.0]]])
+    on = torch.zeros(1, 1, *GRID)
+    on[0, 0, 1, 1] = 3
+    assert importance_inside(on, exact, SIZE, resamples=2).share.value == pytest.approx(0.75)
+    rows = cell_shares(exact, GRID, SIZE)[0, 0].tolist()
+    assert rows == [[0] * 5, pytest.approx([0.25, 0.75, 0, 0, 0]), [0] * 5, [0] * 5]
+    with pytest.raises(ValueError, match="no map has anything above 0"):
+        importance_inside(-on, exact, SIZE)

@@ -143,6 +143,18 @@ def test_a_map_that_is_not_finite_is_refused():
         explain_tokens(HeadInput(Broken(), tokens, None, tokens, Broken()), 0, "gradient_x_token")
 
 
+def test_a_head_without_gradients_says_what_is_possible():
+    class Still(nn.Module):
+        def forward(self, tokens):
+            return Output(tokens.detach().flatten(1, -2).mean(1))
+
+    tokens = torch.randn(1, 2, 1, 1, 3)
+    given = HeadInput(Still(), tokens, None, tokens, Still())
+    with pytest.raises(ValueError, match="possible: occlusion"):
+        explain_tokens(given, 0, "integrated_gradients")
+    assert explain_tokens(given, 0, "occlusion").values.shape == (2, 1, 1)
+
+
 def test_rows_have_a_summary():
     assert all(row.summary and callable(row.run) for row in METHODS.values())
     assert head_input is explanation.head_input

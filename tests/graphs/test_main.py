@@ -123,7 +123,7 @@ def test_a_rule_of_ones_own_on_two_axes_by_its_path(tmp_path, capsys, monkeypatc
         (["--frames", "three"], "argument --frames: invalid int value: 'three'"),
         (
             ["--topology", "clik"],
-            "unknown topology 'clik'; did you mean 'clique'? Possible: clique, chain, bones, tracklets, none",
+            "unknown topology 'clik'; did you mean 'clique'? Possible: clique, chain, bones, tracklets, only, rewired, none",
         ),
         (["--reach", "0"], "reach is a number of frames, an integer of at least 1, given 0"),
         (["--depth", "3"], "unrecognized arguments: --depth 3"),
@@ -173,6 +173,6 @@ def test_runs_as_a_module_and_needs_neither_pyg_nor_taggnn(tmp_path):
 def test_every_name_the_help_lists_is_a_topology(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
-    assert "clique, chain, bones, tracklets, none" in capsys.readouterr().out
+    assert "clique, chain, bones, tracklets, only, rewired, none" in capsys.readouterr().out
     for name in ("clique", "chain", "tracklets", "none"):
         assert str(parse(name)) == name

@@ -60,15 +60,16 @@ def test_a_seed_is_a_graph_and_another_seed_another():
     assert Rewired(Clique(), 0).kept((1, 3, 3)) == 1
 
 
-@pytest.mark.parametrize("rule", [Rewired("clique+chain(reach=2)", 7), Only("bones(skeleton=coco)+chain", TEMPORAL)])
+@pytest.mark.parametrize("rule", [Rewired(Clique() + Chain(2), 7), Only(Bones("coco") + Chain(), TEMPORAL)])
 def test_they_are_read_back_from_their_text(rule):
     assert parse(str(rule)) == rule
+    assert parse("rewired(of=chain)", reach=3) == Rewired(Chain(3))
 
 
 @pytest.mark.parametrize("seed", [-1, 0.5, True])
 def test_a_seed_that_is_no_number_is_refused(seed):
     with pytest.raises(ValueError, match="seed"):
-        Rewired("chain", seed)
+        Rewired(Chain(), seed)
 
 
 def test_of_type_takes_the_rule_of_that_type_where_there_is_one():
@@ -77,7 +78,7 @@ def test_of_type_takes_the_rule_of_that_type_where_there_is_one():
     assert of_type(Chain(), SPATIAL) == NoEdges()
 
 
-@pytest.mark.parametrize("rule", [Rewired("clique+chain", 3), Union((Rewired("clique+chain", 3), Clique()))])
+@pytest.mark.parametrize("rule", [Rewired(Clique() + Chain(), 3), Union((Rewired(Clique() + Chain(), 3), Clique()))])
 @pytest.mark.parametrize("kind", [SPATIAL, TEMPORAL])
 def test_of_type_takes_the_edges_apart_where_types_are_mixed(rule, kind):
     grid = (3, 2, 2)
@@ -89,7 +90,7 @@ def test_of_type_takes_the_edges_apart_where_types_are_mixed(rule, kind):
 
 @pytest.mark.parametrize("conv", ["gcn", "gatv2", "appnp"])
 def test_kernels_compute_random_edges_alike_or_refuse_them(conv):
-    rule, grid = Rewired("clique+chain", 2), (3, 2, 2)
+    rule, grid = Rewired(Clique() + Chain(), 2), (3, 2, 2)
     torch.manual_seed(0)
     built = convs.build(conv, 8)
     x = torch.randn(2, 12, 8)

@@ -108,8 +108,11 @@ def test_a_path_that_leads_to_no_topology_is_refused(spec, message):
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("cliqe", "unknown topology 'cliqe'; did you mean 'clique'? Possible: clique, chain, bones, tracklets, none"),
-        ("grid", "unknown topology 'grid'. Possible: clique, chain, bones, tracklets, none"),
+        (
+            "cliqe",
+            "unknown topology 'cliqe'; did you mean 'clique'? Possible: clique, chain, bones,",
+        ),
+        ("abc", "unknown topology 'abc'. Possible: clique, chain, bones, tracklets, only, rewired, none"),
         ("clique+chian", "topology 'clique+chian': unknown topology 'chian'; did you mean 'chain'? Possible:"),
         ("chain(rech=2)", "unknown option of chain 'rech'; did you mean 'reach'? Possible: reach"),
         ("chain(reach=two)", "reach is an integer, given 'two'"),

@@ -34,7 +34,7 @@ class Tree:
     unreadable: list[Path] = field(default_factory=list)
 
 
-def below(folder: Path, endings: Collection[str], deep: bool = True) -> Tree:
+def below(folder: Path, endings: Collection[str], deep: bool = True, images: bool = True) -> Tree:
     """Walks a folder; links to folders are followed, each folder once, and none to a folder above, so that a loop ends.
 
     Where videos are looked for, a folder below it that holds two images or more and no video is a clip, with all inside it.
@@ -43,6 +43,7 @@ def below(folder: Path, endings: Collection[str], deep: bool = True) -> Tree:
         folder: where to begin.
         endings: extensions in lower case, with the dot.
         deep: whether folders inside it are walked too.
+        images: whether folders of images count where videos do.
     """
     found = Tree(folder)
     # Links last: a folder that is reached without one has that path.
@@ -57,7 +58,7 @@ def below(folder: Path, endings: Collection[str], deep: bool = True) -> Tree:
             found.unreadable.append(here)
             continue
         seen.add((state.st_dev, state.st_ino))
-        if here != folder and takes_frame_folders(endings) and _holds_frames(entries, endings):
+        if images and here != folder and takes_frame_folders(endings) and _holds_frames(entries, endings):
             found.files.append(here)
             continue
         for entry in entries:

@@ -14,7 +14,7 @@ from taggnn.data import sampling
 from taggnn.data.clips import Clip
 from taggnn.data.skeleton import formats, streams, synthetic, transforms
 from taggnn.data.skeleton.body import axes_of, center_of
-from taggnn.data.skeleton.drawing import pictures
+from taggnn.data.skeleton.drawing import pictures, rated_pictures
 from taggnn.data.skeleton.probe import inspection
 from taggnn.data.skeleton.sequence import SkeletonSequence
 from taggnn.data.skeleton.streams import Stream
@@ -114,7 +114,10 @@ class SkeletonSource:
             {option: options[option] for option in EVALUATED},
         )
         self.inspection = inspection(len(self.skeleton), dimensions)
-        self.picture = None if stream.endswith("motion") else self._pictures
+        still = not stream.endswith("motion")
+        self.picture = self._pictures if still else None
+        self.rated_picture = self._rated_pictures if still else None
+        self.bones = self.skeleton.bones
         self.position_names = self.skeleton.joints
 
     @classmethod
@@ -294,8 +297,15 @@ class SkeletonSource:
 
     def _pictures(self, x: Tensor) -> Tensor:
         """**Shapes:** (C, T, V, M) -> uint8 (T, S, S, 3)"""
+        return pictures(self._coordinates(x), self.skeleton)
+
+    def _rated_pictures(self, x: Tensor, joints: Tensor, bones: Tensor) -> Tensor:
+        """**Shapes:** (C, T, V, M), uint8 (T, V, 3), uint8 (T, bones, 3) -> uint8 (T, S, S, 3)"""
+        return rated_pictures(self._coordinates(x), self.skeleton, joints, bones)
+
+    def _coordinates(self, x: Tensor) -> Tensor:
         joints = streams.joints_of(x[: self.dimensions], self.skeleton) if self.stream == "bone" else x
-        return pictures(joints[: self.dimensions], self.skeleton)
+        return joints[: self.dimensions]
 
 
 def _sampler(name: str, frames: int, stride: int) -> sampling.Sampler | None:

@@ -76,7 +76,7 @@ def timeline(folder: str | os.PathLike[str], count: int, rate: float | None, nee
     if rate is None and needed:
         raise VideoError(
             os.fspath(folder),
-            "a cut of it is given in seconds, and images have no frame rate: state it with --video.frame_rate",
+            "its frames are wanted by seconds, and images have no frame rate: state it with --video.frame_rate",
         )
     exact = Fraction(rate or 1).limit_denominator(1_001_000)
     return Timeline(tuple(seconds(k, exact) for k in range(count)), seconds(count, exact), rate=exact)

@@ -67,7 +67,9 @@ def _replaced(model: nn.Module, other: Callable[[Topology], Topology], empty: bo
         if not isinstance(rule, NoEdges) and not rule.num_edges(layer.grid):
             rule = NoEdges()
         device = next((tensor.device for tensor in (*layer.parameters(), *layer.buffers())), "cpu")
-        found.append((rule, kernels.find(layer.conv, rule, layer.grid).to(device)))
+        # No other implementation gains on an irregular graph, and looking for one lists its edges.
+        impl = "pyg" if isinstance(rule, Rewired) else "auto"
+        found.append((rule, kernels.find(layer.conv, rule, layer.grid, impl).to(device)))
     before = [layer.topology.num_edges(layer.grid) for layer in layers]
     after = [rule.num_edges(layer.grid) for layer, (rule, _) in zip(layers, found, strict=True)]
     if before == after and not any(isinstance(rule, Rewired) for rule, _ in found):

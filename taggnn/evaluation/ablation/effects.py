@@ -117,11 +117,25 @@ class Ablation:
                 rows.append({**row, "not_applicable": effect.reason})
                 continue
             known = {key: value for key, value in asdict(effect).items() if key not in (*row, "reason")}
+            known["relative"] = None if math.isnan(effect.relative) else effect.relative
             known["classes"] = [{**asdict(each), "drop": each.drop} for each in effect.classes]
             rows.append({**row, **known})
         interval = {"low": self.low, "high": self.high}
         about = {"clips": self.clips, "skipped": len(self.skipped), "classes": len(self.classes), "seed": self.seed}
         return {"meaning": MEANING, **about, "intact": {"top1": self.top1, **interval}, "rows": rows}
+
+
+def check(names: Sequence[str], draws: int) -> None:
+    """Refuses unknown interventions and impossible numbers of draws, before long work starts.
+
+    Raises:
+        ValueError: names the option.
+    """
+    for name in names:
+        if name not in INTERVENTIONS:
+            raise unknown("intervention", name, INTERVENTIONS, "--rows")
+    if draws < 1:
+        raise ValueError(f"--draws {draws}: expected 1 or more")
 
 
 @torch.inference_mode()
@@ -152,11 +166,7 @@ def measure(
     Raises:
         ValueError: an unknown name, fewer than one draw, or no clip could be read.
     """
-    for name in names:
-        if name not in INTERVENTIONS:
-            raise unknown("intervention", name, INTERVENTIONS, "--rows")
-    if draws < 1:
-        raise ValueError(f"--draws {draws}: expected 1 or more")
+    check(names, draws)
     model.to(device).eval()
     chosen = [name for name in INTERVENTIONS if not names or name in names]
     altered, reasons = _made(model, chosen, draws, seed)

@@ -1,10 +1,13 @@
 """Gym99 and Gym288: the published lists and their counts, and the best of what lies on the disk for each row."""
 
+import csv
 import json
 import re
 
 import pytest
+from PIL import Image
 
+import taggnn.check
 from taggnn.data.lists.splits import read_splits
 from taggnn.data.problems import Problem
 from taggnn.data.published import PUBLISHED, read_published
@@ -303,11 +306,29 @@ def test_every_official_class_has_an_event_and_a_set(real_data, tmp_path, touch)
 
 
 def test_a_folder_of_frames_stands_for_the_file_of_its_name(gym):
-    from PIL import Image
-
     for name in (TRAIN[0], EVENT):
         (gym / "frames" / name).mkdir(parents=True)
         for number in (1, 2):
             Image.new("RGB", (8, 8)).save(gym / "frames" / name / f"img_{number:05}.jpg")
     found = read_published("gym99", gym)[0]["train"]
     assert [clip.path.rpartition("/")[2] for clip in found] == [TRAIN[0], EVENT, EVENT]
+
+
+def test_check_writes_what_is_missing_with_its_cut(gym, program, tmp_path_factory):
+    Image.new("RGB", (16, 16)).save(gym / "a.png")
+    out = tmp_path_factory.mktemp("check")
+    for name in (TRAIN[1], "0LtLS9wROrk_E_000001_000009_A_0001_0002"):
+        (gym / "frames" / name).mkdir(parents=True)
+        for number in range(2):
+            (gym / "frames" / name / f"img_{number}.png").write_bytes((gym / "a.png").read_bytes())
+    (gym / "val" / "0LtLS9wROrk_E_000001_000009_A_0001_0002.mp4").unlink()
+    words = ["--config", "gym99", "--data.root", gym, "--out", out, "--workers", 1]
+    ended = program(taggnn.check, *words)
+    assert ended.code == 1, ended.err
+    with (out / "missing.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["name"], row["split"], row["start"], row["seconds"]) for row in rows] == [
+        (TRAIN[0], "train", "2410.77", "json"),
+        (TRAIN[2], "train", "2417.52", "json"),
+    ]
+    assert str(out / "missing.csv") in ended.out

@@ -53,7 +53,7 @@ def jobs_of(given: Sequence[str], out: Path, overlay: Path | None) -> tuple[list
                 raise ValueError(
                     f"--overlay {overlay}: lies in {path}, whose videos are read; give a folder outside of it"
                 )
-            tree = below(path, VIDEO_ENDINGS)
+            tree = below(path, VIDEO_ENDINGS, images=False)
             root, videos = path, tree.files
             notes += [f"{path}: {note}" for note in left_out([tree], "video")]
         for video in videos:
