@@ -35,7 +35,7 @@ FRAMES, NEIGHBOURS, SIDE = 16, 6, 128
 # Classes with a bar.
 BARS = 10
 # Methods that rate tokens or frames and need no further package; the first one is used unless another is chosen.
-CHEAP = ("gradient_x_token", "attention", "integrated_gradients", "occlusion", "frame_occlusion")
+CHEAP = ("integrated_gradients", "occlusion", "frame_occlusion", "attention", "gradient_x_token")
 
 
 @dataclass
