@@ -35,7 +35,7 @@ FRAMES, NEIGHBOURS, SIDE = 16, 6, 128
 # Classes with a bar.
 BARS = 10
 # Methods that rate tokens or frames and need no further package; the first one is used unless another is chosen.
-CHEAP = ("gradient_x_token", "attention", "integrated_gradients", "occlusion", "frame_occlusion")
+CHEAP = ("integrated_gradients", "occlusion", "frame_occlusion", "attention", "gradient_x_token")
 
 
 @dataclass
@@ -84,7 +84,7 @@ class Analyst:
             "frames": self._pictures(x, importance),
             "map": {"method": method, "signed": importance.signed, "unit": importance.unit},
             "over_time": [float(value) / most for value in over_time],
-            "grid": None if self.picture or importance.values.ndim != 2 else _grid(importance),
+            "grid": _grid(importance) if importance.values.ndim == 2 else None,
         }
 
     def _pictures(self, x: Tensor, importance: Importance | None) -> list[str]:

@@ -1,11 +1,17 @@
 """The page, with a process that is an object here; and what a process answers it."""
 
+import base64
+import io
 import re
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from taggnn import model
 from taggnn.data.clips import Clip
+from taggnn.data.skeleton.source import SkeletonSource
 from taggnn.io import checkpoint
 from taggnn.serving import analysis
 from taggnn.serving.application import Service, application
@@ -156,3 +162,22 @@ def test_an_index_of_other_labels_is_refused(saved):
     path = Index(torch.ones(1, 16), [Clip("x", 3, "x")], digest_of(saved)).write(saved.with_name("n.safetensors"))
     with pytest.raises(ValueError, match="label"):
         analysis.build(str(saved), str(path), device="cpu")
+
+
+def test_a_map_of_skeletons_has_a_pixel_for_each_joint_and_frame(checkpoint_of, tmp_path):
+    spec = SkeletonSource(frames=4, persons=1).spec
+    described = {**ARCHITECTURE, "backbone": {"name": "st_gcn"}, "input": spec.plain()}
+    torch.manual_seed(0)
+    built = model.build(described)
+    # The fixture's own weights overflow in as many layers.
+    checkpoint.save(tmp_path / "best.ckpt", checkpoint_of(described, model=built.state_dict())[1])
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(9, 25, 3)).astype("float32"))
+    answer, _ = analysis.build(str(tmp_path / "best.ckpt"), device="cpu")
+    found = answer({"do": "look", "clip": vars(Clip(str(tmp_path / "x.npy"), 0, "x")), "method": "gradient_x_token"})
+    assert found["notes"] == []
+    frames, joints = built.grid
+    with Image.open(io.BytesIO(base64.b64decode(found["grid"]))) as picture:
+        assert (picture.size, picture.mode) == ((frames, joints), "RGBA")
+        # The largest value of the clip is opaque.
+        assert picture.getextrema()[3][1] == 255
+    assert len(found["over_time"]) == frames
