@@ -6,7 +6,10 @@ import multiprocessing
 import os
 import pickle
 import re
+import signal
 import socket
+import sys
+import time
 import traceback
 import wave
 from dataclasses import dataclass
@@ -21,10 +24,11 @@ from torch import nn
 from torch_geometric import data as graph_data
 from torch_geometric.nn import APPNP, global_mean_pool
 
-from taggnn import model, train
-from taggnn.cli import terminal
+from taggnn import evaluate, model, train
+from taggnn.cli import experiment, terminal
 from taggnn.data.synthetic import make_synthetic
 from taggnn.io import checkpoint
+from taggnn.reporting.run_page import write_report
 from taggnn.training.history import History
 from taggnn.training.loop import Trainer
 from taggnn.training.options import Optimisation, Training
@@ -95,13 +99,20 @@ def _member(rank, count, port, function, arguments, answers):
 
 
 @pytest.fixture(scope="session")
-def together():
-    """Runs a function of a test module in several processes of one gloo group; returns the result of each.
-
-    Started from a server with imported libraries, so that a group takes less than a second.
-    """
+def fork_server():
+    """Starts processes that have imported the libraries: 0.1 s of computing each, where a new interpreter takes 6."""
+    if os.name == "nt":
+        pytest.skip("no fork server")
     start = multiprocessing.get_context("forkserver")
-    start.set_forkserver_preload(["taggnn.train", "taggnn.evaluate"])
+    programs = ["taggnn.train", "taggnn.evaluate", "taggnn.extract"]
+    start.set_forkserver_preload(["pytest", "av", "torch.distributed.run", *programs])
+    return start
+
+
+@pytest.fixture(scope="session")
+def together(fork_server):
+    """Runs a function of a test module in several processes of one gloo group; returns the result of each."""
+    start = fork_server
 
     def run(count, function, *arguments, seconds=300):
         answers, port = start.Queue(), free_port()
@@ -124,6 +135,62 @@ def together():
         return [answer for _, answer in sorted(found, key=lambda result: result[0])]
 
     return run
+
+
+def _alone(function, arguments, out, err):
+    """A process of its own: what it and its own processes write is in two files."""
+    for number, path in ((1, out), (2, err)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    torch.set_num_threads(1)
+    # Under a script in the background SIGINT is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.exit(function(*arguments))
+
+
+@pytest.fixture
+def begin(fork_server, tmp_path_factory):
+    """``begin(function, *arguments)``: a function of a test module in a process of its own, which may be killed.
+
+    Returns the process, with ``out()`` and ``err()``, what it has written so far, and ``end()``, which waits for it. The
+    function returns the exit code. What still runs behind the test is killed.
+    """
+    begun = []
+
+    class Begun:
+        def __init__(self, function, arguments):
+            folder = tmp_path_factory.mktemp("process")
+            self._files = folder / "out", folder / "err"
+            for path in self._files:
+                path.touch()
+            self.process = fork_server.Process(target=_alone, args=(function, arguments, *self._files))
+            self.process.start()
+            self.pid = self.process.pid
+            begun.append(self.process)
+
+        def out(self):
+            return self._files[0].read_text()
+
+        def err(self):
+            return self._files[1].read_text()
+
+        def wait_for(self, text, seconds=300):
+            """Until it has written this."""
+            limit = time.monotonic() + seconds
+            while text not in self.out():
+                assert self.process.is_alive(), self.err()
+                assert time.monotonic() < limit, self.out() + self.err()
+                time.sleep(0.05)
+
+        def end(self, seconds=300):
+            self.process.join(seconds)
+            if self.process.exitcode is None:
+                raise AssertionError(f"has not ended in {seconds} s:\n{self.out()}{self.err()}")
+            return Ended(self.process.exitcode, self.out(), self.err())
+
+    yield lambda function, *arguments: Begun(function, arguments)
+    for process in begun:
+        process.kill()
+        process.join()
 
 
 SMALL = {
@@ -325,6 +392,28 @@ def _run(program, *words):
     return Ended(code, out.getvalue(), err.getvalue())
 
 
+@contextlib.contextmanager
+def _without_reports():
+    with pytest.MonkeyPatch.context() as patched:
+        for program in (experiment, evaluate):
+            patched.setattr(program, "write_report", lambda folder: folder / "report.html")
+        yield
+
+
+@pytest.fixture
+def no_report():
+    """Trainings and evaluations of this test leave their page out, which takes longer than they do."""
+    with _without_reports():
+        yield
+
+
+@pytest.fixture(scope="module")
+def no_reports():
+    """As ``no_report``, for a whole module with its fixtures."""
+    with _without_reports():
+        yield
+
+
 @pytest.fixture(scope="session")
 def program():
     """``program(taggnn.train, "--seed", 1)`` -> exit code, output, messages."""
@@ -389,7 +478,10 @@ threads: 1
 @pytest.fixture(scope="session")
 def trained(tiny, tmp_path_factory):
     """The folder of one such run, and the result of the program."""
-    ended = _run(train, "--config", tiny, "--runs", tmp_path_factory.mktemp("runs"))
+    with pytest.MonkeyPatch.context() as patched:
+        # Also where a module without reports needs it first.
+        patched.setattr(experiment, "write_report", write_report)
+        ended = _run(train, "--config", tiny, "--runs", tmp_path_factory.mktemp("runs"))
     assert ended.code == 0, ended.err
     folder = re.search(r"^run +(.+)$", ended.out, re.MULTILINE)[1]
     return Path(folder), ended

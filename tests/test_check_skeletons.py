@@ -99,6 +99,7 @@ def test_check_names_what_is_wrong(damaged, program, tmp_path):
     assert "20 joints" in ended.out
 
 
+@pytest.mark.usefixtures("no_report")
 def test_training_leaves_out_the_same_by_name(damaged, program, tmp_path):
     root, kinds = damaged
     words = [*QUICK, *source(*NTU), "--data.root", root, "--data.dataset", "ntu60", "--run", tmp_path / "run"]
@@ -112,6 +113,7 @@ def test_training_leaves_out_the_same_by_name(damaged, program, tmp_path):
     assert not bad & set(names)
 
 
+@pytest.mark.usefixtures("no_report")
 def test_clips_of_one_pickle_are_trained_on_and_evaluated(program, tmp_path):
     rules = {"xsub_train": lambda name: name[11] == "1", "xsub_val": lambda name: name[11] == "3"}
     trees.ntu_pickle(tmp_path / "data" / "ntu60_3danno.pkl", rules)

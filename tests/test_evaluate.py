@@ -96,6 +96,7 @@ def test_predictions_alone_give_the_same_figures(evaluated):
     assert {**again.as_dict(), "loss": None} == pytest.approx({**stated, "loss": None})
 
 
+@pytest.mark.usefixtures("no_report")
 def test_each_clip_is_loaded_once_for_scores_and_graph(trained, videos, program, tmp_path, monkeypatch):
     loaded, load = [], ClipDataset.__getitem__
     monkeypatch.setattr(
@@ -149,6 +150,7 @@ def test_impossible_views_are_refused_before_any_clip_is_read(words, message, tr
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("no_report")
 def test_another_split(evaluate):
     ended, scores, predictions = evaluate("--split", "val")
     assert list(scores) == ["val"]
@@ -156,6 +158,7 @@ def test_another_split(evaluate):
     assert "measured  8 of 13 listed clips" in ended.out
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_root_that_training_parted_is_parted_alike(tiny, videos, program, tmp_path):
     root = tmp_path / "unsplit"
     # Three sound clips a class: each part gets one.
@@ -205,6 +208,7 @@ def test_a_partial_list_states_what_it_measured(evaluate, tmp_path):
     assert "Accuracy on test: 2 of 1\u202f204 clips" in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_folder_of_class_folders(evaluate, videos, evaluated):
     _, scores, predictions = evaluate("--data.folder", ".", root=videos / "test")
     there = read_predictions(evaluated[0] / "predictions.csv")
@@ -233,6 +237,7 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(trained, videos,
     assert ended.err == f"taggnn.evaluate: {tmp_path / 'file' / 'out'}: not a directory\n"
 
 
+@pytest.mark.usefixtures("no_report")
 def test_without_a_folder_each_evaluation_gets_its_own(trained, videos, program, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ["--checkpoint", trained[0] / "best.ckpt", "--data.root", videos, "--data.workers", "0"]
@@ -243,6 +248,7 @@ def test_without_a_folder_each_evaluation_gets_its_own(trained, videos, program,
     assert [list(scores) for scores in written] == [["test"], ["val"]]
 
 
+@pytest.mark.usefixtures("no_report")
 def test_other_splits_are_not_read(trained, videos, program, tmp_path):
     root = tmp_path / "set"
     shutil.copytree(videos / "test", root / "test")
@@ -314,6 +320,7 @@ def test_a_label_that_a_published_file_does_not_have(released, videos, tmp_path,
     assert f"{message}; the classes are 0 to 7" in ended.err
 
 
+@pytest.mark.usefixtures("no_report")
 @pytest.mark.parametrize("place", ["test", "."])
 def test_a_published_file_and_as_many_class_folders(released, videos, tmp_path, place):
     ended = released(root=videos if place == "test" else videos / "test")
@@ -322,6 +329,7 @@ def test_a_published_file_and_as_many_class_folders(released, videos, tmp_path, 
     assert json.loads((tmp_path / "out" / "results.json").read_text())["scores"]["test"]["measured"] == 8
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_published_file_and_a_published_data_set(released, videos, tmp_path):
     for folder in sorted((videos / "test").iterdir()):
         place = tmp_path / "set" / "video" / folder.name

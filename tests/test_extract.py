@@ -3,11 +3,10 @@
 import csv
 import hashlib
 import json
+import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import taggnn.evaluate
 import taggnn.extract
 import taggnn.train
 from taggnn import backbones
-from taggnn.cli import build, config, resolve
+from taggnn.cli import build, config, resolve, terminal
 from taggnn.data import shards
 from taggnn.data.dataset import ClipDataset
 from taggnn.data.samplers import seed_of
@@ -29,22 +28,21 @@ from taggnn.data.video.reading import VideoError
 from taggnn.evaluation.predictions import read_predictions, read_skipped
 from taggnn.io import checkpoint, extraction
 
-# Ends the process with SIGKILL when it has written so many shards of tokens.
-KILLED = """
-import os, signal, sys
-from taggnn import extract
-from taggnn.cli import terminal
-from taggnn.data import shards
-write, left = shards.write_shard, [int(sys.argv[1]) + 1]
-def count(*given):
-    write(*given)
-    left[0] -= 1
-    if not left[0]:
-        os.kill(os.getpid(), signal.SIGKILL)
-shards.write_shard = count
-sys.exit(terminal.run(extract.main, "taggnn.extract", sys.argv[2:]))
-"""
 EPOCHS = 2
+
+
+def killed(shard, words):
+    """Ends the process with SIGKILL when it has written so many shards of tokens, and the backbone."""
+    write, left = shards.write_shard, [shard + 1]
+
+    def count(*given):
+        write(*given)
+        left[0] -= 1
+        if not left[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    shards.write_shard = count
+    return terminal.run(taggnn.extract.main, "taggnn.extract", list(map(str, words)))
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +169,7 @@ def test_a_head_trained_on_tokens_is_the_head_trained_behind_the_frozen_backbone
     assert len(losses(stored)) == EPOCHS
 
 
+@pytest.mark.usefixtures("no_report")
 def test_epochs_on_stored_views_are_those_on_augmented_videos(recipe, program, tmp_path, videos):
     root = tmp_path / "videos"
     shutil.copytree(videos, root)
@@ -184,6 +183,7 @@ def test_epochs_on_stored_views_are_those_on_augmented_videos(recipe, program, t
     assert_same_run(stored, frozen)
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_run_on_tokens_does_not_go_on_with_those_of_other_weights(tokens, recipe, program, tmp_path):
     folder = tmp_path / "c"
     shutil.copytree(tokens[0], folder)
@@ -210,11 +210,10 @@ def test_a_view_is_that_of_its_epoch_and_any_later_on(recipe, program, tmp_path)
     assert not torch.equal(samples(tmp_path, "train")[7, 0].x, views[0])
 
 
-def test_a_killed_extraction_goes_on_to_the_same_bytes(tokens, recipe, program, tmp_path):
+def test_a_killed_extraction_goes_on_to_the_same_bytes(tokens, recipe, program, begin, tmp_path):
     words = ["--config", recipe, "--out", tmp_path / "c", *EXTRACT]
-    command = [sys.executable, "-c", KILLED, "3", *map(str, words)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=Path(__file__).parents[1])
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    ended = begin(killed, 3, words).end()
+    assert ended.code == -signal.SIGKILL, ended.err
     assert len(list((tmp_path / "c").glob("train-*"))) == 3
     refused = program(taggnn.train, "--data.tokens", tmp_path / "c")
     assert (refused.code, "not finished" in refused.err) == (2, True)
@@ -225,11 +224,10 @@ def test_a_killed_extraction_goes_on_to_the_same_bytes(tokens, recipe, program, 
     assert hashes(tmp_path / "c") == hashes(tokens[0])
 
 
-def test_an_extraction_killed_behind_its_last_shard_is_finished(tokens, recipe, program, tmp_path):
+def test_an_extraction_killed_behind_its_last_shard_is_finished(tokens, recipe, program, begin, tmp_path):
     words = ["--config", recipe, "--out", tmp_path / "c", *EXTRACT]
-    command = [sys.executable, "-c", KILLED, "7", *map(str, words)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=Path(__file__).parents[1])
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    ended = begin(killed, 7, words).end()
+    assert ended.code == -signal.SIGKILL, ended.err
     assert not json.loads((tmp_path / "c" / "index.json").read_text())["complete"]
     ended = program(taggnn.extract, *words)
     assert ended.code == 0, ended.err

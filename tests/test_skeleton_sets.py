@@ -85,6 +85,7 @@ def test_bad_files_of_ntu_are_left_out_by_name_and_odd_ones_are_kept(program, nt
     assert known.names == found.names
 
 
+@pytest.mark.usefixtures("no_report")
 @pytest.mark.parametrize(
     ("recipe", "tree"),
     [

@@ -49,6 +49,7 @@ def test_training_leaves_what_a_run_leaves(run):
     assert len(read_predictions(run / "predictions.csv").names) == 16
 
 
+@pytest.mark.usefixtures("no_report")
 def test_evaluate_measures_what_training_did(run, sequences, program, tmp_path):
     words = ["--checkpoint", run / "best.ckpt", "--data.root", sequences, "--data.workers", 0, "--out", tmp_path]
     assert program(taggnn.evaluate, *words).code == 0
@@ -68,6 +69,7 @@ def test_predict_answers_and_reports_a_file_that_does_not_fit(run, sequences, pr
     assert "Traceback" not in ended.err
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_run_is_resumed(run, program, tmp_path, sequences):
     folder = tmp_path / "longer"
     words = ["--data.root", sequences, "--data.synthetic", "false", "--run", folder]
@@ -87,6 +89,7 @@ def test_an_exported_model_is_fed_the_same(run, program, tmp_path, sequences):
         torch.testing.assert_close(loaded.predict(clip).probabilities, eager, atol=1e-5, rtol=0)
 
 
+@pytest.mark.usefixtures("no_report")
 def test_tokens_are_extracted_and_trained_on(run, program, tmp_path, sequences):
     words = ["--data.root", sequences, "--data.synthetic", "false", "--out", tmp_path / "tokens"]
     ended = program(taggnn.extract, *QUICK[:6], "--data.workers", 0, "--loggers", "csv", *words)

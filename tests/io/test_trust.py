@@ -1,13 +1,16 @@
 """What a file names: code of the user's own is run only where its user says so; a module in the working folder is one."""
 
 import json
+import os
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 import torch
 
 import taggnn
+from taggnn.cli import terminal
 from taggnn.data.synthetic import make_synthetic
 from taggnn.io import architecture, checkpoint, exporters, trust
 from taggnn.types import VIDEO_AXES, InputSpec
@@ -205,21 +208,27 @@ def test_exported_files_of_ones_own_parts(place, name):
     assert again.predict(file).best.name == loaded.predict(file).best.name
 
 
-def run(program, *words):
-    return subprocess.run(
-        [sys.executable, "-m", f"taggnn.{program}", *map(str, words)], capture_output=True, text=True, check=False
-    )
+def _as_module(folder, name, words):
+    """As ``python -m`` runs it: the working folder is the first that modules are looked for in."""
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
+    return terminal.run(import_module(f"taggnn.{name}").main, f"taggnn.{name}", [str(word) for word in words])
 
 
-def test_programs_take_a_module_of_the_working_folder_with_trust(place):
+def test_programs_take_a_module_of_the_working_folder_with_trust(place, begin):
     folder, _ = place
+
+    def run(name, *words):
+        return begin(_as_module, folder, name, words).end()
+
     words = ("poses", "--checkpoint", "best.ckpt", "--json", "--device", "cpu")
     refused = run("predict", *words)
-    assert refused.returncode == 2
-    assert "--trust" in refused.stderr
-    assert "Traceback" not in refused.stderr
+    assert refused.code == 2
+    assert "--trust" in refused.err
+    assert "Traceback" not in refused.err
     assert not (folder / "imported").exists()
-    done = run("predict", *words, "--trust")
+    command = [sys.executable, "-m", "taggnn.predict", *words, "--trust"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     # One of the files is damaged.
     assert done.returncode == 1, done.stderr
     answers = [json.loads(line) for line in done.stdout.splitlines()]
@@ -236,9 +245,9 @@ def test_programs_take_a_module_of_the_working_folder_with_trust(place):
         "--out",
         "out",
     )
-    assert run("evaluate", *measured).returncode == 2
+    assert run("evaluate", *measured).code == 2
     done = run("evaluate", *measured, "--trust", "--device", "cpu")
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     results = json.loads((folder / "out" / "results.json").read_text())
     assert results["scores"]["test"]["measured"] == 4
 
