@@ -4,6 +4,7 @@ import json
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +78,8 @@ def timed(models: Mapping[str, Counted], seconds: float) -> dict[str, dict[str, 
     calls: dict[str, Callable[[], Any]] = {}
     for name, one in models.items():
         if one.backbone not in calls:
-            clip = torch.randn(1, *one.model.spec.shape)
-            calls[one.backbone] = lambda part=one.model.backbone, clip=clip: part(clip)
-        tokens = torch.randn(1, *one.model.grid, one.model.channels or 1)
-        calls[f"head of {name}"] = lambda part=one.model.head, tokens=tokens: part(tokens)
+            calls[one.backbone] = partial(one.model.backbone, torch.randn(1, *one.model.spec.shape))
+        calls[f"head of {name}"] = partial(one.model.head, torch.randn(1, *one.model.grid, one.model.channels or 1))
     taken = {key: 1e3 * statistics.median(times) for key, times in in_turn(calls, seconds * len(models)).items()}
     return {
         name: {
@@ -93,5 +92,7 @@ def timed(models: Mapping[str, Counted], seconds: float) -> dict[str, dict[str, 
 
 def with_times(cost: Cost, times: Mapping[str, Any]) -> Cost:
     """A cost with measured times, where they are numbers."""
-    known = {key: value for key in ("ms", "head_ms") if isinstance(value := times.get(key), float)}
-    return replace(cost, **known)
+    ms, of_head = times.get("ms"), times.get("head_ms")
+    return replace(
+        cost, ms=ms if isinstance(ms, float) else None, head_ms=of_head if isinstance(of_head, float) else None
+    )
