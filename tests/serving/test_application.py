@@ -49,7 +49,7 @@ def served(tmp_path):
     def made(worker=None, waiting=4, **limits):
         worker = worker or Fake()
         pool = Pool([worker], waiting)
-        service = Service(pool, tmp_path, ABOUT, Limits(**{"size": 1000, "seconds": 5.0, **limits}), (".mp4", ".npy"))
+        service = Service(pool, tmp_path, ABOUT, Limits(**{"size": 1000, "seconds": 120.0, **limits}), (".mp4", ".npy"))
         return application(service), worker, service
 
     return made
