@@ -117,7 +117,7 @@ def test_csv_lines_and_page_have_the_same_runs(folder, program, tmp_path):
     assert [row["tag.conv"] for row in rows] == ["gcn", "gat", "gat"]
     ended = program(runs, folder, "--page", tmp_path / "runs.html")
     assert len(ended.out.splitlines()) == 4
-    page = (tmp_path / "runs.html").read_text()
+    page = (tmp_path / "runs.html").read_text().replace("<wbr>", "")
     assert all(row["name"] in page for row in rows)
     assert page.count("<tr>") == 4
 
