@@ -1,6 +1,6 @@
 """``python -m taggnn.serve RUN``: a trained model over HTTP, for programs.
 
-``POST /predict`` takes a clip and answers as ``taggnn.predict --json``; ``GET /health`` tells whether it works,
+``POST /predict`` takes a clip and answers as ``taggnn.predict --json``; ``GET /health`` states whether it works,
 ``GET /`` what the model is.
 """
 

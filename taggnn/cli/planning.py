@@ -95,7 +95,7 @@ def plan_rows(
     folders = variations.folder_names(rows)
     runs: list[Planned] = []
     for name, (values, own) in rows.items():
-        # No second head is trained unless it is asked for: a variant is one model.
+        # No second head is trained unless it is wanted: a variant is one model.
         line = ["--compare=[]", *words, *own]
         given = _parsed(line, name)
         flat = configuration.flat_settings(given)

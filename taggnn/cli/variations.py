@@ -101,10 +101,10 @@ def variants(varied: Mapping[str, Sequence[Any]]) -> dict[str, Variant]:
     if twice := [key for number, key in enumerate(keys) if key in keys[:number]]:
         raise ValueError(f"--over {twice[0]}: given twice")
     short = short_keys(keys)
-    told = [_names(axis, short) for axis in axes]
+    names_of = [_names(axis, short) for axis in axes]
     found: dict[str, Variant] = {}
     for choice in product(*(range(len(axis)) for axis in axes)):
-        name = ",".join(names[index] for names, index in zip(told, choice, strict=True))
+        name = ",".join(names[index] for names, index in zip(names_of, choice, strict=True))
         found[name] = {key: text for axis, index in zip(axes, choice, strict=True) for key, text in axis[index].items()}
     return found
 

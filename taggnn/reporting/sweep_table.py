@@ -116,7 +116,7 @@ def as_csv(table: SweepTable) -> str:
         own = table.values[row.name]
         figures: list[object] = [row.name, *(own.get(key, "") for key in table.keys)]
         figures += [" ".join(map(str, row.seeds)), row.clips, _full(top1.mean)]
-        # Of one seed no spread is known, which 0 would not tell.
+        # Of one seed no spread is known, and it is not 0.
         figures += [
             _full(top1.std) if top1.seeds > 1 else "",
             _full(top1.lowest),

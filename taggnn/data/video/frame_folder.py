@@ -68,7 +68,7 @@ def timeline(folder: str | os.PathLike[str], count: int, rate: float | None, nee
         folder: for messages.
         count: of its frames.
         rate: frames a second; None where it is not stated.
-        needed: whether seconds are asked for; without a rate one frame a second is taken where they are not.
+        needed: whether seconds are needed; without a rate one frame a second is taken where they are not.
 
     Raises:
         VideoError: no rate, and it is needed.
