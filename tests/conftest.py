@@ -142,6 +142,8 @@ def _alone(function, arguments, out, err):
     for number, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     torch.set_num_threads(1)
+    # Loader processes of the program are what they are in one that a user starts, and not from a server that outlives it.
+    multiprocessing.set_start_method(None, force=True)
     # Under a script in the background SIGINT is ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(function(*arguments))

@@ -17,6 +17,7 @@ from taggnn.io import checkpoint
 from taggnn.text.bank import TextBank
 from taggnn.training.loop import Trainer
 
+pytestmark = pytest.mark.usefixtures("no_reports")
 PROMPTS = ("a video of {}", "{} seen from the front")
 # Nothing that differs by the size of a batch; SGD, because Adam enlarges a gradient that is only rounding.
 WORDS = [
@@ -38,13 +39,6 @@ def bank(classes, tmp_path_factory):
     torch.manual_seed(3)
     made = TextBank(torch.randn(len(PROMPTS), len(classes), 6), tuple(reversed(classes)), PROMPTS, "made")
     return made.write(tmp_path_factory.mktemp("text") / "bank.safetensors")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_report():
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(experiment, "write_report", lambda folder: folder / "report.html")
-        yield
 
 
 def folder_of(out):

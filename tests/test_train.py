@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,40 +12,43 @@ import pytest
 import torch
 
 import taggnn.train
-from taggnn.cli import config, experiment
+from taggnn.cli import config, experiment, terminal
 from taggnn.data.dataset import ClipDataset
 from taggnn.evaluation.intervals import answers
 from taggnn.evaluation.paired_comparison import paired_comparison
 from taggnn.evaluation.predictions import read_predictions, read_skipped
 from taggnn.evaluation.significance import mcnemar
 from taggnn.io import checkpoint
+from taggnn.training.loop import Trainer
 
 FILES = "config.yaml metrics.csv best.ckpt last.ckpt predictions.csv skipped.csv results.json report.html confusion.png"
 BAD = ("empty", "text", "truncated", "audio", "no_frames")
-# Ends the process with a signal when training has begun so many batches, over all heads.
-KILLED = """
-import os, signal, sys
-# Started in the background of a script, a process ignores SIGINT, and so do its children.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from taggnn import train
-from taggnn.cli import terminal
-from taggnn.training.loop import Trainer
-begin, left = Trainer.train_batch, [int(sys.argv[1])]
-def count(self, number, batch):
-    if not left[0]:
-        os.kill(os.getpid(), int(sys.argv[2]))
-    left[0] -= 1
-    return begin(self, number, batch)
-Trainer.train_batch = count
-sys.exit(terminal.run(train.main, "taggnn.train", sys.argv[3:]))
-"""
 
 
-def _killed(batches, with_signal, *words):
+def _signalled(batches, number, words):
+    """A process with a program that gets a signal when training has begun so many batches, over all heads."""
+    begin, left = Trainer.train_batch, [batches]
+
+    def count(self, position, batch):
+        if not left[0]:
+            sys.stdout.flush()
+            os.kill(os.getpid(), number)
+        left[0] -= 1
+        return begin(self, position, batch)
+
+    Trainer.train_batch = count
+    return terminal.run(taggnn.train.main, "taggnn.train", words)
+
+
+@pytest.fixture
+def killed(begin):
     """Runs the program in a process of its own and sends it a signal in the middle of an epoch."""
-    command = [sys.executable, "-c", KILLED, str(batches), str(int(with_signal)), *map(str, words)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=Path(__file__).parents[1])
-    return ended, Path(re.search(r"^run +(.+)$", ended.stdout, re.MULTILINE)[1])
+
+    def run(batches, with_signal, *words):
+        ended = begin(_signalled, batches, with_signal, list(map(str, words))).end()
+        return ended, Path(re.search(r"^run +(.+)$", ended.out, re.MULTILINE)[1])
+
+    return run
 
 
 def _metrics(folder):
@@ -271,6 +273,7 @@ def test_resume_with_other_classes(trained, videos, program, tmp_path):
     assert f"{folder / 'last.ckpt'}: cannot be resumed: its classes differ" in ended.err
 
 
+@pytest.mark.usefixtures("no_report")
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -298,6 +301,7 @@ def test_resume_with_other_clips(trained, videos, program, tmp_path, change, sai
         assert f"{folder / 'last.ckpt'}: cannot be resumed: {said}" in ended.err
 
 
+@pytest.mark.usefixtures("no_report")
 def test_resume_from_another_folder_finds_relative_data(trained, videos, program, tmp_path, monkeypatch):
     folder = shutil.copytree(trained[0], tmp_path / "run")
     (folder / "results.json").unlink()
@@ -311,6 +315,7 @@ def test_resume_from_another_folder_finds_relative_data(trained, videos, program
     assert ended.code == 0, ended.err
 
 
+@pytest.mark.usefixtures("no_report")
 def test_resume_with_data_that_were_moved(trained, videos, program, tmp_path):
     folder = shutil.copytree(trained[0], tmp_path / "run")
     (folder / "results.json").unlink()
@@ -340,6 +345,7 @@ def test_resume_from_a_damaged_checkpoint(trained, program, tmp_path):
     assert f"cp {folder / 'best.ckpt'} {folder / 'last.ckpt'}, then resume" in ended.err
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_flipped_bit_in_last_is_told_and_the_best_epoch_resumes(trained, program, tmp_path):
     folder = shutil.copytree(trained[0], tmp_path / "run")
     (folder / "results.json").unlink()
@@ -360,12 +366,13 @@ def test_a_flipped_bit_in_last_is_told_and_the_best_epoch_resumes(trained, progr
     assert "start a new run" in program(taggnn.train, "--resume", folder).err
 
 
+@pytest.mark.usefixtures("no_report")
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 @pytest.mark.parametrize(("batches", "workers"), [(9, 0), (2, 1)], ids=["in-the-second-epoch", "before-any-checkpoint"])
-def test_killed_and_resumed_equals_uninterrupted(batches, workers, tiny, trained, program, tmp_path):
+def test_killed_and_resumed_equals_uninterrupted(batches, workers, tiny, trained, program, killed, tmp_path):
     words = ["--config", tiny, "--runs", tmp_path, "--data.workers", workers, "--compare", "[]"]
-    ended, folder = _killed(batches, signal.SIGKILL, *words)
-    assert ended.returncode == -signal.SIGKILL
+    ended, folder = killed(batches, signal.SIGKILL, *words)
+    assert ended.code == -signal.SIGKILL
     assert not (folder / "results.json").exists()
     assert (folder / "last.ckpt").exists() == (batches > 6)
     resumed = program(taggnn.train, "--resume", folder)
@@ -375,8 +382,9 @@ def test_killed_and_resumed_equals_uninterrupted(batches, workers, tiny, trained
     _same(folder, trained[0])
 
 
+@pytest.mark.usefixtures("no_report")
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
-def test_killed_and_resumed_draws_again_what_is_drawn_in_training(tiny, program, tmp_path):
+def test_killed_and_resumed_draws_again_what_is_drawn_in_training(tiny, program, killed, tmp_path):
     """Balance, crops in time, augmentation with its labels and mixed batches, each from the place it had come to."""
     path = tmp_path / "drawn.yaml"
     path.write_text(
@@ -398,21 +406,21 @@ compare: []
     words = ["--config", tiny, "--config", path, "--runs"]
     whole = program(taggnn.train, *words, tmp_path / "whole")
     assert whole.code == 0, whole.err
-    ended, folder = _killed(9, signal.SIGKILL, *words, tmp_path / "killed")
-    assert ended.returncode == -signal.SIGKILL
+    ended, folder = killed(9, signal.SIGKILL, *words, tmp_path / "killed")
+    assert ended.code == -signal.SIGKILL
     resumed = program(taggnn.train, "--resume", folder)
     assert resumed.code == 0, resumed.err
     _same(folder, Path(re.search(r"^run +(.+)$", whole.out, re.MULTILINE)[1]))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT")
-def test_interrupt_while_the_baseline_trains(tiny, trained, program, tmp_path):
-    ended, folder = _killed(15, signal.SIGINT, "--config", tiny, "--runs", tmp_path)
-    assert ended.returncode == 130
-    assert ended.stderr.splitlines()[-1] == (
+def test_interrupt_while_the_baseline_trains(tiny, trained, program, killed, tmp_path):
+    ended, folder = killed(15, signal.SIGINT, "--config", tiny, "--runs", tmp_path)
+    assert ended.code == 130
+    assert ended.err.splitlines()[-1] == (
         f"taggnn.train: interrupted; continue with: python -m taggnn.train --resume {folder}"
     )
-    assert "Traceback" not in ended.stderr
+    assert "Traceback" not in ended.err
     for path in folder.rglob("*.ckpt"):
         torch.load(path, weights_only=True)
     assert list(folder.rglob(".*")) == [folder / ".lock"]
@@ -431,6 +439,7 @@ def test_interrupt_while_the_baseline_trains(tiny, trained, program, tmp_path):
     assert scores[0] == scores[1]
 
 
+@pytest.mark.usefixtures("no_report")
 def test_interrupt_before_the_test_clips_forgets_no_bad_clip(tiny, trained, program, tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
@@ -452,6 +461,7 @@ def test_interrupt_before_the_test_clips_forgets_no_bad_clip(tiny, trained, prog
     assert [sum(name.startswith(f"{split}/") for name in loaded) for split in ("val", "test")] == [13, 13]
 
 
+@pytest.mark.usefixtures("no_report")
 def test_disk_full_while_saving(tiny, trained, program, tmp_path, monkeypatch):
     open_, saved = Path.open, []
 

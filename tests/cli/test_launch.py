@@ -142,7 +142,8 @@ def _step(failing, nested=False):
 
 
 def evaluated(words):
-    """What a process of a group prints, and its code."""
+    """What a process of a group prints, and its code; without the page, which takes longer than all else."""
+    taggnn.evaluate.write_report = lambda folder: folder / "report.html"
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
@@ -150,133 +151,6 @@ def evaluated(words):
         except SystemExit as leaving:
             code = leaving.code
     return code, out.getvalue(), err.getvalue()
-
-
-def several(*commands):
-    return [_step(failing) for failing in FAILING], [evaluated(words) for words in commands]
-
-
-def nested():
-    return [_step(failing, nested=True) for failing in FAILING]
-
-
-def words_of(trained, videos, out, *words):
-    fixed = ["--checkpoint", trained[0] / "best.ckpt", "--data.root", videos, "--data.workers", 0, "--out", out]
-    return [str(word) for word in (*fixed, *words)]
-
-
-VIEWS = ("--views", 3, "--crops", 2, "--data.batch_size", 4)
-
-
-def files(folder):
-    return {name: (folder / name).read_bytes() for name in ("predictions.csv", "skipped.csv")}
-
-
-def test_two_processes_evaluate_as_one(trained, videos, program, together, tmp_path):
-    """To the last bit, with views and bad clips; only the first of them speaks, and a mistake is told once."""
-    for name, words in (("plain", ()), ("views", VIEWS)):
-        ended = program(taggnn.evaluate, *words_of(trained, videos, tmp_path / name, *words))
-        assert ended.code == 0, ended.err
-    (first_steps, first), (second_steps, second) = together(
-        2,
-        several,
-        words_of(trained, videos, tmp_path / "plain2"),
-        words_of(trained, videos, tmp_path / "views2", *VIEWS),
-        words_of(trained, videos / "gone", tmp_path / "gone"),
-        words_of(trained, videos, tmp_path / "gone", "--vews", 3),
-    )
-    assert [code for code, *_ in first] == [0, 0, 2, 2], first
-    assert [code for code, *_ in second] == [0, 0, 2, 2]
-    assert all(out == err == "" for _, out, err in second)
-    assert "measured  8 of 13 listed clips" in first[0][1]
-    assert "no such folder" in first[2][2]
-    assert "unknown option --vews; did you mean views?" in first[3][2]
-    for name in ("plain", "views"):
-        assert files(tmp_path / f"{name}2") == files(tmp_path / name)
-    assert not (tmp_path / "gone").exists()
-    assert first_steps[:2] == [0, ("FileNotFoundError", "nothing for 0")]
-    assert re.fullmatch(r"process 1 on .*: nothing for 1", first_steps[2][1])
-    assert second_steps == [1, ("SystemExit", 2), ("SystemExit", 2)]
-
-
-def test_a_step_in_a_step_is_agreed_on_too(together):
-    first, second = together(2, nested)
-    assert first[:2] == [0, ("FileNotFoundError", "nothing for 0")]
-    assert re.search(r"process 1 on .*: nothing for 1", first[2][1])
-    assert second == [1, ("SystemExit", 2), ("SystemExit", 2)]
-
-
-def started(*words, **options):
-    """A program in a process of its own, as a user starts it."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *options.pop("path", [])])}
-    command = [sys.executable, *map(str, words)]
-    return subprocess.Popen(
-        command, env=environment | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-def test_plain_python_starts_the_processes(trained, videos, program, tmp_path):
-    """They evaluate as one."""
-    assert program(taggnn.evaluate, *words_of(trained, videos, tmp_path / "one")).code == 0
-    words = words_of(trained, videos, tmp_path / "two", "--devices", 2)
-    with started("-m", "taggnn.evaluate", *words) as ended:
-        out, err = ended.communicate(timeout=100)
-    assert ended.returncode == 0, err
-    assert "in 2 processes" in out
-    assert files(tmp_path / "two") == files(tmp_path / "one")
-
-
-# A program of three processes; what each does stands in its words.
-WORKER = """
-import os, sys, time
-from taggnn.cli import launch
-rank = int(os.environ.get("RANK", -1))
-if __name__ == "__main__" and rank < 0:
-    sys.exit(launch.start(3, "worker", sys.argv[1:]))
-os.write(1, f"pid {os.getpid()}\\n".encode())
-what = sys.argv[1 + rank]
-if what == "sleeps":
-    from taggnn.cli.launch import _end_with
-    _end_with(int(os.environ["TAGGNN_PARENT"]))
-if what.isdigit():
-    print("worker: the disk is full", file=sys.stderr)
-    sys.exit(int(what))
-if what == "killed":
-    os.kill(os.getpid(), 9)
-"""
-
-
-@pytest.fixture
-def worker(tmp_path):
-    (tmp_path / "worker.py").write_text(WORKER)
-    return lambda *words: started("-m", "worker", *words, path=[str(tmp_path)])
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "message"),
-    [
-        (["ends", "ends", "ends"], 0, ""),
-        (["ends", "ends", "1"], 1, "worker: the disk is full\n"),
-        (["ends", "2", "ends"], 2, "worker: the disk is full\n"),
-        (["143", "ends", "ends"], 143, "worker: the disk is full\n"),
-        (["ends", "killed", "ends"], 1, "worker: process 1 of 3 was killed by SIGKILL\n"),
-    ],
-    ids=["all-end", "fails", "mistake", "signal", "killed"],
-)
-def test_the_code_is_that_of_the_process_that_failed(worker, words, code, message):
-    with worker(*words) as ended:
-        _, err = ended.communicate(timeout=60)
-    assert (ended.returncode, err) == (code, message)
-
-
-@pytest.mark.skipif(not hasattr(os, "getppid"), reason="no parents")
-def test_processes_end_with_their_launcher(worker):
-    with worker("sleeps", "sleeps", "sleeps") as launcher:
-        for _ in range(3):
-            assert launcher.stdout.readline().startswith("pid")
-        launcher.kill()
-        # They hold the pipes open until they have ended.
-        launcher.communicate(timeout=20)
 
 
 def _second_fails():
@@ -296,8 +170,165 @@ def _second_fails():
     return code, err.getvalue()
 
 
-def test_what_one_process_alone_finds_is_printed_by_it(together):
-    first, second = together(2, _second_fails)
+def several(*commands):
+    """Everything that is asked of one group; its end comes last."""
+    return {
+        "steps": [_step(failing) for failing in FAILING],
+        "nested": [_step(failing, nested=True) for failing in FAILING],
+        "evaluated": [evaluated(words) for words in commands],
+        "second fails": _second_fails(),
+    }
+
+
+def words_of(trained, videos, out, *words):
+    fixed = ["--checkpoint", trained[0] / "best.ckpt", "--data.root", videos, "--data.workers", 0, "--out", out]
+    return [str(word) for word in (*fixed, *words)]
+
+
+VIEWS = ("--views", 3, "--crops", 2, "--data.batch_size", 4)
+
+
+def files(folder):
+    return {name: (folder / name).read_bytes() for name in ("predictions.csv", "skipped.csv")}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("evaluated")
+
+
+@pytest.fixture(scope="module")
+def alone(no_reports, trained, videos, program, place):
+    """What one process measures, without views and with them."""
+    for name, words in (("plain", ()), ("views", VIEWS)):
+        ended = program(taggnn.evaluate, *words_of(trained, videos, place / name, *words))
+        assert ended.code == 0, ended.err
+    return place
+
+
+@pytest.fixture(scope="module")
+def pair(trained, videos, together, place):
+    """What each of two processes came to."""
+    return together(
+        2,
+        several,
+        words_of(trained, videos, place / "plain2"),
+        words_of(trained, videos, place / "views2", *VIEWS),
+        words_of(trained, videos / "gone", place / "gone"),
+        words_of(trained, videos, place / "gone", "--vews", 3),
+    )
+
+
+def test_a_step_fails_in_all_where_it_fails_in_one(pair):
+    first, second = (found["steps"] for found in pair)
+    assert first[:2] == [0, ("FileNotFoundError", "nothing for 0")]
+    assert re.fullmatch(r"process 1 on .*: nothing for 1", first[2][1])
+    assert second == [1, ("SystemExit", 2), ("SystemExit", 2)]
+
+
+def test_two_processes_evaluate_as_one(pair, alone):
+    """To the last bit, with views and bad clips; only the first of them speaks, and a mistake is told once."""
+    first, second = (found["evaluated"] for found in pair)
+    assert [code for code, *_ in first] == [0, 0, 2, 2], first
+    assert [code for code, *_ in second] == [0, 0, 2, 2]
+    assert all(out == err == "" for _, out, err in second)
+    assert "measured  8 of 13 listed clips" in first[0][1]
+    assert "no such folder" in first[2][2]
+    assert "unknown option --vews; did you mean views?" in first[3][2]
+    for name in ("plain", "views"):
+        assert files(alone / f"{name}2") == files(alone / name)
+    assert not (alone / "gone").exists()
+
+
+def test_a_step_in_a_step_is_agreed_on_too(pair):
+    first, second = (found["nested"] for found in pair)
+    assert first[:2] == [0, ("FileNotFoundError", "nothing for 0")]
+    assert re.search(r"process 1 on .*: nothing for 1", first[2][1])
+    assert second == [1, ("SystemExit", 2), ("SystemExit", 2)]
+
+
+def started(*words, **options):
+    """A program in a process of its own, as a user starts it."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *options.pop("path", [])])}
+    command = [sys.executable, *map(str, words)]
+    return subprocess.Popen(
+        command, env=environment | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def _evaluate(words):
+    return terminal.run(taggnn.evaluate.main, "taggnn.evaluate", words)
+
+
+def test_a_program_starts_its_processes(trained, videos, alone, begin, tmp_path):
+    """They evaluate as one."""
+    ended = begin(_evaluate, words_of(trained, videos, tmp_path / "two", "--devices", 2)).end()
+    assert ended.code == 0, ended.err
+    assert "in 2 processes" in ended.out
+    assert files(tmp_path / "two") == files(alone / "plain")
+
+
+# A program of several processes; what each does stands in its words. Those that only end import nothing, which takes seconds.
+WORKER = """
+import os, sys, time
+rank = int(os.environ.get("RANK", -1))
+if __name__ == "__main__" and rank < 0:
+    from taggnn.cli import launch
+    sys.exit(launch.start(len(sys.argv) - 1, "worker", sys.argv[1:]))
+what = sys.argv[1 + rank]
+if what == "sleeps":
+    from taggnn.cli.launch import _end_with
+os.write(1, f"pid {os.getpid()}\\n".encode())
+if what == "sleeps":
+    _end_with(int(os.environ["TAGGNN_PARENT"]))
+if what.isdigit():
+    print("worker: the disk is full", file=sys.stderr)
+    sys.exit(int(what))
+if what == "killed":
+    os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("program")
+    (folder / "worker.py").write_text(WORKER)
+    return folder
+
+
+def _launch(folder, words):
+    os.environ["PYTHONPATH"] = str(folder)
+    return launch.start(len(words), "worker", words)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["ends", "ends", "ends"], 0, ""),
+        (["ends", "ends", "1"], 1, "worker: the disk is full\n"),
+        (["ends", "2", "ends"], 2, "worker: the disk is full\n"),
+        (["143", "ends", "ends"], 143, "worker: the disk is full\n"),
+        (["ends", "killed", "ends"], 1, "worker: process 1 of 3 was killed by SIGKILL\n"),
+    ],
+    ids=["all-end", "fails", "mistake", "signal", "killed"],
+)
+def test_the_code_is_that_of_the_process_that_failed(folder, begin, words, code, message):
+    ended = begin(_launch, folder, words).end()
+    assert (ended.code, ended.err) == (code, message)
+
+
+@pytest.mark.skipif(not hasattr(os, "getppid"), reason="no parents")
+def test_processes_end_with_their_launcher(folder):
+    with started("-m", "worker", "sleeps", "sleeps", path=[str(folder)]) as launcher:
+        for _ in range(2):
+            assert launcher.stdout.readline().startswith("pid")
+        launcher.kill()
+        # They hold the pipes open until they have ended.
+        launcher.communicate(timeout=20)
+
+
+def test_what_one_process_alone_finds_is_printed_by_it(pair):
+    first, second = (found["second fails"] for found in pair)
     assert second == (2, "taggnn.train: only the second finds it\n")
     assert first == (1, "")
 

@@ -276,10 +276,14 @@ def _every(cases):
     return [shared(count, **options) for count, options in cases]
 
 
+@pytest.fixture(scope="module")
+def alone():
+    return _every(SHARED)
+
+
 @pytest.mark.parametrize("processes", [2, 3])
-def test_several_processes_answer_as_one_alone_to_the_last_bit(processes, together):
+def test_several_processes_answer_as_one_alone_to_the_last_bit(processes, alone, together):
     """499 clips count 499, bad ones among them; and so does any number of clips, whatever their views."""
-    alone = _every(SHARED)
     assert alone[0].predictions.names == [f"clip {index}" for index in range(499) if index not in BAD]
     assert [clip.name for clip in alone[0].skipped] == [f"clip {index}" for index in BAD]
     assert alone[0].graph_effect["clips"] == 495

@@ -172,20 +172,31 @@ def test_a_whole_head_compiles_in_one_graph_with_the_same_gradients(conv):
         )
 
 
-def gradients_of_a_share(conv):
-    """The gradients in one of two processes after a step on its half of the clips."""
-    torch.manual_seed(5)
-    head = DistributedDataParallel(head_of(conv))
-    rank, x = torch.distributed.get_rank(), tokens(4)
-    head(x[2 * rank : 2 * rank + 2]).logits.square().mean().backward()
-    return {name: parameter.grad.tolist() for name, parameter in head.module.named_parameters()}
+SHARED = ("gatv2", "gcn")
 
 
-@pytest.mark.parametrize("conv", ["gatv2", "gcn"])
-def test_two_processes_have_the_gradients_of_one(conv, together):
+def gradients_of_a_share():
+    """The gradients of each convolution in one of two processes after a step on its half of the clips."""
+    found = {}
+    for conv in SHARED:
+        torch.manual_seed(5)
+        head = DistributedDataParallel(head_of(conv))
+        rank, x = torch.distributed.get_rank(), tokens(4)
+        head(x[2 * rank : 2 * rank + 2]).logits.square().mean().backward()
+        found[conv] = {name: parameter.grad.tolist() for name, parameter in head.module.named_parameters()}
+    return found
+
+
+@pytest.fixture(scope="module")
+def shares(together):
+    return together(2, gradients_of_a_share)
+
+
+@pytest.mark.parametrize("conv", SHARED)
+def test_two_processes_have_the_gradients_of_one(conv, shares):
     head = head_of(conv)
     head(tokens(4)).logits.square().mean().backward()
-    first, second = together(2, gradients_of_a_share, conv)
+    first, second = (share[conv] for share in shares)
     assert first == second
     for name, parameter in head.named_parameters():
         torch.testing.assert_close(torch.tensor(first[name]), parameter.grad, rtol=1e-4, atol=1e-6)

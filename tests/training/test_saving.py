@@ -3,15 +3,12 @@
 It is killed at random moments too: ``TAGGNN_KILLS`` says how often (2), ``TAGGNN_KILL_SEED`` at which (0).
 """
 
-import contextlib
 import csv
-import multiprocessing
 import os
 import random
 import re
 import shutil
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -71,9 +68,7 @@ def check_same(folder, reference):
             assert equal(found.get(part), wanted.get(part)), f"{name}: {part}"
 
 
-@pytest.fixture(autouse=True)
-def no_report(monkeypatch):
-    monkeypatch.setattr(experiment, "write_report", lambda folder: folder / "report.html")
+pytestmark = pytest.mark.usefixtures("no_reports")
 
 
 @pytest.fixture(scope="module")
@@ -304,22 +299,11 @@ def test_two_processes_in_one_run_folder_are_refused(states, program, monkeypatc
     assert f"run {states[1]}: another process is working in it" in ended.err
 
 
-def trained(words, said):
+def trained(words):
     """One process of its own."""
-    torch.set_num_threads(1)
     # Nobody looks at the pages of runs that are only compared.
     experiment.write_report = lambda folder: folder / "report.html"
-    with said.open("a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
-        code = terminal.run(taggnn.train.main, "taggnn.train", words)
-    sys.exit(code)
-
-
-def begin(words, said):
-    start = multiprocessing.get_context("forkserver")
-    start.set_forkserver_preload(["taggnn.train", "taggnn.evaluate"])
-    process = start.Process(target=trained, args=([str(word) for word in words], said))
-    process.start()
-    return process
+    return terminal.run(taggnn.train.main, "taggnn.train", [str(word) for word in words])
 
 
 def halves(folder):
@@ -345,13 +329,11 @@ def kill(process, folder, draw, seconds):
     return f"writing {left[0]}" if left else f"after {time.monotonic() - began:.2f} s"
 
 
-@pytest.mark.skipif(os.name == "nt", reason="no fork server")
-def test_killed_again_and_again(tiny, tmp_path):
+def test_killed_again_and_again(tiny, begin, tmp_path):
     words = ["--config", tiny, "--compare", "[]", "--save_batches", 1, "--data.balance", "sqrt", "--optim.mixup", 0.8]
-    said, began = tmp_path / "said.txt", time.monotonic()
-    whole = begin([*words, "--run", tmp_path / "whole"], said)
-    whole.join()
-    assert whole.exitcode == 0, said.read_text()
+    began = time.monotonic()
+    whole = begin(trained, [*words, "--run", tmp_path / "whole"]).end()
+    assert whole.code == 0, whole.err
     seconds, draw = time.monotonic() - began, random.Random(SEED)
     kills, runs = 0, 0
     while kills < KILLS:
@@ -359,13 +341,13 @@ def test_killed_again_and_again(tiny, tmp_path):
         runs += 1
         folder = tmp_path / f"killed_{runs}"
         while True:
-            process = begin([*words, "--run", folder], said)
-            place = kill(process, folder, draw, seconds) if kills < KILLS else process.join()
+            begun = begin(trained, [*words, "--run", folder])
+            place = kill(begun.process, folder, draw, seconds) if kills < KILLS else begun.process.join()
             if place is None:
                 break
             kills += 1
             loaded = [read(path)["progress"]["step"] for path in folder.glob("[!.]*.ckpt")]
             print(f"kill {kills}: {place}; steps in checkpoints {loaded}")
-        assert process.exitcode == 0, said.read_text()
+        assert begun.end().code == 0, begun.err()
         check_same(folder, tmp_path / "whole")
         assert not halves(folder)

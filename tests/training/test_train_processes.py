@@ -99,7 +99,7 @@ def rows(folder):
 
 
 @pytest.fixture(scope="module")
-def runs(tiny, videos, together, program, tmp_path_factory):
+def runs(no_reports, tiny, videos, together, program, tmp_path_factory):
     """The same run by one process, and by two in each way; and what else two processes were asked for."""
     place = tmp_path_factory.mktemp("runs")
     words = ["--config", str(tiny), *PLAIN, "--runs", str(place)]
@@ -270,32 +270,37 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def _started(tiny, place, *launcher, words=()):
-    command = [sys.executable, *launcher, "-m", "taggnn.train", "--config", tiny, *PLAIN, "--runs", place, *words]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        list(map(str, command)), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+def _words(tiny, place, *words):
+    return list(map(str, ("--config", tiny, *PLAIN, "--runs", place, *words)))
+
+
+def _train(words):
+    """A launcher, with what it needs imported; its processes are new interpreters."""
+    os.environ |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return terminal.run(taggnn.train.main, "taggnn.train", words)
+
+
+def _torchrun(words):
+    os.environ |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    # Imported here, as torchrun has its own logging.
+    from torch.distributed import run
+
+    run.main(words)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no torchrun")
-def test_two_machines_of_torchrun(runs, tiny, tmp_path):
+def test_two_machines_of_torchrun(runs, tiny, begin, tmp_path):
     """Each machine is an agent of torchrun with one process, on loopback."""
     port = free_port()
-    machines = [
-        _started(
-            *(tiny, tmp_path, "-m", "torch.distributed.run", "--nnodes", 2, "--nproc-per-node", 1, "--node-rank", rank),
-            *("--master-addr", "127.0.0.1", "--master-port", port),
-            words=("--data.batch_size", 2),
-        )
-        for rank in (0, 1)
-    ]
-    said = [machine.communicate(timeout=180) for machine in machines]
-    assert [machine.returncode for machine in machines] == [0, 0], said
+    agent = ("--nnodes", 2, "--nproc-per-node", 1, "--master-addr", "127.0.0.1", "--master-port", port)
+    program = ("-m", "taggnn.train", *_words(tiny, tmp_path, "--data.batch_size", 2))
+    machines = [begin(_torchrun, list(map(str, (*agent, "--node-rank", rank, *program)))) for rank in (0, 1)]
+    said = [machine.end() for machine in machines]
+    assert [machine.code for machine in said] == [0, 0], said
     # On torch 2.9 gloo itself writes a line.
-    assert [line for line in said[1][0].splitlines() if not line.startswith("[Gloo]")] == []
-    assert "step      2 processes x batch 2 = 4 clips" in said[0][0]
-    folder = folder_of(said[0][0])
+    assert [line for line in said[1].out.splitlines() if not line.startswith("[Gloo]")] == []
+    assert "step      2 processes x batch 2 = 4 clips" in said[0].out
+    folder = folder_of(said[0].out)
     for mine, theirs in zip(rows(folder), rows(runs[0]), strict=True):
         assert mine == pytest.approx(theirs, rel=1e-4)
     told = json.loads((folder / "results.json").read_text())["environment"]
@@ -303,43 +308,43 @@ def test_two_machines_of_torchrun(runs, tiny, tmp_path):
 
 
 def test_plain_python_starts_the_others(runs, tiny, tmp_path):
-    with _started(tiny, tmp_path, words=("--devices", 2, "--data.batch_size", 2)) as program:
-        out, err = program.communicate(timeout=180)
-    assert program.returncode == 0, err
-    assert out.count("epoch   1/2") == 1
-    for mine, theirs in zip(rows(folder_of(out)), rows(runs[0]), strict=True):
+    """The one start of all of them that imports everything, as a user's."""
+    command = [sys.executable, "-m", "taggnn.train", *_words(tiny, tmp_path, "--devices", 2, "--data.batch_size", 2)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("epoch   1/2") == 1
+    for mine, theirs in zip(rows(folder_of(ended.stdout)), rows(runs[0]), strict=True):
         assert mine == pytest.approx(theirs, rel=1e-4)
+
+
+LONG = ("--devices", 2, "--data.batch_size", 2, "--train.epochs", 200, "--optim.warmup_epochs", 0)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signals")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
-def test_a_signal_to_the_launcher_saves_and_ends_all(tiny, tmp_path, name):
-    words = ("--devices", 2, "--data.batch_size", 2, "--train.epochs", 200, "--optim.warmup_epochs", 0)
-    with _started(tiny, tmp_path, words=words) as program:
-        lines = iter(program.stdout.readline, "")
-        out = "".join(itertools.takewhile(lambda line: not line.startswith("epoch   2/"), lines))
-        program.send_signal(getattr(signal, name))
-        _, err = program.communicate(timeout=180)
-    assert program.returncode == 143, err
-    assert f"ended by {name}" in err
-    assert err.count("continue with") == 1
-    assert "Traceback" not in err
-    assert (folder_of(out) / "last.ckpt").is_file()
+def test_a_signal_to_the_launcher_saves_and_ends_all(tiny, begin, tmp_path, name):
+    program = begin(_train, _words(tiny, tmp_path, *LONG))
+    program.wait_for("epoch   1/")
+    os.kill(program.pid, getattr(signal, name))
+    ended = program.end()
+    assert ended.code == 143, ended.err
+    assert f"ended by {name}" in ended.err
+    assert ended.err.count("continue with") == 1
+    assert "Traceback" not in ended.err
+    assert (folder_of(ended.out) / "last.ckpt").is_file()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
-def test_all_end_where_one_process_is_killed(tiny, tmp_path):
-    words = ("--devices", 2, "--data.batch_size", 2, "--train.epochs", 200, "--optim.warmup_epochs", 0)
-    with _started(tiny, tmp_path, words=words) as program:
-        for line in iter(program.stdout.readline, ""):
-            if line.startswith("epoch   1/"):
-                break
-        children = subprocess.run(["pgrep", "-P", str(program.pid)], capture_output=True, text=True).stdout.split()
-        os.kill(int(children[-1]), signal.SIGKILL)
-        _, err = program.communicate(timeout=180)
-    assert program.returncode == 1, err
-    assert "was killed by SIGKILL" in err
-    assert "Traceback" not in err
+def test_all_end_where_one_process_is_killed(tiny, begin, tmp_path):
+    program = begin(_train, _words(tiny, tmp_path, *LONG))
+    program.wait_for("epoch   1/")
+    children = subprocess.run(["pgrep", "-P", str(program.pid)], capture_output=True, text=True).stdout.split()
+    os.kill(int(children[-1]), signal.SIGKILL)
+    ended = program.end()
+    assert ended.code == 1, ended.err
+    assert "was killed by SIGKILL" in ended.err
+    assert "Traceback" not in ended.err
     states = subprocess.run(
         ["ps", "-p", ",".join(children), "-o", "stat="], capture_output=True, text=True
     ).stdout.split()
@@ -347,9 +352,8 @@ def test_all_end_where_one_process_is_killed(tiny, tmp_path):
     assert all(state.startswith("Z") for state in states)
 
 
-def test_a_mistake_in_started_processes_is_printed_once(tiny, videos, tmp_path):
-    with _started(tiny, tmp_path, words=("--devices", 2, "--data.root", videos / "gone")) as program:
-        _, err = program.communicate(timeout=180)
-    assert program.returncode == 2
-    assert err.count("no such folder") == 1
-    assert len(err.strip().splitlines()) == 1, err
+def test_a_mistake_in_started_processes_is_printed_once(tiny, videos, begin, tmp_path):
+    ended = begin(_train, _words(tiny, tmp_path, "--devices", 2, "--data.root", videos / "gone")).end()
+    assert ended.code == 2
+    assert ended.err.count("no such folder") == 1
+    assert len(ended.err.strip().splitlines()) == 1, ended.err
