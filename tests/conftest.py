@@ -24,8 +24,8 @@ from torch import nn
 from torch_geometric import data as graph_data
 from torch_geometric.nn import APPNP, global_mean_pool
 
-from taggnn import evaluate, model, train
-from taggnn.cli import experiment, terminal
+from taggnn import model, train
+from taggnn.cli import evaluating, experiment, terminal
 from taggnn.data.synthetic import make_synthetic
 from taggnn.io import checkpoint
 from taggnn.reporting.run_page import write_report
@@ -397,8 +397,8 @@ def _run(program, *words):
 @contextlib.contextmanager
 def _without_reports():
     with pytest.MonkeyPatch.context() as patched:
-        for program in (experiment, evaluate):
-            patched.setattr(program, "write_report", lambda folder: folder / "report.html")
+        for written_by in (experiment, evaluating):
+            patched.setattr(written_by, "write_report", lambda folder: folder / "report.html")
         yield
 
 

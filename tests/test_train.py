@@ -453,6 +453,7 @@ def test_interrupt_before_the_test_clips_forgets_no_bad_clip(tiny, trained, prog
     monkeypatch.setattr(
         ClipDataset, "__getitem__", lambda self, key: loaded.append(self.clips[key[0]].name) or load(self, key)
     )
+    monkeypatch.setattr(experiment, "write_thumbnails", lambda *_: [])
     assert program(taggnn.train, "--resume", folder).code == 0
     _same(folder, trained[0])
     # Scores and the graph's effect come from one pass; the validation clips are predicted in another one.

@@ -58,8 +58,8 @@ def test_maps_of_regions_are_those_of_the_extras(run, monkeypatch):
         fed[words[0]] = boxes_of(*words)
         return fed[words[0]]
 
-    boxes_of = localisation._boxes
-    monkeypatch.setattr(localisation, "_boxes", recorded)
+    boxes_of = localisation.boxes_of_input
+    monkeypatch.setattr(localisation, "boxes_of_input", recorded)
     localisation.measured("first", loaded, root, "val", 8)
     truth = torch.stack(list(fed.values()))
 

@@ -74,7 +74,7 @@ class NoEdgeIndex(nn.Module):
     ("conv", "message"),
     [
         (FAConv(8), r"FAConv\.forward takes \(x, x_0, edge_index.*wrap it"),
-        (NoEdgeIndex(), r"NoEdgeIndex\.forward takes \(x\).*x, edge_index and edge_type only"),
+        (NoEdgeIndex(), r"NoEdgeIndex\.forward takes \(x\).*x, edge_index, edge_type and edge_attr only"),
     ],
     ids=["needs-more", "takes-no-edges"],
 )

@@ -144,6 +144,8 @@ def test_names_and_texts_are_text_on_the_page(tmp_path):
             "scores",
             "notes",
             "groups",
+            "within",
+            "thumbnails",
             "comparison",
             "effect",
             "training",

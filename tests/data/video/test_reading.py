@@ -426,7 +426,7 @@ def _refused(path, reason, **cut):
 
 def test_files_that_are_none(tmp_path):
     (tmp_path / "a.mp4").touch()
-    for path, reason in ((tmp_path / "none.mp4", "no such file"), (tmp_path, "not a file")):
+    for path, reason in ((tmp_path / "none.mp4", "no such file"), (tmp_path, "no image in this folder")):
         _refused(path, reason)
     _refused(tmp_path / "a.mp4", r"empty \(0 bytes\)")
 
