@@ -133,6 +133,16 @@ def test_a_form_without_one_clip_is_refused(served, client, form_of, tmp_path, p
     assert (answer.status, worker.asked, list(tmp_path.iterdir())) == (400, [], [])
 
 
+@pytest.mark.parametrize("where", ["name", "value", "lines"])
+def test_headers_of_a_form_that_do_not_end_are_refused(served, client, form_of, tmp_path, where):
+    app, worker, _ = served(size=200_000)
+    start, headers = form_of([("x", "c.mp4", b"")])
+    line = start.index(b"\r\n") + 2
+    long = {"name": b"a" * 20_000, "value": b"a: " + b"b" * 20_000, "lines": b"ab: cd\r\n" * 3000}[where]
+    answer = client(app)("POST", "/predict", [start[:line] + long, start[line:]], headers)
+    assert (answer.status, worker.asked, list(tmp_path.iterdir())) == (400, [], [])
+
+
 @pytest.mark.parametrize(
     ("body", "kind"),
     [
