@@ -49,18 +49,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def as_json(prediction: Prediction) -> str:
-    """A prediction as one line of JSON: ``{"file", "top": [{"class", "label", "probability"}]}``, or ``{"file", "error"}``.
-
-    A rejected one has ``"rejected": true`` as well.
-    """
-    if prediction.error is not None:
-        return json.dumps({"file": prediction.source, "error": prediction.error}, ensure_ascii=False)
-    top = [
-        {"class": guess.name, "label": guess.label, "probability": round(guess.probability, 6)}
-        for guess in prediction.top
-    ]
-    rejected = {"rejected": True} if prediction.rejected else {}
-    return json.dumps({"file": prediction.source, **rejected, "top": top}, ensure_ascii=False)
+    """A prediction as one line of JSON: the file, and what ``Prediction.plain`` has."""
+    return json.dumps({"file": prediction.source, **prediction.plain()}, ensure_ascii=False)
 
 
 def as_text(prediction: Prediction) -> str:

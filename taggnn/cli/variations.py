@@ -132,7 +132,7 @@ def short_keys(keys: Sequence[str]) -> dict[str, str]:
 
 
 def _names(axis: Sequence[Variant], short: Mapping[str, str]) -> list[str]:
-    """What the values of an axis are called: the first of its keys, as many as tell them apart."""
+    """What the values of an axis are called: the first of its keys, as many as make the names unique."""
     keys = list(axis[0])
     rows = [tuple(one.values()) for one in axis]
     count = next(count for count in range(1, len(keys) + 1) if len({row[:count] for row in rows}) == len(rows))
@@ -144,7 +144,7 @@ def _names(axis: Sequence[Variant], short: Mapping[str, str]) -> list[str]:
 
 
 def _shown(texts: Sequence[str]) -> list[str]:
-    """Values for a name: of files and folders the last part, if that tells the different ones apart."""
+    """Values for a name: of files and folders the last part, if those are unique too."""
     last = [text.rstrip("/").rpartition("/")[2] if "/" in text and text[0] not in "[{" else text for text in texts]
     return last if len(set(last)) == len(set(texts)) and all(last) else list(texts)
 
@@ -153,7 +153,7 @@ def folder_names(names: Iterable[str]) -> dict[str, str]:
     """Name of a variant -> its folder, the same however many further ones come after it.
 
     Letters that shells or file systems take for something else become "_"; where a name is cut or becomes that of another
-    one, its digest tells them apart.
+    one, its digest makes it unique.
     """
     found: dict[str, str] = {}
     for name in names:

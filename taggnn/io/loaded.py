@@ -70,6 +70,19 @@ class Prediction:
     error: str | None = None
     rejected: bool = False
 
+    def plain(self) -> dict[str, Any]:
+        """What programs are given, without the file's name: ``{"top": [{"class", "label", "probability"}]}``, or ``{"error"}``.
+
+        A rejected one has ``"rejected": True`` as well.
+        """
+        if self.error is not None:
+            return {"error": self.error}
+        top = [
+            {"class": guess.name, "label": guess.label, "probability": round(guess.probability, 6)}
+            for guess in self.top
+        ]
+        return {**({"rejected": True} if self.rejected else {}), "top": top}
+
     @property
     def best(self) -> Guess:
         """The most probable class.

@@ -25,7 +25,7 @@ from taggnn.io.loaded import Loaded
 from taggnn.io.trust import Trust
 from taggnn.reporting.tracklet_overlay import COLOURS, covered, grey, resized, rgb
 from taggnn.serving.neighbours import Index, digest_of
-from taggnn.serving.prediction import about, as_plain, opened, predicted, threshold_of
+from taggnn.serving.prediction import about, opened, predicted, threshold_of
 from taggnn.serving.representation import representations
 from taggnn.serving.worker import Answer
 from taggnn.types import BadClip
@@ -63,7 +63,7 @@ class Analyst:
         if isinstance(sample, BadClip):
             return {"error": sample.reason.replace(clip.path, "the clip")}
         prediction = self.loaded.predict(sample.x, BARS, reject=self.reject)
-        found: dict[str, Any] = {**as_plain(prediction), "notes": []}
+        found: dict[str, Any] = {**prediction.plain(), "notes": []}
         if isinstance(self.loaded.model, Exported):
             found["notes"].append("An exported program shows no tokens: no map and no neighbours, give the checkpoint.")
             return {**found, "frames": self._pictures(sample.x, None)}

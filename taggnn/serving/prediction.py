@@ -12,7 +12,7 @@ from taggnn.data.video.reading import VideoError
 from taggnn.data.views import check_views
 from taggnn.io import checkpoint
 from taggnn.io.environment import version_of
-from taggnn.io.loaded import Loaded, Prediction
+from taggnn.io.loaded import Loaded
 from taggnn.io.trust import Trust
 from taggnn.nn.consensus import Consensus
 from taggnn.runtime.device import find_device
@@ -82,20 +82,10 @@ def opened(
 def predicted(loaded: Loaded, path: str, top: int, views: Mapping[str, Any]) -> dict[str, Any]:
     """The answer about a file: ``{"top": [...]}``, or ``{"error": reason}`` where it cannot be read."""
     try:
-        return as_plain(loaded.predict(path, top, **views))
+        return loaded.predict(path, top, **views).plain()
     except VideoError as error:
         # Its message names the file, which is ours.
         return {"error": error.reason.replace(path, "the clip")}
-
-
-def as_plain(prediction: Prediction) -> dict[str, Any]:
-    """A prediction as plain types: ``{"top": [{"class", "label", "probability"}]}``, the best first; ``rejected`` if it is."""
-    return ({"rejected": True} if prediction.rejected else {}) | {
-        "top": [
-            {"class": guess.name, "label": guess.label, "probability": round(guess.probability, 6)}
-            for guess in prediction.top
-        ]
-    }
 
 
 def threshold_of(loaded: Loaded, reject: float | str | None) -> float | None:

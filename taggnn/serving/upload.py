@@ -250,7 +250,7 @@ def _parse(form: _Form, chunk: bytes) -> None:
 
 
 def _with_ending(upload: Upload, endings: Collection[str]) -> Upload:
-    """Skeleton files are told apart by their endings; one from the list is given to the file, and no other."""
+    """The kind of a skeleton file is known by its ending; one from the list is given to the file, and no other."""
     given = os.path.splitext(upload.name or "")[1].lower()
     if given in endings and upload.size:
         upload.path = upload.path.rename(upload.path.with_suffix(given))

@@ -171,7 +171,7 @@ def _second_fails():
 
 
 def several(*commands):
-    """Everything that is asked of one group; its end comes last."""
+    """All checks on one group; its end comes last."""
     return {
         "steps": [_step(failing) for failing in FAILING],
         "nested": [_step(failing, nested=True) for failing in FAILING],
@@ -193,29 +193,29 @@ def files(folder):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def results_folder(tmp_path_factory):
     return tmp_path_factory.mktemp("evaluated")
 
 
 @pytest.fixture(scope="module")
-def alone(no_reports, trained, videos, program, place):
+def alone(no_reports, trained, videos, program, results_folder):
     """What one process measures, without views and with them."""
     for name, words in (("plain", ()), ("views", VIEWS)):
-        ended = program(taggnn.evaluate, *words_of(trained, videos, place / name, *words))
+        ended = program(taggnn.evaluate, *words_of(trained, videos, results_folder / name, *words))
         assert ended.code == 0, ended.err
-    return place
+    return results_folder
 
 
 @pytest.fixture(scope="module")
-def pair(trained, videos, together, place):
+def pair(trained, videos, together, results_folder):
     """What each of two processes came to."""
     return together(
         2,
         several,
-        words_of(trained, videos, place / "plain2"),
-        words_of(trained, videos, place / "views2", *VIEWS),
-        words_of(trained, videos / "gone", place / "gone"),
-        words_of(trained, videos, place / "gone", "--vews", 3),
+        words_of(trained, videos, results_folder / "plain2"),
+        words_of(trained, videos, results_folder / "views2", *VIEWS),
+        words_of(trained, videos / "gone", results_folder / "gone"),
+        words_of(trained, videos, results_folder / "gone", "--vews", 3),
     )
 
 
