@@ -138,9 +138,13 @@ def prints_message(text: str | None = None) -> bool:
         if text is None:
             return not store.check(["taggnn/message"])
         store.set("taggnn/message", "yes")
-        return store.add(f"taggnn/message/{hashlib.sha1(text.encode()).hexdigest()}", 1) == 1
     except (RuntimeError, ValueError):
         return first
+    try:
+        return store.add(f"taggnn/message/{hashlib.sha1(text.encode()).hexdigest()}", 1) == 1
+    except RuntimeError:
+        # The process with the store ended in between, and left the message to this one. Better twice than never.
+        return True
 
 
 def all_gather(value: Value) -> list[Value]:

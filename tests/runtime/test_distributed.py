@@ -47,3 +47,27 @@ def fail_second():
 def test_a_failure_of_one_process_is_told_and_does_not_hang(together):
     with pytest.raises(AssertionError, match="only the second"):
         together(2, fail_second)
+
+
+class StoreThatEnds:
+    """A store whose process ends after a number of requests."""
+
+    def __init__(self, requests):
+        self.left = requests
+
+    def set(self, key, value):
+        self.left -= 1
+        if self.left < 0:
+            raise RuntimeError("connection reset by peer")
+
+    def add(self, key, amount):
+        self.set(key, amount)
+        return amount
+
+
+@pytest.mark.parametrize(("requests", "printed"), [(0, False), (1, True), (2, True)])
+def test_a_message_is_printed_though_the_store_ends_while_it_is_announced(requests, printed, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(distributed, "_has_group", lambda: True)
+    monkeypatch.setattr(distributed.dist.distributed_c10d, "_get_default_store", lambda: StoreThatEnds(requests))
+    assert distributed.prints_message("only here") is printed
