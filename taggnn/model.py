@@ -247,12 +247,14 @@ def as_output(result: Any, head: nn.Module) -> Output:
     Raises:
         ValueError: another type.
     """
-    match result:
-        case Output():
-            return result
-        case Tensor():
-            return Output(result)
-        case (Tensor() as logits, Mapping() as extras) if isinstance(result, tuple):
+    # No match statement, and no X | Y in isinstance on the way of a tensor: torch.compile of PyTorch 2.9 cannot trace them.
+    if isinstance(result, Output):
+        return result
+    if isinstance(result, Tensor):
+        return Output(result)
+    if isinstance(result, tuple) and len(result) == 2:
+        logits, extras = result
+        if isinstance(logits, Tensor) and isinstance(extras, Mapping):
             return Output(logits, dict(extras))
     raise ValueError(
         f"{type(head).__name__}: a head must return Output, logits, or (logits, extras); got {describe(result)}"
