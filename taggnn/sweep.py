@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from taggnn.cli import jobs, sweep_files, sweep_options, sweeping, terminal
+from taggnn.cli.parser import Parser
 from taggnn.cli.planning import Planned, check, finished
 from taggnn.reporting import sweep_table
 from taggnn.reporting.page import count
@@ -43,6 +44,11 @@ def main(arguments: Sequence[str]) -> None:
     write_table(planned, out, given.reference)
     if failed:
         raise failed
+
+
+def parser() -> Parser:
+    """Builds the command line of this program, without the options of ``taggnn.train``."""
+    return sweep_options.parser()
 
 
 def plan_lines(planned: Sequence[Planned], left: Sequence[Planned], out: Path, shard: tuple[int, int]) -> list[str]:

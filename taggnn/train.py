@@ -14,6 +14,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from taggnn.cli import build, config, experiment, launch, locations, terminal
+from taggnn.cli.parser import Parser
 from taggnn.evaluation.metrics import METRICS, Scores, unmeasured_note
 from taggnn.evaluation.predictions import read_skipped
 from taggnn.evaluation.results import Results
@@ -41,6 +42,13 @@ def main(arguments: Sequence[str]) -> None:
         _print_summary(Results.read(run_dir).to_json(), run_dir)
         for name, note in data.capabilities.notes().items():
             print(f"{name:9} {note}")
+
+
+def parser() -> Parser:
+    """Builds the command line of this program."""
+    built = config.parser()
+    built.option("--resume", str | None, None, "a run folder: resume the interrupted run in it")
+    return built
 
 
 def _preview(settings: Namespace) -> None:

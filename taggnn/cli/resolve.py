@@ -132,7 +132,7 @@ def clips_of(settings: Namespace) -> ClipData:
         ValueError: as ``sources.build`` and ``ClipData``.
     """
     own = {key: value for key, value in settings.data.as_dict().items() if key not in _SOURCE}
-    return ClipData(source_of(settings), **own, seed=settings.seed)
+    return ClipData(source_of(settings), **own, seed=settings.seed, fast=settings.fast)
 
 
 def freeze(settings: Namespace) -> None:

@@ -138,7 +138,13 @@ def _facts(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
         "test": test.get("top1"),
         "epochs": int(history[-1]["epoch"]) if history else 0,
         "epochs_planned": settings["train.epochs"],
-        "state": "finished" if test else "running" if is_locked(path) else "interrupted",
+        "state": "smoke run"
+        if settings.get("fast")
+        else "finished"
+        if test
+        else "running"
+        if is_locked(path)
+        else "interrupted",
         "date": datetime.fromtimestamp(max(file.stat().st_mtime for file in files)).strftime("%Y-%m-%d %H:%M"),
     }
 

@@ -11,7 +11,7 @@ from taggnn.cli.planning import Planned
 
 # Where runs and table are without --out.
 OUT = Path("runs") / "sweep"
-_FLAGS = ("--table", "--dry_run", "--help", "-h")
+_FLAGS = ("--table", "--dry_run", *configuration.HELP)
 
 
 def parser() -> Parser:

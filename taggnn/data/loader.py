@@ -12,6 +12,7 @@ import torch
 from taggnn.data.capabilities import capabilities_of
 from taggnn.data.clips import NAMED, ClipList
 from taggnn.data.dataset import ClipDataset, TrainingViews, collate, collate_views
+from taggnn.data.few import SYNTHETIC, few
 from taggnn.data.flip_pairs import flipped_labels, likely_flip_pairs
 from taggnn.data.lists.splits import SPLITS, Splits, read_splits
 from taggnn.data.lists.text import lines_of, text_of
@@ -71,6 +72,7 @@ class ClipData:
             stored tokens.
         seed: seed of the order, the augmentation and the held-out clips.
         drop_last: leave out the last training batch of an epoch, over all processes, if it is not full.
+        fast: keep a few clips of each split, for a smoke run, see ``few``; not of stored tokens (default false).
 
     Raises:
         FileNotFoundError: in ``setup``, if the root, a list or a listed file does not exist.
@@ -102,6 +104,7 @@ class ClipData:
         workers: int | None = None,
         seed: int = 0,
         drop_last: bool = False,
+        fast: bool = False,
     ):
         # What makes samples
         self.source = build(source)
@@ -113,7 +116,7 @@ class ClipData:
         self.given_classes = classes
         self.dataset, self.version, self.annotations, self.missing = dataset, version, annotations, missing
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
-        self.synthetic = synthetic
+        self.synthetic, self.fast = synthetic, fast
         # How training draws them
         self.seed, self.flip_pairs, self.balance = seed, flip_pairs or {}, balance
         # How they are loaded
@@ -172,7 +175,7 @@ class ClipData:
         made = self._synthetic_set()
         if made is not None:
             assert self.root is not None
-            made.make(self.root, seed=0)
+            made.make(self.root, seed=0, **({"clips_per_class": SYNTHETIC} if self.fast else {}))
 
     def setup(self) -> None:
         """Reads the lists and folders, once, and prints what was found."""
@@ -193,6 +196,8 @@ class ClipData:
     def _read(self, only: str | None = None, problems: list[Problem] | None = None) -> Splits:
         if self._splits is None:
             self._splits = self.capabilities.splits or self._read_splits(only, problems)
+            if self.fast and self.capabilities.splits is None:
+                self._splits = few(self._splits)
             # An unknown class name is refused before any long work.
             flipped_labels(self.flip_pairs, self._splits.classes)
             if distributed.is_main_process():
