@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from taggnn import backbones, heads, names
+from taggnn import backbones, heads, names, papers
+from taggnn.backbones import plugs
 from taggnn.backbones.build import TUNING
 from taggnn.backbones.finetuning import STATISTICS_FROZEN
 from taggnn.backbones.tokens import describe
@@ -179,9 +180,15 @@ class Recogniser(_Model):
             possible = ", ".join(["auto", *(impl for impl in IMPLS if impl not in CUDA_ONLY)])
             raise ValueError(f"impl {stuck[0]} computes on CUDA, and this runs on {device}; possible here: {possible}")
 
-    def describe(self) -> str:
-        """The facts that were found when the model was built, one a line."""
-        return "\n".join(f"{part:9} {fact}" for part, fact in self.found.items())
+    def describe(self, bibtex: bool = False) -> str:
+        """The facts that were found when the model was built, one a line.
+
+        Args:
+            bibtex: the entries of its papers follow, those that `taggnn.papers` has (default False).
+        """
+        facts = "\n".join(f"{part:9} {fact}" for part, fact in self.found.items())
+        entries = papers.bibtex(self.found.get("papers", "").split(", ")) if bibtex else ""
+        return f"{facts}\n\n{entries}" if entries else facts
 
 
 class TokenView(_Model):
@@ -395,6 +402,8 @@ def attach(
     }
     if backbones.tuning_of(module).notes:
         found["training"] = "; ".join(backbones.tuning_of(module).notes)
+    if known := _papers(head, (backbone_options or {}).get("plug")):
+        found["papers"] = ", ".join(known)
     return Recogniser(module, built, spec, found_grid, grid, found, channels)
 
 
@@ -429,6 +438,12 @@ def build(architecture: Mapping[str, Any], weights: str | None = None) -> Recogn
     if frozen:
         recogniser.freeze()
     return recogniser
+
+
+def _papers(head: Given, plug: object) -> list[str]:
+    """Addresses of the papers of a head and of a plug that are given by name."""
+    rows = [table.get(name) for table, name in ((heads.HEADS, head), (plugs.PLUGS, plug)) if isinstance(name, str)]
+    return [row.paper for row in rows if row is not None and row.paper]
 
 
 def _count_classes(head: nn.Module, channels: int, grid: tuple[int, ...], classes: int | None) -> int:

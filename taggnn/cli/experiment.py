@@ -20,6 +20,7 @@ from taggnn.cli.thumbnails import write_thumbnails
 from taggnn.cli.tracklets import write_tracklets
 from taggnn.data.fingerprint import describe_changes
 from taggnn.data.loader import ClipData
+from taggnn.data.published import PUBLISHED
 from taggnn.data.tokens import differences
 from taggnn.evaluation.metrics import METRICS
 from taggnn.evaluation.paired_comparison import paired_comparison
@@ -139,7 +140,7 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
     clips = f"{found:,} training clips" if found == listed else f"{found:,} of {listed:,} listed training clips"
     results = replace(
         results,
-        title=smoke.title(settings, head),
+        title=smoke.title(settings, f"{_data_name(settings)}: {_label(settings, head)} on {settings.backbone.name}"),
         subtitle=f"{len(data.classes)} classes, {clips}, {settings.backbone.name} backbone",
         best_epoch=best.epoch,
         model=built.found,
@@ -154,6 +155,16 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
     if distributed.is_main_process():
         results.write(folder)
     return results
+
+
+def _data_name(settings: Namespace) -> str:
+    """What a report calls the clips: a published set with its version, else the folder, else the recipe."""
+    data = settings.data
+    if data.dataset is not None:
+        return " ".join(filter(None, [PUBLISHED[data.dataset].title, data.version]))
+    folder = data.root or data.tokens
+    made = data.synthetic or not folder
+    return (settings.recipe if made else Path(folder).resolve().name) or "run"
 
 
 def _label(settings: Namespace, head: str) -> str:

@@ -28,7 +28,6 @@ def shorten(settings: Namespace, given: Callable[[str], bool]) -> None:
         settings.data.root = f"{settings.data.root}-fast"
 
 
-def title(settings: Namespace, head: str) -> str:
-    """The heading of a run's results."""
-    name = f"{settings.recipe or 'run'}: {head}"
-    return f"Smoke run, not a result ({name})" if settings.fast else name
+def title(settings: Namespace, usual: str) -> str:
+    """The heading of a run's results: the usual one, marked where it is that of a smoke run."""
+    return f"Smoke run, not a result ({usual})" if settings.fast else usual
