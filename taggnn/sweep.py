@@ -1,7 +1,7 @@
 """``python -m taggnn.sweep``: every combination of some values with every seed, trained, and one table of them.
 
 ``--over tag.conv=gcn,gat --over tag.topology=clique,chain --seeds 5`` trains 4 variants with 5 seeds, each run in its own folder,
-OUT/<what differs>/seed-<n>. Words that this program does not know go to ``taggnn.train``. Finished runs are not repeated and
+OUT/<what differs>/seed-<n>; ``--folds DIR`` trains each on every fold, too. Words that this program does not know go to ``taggnn.train``. Finished runs are not repeated and
 interrupted ones resume, so that the same command can be given again, on several machines too.
 """
 
@@ -58,12 +58,14 @@ def plan_lines(planned: Sequence[Planned], left: Sequence[Planned], out: Path, s
     for one in planned:
         variants.setdefault(one.name, []).append(one)
     part = f"; part {shard[0]} of {shard[1]} here" if shard[1] > 1 else ""
+    folds = len({one.fold for one in planned if one.fold is not None})
+    times = f" x {count(folds, 'fold')}" if folds else ""
     lines = [
-        f"sweep     {out}: {count(len(variants), 'variant')} x {count(len(seeds), 'seed')} ({', '.join(map(str, seeds))}){part}"
+        f"sweep     {out}: {count(len(variants), 'variant')} x {count(len(seeds), 'seed')} ({', '.join(map(str, seeds))}){times}{part}"
     ]
-    waiting = {(one.name, one.seed) for one in left}
+    waiting = {one.folder for one in left}
     for name, runs in variants.items():
-        here = [one for one in runs if (one.name, one.seed) in waiting]
+        here = [one for one in runs if one.folder in waiting]
         begun = sum((one.folder / "config.yaml").is_file() for one in here)
         state = f"{len(here)} to train{f', {begun} of them begun' if begun else ''}" if here else "nothing to train"
         lines.append(one_line(f"          {name}: {state}"))

@@ -23,7 +23,7 @@ from taggnn.types import Source
 _SOURCE = ("source", "source_options", "tokens")
 # Keys of location and loading, which do not change a stored token.
 _FEEDING = {
-    *("data.root", "data.tokens", "data.batch_size", "data.workers", "data.drop_last", "data.balance"),
+    *("data.root", "data.tokens", "data.fold", "data.batch_size", "data.workers", "data.drop_last", "data.balance"),
     *("video.frame_cache", "video.decode_timeout"),
 }
 

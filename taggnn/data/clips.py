@@ -123,6 +123,10 @@ class Row:
     member: str | None = None
     lacks: str = ""
 
+    def names(self, root: Path) -> tuple[str, ...]:
+        """What its clip may be called: its own name, or one for each of the paths where its file may be."""
+        return (self.name,) if self.name else tuple(_name(path, root, self) for path in self.paths)
+
 
 def existing_root(root: str | Path) -> Path:
     """The root as a path.

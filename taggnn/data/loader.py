@@ -14,6 +14,7 @@ from taggnn.data.clips import NAMED, ClipList
 from taggnn.data.dataset import ClipDataset, TrainingViews, collate, collate_views
 from taggnn.data.few import SYNTHETIC, few
 from taggnn.data.flip_pairs import flipped_labels, likely_flip_pairs
+from taggnn.data.lists.fold_clips import fold_lists, select
 from taggnn.data.lists.splits import SPLITS, Splits, read_splits
 from taggnn.data.lists.text import lines_of, text_of
 from taggnn.data.problems import Problem
@@ -51,6 +52,8 @@ class ClipData:
         train_folder: folder inside root with the class folders of training, used without train_list.
         val_folder: folder inside root with the class folders of validation, used without val_list.
         test_folder: folder inside root with the class folders of the test, used without test_list; "." for all of root.
+        fold: folder of one fold that taggnn.folds wrote; its train.csv, val.csv and test.csv replace all other lists, folders and
+            published splits; of stored tokens it chooses among their clips.
         classes: class names in label order, or a text file with one name a line; null: those of the training clips.
         dataset: published data set whose lists and clips are found below root: of videos gym99, gym288, haa500, diving48, ssv2,
             kinetics, ucf101 or hmdb51; of skeletons ntu60, ntu120, nw_ucla, pku_mmd, gym99_skeleton or diving48_skeleton; null:
@@ -90,6 +93,7 @@ class ClipData:
         train_folder: str = "train",
         val_folder: str = "val",
         test_folder: str = "test",
+        fold: str | None = None,
         classes: list[str] | str | None = None,
         dataset: str | None = None,
         version: str | None = None,
@@ -113,6 +117,7 @@ class ClipData:
         self.root = root if root is not None else self.capabilities.origin
         self.lists = dict(zip(SPLITS, (train_list, val_list, test_list), strict=True))
         self.folders = dict(zip(SPLITS, (train_folder, val_folder, test_folder), strict=True))
+        self.fold = fold
         self.given_classes = classes
         self.dataset, self.version, self.annotations, self.missing = dataset, version, annotations, missing
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
@@ -195,8 +200,9 @@ class ClipData:
 
     def _read(self, only: str | None = None, problems: list[Problem] | None = None) -> Splits:
         if self._splits is None:
-            self._splits = self.capabilities.splits or self._read_splits(only, problems)
-            if self.fast and self.capabilities.splits is None:
+            own = self._own_splits()
+            self._splits = own or self._read_splits(only, problems)
+            if self.fast and own is None:
                 self._splits = few(self._splits)
             # An unknown class name is refused before any long work.
             flipped_labels(self.flip_pairs, self._splits.classes)
@@ -204,11 +210,21 @@ class ClipData:
                 print(self.summary())
         return self._splits
 
+    def _own_splits(self) -> Splits | None:
+        """The splits of the source itself, of which a fold chooses; None: it has none."""
+        own = self.capabilities.splits
+        return own if own is None or self.fold is None else select(own, self.fold, str(self.capabilities.origin))
+
     def _read_splits(self, only: str | None, problems: list[Problem] | None) -> Splits:
         assert self.root is not None
+        published = {"dataset": self.dataset, "version": self.version, "annotations": self.annotations}
+        lists = self.lists
+        if self.fold is not None:
+            lists = {part: str(path.absolute()) for part, path in fold_lists(Path(self.fold)).items()}
+            published = dict.fromkeys(published)
         return read_splits(
             self.root,
-            self.lists,
+            lists,
             self.folders,
             _read_class_names(self.given_classes),
             self.missing,
@@ -217,9 +233,7 @@ class ClipData:
             self.seed,
             only,
             problems,
-            dataset=self.dataset,
-            version=self.version,
-            annotations=self.annotations,
+            **published,
             endings=self.capabilities.endings,
         )
 

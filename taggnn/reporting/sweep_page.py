@@ -13,12 +13,11 @@ from taggnn.reporting.theme import svg
 def sweep_page(table: SweepTable) -> str:
     """Builds the whole document; from the same table the same bytes."""
     rows = table.found.rows if table.found else []
-    runs = sum(map(len, table.planned.values()))
     return render(
         "sweep.html.j2",
         title=table.title,
         eyebrow="taggnn sweep",
-        subtitle=f"{count(len(table.planned), 'variant')}, {number(table.finished)} of {count(runs, 'run')} finished.",
+        subtitle=f"{count(len(table.planned), 'variant')}, {number(table.finished)} of {count(table.runs, 'run')} finished.",
         rows=[_row(table, row) for row in rows],
         table=table,
         of="Head " if table.one_backbone else "",
@@ -46,6 +45,7 @@ def _row(table: SweepTable, row: Variant) -> dict[str, Any]:
         "seeds": row.accuracy.seeds,
         "mean": percent(row.accuracy.mean),
         "spread": f"{100 * row.accuracy.std:.1f}" if row.accuracy.seeds > 1 else "",
+        "between": f"{100 * row.interval[0]:.1f} to {100 * row.interval[1]:.1f}" if row.interval else "",
         "mca": percent(row.figures.get("mca")),
         "confused": percent(row.confused),
         "difference": points(apart.value) if apart else "",

@@ -13,8 +13,9 @@ from taggnn.runtime import spreadsheet
 # What stands for a figure that is not known, and after an interval that is over the clips only.
 UNKNOWN, CLIPS_ONLY = "-", " *"
 _CSV = (
-    *("variant", "seeds", "clips", "top1_mean", "top1_std", "top1_lowest", "top1_highest", "confused_top1"),
-    *("reference", "paired_seeds", "difference", "low", "high", "interval_over"),
+    *("variant", "seeds", "clips", "top1_mean", "top1_std", "top1_lowest", "top1_highest"),
+    *("top1_low", "top1_high", "confused_top1"),
+    *("groups", "reference", "paired_seeds", "difference", "low", "high", "interval_over"),
     *("parameters", "macs", "ms", "head_parameters", "head_macs", "head_ms"),
 )
 _SPECIAL = {
@@ -31,6 +32,7 @@ def columns(table: SweepTable) -> list[str]:
         "seeds",
         "top-1 %",
         "spread",
+        "95 %",
         f"minus {table.reference}",
         "95 % interval",
         *(f"{of}{name}" for name in ("parameters", "MACs", "ms")),
@@ -46,6 +48,7 @@ def cells(table: SweepTable, row: Variant) -> list[str]:
         str(top1.seeds),
         f"{100 * top1.mean:.2f}",
         f"{100 * top1.std:.2f}" if top1.seeds > 1 else UNKNOWN,
+        f"{100 * row.interval[0]:.1f} to {100 * row.interval[1]:.1f}" if row.interval else UNKNOWN,
         f"{100 * apart.value:+.2f}" if apart else "",
         interval + (CLIPS_ONLY if apart and not row.over_seeds else ""),
         *cost_cells(table, row.name),
@@ -72,16 +75,26 @@ def footnotes(table: SweepTable) -> list[str]:
     if rows:
         shown.append(
             f"Top-1 on {' or '.join(f'{count:,}' for count in clips)} test clips: mean and standard deviation over the seeds; "
-            f"difference to {table.reference} in points, with a paired 95 % interval over clips and seeds."
+            f"95 % interval of the mean, and difference to {table.reference} in points with a paired 95 % interval, over "
+            f"{_over(rows)}."
+        )
+    if table.folds:
+        shown.append(
+            f"Each clip is a test clip in one of {table.folds} folds; a seed is the trainings of all folds with that seed."
         )
     if any(row.difference and not row.over_seeds for row in rows):
-        shown.append("* One seed: the interval is over the clips only.")
+        shown.append(f"* One seed: the interval is over the {'groups' if rows[0].groups else 'clips'} only.")
     shown.append(
         f"ms: one clip on {table.measured_on}, measured after the trainings, in turn."
         if table.measured_on
         else "ms: not measured."
     )
     return shown
+
+
+def _over(rows: Sequence[Variant]) -> str:
+    groups = sorted({row.groups for row in rows})
+    return "clips and seeds" if groups == [0] else f"{' or '.join(map(str, groups))} groups of clips and seeds"
 
 
 def text(table: SweepTable) -> str:
@@ -110,7 +123,7 @@ def as_csv(table: SweepTable) -> str:
     headline = [key for key, metric in METRICS.items() if metric.headline and key != "top1"]
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*_CSV[:1], *table.keys, *_CSV[1:8], *(f"{key}_mean" for key in headline), *_CSV[8:]])
+    writer.writerow([*_CSV[:1], *table.keys, *_CSV[1:10], *(f"{key}_mean" for key in headline), *_CSV[10:]])
     for row in table.found.rows if table.found else []:
         top1, apart, cost = row.accuracy, row.difference, table.costs.get(row.name)
         own = table.values[row.name]
@@ -121,12 +134,14 @@ def as_csv(table: SweepTable) -> str:
             _full(top1.std) if top1.seeds > 1 else "",
             _full(top1.lowest),
             _full(top1.highest),
+            *(_full(end) for end in row.interval or (None, None)),
             _full(row.confused),
         ]
         figures += [_full(row.figures.get(key)) for key in headline]
-        figures += [row.reference or "", " ".join(map(str, row.paired))]
+        figures += [row.groups or "", row.reference or "", " ".join(map(str, row.paired))]
         figures += [_full(getattr(apart, key, None)) for key in ("value", "low", "high")]
-        figures.append("" if apart is None else "clips and seeds" if row.over_seeds else "clips")
+        drawn = "groups" if row.groups else "clips"
+        figures.append("" if apart is None else f"{drawn} and seeds" if row.over_seeds else drawn)
         for part in ("parameters", "macs", "ms", "head_parameters", "head_macs", "head_ms"):
             value = getattr(cost, part, None)
             figures.append(_full(value) if isinstance(value, float) else "" if value is None else value)
@@ -146,7 +161,7 @@ def latex(table: SweepTable) -> str:
         "\\midrule",
     ]
     for row in table.found.rows if table.found else []:
-        name, seeds, mean, spread, apart, interval, *cost = cells(table, row)
+        name, seeds, mean, spread, _, apart, interval, *cost = cells(table, row)
         accuracy = f"${mean}$" if spread == UNKNOWN else f"${mean} \\pm {spread}$"
         star = "^{*}" if interval.endswith(CLIPS_ONLY) else ""
         ends = interval.removesuffix(CLIPS_ONLY).split(" to ")
