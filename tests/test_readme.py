@@ -41,7 +41,7 @@ from taggnn.nn.convs import CONVS
 from taggnn.nn.layers import READOUTS
 
 ROOT = Path(__file__).parents[1]
-PAGES = {path: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]}
+PAGES = {path: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]}
 README = "\n".join(PAGES.values())
 COMMANDS = [
     ["python", "-m", *shlex.split(command, comments=True)]
@@ -200,7 +200,7 @@ def test_no_unknown_backbone_is_named():
     assert set(re.findall(r"`(\w+)`", named)) <= set(BACKBONES)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_pictures_and_links_exist(page):
     for target in re.findall(r"\]\((?!http)([^)#]+)", PAGES[page]):
         assert (page.parent / target).is_file(), f"{page} points to {target}, which is not there"
