@@ -14,7 +14,7 @@ from taggnn.cli.parser import Parser
 from taggnn.cli.planning import Planned, check, finished
 from taggnn.reporting import sweep_table
 from taggnn.reporting.page import count
-from taggnn.runtime.printable import one_line
+from taggnn.runtime.printable import one_line, width
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -76,7 +76,7 @@ def write_table(planned: Sequence[Planned], out: Path, reference: str | None) ->
     """Writes the table of what is finished in all its forms, and prints it."""
     table = sweeping.table(planned, reference)
     print()
-    for line in sweep_table.text(table).splitlines():
+    for line in sweep_table.text(table, width()).splitlines():
         print(one_line(line))
     written = sweep_files.write_table(out, table)
     print(f"\ntable     {written[0]}, {written[1]}\npage      {written[2]}")

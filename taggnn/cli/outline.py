@@ -25,14 +25,21 @@ def outline(settings: Namespace, data: ClipData, heads: Sequence[str]) -> list[s
     assert data.val_clips is not None
     assert data.test_clips is not None
     training, device = Training(**settings.train.as_dict()), device_of(settings)
-    batches = training.limited(data.train_dataloader().batches())
-    epochs = f"{training.epochs} epoch{'s' * (training.epochs != 1)}{' each' if len(heads) > 1 else ''}"
+    epochs = _counted(training.epochs, "epoch") + (" each" if len(heads) > 1 else "")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
-    where = f"{name}, {torch.get_num_threads()} threads" if device.type == "cpu" else name
+    where = f"{name}, {_counted(torch.get_num_threads(), 'thread')}" if device.type == "cpu" else name
     where += f", {distributed.world_size()} processes" if distributed.world_size() > 1 else ""
+    train, batches = (
+        len(data.train_clips),
+        _counted(training.limited(data.train_dataloader().batches()), "batch", "batches"),
+    )
     lines = [
-        f"plan      train {', then '.join(heads)}: {epochs} of {batches:,} batches, {len(data.train_clips):,} clips",
+        f"plan      train {', then '.join(heads)}: {epochs} of {batches}, {train:,} clips",
         f"          validate on {len(data.val_clips):,} clips an epoch, test on {len(data.test_clips):,}; then the report",
         f"          on {where}, {precision_of(settings.precision, device)}; how long: after the first batches",
     ]
     return [f"smoke run {smoke.NOTE.partition(': ')[2]}", *lines] if settings.fast else lines
+
+
+def _counted(count: int, one: str, several: str = "") -> str:
+    return f"{count:,} {one if count == 1 else several or one + 's'}"

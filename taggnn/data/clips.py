@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -136,8 +137,12 @@ def existing_root(root: str | Path) -> Path:
     """
     root = Path(root)
     if not root.is_dir():
-        what = "is a file, not a folder" if root.exists() else "no such folder"
-        raise FileNotFoundError(f"data root {root}: {what}")
+        if root.exists():
+            raise FileNotFoundError(f"data root {root}: is a file, not a folder")
+        there = [path.name for path in root.parent.iterdir() if path.is_dir()] if root.parent.is_dir() else []
+        near = get_close_matches(root.name, there, n=1)
+        hint = f"; did you mean {str(root.with_name(near[0]))!r}?" if near else ""
+        raise FileNotFoundError(f"data root {root}: no such folder{hint}")
     return root
 
 

@@ -43,7 +43,11 @@ LOG_FROM = 20
 
 LOSSES = (("train/loss", "training"), ("val/loss", "validation"))
 PARTS = "Parts of the loss"
-ACCURACIES = (("train/top1", "training top-1"), ("val/top1", "validation top-1"), ("val/mca", "validation class mean"))
+ACCURACIES = (
+    ("train/top1", "training top-1"),
+    ("val/top1", "validation top-1"),
+    ("val/mca", "validation mean class accuracy"),
+)
 
 
 def curves(

@@ -223,7 +223,7 @@ def _paired(row: Mapping[str, Any], family: Sequence[Mapping[str, Any]]) -> dict
         f"{row['verdict']} Of {number(row['clips'])} clips only {name} has {number(row['only_name'])} right, only {other} "
         f"{number(row['only_against'])} (McNemar, {p_value(row['p'])}{holm})."
     )
-    gain = f": {points(known['top1'][0])} pp" if "top1" in known else ""
+    gain = f": {points(known['top1'][0])} points" if "top1" in known else ""
     return {
         "title": f"{name} - {other}{gain}",
         "text": text,

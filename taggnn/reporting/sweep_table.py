@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from taggnn.evaluation.metrics import METRICS
 from taggnn.evaluation.sweep_table import SweepTable
 from taggnn.evaluation.variants import Variant
+from taggnn.reporting.text_table import text_table
 from taggnn.runtime import spreadsheet
 
 # What stands for a figure that is not known, and after an interval that is over the clips only.
@@ -97,25 +98,15 @@ def _over(rows: Sequence[Variant]) -> str:
     return "clips and seeds" if groups == [0] else f"{' or '.join(map(str, groups))} groups of clips and seeds"
 
 
-def text(table: SweepTable) -> str:
-    """The table for the terminal, with its notes."""
+def text(table: SweepTable, width: int | None = None) -> str:
+    """The table for a terminal of so many columns, None (default) for any number, with its notes."""
     rows = table.found.rows if table.found else []
     if not rows:
         return "\n".join(
             [f"no finished run of {table.reference!r}, which the others are compared with", *table.notes()]
         )
-    lines = [columns(table), *(cells(table, row) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-
-    def aligned(line: Sequence[str]) -> str:
-        first, *others = (
-            cell.rjust(width) if column else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        return "  ".join([first, *others]).rstrip()
-
-    head, *body = map(aligned, lines)
-    return "\n".join([head, "-" * len(head), *body, "", *footnotes(table), *table.notes()])
+    lines = text_table([columns(table), *(cells(table, row) for row in rows)], width, right=True, rule=True)
+    return "\n".join([*lines, "", *footnotes(table), *table.notes()])
 
 
 def as_csv(table: SweepTable) -> str:

@@ -8,7 +8,8 @@ from tqdm import tqdm
 
 # Least seconds between two updates of the text.
 _OFTEN = 0.2
-_SHAPE = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
+# Fits 80 columns; a narrower terminal cuts what comes last.
+_SHAPE = "{desc} |{bar}| [{n_fmt}/{total_fmt}{postfix}]"
 
 
 class Bar:
@@ -55,7 +56,7 @@ class Bar:
             left = in_words(time_left(epoch + done / total, self.epochs + self.later, rows, here))
             parts = ", ".join(f"{name} {value:.4f}" for name, value in losses.items())
             speed = (clips - self._clips) / seconds
-            self._bar.set_postfix_str(f"{parts}, lr {rate:.2e}, {speed:.3g} clips/s, run {left} left", refresh=False)
+            self._bar.set_postfix_str(f"{left} left, {parts}, {speed:.3g} clips/s, lr {rate:.2e}", refresh=False)
         self._bar.update(1)
 
     def advance(self) -> None:

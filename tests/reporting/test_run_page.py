@@ -167,7 +167,7 @@ def test_the_full_page_is_complete_and_self_contained(full):
         between(Results.read(full).to_json()["intervals"]["test"]["mca"]),
         "many-shot: more than 100 training clips",
         "few-shot: fewer than 20 training clips1 of 29",
-        "tag - pool <b>: +12.5 pp",
+        "tag - pool <b>: +12.5 points",
         "tag has 9 more. Of 60 clips only tag has 12 right, only pool <b> 3 (McNemar, p = 0.0350).",
         "Calibration",
         "The dotted line marks epoch 1",
