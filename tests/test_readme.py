@@ -182,6 +182,7 @@ def test_commands_are_found():
         "ensemble",
         "explain",
         "extract",
+        "models",
         "export",
         "serve",
         "app",

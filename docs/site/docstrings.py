@@ -7,14 +7,21 @@ import griffe
 
 
 class Docstrings(griffe.Extension):
-    """Prepares the docstring of every object for the site."""
+    """Prepares every docstring of a package for the site."""
 
-    def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
-        if obj.docstring is not None:
-            obj.docstring.value = as_markdown(obj.docstring.value)
-            # The arguments of a named tuple are its fields.
-            if isinstance(obj, griffe.Class) and any(str(base).endswith("NamedTuple") for base in obj.bases):
-                obj.docstring.value = obj.docstring.value.replace("\nArgs:\n", "\nAttributes:\n")
+    def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
+        _prepare(pkg)
+
+
+def _prepare(of: griffe.Object) -> None:
+    if of.docstring is not None:
+        of.docstring.value = as_markdown(of.docstring.value)
+        # The arguments of a named tuple are its fields.
+        if isinstance(of, griffe.Class) and any(str(base).endswith("NamedTuple") for base in of.bases):
+            of.docstring.value = of.docstring.value.replace("\nArgs:\n", "\nAttributes:\n")
+    for member in of.members.values():
+        if not isinstance(member, griffe.Alias):
+            _prepare(member)
 
 
 def as_markdown(text: str) -> str:

@@ -12,8 +12,6 @@ import shutil
 import sys
 from pathlib import Path
 
-from nbconvert import MarkdownExporter
-
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = "docs/tutorial.ipynb"
 # A file of the repository, and its page.
@@ -29,6 +27,8 @@ _LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)#\s]+)")
 
 def main(out: Path) -> None:
     """Writes the folder anew."""
+    from nbconvert import MarkdownExporter
+
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(ROOT / "docs", out, ignore=shutil.ignore_patterns("*.py", "__pycache__", "*.ipynb"))
     shutil.copytree(ROOT / PICTURES, out / "pictures", ignore=shutil.ignore_patterns("*.json"))
