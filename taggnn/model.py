@@ -505,5 +505,6 @@ def _graph(head: nn.Module) -> str:
     layer = next((part for part in head.modules() if isinstance(part, GraphLayer)), None)
     if layer is None:
         return ""
-    how = f"computed by impl {' and '.join(_impls(head))}"
+    kernels: set[Any] = {part.kernel for part in head.modules() if isinstance(part, GraphLayer)}
+    how = f"computed by impl {' and '.join(sorted({kernel.describe() for kernel in kernels}))}"
     return f"; graph {layer.topology}, {layer.topology.num_edges(layer.grid):,} edges a clip, {how}"

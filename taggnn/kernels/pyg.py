@@ -52,6 +52,10 @@ class EdgeList(nn.Module):
         attributes = one.attributes(self._attributes) if self._attributes else None
         return one.edge_index, one.edge_type if self._typed else None, attributes
 
+    def describe(self) -> str:
+        """The implementation."""
+        return self.impl
+
     def forward(self, conv: nn.Module, x: Tensor) -> Tensor:
         if x.shape[1] != self.nodes:
             raise ValueError(f"a kernel built for {self.nodes} nodes of a clip is given {x.shape[1]}")
