@@ -23,6 +23,7 @@ from taggnn import (
     explain,
     export,
     extract,
+    folds,
     models,
     predict,
     runs,
@@ -116,6 +117,8 @@ def test_command_parses(command, monkeypatch, mine):
         assert config.parse(arguments, built).data.root
     elif program == "taggnn.data.synthetic_regions":
         assert synthetic_regions.parser().parse_args(arguments).root
+    elif program == "taggnn.folds":
+        assert folds.parser().parse_args(arguments).lists
     elif program == "taggnn.runs":
         assert runs.parser().parse_args(arguments).folder
     elif program in ("taggnn.serve", "taggnn.app"):
@@ -172,6 +175,7 @@ def test_commands_are_found():
         "runs",
         "compare",
         "check",
+        "folds",
         "ensemble",
         "explain",
         "extract",
