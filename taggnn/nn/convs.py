@@ -92,6 +92,7 @@ CONVS: dict[str, Row] = {
         f"{_OURS}.relational.RelationalConv",
         {"differences": True},
         "the same with differences between frames as messages",
+        "https://arxiv.org/abs/2012.10071",
     ),
     "relational_attention": Row(
         f"{_OURS}.relational_attention.RelationalAttentionConv",

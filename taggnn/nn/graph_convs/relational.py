@@ -12,7 +12,8 @@ class RelationalConv(nn.Module):
     """The node and the mean of its neighbours of each relation, each with weights; a chain in both directions is directed.
 
     Source: R-GCN, https://arxiv.org/abs/1703.06103, equation 2, with the relations same frame, earlier and later. Differences
-    as messages [ours]: a still position sends nothing, so that what is summed is motion.
+    of frames as in TDN, https://arxiv.org/abs/2012.10071, here as messages [ours]: a still position sends nothing, so that what
+    is summed is motion.
     Formula: ``out_i = W x_i + b + sum_r W_r mean_{j in N_r(i)} m_ij`` with ``m_ij = x_j``; with differences, of edges between
     frames, ``m_ij = x_j - x_i``.
 
