@@ -1,8 +1,9 @@
 """``python -m taggnn.sweep``: every combination of some values with every seed, trained, and one table of them.
 
 ``--over tag.conv=gcn,gat --over tag.topology=clique,chain --seeds 5`` trains 4 variants with 5 seeds, each run in its own folder,
-OUT/<what differs>/seed-<n>; ``--folds DIR`` trains each on every fold, too. Words that this program does not know go to ``taggnn.train``. Finished runs are not repeated and
-interrupted ones resume, so that the same command can be given again, on several machines too.
+OUT/<what differs>/seed-<n>; ``--folds DIR`` trains each on every fold, too. Words that this program does not know go to
+``taggnn.train``. Finished runs are not repeated and interrupted ones resume, so that the same command can be given again, on
+several machines too.
 """
 
 import sys
@@ -61,7 +62,8 @@ def plan_lines(planned: Sequence[Planned], left: Sequence[Planned], out: Path, s
     folds = len({one.fold for one in planned if one.fold is not None})
     times = f" x {count(folds, 'fold')}" if folds else ""
     lines = [
-        f"sweep     {out}: {count(len(variants), 'variant')} x {count(len(seeds), 'seed')} ({', '.join(map(str, seeds))}){times}{part}"
+        f"sweep     {out}: {count(len(variants), 'variant')} x {count(len(seeds), 'seed')} ({', '.join(map(str, seeds))})"
+        f"{times}{part}"
     ]
     waiting = {one.folder for one in left}
     for name, runs in variants.items():

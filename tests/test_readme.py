@@ -179,6 +179,7 @@ def test_commands_are_found():
         "compare",
         "check",
         "doctor",
+        "folds",
         "ensemble",
         "explain",
         "extract",

@@ -51,6 +51,8 @@ _LIMITS = {
     "tag.ffn": (1, math.inf),
     "tag.graph_layers": (0, math.inf),
     "tag_released.ffn": (1, math.inf),
+    "tag_graph.dim": (1, math.inf),
+    "tag_graph.graph_layers": (0, math.inf),
     "art.regions": (1, math.inf),
     "art.bank_prompts": (1, math.inf),
     "art.dim": (1, math.inf),

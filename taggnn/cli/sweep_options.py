@@ -37,8 +37,8 @@ def parser() -> Parser:
         "--folds",
         str | None,
         None,
-        "cross-validation: the folder that taggnn.folds wrote, or some of its folds as A/fold-0,A/fold-1; every variant is trained "
-        "on each with every seed, and '{fold}' in any other word becomes the name of the fold",
+        "cross-validation: the folder that taggnn.folds wrote, or some of its folds as A/fold-0,A/fold-1; every variant is "
+        "trained on each with every seed, and '{fold}' in any other word becomes the name of the fold",
     )
     option("--out", str | None, None, f"folder of the runs, the table and the page; null: {OUT}/<config>")
     option("--jobs", int, 1, "trainings at one time on this machine")

@@ -26,6 +26,7 @@ from taggnn.io import environment
 from taggnn.names import unknown
 from taggnn.runtime import json_file, schema
 from taggnn.runtime.atomic import write_text
+from taggnn.training.history import best_row, read_history
 
 __all__ = [
     "Planned",
@@ -124,6 +125,7 @@ def table(planned: Sequence[Planned], reference: str | None = None) -> SweepTabl
         one_backbone=len({one.backbone for one in models.values()}) <= 1,
         planned={name: list(dict.fromkeys(one.seed for one in planned if one.name == name)) for name in values},
         folds=len(_folds(planned)),
+        **_validation(planned, runs),
         left_out=[*left_out, *unreadable],
         measured_on=times["on"] if any(name in times["ms"] for name in models) else None,
     )
@@ -184,6 +186,29 @@ def _predictions(planned: Sequence[Planned]) -> tuple[dict[str, dict[int, Predic
         except ValueError as error:
             left_out.append(f"{name}, seed {seed}, is left out: {error}")
     return found, left_out
+
+
+def _validation(planned: Sequence[Planned], runs: Mapping[str, Mapping[int, Predictions]]) -> dict[str, Any]:
+    """The figure that chose the epochs, and for each variant its mean over its runs; nothing where a run has none."""
+    monitors = {str(one.settings.monitor) for one in planned}
+    if len(monitors) != 1:
+        return {}
+    monitor, found = monitors.pop(), dict[str, list[float | None]]()
+    for one in planned:
+        if one.seed in runs[one.name]:
+            path = one.folder / "metrics.csv"
+            try:
+                history = read_history(path) if path.is_file() else []
+            except ValueError:
+                history = []
+            best = best_row(history, monitor) if history else None
+            found.setdefault(one.name, []).append(None if best is None else history[best].get(monitor))
+    means = {
+        name: sum(known) / len(known)
+        for name, values in found.items()
+        if len(known := [value for value in values if value is not None]) == len(values)
+    }
+    return {"monitor": monitor, "validation": means}
 
 
 def _models(

@@ -64,8 +64,8 @@ class ClipData:
             published data set, error for own lists.
         val_fraction: part of the clips, 0 to 1, to hold out where there is no validation split.
         test_fraction: part of the clips, 0 to 1, to hold out as test where root has no splits at all.
-        synthetic: make a synthetic data set in root first if it is not there: its name, of videos motions or regions, or true
-            for motions; requires a flip of 0 or its flip_pairs.
+        synthetic: make a synthetic data set in root first if it is not there: its name, of videos motions, regions,
+            relation, order or both, or true for motions; requires a flip of 0 or its flip_pairs.
         flip_pairs: classes that a horizontal flip turns into one another, such as {left turn: right turn}; a flipped
             clip gets the label of the other.
         balance: how often classes appear in a training epoch of unchanged length: as listed, by the square root of their

@@ -2,8 +2,8 @@
 
 Axes: S seeds, M clips, G groups of clips, R resamples.
 
-Clips of one group (a speaker, a camera) are alike, so that they count as less than as many others. Where groups are given they are
-drawn instead of clips, each with all of its clips: the cluster bootstrap, Field and Welsh,
+Clips of one group (a speaker, a camera) are alike, so that they count as less than as many others. Where groups are given they
+are drawn instead of clips, each with all of its clips: the cluster bootstrap, Field and Welsh,
 https://doi.org/10.1111/j.1467-9868.2007.00593.x. Of few groups its intervals are somewhat too narrow.
 """
 

@@ -1,7 +1,7 @@
 """What a sweep found, for its table, its page and its files; made by `taggnn.cli.sweeping.table`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from taggnn.evaluation.variants import Variants
 
@@ -40,6 +40,8 @@ class SweepTable:
         left_out: why runs that are there were left out.
         measured_on: where the times were measured; None without times.
         folds: that each variant was trained on with every seed; 0 without folds.
+        monitor: the figure by which each run chose its epoch.
+        validation: variant -> the best value of that figure, mean over its runs; by it a variant can be chosen without a test clip.
     """
 
     title: str
@@ -53,6 +55,8 @@ class SweepTable:
     left_out: list[str]
     measured_on: str | None = None
     folds: int = 0
+    monitor: str = ""
+    validation: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def finished(self) -> int:

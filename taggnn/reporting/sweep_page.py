@@ -6,7 +6,7 @@ from taggnn.evaluation.sweep_table import SweepTable
 from taggnn.evaluation.variants import Variant
 from taggnn.reporting.page import count, number, percent, points, render
 from taggnn.reporting.sweep_figure import MOST, sweep_figure
-from taggnn.reporting.sweep_table import UNKNOWN, cost_cells, footnotes
+from taggnn.reporting.sweep_table import UNKNOWN, cost_cells, footnotes, validation_cell
 from taggnn.reporting.theme import svg
 
 
@@ -43,6 +43,7 @@ def _row(table: SweepTable, row: Variant) -> dict[str, Any]:
         "name": row.name,
         "reference": row.name == table.reference,
         "seeds": row.accuracy.seeds,
+        "validation": validation_cell(table, row.name).replace(UNKNOWN, "–"),
         "mean": percent(row.accuracy.mean),
         "spread": f"{100 * row.accuracy.std:.1f}" if row.accuracy.seeds > 1 else "",
         "between": f"{100 * row.interval[0]:.1f} to {100 * row.interval[1]:.1f}" if row.interval else "",

@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from taggnn.evaluation.metrics import METRICS
 from taggnn.evaluation.sweep_table import SweepTable
@@ -14,7 +15,7 @@ from taggnn.runtime import spreadsheet
 # What stands for a figure that is not known, and after an interval that is over the clips only.
 UNKNOWN, CLIPS_ONLY = "-", " *"
 _CSV = (
-    *("variant", "seeds", "clips", "top1_mean", "top1_std", "top1_lowest", "top1_highest"),
+    *("variant", "seeds", "clips", "validation", "top1_mean", "top1_std", "top1_lowest", "top1_highest"),
     *("top1_low", "top1_high", "confused_top1"),
     *("groups", "reference", "paired_seeds", "difference", "low", "high", "interval_over"),
     *("parameters", "macs", "ms", "head_parameters", "head_macs", "head_ms"),
@@ -31,6 +32,7 @@ def columns(table: SweepTable) -> list[str]:
     return [
         "variant",
         "seeds",
+        *([table.monitor] if table.validation else []),
         "top-1 %",
         "spread",
         "95 %",
@@ -47,6 +49,7 @@ def cells(table: SweepTable, row: Variant) -> list[str]:
     return [
         row.name,
         str(top1.seeds),
+        *([validation_cell(table, row.name)] if table.validation else []),
         f"{100 * top1.mean:.2f}",
         f"{100 * top1.std:.2f}" if top1.seeds > 1 else UNKNOWN,
         f"{100 * row.interval[0]:.1f} to {100 * row.interval[1]:.1f}" if row.interval else UNKNOWN,
@@ -54,6 +57,14 @@ def cells(table: SweepTable, row: Variant) -> list[str]:
         interval + (CLIPS_ONLY if apart and not row.over_seeds else ""),
         *cost_cells(table, row.name),
     ]
+
+
+def validation_cell(table: SweepTable, name: str) -> str:
+    """The mean of the figure that chose the epochs: a share in per cent, a loss as it is."""
+    value, metric = table.validation.get(name), METRICS.get(table.monitor.removeprefix("val/"))
+    if value is None:
+        return UNKNOWN
+    return f"{100 * value:.2f}" if metric is not None and metric.share else f"{value:.4f}"
 
 
 def cost_cells(table: SweepTable, name: str) -> list[str]:
@@ -82,6 +93,10 @@ def footnotes(table: SweepTable) -> list[str]:
     if table.folds:
         shown.append(
             f"Each clip is a test clip in one of {table.folds} folds; a seed is the trainings of all folds with that seed."
+        )
+    if table.validation:
+        shown.append(
+            f"{table.monitor}: of the best epoch, mean over the runs. Choose a variant by it, not by its test clips."
         )
     if any(row.difference and not row.over_seeds for row in rows):
         shown.append(f"* One seed: the interval is over the {'groups' if rows[0].groups else 'clips'} only.")
@@ -114,12 +129,12 @@ def as_csv(table: SweepTable) -> str:
     headline = [key for key, metric in METRICS.items() if metric.headline and key != "top1"]
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*_CSV[:1], *table.keys, *_CSV[1:10], *(f"{key}_mean" for key in headline), *_CSV[10:]])
+    writer.writerow([*_CSV[:1], *table.keys, *_CSV[1:11], *(f"{key}_mean" for key in headline), *_CSV[11:]])
     for row in table.found.rows if table.found else []:
         top1, apart, cost = row.accuracy, row.difference, table.costs.get(row.name)
         own = table.values[row.name]
         figures: list[object] = [row.name, *(own.get(key, "") for key in table.keys)]
-        figures += [" ".join(map(str, row.seeds)), row.clips, _full(top1.mean)]
+        figures += [" ".join(map(str, row.seeds)), row.clips, _full(table.validation.get(row.name)), _full(top1.mean)]
         # Of one seed no spread is known, and it is not 0.
         figures += [
             _full(top1.std) if top1.seeds > 1 else "",
@@ -152,7 +167,8 @@ def latex(table: SweepTable) -> str:
         "\\midrule",
     ]
     for row in table.found.rows if table.found else []:
-        name, seeds, mean, spread, _, apart, interval, *cost = cells(table, row)
+        name, seeds, *rest = cells(replace(table, validation={}), row)
+        mean, spread, _, apart, interval, *cost = rest
         accuracy = f"${mean}$" if spread == UNKNOWN else f"${mean} \\pm {spread}$"
         star = "^{*}" if interval.endswith(CLIPS_ONLY) else ""
         ends = interval.removesuffix(CLIPS_ONLY).split(" to ")

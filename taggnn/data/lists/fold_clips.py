@@ -98,8 +98,8 @@ def select(there: Splits, folder: str | Path, source: str) -> Splits:
     with_views = sum(bool(getattr(clip, "views", ())) for clip in found["train"])
     if 0 < with_views < len(found["train"]):
         raise ValueError(
-            f"fold {folder}: {source} has training views of {with_views:,} of its {len(found['train']):,} training clips; extract "
-            "with --views 0, which stores the same for every clip"
+            f"fold {folder}: {source} has training views of {with_views:,} of its {len(found['train']):,} training clips; "
+            "extract with --views 0, which stores the same for every clip"
         )
     rest = sorted({clip.name for clip in clips.values()} - used)
     notes = [f"fold {folder}: its lists say which clips are train, val and test, not those of {source}"]
