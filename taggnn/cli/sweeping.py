@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from taggnn.cli import config as configuration
-from taggnn.cli import costs, variations
+from taggnn.cli import costs, smoke, variations
 from taggnn.cli.jobs import part_of, run_all, shard_of
 from taggnn.cli.planning import Planned, check, finished, plan
 from taggnn.evaluation.predictions import Predictions, read_predictions
@@ -109,7 +109,7 @@ def table(planned: Sequence[Planned], reference: str | None = None) -> SweepTabl
         costs={name: costs.with_times(one.cost, times["ms"].get(name, {})) for name, one in models.items()},
         one_backbone=len({one.backbone for one in models.values()}) <= 1,
         planned={name: [one.seed for one in planned if one.name == name] for name in values},
-        left_out=[*left_out, *unreadable],
+        left_out=[*([smoke.NOTE] if any(one.settings.get("fast") for one in planned) else []), *left_out, *unreadable],
         measured_on=times["on"] if any(name in times["ms"] for name in models) else None,
     )
 
