@@ -37,13 +37,14 @@ def width() -> int | None:
 def wrapped(line: str, columns: int | None) -> list[str]:
     """A line in parts of so many columns, broken at spaces only, so that paths stay whole.
 
-    Continued lines begin below the text of a labelled line ("test      top-1 ..."), or where the line itself begins.
+    Commands stay whole, too. Continued lines begin below the text of a labelled line ("test      top-1 ..."), or where the line itself begins.
 
     Args:
         line: without a line feed.
         columns: of the terminal; None for any number.
     """
-    if columns is None or len(line) <= columns:
+    # A command is copied from the terminal, where a line feed would end it.
+    if columns is None or len(line) <= columns or "python -m taggnn" in line:
         return [line]
     blank = len(line) - len(line.lstrip(" "))
     label = _LABEL.match(line) if not blank else None

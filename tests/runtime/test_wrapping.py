@@ -17,9 +17,10 @@ from taggnn.runtime.printable import PrintableStream, width, wrapped
             ["          a line that", "          begins with", "          blanks"],
         ),
         ("report    a/path/that/is/longer/than/the/line", ["report    a/path/that/is/longer/than/the/line"]),
+        ("train     python -m taggnn.train --data.root DIR", ["train     python -m taggnn.train --data.root DIR"]),
         ("taggnn: one two three four five six", ["taggnn: one two three", "        four five six"]),
     ],
-    ids=["fits", "label", "blanks", "path", "message"],
+    ids=["fits", "label", "blanks", "path", "command", "message"],
 )
 def test_a_line_is_wrapped_below_its_text(line, expected):
     assert wrapped(line, 24) == expected
