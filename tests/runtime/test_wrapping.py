@@ -54,7 +54,8 @@ def test_the_rest_of_a_line_and_a_progress_bar_stay():
 
 
 def test_a_pipe_has_no_width_and_a_variable_gives_one(monkeypatch):
-    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.delenv("TAGGNN_COLUMNS", raising=False)
+    monkeypatch.setenv("COLUMNS", "90")
     assert width() is None
-    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("TAGGNN_COLUMNS", "100")
     assert width() == 100
