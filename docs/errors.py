@@ -201,7 +201,7 @@ def message(mistake: Mistake) -> str:
         stack.callback(os.chdir, home)
         os.chdir(folder)
         stack.enter_context(mock.patch.dict(os.environ))
-        for name in ("COLUMNS", "TAGGNN_TRACEBACK"):
+        for name in ("TAGGNN_COLUMNS", "TAGGNN_TRACEBACK"):
             os.environ.pop(name, None)
         stack.enter_context(mistake.setting())
         stack.enter_context(contextlib.redirect_stdout(out))

@@ -65,6 +65,19 @@ def test_an_extra_has_the_command_that_adds_what_it_lacks(monkeypatch, version, 
     assert bool(extra.found) == (not command)
 
 
+def test_extras_of_an_installed_package_are_those_of_its_metadata(monkeypatch, tmp_path):
+    listed = [
+        "torch>=2.9",
+        "shtab>=1.7; extra == 'completion'",
+        'starlette>=0.46; python_version > "3" and extra == "serve"',
+    ]
+    monkeypatch.setattr(installation, "requires", lambda name: listed)
+    # Without a source tree around it.
+    monkeypatch.setattr(installation, "__file__", str(tmp_path / "a" / "b" / "installation.py"))
+    found = {name: [one.name for one in needed] for name, needed in installation._declared().items()}
+    assert found == {"completion": ["shtab"], "serve": ["starlette"]}
+
+
 def test_a_part_of_the_self_test_that_raises_is_reported_and_the_others_run(monkeypatch):
     def broken():
         raise OSError("no encoder\nfurther lines")

@@ -187,7 +187,7 @@ def test_a_list(evaluate, tmp_path):
     assert scores["test"]["measured"] == 2
     assert scores["test"]["classes_counted"] == 2
     assert [predictions.classes[label] for label in predictions.labels.tolist()] == ["left", "up"]
-    assert "mean over the 2 of 8 classes that occur" in ended.out
+    assert "mean class accuracy, 2 of 8 classes occur" in ended.out
     assert "\nmeasured  2 clips\n" in ended.out
     assert "not measured" not in ended.out
 
@@ -201,7 +201,7 @@ def test_a_partial_list_states_what_it_measured(evaluate, tmp_path):
     assert counts == {"listed": 1204, "missing": 1201, "unreadable": 1, "measured": 2}
     for line in (
         "measured  2 of 1,204 listed clips (0.2 %): 1,201 missing, 1 unreadable",
-        "mean over the 2 of 8 classes that occur",
+        "mean class accuracy, 2 of 8 classes occur",
         "not measured: 2 classes whose every listed clip is missing or unreadable: clockwise, down",
     ):
         assert line in ended.out

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -14,6 +15,7 @@ from jsonargparse import ArgumentParser
 
 from taggnn.names import unknown
 from taggnn.runtime import schema
+from taggnn.runtime.printable import wrapped
 from taggnn.runtime.programs import short_help
 
 _TYPES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null"}
@@ -77,6 +79,12 @@ class Parser(ArgumentParser):
     def option(self, name: str, type: Any, default: Any, help: str) -> None:
         """Adds an option with a default."""
         self.add_argument(name, type=type, default=default, help=help)
+
+    def format_help(self, *formatter: Any) -> str:
+        columns = shutil.get_terminal_size().columns
+        # Titles of groups are not wrapped by argparse.
+        lines = super().format_help(*formatter).splitlines()
+        return "\n".join(part for line in lines for part in wrapped(line, columns)) + "\n"
 
     def print_help(self, file: IO[str] | None = None) -> None:
         text = short_help(self.prog)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from taggnn.cli import config as configuration
-from taggnn.cli import costs, variations
+from taggnn.cli import costs, smoke, variations
 from taggnn.cli.jobs import part_of, run_all, shard_of
 from taggnn.cli.planning import Planned, check, finished, plan
 from taggnn.data.lists.fold_clips import groups_of
@@ -126,7 +126,7 @@ def table(planned: Sequence[Planned], reference: str | None = None) -> SweepTabl
         planned={name: list(dict.fromkeys(one.seed for one in planned if one.name == name)) for name in values},
         folds=len(_folds(planned)),
         **_validation(planned, runs),
-        left_out=[*left_out, *unreadable],
+        left_out=[*([smoke.NOTE] if any(one.settings.get("fast") for one in planned) else []), *left_out, *unreadable],
         measured_on=times["on"] if any(name in times["ms"] for name in models) else None,
     )
 

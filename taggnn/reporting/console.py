@@ -202,10 +202,11 @@ def _print_classes(predictions: Predictions) -> None:
     rows = sorted((row for row in per_class(matrix) if row.support), key=lambda row: row.recall or 0.0)
     names = [one_line(name) for name in predictions.classes]
     width = min(40, max(map(len, names)))
-    print(f"\n{'class':{width}}  clips  recall  precision  taken for")
+    print(f"\n{'class':{width}}  clips   recall  precision  taken for")
     for row in rows[:TABLE]:
         taken = "" if row.confused_with is None else f"{names[row.confused_with]} ({row.confused})"
-        precision = "        -" if row.precision is None else f"{row.precision:9.3f}"
-        print(f"{names[row.label][:width]:{width}}  {row.support:5}  {row.recall:6.3f}  {precision}  {taken}")
+        precision = "-" if row.precision is None else in_percent(row.precision)
+        recall = in_percent(row.recall or 0.0)
+        print(f"{names[row.label][:width]:{width}}  {row.support:5}  {recall:>7}  {precision:>9}  {taken}".rstrip())
     if len(rows) > TABLE:
         print(f"... and {len(rows) - TABLE} more classes with higher recall: see the report")

@@ -27,23 +27,28 @@ _INDENT = 24
 
 
 def width() -> int | None:
-    """Columns of the terminal, or of the variable COLUMNS; None for a pipe or a file, whose lines stay whole."""
-    stated = os.environ.get("COLUMNS", "")
-    if not stated.isdigit() and not sys.stdout.isatty():
-        return None
-    return max(20, shutil.get_terminal_size().columns)
+    """Columns of the terminal; None for a pipe or a file, whose lines stay whole.
+
+    The variable TAGGNN_COLUMNS states them anywhere. COLUMNS would not do: a parent process with GNU readline sets it.
+    """
+    stated = os.environ.get("TAGGNN_COLUMNS", "")
+    if stated.isdigit():
+        return max(20, int(stated))
+    return max(20, shutil.get_terminal_size().columns) if sys.stdout.isatty() else None
 
 
 def wrapped(line: str, columns: int | None) -> list[str]:
     """A line in parts of so many columns, broken at spaces only, so that paths stay whole.
 
-    Continued lines begin below the text of a labelled line ("test      top-1 ..."), or where the line itself begins.
+    Commands stay whole, too. Continued lines begin below the text of a labelled line ("test      top-1 ..."), or where the
+    line itself begins.
 
     Args:
         line: without a line feed.
         columns: of the terminal; None for any number.
     """
-    if columns is None or len(line) <= columns:
+    # A command is copied from the terminal, where a line feed would end it.
+    if columns is None or len(line) <= columns or "python -m taggnn" in line:
         return [line]
     blank = len(line) - len(line.lstrip(" "))
     label = _LABEL.match(line) if not blank else None

@@ -17,9 +17,10 @@ from taggnn.runtime.printable import PrintableStream, width, wrapped
             ["          a line that", "          begins with", "          blanks"],
         ),
         ("report    a/path/that/is/longer/than/the/line", ["report    a/path/that/is/longer/than/the/line"]),
+        ("train     python -m taggnn.train --data.root DIR", ["train     python -m taggnn.train --data.root DIR"]),
         ("taggnn: one two three four five six", ["taggnn: one two three", "        four five six"]),
     ],
-    ids=["fits", "label", "blanks", "path", "message"],
+    ids=["fits", "label", "blanks", "path", "command", "message"],
 )
 def test_a_line_is_wrapped_below_its_text(line, expected):
     assert wrapped(line, 24) == expected
@@ -53,7 +54,8 @@ def test_the_rest_of_a_line_and_a_progress_bar_stay():
 
 
 def test_a_pipe_has_no_width_and_a_variable_gives_one(monkeypatch):
-    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.delenv("TAGGNN_COLUMNS", raising=False)
+    monkeypatch.setenv("COLUMNS", "90")
     assert width() is None
-    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("TAGGNN_COLUMNS", "100")
     assert width() == 100
