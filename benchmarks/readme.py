@@ -211,8 +211,8 @@ def fused_loops(result: Results) -> list[str]:
         f"**Fused loops and the blocks they replace on {_where(result)}**: medians of {settings['rounds']} calls in turn, "
         f"{FORWARD} / {BOTH}, on `{settings['topology']}`; {settings['processor']}; built by {settings['loops']}. "
         "Other work ran on the machine, which CPU time shows less than wall time. Both were compared with PyG's output and "
-        "gradients before, on G3 with the blocks' own in float64, since an edge list needs more memory there: the largest error is "
-        f"{off:.0e} of a tensor's largest entry.",
+        "gradients before, on G3 with those of blocks in float64, as an edge list needs too much memory there: the largest "
+        f"error is {off:.0e} of a tensor's largest entry.",
         layout.markdown(header, fused.speedups(rows)),
     ]
 
