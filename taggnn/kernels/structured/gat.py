@@ -19,6 +19,9 @@ from taggnn.kernels.structured.softmax import no_neighbours
 # From so many positions of a frame on, sorted sums are as fast as blocks, in inference and in training: 49 to 784 with 64 to
 # 512 channels in 4 heads, B = 2, T = 8, float32 on 2 cores, medians of 15. At 49 positions blocks win by 1.7, at 784 sums by 3.
 _SORTED_FROM, _SORTED_FROM_IN_TRAINING = 200, 100
+# The same where fused loops take the part of blocks, on a CPU with AVX-512: at 400 positions loops win by 1.3 and, in training,
+# by 1.1; at 784 by 1.3, and sums in training by 1.3. Earlier than that, because with narrower vectors loops take longer.
+_SORTED_FROM_WITH_LOOPS, _SORTED_FROM_WITH_LOOPS_IN_TRAINING = 600, 300
 
 
 class StructuredGAT(nn.Module):
@@ -50,12 +53,12 @@ class StructuredGAT(nn.Module):
         with unrounded(v):
             wide = torch.promote_types(kind, torch.float32)
             v, s, d = (part.to(wide).unflatten(1, (self.frames, self.positions)) for part in (v, s, d))
+            train = torch.is_grad_enabled() and any(part.requires_grad for part in (v, s, d))
             if torch.compiler.is_exporting() and not dropout and (self.clique or self.steps):
                 out = plain.gat(v, s, d, self.slope, self.steps, self.clique, self.self_loops)
-            elif self.clique and self.self_loops and fused.takes(v, self.positions, dropout):
+            elif self.clique and self.self_loops and self._loops(v, train, dropout):
                 out = fused_gat.attend(v, s, d, self.slope, self.steps, dropout)
             elif self.clique and self.self_loops and not dropout:
-                train = torch.is_grad_enabled() and any(part.requires_grad for part in (v, s, d))
                 sorts = self.positions >= (_SORTED_FROM_IN_TRAINING if train else _SORTED_FROM)
                 out = _Attend.apply(v, s, d, self.slope, self.steps, sorts, train)
             else:
@@ -64,7 +67,15 @@ class StructuredGAT(nn.Module):
 
     def how(self) -> str:
         """How float32 is computed on a CPU."""
-        return fused.how(self.positions) if self.clique and self.self_loops else "in blocks: no self-loops or no clique"
+        if not self.clique or not self.self_loops:
+            return "in blocks: no clique with self-loops"
+        if self.positions >= _SORTED_FROM_WITH_LOOPS:
+            return f"by sorted sums: frames of {_SORTED_FROM_WITH_LOOPS} positions or more"
+        return fused.how(self.positions)
+
+    def _loops(self, v: Tensor, train: bool, dropout: float) -> bool:
+        most = _SORTED_FROM_WITH_LOOPS_IN_TRAINING if train else _SORTED_FROM_WITH_LOOPS
+        return (self.positions < most or dropout > 0) and fused.takes(v, self.positions, dropout)
 
     def _explicit(self, v: Tensor, s: Tensor, d: Tensor, dropout: float) -> Tensor:
         if not self.clique and not self.steps:

@@ -29,10 +29,12 @@ def takes(x: Tensor, positions: int, dropout: float) -> bool:
     return not torch.compiler.is_exporting() and _compiled()
 
 
-# A compiler of PyTorch runs it once and takes the answer as it is.
-@torch.compiler.assume_constant_result
 def _compiled() -> bool:
     return library.load() is not None
+
+
+# What torch.compiler.assume_constant_result sets, which would import all of torch.compile: that takes the answer as it is.
+setattr(_compiled, "_dynamo_marked_constant", True)  # noqa: B010
 
 
 def how(positions: int) -> str:

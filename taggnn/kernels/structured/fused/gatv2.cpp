@@ -341,14 +341,17 @@ extern "C" int taggnn_gatv2_forward(const float* l, const float* r, const float*
   // Frames are cut where there are too few of them for all threads.
   int64_t cuts = std::max<int64_t>(1, std::min<int64_t>(blocks, units ? 2 * threads / units : 1));
   int failed = 0;
-#pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1 && units * cuts > 1) reduction(| : failed)
-  for (int64_t part = 0; part < units * cuts; ++part) {
-    int64_t cut = part % cuts, first = blocks * cut / cuts * BLOCK, last = std::min(blocks * (cut + 1) / cuts * BLOCK, positions);
+#pragma omp parallel num_threads(threads) if (threads > 1 && units * cuts > 1) reduction(| : failed)
+  {
     Room room(Frame::floats(in.grid) + BLOCK * (in.grid.columns() + count + 1) + 64);
-    if (room.failed())
-      failed = 1;
-    else
+    failed = room.failed();
+#pragma omp for schedule(dynamic)
+    for (int64_t part = 0; part < units * cuts; ++part) {
+      if (failed) continue;
+      int64_t cut = part % cuts, first = blocks * cut / cuts * BLOCK, last = std::min(blocks * (cut + 1) / cuts * BLOCK, positions);
+      room.clear();
       forward_of(in, dropped, part / cuts, first, last, room, out, level);
+    }
   }
   return failed;
 }
@@ -365,15 +368,15 @@ extern "C" int taggnn_gatv2_backward(const float* l, const float* r, const float
   int failed = 0;
 #pragma omp parallel num_threads(threads) if (threads > 1 && units > 1) reduction(| : failed)
   {
+    Room room(Frame::floats(in.grid) + (padded + 2 * columns + BLOCK + 1) * width + (2 * BLOCK + 1) * columns + 8 * 16);
+    failed = room.failed();
 #pragma omp for
     for (int64_t number = 0; number < units; ++number) means(in.grid, out, grad, mean, number);
 #pragma omp for schedule(dynamic)
     for (int64_t number = 0; number < units; ++number) {
-      Room room(Frame::floats(in.grid) + (padded + 2 * columns + BLOCK + 1) * width + (2 * BLOCK + 1) * columns + 8 * 16);
-      if (room.failed())
-        failed = 1;
-      else
-        backward_of(in, to, dropped, number, room);
+      if (failed) continue;
+      room.clear();
+      backward_of(in, to, dropped, number, room);
     }
   }
   return failed;

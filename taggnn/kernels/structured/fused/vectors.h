@@ -109,7 +109,7 @@ inline float leaky(float x, float slope) { return x > 0 ? x : slope * x; }
 
 inline int64_t up(int64_t x, int64_t step) { return (x + step - 1) / step * step; }
 
-// Memory of a thread, aligned to a cache line, given back at the end of its scope.
+// Memory of a thread for one unit after the other, aligned to a cache line, given back at the end of its scope.
 class Room {
  public:
   explicit Room(int64_t floats) : all_(static_cast<float*>(std::aligned_alloc(64, up(floats * 4, 64) + 64))) {}
@@ -122,6 +122,7 @@ class Room {
     return part;
   }
   bool failed() const { return all_ == nullptr; }
+  void clear() { used_ = 0; }
 
  private:
   float* all_;
