@@ -41,7 +41,7 @@ class SweepTable:
         measured_on: where the times were measured; None without times.
         folds: that each variant was trained on with every seed; 0 without folds.
         monitor: the figure by which each run chose its epoch.
-        validation: variant -> the best value of that figure, mean over its runs; by it a variant can be chosen without a test clip.
+        validation: variant -> the best value of that figure, mean over its runs, by which a variant is chosen without test clips.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""Sets of relations: the class is of both colours together; a linear model of ordered frames, and tokens of one thing, are at chance."""
+"""Sets of relations: the class is of both colours together, a linear model of ordered frames is at chance, no token sees both."""
 
 import numpy as np
 import pytest

@@ -46,5 +46,6 @@ class AdaptiveConv(nn.Module):
         degree = x.new_ones(len(x)).index_add(0, target, torch.ones_like(target, dtype=x.dtype))
         scale = degree.rsqrt()[:, None]
         fixed = scale * (scale * x).index_add(0, target, (scale * x)[source])
-        learned = self.adjacency @ x.view(-1, len(self.adjacency), x.shape[1])
+        nodes = len(self.adjacency)
+        learned = self.adjacency @ x.view(len(x) // nodes, nodes, x.shape[1])
         return self.linear(fixed + learned.flatten(0, 1))

@@ -53,8 +53,8 @@ class KnnConv(nn.Module):
         k = min(self.k, nodes - 1)
         if not k:
             return out
-        near = nearest(x.view(-1, nodes, x.shape[1]), k)
-        found = self.other(x).view(-1, nodes, out.shape[1])
+        near = nearest(x.view(len(x) // nodes, nodes, x.shape[1]), k)
+        found = self.other(x).view(len(x) // nodes, nodes, out.shape[1])
         start = torch.arange(len(found), device=x.device)[:, None, None] * nodes
         largest = found.flatten(0, 1)[(near + start).flatten(0, 1)].amax(1)
         return out + (self.own(x) + largest).relu()

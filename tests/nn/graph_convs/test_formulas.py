@@ -155,3 +155,14 @@ def test_another_grid_is_taken_over():
     assert layer.conv.grid == (2, 2, 3)
     assert layer(torch.randn(1, 2, 2, 3, C)).shape[-1] == C
     assert math.prod(layer.grid) == NODES
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_batch_equals_its_clips_one_by_one(name):
+    torch.manual_seed(0)
+    layer = GraphLayer(C, Clique() + Chain(), GRID, name).double().eval()
+    for parameter in layer.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    x = torch.randn(3, *GRID, C, dtype=torch.float64)
+    torch.testing.assert_close(layer(x), torch.cat([layer(clip[None]) for clip in x]))
+    assert layer(x[:0]).shape == (0, *GRID, C)
