@@ -83,13 +83,13 @@ def plan(
     for option in [*(f"--{key}" for key in sorted(keys)), *words]:
         key = option.removeprefix("--").partition("=")[0]
         if option.startswith("--") and key in _OWN:
-            hint = {
+            hints = {
                 "seed": "; give --seeds",
                 "run": "; give --out",
                 "runs": "; give --out",
                 "data.fold": "; give --folds",
             }
-            hint = hint.get(key, "")
+            hint = hints.get(key, "")
             raise ValueError(f"--{key}: a sweep has its own{hint}")
     if "config" in keys and config is not None:
         raise ValueError(f"--config {config} and --over config=...: give one of them")
@@ -123,8 +123,9 @@ def plan_rows(
     names = {fold: Path(fold).name for fold in folds}
     if len(set(names.values())) < len(folds):
         raise ValueError(f"--folds {','.join(folds)}: two of the same name; their runs would have the same folder")
+    of_each: list[str | None] = [*folds] or [None]
     for name, (values, own) in rows.items():
-        for fold in folds or [None]:
+        for fold in of_each:
             # No second head is trained unless it is wanted: a variant is one model.
             line, begin = ["--compare=[]", *words, *own], ""
             if fold is not None:
