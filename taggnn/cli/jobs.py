@@ -110,7 +110,7 @@ def run_all(
             for slot in range(jobs):
                 if slot not in running and not stopped() and (one := _next(waiting)):
                     begun = " (resumed)" if (one.folder / "config.yaml").is_file() else ""
-                    report(f"{count - len(waiting):>4} of {count}  {one.name}, seed {one.seed}{begun}")
+                    report(f"{count - len(waiting):>4} of {count}  {one.title}{begun}")
                     running[slot] = _start(one, slot, jobs)
             if running or not waiting:
                 busy_since = None
@@ -128,7 +128,7 @@ def run_all(
             _end_all(running.values())
             raise reason
     for one in waiting:
-        report(f"left out  {one.name}, seed {one.seed}: another process is training it")
+        report(f"left out  {one.title}: another process is training it")
     if failed:
         raise ChildProcessError(f"{len(failed)} of {count} trainings failed:\n  " + "\n  ".join(failed))
     return [one.folder for one in mine if finished(one)]
@@ -213,7 +213,7 @@ def _end(
 ) -> None:
     """Reports a training that has ended; one that another process was quicker to begin waits again."""
     one, took = each.one, time.monotonic() - each.began
-    name = f"{one.name}, seed {one.seed}"
+    name = one.title
     if code == 0 and finished(one):
         seconds.append(took)
         left = f", about {_duration(len(waiting) * sum(seconds) / len(seconds) / jobs)} left" if waiting else ""

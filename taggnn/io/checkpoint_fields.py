@@ -1,8 +1,9 @@
 """The types of the fields of a checkpoint; which field is what is at the head of ``taggnn.io.checkpoint``."""
 
-from typing import Any, NotRequired, TypedDict
+from typing import Any
 
 from torch import Tensor
+from typing_extensions import NotRequired, TypedDict
 
 from taggnn.io.calibrated import CalibrationFields
 from taggnn.runtime.schema import Count

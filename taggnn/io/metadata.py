@@ -1,6 +1,8 @@
 """What ``taggnn.export`` writes into each of its files next to the weights: architecture, classes, input."""
 
-from typing import Any, NotRequired, TypedDict
+from typing import Any
+
+from typing_extensions import NotRequired, TypedDict
 
 from taggnn.io import architecture
 from taggnn.io.calibrated import CalibrationFields

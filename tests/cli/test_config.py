@@ -192,7 +192,7 @@ def test_numbers_that_yaml_takes_for_text_are_numbers(tmp_path):
 
 def test_help_names_resume(capsys):
     with pytest.raises(SystemExit):
-        config.parse(["--help"])
+        config.parse(["--help-all"])
     text = capsys.readouterr().out
     assert "--resume RUN" in text
     assert "gym288" in text
