@@ -16,7 +16,7 @@ BLOCKS = "\n".join(
 DRAWN = sorted(set(re.findall(r"^python -m graphs (.*)$", BLOCKS, re.MULTILINE)))
 
 
-@pytest.mark.parametrize("words", DRAWN)
+@pytest.mark.parametrize("words", DRAWN, ids=lambda words: words.partition("#")[0].strip())
 def test_a_topology_is_drawn(words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert graphs.main(shlex.split(words, comments=True)) == 0
