@@ -116,7 +116,10 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
     if resumes:
         trainer.load(last)
     history, epochs = trainer.history, settings.train.epochs
-    print(f"\ntraining  {head}{' (continued)' if resumes else ''}: {epochs} epochs{_options(settings)}", flush=True)
+    print(
+        f"\ntraining  {head}{' (continued)' if resumes else ''}: {epochs} epoch{'s' * (epochs != 1)}{_options(settings)}",
+        flush=True,
+    )
     trainer.fit()
 
     if not history.rows:
