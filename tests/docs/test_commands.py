@@ -1,5 +1,6 @@
 """What pages tell a reader to run is there: topologies are drawn, make has the targets, benchmarks exist."""
 
+import configparser
 import re
 import shlex
 from pathlib import Path
@@ -38,3 +39,12 @@ def test_benchmarks_are_there():
 
 def test_pictures_say_what_they_show():
     assert not re.findall(r"!\[\s*\]\([^)]*\)", TEXT)
+
+
+def test_every_extra_is_named():
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg", encoding="utf-8")
+    table = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
+    # pytorchvideo is for comparisons in tests alone.
+    missing = [name for name in settings["options.extras_require"] if f"`{name}`" not in table]
+    assert missing == ["pytorchvideo"]
