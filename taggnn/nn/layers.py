@@ -244,7 +244,7 @@ class GraphLayer(nn.Module):
 
     def resize(self, grid: Sequence[int]) -> None:
         """Draws the graph on another token grid."""
-        resize = getattr(self.conv, "resize", None)
+        resize: Callable[..., None] | None = getattr(self.conv, "resize", None)
         if resize is not None:
             resize(grid)
         kernel = kernels.find(self.conv, self.topology, grid, self.impl, self.edge_attributes, self.edge_dropout)

@@ -38,7 +38,7 @@ def graph_macs(conv: nn.Module, topology: Topology, grid: Sequence[int], channel
     channels)`` states its own.
     """
     nodes = prod(grid)
-    own = getattr(conv, "graph_macs", None)
+    own: Callable[..., int] | None = getattr(conv, "graph_macs", None)
     if own is not None:
         return own(nodes, topology.num_edges(grid), channels)
     try:
