@@ -1,9 +1,9 @@
 """What ``taggnn.export`` writes into each of its files next to the weights: architecture, classes, input."""
 
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired
 
 from taggnn.io import architecture
-from taggnn.io.calibrated import CalibrationFields
+from taggnn.io.checkpoint_fields import LoadedFields
 from taggnn.runtime import json_file, schema
 from taggnn.runtime.schema import Count
 
@@ -11,14 +11,13 @@ from taggnn.runtime.schema import Count
 META = "taggnn.json"
 
 
-class Metadata(TypedDict):
+class Metadata(LoadedFields):
     """The fields of the metadata, besides those of ``architecture.Described``."""
 
     found: dict[str, str]
     source: NotRequired[str]
     epoch: NotRequired[Count | None]
     training_counts: NotRequired[list[Count] | None]
-    calibration: NotRequired[CalibrationFields | None]
     versions: NotRequired[dict[str, str]]
     sha256: NotRequired[str]
 
