@@ -1,9 +1,11 @@
 """The keys of a checkpoint: where each is written, and its type.
 
-format, architecture, split_options, trained_on, optimisation, seed    ``header_of`` of cli/build.py
-model, optimiser, scaler, steps, averaged weights    ``Step.state_dict`` of training/step.py; training/ema.py
-progress, history, loggers    ``Trainer.save`` of training/loop.py
-calibration    ``calibrate`` of checkpoint.py, for ``taggnn.evaluate --calibrate``; absent before
+    format, architecture, split_options, trained_on, optimisation, seed    ``header_of`` of cli/build.py
+    model, optimiser, scaler, steps, averaged weights    ``Step.state_dict`` of training/step.py; training/ema.py
+    progress, history, loggers    ``Trainer.save`` of training/loop.py
+    calibration    ``calibrate`` of checkpoint.py, for ``taggnn.evaluate --calibrate``; absent before
+
+Loading takes those of ``Content`` and ``LoadedFields``, resuming those of ``Resumable`` as well.
 """
 
 from typing import Any, NotRequired, TypedDict
