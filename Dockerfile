@@ -6,7 +6,7 @@ FROM python:3.12-slim
 # PyTorch first and for CPUs: the layer stays when taggnn changes, and no CUDA comes with it (5 GB).
 RUN pip install --no-cache-dir --index-url https://download.pytorch.org/whl/cpu 'torch>=2.9,<3' 'torchvision>=0.24'
 
-COPY setup.cfg pyproject.toml README.md LICENSE /taggnn/
+COPY setup.cfg pyproject.toml README.md LICENSE THIRD_PARTY.md /taggnn/
 COPY graphs /taggnn/graphs
 COPY taggnn /taggnn/taggnn
 RUN pip install --no-cache-dir '/taggnn[serve]'

@@ -1,11 +1,12 @@
-# `make demo`, `make demo-skeleton`, `make demo-art`, `make check` (a minute, before a commit) and `make test` (everything). Each sets up what it needs, once.
+# `make demo`, `make demo-skeleton`, `make demo-art`, `make check` (a minute, before a commit), `make test` (everything) and
+# `make docs` (the site, in build/site). Each sets up what it needs, once.
 PYTHON ?= python3
 VENV ?= .venv
 MAX_JOBS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo demo-skeleton demo-art check test clean
+.PHONY: demo demo-skeleton demo-art check test docs clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m taggnn.train
@@ -30,6 +31,17 @@ test: $(VENV)/tested
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
+
+# Every warning is an error. The theme ends in May 2027, which it would print at each build; its successor, Zensical, reads the same
+# mkdocs.yml, and docs/site depends on neither.
+docs: $(VENV)/documented
+	$(BIN)/python docs/site/prepare.py build/docs
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=docs/site $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "build/site/index.html; with search: $(BIN)/python -m http.server --directory build/site"
+
+$(VENV)/documented: $(VENV)/installed
+	$(PIP) install --quiet --editable '.[docs]'
+	touch $@
 
 $(VENV)/installed: setup.cfg pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -69,7 +69,7 @@ class Case:
             ValueError: the convolution is unknown, or cannot be built at this size.
         """
         takes_heads = "heads" in getattr(convs.CONVS.get(name), "options", {})
-        return convs.build(name, size.channels, **({"heads": size.heads} if takes_heads else {}))
+        return convs.build(name, size.channels, None, size.grid, **({"heads": size.heads} if takes_heads else {}))
 
     def way(self, impl: str, compiled: bool = False) -> passes.Way:
         """``x -> out`` by an implementation.

@@ -46,7 +46,7 @@ def parser() -> Parser:
     )
     shown = ("data.", *(f"{name}." for name in SOURCES))
     for action in built._actions:
-        if not (action.dest.startswith(shown) or action.dest in ("help", "config", "seed", "runs", "data")):
+        if not (action.dest.startswith(shown) or action.dest in ("help", "help_all", "config", "seed", "runs", "data")):
             action.help = argparse.SUPPRESS
     for group in built._action_groups:
         if group._group_actions and all(action.help is argparse.SUPPRESS for action in group._group_actions):
@@ -67,7 +67,7 @@ def parser() -> Parser:
 def _parse(arguments: Sequence[str]) -> Namespace:
     built = parser()
     given = {word.split("=")[0] for word in arguments}
-    if not given & {"--config", "--data.root", "--data", "-h", "--help", "--print_config"}:
+    if not given & {"--config", "--data.root", "--data", "--print_config", *config.HELP}:
         built.error("say what to check: --data.root DIR, or --config with a recipe that names it")
     return config.parse(arguments, built)
 

@@ -60,14 +60,14 @@ def lines(found: Comparison) -> list[str]:
         f"compared  {clips} of {'1 class' if found.classes == 1 else f'{found.classes:,} classes'}",
         "",
     ]
-    shown.append(f"{'':19}" + "".join(f"{model.letter:27}" for model in found.models).rstrip())
+    shown.append(f"{'':20}" + "".join(f"{model.letter:27}" for model in found.models).rstrip())
     for key, row in METRICS.items():
         cells = []
         for model in found.models:
             value, between = model.scores.figures.get(key), row.between(model.intervals.get(key))
             cells.append("-" if value is None else row.text(value) + (f" ({between})" if between else ""))
         if set(cells) != {"-"}:
-            shown.append(f"{row.title:19}" + "".join(f"{cell:27}" for cell in cells).rstrip())
+            shown.append(f"{row.title:20}" + "".join(f"{cell:27}" for cell in cells).rstrip())
     for pair in found.pairs:
         shown += ["", *_pair_lines(pair, len(found.pairs))]
     shown += [
@@ -86,7 +86,7 @@ def _pair_lines(pair: Pair, family: int) -> list[str]:
         factor, digits, unit = (100, 2, " points") if metric.share else (1, metric.decimals, "")
         ends = f" ({factor * row.low:+.{digits}f} to {factor * row.high:+.{digits}f})" if row.low < row.high else ""
         better = "" if metric.larger_is_better else ", less is better"
-        shown.append(f"  {metric.title:17} {factor * row.value:+7.{digits}f}{unit}{ends}{better}")
+        shown.append(f"  {metric.title:19} {factor * row.value:+7.{digits}f}{unit}{ends}{better}")
     holm = f"; {p_value(pair.p_holm)} after Holm, for {family} comparisons" if family > 1 else ""
     shown.append(
         f"  only {two} right {test.only_second:,}, only {one} right {test.only_first:,}: McNemar {p_value(test.p)}{holm}"
@@ -102,7 +102,7 @@ def _pair_lines(pair: Pair, family: int) -> list[str]:
         of, gain = f"{on.pairs} most confused pair{'s' if on.pairs > 1 else ''}", on.difference
         points = f"{100 * gain.value:+.2f} points ({100 * gain.low:+.2f} to {100 * gain.high:+.2f})"
         shown.append(
-            f"  {of}, {on.clips:,} clips: top-1 {on.first:.4f} -> {on.second:.4f}, {points}, McNemar {p_value(on.test.p)}"
+            f"  {of}, {on.clips:,} clips: top-1 {_top1(on.first)} -> {_top1(on.second)}, {points}, McNemar {p_value(on.test.p)}"
         )
     for each in pair.confused[:SHOWN]:
         shown.append(
@@ -114,6 +114,10 @@ def _pair_lines(pair: Pair, family: int) -> list[str]:
         clips = "1 clip is" if len(pair.changed) == 1 else f"{len(pair.changed):,} clips are"
         shown.append(f"  {clips} taken for another class{also}")
     return shown
+
+
+def _top1(value: float) -> str:
+    return METRICS["top1"].text(value)
 
 
 def parser() -> Parser:

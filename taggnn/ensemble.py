@@ -55,10 +55,10 @@ def lines(results: Results, best: tuple[int, str]) -> list[str]:
     """The runs with their weights, what is to be known, and the comparison with the best of them, for the screen."""
     assert results.comparison is not None
     assert results.paired is not None
-    shown = [f"{'':9} weight   top-1"]
+    shown = [f"{'':9} weight     top-1"]
     for row in results.comparison:
         weight = f"{row['weight']:6.3f}" if "weight" in row else " " * 6
-        shown.append(f"{'':9} {weight}  {row['top1']:.4f}  {row['name']}")
+        shown.append(f"{'':9} {weight}  {METRICS['top1'].text(row['top1']):>8}  {row['name']}")
     shown += [f"{'':9} {note}" for note in results.notes or ()]
     number, where = best
     row = results.paired[number]

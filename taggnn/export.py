@@ -19,6 +19,7 @@ from taggnn.io.exported import Exported
 from taggnn.io.exporters import EXPORTERS, TOLERANCE, Written, export, milliseconds
 from taggnn.io.loaded import Loaded
 from taggnn.names import unknown
+from taggnn.reporting import model_card
 from taggnn.runtime import atomic
 from taggnn.runtime.device import find_device
 
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     eager = milliseconds(lambda: loaded.logits(clip[None]))
     logits = loaded.to(torch.device("cpu")).logits(clip[None])[0]
     _report(folder, loaded, path, logits, device, eager, written, failed)
+    atomic.write_text(folder / model_card.FILE, model_card.model_card(loaded, written))
     _print(folder, eager, written, failed)
     return 1 if failed else 0
 

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from taggnn import backbones, heads, names
+from taggnn import backbones, heads, names, papers
+from taggnn.backbones import plugs
 from taggnn.backbones.build import TUNING
 from taggnn.backbones.finetuning import STATISTICS_FROZEN
 from taggnn.backbones.tokens import describe
@@ -179,9 +180,15 @@ class Recogniser(_Model):
             possible = ", ".join(["auto", *(impl for impl in IMPLS if impl not in CUDA_ONLY)])
             raise ValueError(f"impl {stuck[0]} computes on CUDA, and this runs on {device}; possible here: {possible}")
 
-    def describe(self) -> str:
-        """The facts that were found when the model was built, one a line."""
-        return "\n".join(f"{part:9} {fact}" for part, fact in self.found.items())
+    def describe(self, bibtex: bool = False) -> str:
+        """The facts that were found when the model was built, one a line.
+
+        Args:
+            bibtex: the entries of its papers follow, those that `taggnn.papers` has (default False).
+        """
+        facts = "\n".join(f"{part:9} {fact}" for part, fact in self.found.items())
+        entries = papers.bibtex(self.found.get("papers", "").split(", ")) if bibtex else ""
+        return f"{facts}\n\n{entries}" if entries else facts
 
 
 class TokenView(_Model):
@@ -247,12 +254,14 @@ def as_output(result: Any, head: nn.Module) -> Output:
     Raises:
         ValueError: another type.
     """
-    match result:
-        case Output():
-            return result
-        case Tensor():
-            return Output(result)
-        case (Tensor() as logits, Mapping() as extras) if isinstance(result, tuple):
+    # No match statement, and no X | Y in isinstance on the way of a tensor: torch.compile of PyTorch 2.9 cannot trace them.
+    if isinstance(result, Output):
+        return result
+    if isinstance(result, Tensor):
+        return Output(result)
+    if isinstance(result, tuple) and len(result) == 2:
+        logits, extras = result
+        if isinstance(logits, Tensor) and isinstance(extras, Mapping):
             return Output(logits, dict(extras))
     raise ValueError(
         f"{type(head).__name__}: a head must return Output, logits, or (logits, extras); got {describe(result)}"
@@ -393,6 +402,8 @@ def attach(
     }
     if backbones.tuning_of(module).notes:
         found["training"] = "; ".join(backbones.tuning_of(module).notes)
+    if known := _papers(head, (backbone_options or {}).get("plug")):
+        found["papers"] = ", ".join(known)
     return Recogniser(module, built, spec, found_grid, grid, found, channels)
 
 
@@ -427,6 +438,12 @@ def build(architecture: Mapping[str, Any], weights: str | None = None) -> Recogn
     if frozen:
         recogniser.freeze()
     return recogniser
+
+
+def _papers(head: Given, plug: object) -> list[str]:
+    """Addresses of the papers of a head and of a plug that are given by name."""
+    rows = [table.get(name) for table, name in ((heads.HEADS, head), (plugs.PLUGS, plug)) if isinstance(name, str)]
+    return [row.paper for row in rows if row is not None and row.paper]
 
 
 def _count_classes(head: nn.Module, channels: int, grid: tuple[int, ...], classes: int | None) -> int:
@@ -488,5 +505,6 @@ def _graph(head: nn.Module) -> str:
     layer = next((part for part in head.modules() if isinstance(part, GraphLayer)), None)
     if layer is None:
         return ""
-    how = f"computed by impl {' and '.join(_impls(head))}"
+    kernels: set[Any] = {part.kernel for part in head.modules() if isinstance(part, GraphLayer)}
+    how = f"computed by impl {' and '.join(sorted({kernel.describe() for kernel in kernels}))}"
     return f"; graph {layer.topology}, {layer.topology.num_edges(layer.grid):,} edges a clip, {how}"

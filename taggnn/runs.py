@@ -16,7 +16,7 @@ from taggnn.evaluation.run_rows import RunRow
 from taggnn.reporting.runs_page import runs_page
 from taggnn.runtime import json_file, spreadsheet
 from taggnn.runtime.atomic import write_text
-from taggnn.runtime.printable import one_line
+from taggnn.runtime.printable import one_line, width
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     elif given.csv:
         print(as_csv(rows), end="")
     else:
-        print(*map(one_line, run_list.lines(rows)), sep="\n")
+        print(*map(one_line, run_list.lines(rows, width())), sep="\n")
     for problem in problems:
         print(f"left out  {one_line(problem)}", file=sys.stderr)
     if given.page is not None:

@@ -13,7 +13,8 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from taggnn.cli import build, config, experiment, launch, locations, terminal
+from taggnn.cli import build, config, experiment, launch, locations, smoke, terminal
+from taggnn.cli.parser import Parser
 from taggnn.evaluation.metrics import METRICS, Scores, unmeasured_note
 from taggnn.evaluation.predictions import read_skipped
 from taggnn.evaluation.results import Results
@@ -41,6 +42,13 @@ def main(arguments: Sequence[str]) -> None:
         _print_summary(Results.read(run_dir).to_json(), run_dir)
         for name, note in data.capabilities.notes().items():
             print(f"{name:9} {note}")
+
+
+def parser() -> Parser:
+    """Builds the command line of this program."""
+    built = config.parser()
+    built.option("--resume", str | None, None, "a run folder: resume the interrupted run in it")
+    return built
 
 
 def _preview(settings: Namespace) -> None:
@@ -92,19 +100,23 @@ def _resumes(arguments: Sequence[str]) -> bool:
 def _print_summary(results: dict[str, Any], folder: Path) -> None:
     scores, unmeasured = Scores.read(results["scores"]["test"]), results["unmeasured"]["test"]
     of = "" if scores.classes_counted == scores.classes else f" of {scores.classes}"
-    print(f"\ntest      {_accuracies(scores.figures)} over {scores.classes_counted}{of} classes, {scores.coverage()}")
+    notes = results.get("notes") or []
+    print(f"\ntest      {_accuracies(scores.figures)}")
+    print(f"          over {scores.classes_counted}{of} classes, {scores.coverage()}")
+    if smoke.NOTE in notes:
+        print(f"          {smoke.NOTE}")
     if unmeasured:
         print(f"          {unmeasured_note(unmeasured)}")
     print(*summary_lines(results, "test"), sep="\n")
     for row in results["comparison"]:
-        on = "" if row["measured"] == row["listed"] else f" on {row['measured']:,} of {row['listed']:,} clips"
-        print(f"          {row['name']:40} {_accuracies(row)}{on}   {row['seconds'] / 60:.1f} min")
+        on = "" if row["measured"] == row["listed"] else f", on {row['measured']:,} of {row['listed']:,} clips"
+        print(f"{'head':9} {row['name']}{on}, {row['seconds'] / 60:.1f} min\n            {_accuracies(row)}")
     for row in results["paired"]:
         # McNemar's test is about top-1.
         gain = row["top1"]
         interval = f"{100 * gain['low']:+.1f} to {100 * gain['high']:+.1f}"
-        difference = f"{row['name']} - {row['against']}: {100 * gain['value']:+.1f} pp"
-        print(f"          {difference} ({interval}), {p_value(row['p'])}")
+        difference = f"{row['name']} - {row['against']}: {100 * gain['value']:+.1f} points"
+        print(f"{'paired':9} {difference} ({interval}), {p_value(row['p'])}")
         print(f"          {row['verdict']}")
     # Validation clips may be test clips as well, and one file may hold many clips.
     skipped = len({(clip.path, clip.name) for clip in read_skipped(folder / "skipped.csv")})
@@ -115,7 +127,7 @@ def _print_summary(results: dict[str, Any], folder: Path) -> None:
 
 
 def _accuracies(figures: Any) -> str:
-    """The headline metrics: "top-1 0.950, top-5 1.000, class mean 0.941"."""
+    """The headline metrics: "top-1 95.0 %, top-5 100.0 %, mean class accuracy 94.1 %"."""
     shown = {key: metric for key, metric in METRICS.items() if metric.headline and figures.get(key) is not None}
     return ", ".join(f"{metric.title} {metric.text(figures[key], 1)}" for key, metric in shown.items())
 

@@ -271,7 +271,7 @@ def test_what_must_be_given(refused):
     ("words", "message"),
     [
         (["--top", "x"], "top: expected a whole number, got 'x'"),
-        (["--tpo", "3"], "unknown option --tpo; did you mean top? All of them: --help"),
+        (["--tpo", "3"], "unknown option --tpo; did you mean top? All of them: --help-all"),
         (["--top", "3", "b.mp4"], "unexpected 'b.mp4': options begin with --, and files come one after the other"),
     ],
 )

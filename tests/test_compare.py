@@ -59,8 +59,10 @@ def test_two_folders(two, program, tmp_path):
     for line in (
         f"A         {one}   pool <1>",
         "compared  120 clips of 6 classes",
-        "top-1              {:.4f} ({:.3f} to {:.3f})".format(scores[0].top1, *wilson(scores[0].top1, 120)),
-        f"  top-1             {100 * (scores[1].top1 - scores[0].top1):+7.2f} points",
+        "top-1               {:.2f} % ({:.1f} to {:.1f} %)".format(
+            *(100 * share for share in (scores[0].top1, *wilson(scores[0].top1, 120)))
+        ),
+        f"  top-1               {100 * (scores[1].top1 - scores[0].top1):+7.2f} points",
         f"only B right {c}, only A right {b}: McNemar p < 0.0001",
         f"B has {c - b} more clips right than A; chance alone would hardly do that.",
         "gained most",
@@ -201,9 +203,9 @@ def test_one_clip_claims_nothing_and_is_told_in_the_singular(program, tmp_path):
     ended = program(taggnn.compare, tmp_path / "a", tmp_path / "b", "--out", tmp_path)
     assert "compared  1 clip of 2 classes" in ended.out
     assert "1 clip is taken for another class" in ended.out
-    assert "class mean         1.0000                     0.0000\n" in ended.out
-    assert "top-1              1.0000 (0.207 to 1.000)" in ended.out
-    assert "  class mean        -100.00 points\n" in ended.out
+    assert "mean class accuracy 100.00 %                   0.00 %\n" in ended.out
+    assert "top-1               100.00 % (20.7 to 100.0 %)" in ended.out
+    assert "  mean class accuracy -100.00 points\n" in ended.out
     assert "chance alone could do that" in ended.out
     content = (tmp_path / "compare.html").read_text()
     assert "1 clip with a changed prediction" in content

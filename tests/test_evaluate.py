@@ -61,15 +61,16 @@ def test_prints_what_it_measured(evaluated):
     results = json.loads((folder / "results.json").read_text())
     scores, ends = results["scores"]["test"], results["intervals"]["test"]
     assert set(results["training_counts"].values()) == {2, 7}
+    shown = {key: f"{100 * scores[key]:.2f} %" for key in scores if key in ends or key in ("top1", "top5")}
+    between = {key: f"({100 * ends[key][0]:.1f} to {100 * ends[key][1]:.1f} %)" for key in ("mca", "macro_f1", "ece")}
     for line in (
         "measured  8 of 13 listed clips (62 %): 5 unreadable",
-        f"top-1     {scores['top1']:.4f}",
-        f"top-5     {scores['top5']:.4f}",
-        f"mca       {scores['mca']:.4f}   ({ends['mca'][0]:.3f} to {ends['mca'][1]:.3f})   mean over the 8 of 8 classes",
-        f"macro F1  {scores['macro_f1']:.4f}   ({ends['macro_f1'][0]:.3f} to {ends['macro_f1'][1]:.3f})",
-        f"ece       {scores['ece']:.4f}   ({ends['ece'][0]:.3f} to {ends['ece'][1]:.3f})",
-        f"few       {scores['mca']:.4f}   ({ends['mca'][0]:.3f} to {ends['mca'][1]:.3f})   class mean over 8 classes of "
-        "fewer than 20 training clips, 8 clips measured",
+        f"top-1     {shown['top1']}",
+        f"top-5     {shown['top5']}",
+        f"MCA       {shown['mca']}   {between['mca']}   mean class accuracy, 8 of 8 classes occur",
+        f"macro F1  {shown['macro_f1']}   {between['macro_f1']}",
+        f"ECE       {shown['ece']}   {between['ece']}",
+        f"few       {shown['mca']}   {between['mca']}   MCA over 8 classes of fewer than 20 training clips, 8 clips measured",
         "intervals: 95 %; Wilson's for top-1, 2,000 bootstrap resamples of the clips for the others",
         "graph     edges removed after training: top-1",
     ):
@@ -186,7 +187,7 @@ def test_a_list(evaluate, tmp_path):
     assert scores["test"]["measured"] == 2
     assert scores["test"]["classes_counted"] == 2
     assert [predictions.classes[label] for label in predictions.labels.tolist()] == ["left", "up"]
-    assert "mean over the 2 of 8 classes that occur" in ended.out
+    assert "mean class accuracy, 2 of 8 classes occur" in ended.out
     assert "\nmeasured  2 clips\n" in ended.out
     assert "not measured" not in ended.out
 
@@ -200,7 +201,7 @@ def test_a_partial_list_states_what_it_measured(evaluate, tmp_path):
     assert counts == {"listed": 1204, "missing": 1201, "unreadable": 1, "measured": 2}
     for line in (
         "measured  2 of 1,204 listed clips (0.2 %): 1,201 missing, 1 unreadable",
-        "mean over the 2 of 8 classes that occur",
+        "mean class accuracy, 2 of 8 classes occur",
         "not measured: 2 classes whose every listed clip is missing or unreadable: clockwise, down",
     ):
         assert line in ended.out

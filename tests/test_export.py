@@ -169,7 +169,7 @@ def test_the_report_tells_differences_and_sizes(folder):
         assert FILES[name] in ended.out
     assert told["formats"]["safetensors"]["difference"] == 0
     assert sorted(path.name for path in files.iterdir()) == sorted(
-        [*FILES.values(), "model.json", "export.json", "infer.py"]
+        [*FILES.values(), "model.json", "export.json", "infer.py", "MODEL_CARD.md"]
     )
 
 
@@ -392,6 +392,7 @@ def test_a_format_that_answers_otherwise_is_not_kept(trained, program, videos, t
     assert "torch was not written: its logits differ from the model's by 0.01" in ended.err
     assert (tmp_path / "model.pt2").read_text() == "an old one"
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "MODEL_CARD.md",
         "export.json",
         "model.json",
         "model.pt2",

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FLOORS = [
-    ["graphs", "types", "names"],
+    ["graphs", "types", "names", "papers"],
     ["runtime"],
     ["kernels", "text"],
     ["nn"],

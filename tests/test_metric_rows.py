@@ -179,7 +179,7 @@ def test_a_figure_without_a_meaning_or_an_interval_has_none(monkeypatch):
     assert results["scores"]["test"]["bare"] == 0.25
     assert not {"none", "bare"} & set(results["intervals"]["test"])
     lines = figure_lines(results, "test")
-    assert "bare      0.2500   a constant" in lines
+    assert "bare      25.00 %   a constant" in lines
     assert not any(line.startswith("none ") for line in lines)
 
 

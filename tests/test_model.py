@@ -11,7 +11,8 @@ from torch import nn
 import taggnn
 from graphs import Chain
 from taggnn import model
-from taggnn.heads import PoolHead, TagHead
+from taggnn.heads import HEADS, PoolHead, TagHead
+from taggnn.papers import PAPERS
 from taggnn.types import SKELETON_AXES, TOKEN_AXES, VIDEO_AXES, Features, InputSpec, Model, Output
 
 CLIP = (4, 32, 48)
@@ -102,12 +103,19 @@ def test_the_clip_of_a_name_reaches_the_head():
 
 def test_describe_counts_parameters_and_edges():
     built = small("tag", conv="gcn")
-    backbone, tokens, head = built.describe().split("\n")
+    backbone, tokens, head, papers = built.describe().split("\n")
     count = sum(p.numel() for p in built.backbone.parameters()) / 1e6
     assert backbone == f"backbone  small, {count:.2f} M parameters; removed: nothing"
     assert tokens == "tokens    clip 4 x 32 x 48 -> grid 4 x 2 x 3 = 24 tokens of 32 channels"
     assert head.startswith("head      tag, ")
     assert head.endswith("3 classes; graph clique+chain, 156 edges a clip, computed by impl structured")
+    assert papers == "papers    https://arxiv.org/abs/2604.11498"
+
+
+def test_describe_has_the_entries_of_the_papers_in_use_only():
+    assert small("tag").describe(bibtex=True) == f"{small('tag').describe()}\n\n{PAPERS[HEADS['tag'].paper]}"
+    assert small("pool").describe(bibtex=True) == small("pool").describe()
+    assert "papers" not in small("pool").found
 
 
 def test_the_forward_pass_is_backbone_then_head():

@@ -18,11 +18,13 @@ from taggnn import (
     app,
     check,
     compare,
+    doctor,
     ensemble,
     evaluate,
     explain,
     export,
     extract,
+    folds,
     models,
     predict,
     runs,
@@ -31,7 +33,7 @@ from taggnn import (
     textbank,
 )
 from taggnn.backbones import BACKBONES
-from taggnn.cli import config, explaining, planning, sweep_options, variations
+from taggnn.cli import config, explaining, locations, planning, sweep_options, variations
 from taggnn.cli.grid import Sweep
 from taggnn.data import synthetic_regions
 from taggnn.evaluation.sweep_table import SweepTable
@@ -41,7 +43,7 @@ from taggnn.nn.convs import CONVS
 from taggnn.nn.layers import READOUTS
 
 ROOT = Path(__file__).parents[1]
-PAGES = {path: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]}
+PAGES = {path: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]}
 README = "\n".join(PAGES.values())
 COMMANDS = [
     ["python", "-m", *shlex.split(command, comments=True)]
@@ -83,6 +85,8 @@ def test_command_parses(command, monkeypatch, mine):
     if "--data.tokens" in arguments:
         # The folder, which has the root in it, is opened before all else and is not there.
         assert config.parser().parse_args([*arguments, "--data.root=."]).data.tokens
+    elif program == "taggnn.train" and "--resume" in arguments:
+        assert locations.moved(arguments)["resume"]
     elif program == "taggnn.train":
         assert config.parse(arguments).data.root
     elif program == "taggnn.evaluate" and "--predictions" in arguments:
@@ -116,6 +120,8 @@ def test_command_parses(command, monkeypatch, mine):
         assert config.parse(arguments, built).data.root
     elif program == "taggnn.data.synthetic_regions":
         assert synthetic_regions.parser().parse_args(arguments).root
+    elif program in ("taggnn.doctor", "taggnn.folds"):
+        assert {"taggnn.doctor": doctor, "taggnn.folds": folds}[program].parser().parse_args(arguments)
     elif program == "taggnn.runs":
         assert runs.parser().parse_args(arguments).folder
     elif program in ("taggnn.serve", "taggnn.app"):
@@ -172,9 +178,12 @@ def test_commands_are_found():
         "runs",
         "compare",
         "check",
+        "doctor",
+        "folds",
         "ensemble",
         "explain",
         "extract",
+        "models",
         "export",
         "serve",
         "app",
@@ -200,7 +209,7 @@ def test_no_unknown_backbone_is_named():
     assert set(re.findall(r"`(\w+)`", named)) <= set(BACKBONES)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_pictures_and_links_exist(page):
     for target in re.findall(r"\]\((?!http)([^)#]+)", PAGES[page]):
         assert (page.parent / target).is_file(), f"{page} points to {target}, which is not there"

@@ -97,7 +97,7 @@ def test_predictions_give_the_reported_scores(trained):
     top1 = float((predictions.probabilities.argmax(1) == predictions.labels).double().mean())
     scores = json.loads((folder / "results.json").read_text())["scores"]["test"]
     assert scores["top1"] == pytest.approx(top1)
-    assert f"test      top-1 {top1:.3f}" in ended.out
+    assert f"test      top-1 {100 * top1:.1f} %" in ended.out
 
 
 def test_baseline_beside_the_head(trained):
@@ -108,7 +108,7 @@ def test_baseline_beside_the_head(trained):
     assert rows[0]["parameters"] > rows[1]["parameters"] > 0
     assert (folder / "compare" / "pool" / "best.ckpt").is_file()
     assert "Comparison" in (folder / "report.html").read_text()
-    assert re.search(r"^ +pool +top-1", ended.out, re.MULTILINE)
+    assert re.search(r"^head +pool,.* [\d.]+ min\n +top-1", ended.out, re.MULTILINE)
 
 
 def test_equal_heads_differ_by_zero_without_a_sign(trained):
@@ -130,7 +130,7 @@ def test_the_head_is_compared_with_its_baseline_clip_by_clip(trained):
     top1 = row["top1"]
     assert top1["low"] <= top1["value"] <= top1["high"]
     assert top1["value"] == pytest.approx(float(right[0].double().mean() - right[1].double().mean()))
-    assert f"tag - pool: {100 * top1['value']:+.1f} pp (" in ended.out
+    assert f"tag - pool: {100 * top1['value']:+.1f} points (" in ended.out
     assert row["verdict"] in ended.out
     assert "tag - pool" in (folder / "report.html").read_text()
 

@@ -4,7 +4,6 @@ Axes: B clips, C channels, T frames, H W token grid, N tokens.
 """
 
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
 from typing import Any
 
 import torch
@@ -75,8 +74,10 @@ class FeatureExtractor(nn.Module):
 
     def forward(self, clip: Any) -> Any:
         self._calls = {}
-        with suppress(_Reached) if self._stops() else nullcontext():
+        try:  # noqa: SIM105  torch.compile of PyTorch 2.9 cannot trace contextlib.suppress
             self.network(clip)
+        except _Reached:
+            pass
         features, self._features, self._calls = self._features, {}, {}
         if len(features) < len(self.cuts):
             missing = [cut.layer for number, cut in enumerate(self.cuts) if number not in features]

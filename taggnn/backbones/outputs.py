@@ -124,7 +124,7 @@ def pick(output: Any, path: str) -> Any:
 def is_pathways(output: Any) -> TypeGuard[Sequence[Tensor]]:
     """Whether an output is a list or tuple of several (B, C, T, H, W) of one batch, as two-stream networks yield."""
     return (
-        isinstance(output, list | tuple)
+        isinstance(output, (list, tuple))
         and len(output) > 1
         and all(isinstance(one, Tensor) and one.dim() == 5 for one in output)
         # len() and a set would make the batch size of an exported program a constant.
@@ -168,7 +168,7 @@ def tensors_in(output: Any, path: str = "", depth: int = 4) -> Iterator[tuple[st
 def _parts(output: Any) -> list[tuple[str, Any]]:
     if isinstance(output, Mapping):
         return [(str(key), value) for key, value in output.items()]
-    if isinstance(output, list | tuple):
+    if isinstance(output, (list, tuple)):
         named = getattr(output, "_fields", None) or range(len(output))
         return [(str(name), value) for name, value in zip(named, output, strict=True)] + (
             [(str(number), value) for number, value in enumerate(output)] if hasattr(output, "_fields") else []

@@ -8,7 +8,6 @@ from dataclasses import fields, is_dataclass
 from math import prod
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from taggnn.backbones.outputs import tensors_in
@@ -96,9 +95,9 @@ def describe(value: object, depth: int = 3) -> str:
     if isinstance(value, Tensor):
         return f"tensor {tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
     name = type(value).__name__
-    if is_dataclass(value) and not isinstance(value, type | Mapping):
+    if is_dataclass(value) and not isinstance(value, (type, Mapping)):
         value = {field.name: getattr(value, field.name) for field in fields(value)}
-    if not isinstance(value, list | tuple | Mapping):
+    if not isinstance(value, (list, tuple, Mapping)):
         return name
     if depth == 0:
         return f"{name} of {len(value)}"
@@ -120,7 +119,7 @@ def checked_size(size: object, name: str) -> Grid:
     Raises:
         ValueError: not three positive integers.
     """
-    values: Any = tuple(size) if isinstance(size, list | tuple | torch.Size) else ()
+    values: Any = tuple(size) if isinstance(size, (list, tuple)) else ()
     if len(values) != 3 or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in values):
         raise ValueError(f"{name} must be three positive integers (T, H, W), got {size!r}")
     return values
@@ -136,7 +135,7 @@ def checked_grid(size: object, name: str) -> tuple[int, ...]:
     Raises:
         ValueError: not positive integers, one at least.
     """
-    values: Any = tuple(size) if isinstance(size, list | tuple | torch.Size) else ()
+    values: Any = tuple(size) if isinstance(size, (list, tuple)) else ()
     if not values or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in values):
         raise ValueError(f"{name} must be positive integers such as (T, H, W), got {size!r}")
     return values

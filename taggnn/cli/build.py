@@ -102,6 +102,7 @@ def trainer_of(
     header: dict[str, Any],
     folder: Path,
     watch: Watch,
+    later: int = 0,
 ) -> Trainer:
     """Builds the training loop of a configuration.
 
@@ -112,6 +113,7 @@ def trainer_of(
         header: see ``header_of``.
         folder: the run folder.
         watch: the signals that ask the run to save and end.
+        later: epochs of heads that are trained afterwards (default 0).
     """
     assert data.val_clips is not None
     device, history = device_of(settings), History(folder, data.val_clips.listed)
@@ -139,7 +141,8 @@ def trainer_of(
         patience=settings.patience,
         saving=Saving(settings.save_minutes, settings.save_batches, watch),
         # Progress bars only at a terminal; the line after each epoch is always printed.
-        bar=Bar(sys.stderr.isatty() and distributed.is_main_process(), training.epochs),
+        bar=Bar(sys.stderr.isatty() and distributed.is_main_process(), training.epochs, later),
+        later=later,
         curves=loggers.Curves(loggers.available(settings.loggers), folder, shown, settings.log_every),
         unused=settings.backbone.name.startswith("hf:"),
         begin_batch=torch.compiler.cudagraph_mark_step_begin if settings.compile else lambda: None,

@@ -15,7 +15,7 @@ import yaml
 from jsonargparse import Namespace
 
 from taggnn import backbones
-from taggnn.cli import locations
+from taggnn.cli import locations, smoke
 from taggnn.cli.parser import Parser
 from taggnn.cli.resolve import BackboneChoice
 from taggnn.cli.thumbnails import THUMBNAILS, THUMBNAILS_HELP
@@ -51,6 +51,8 @@ _LIMITS = {
     "tag.ffn": (1, math.inf),
     "tag.graph_layers": (0, math.inf),
     "tag_released.ffn": (1, math.inf),
+    "tag_graph.dim": (1, math.inf),
+    "tag_graph.graph_layers": (0, math.inf),
     "art.regions": (1, math.inf),
     "art.bank_prompts": (1, math.inf),
     "art.dim": (1, math.inf),
@@ -77,6 +79,8 @@ _LIMITS = {
     "train.limit_batches": (0, math.inf),
     "train.max_hours": (0, math.inf),
 }
+# What asks for help instead of a run.
+HELP = {"-h", "--help", "--help-all"}
 # What ends a document in YAML.
 _END = "..."
 # Keys that do not change the result of a run, only its speed and its location.
@@ -112,6 +116,8 @@ def parser(program: str = "taggnn.train", description: str = _DESCRIPTION) -> Pa
     built = Parser(prog=program, description=description, default_env=False, exit_on_error=True)
     add, option = built.add_argument, built.option
     add("--config", action="config", help=f"a recipe ({', '.join(recipes())}) or a YAML file; may be repeated")
+    # Its own name for the flags begins with a backspace, which help for a terminal must not have.
+    next(action for action in built._actions if action.dest == "print_config").metavar = "FLAGS"
     add(
         "--trust",
         action="store_true",
@@ -128,6 +134,14 @@ def parser(program: str = "taggnn.train", description: str = _DESCRIPTION) -> Pa
         str | None,
         None,
         "folder that relative paths of data and weights start from; null: the present one, which the run's config.yaml records",
+    )
+    add(
+        "--fast",
+        type=bool,
+        nargs="?",
+        const=True,
+        default=False,
+        help="a smoke run: a few clips, 2 epochs, its own folder; shows whether everything works, and is marked as no result",
     )
     option("--preview", int | None, None, "draw this many training clips, print the path of the image and stop")
     option("--tracklets", int, TRACKLETS, TRACKLETS_HELP)
@@ -165,7 +179,7 @@ def parser(program: str = "taggnn.train", description: str = _DESCRIPTION) -> Pa
     built.add_class_arguments(BackboneChoice, "backbone", instantiate=False)
     for name, row in HEADS.items():
         _add_head(built, name, row)
-    built.add_class_arguments(ClipData, "data", skip={"seed", "source"}, instantiate=False)
+    built.add_class_arguments(ClipData, "data", skip={"seed", "source", "fast"}, instantiate=False)
     option(
         "--data.source",
         str,
@@ -224,7 +238,7 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
     inherits = tokens is not None and not given
     if inherits:
         given = [str(_cache(tokens, built).folder / CONFIG)]
-    if not given and not {"-h", "--help"} & set(rest):
+    if not given and not HELP & set(rest):
         random = None in _values("backbone.weights", rest)[-1:]
         given = ["demo" if word("data.root", rest) is None else "scratch" if random else "folder"]
     recipe, files = None, []
@@ -258,6 +272,8 @@ def parse(arguments: Sequence[str], built: Parser | None = None, settled: Mappin
         print("\n".join(dropped), file=sys.stderr)
     if config.recipe is None:
         config.recipe = recipe
+    if config.fast:
+        smoke.shorten(config, lambda key: bool(_values(key, rest)))
     if inherits and not _values("video.frame_cache", rest):
         # The frame cache of the extraction is not needed for tokens.
         config.video.frame_cache = None

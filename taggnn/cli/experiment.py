@@ -10,13 +10,15 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from taggnn import heads
-from taggnn.cli import config, launch, resuming
+from taggnn.cli import config, launch, resuming, smoke
 from taggnn.cli.build import data_of, device_of, header_of, recogniser_of, trainer_of
+from taggnn.cli.outline import outline
 from taggnn.cli.resolve import head_options
 from taggnn.cli.scoring import write_scored, write_validation
 from taggnn.cli.thumbnails import write_thumbnails
 from taggnn.cli.tracklets import write_tracklets
 from taggnn.data.loader import ClipData
+from taggnn.data.published import PUBLISHED
 from taggnn.evaluation.metrics import METRICS
 from taggnn.evaluation.paired_comparison import paired_comparison
 from taggnn.evaluation.results import Results
@@ -69,12 +71,16 @@ def _train_heads(folder: Path, settings: Namespace, data: ClipData, heads: Seque
         print(_step_size(settings))
     if distributed.is_main_process():
         write_text(folder / "config.yaml", config.dump(settings))
+    if distributed.is_main_process() and not ended:
+        print(*outline(settings, data, [*folders]), sep="\n", flush=True)
     launch.on_all_ranks(lambda: _check_visible(folder))
     rows = []
     try:
         with Watch() as watch:
-            for head, each in folders.items():
-                done = distributed.broadcast(_finished(each)) or _train(settings, data, head, each, watch)
+            for number, (head, each) in enumerate(folders.items()):
+                later = [*folders.values()][number + 1 :] if distributed.is_main_process() else []
+                epochs = settings.train.epochs * sum(_finished(one) is None for one in later)
+                done = distributed.broadcast(_finished(each)) or _train(settings, data, head, each, watch, epochs)
                 assert done.comparison
                 rows.append({**done.comparison[0], "chosen": head == settings.head})
     except (KeyboardInterrupt, StopRequested, RuntimeError) as error:
@@ -91,10 +97,10 @@ def _train_heads(folder: Path, settings: Namespace, data: ClipData, heads: Seque
         write_report(folder)
 
 
-def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: Watch) -> Results:
+def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: Watch, later: int) -> Results:
     """Trains one head, scores the test clips with its best epoch, and writes all but the report into ``folder``.
 
-    Every process returns the results; the first one writes them.
+    Every process returns the results; the first one writes them. ``later``: epochs of the heads after it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     last = folder / "last.ckpt"
@@ -103,7 +109,7 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
     if resumes:
         launch.on_all_ranks(lambda: resuming.check_checkpoint(last, header))
     built = recogniser_of(settings, data, head, None if resumes else settings.backbone.weights)
-    trainer = trainer_of(settings, data, built, header, folder, watch)
+    trainer = trainer_of(settings, data, built, header, folder, watch, later)
     if resumes:
         trainer.load(last)
     history, epochs = trainer.history, settings.train.epochs
@@ -131,13 +137,13 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
     clips = f"{found:,} training clips" if found == listed else f"{found:,} of {listed:,} listed training clips"
     results = replace(
         results,
-        title=f"{settings.recipe or 'run'}: {head}",
+        title=smoke.title(settings, f"{_data_name(settings)}: {_label(settings, head)} on {settings.backbone.name}"),
         subtitle=f"{len(data.classes)} classes, {clips}, {settings.backbone.name} backbone",
         best_epoch=best.epoch,
         model=built.found,
         environment=environment.describe(device, settings.seed),
         durations={"train": trained, "test": tested},
-        notes=[*data.splits.notes, *filter(None, [trainer.stopped]), *notes],
+        notes=[*([smoke.NOTE] if settings.fast else []), *data.splits.notes, *filter(None, [trainer.stopped]), *notes],
     )
     results.add_comparison("test", _label(settings, head), sum(p.numel() for p in built.head.parameters()), trained)
     if trainer.weights:
@@ -146,6 +152,16 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
     if distributed.is_main_process():
         results.write(folder)
     return results
+
+
+def _data_name(settings: Namespace) -> str:
+    """What a report calls the clips: a published set with its version, else the folder, else the recipe."""
+    data = settings.data
+    if data.dataset is not None:
+        return " ".join(filter(None, [PUBLISHED[data.dataset].title, data.version]))
+    folder = data.root or data.tokens
+    made = data.synthetic or not folder
+    return (settings.recipe if made else Path(folder).resolve().name) or "run"
 
 
 def _label(settings: Namespace, head: str) -> str:

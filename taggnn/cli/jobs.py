@@ -37,6 +37,9 @@ _TAIL, _SHOWN = 4000, 3
 _AGAIN = "continue with the same command"
 # Of Linux's prctl.
 _DEATH_SIGNAL = 1
+# On Windows SIGTERM would end a training before it has saved; Ctrl-Break reaches a group of processes.
+_OWN_GROUP = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+_STOP = getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM)
 
 
 @dataclass
@@ -110,7 +113,7 @@ def run_all(
             for slot in range(jobs):
                 if slot not in running and not stopped() and (one := _next(waiting)):
                     begun = " (resumed)" if (one.folder / "config.yaml").is_file() else ""
-                    report(f"{count - len(waiting):>4} of {count}  {one.name}, seed {one.seed}{begun}")
+                    report(f"{count - len(waiting):>4} of {count}  {one.title}{begun}")
                     running[slot] = _start(one, slot, jobs)
             if running or not waiting:
                 busy_since = None
@@ -128,7 +131,7 @@ def run_all(
             _end_all(running.values())
             raise reason
     for one in waiting:
-        report(f"left out  {one.name}, seed {one.seed}: another process is training it")
+        report(f"left out  {one.title}: another process is training it")
     if failed:
         raise ChildProcessError(f"{len(failed)} of {count} trainings failed:\n  " + "\n  ".join(failed))
     return [one.folder for one in mine if finished(one)]
@@ -175,6 +178,7 @@ def _start(one: Planned, slot: int, jobs: int) -> _Running:
             stderr=subprocess.STDOUT,
             env={**os.environ, **_share(one, slot, jobs)},
             start_new_session=True,
+            creationflags=_OWN_GROUP,
             preexec_fn=_end_with_parent if sys.platform == "linux" else None,
         )
     return _Running(one, process, time.monotonic())
@@ -213,7 +217,7 @@ def _end(
 ) -> None:
     """Reports a training that has ended; one that another process was quicker to begin waits again."""
     one, took = each.one, time.monotonic() - each.began
-    name = f"{one.name}, seed {one.seed}"
+    name = one.title
     if code == 0 and finished(one):
         seconds.append(took)
         left = f", about {_duration(len(waiting) * sum(seconds) / len(seconds) / jobs)} left" if waiting else ""
@@ -228,7 +232,7 @@ def _end(
 def _end_all(running: Any) -> None:
     for each in running:
         if each.process.poll() is None:
-            each.process.send_signal(signal.SIGTERM)
+            each.process.send_signal(_STOP)
     for each in running:
         each.process.wait()
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from jsonargparse import Namespace
 
 # Keys of files and folders.
-_PATHS = ("data.root", "data.annotations", "data.tokens", "video.frame_cache")
+_PATHS = ("data.root", "data.annotations", "data.tokens", "data.fold", "video.frame_cache")
 # Keys of paths that may mean something else: a file in the root, names, official weights.
 _PERHAPS = ("data.train_list", "data.val_list", "data.test_list", "data.classes", "art.bank", "backbone.weights")
 # Keys that a resumed run may get anew, because its data were moved.

@@ -1,6 +1,8 @@
 """A jsonargparse parser with short error messages: the key or file concerned, what was given, what is possible."""
 
+import argparse
 import re
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -13,6 +15,8 @@ from jsonargparse import ArgumentParser
 
 from taggnn.names import unknown
 from taggnn.runtime import schema
+from taggnn.runtime.printable import wrapped
+from taggnn.runtime.programs import short_help
 
 _TYPES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null"}
 
@@ -21,18 +25,31 @@ class OptionError(ValueError):
     """A wrong option, given in Python."""
 
 
+class _HelpAll(argparse._HelpAction):
+    """``--help-all``: every option, where ``--help`` has the usual ones."""
+
+    def __call__(self, parser: Any, *_: Any) -> None:
+        print(parser.format_help(), end="")
+        parser.exit()
+
+
 class Parser(ArgumentParser):
-    """An argument parser whose errors are one message, with the nearest possible keys, and exit code 2."""
+    """An argument parser whose errors are one message, with the nearest possible keys, and exit code 2.
+
+    ``--help`` prints the short text of the program (``taggnn/help``), ``--help-all`` every option.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # An abbreviation would silently mean another option once a key is added.
-        super().__init__(*args, allow_abbrev=False, **kwargs)
+        # Of a hundred options the usage would be as long as their list.
+        super().__init__(*args, **{"usage": "%(prog)s [OPTIONS]", **kwargs}, allow_abbrev=False)
         # Python 3.14 colours the help with control sequences, which the terminal is not given.
         self.color = False
         # In Python a mistake is an exception and no message.
         self.raises = False
         # file -> its keys and values, so that an error can name the file of a value.
         self._files: dict[Path, dict[str, Any]] = {}
+        self.add_argument("--help-all", action=_HelpAll, help="show every option and exit")
         # Number of actions -> the keys; their defaults take 20 ms, and every level of a file asks for them.
         self._known: dict[int, list[str]] = {}
 
@@ -62,6 +79,19 @@ class Parser(ArgumentParser):
     def option(self, name: str, type: Any, default: Any, help: str) -> None:
         """Adds an option with a default."""
         self.add_argument(name, type=type, default=default, help=help)
+
+    def format_help(self, *formatter: Any) -> str:
+        columns = shutil.get_terminal_size().columns
+        # Titles of groups are not wrapped by argparse.
+        lines = super().format_help(*formatter).splitlines()
+        return "\n".join(part for line in lines for part in wrapped(line, columns)) + "\n"
+
+    def print_help(self, file: Any = None) -> None:
+        text = short_help(self.prog)
+        if text is None:
+            super().print_help(file)
+        else:
+            print(text, end="", file=file or sys.stdout)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if self.raises:
@@ -155,7 +185,7 @@ class Parser(ArgumentParser):
         same = [key for key in keys if key.rsplit(".", 1)[-1] == given.rsplit(".", 1)[-1]]
         near = list(dict.fromkeys([*same, *get_close_matches(given, keys, n=3, cutoff=0.6)]))[:3]
         hint = f"; did you mean {' or '.join(near)}?" if near else "."
-        return f"{message}{hint} All of them: --{'print_config' if 'config' in vars(self.get_defaults()) else 'help'}"
+        return f"{message}{hint} All of them: --help-all"
 
     def group_names(self) -> set[str]:
         """Names of the groups of keys."""

@@ -16,8 +16,10 @@ from taggnn.cli.build import data_of
 from taggnn.data.loader import ClipData
 from taggnn.data.sources import SOURCES
 
+# In a word of a sweep with folds: the name of the fold's folder, such as of tokens of its own.
+FOLD = "{fold}"
 # Keys that a sweep gives each of its runs.
-_OWN = ("seed", "run", "runs", "recipe", "resume", "preview", "print_config")
+_OWN = ("seed", "data.fold", "run", "runs", "recipe", "resume", "preview", "print_config")
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Planned:
         seed: of the run.
         words: the command line of ``taggnn.train``, without ``--run``.
         folder: of the run.
+        fold: folder of the fold that it is trained and tested on; None without folds.
         settings: what that command line says.
         keys: its keys that change the result, as the run's config.yaml will have them.
     """
@@ -39,8 +42,14 @@ class Planned:
     seed: int
     words: list[str]
     folder: Path
+    fold: str | None
     settings: Namespace = field(repr=False, compare=False)
     keys: dict[str, Any] = field(repr=False, compare=False)
+
+    @property
+    def title(self) -> str:
+        """Its name for people: "conv=gcn, fold-0, seed 1"."""
+        return f"{self.name}, {f'{Path(self.fold).name}, ' if self.fold is not None else ''}seed {self.seed}"
 
     @property
     def log(self) -> Path:
@@ -49,7 +58,12 @@ class Planned:
 
 
 def plan(
-    config: str | None, over: Mapping[str, Sequence[Any]], seeds: Sequence[int], words: Sequence[str], out: Path
+    config: str | None,
+    over: Mapping[str, Sequence[Any]],
+    seeds: Sequence[int],
+    words: Sequence[str],
+    out: Path,
+    folds: Sequence[str] = (),
 ) -> list[Planned]:
     """Every run of a sweep, seed by seed, so that an interrupted one has all variants for the first seeds.
 
@@ -58,7 +72,8 @@ def plan(
         over: key of the configuration -> its values, see `variations.variants`; "config" is one, too. Empty: seeds alone.
         seeds: of each variant.
         words: further words for ``taggnn.train``.
-        out: folder of the runs, OUT/<name>/seed-<n>.
+        out: folder of the runs, OUT/<name>/seed-<n>; with folds OUT/<name>/<fold>-seed-<n>.
+        folds: folders of folds; every variant is trained on each of them with every seed (default: none).
 
     Raises:
         ValueError: a key that a sweep cannot vary, or a combination that ``taggnn.train`` would refuse; names the combination.
@@ -68,18 +83,28 @@ def plan(
     for option in [*(f"--{key}" for key in sorted(keys)), *words]:
         key = option.removeprefix("--").partition("=")[0]
         if option.startswith("--") and key in _OWN:
-            hint = {"seed": "; give --seeds", "run": "; give --out", "runs": "; give --out"}.get(key, "")
+            hints = {
+                "seed": "; give --seeds",
+                "run": "; give --out",
+                "runs": "; give --out",
+                "data.fold": "; give --folds",
+            }
+            hint = hints.get(key, "")
             raise ValueError(f"--{key}: a sweep has its own{hint}")
     if "config" in keys and config is not None:
         raise ValueError(f"--config {config} and --over config=...: give one of them")
     if not keys:
         found = {Path(config).stem if config else "run": {}}
     rows = {name: (values, [f"--{key}={text}" for key, text in values.items()]) for name, values in found.items()}
-    return plan_rows(rows, seeds, [*(["--config", config] if config else []), *words], out)
+    return plan_rows(rows, seeds, [*(["--config", config] if config else []), *words], out, folds)
 
 
 def plan_rows(
-    rows: Mapping[str, tuple[dict[str, str], Sequence[str]]], seeds: Sequence[int], words: Sequence[str], out: Path
+    rows: Mapping[str, tuple[dict[str, str], Sequence[str]]],
+    seeds: Sequence[int],
+    words: Sequence[str],
+    out: Path,
+    folds: Sequence[str] = (),
 ) -> list[Planned]:
     """The runs of variants that have a name and words of their own, seed by seed.
 
@@ -88,24 +113,33 @@ def plan_rows(
         seeds: of each variant.
         words: of all variants, before their own.
         out: folder of the runs.
+        folds: folders of folds, as for `plan`; "{fold}" in the words becomes the name of the folder.
 
     Raises:
-        ValueError: words that ``taggnn.train`` would refuse; names the variant.
+        ValueError: two folds of the same name, or words that ``taggnn.train`` would refuse; names the variant.
     """
     folders = variations.folder_names(rows)
     runs: list[Planned] = []
+    names = {fold: Path(fold).name for fold in folds}
+    if len(set(names.values())) < len(folds):
+        raise ValueError(f"--folds {','.join(folds)}: two of the same name; their runs would have the same folder")
+    of_each: list[str | None] = [*folds] or [None]
     for name, (values, own) in rows.items():
-        # No second head is trained unless it is wanted: a variant is one model.
-        line = ["--compare=[]", *words, *own]
-        given = _parsed(line, name)
-        flat = configuration.flat_settings(given)
-        for seed in seeds:
-            folder, settings = out / folders[name] / f"seed-{seed}", given.clone()
-            settings.seed = seed
-            runs.append(
-                Planned(name, values, seed, [*line, f"--seed={seed}"], folder, settings, {**flat, "seed": seed})
-            )
-    return sorted(runs, key=lambda one: seeds.index(one.seed))
+        for fold in of_each:
+            # No second head is trained unless it is wanted: a variant is one model.
+            line, begin = ["--compare=[]", *words, *own], ""
+            if fold is not None:
+                begin = f"{names[fold]}-"
+                line = [*(word.replace(FOLD, names[fold]) for word in line), f"--data.fold={fold}"]
+            given = _parsed(line, name)
+            flat = configuration.flat_settings(given)
+            for seed in seeds:
+                folder, settings = out / folders[name] / f"{begin}seed-{seed}", given.clone()
+                settings.seed = seed
+                keys = {**flat, "seed": seed}
+                runs.append(Planned(name, values, seed, [*line, f"--seed={seed}"], folder, fold, settings, keys))
+    order = [None, *folds]
+    return sorted(runs, key=lambda one: (seeds.index(one.seed), order.index(one.fold)))
 
 
 def _parsed(words: Sequence[str], name: str) -> Namespace:
@@ -167,7 +201,7 @@ def check(planned: Iterable[Planned]) -> None:
     """
     clips: dict[str, ClipData] = {}
     about_clips = ("seed", "data.", "backbone.", *(f"{name}." for name in SOURCES))
-    for one in {each.name: each for each in reversed([*planned])}.values():
+    for one in {(each.name, each.fold): each for each in reversed([*planned])}.values():
         settings = one.settings.clone()
         key = json.dumps({name: value for name, value in one.keys.items() if name.startswith(about_clips)}, default=str)
         try:
@@ -176,4 +210,5 @@ def check(planned: Iterable[Planned]) -> None:
                     clips[key] = data_of(settings)
                 experiment.check_models(settings, clips[key], weights=False)
         except (ValueError, OSError, ImportError) as error:
-            raise ValueError(f"{one.name}: {error}") from error
+            fold = f", {Path(one.fold).name}" if one.fold is not None else ""
+            raise ValueError(f"{one.name}{fold}: {error}") from error

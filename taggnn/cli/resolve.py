@@ -23,7 +23,7 @@ from taggnn.types import Source
 _SOURCE = ("source", "source_options", "tokens")
 # Keys of location and loading, which do not change a stored token.
 _FEEDING = {
-    *("data.root", "data.tokens", "data.batch_size", "data.workers", "data.drop_last", "data.balance"),
+    *("data.root", "data.tokens", "data.fold", "data.batch_size", "data.workers", "data.drop_last", "data.balance"),
     *("video.frame_cache", "video.decode_timeout"),
 }
 
@@ -132,7 +132,7 @@ def clips_of(settings: Namespace) -> ClipData:
         ValueError: as ``sources.build`` and ``ClipData``.
     """
     own = {key: value for key, value in settings.data.as_dict().items() if key not in _SOURCE}
-    return ClipData(source_of(settings), **own, seed=settings.seed)
+    return ClipData(source_of(settings), **own, seed=settings.seed, fast=settings.fast)
 
 
 def freeze(settings: Namespace) -> None:

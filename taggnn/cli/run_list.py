@@ -1,7 +1,7 @@
 """The runs in a folder: what differs between them, how good they are, how far they have come."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from taggnn.evaluation.results import Results
 from taggnn.evaluation.run_rows import RunRow
 from taggnn.io.run_folder import is_locked
 from taggnn.names import unknown
+from taggnn.reporting.text_table import text_table
 from taggnn.training.best_epoch import best_row
 from taggnn.training.history import read_history
 
@@ -139,7 +140,13 @@ def _facts(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
         "test": test.get("top1"),
         "epochs": int(history[-1]["epoch"]) if history else 0,
         "epochs_planned": settings["train.epochs"],
-        "state": "finished" if test else "running" if is_locked(path) else "interrupted",
+        "state": "smoke run"
+        if settings.get("fast")
+        else "finished"
+        if test
+        else "running"
+        if is_locked(path)
+        else "interrupted",
         "date": datetime.fromtimestamp(max(file.stat().st_mtime for file in files)).strftime("%Y-%m-%d %H:%M"),
     }
 
@@ -153,14 +160,12 @@ def best_text(row: RunRow) -> str:
     return f"{row.monitor} {value} ({row.best_epoch})"
 
 
-def lines(rows: Sequence[RunRow]) -> Iterable[str]:
-    """The runs as aligned lines for the terminal."""
+def lines(rows: Sequence[RunRow], columns: int | None = None) -> list[str]:
+    """The runs as aligned lines for a terminal of so many columns; None (default) for any number."""
     header = ["run", "what differs", "best (epoch)", "test top-1", "epochs", "state", "date"]
     table = [header]
     for row in rows:
-        test = "-" if row.test is None else f"{row.test:.3f}"
+        test = "-" if row.test is None else METRICS["top1"].text(row.test, 1)
         done = f"{row.epochs} of {row.epochs_planned}"
         table.append([row.name, row.differs or "-", best_text(row), test, done, row.state, row.date])
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for line in table:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+    return text_table(table, columns)

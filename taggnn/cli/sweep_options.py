@@ -11,7 +11,7 @@ from taggnn.cli.planning import Planned
 
 # Where runs and table are without --out.
 OUT = Path("runs") / "sweep"
-_FLAGS = ("--table", "--dry_run", "--help", "-h")
+_FLAGS = ("--table", "--dry_run", *configuration.HELP)
 
 
 def parser() -> Parser:
@@ -33,6 +33,13 @@ def parser() -> Parser:
         "separate nothing; KEY1,KEY2=(A,B),(C,D): keys that change together",
     )
     option("--seeds", str, "3", "of each variant: how many, or a list such as 42,1,2 or [42]")
+    option(
+        "--folds",
+        str | None,
+        None,
+        "cross-validation: the folder that taggnn.folds wrote, or some of its folds as A/fold-0,A/fold-1; every variant is "
+        "trained on each with every seed, and '{fold}' in any other word becomes the name of the fold",
+    )
     option("--out", str | None, None, f"folder of the runs, the table and the page; null: {OUT}/<config>")
     option("--jobs", int, 1, "trainings at one time on this machine")
     option("--shard", str, "1/1", "i/n: train part i of n, for several machines; auto: that of a SLURM array job")
@@ -82,13 +89,36 @@ def planned(given: Any, words: Sequence[str]) -> tuple[list[Planned], Path]:
             raise ValueError("--table: give --out, the folder of the sweep, or the options that it was begun with")
         out = Path(given.out)
         begun = sweeping.read(out, trusts)
-        return planning.plan(begun["config"], begun["over"], begun["seeds"], begun["words"], out), out
+        return planning.plan(begun["config"], begun["over"], begun["seeds"], begun["words"], out, begun["folds"]), out
     over, seeds = variations.over(texts), variations.seeds(given.seeds)
     out = Path(given.out) if given.out else OUT / (Path(given.config).stem if given.config else "run")
-    return planning.plan(given.config, over, seeds, words, out), out
+    return planning.plan(given.config, over, seeds, words, out, folds_of(given.folds)), out
 
 
 def begin(given: Any, words: Sequence[str], out: Path) -> None:
     """Writes the plan into the folder of the sweep."""
     out.mkdir(parents=True, exist_ok=True)
-    sweeping.write(out, given.config, variations.over(given.over or []), variations.seeds(given.seeds), words)
+    sweeping.write(
+        out,
+        given.config,
+        variations.over(given.over or []),
+        variations.seeds(given.seeds),
+        words,
+        folds_of(given.folds),
+    )
+
+
+def folds_of(text: str | None) -> list[str]:
+    """The folders of ``--folds``: those that are given, or all of the folder of folds that is given.
+
+    Raises:
+        FileNotFoundError: a folder without folds; names it.
+    """
+    found: list[str] = []
+    for part in variations.values(text, "--folds") if text else []:
+        folder = Path(part)
+        inner = sorted(folder.glob("fold-*/"), key=lambda path: (len(path.name), path.name))
+        if not (folder / "train.csv").is_file() and not inner:
+            raise FileNotFoundError(f"--folds {part}: no folder of folds and no fold; taggnn.folds writes them")
+        found += [part] if (folder / "train.csv").is_file() else [str(path) for path in inner]
+    return found

@@ -15,16 +15,19 @@ from typing import Any
 import torch
 
 from taggnn.cli import config as configuration
-from taggnn.cli import costs, variations
+from taggnn.cli import costs, smoke, variations
 from taggnn.cli.jobs import part_of, run_all, shard_of
 from taggnn.cli.planning import Planned, check, finished, plan
-from taggnn.evaluation.predictions import Predictions, read_predictions
+from taggnn.data.lists.fold_clips import groups_of
+from taggnn.evaluation.predictions import Predictions, pooled, read_predictions
 from taggnn.evaluation.sweep_table import SweepTable
 from taggnn.evaluation.variants import variants_of
 from taggnn.io import environment
 from taggnn.names import unknown
 from taggnn.runtime import json_file, schema
 from taggnn.runtime.atomic import write_text
+from taggnn.training.best_epoch import best_row
+from taggnn.training.history import read_history
 
 __all__ = [
     "Planned",
@@ -41,11 +44,22 @@ __all__ = [
 ]
 
 PLAN, TIMES = "sweep.json", "times.json"
-_PLAN_SCHEMA = {"config": str | None, "over": dict[str, list[str]], "seeds": list[int], "words": list[str]}
+_PLAN_SCHEMA = {
+    "config": str | None,
+    "over": dict[str, list[str]],
+    "seeds": list[int],
+    "words": list[str],
+    "folds": list[str],
+}
 
 
 def write(
-    out: Path, config: str | None, over: Mapping[str, Sequence[str]], seeds: Sequence[int], words: Sequence[str]
+    out: Path,
+    config: str | None,
+    over: Mapping[str, Sequence[str]],
+    seeds: Sequence[int],
+    words: Sequence[str],
+    folds: Sequence[str] = (),
 ) -> None:
     """Writes the plan of a sweep into its folder."""
     content = {
@@ -53,12 +67,13 @@ def write(
         "over": {key: list(of) for key, of in over.items()},
         "seeds": [*seeds],
         "words": [*words],
+        "folds": [*folds],
     }
     write_text(out / PLAN, json_file.text(content, indent=2) + "\n")
 
 
 def read(out: Path, trusts: bool = False) -> dict[str, Any]:
-    """The plan in the folder of a sweep: config, over, seeds and words.
+    """The plan in the folder of a sweep: config, over, seeds, words and folds.
 
     Args:
         out: the folder.
@@ -98,18 +113,21 @@ def table(planned: Sequence[Planned], reference: str | None = None) -> SweepTabl
     elif reference not in values:
         raise unknown("variant", reference, values, "--reference")
     runs, left_out = _predictions(planned)
+    groups = {name: group for fold in _folds(planned) for name, group in groups_of(fold).items()}
     models, unreadable = _models(planned, runs)
     times = _times(planned)
     return SweepTable(
         title=", ".join(dict.fromkeys(key for of in values.values() for key in of)) or planned[0].name,
         keys=list(dict.fromkeys(key for of in values.values() for key in of)),
         values=values,
-        found=variants_of(runs, reference, values) if runs.get(reference) else None,
+        found=variants_of(runs, reference, values, groups) if runs.get(reference) else None,
         reference=reference,
         costs={name: costs.with_times(one.cost, times["ms"].get(name, {})) for name, one in models.items()},
         one_backbone=len({one.backbone for one in models.values()}) <= 1,
-        planned={name: [one.seed for one in planned if one.name == name] for name in values},
-        left_out=[*left_out, *unreadable],
+        planned={name: list(dict.fromkeys(one.seed for one in planned if one.name == name)) for name in values},
+        folds=len(_folds(planned)),
+        **_validation(planned, runs),
+        left_out=[*([smoke.NOTE] if any(one.settings.get("fast") for one in planned) else []), *left_out, *unreadable],
         measured_on=times["on"] if any(name in times["ms"] for name in models) else None,
     )
 
@@ -130,6 +148,10 @@ def measure(planned: Sequence[Planned], seconds: float) -> None:
     write_text(path, json_file.text({"on": on, "ms": costs.timed(models, seconds)}, indent=2) + "\n")
 
 
+def _folds(planned: Sequence[Planned]) -> list[str]:
+    return list(dict.fromkeys(one.fold for one in planned if one.fold is not None))
+
+
 def _folder(planned: Sequence[Planned]) -> Path:
     return planned[0].folder.parent.parent
 
@@ -145,16 +167,49 @@ def _times(planned: Sequence[Planned]) -> dict[str, Any]:
 
 
 def _predictions(planned: Sequence[Planned]) -> tuple[dict[str, dict[int, Predictions]], list[str]]:
-    """Variant -> seed -> predictions of its finished run, and which could not be read."""
+    """Variant -> seed -> predictions of its finished run, of all folds together, and which could not be read."""
     found: dict[str, dict[int, Predictions]] = {one.name: {} for one in planned}
+    parts: dict[tuple[str, int], list[Predictions]] = {}
     left_out = []
     for one in planned:
         try:
             if finished(one):
-                found[one.name][one.seed] = read_predictions(one.folder / "predictions.csv")
+                parts.setdefault((one.name, one.seed), []).append(read_predictions(one.folder / "predictions.csv"))
         except (OSError, ValueError) as error:
-            left_out.append(f"{one.name}, seed {one.seed}, is left out: {_without_folder(error, one)}")
+            left_out.append(f"{one.title}, is left out: {_without_folder(error, one)}")
+    folds = len(_folds(planned)) or 1
+    for (name, seed), of_folds in parts.items():
+        try:
+            if len(of_folds) == folds:
+                found[name][seed] = pooled(of_folds)
+            else:
+                left_out.append(f"{name}, seed {seed}, is left out: {len(of_folds)} of its {folds} folds are finished")
+        except ValueError as error:
+            left_out.append(f"{name}, seed {seed}, is left out: {error}")
     return found, left_out
+
+
+def _validation(planned: Sequence[Planned], runs: Mapping[str, Mapping[int, Predictions]]) -> dict[str, Any]:
+    """The figure that chose the epochs, and for each variant its mean over its runs; nothing where a run has none."""
+    monitors = {str(one.settings.monitor) for one in planned}
+    if len(monitors) != 1:
+        return {}
+    monitor, found = monitors.pop(), dict[str, list[float | None]]()
+    for one in planned:
+        if one.seed in runs[one.name]:
+            path = one.folder / "metrics.csv"
+            try:
+                history = read_history(path) if path.is_file() else []
+            except ValueError:
+                history = []
+            best = best_row(history, monitor) if history else None
+            found.setdefault(one.name, []).append(None if best is None else history[best].get(monitor))
+    means = {
+        name: sum(known) / len(known)
+        for name, values in found.items()
+        if len(known := [value for value in values if value is not None]) == len(values)
+    }
+    return {"monitor": monitor, "validation": means}
 
 
 def _models(

@@ -14,13 +14,15 @@ from contextlib import redirect_stderr, redirect_stdout
 import torch
 
 from taggnn.runtime import distributed
-from taggnn.runtime.printable import PrintableStream, one_line
+from taggnn.runtime.printable import PrintableStream, one_line, width
 from taggnn.runtime.signals import EXIT_CODE, INTERRUPTED, StopRequested
 
 # A loader process was killed, or had no shared memory for its clips.
 _WORKER = re.compile(
     r"DataLoader worker \(pid.*(killed|exited)|out of shared memory|shared memory ?(\(shm\)|object)|bus error"
 )
+# Output that other programs read: its lines stay whole at a terminal, too.
+_FOR_PROGRAMS = {"--json", "--csv", "--print_config", "--markdown", "taggnn.completion"}
 _SPACE = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -38,7 +40,13 @@ def run(program: Callable[[Sequence[str]], int | None], name: str, arguments: Se
         0; 1 if disk or memory is full, or a loader or another process has ended; 2 after a user's mistake; 130 after Ctrl-C; 143
         after SIGTERM or SIGUSR1.
     """
-    with redirect_stdout(PrintableStream(sys.stdout)), redirect_stderr(PrintableStream(sys.stderr, progress=True)):
+    words = sys.argv[1:] if arguments is None else arguments
+    columns = None if name in _FOR_PROGRAMS or any(word.split("=")[0] in _FOR_PROGRAMS for word in words) else width()
+    out, error = (
+        PrintableStream(sys.stdout, columns=columns),
+        PrintableStream(sys.stderr, progress=True, columns=columns),
+    )
+    with redirect_stdout(out), redirect_stderr(error):
         return _run(program, name, arguments)
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,10 @@ class Row:
     member: str | None = None
     lacks: str = ""
 
+    def names(self, root: Path) -> tuple[str, ...]:
+        """What its clip may be called: its own name, or one for each of the paths where its file may be."""
+        return (self.name,) if self.name else tuple(_name(path, root, self) for path in self.paths)
+
 
 def existing_root(root: str | Path) -> Path:
     """The root as a path.
@@ -132,8 +137,12 @@ def existing_root(root: str | Path) -> Path:
     """
     root = Path(root)
     if not root.is_dir():
-        what = "is a file, not a folder" if root.exists() else "no such folder"
-        raise FileNotFoundError(f"data root {root}: {what}")
+        if root.exists():
+            raise FileNotFoundError(f"data root {root}: is a file, not a folder")
+        there = [path.name for path in root.parent.iterdir() if path.is_dir()] if root.parent.is_dir() else []
+        near = get_close_matches(root.name, there, n=1)
+        hint = f"; did you mean {str(root.with_name(near[0]))!r}?" if near else ""
+        raise FileNotFoundError(f"data root {root}: no such folder{hint}")
     return root
 
 

@@ -1,7 +1,9 @@
 """The fields of a model's input and of its data, as checkpoints, exported models and indices of tokens hold them."""
 
 from math import prod
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Annotated, Any
+
+from typing_extensions import NotRequired, TypedDict
 
 from taggnn.runtime import schema
 from taggnn.runtime.schema import Range

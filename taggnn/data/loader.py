@@ -12,7 +12,9 @@ import torch
 from taggnn.data.capabilities import capabilities_of
 from taggnn.data.clips import NAMED, ClipList
 from taggnn.data.dataset import ClipDataset, TrainingViews, collate, collate_views
+from taggnn.data.few import SYNTHETIC, few
 from taggnn.data.flip_pairs import flipped_labels, likely_flip_pairs
+from taggnn.data.lists.fold_clips import fold_lists, select
 from taggnn.data.lists.splits import SPLITS, Splits, read_splits
 from taggnn.data.lists.text import lines_of, text_of
 from taggnn.data.problems import Problem
@@ -50,6 +52,8 @@ class ClipData:
         train_folder: folder inside root with the class folders of training, used without train_list.
         val_folder: folder inside root with the class folders of validation, used without val_list.
         test_folder: folder inside root with the class folders of the test, used without test_list; "." for all of root.
+        fold: folder of one fold that taggnn.folds wrote; its train.csv, val.csv and test.csv replace all other lists, folders and
+            published splits; of stored tokens it chooses among their clips.
         classes: class names in label order, or a text file with one name a line; null: those of the training clips.
         dataset: published data set whose lists and clips are found below root: of videos gym99, gym288, haa500, diving48, ssv2,
             kinetics, ucf101 or hmdb51; of skeletons ntu60, ntu120, nw_ucla, pku_mmd, gym99_skeleton or diving48_skeleton; null:
@@ -60,8 +64,8 @@ class ClipData:
             published data set, error for own lists.
         val_fraction: part of the clips, 0 to 1, to hold out where there is no validation split.
         test_fraction: part of the clips, 0 to 1, to hold out as test where root has no splits at all.
-        synthetic: make a synthetic data set in root first if it is not there: its name, of videos motions or regions, or true
-            for motions; requires a flip of 0 or its flip_pairs.
+        synthetic: make a synthetic data set in root first if it is not there: its name, of videos motions, regions,
+            relation, order or both, or true for motions; requires a flip of 0 or its flip_pairs.
         flip_pairs: classes that a horizontal flip turns into one another, such as {left turn: right turn}; a flipped
             clip gets the label of the other.
         balance: how often classes appear in a training epoch of unchanged length: as listed, by the square root of their
@@ -71,6 +75,7 @@ class ClipData:
             stored tokens.
         seed: seed of the order, the augmentation and the held-out clips.
         drop_last: leave out the last training batch of an epoch, over all processes, if it is not full.
+        fast: keep a few clips of each split, for a smoke run, see ``few``; not of stored tokens (default false).
 
     Raises:
         FileNotFoundError: in ``setup``, if the root, a list or a listed file does not exist.
@@ -88,6 +93,7 @@ class ClipData:
         train_folder: str = "train",
         val_folder: str = "val",
         test_folder: str = "test",
+        fold: str | None = None,
         classes: list[str] | str | None = None,
         dataset: str | None = None,
         version: str | None = None,
@@ -102,6 +108,7 @@ class ClipData:
         workers: int | None = None,
         seed: int = 0,
         drop_last: bool = False,
+        fast: bool = False,
     ):
         # What makes samples
         self.source = build(source)
@@ -110,10 +117,11 @@ class ClipData:
         self.root = root if root is not None else self.capabilities.origin
         self.lists = dict(zip(SPLITS, (train_list, val_list, test_list), strict=True))
         self.folders = dict(zip(SPLITS, (train_folder, val_folder, test_folder), strict=True))
+        self.fold = fold
         self.given_classes = classes
         self.dataset, self.version, self.annotations, self.missing = dataset, version, annotations, missing
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
-        self.synthetic = synthetic
+        self.synthetic, self.fast = synthetic, fast
         # How training draws them
         self.seed, self.flip_pairs, self.balance = seed, flip_pairs or {}, balance
         # How they are loaded
@@ -172,7 +180,7 @@ class ClipData:
         made = self._synthetic_set()
         if made is not None:
             assert self.root is not None
-            made.make(self.root, seed=0)
+            made.make(self.root, seed=0, **({"clips_per_class": SYNTHETIC} if self.fast else {}))
 
     def setup(self) -> None:
         """Reads the lists and folders, once, and prints what was found."""
@@ -192,18 +200,31 @@ class ClipData:
 
     def _read(self, only: str | None = None, problems: list[Problem] | None = None) -> Splits:
         if self._splits is None:
-            self._splits = self.capabilities.splits or self._read_splits(only, problems)
+            own = self._own_splits()
+            self._splits = own or self._read_splits(only, problems)
+            if self.fast and own is None:
+                self._splits = few(self._splits)
             # An unknown class name is refused before any long work.
             flipped_labels(self.flip_pairs, self._splits.classes)
             if distributed.is_main_process():
                 print(self.summary())
         return self._splits
 
+    def _own_splits(self) -> Splits | None:
+        """The splits of the source itself, of which a fold chooses; None: it has none."""
+        own = self.capabilities.splits
+        return own if own is None or self.fold is None else select(own, self.fold, str(self.capabilities.origin))
+
     def _read_splits(self, only: str | None, problems: list[Problem] | None) -> Splits:
         assert self.root is not None
+        published = {"dataset": self.dataset, "version": self.version, "annotations": self.annotations}
+        lists = self.lists
+        if self.fold is not None:
+            lists = {part: str(path.absolute()) for part, path in fold_lists(Path(self.fold)).items()}
+            published = dict.fromkeys(published)
         return read_splits(
             self.root,
-            self.lists,
+            lists,
             self.folders,
             _read_class_names(self.given_classes),
             self.missing,
@@ -212,9 +233,7 @@ class ClipData:
             self.seed,
             only,
             problems,
-            dataset=self.dataset,
-            version=self.version,
-            annotations=self.annotations,
+            **published,
             endings=self.capabilities.endings,
         )
 

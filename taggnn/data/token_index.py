@@ -4,7 +4,9 @@ import re
 from dataclasses import fields
 from math import prod
 from pathlib import Path
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal
+
+from typing_extensions import NotRequired, TypedDict
 
 from taggnn.data import described
 from taggnn.data.clips import Clip, ClipList

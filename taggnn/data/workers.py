@@ -26,7 +26,7 @@ LOOK_SECONDS = 5.0
 IDLE_SECONDS = 600.0
 # Processor time, in ticks of 10 ms, that an idle process may use between two looks.
 _IDLE_TICKS = 2
-_SHARED_MEMORY = Path("/dev/shm")
+SHARED_MEMORY = Path("/dev/shm")
 
 
 class Undelivered(NamedTuple):
@@ -35,7 +35,13 @@ class Undelivered(NamedTuple):
     reason: str
 
 
-def check_shared_memory(spec: InputSpec, batch_size: int, workers: int, folder: Path = _SHARED_MEMORY) -> None:
+def shared_memory_needed(spec: InputSpec, batch_size: int, workers: int) -> int:
+    """The bytes that the batches of loader processes take; see ``check_shared_memory``."""
+    batches = (PREFETCH * workers + 1) * distributed.local_world_size() if workers else 0
+    return batches * batch_size * spec.example(1).nbytes
+
+
+def check_shared_memory(spec: InputSpec, batch_size: int, workers: int, folder: Path = SHARED_MEMORY) -> None:
     """Refuses loader processes whose batches do not fit into the shared memory, which in Docker is 64 MB by default.
 
     Formula: each of the W processes of each training process works ``PREFETCH`` batches ahead, and one more is in use, so
@@ -54,7 +60,7 @@ def check_shared_memory(spec: InputSpec, batch_size: int, workers: int, folder: 
         return
     batches = (PREFETCH * workers + 1) * distributed.local_world_size()
     clip, free = spec.example(1).nbytes, shutil.disk_usage(folder).free
-    needed = batches * batch_size * clip
+    needed = shared_memory_needed(spec, batch_size, workers)
     if needed <= free:
         return
     fits = free // (batches * clip)
@@ -186,7 +192,7 @@ def _too_many_files(text: str) -> ChildProcessError | None:
 
 
 def _no_memory(text: str) -> ChildProcessError:
-    free = f"; {shutil.disk_usage(_SHARED_MEMORY).free / 1e6:.0f} MB free" if _SHARED_MEMORY.is_dir() else ""
+    free = f"; {shutil.disk_usage(SHARED_MEMORY).free / 1e6:.0f} MB free" if SHARED_MEMORY.is_dir() else ""
     return ChildProcessError(
         f"no shared memory for a batch ({text}{free}); in Docker give more (--shm-size=1g, or --ipc=host), else a smaller "
         "data.batch_size, or data.workers 0"

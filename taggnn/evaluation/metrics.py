@@ -100,12 +100,22 @@ class Metric:
         return self.title[:1].upper() + self.title[1:]
 
     def text(self, value: float, fewer: int = 0) -> str:
-        """The value with its decimals, or ``fewer`` of them."""
-        return f"{value:.{max(0, self.decimals - fewer)}f}"
+        """The value with its decimals, or ``fewer`` of them; a share in per cent: 0.975 -> "97.50 %"."""
+        digits = max(0, self.decimals - fewer)
+        return in_percent(value, max(0, digits - 2)) if self.share else f"{value:.{digits}f}"
 
     def between(self, ends: Sequence[float] | None) -> str:
-        """An interval: "0.610 to 0.786"; empty where there is none, or one without width."""
-        return "" if ends is None or ends[0] == ends[1] else f"{self.text(ends[0], 1)} to {self.text(ends[1], 1)}"
+        """An interval: "61.0 to 78.6 %"; empty where there is none, or one without width."""
+        if ends is None or ends[0] == ends[1]:
+            return ""
+        return f"{self.text(ends[0], 1).removesuffix(' %')} to {self.text(ends[1], 1)}"
+
+
+def in_percent(share: float, digits: int = 1) -> str:
+    """A share of one for the screen: 0.9625 -> "96.3 %"; what is not all or nothing is never rounded to it."""
+    edge, shown = 10.0**-digits, 100 * share
+    shown = min(shown, 100 - edge) if share < 1 else shown
+    return f"{max(shown, edge) if share > 0 else shown:.{digits}f} %"
 
 
 @dataclass(frozen=True)
@@ -571,12 +581,12 @@ METRICS: dict[str, Metric] = {
         absent="five classes or fewer",
     ),
     "mca": Metric(
-        title="class mean",
+        title="mean class accuracy",
         summary="over {classes_counted} of {classes} classes",
         from_counts=mean_class_accuracy,
         headline=True,
-        short="mca",
-        note="mean over the {classes_counted} of {classes} classes that occur",
+        short="MCA",
+        note="mean class accuracy, {classes_counted} of {classes} classes occur",
     ),
     "macro_f1": Metric(
         title="macro F1",
@@ -592,7 +602,7 @@ METRICS: dict[str, Metric] = {
         larger_is_better=False,
         interval="calibration",
         each_epoch=False,
-        short="ece",
-        note=f"confidence against accuracy, in {BINS} bins",
+        short="ECE",
+        note=f"calibration error, in {BINS} bins",
     ),
 }

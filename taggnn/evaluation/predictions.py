@@ -79,6 +79,32 @@ class Skipped:
     reason: str
 
 
+def pooled(parts: Sequence[Predictions]) -> Predictions:
+    """Predictions of models for different clips as one: those of the folds of a cross-validation.
+
+    Raises:
+        ValueError: no part, other classes, or a clip in two parts.
+    """
+    if not parts:
+        raise ValueError("no predictions to pool")
+    classes = list(parts[0].classes)
+    if any(list(part.classes) != classes for part in parts):
+        raise ValueError(
+            "predictions of folds with other classes: each fold must know the same ones, in the same order"
+        )
+    names = [name for part in parts for name in part.names]
+    if len(set(names)) < len(names):
+        twice = next(name for number, name in enumerate(names) if name in names[:number])
+        raise ValueError(f"{twice!r} is a test clip of two folds")
+    return Predictions(
+        names,
+        [path for part in parts for path in part.paths],
+        torch.cat([part.labels for part in parts]),
+        torch.cat([part.probabilities for part in parts]),
+        classes,
+    )
+
+
 def write_predictions(path: str | os.PathLike, predictions: Predictions) -> Path:
     """Writes ``predictions.csv``, all or nothing.
 

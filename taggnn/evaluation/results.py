@@ -48,8 +48,7 @@ class Results:
             "test_choice" ("figure", "value", "weights"): what weights picked on these very clips would have claimed.
         graph_effect: what `scoring.graph_effect` found: the same weights with and without edges.
         calibration: "temperature" and the validation clips that it was fitted on, as ``Calibration.plain()``; "measured":
-        "split", "loss"
-            and "ece" of its clips without it, and where a threshold was chosen "coverage" and "risk" at it.
+            "split", "loss" and "ece" of its clips without it, and where a threshold was chosen "coverage" and "risk" at it.
         model: facts about the model: backbone, head, tokens, edges, parameters, ...
         environment: command, seed, device, threads, versions of python, torch, ...
         evaluation: "views", "crops", "average", "processes", "clips_per_second", "peak_memory" (kind -> bytes).

@@ -1,6 +1,8 @@
 """The types of the fields of results.json; further keys are kept and not looked at."""
 
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Annotated, Any
+
+from typing_extensions import NotRequired, TypedDict
 
 from taggnn.evaluation.metrics import METRICS, Scores
 from taggnn.io.calibrated import CalibrationFields

@@ -20,7 +20,7 @@ class RunRow:
         test: top-1 on the test clips; None while the run is not finished.
         epochs: that have ended.
         epochs_planned: of the configuration; early stopping needs fewer.
-        state: "finished", "running" or "interrupted".
+        state: "finished", "smoke run", "running" or "interrupted".
         date: when it last wrote its figures, local time, "2026-01-31 18:05".
     """
 

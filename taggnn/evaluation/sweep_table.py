@@ -1,7 +1,7 @@
 """What a sweep found, for its table, its page and its files; made by `taggnn.cli.sweeping.table`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from taggnn.evaluation.variants import Variants
 
@@ -39,6 +39,9 @@ class SweepTable:
         planned: variant -> its seeds.
         left_out: why runs that are there were left out.
         measured_on: where the times were measured; None without times.
+        folds: that each variant was trained on with every seed; 0 without folds.
+        monitor: the figure by which each run chose its epoch.
+        validation: variant -> the best value of that figure, mean over its runs, by which a variant is chosen without test clips.
     """
 
     title: str
@@ -51,15 +54,23 @@ class SweepTable:
     planned: Mapping[str, list[int]]
     left_out: list[str]
     measured_on: str | None = None
+    folds: int = 0
+    monitor: str = ""
+    validation: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def finished(self) -> int:
         """Number of runs in the table."""
-        return sum(len(row.seeds) for row in self.found.rows) if self.found else 0
+        return sum(len(row.seeds) for row in self.found.rows) * (self.folds or 1) if self.found else 0
+
+    @property
+    def runs(self) -> int:
+        """Number of runs that are planned."""
+        return sum(map(len, self.planned.values())) * (self.folds or 1)
 
     def notes(self) -> list[str]:
         """Sentences that a reader of the table must know."""
-        runs = sum(map(len, self.planned.values()))
+        runs = self.runs
         shown = []
         if self.finished < runs:
             shown.append(f"{self.finished} of {runs} runs are finished; the others are not in the table.")
@@ -79,6 +90,11 @@ class SweepTable:
         if few := sorted({len(row.paired) for row in compared if 1 < len(row.paired) < 5}):
             shown.append(
                 f"With {' or '.join(map(str, few))} seeds the spread over seeds is known only roughly, and the intervals with it."
+            )
+        groups = {row.groups for row in compared if row.groups}
+        if groups and min(groups) < 10:
+            shown.append(
+                f"{min(groups)} groups: the spread over groups is known only roughly, and intervals are somewhat too narrow."
             )
         if len(compared) > 1:
             shown.append(

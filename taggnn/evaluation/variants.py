@@ -6,13 +6,17 @@ Axes: S seeds, M clips.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from taggnn.evaluation.confusions import accuracy_on_pairs, most_confused
 from taggnn.evaluation.intervals import Answers
 from taggnn.evaluation.matching import Matched, matched
 from taggnn.evaluation.metrics import METRICS
 from taggnn.evaluation.predictions import Predictions
-from taggnn.evaluation.seeds import OverSeeds, difference_over_seeds, over_seeds
+from taggnn.evaluation.seeds import OverSeeds, difference_over_seeds, interval_over_seeds, over_seeds
 from taggnn.evaluation.significance import Difference
 
 
@@ -31,6 +35,8 @@ class Variant:
         reference: the variant that it is compared with; None for a reference itself.
         difference: accuracy minus that of the reference, with an interval over clips and seeds; None where there is none.
         paired: the seeds that both have, of which the difference is.
+        interval: 95 % interval of the mean accuracy, over clips and seeds.
+        groups: number of groups of clips, which the intervals draw in place of clips; 0 without groups.
     """
 
     name: str
@@ -43,6 +49,8 @@ class Variant:
     reference: str | None = None
     difference: Difference | None = None
     paired: list[int] = field(default_factory=list)
+    interval: tuple[float, float] | None = None
+    groups: int = 0
 
     @property
     def over_seeds(self) -> bool:
@@ -71,6 +79,7 @@ def variants_of(
     runs: Mapping[str, Mapping[int, Predictions]],
     reference: str,
     alike: Mapping[str, Mapping[str, str]] | None = None,
+    groups: Mapping[str, str] | None = None,
 ) -> Variants:
     """Compares ways of training with a reference, on the clips that all their runs share.
 
@@ -81,15 +90,21 @@ def variants_of(
         runs: variant -> seed -> its predictions.
         reference: what the others are compared with.
         alike: variant -> key -> value, by which a reference is chosen on other data (default: the first one).
+        groups: name of a clip -> its group, such as the speaker; intervals then draw groups (default: they draw clips).
 
     Raises:
         ValueError: the reference has no run.
     """
     if not runs.get(reference):
         raise ValueError(f"no finished run of {reference!r}, which the others are compared with")
-    groups, notes, rows = _groups(runs, reference), list[str](), dict[str, Variant]()
+    data, notes, rows = _groups(runs, reference), list[str](), dict[str, Variant]()
     confused_classes = 0
-    for number, (names, both) in enumerate(groups):
+    for number, (names, both) in enumerate(data):
+        of_clips = _numbered(both.names, groups or {})
+        if groups and of_clips is None:
+            notes.append(
+                "some clips are of no known group: intervals are over clips, as if each were independent of the others"
+            )
         answers = iter(both.answers)
         models = {name: {seed: next(answers) for seed in runs[name]} for name in names}
         notes += both.notes
@@ -113,17 +128,29 @@ def variants_of(
                 of_seeds=[model.right.double().mean().item() for model in of_name],
                 figures=_means(figures),
                 confused=_mean([share[0] for share in shares if share]) if all(shares) else None,
-                **({} if name == own else _against(models[name], models[own], own)),
+                interval=interval_over_seeds(of_name, of_clips),
+                groups=0 if of_clips is None else int(of_clips.max()) + 1,
+                **({} if name == own else _against(models[name], models[own], own, of_clips)),
             )
     return Variants([rows[name] for name in runs if name in rows], reference, confused_classes, notes)
 
 
-def _against(models: Mapping[int, Answers], reference: Mapping[int, Answers], name: str) -> dict:
+def _numbered(names: Sequence[str], groups: Mapping[str, str]) -> Tensor | None:
+    """The number of the group of each clip; None where one has none."""
+    if not all(name in groups for name in names):
+        return None
+    order = {group: number for number, group in enumerate(sorted({groups[name] for name in names}))}
+    return torch.tensor([order[groups[name]] for name in names], dtype=torch.long)
+
+
+def _against(
+    models: Mapping[int, Answers], reference: Mapping[int, Answers], name: str, groups: Tensor | None
+) -> dict[str, Any]:
     paired = [seed for seed in models if seed in reference]
     if not paired:
         return {"reference": name}
     first, second = ([side[seed] for seed in paired] for side in (reference, models))
-    return {"reference": name, "difference": difference_over_seeds(first, second), "paired": paired}
+    return {"reference": name, "difference": difference_over_seeds(first, second, groups=groups), "paired": paired}
 
 
 def _groups(runs: Mapping[str, Mapping[int, Predictions]], reference: str) -> list[tuple[list[str], Matched]]:

@@ -6,7 +6,8 @@ A run keeps them in ``RUN/thumbnails``: a JPEG each, and ``thumbnails.json``, fr
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypedDict
+
+from typing_extensions import TypedDict
 
 from taggnn.evaluation.metrics import predicted_classes
 from taggnn.evaluation.predictions import Predictions

@@ -37,6 +37,9 @@ _ART = "https://arxiv.org/abs/2511.21202"
 HEADS: dict[str, Row] = {
     "tag": Row(TagHead, "position, Transformer encoder, learned graph layer, attention read-out", _TAG_HEAD),
     "tag_released": Row(TagHead.released, "the same as its authors released it: APPNP, mean read-out", _TAG_HEAD),
+    "tag_graph": Row(
+        TagHead.graph_only, "the same without its encoder: position, two graph layers, attention read-out", _TAG_HEAD
+    ),
     "art": Row(ArtHead, "regions tracked through time by queries, with or without text", _ART, art.stored_options),
     "tag_art": Row(TagArtHead, "an experiment: ART on the tokens after TAG-Head's graph", _ART, tag_art.stored_options),
     "pool": Row(PoolHead, "global average and linear, the baseline"),

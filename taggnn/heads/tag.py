@@ -52,7 +52,8 @@ class TagHead(nn.Module):
             ``convs.build`` (default "gat").
         conv_options: further arguments of the convolution, by name.
         graph_layers: how many (default 1); 0 leaves the graph out.
-        graph_norm: LayerNorm before each convolution (default).
+        graph_norm: what comes before each convolution: true, LayerNorm (default), "graph", GraphNorm, or "pair", PairNorm, see
+            ``graph_norms.NORMS``; false for nothing.
         graph_activation: after each convolution: "gelu" (default), "relu", "elu", "none".
         graph_residual: add a graph layer's input to its output (default).
         graph_dropout: dropout probability after each graph layer's activation (default 0).
@@ -62,8 +63,11 @@ class TagHead(nn.Module):
         impl: how the convolution is computed; never changes the result (default "auto").
         edge_attributes: what a convolution that takes ``edge_attr`` is given of each edge: any of "type", "offset", "direction",
             "distance", see ``graphs.EDGE_ATTRIBUTES``; it then runs on the edge list (default none).
-        readout: "attention" (default), "mean" or "max", or the dotted path of a class ``(channels) -> module``; in Python also
-            the class itself.
+        edge_dropout: probability that training leaves an edge out, drawn at each step; it then runs on the edge list (default 0).
+        graph_virtual_node: each graph layer has a further node that is connected to all others (default no).
+        readout: "attention" (default), "mean", "max", "frames", attention over the positions of each frame and then over the
+            frames, or "gru", the same with a recurrent network over the frames; or the dotted path of a class
+            ``(channels) -> module``; in Python also the class itself.
         classifier_dropout: probability before the last linear layer (default 0).
 
     **Shapes:** tokens (B, *grid, C), or a PyG ``Batch`` of clips with x (B*N, C) whose own edges are then used, by PyG's
@@ -96,7 +100,7 @@ class TagHead(nn.Module):
         conv: str | Callable[..., Any] = "gat",
         conv_options: dict[str, Any] | None = None,
         graph_layers: int = 1,
-        graph_norm: bool = True,
+        graph_norm: bool | Literal["layer", "graph", "pair"] = True,
         graph_activation: str = "gelu",
         graph_residual: bool = True,
         graph_dropout: float = 0.0,
@@ -104,6 +108,8 @@ class TagHead(nn.Module):
         reach: int = 1,
         impl: str = "auto",
         edge_attributes: list[str] | None = None,
+        edge_dropout: float = 0.0,
+        graph_virtual_node: bool = False,
         readout: str | Callable[..., Any] = "attention",
         classifier_dropout: float = 0.0,
     ) -> None:
@@ -130,6 +136,8 @@ class TagHead(nn.Module):
                 residual=graph_residual,
                 dropout=graph_dropout,
                 edge_attributes=edge_attributes or (),
+                edge_dropout=edge_dropout,
+                virtual_node=graph_virtual_node,
             )
             for _ in range(graph_layers)
         )
@@ -172,6 +180,64 @@ class TagHead(nn.Module):
             readout="mean",
         )
 
+    @classmethod
+    def graph_only(
+        cls,
+        channels: int,
+        grid: Sequence[int],
+        classes: int,
+        *,
+        dim: int | None = None,
+        conv: str | Callable[..., Any] = "gatv2",
+        conv_options: dict[str, Any] | None = None,
+        graph_layers: int = 2,
+        graph_dropout: float = 0.0,
+        topology: str | Topology | type[Topology] = "clique+chain",
+        reach: int = 1,
+        impl: str = "auto",
+        edge_dropout: float = 0.0,
+        readout: str | Callable[..., Any] = "attention",
+        classifier_dropout: float = 0.0,
+    ) -> "TagHead":
+        """Builds the head without a Transformer encoder: position, graph layers and read-out alone [ours].
+
+        The encoder is nearly all of the head's cost; what is left mixes tokens by the graph only. Every argument is as for
+        ``TagHead``, with another default where one is stated.
+
+        Args:
+            channels: C of the backbone's tokens.
+            grid: sizes of the token grid of one clip, time first.
+            classes: K.
+            dim: channels inside the head.
+            conv: graph convolution (default "gatv2").
+            conv_options: its further arguments, by name.
+            graph_layers: how many (default 2).
+            graph_dropout: dropout probability after each graph layer's activation.
+            topology: the edges.
+            reach: how many frames the chain reaches in each direction.
+            impl: how the convolution is computed; never changes the result.
+            edge_dropout: probability that training leaves an edge out.
+            readout: the read-out.
+            classifier_dropout: probability before the last linear layer.
+        """
+        return cls(
+            channels,
+            grid,
+            classes,
+            dim=dim,
+            encoder_layers=0,
+            conv=conv,
+            conv_options=conv_options,
+            graph_layers=graph_layers,
+            graph_dropout=graph_dropout,
+            topology=topology,
+            reach=reach,
+            impl=impl,
+            edge_dropout=edge_dropout,
+            readout=readout,
+            classifier_dropout=classifier_dropout,
+        )
+
     def forward(
         self, tokens: "Tensor | Data", targets: Tensor | None = None, topology: Topology | None = None
     ) -> Output:
@@ -184,7 +250,9 @@ class TagHead(nn.Module):
         x = encoded
         for layer in self.propagation:
             x = layer(x, topology) if edges is None else cast(GraphLayer, layer).on_edges(x, edges)
-        pooled, weights = self.readout(x.flatten(1, -2))
+        by_frame = getattr(self.readout, "by_frame", False)
+        nodes = x.flatten(1, -2)
+        pooled, weights = self.readout(nodes.unflatten(1, (self.grid[0], -1)) if by_frame else nodes)
         extras = {"encoded": encoded, "propagated": x, "pooled": pooled}
         if weights is not None:
             extras["weights"] = weights.unflatten(1, self.grid)

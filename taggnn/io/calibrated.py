@@ -6,7 +6,9 @@ It is an optional field, ``calibration``; a reader that does not know it gives u
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Annotated, Any
+
+from typing_extensions import NotRequired, TypedDict
 
 from taggnn.runtime import schema
 from taggnn.runtime.schema import Count, Range

@@ -8,9 +8,10 @@
 Loading takes those of ``Content`` and ``LoadedFields``, resuming those of ``Resumable`` as well.
 """
 
-from typing import Any, NotRequired, TypedDict
+from typing import Any
 
 from torch import Tensor
+from typing_extensions import NotRequired, TypedDict
 
 from taggnn.io.calibrated import CalibrationFields
 from taggnn.runtime.schema import Count

@@ -4,6 +4,7 @@ import os
 import platform
 import shlex
 import sys
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
@@ -25,6 +26,7 @@ def describe(device: torch.device, seed: int) -> dict[str, str | int]:
     command = [os.path.basename(sys.executable), *_program(), *sys.argv[1:]]
     return {
         "command": shlex.join(command),
+        "date": datetime.now().strftime("%Y-%m-%d"),
         "seed": seed,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "threads": torch.get_num_threads(),

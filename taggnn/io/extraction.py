@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
+from typing_extensions import TypedDict
 
 from taggnn.data import shards
 from taggnn.data.clips import Clip

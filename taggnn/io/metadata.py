@@ -1,6 +1,8 @@
 """What ``taggnn.export`` writes into each of its files next to the weights: architecture, classes, input."""
 
-from typing import Any, NotRequired
+from typing import Any
+
+from typing_extensions import NotRequired
 
 from taggnn.io import architecture
 from taggnn.io.checkpoint_fields import LoadedFields

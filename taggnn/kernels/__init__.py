@@ -34,7 +34,12 @@ CUDA_ONLY = ("flex", "triton")
 
 
 def find(
-    conv: nn.Module, topology: Topology, grid: Sequence[int], impl: str = "auto", attributes: Sequence[str] = ()
+    conv: nn.Module,
+    topology: Topology,
+    grid: Sequence[int],
+    impl: str = "auto",
+    attributes: Sequence[str] = (),
+    edge_dropout: float = 0.0,
 ) -> nn.Module:
     """Builds the kernel that computes a convolution on a topology and grid; called once, when a layer is built.
 
@@ -45,6 +50,7 @@ def find(
         impl: a name of ``IMPLS``, or "auto" (default): "structured" where it supports the convolution, its options and the
             topology, else "pyg". "flex" and "triton" are taken by name only.
         attributes: names of ``graphs.EDGE_ATTRIBUTES`` that the convolution is given; "pyg" alone has them (default none).
+        edge_dropout: probability that training leaves an edge out; "pyg" alone can (default 0).
 
     Returns:
         A module without parameters and without saved buffers, ``kernel(conv, x)`` with **Shapes** x (B, N, C) -> (B, N, C');
@@ -57,16 +63,18 @@ def find(
     grid = topology.checked(grid)
     if impl == "auto":
         try:
-            return find(conv, topology, grid, "structured", attributes)
+            return find(conv, topology, grid, "structured", attributes, edge_dropout)
         except ValueError as error:
             log.info("%s on %s is computed on its edge list (impl pyg): %s", type(conv).__name__, topology, error)
-            return find(conv, topology, grid, "pyg", attributes)
+            return find(conv, topology, grid, "pyg", attributes, edge_dropout)
     if impl not in IMPLS:
         raise unknown("implementation", impl, ["auto", *IMPLS])
     if impl == "pyg":
-        return pyg.EdgeList(conv, topology, grid, attributes)
+        return pyg.EdgeList(conv, topology, grid, attributes, edge_dropout)
     if attributes:
         raise ValueError(f"impl {impl}: edge attributes ({', '.join(attributes)}) run on edge lists only (impl pyg)")
+    if edge_dropout:
+        raise ValueError(f"impl {impl}: an edge_dropout of {edge_dropout} runs on edge lists only (impl pyg)")
     try:
         operator = operators.read(conv)
         module = importlib.import_module(f"taggnn.kernels.{impl}")

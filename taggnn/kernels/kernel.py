@@ -43,6 +43,11 @@ class Kernel(nn.Module):
         self.propagate = propagate
         self.nodes = nodes
 
+    def describe(self) -> str:
+        """The implementation, and where it has several ways, which one is taken and why."""
+        how = getattr(self.propagate, "how", None)
+        return self.impl if how is None else f"{self.impl} ({how()})"
+
     def forward(self, conv: nn.Module, x: Tensor) -> Tensor:
         operator = self.operator
         if not torch.compiler.is_compiling():

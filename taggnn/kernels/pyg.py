@@ -20,6 +20,7 @@ class EdgeList(nn.Module):
         topology: the rule that gives the edges.
         grid: sizes along the rule's axes, time first.
         attributes: names of ``graphs.EDGE_ATTRIBUTES`` that the convolution is given as ``edge_attr`` (default none).
+        edge_dropout: probability that an edge is left out, drawn for each clip at each call in training (default 0).
 
     **Shapes:** ``kernel(conv, x)``: x (B, N, C) -> (B, N, C').
 
@@ -35,11 +36,17 @@ class EdgeList(nn.Module):
     edge_attr: Tensor | None
 
     def __init__(
-        self, conv: nn.Module, topology: Topology, grid: Sequence[int], attributes: Sequence[str] = ()
+        self,
+        conv: nn.Module,
+        topology: Topology,
+        grid: Sequence[int],
+        attributes: Sequence[str] = (),
+        edge_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self._typed = takes_types(conv, bool(attributes))
         self._attributes = tuple(attributes)
+        self._edge_dropout = edge_dropout
         self._rule = topology, tuple(grid)
         one = graph(topology, grid)
         self.nodes = one.num_nodes
@@ -52,10 +59,18 @@ class EdgeList(nn.Module):
         attributes = one.attributes(self._attributes) if self._attributes else None
         return one.edge_index, one.edge_type if self._typed else None, attributes
 
+    def describe(self) -> str:
+        """The implementation."""
+        return self.impl
+
     def forward(self, conv: nn.Module, x: Tensor) -> Tensor:
         if x.shape[1] != self.nodes:
             raise ValueError(f"a kernel built for {self.nodes} nodes of a clip is given {x.shape[1]}")
         edge_index, edge_type, edge_attr = self._batched(x.shape[0])
+        if self._edge_dropout and self.training:
+            kept = torch.rand(edge_index.shape[1], device=x.device) >= self._edge_dropout
+            edge_index = edge_index[:, kept]
+            edge_type, edge_attr = (None if part is None else part[kept] for part in (edge_type, edge_attr))
         more = {"edge_type": edge_type} if self._typed else {}
         if edge_attr is not None:
             more["edge_attr"] = edge_attr.to(x.dtype)

@@ -2,7 +2,7 @@
 
 import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -30,6 +30,8 @@ class Row(NamedTuple):
 SIZES = ("in_channels", "out_channels", "channels")
 # What PyG calls the number of columns of edge_attr.
 EDGE_SIZES = ("edge_dim", "in_edge_channels", "dim")
+
+_OURS = "taggnn.nn.graph_convs"
 
 CONVS: dict[str, Row] = {
     "gcn": Row(
@@ -80,11 +82,52 @@ CONVS: dict[str, Row] = {
         "K steps of propagation that return to the start, no weights",
         "https://arxiv.org/abs/1810.05997",
     ),
+    "relational": Row(
+        f"{_OURS}.relational.RelationalConv",
+        {},
+        "the node and the means of the same, earlier and later frames, each with weights",
+        "https://arxiv.org/abs/1703.06103",
+    ),
+    "motion": Row(
+        f"{_OURS}.relational.RelationalConv",
+        {"differences": True},
+        "the same with differences between frames as messages",
+        "https://arxiv.org/abs/2012.10071",
+    ),
+    "relational_attention": Row(
+        f"{_OURS}.relational_attention.RelationalAttentionConv",
+        {"heads": 4},
+        "GATv2 with weights of its own for the same, earlier and later frames",
+        "https://arxiv.org/abs/1904.05811",
+    ),
+    "temporal": Row(
+        f"{_OURS}.temporal.TemporalConv",
+        {},
+        "depth-wise convolutions along the chain, a causal and an anti-causal one",
+        "https://arxiv.org/abs/1904.02811",
+    ),
+    "knn": Row(
+        f"{_OURS}.knn.KnnConv",
+        {},
+        "edges to the nearest nodes in feature space, drawn at each call, and those of the topology",
+        "https://arxiv.org/abs/1801.07829",
+    ),
+    "adaptive": Row(
+        f"{_OURS}.adaptive.AdaptiveConv",
+        {},
+        "GCN with a learned adjacency added to the fixed one",
+        "https://arxiv.org/abs/1805.07694",
+    ),
 }
 
 
 def build(
-    conv: str | Callable[..., nn.Module] | nn.Module, channels: int, edge_width: int | None = None, /, **options: Any
+    conv: str | Callable[..., nn.Module] | nn.Module,
+    channels: int,
+    edge_width: int | None = None,
+    grid: Sequence[int] | None = None,
+    /,
+    **options: Any,
 ) -> nn.Module:
     """Builds a convolution from ``channels`` to ``channels``.
 
@@ -97,6 +140,7 @@ def build(
         channels: C, of input and output.
         edge_width: D, columns of the edge attributes that it will be given; the class is given it as the first of ``edge_dim``,
             ``in_edge_channels`` and ``dim`` that it names. None (default): no edge attributes.
+        grid: sizes of the token grid of one clip, time first, which a class that names ``grid`` is given (default: not known).
         options: further arguments of the class, by name.
 
     Raises:
@@ -128,6 +172,8 @@ def build(
     given: dict[str, Any] = {size: value for size, value in sizes.items() if size in taken}
     if edge_width is not None:
         given |= dict.fromkeys([size for size in EDGE_SIZES if size in taken][:1], edge_width)
+    if grid is not None and "grid" in taken:
+        given["grid"] = tuple(grid)
     given |= options
     try:
         built = builder(**given)

@@ -5,6 +5,7 @@ A attention heads.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import prod
 from typing import Any, Literal
 
@@ -12,11 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from graphs import Topology, edge_attributes_width
+from graphs import NoEdges, Topology, edge_attributes_width
 from taggnn import kernels
 from taggnn.names import find, unknown
-from taggnn.nn import convs
+from taggnn.nn import convs, graph_norms
+from taggnn.nn.attention_readout import AttentionReadout, FrameReadout
 from taggnn.nn.graph_batch import Edges
+from taggnn.nn.virtual_node import VirtualNode
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "elu": nn.ELU, "none": nn.Identity}
 
@@ -151,12 +154,16 @@ class GraphLayer(nn.Module):
             "gat").
         conv_options: further arguments of the convolution, by name.
         impl: how it is computed, a name of ``taggnn.kernels.IMPLS``; never changes the result (default "auto").
-        norm: LayerNorm first (default).
+        norm: what comes first: LayerNorm (True, default), nothing (False), or a name of ``graph_norms.NORMS``.
         activation: "relu", "gelu" (default), "elu" or "none".
         residual: add the input (default).
         dropout: probability (default 0).
         edge_attributes: names of ``graphs.EDGE_ATTRIBUTES`` that the convolution is given as ``edge_attr``, and their number as
             ``edge_dim`` if it takes that (default none).
+        edge_dropout: probability that an edge is left out, drawn anew at each call in training (default 0): DropEdge,
+            https://arxiv.org/abs/1907.10903, without renormalisation of what is left; it runs on edge lists only.
+        virtual_node: add the message of a node that is connected to all others, see ``virtual_node.VirtualNode`` (default no);
+            without edges (topology "none" in ``forward``) it is left out too.
 
     **Shapes:** (B, *grid, C) -> the same.
 
@@ -173,24 +180,30 @@ class GraphLayer(nn.Module):
         conv: str | Callable[..., Any] = "gat",
         conv_options: dict[str, Any] | None = None,
         impl: str = "auto",
-        norm: bool = True,
+        norm: bool | str = True,
         activation: str = "gelu",
         residual: bool = True,
         dropout: float = 0.0,
         edge_attributes: Sequence[str] = (),
+        edge_dropout: float = 0.0,
+        virtual_node: bool = False,
     ) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
             raise unknown("activation", activation, ACTIVATIONS)
         self.topology = topology
-        self.norm = nn.LayerNorm(channels) if norm else nn.Identity()
+        if not 0 <= edge_dropout < 1:
+            raise ValueError(f"edge_dropout {edge_dropout}: a probability from 0 to below 1")
+        self.norm = graph_norms.norm(norm, channels)
         self.edge_attributes = tuple(edge_attributes)
         width = edge_attributes_width(len(grid), self.edge_attributes) if self.edge_attributes else None
-        self.conv = convs.build(conv, channels, width, **(conv_options or {}))
+        self.conv = convs.build(conv, channels, width, grid, **(conv_options or {}))
         self.activation = ACTIVATIONS[activation]()
         self.dropout = nn.Dropout(dropout)
         self.residual = residual
         self.impl = impl
+        self.edge_dropout = edge_dropout
+        self.virtual_node = VirtualNode(channels) if virtual_node else None
         self._try(convs.name_of(conv), channels, topology.checked(grid))
         self.resize(grid)
 
@@ -204,7 +217,11 @@ class GraphLayer(nn.Module):
         kernel = self.kernel
         if topology is not None and topology != self.topology:
             kernel = kernels.find(self.conv, topology, grid, attributes=self.edge_attributes).to(x.device)
-        return self._add(x, kernel(self.conv, self.norm(x).flatten(1, -2)).unflatten(1, grid))
+        nodes = self.norm(x).flatten(1, -2)
+        out = kernel(self.conv, nodes)
+        if self.virtual_node is not None and not isinstance(topology, NoEdges):
+            out = out + self.virtual_node(nodes)
+        return self._add(x, out.unflatten(1, grid))
 
     def on_edges(self, x: Tensor, edges: Edges) -> Tensor:
         """Propagates along given edges instead of the topology's, by PyG's message passing.
@@ -214,9 +231,12 @@ class GraphLayer(nn.Module):
         Raises:
             ValueError: the edges lack what the convolution takes.
         """
-        flat = self.norm(x).flatten(0, -2)
-        out = self.conv(flat, **edges.given_to(self.conv, bool(self.edge_attributes)))
-        return self._add(x, out.unflatten(0, x.shape[:-1]))
+        nodes = self.norm(x).flatten(1, -2)
+        flat = self.conv(nodes.flatten(0, 1), **edges.given_to(self.conv, bool(self.edge_attributes)))
+        out = flat.unflatten(0, nodes.shape[:2])
+        if self.virtual_node is not None:
+            out = out + self.virtual_node(nodes)
+        return self._add(x, out.view_as(x))
 
     def _add(self, x: Tensor, out: Tensor) -> Tensor:
         out = self.dropout(self.activation(out))
@@ -224,7 +244,10 @@ class GraphLayer(nn.Module):
 
     def resize(self, grid: Sequence[int]) -> None:
         """Draws the graph on another token grid."""
-        kernel = kernels.find(self.conv, self.topology, grid, self.impl, self.edge_attributes)
+        resize = getattr(self.conv, "resize", None)
+        if resize is not None:
+            resize(grid)
+        kernel = kernels.find(self.conv, self.topology, grid, self.impl, self.edge_attributes, self.edge_dropout)
         # APPNP without a norm has no parameter: then the old kernel is on the layer's device.
         device = next((tensor.device for tensor in (*self.parameters(), *self.buffers())), None)
         self.grid = tuple(grid)
@@ -232,7 +255,8 @@ class GraphLayer(nn.Module):
 
     def _try(self, name: str, channels: int, grid: tuple[int, ...]) -> None:
         # A convolution from outside may want other inputs or give other sizes: refused now, not after the data was read.
-        grid = _trial_grid(self.topology, grid)
+        if not hasattr(self.conv, "grid"):
+            grid = _trial_grid(self.topology, grid)
         kernel = kernels.find(self.conv, self.topology, grid, attributes=self.edge_attributes)
         training = self.conv.training
         x = torch.zeros(1, prod(grid), channels)
@@ -282,37 +306,22 @@ class MaxReadout(nn.Module):
         return x.amax(1), None
 
 
-class AttentionReadout(nn.Module):
-    """Weighted mean over the nodes, the weights learnt from their content.
-
-    Source: attention pooling of https://arxiv.org/abs/1802.04712, equation 8. Formula: ``a = softmax_n(w . tanh(V x_n))``,
-    ``sum_n a_n x_n``. The scores start at zero, so training starts from the plain mean.
-
-    Args:
-        channels: C.
-
-    **Shapes:** (B, N, C) -> pooled (B, C) and weights (B, N).
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.hidden = nn.Linear(channels, max(channels // 4, 1))
-        self.score = nn.Linear(max(channels // 4, 1), 1, bias=False)
-        nn.init.zeros_(self.score.weight)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        weights = self.score(torch.tanh(self.hidden(x))).squeeze(-1).softmax(-1)
-        return torch.einsum("bn,bnc->bc", weights.to(x.dtype), x), weights
-
-
-READOUTS: dict[str, type[nn.Module]] = {"mean": MeanReadout, "max": MaxReadout, "attention": AttentionReadout}
+READOUTS: dict[str, Callable[[int], nn.Module]] = {
+    "mean": MeanReadout,
+    "max": MaxReadout,
+    "attention": AttentionReadout,
+    "frames": FrameReadout,
+    "gru": partial(FrameReadout, recurrent=True),
+}
 
 
 def readout(name: str | Callable[..., Any], channels: int) -> nn.Module:
     """Builds a read-out ``x (B, N, C) -> (pooled (B, C), weights (B, N) or None)``.
 
+    One whose class says ``by_frame = True`` is given x (B, T, P, C) instead.
+
     Args:
-        name: "mean", "max" or "attention"; the dotted path of a class or function; the class or function ``(channels) -> module``
+        name: of ``READOUTS``; the dotted path of a class or function; the class or function ``(channels) -> module``
             itself; or a module.
         channels: C.
 

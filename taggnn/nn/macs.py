@@ -34,13 +34,17 @@ def graph_macs(conv: nn.Module, topology: Topology, grid: Sequence[int], channel
     """Multiply-adds of the propagation over one clip as it is defined; None for a convolution that is not known here.
 
     Formula: a weighted sum ``K E C`` (K steps); GAT ``E C + 2 N C``; GATv2 and Transformer ``2 E C``; a maximum 0. Softmax,
-    activations and normalisation are no multiply-adds and not counted.
+    activations and normalisation are no multiply-adds and not counted. A convolution with a method ``graph_macs(nodes, edges,
+    channels)`` states its own.
     """
+    nodes = prod(grid)
+    own = getattr(conv, "graph_macs", None)
+    if own is not None:
+        return own(nodes, topology.num_edges(grid), channels)
     try:
         family = operators.read(conv).family
     except ValueError:
         return None
-    nodes = prod(grid)
     edges = topology.num_edges(grid) + (nodes if getattr(family, "self_loops", False) else 0)
     if isinstance(family, operators.Max):
         return 0

@@ -7,7 +7,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 from torch.nn import functional as F
 
 # What the R semantics of a clip may share: each from another class, or any entries of the bank.
@@ -91,7 +90,8 @@ class SemanticBank(nn.Module):
     def after_step(self) -> None:
         """Moves the bank towards its agent."""
         # With FSDP each process has a shard of the agent and a whole bank.
-        agent = self.agent.full_tensor() if isinstance(self.agent, DTensor) else self.agent
+        # Of a sharded parameter; its class takes half a second to import.
+        agent = self.agent.full_tensor() if hasattr(self.agent, "full_tensor") else self.agent
         self.bank.lerp_(agent.to(self.bank.dtype), 1 - self.momentum)
 
     @torch.no_grad()

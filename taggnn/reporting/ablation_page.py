@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from taggnn.evaluation.ablation import INTERVENTIONS
 from taggnn.evaluation.ablation.effects import MEANING, Ablation, Effect
+from taggnn.evaluation.metrics import METRICS
 from taggnn.reporting.figures import whiskers
 from taggnn.reporting.page import ROWS, count, number, percent, points, render
 from taggnn.reporting.theme import svg
@@ -27,7 +28,8 @@ CLASS_COLUMNS = ("intervention", "class", "clips", "intact", "altered", "drop")
 def lines(found: Ablation) -> Iterator[str]:
     """The ablation as lines for the screen."""
     of = f"{found.clips:,} clip{'s' * (found.clips != 1)} of {len(found.classes):,} classes"
-    yield f"as trained  top-1 {found.top1:.3f} ({found.low:.3f} to {found.high:.3f}), {of}"
+    metric = METRICS["top1"]
+    yield f"as trained  top-1 {metric.text(found.top1, 1)} ({metric.between((found.low, found.high))}), {of}"
     yield ""
     yield f"{'':22} {'top-1':>6}  {'points':>6}  {'95 % interval':16} {'shift':>6} {'moved':>6} {'changed':>7}  depend most"
     for effect in found.effects:

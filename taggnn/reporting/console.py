@@ -11,6 +11,7 @@ from taggnn.evaluation.metrics import (
     Metric,
     Scores,
     confusion_matrix,
+    in_percent,
     per_class,
     shares_of_clips,
     unmeasured_note,
@@ -42,8 +43,8 @@ def print_evaluation(
         print(line)
     if effect is not None:
         print(
-            f"graph     edges removed after training: top-1 {effect['top1_without']:.4f}, {effect['changed']:.1%} of the "
-            f"predictions change, the logits by {effect['relative_logits']:.2%}"
+            f"graph     edges removed after training: top-1 {METRICS['top1'].text(effect['top1_without'])}, "
+            f"{in_percent(effect['changed'])} of the predictions change, the logits by {in_percent(effect['relative_logits'], 2)}"
         )
         if effect["changed"] and effect.get("p") is not None:
             # 0 - 0 is 0, where its negative would print as -0.0.
@@ -76,13 +77,17 @@ def calibration_lines(found: Mapping[str, Any], scores: Scores) -> list[str]:
     first = f"temperature {found['temperature']:.3f}, fitted on {found['clips']:,} validation clips"
     if measured is None:
         return [f"calibration {first}"]
-    after = "" if scores.ece is None else f": calibration error {measured['ece']:.4f} -> {scores.ece:.4f}"
+    after = (
+        ""
+        if scores.ece is None
+        else f": calibration error {METRICS['ece'].text(measured['ece'])} -> {METRICS['ece'].text(scores.ece)}"
+    )
     lines = [f"calibration {first}{after}"]
     if found.get("threshold") is not None and measured.get("coverage") is not None:
-        risk = "none is answered" if measured.get("risk") is None else f"{measured['risk']:.1%} of them wrong"
+        risk = "none is answered" if measured.get("risk") is None else f"{in_percent(measured['risk'])} of them wrong"
         lines.append(
-            f"rejection   below {found['threshold']:.3f} (risk {found['risk']:.1%} on validation clips): "
-            f"{measured['coverage']:.1%} of the clips are "
+            f"rejection   below {found['threshold']:.3f} (risk {in_percent(found['risk'])} on validation clips): "
+            f"{in_percent(measured['coverage'])} of the clips are "
             f"answered, {risk}"
         )
     return lines
@@ -155,8 +160,10 @@ def summary_lines(results: Mapping[str, Any], split: str) -> list[str]:
     lines += [f"          {', '.join(others)}"] if others else []
     groups = [row for row in results.get("groups", {}).get(split) or [] if row["mca"] is not None]
     if len(groups) > 1:
-        classes = ", ".join(f"{TITLES[row['name']]} {row['mca']:.3f} ({row['classes']} classes)" for row in groups)
-        lines.append(f"          class mean by training clips: {classes}")
+        classes = ", ".join(
+            f"{TITLES[row['name']]} {in_percent(row['mca'])} ({row['classes']} classes)" for row in groups
+        )
+        lines.append(f"          mean class accuracy by training clips: {classes}")
     return lines
 
 
@@ -166,27 +173,28 @@ def _about(row: Metric, scores: Scores) -> str:
 
 
 def _within_line(row: Mapping[str, Any]) -> str:
-    about = f"top-1 among the classes of the true {row['kind']} ({row['groups']} occur); chance {row['chance']:.3f}; "
-    return (
-        f"{row['kind']:8}  {row['within']:.4f}{_between(row['interval'])}   {about}{row['found']:.1%} of the clips are taken "
-        f"for a class of it"
+    about = (
+        f"top-1 among the classes of the true {row['kind']} ({row['groups']} occur); chance {in_percent(row['chance'])}"
     )
+    within = f"{METRICS['top1'].text(row['within'])}{_between(row['interval'])}"
+    return f"{row['kind']:8}  {within}   {about}; {in_percent(row['found'])} of the clips are taken for a class of it"
 
 
 def _group_line(row: Mapping[str, Any]) -> str:
     of = "" if row["classes_counted"] == row["classes"] else f" of {row['classes']}"
     classes = f"{row['classes_counted']}{of} {'class' if row['classes'] == 1 else 'classes'}"
     clips = "1 clip" if row["clips"] == 1 else f"{row['clips']:,} clips"
-    about = f"class mean over {classes} of {GROUPS[row['name']]}, {clips} measured"
+    about = f"MCA over {classes} of {GROUPS[row['name']]}, {clips} measured"
     name = f"{TITLES[row['name']].removesuffix('-shot'):8}"
     if row["mca"] is None:
         return f"{name}  -        none of its {row['classes']} classes ({GROUPS[row['name']]}) was measured"
-    return f"{name}  {row['mca']:.4f}{_between(row['interval'])}   {about}"
+    return f"{name}  {METRICS['mca'].text(row['mca'])}{_between(row['interval'])}   {about}"
 
 
 def _between(ends: Sequence[float] | None) -> str:
     # An interval without width has no information.
-    return "" if ends is None or ends[0] == ends[1] else f"   ({ends[0]:.3f} to {ends[1]:.3f})"
+    shown = METRICS["mca"].between(ends)
+    return f"   ({shown})" if shown else ""
 
 
 def _print_classes(predictions: Predictions) -> None:
@@ -194,10 +202,11 @@ def _print_classes(predictions: Predictions) -> None:
     rows = sorted((row for row in per_class(matrix) if row.support), key=lambda row: row.recall or 0.0)
     names = [one_line(name) for name in predictions.classes]
     width = min(40, max(map(len, names)))
-    print(f"\n{'class':{width}}  clips  recall  precision  taken for")
+    print(f"\n{'class':{width}}  clips   recall  precision  taken for")
     for row in rows[:TABLE]:
         taken = "" if row.confused_with is None else f"{names[row.confused_with]} ({row.confused})"
-        precision = "        -" if row.precision is None else f"{row.precision:9.3f}"
-        print(f"{names[row.label][:width]:{width}}  {row.support:5}  {row.recall:6.3f}  {precision}  {taken}")
+        precision = "-" if row.precision is None else in_percent(row.precision)
+        recall = in_percent(row.recall or 0.0)
+        print(f"{names[row.label][:width]:{width}}  {row.support:5}  {recall:>7}  {precision:>9}  {taken}".rstrip())
     if len(rows) > TABLE:
         print(f"... and {len(rows) - TABLE} more classes with higher recall: see the report")

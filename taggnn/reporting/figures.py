@@ -43,7 +43,11 @@ LOG_FROM = 20
 
 LOSSES = (("train/loss", "training"), ("val/loss", "validation"))
 PARTS = "Parts of the loss"
-ACCURACIES = (("train/top1", "training top-1"), ("val/top1", "validation top-1"), ("val/mca", "validation class mean"))
+ACCURACIES = (
+    ("train/top1", "training top-1"),
+    ("val/top1", "validation top-1"),
+    ("val/mca", "validation mean class accuracy"),
+)
 
 
 def curves(
@@ -122,7 +126,13 @@ def _lines(axes: Axes, title: str, lines: list, theme: Theme) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
-def confusion(matrix: Tensor, classes: Sequence[str], theme: Theme = LIGHT) -> Figure:
+def confusion(
+    matrix: Tensor,
+    classes: Sequence[str],
+    theme: Theme = LIGHT,
+    support: Tensor | None = None,
+    labels: Sequence[int] | None = None,
+) -> Figure:
     """Draws a confusion matrix: blue where right, vermilion where wrong, deeper for a larger share of the row.
 
     Up to 20 classes the cells hold their counts, up to 40 the rows hold names; beyond, both axes are class numbers. Beyond
@@ -134,16 +144,18 @@ def confusion(matrix: Tensor, classes: Sequence[str], theme: Theme = LIGHT) -> F
         classes: names in label order; long ones are shortened in the middle, and a class whose name has letters that
             no installed font can draw is shown by number.
         theme: colours.
+        support: clips of each row, where the matrix is a part of a larger one; None (default) for the sums of the rows.
+        labels: the number of each class, where they are some of more; None (default) for 0 to K - 1.
 
     Shapes:
-        matrix (K, K)
+        matrix (K, K), support (K,)
     """
     counts = matrix.cpu().numpy()
     number = len(classes)
-    support = counts.sum(axis=1)
+    clips = counts.sum(axis=1) if support is None else support.cpu().numpy()
     step = block_of(number)
     # The square root lifts single mistakes among a hundred clips above the background.
-    weight = np.sqrt(_shares(counts, support, step))[..., None]
+    weight = np.sqrt(_shares(counts, clips, step))[..., None]
     hues = np.where(np.eye(len(weight), dtype=bool)[..., None], to_rgb(theme.right), to_rgb(theme.wrong))
     cells = np.asarray(to_rgb(theme.surface)) * (1 - weight) + hues * weight
 
@@ -152,13 +164,13 @@ def confusion(matrix: Tensor, classes: Sequence[str], theme: Theme = LIGHT) -> F
         between = np.arange(1, number) - 0.5
         axes.hlines(between, -0.5, number - 0.5, color=theme.line, lw=0.6)
         axes.vlines(between, -0.5, number - 0.5, color=theme.line, lw=0.6)
-    for begin, stop in _absent(support, step):
+    for begin, stop in _absent(clips, step):
         axes.axhspan(begin - 0.5, stop - 0.5, facecolor="none", edgecolor=theme.line, hatch="////", lw=0)
     if number <= NUMBERS_UP_TO:
         for row, column in np.argwhere(counts > 0):
             ink = "#ffffff" if _luminance(cells[row, column]) < 0.36 else "#14171b"
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=ink, fontsize=9)
-    _class_axes(axes, classes)
+    _class_axes(axes, classes, labels)
     axes.set_xlabel("taken for", fontsize=9.5, color=theme.muted, labelpad=8)
     axes.set_ylabel("truth", fontsize=9.5, color=theme.muted, labelpad=8)
     return figure
@@ -246,14 +258,18 @@ def _absent(support: np.ndarray, step: int) -> list[tuple[int, int]]:
     return ranges
 
 
-def _class_axes(axes: Axes, classes: Sequence[str]) -> None:
+def _class_axes(axes: Axes, classes: Sequence[str], labels: Sequence[int] | None = None) -> None:
     number = len(classes)
+    shown = range(number) if labels is None else labels
     if number > NAMES_UP_TO:
         step = next((step for step in (10, 25, 50, 100, 250, 500) if number <= 12 * step), 10 ** len(str(number // 12)))
         axes.set_xticks(range(0, number, step))
         axes.set_yticks(range(0, number, step))
         return
-    names = [" ".join(name.split()) if drawable(name) else f"class {label}" for label, name in enumerate(classes)]
+    names = [
+        " ".join(name.split()) if drawable(name) else f"class {label}"
+        for label, name in zip(shown, classes, strict=True)
+    ]
     longest = max(map(len, names))
     if longest <= 18 and number <= NUMBERS_UP_TO:
         turn = TURNED if number > 3 or longest > 6 else {}
@@ -261,8 +277,8 @@ def _class_axes(axes: Axes, classes: Sequence[str]) -> None:
         axes.set_yticks(range(number), names, parse_math=False)
         return
     size, width, lines = (8.5, 34, 3 if number <= 12 else 2) if number <= NUMBERS_UP_TO else (6.5, 48, 1)
-    rows = ["\n".join(_wrapped(name, width, lines)) + f"  {label}" for label, name in enumerate(names)]
-    axes.set_xticks(range(number), [str(label) for label in range(number)], fontsize=size)
+    rows = ["\n".join(_wrapped(name, width, lines)) + f"  {label}" for label, name in zip(shown, names, strict=True)]
+    axes.set_xticks(range(number), [str(label) for label in shown], fontsize=size)
     axes.set_yticks(range(number), rows, parse_math=False, fontsize=size, linespacing=1.05)
 
 

@@ -2,13 +2,14 @@
 
 import base64
 import math
+import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from taggnn.evaluation.metrics import METRICS, Metric
-from taggnn.reporting.theme import DARK, LIGHT, clean
+from taggnn.reporting.theme import DARK, LIGHT, clean, shorten
 
 Value = TypeVar("Value")
 # Rows of a table: a page of 5,000 classes must open in a browser, and the files next to it have all of them.
@@ -96,6 +97,16 @@ def between(ends: Sequence[float] | None, metric: Metric | None = None) -> str:
     return f"{100 * ends[0]:.1f}\u00a0to\u00a0{percent(ends[1])}"
 
 
+def anchor(title: str) -> str:
+    """What a section is linked by: "Accuracy on test: 3 clips" -> "accuracy-on-test"."""
+    return "-".join(re.findall(r"[a-z0-9]+", title.partition(":")[0].lower())) or "section"
+
+
+def sections(body: str) -> list[tuple[str, str]]:
+    """The anchor and the title of each section of a rendered page."""
+    return re.findall(r'<section id="([^"]*)">\s*<h2>([^<:]*)', body)
+
+
 def render(template: str, **context: Any) -> str:
     """A whole page; every text of the context is escaped, and characters that no page may hold become U+FFFD."""
     return clean(_ENVIRONMENT.get_template(template).render(context))
@@ -106,6 +117,7 @@ _ENVIRONMENT = Environment(
     lstrip_blocks=True,
 )  # fmt: skip
 _ENVIRONMENT.globals |= {"METRICS": METRICS, "GROUPS": GROUPS, "LIGHT": LIGHT, "DARK": DARK}
-_ENVIRONMENT.filters |= {
-    function.__name__: function for function in (percent, number, count, points, p_value, duration, figure, between)
-} | {"base64": lambda png: base64.b64encode(png).decode("ascii")}
+_FILTERS = (percent, number, count, points, p_value, duration, figure, between, anchor, sections, shorten)
+_ENVIRONMENT.filters |= {function.__name__: function for function in _FILTERS} | {
+    "base64": lambda png: base64.b64encode(png).decode("ascii")
+}

@@ -22,18 +22,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from taggnn import papers
 from taggnn.evaluation.calibration import reliability
 from taggnn.evaluation.intervals import answers, wilson
 from taggnn.evaluation.longtail import GROUPS
 from taggnn.evaluation.metrics import (
     METRICS,
     Scores,
-    confusion_matrix,
-    per_class,
     summarise,
     unmeasured_note,
-    worst_confusions,
-    worst_pairs,
 )
 from taggnn.evaluation.predictions import Predictions, Skipped, read_predictions, read_skipped
 from taggnn.evaluation.rejection import risk_coverage
@@ -41,11 +38,13 @@ from taggnn.evaluation.results import Results, headline
 from taggnn.evaluation.significance import McNemar, verdict
 from taggnn.names import unknown
 from taggnn.reporting import thumbnail_section
+from taggnn.reporting.class_section import classes_of
 from taggnn.reporting.compare_page import differences_of
-from taggnn.reporting.figures import block_of, confusion, curves, reliability_diagram, risk_coverage_figure
+from taggnn.reporting.figures import curves, reliability_diagram, risk_coverage_figure
+from taggnn.reporting.first_screen import answers_of, date_of
 from taggnn.reporting.loss_parts import parts_of
 from taggnn.reporting.page import ROWS, between, count, duration, figure, number, p_value, percent, points, render
-from taggnn.reporting.theme import DARK, LIGHT, png, size_on_page, svg
+from taggnn.reporting.theme import LIGHT, png, svg
 from taggnn.reporting.tracklet_section import section_of
 from taggnn.runtime.atomic import write_bytes, write_text
 from taggnn.training.history import read_history
@@ -76,21 +75,25 @@ def write_report(run_dir: str | os.PathLike) -> Path:
         predictions = None
     config = there["config.yaml"].read_text(encoding="utf-8", errors="replace") if "config.yaml" in there else ""
     unmeasured = list(results.get("unmeasured", {}).get(headline(results)) or ())
+    name, date = str(results.get("title") or folder.resolve().name), date_of(folder, results)
+    effect = _graph(results.get("graph_effect") or {})
+    classes = None if predictions is None else classes_of(folder, predictions)
     page = render(
         "report.html.j2",
-        title=str(results.get("title") or folder.resolve().name),
+        title=f"{name}, {date}" if date and date not in name else name,
         eyebrow="taggnn run report",
         subtitle=results.get("subtitle", ""),
         **_headline(results, predictions, skipped, unmeasured),
+        answers=answers_of(results, classes, effect),
         groups=results.get("groups", {}).get(headline(results)),
         within=results.get("within", {}).get(headline(results)) or [],
         group_meanings=GROUPS,
         comparison=_comparison(results.get("comparison") or (), bool(results.get("ensemble"))),
         paired=[_paired(row, results["paired"]) for row in results.get("paired") or ()],
-        effect=_graph(results.get("graph_effect") or {}),
+        effect=effect,
         training=_training(folder, history, results),
         calibration=_calibration(results, predictions),
-        classes=None if predictions is None else _classes(folder, predictions),
+        classes=classes,
         tracklets=section_of(folder),
         thumbnails=thumbnail_section.section_of(folder),
         unmeasured=set(unmeasured),
@@ -182,9 +185,10 @@ def _titles(names: Iterable[str]) -> list[tuple[str, str]]:
 
 def _comparison(rows: Sequence[Mapping[str, Any]], averaged: bool) -> dict[str, Any] | None:
     """The table of models; ``averaged``: its first row is the average of others."""
-    if not rows:
+    # A model alone is compared with nothing; its figures are at the top.
+    if len(rows) < 2:
         return None
-    lead = "The same data and budget under other heads." if len(rows) > 1 else ""
+    lead = "The same data and budget under other heads."
     if any(row.get("source") for row in rows):
         lead = "Other models on the same clips."
     if averaged:
@@ -219,7 +223,7 @@ def _paired(row: Mapping[str, Any], family: Sequence[Mapping[str, Any]]) -> dict
         f"{row['verdict']} Of {number(row['clips'])} clips only {name} has {number(row['only_name'])} right, only {other} "
         f"{number(row['only_against'])} (McNemar, {p_value(row['p'])}{holm})."
     )
-    gain = f": {points(known['top1'][0])} pp" if "top1" in known else ""
+    gain = f": {points(known['top1'][0])} points" if "top1" in known else ""
     return {
         "title": f"{name} - {other}{gain}",
         "text": text,
@@ -349,37 +353,13 @@ def _calibration(results: Mapping[str, Any], predictions: Predictions | None) ->
     }
 
 
-def _classes(folder: Path, predictions: Predictions) -> dict[str, Any]:
-    """The confusion matrix and what follows from it."""
-    matrix = confusion_matrix(predictions.probabilities, predictions.labels)
-    light, dark = (png(confusion(matrix, predictions.classes, theme)) for theme in (LIGHT, DARK))
-    write_bytes(folder / "confusion.png", light)
-    support = matrix.sum(dim=1).tolist()
-    worst = [(c.true, c.predicted, c.count, support[c.true], c.share) for c in worst_confusions(matrix, 12)]
-    pairs = [
-        (p.first, p.second, p.count, support[p.first] + support[p.second], p.share) for p in worst_pairs(matrix, 12)
-    ]
-    return {
-        "names": predictions.classes,
-        "light": light,
-        "dark": dark,
-        "size": size_on_page(light),
-        "absent": support.count(0),
-        "block": block_of(len(predictions.classes)),
-        "worst": worst,
-        "pairs": pairs,
-        # Worst first; classes without clips, which have no recall, at the end.
-        "rows": sorted(
-            per_class(matrix), key=lambda row: (row.recall is None, row.recall or 0.0, -row.support, row.label)
-        ),
-    }
-
-
 def _provenance(results: Mapping[str, Any]) -> dict[str, Any]:
     """The command, and facts about the model, the evaluation and the machine."""
     environment, evaluation = dict(results.get("environment", {})), results.get("evaluation", {})
     command = environment.pop("command", "")
-    facts = [*results.get("model", {}).items()]
+    model = dict(results.get("model", {}))
+    cite = papers.bibtex(str(model.pop("papers", "")).split(", "))
+    facts = [*model.items()]
     facts += [(key, evaluation[key]) for key in ("views", "crops", "average", "processes") if key in evaluation]
     if evaluation.get("clips_per_second"):
         facts.append(("clips per second", f"{evaluation['clips_per_second']:.1f}"))
@@ -387,4 +367,5 @@ def _provenance(results: Mapping[str, Any]) -> dict[str, Any]:
         facts.append(("peak memory", ", ".join(sizes)))
     facts = [(key.replace("_", " "), value) for key, value in (*facts, *environment.items())]
     facts += [(f"{part} took", duration(seconds)) for part, seconds in results.get("durations", {}).items()]
-    return {"command": " ".join(command) if isinstance(command, list) else command, "provenance": facts}
+    text = " ".join(command) if isinstance(command, list) else command
+    return {"command": text, "provenance": facts, "cite": cite}

@@ -6,19 +6,18 @@ from taggnn.evaluation.sweep_table import SweepTable
 from taggnn.evaluation.variants import Variant
 from taggnn.reporting.page import count, number, percent, points, render
 from taggnn.reporting.sweep_figure import MOST, sweep_figure
-from taggnn.reporting.sweep_table import UNKNOWN, cost_cells, footnotes
+from taggnn.reporting.sweep_table import UNKNOWN, cost_cells, footnotes, validation_cell
 from taggnn.reporting.theme import svg
 
 
 def sweep_page(table: SweepTable) -> str:
     """Builds the whole document; from the same table the same bytes."""
     rows = table.found.rows if table.found else []
-    runs = sum(map(len, table.planned.values()))
     return render(
         "sweep.html.j2",
         title=table.title,
         eyebrow="taggnn sweep",
-        subtitle=f"{count(len(table.planned), 'variant')}, {number(table.finished)} of {count(runs, 'run')} finished.",
+        subtitle=f"{count(len(table.planned), 'variant')}, {number(table.finished)} of {count(table.runs, 'run')} finished.",
         rows=[_row(table, row) for row in rows],
         table=table,
         of="Head " if table.one_backbone else "",
@@ -44,8 +43,10 @@ def _row(table: SweepTable, row: Variant) -> dict[str, Any]:
         "name": row.name,
         "reference": row.name == table.reference,
         "seeds": row.accuracy.seeds,
+        "validation": validation_cell(table, row.name).replace(UNKNOWN, "–"),
         "mean": percent(row.accuracy.mean),
         "spread": f"{100 * row.accuracy.std:.1f}" if row.accuracy.seeds > 1 else "",
+        "between": f"{100 * row.interval[0]:.1f} to {100 * row.interval[1]:.1f}" if row.interval else "",
         "mca": percent(row.figures.get("mca")),
         "confused": percent(row.confused),
         "difference": points(apart.value) if apart else "",

@@ -4,17 +4,20 @@ import csv
 import io
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from taggnn.evaluation.metrics import METRICS
 from taggnn.evaluation.sweep_table import SweepTable
 from taggnn.evaluation.variants import Variant
+from taggnn.reporting.text_table import text_table
 from taggnn.runtime import spreadsheet
 
 # What stands for a figure that is not known, and after an interval that is over the clips only.
 UNKNOWN, CLIPS_ONLY = "-", " *"
 _CSV = (
-    *("variant", "seeds", "clips", "top1_mean", "top1_std", "top1_lowest", "top1_highest", "confused_top1"),
-    *("reference", "paired_seeds", "difference", "low", "high", "interval_over"),
+    *("variant", "seeds", "clips", "validation", "top1_mean", "top1_std", "top1_lowest", "top1_highest"),
+    *("top1_low", "top1_high", "confused_top1"),
+    *("groups", "reference", "paired_seeds", "difference", "low", "high", "interval_over"),
     *("parameters", "macs", "ms", "head_parameters", "head_macs", "head_ms"),
 )
 _SPECIAL = {
@@ -29,8 +32,10 @@ def columns(table: SweepTable) -> list[str]:
     return [
         "variant",
         "seeds",
+        *([table.monitor] if table.validation else []),
         "top-1 %",
         "spread",
+        "95 %",
         f"minus {table.reference}",
         "95 % interval",
         *(f"{of}{name}" for name in ("parameters", "MACs", "ms")),
@@ -44,12 +49,22 @@ def cells(table: SweepTable, row: Variant) -> list[str]:
     return [
         row.name,
         str(top1.seeds),
+        *([validation_cell(table, row.name)] if table.validation else []),
         f"{100 * top1.mean:.2f}",
         f"{100 * top1.std:.2f}" if top1.seeds > 1 else UNKNOWN,
+        f"{100 * row.interval[0]:.1f} to {100 * row.interval[1]:.1f}" if row.interval else UNKNOWN,
         f"{100 * apart.value:+.2f}" if apart else "",
         interval + (CLIPS_ONLY if apart and not row.over_seeds else ""),
         *cost_cells(table, row.name),
     ]
+
+
+def validation_cell(table: SweepTable, name: str) -> str:
+    """The mean of the figure that chose the epochs: a share in per cent, a loss as it is."""
+    value, metric = table.validation.get(name), METRICS.get(table.monitor.removeprefix("val/"))
+    if value is None:
+        return UNKNOWN
+    return f"{100 * value:.2f}" if metric is not None and metric.share else f"{value:.4f}"
 
 
 def cost_cells(table: SweepTable, name: str) -> list[str]:
@@ -72,10 +87,19 @@ def footnotes(table: SweepTable) -> list[str]:
     if rows:
         shown.append(
             f"Top-1 on {' or '.join(f'{count:,}' for count in clips)} test clips: mean and standard deviation over the seeds; "
-            f"difference to {table.reference} in points, with a paired 95 % interval over clips and seeds."
+            f"95 % interval of the mean, and difference to {table.reference} in points with a paired 95 % interval, over "
+            f"{_over(rows)}."
+        )
+    if table.folds:
+        shown.append(
+            f"Each clip is a test clip in one of {table.folds} folds; a seed is the trainings of all folds with that seed."
+        )
+    if table.validation:
+        shown.append(
+            f"{table.monitor}: of the best epoch, mean over the runs. Choose a variant by it, not by its test clips."
         )
     if any(row.difference and not row.over_seeds for row in rows):
-        shown.append("* One seed: the interval is over the clips only.")
+        shown.append(f"* One seed: the interval is over the {'groups' if rows[0].groups else 'clips'} only.")
     shown.append(
         f"ms: one clip on {table.measured_on}, measured after the trainings, in turn."
         if table.measured_on
@@ -84,25 +108,20 @@ def footnotes(table: SweepTable) -> list[str]:
     return shown
 
 
-def text(table: SweepTable) -> str:
-    """The table for the terminal, with its notes."""
+def _over(rows: Sequence[Variant]) -> str:
+    groups = sorted({row.groups for row in rows})
+    return "clips and seeds" if groups == [0] else f"{' or '.join(map(str, groups))} groups of clips and seeds"
+
+
+def text(table: SweepTable, width: int | None = None) -> str:
+    """The table for a terminal of so many columns, None (default) for any number, with its notes."""
     rows = table.found.rows if table.found else []
     if not rows:
         return "\n".join(
             [f"no finished run of {table.reference!r}, which the others are compared with", *table.notes()]
         )
-    lines = [columns(table), *(cells(table, row) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-
-    def aligned(line: Sequence[str]) -> str:
-        first, *others = (
-            cell.rjust(width) if column else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        return "  ".join([first, *others]).rstrip()
-
-    head, *body = map(aligned, lines)
-    return "\n".join([head, "-" * len(head), *body, "", *footnotes(table), *table.notes()])
+    lines = text_table([columns(table), *(cells(table, row) for row in rows)], width, right=True, rule=True)
+    return "\n".join([*lines, "", *footnotes(table), *table.notes()])
 
 
 def as_csv(table: SweepTable) -> str:
@@ -110,23 +129,25 @@ def as_csv(table: SweepTable) -> str:
     headline = [key for key, metric in METRICS.items() if metric.headline and key != "top1"]
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*_CSV[:1], *table.keys, *_CSV[1:8], *(f"{key}_mean" for key in headline), *_CSV[8:]])
+    writer.writerow([*_CSV[:1], *table.keys, *_CSV[1:11], *(f"{key}_mean" for key in headline), *_CSV[11:]])
     for row in table.found.rows if table.found else []:
         top1, apart, cost = row.accuracy, row.difference, table.costs.get(row.name)
         own = table.values[row.name]
         figures: list[object] = [row.name, *(own.get(key, "") for key in table.keys)]
-        figures += [" ".join(map(str, row.seeds)), row.clips, _full(top1.mean)]
+        figures += [" ".join(map(str, row.seeds)), row.clips, _full(table.validation.get(row.name)), _full(top1.mean)]
         # Of one seed no spread is known, and it is not 0.
         figures += [
             _full(top1.std) if top1.seeds > 1 else "",
             _full(top1.lowest),
             _full(top1.highest),
+            *(_full(end) for end in row.interval or (None, None)),
             _full(row.confused),
         ]
         figures += [_full(row.figures.get(key)) for key in headline]
-        figures += [row.reference or "", " ".join(map(str, row.paired))]
+        figures += [row.groups or "", row.reference or "", " ".join(map(str, row.paired))]
         figures += [_full(getattr(apart, key, None)) for key in ("value", "low", "high")]
-        figures.append("" if apart is None else "clips and seeds" if row.over_seeds else "clips")
+        drawn = "groups" if row.groups else "clips"
+        figures.append("" if apart is None else f"{drawn} and seeds" if row.over_seeds else drawn)
         for part in ("parameters", "macs", "ms", "head_parameters", "head_macs", "head_ms"):
             value = getattr(cost, part, None)
             figures.append(_full(value) if isinstance(value, float) else "" if value is None else value)
@@ -146,7 +167,8 @@ def latex(table: SweepTable) -> str:
         "\\midrule",
     ]
     for row in table.found.rows if table.found else []:
-        name, seeds, mean, spread, apart, interval, *cost = cells(table, row)
+        name, seeds, *rest = cells(replace(table, validation={}), row)
+        mean, spread, _, apart, interval, *cost = rest
         accuracy = f"${mean}$" if spread == UNKNOWN else f"${mean} \\pm {spread}$"
         star = "^{*}" if interval.endswith(CLIPS_ONLY) else ""
         ends = interval.removesuffix(CLIPS_ONLY).split(" to ")

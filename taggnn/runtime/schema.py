@@ -9,18 +9,9 @@ import math
 from collections.abc import Iterable, Mapping
 from functools import cache
 from types import NoneType, UnionType
-from typing import (
-    Annotated,
-    Any,
-    Literal,
-    NamedTuple,
-    NotRequired,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-    is_typeddict,
-)
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
+
+from typing_extensions import NotRequired, get_type_hints, is_typeddict
 
 # Whole numbers beyond it are not exact in JSON.
 LARGEST = 2**53

@@ -43,7 +43,7 @@ class Page:
     def routes(self, service: Service) -> list[Any]:
         """The routes of the page."""
         routing, responses = imported("starlette.routing"), imported("starlette.responses")
-        script = files("taggnn.reporting").joinpath("templates", "app.js").read_text(encoding="utf-8")
+        script = files("taggnn.reporting").joinpath("templates").joinpath("app.js").read_text(encoding="utf-8")
 
         async def show(request: Any) -> Any:
             return self._response(service, {})

@@ -8,7 +8,8 @@ from tqdm import tqdm
 
 # Least seconds between two updates of the text.
 _OFTEN = 0.2
-_SHAPE = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
+# Fits 80 columns; a narrower terminal cuts what comes last.
+_SHAPE = "{desc} |{bar}| [{n_fmt}/{total_fmt}{postfix}]"
 
 
 class Bar:
@@ -17,10 +18,11 @@ class Bar:
     Args:
         shown: whether it is drawn.
         epochs: of the run.
+        later: epochs of heads that are trained afterwards, counted as long as those of this one (default 0).
     """
 
-    def __init__(self, shown: bool, epochs: int) -> None:
-        self.shown, self.epochs = shown, epochs
+    def __init__(self, shown: bool, epochs: int, later: int = 0) -> None:
+        self.shown, self.epochs, self.later = shown, epochs, later
         self._bar: tqdm | None = None
         self._began, self._clips, self._first, self._drawn = 0.0, 0, 0, 0.0
 
@@ -51,10 +53,10 @@ class Bar:
         if now - self._drawn > _OFTEN:
             self._drawn, seconds = now, now - self._began
             here = seconds * total / (done - self._first)
-            left = in_words(time_left(epoch + done / total, self.epochs, rows, here))
+            left = in_words(time_left(epoch + done / total, self.epochs + self.later, rows, here))
             parts = ", ".join(f"{name} {value:.4f}" for name, value in losses.items())
             speed = (clips - self._clips) / seconds
-            self._bar.set_postfix_str(f"{parts}, lr {rate:.2e}, {speed:.3g} clips/s, run {left} left", refresh=False)
+            self._bar.set_postfix_str(f"{left} left, {parts}, {speed:.3g} clips/s, lr {rate:.2e}", refresh=False)
         self._bar.update(1)
 
     def advance(self) -> None:

@@ -13,6 +13,7 @@ from taggnn.evaluation import metrics
 from taggnn.evaluation.predictions import Skipped, write_skipped
 from taggnn.runtime import distributed
 from taggnn.runtime.atomic import write_text
+from taggnn.training.bar import in_words
 
 # Further columns, such as named losses, follow the training loss and the validation metrics in order of appearance.
 COLUMNS = (
@@ -56,8 +57,14 @@ class History:
         for clip in clips:
             self.skipped.setdefault(f"{split}/{clip.name}", Skipped(clip.name, clip.path, split, clip.reason))
 
-    def add(self, row: Mapping[str, float], epochs: int) -> dict[str, float]:
-        """Adds the row of an epoch and its times, writes the files and prints a line."""
+    def add(self, row: Mapping[str, float], epochs: int, later: int = 0) -> dict[str, float]:
+        """Adds the row of an epoch and its times, writes the files and prints a line.
+
+        Args:
+            row: losses, metrics, clips.
+            epochs: of the run.
+            later: epochs of heads that are trained afterwards, for the time that is left (default 0).
+        """
         now = time.perf_counter()
         # Over all processes, without validation.
         speed = row["train/clips"] / max(self._validated - self._began, 1e-9)
@@ -65,7 +72,7 @@ class History:
         if distributed.is_main_process():
             write_text(self.folder / "metrics.csv", self._table())
             write_skipped(self.folder / "skipped.csv", self.skipped.values())
-        print(self._line(self.rows[-1], epochs), flush=True)
+        print(self._line(self.rows[-1], epochs, later), flush=True)
         return self.rows[-1]
 
     def reasons(self) -> str:
@@ -88,17 +95,16 @@ class History:
         self.skipped = {key: Skipped(*clip) for key, clip in state["skipped"].items()}
         self.begin(state["spent"])
 
-    def _line(self, row: Mapping[str, float], epochs: int) -> str:
-        left = (epochs - row["epoch"]) * sum(past["seconds"] for past in self.rows) / len(self.rows)
+    def _line(self, row: Mapping[str, float], epochs: int, later: int) -> str:
+        left = (epochs + later - row["epoch"]) * sum(past["seconds"] for past in self.rows) / len(self.rows)
         measured, skipped = int(row["val/clips"]), len(self.skipped)
-        found = [(metric, row[f"val/{key}"]) for key, metric in metrics.METRICS.items() if f"val/{key}" in row]
-        accuracies = "   ".join(f"{metric.title} {metric.text(value)}" for metric, value in found)
+        # One figure: metrics.csv has the others.
+        metric, value = metrics.METRICS["top1"], row.get("val/top1")
+        top1 = "" if value is None else f"  {metric.title} {metric.text(value, 1)}"
         on = f" on {measured:,} of {self.listed:,} clips" if self.listed not in (None, measured) else ""
         return (
-            f"epoch {row['epoch']:3.0f}/{epochs}   loss {row['train/loss']:.4f}   val loss {row['val/loss']:.4f}   "
-            f"{accuracies}{on}   "
-            f"{row['clips/s']:.3g} clips/s, {row['seconds']:.1f} s, {left / 60:.1f} min left"
-            + (f"   {skipped} clips skipped" if skipped else "")
+            f"epoch {row['epoch']:3.0f}/{epochs}  loss {row['train/loss']:.3f}  val loss {row['val/loss']:.3f}{top1}{on}"
+            f"  {row['clips/s']:.3g} clips/s, {in_words(left)} left" + (f"  {skipped} clips skipped" if skipped else "")
         )
 
     def _table(self) -> str:

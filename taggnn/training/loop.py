@@ -24,6 +24,7 @@ from taggnn.runtime import distributed
 from taggnn.training import losses, optim, parallel, single_values, validation
 from taggnn.training.bar import Bar
 from taggnn.training.best_epoch import checkpoint_row, stop_reason
+from taggnn.training.estimate import Estimate
 from taggnn.training.history import History
 from taggnn.training.loggers import Curves
 from taggnn.training.options import Optimisation, Training
@@ -54,6 +55,7 @@ class Trainer:
         patience: epochs without improvement after which the run ends; None for all epochs.
         saving: when last.ckpt is written inside an epoch.
         bar, curves: where losses and metrics are shown.
+        later: epochs of heads that are trained afterwards, for the time that is left (default 0).
         unused: the model has trained parameters that a step may not use; DDP has to look for them.
         begin_batch: called before every batch.
     """
@@ -75,6 +77,7 @@ class Trainer:
         saving: Saving | None = None,
         bar: Bar | None = None,
         curves: Curves | None = None,
+        later: int = 0,
         unused: bool = False,
         begin_batch: Callable[[], object] = lambda: None,
     ) -> None:
@@ -98,6 +101,7 @@ class Trainer:
         self.batches = training.limited(loader.batches())
         self.progress = Progress()
         self.stopped: str | None = None
+        self.later, self.estimate = later, Estimate(0.0, 0, 0)
         self.set_rate()
 
     # -- the loop, top to bottom -------------------------------------------------------------------------------------
@@ -113,6 +117,8 @@ class Trainer:
         try:
             self.curves.open(self.progress.step)
             self.stop_early()
+            left = self.training.epochs + self.later - self.progress.epoch
+            self.estimate = Estimate(left, self.batches, len(self.val_loader))
             while self.progress.epoch < self.training.epochs and not self.stopped:
                 self.saving.stop_if_requested()
                 self.train_epoch()
@@ -167,6 +173,7 @@ class Trainer:
             raise diverged(now.epoch, number, f"{OVERFLOWS} steps in a row had a gradient that is inf or nan")
         self.check_folder()
         means, rate = {name: value / clips for name, value in sums.items()}, self.step.rate
+        self.estimate.batch()
         self.bar.train(now.epoch, now.clips, means, rate, self.history.rows)
         self.curves.step(now.step, now.clips, {**means, "lr": rate, "gradient_norm": self.step.gradient_norm})
         self.saving.after_batch(last, self.save)
@@ -196,6 +203,7 @@ class Trainer:
 
     def validate(self) -> dict[str, float]:
         """The metrics of the validation clips, with the averaged weights if there are any."""
+        self.estimate.end()
         self.history.begin_validation()
         self.bar.begin("validation", len(self.val_loader))
         ema = self.step.ema
@@ -228,7 +236,7 @@ class Trainer:
         self.bar.close()
         row = {**trained, **measured, "lr": self.step.rate}
         self.check_folder()
-        self.curves.epoch(now.step, self.history.add(row, self.training.epochs))
+        self.curves.epoch(now.step, self.history.add(row, self.training.epochs, self.later))
         if checkpoint_row(self.history.rows, self.monitor) == now.epoch - 1:
             self.save("best.ckpt")
         self.save()

@@ -8,6 +8,7 @@ from benchmarks.case import Case
 from benchmarks.sizes import Size
 from graphs import parse
 from taggnn.nn import convs, macs
+from tests.convolutions import OF_PYG
 
 SIZE = Size(2, 3, (2, 3), 8, 2)
 TOPOLOGY = parse("clique+chain")
@@ -17,7 +18,7 @@ def case(name):
     return Case(name, SIZE, TOPOLOGY, torch.device("cpu"), torch.float64)
 
 
-@pytest.mark.parametrize("name", [name for name in convs.CONVS if name != "appnp"])
+@pytest.mark.parametrize("name", [name for name in OF_PYG if name != "appnp"])
 def test_projection_is_what_the_counter_sees_of_it(name):
     one = case(name)
     seen = cost.counted_macs(one.call(one.projection(), backward=False))

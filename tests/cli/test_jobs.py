@@ -40,7 +40,7 @@ def sweep(ready, tmp_path, monkeypatch):
     def planned(name="out"):
         moved = [(one, tmp_path / name / one.folder.parent.name / one.folder.name) for one in first]
         return [
-            planning.Planned(one.name, one.values, one.seed, one.words, folder, one.settings, one.keys)
+            planning.Planned(one.name, one.values, one.seed, one.words, folder, one.fold, one.settings, one.keys)
             for one, folder in moved
         ]
 

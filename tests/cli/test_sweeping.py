@@ -44,8 +44,14 @@ def test_the_reference_can_be_another_variant(planned):
 def test_the_plan_is_kept(tmp_path):
     over = {"tag.conv": ["gcn", "gat"]}
     sweeping.write(tmp_path, None, over, [0, 1], ["--data.root", "x.y"])
-    assert sweeping.read(tmp_path) == {"config": None, "over": over, "seeds": [0, 1], "words": ["--data.root", "x.y"]}
-    (tmp_path / "sweep.json").write_text('{"config": null, "over": {"a": 1}, "seeds": [], "words": []}')
+    assert sweeping.read(tmp_path) == {
+        "config": None,
+        "over": over,
+        "seeds": [0, 1],
+        "words": ["--data.root", "x.y"],
+        "folds": [],
+    }
+    (tmp_path / "sweep.json").write_text('{"config": null, "over": {"a": 1}, "seeds": [], "words": [], "folds": []}')
     with pytest.raises(ValueError, match="over"):
         sweeping.read(tmp_path)
     with pytest.raises(FileNotFoundError):

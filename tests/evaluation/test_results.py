@@ -109,23 +109,25 @@ def test_the_screen_says_every_figure_with_its_interval(said):
     lines = "\n".join(figure_lines(found, "test"))
     scores, ends = found["scores"]["test"], found["intervals"]["test"]
     # Every clip has its class among the best five: an interval without width is left out.
-    assert "top-5     1.0000\n" in lines
-    for key, name in (("mca", "mca     "), ("macro_f1", "macro F1"), ("ece", "ece     ")):
-        assert f"{name}  {scores[key]:.4f}   ({ends[key][0]:.3f} to {ends[key][1]:.3f})" in lines
+    assert "top-5     100.00 %\n" in lines
+    for key, name in (("mca", "MCA     "), ("macro_f1", "macro F1"), ("ece", "ECE     ")):
+        low, high = (100 * end for end in ends[key])
+        assert f"{name}  {100 * scores[key]:.2f} %   ({low:.1f} to {high:.1f} %)" in lines
     few = found["groups"]["test"][2]
-    assert f"few       {few['mca']:.4f}" in lines
-    assert f"class mean over 1 of 3 classes of fewer than 20 training clips, {few['clips']} clips measured" in lines
+    assert f"few       {100 * few['mca']:.2f} %" in lines
+    assert f"MCA over 1 of 3 classes of fewer than 20 training clips, {few['clips']} clips measured" in lines
     assert "300 bootstrap resamples" in lines
     short = "\n".join(summary_lines(found, "test"))
-    assert f"class mean {ends['mca'][0]:.3f} to {ends['mca'][1]:.3f}" in short
-    assert f"few-shot {few['mca']:.3f} (3 classes)" in short
+    low, high = (100 * end for end in ends["mca"])
+    assert f"mean class accuracy {low:.1f} to {high:.1f} %" in short
+    assert f"few-shot {100 * few['mca']:.1f} % (3 classes)" in short
 
 
 def test_the_screen_says_what_an_older_run_has_and_no_more(said):
     scores = summarise(said.probabilities, said.labels).as_dict()
     scores |= {name: None for name, row in METRICS.items() if not row.headline}
     lines = figure_lines({"scores": {"test": scores}}, "test")
-    assert [line.split()[0] for line in lines] == ["top-1", "top-5", "mca"]
+    assert [line.split()[0] for line in lines] == ["top-1", "top-5", "MCA"]
     assert len(summary_lines({"scores": {"test": scores}}, "test")) == 1
 
 
@@ -133,7 +135,7 @@ def test_where_every_clip_is_right_no_interval_without_width_is_printed(said):
     right = torch.nn.functional.one_hot(said.labels, len(said.classes)).float()
     found = Results.from_predictions("test", replace(said, probabilities=right), resamples=20).to_json()
     assert found["intervals"]["test"]["mca"] == [1.0, 1.0]
-    assert "1.000 to 1.000" not in "\n".join([*summary_lines(found, "test"), *figure_lines(found, "test")])
+    assert "100.0 to 100.0 %" not in "\n".join([*summary_lines(found, "test"), *figure_lines(found, "test")])
 
 
 def test_a_group_of_which_nothing_was_measured_says_so(said):

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from taggnn.evaluation.intervals import Answers
-from taggnn.evaluation.seeds import difference_over_seeds, over_seeds
+from taggnn.evaluation.seeds import difference_over_seeds, interval_over_seeds, over_seeds
 
 
 def model(right):
@@ -52,6 +52,26 @@ def test_seeds_that_differ_widen_the_interval():
     narrow, wide = (difference_over_seeds(first, second) for second in (alike, apart))
     assert narrow.value == wide.value == 0.5
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
+
+
+def test_groups_are_drawn_with_all_of_their_clips():
+    """Against a naive resample; clips that are alike inside of groups widen the interval."""
+    groups = torch.tensor([0, 0, 0, 1, 2, 2, 3, 3])
+    gains = torch.tensor([[1, 1, 1, 0, 0, 1, 0, 0], [1, 1, 1, 1, 0, 0, 0, 0]], dtype=torch.bool)
+    nothing = [model([False] * 8) for _ in range(2)]
+    found = difference_over_seeds(nothing, [model(row.tolist()) for row in gains], 200, 5, groups)
+    draw, values = torch.Generator().manual_seed(5), []
+    for _ in range(200):
+        seeds, drawn_groups = (torch.randint(count, (count,), generator=draw).tolist() for count in (2, 4))
+        clips = [clip for group in drawn_groups for clip in range(8) if groups[clip] == group]
+        values.append(sum(float(gains[seed, clip]) for seed in seeds for clip in clips) / (2 * len(clips)))
+    ends = torch.tensor(values, dtype=torch.float64).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64))
+    assert (found.low, found.high) == pytest.approx(tuple(ends.tolist()))
+    assert found.value == pytest.approx(gains.double().mean().item())
+    alike = torch.arange(400) // 100
+    right = [model((torch.arange(400) < 200).tolist()) for _ in range(2)]
+    over_clips, over_groups = (interval_over_seeds(right, each) for each in (None, alike))
+    assert over_groups[1] - over_groups[0] > 3 * (over_clips[1] - over_clips[0])
 
 
 @pytest.mark.parametrize("second", [1, 2], ids=["other seeds", "other clips"])

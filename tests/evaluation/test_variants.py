@@ -57,6 +57,18 @@ def test_other_data_have_a_reference_of_their_own():
     }
 
 
+def test_intervals_are_over_groups_where_each_clip_has_one():
+    runs = {"a": {0: answers(0.5, 0), 1: answers(0.5, 1)}, "b": {0: answers(0.8, 2), 1: answers(0.8, 3)}}
+    groups = {name: str(int(name.removesuffix(".mp4")) // 12) for name in runs["a"][0].names}
+    plain, grouped = variants_of(runs, "a").rows[1], variants_of(runs, "a", groups=groups).rows[1]
+    assert (plain.groups, grouped.groups) == (0, 5)
+    assert plain.difference.value == grouped.difference.value
+    assert plain.difference.low != grouped.difference.low
+    del groups["0.mp4"]
+    found = variants_of(runs, "a", groups=groups)
+    assert (found.rows[1].groups, len(found.notes)) == (0, 1)
+
+
 def test_without_the_reference_there_is_nothing():
     with pytest.raises(ValueError, match="'a'"):
         variants_of({"a": {}, "b": {0: answers(0.5, 0)}}, "a")

@@ -7,9 +7,10 @@ from graphs import parse
 from taggnn import kernels
 from taggnn.heads.tag import TagHead
 from taggnn.nn import convs
+from tests.convolutions import OF_PYG
 
 GRID = (3, 2, 3)
-CONVS = [*convs.CONVS, "sage-max"]
+CONVS = [*OF_PYG, "sage-max"]
 
 
 def build(name, topology="clique+chain"):

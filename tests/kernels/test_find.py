@@ -11,6 +11,7 @@ from graphs import Chain, Clique, Topology, parse
 from taggnn import kernels
 from taggnn.nn import convs
 from taggnn.nn.layers import GraphLayer
+from tests.convolutions import OF_PYG
 
 GRID = (3, 2, 1)
 
@@ -25,7 +26,7 @@ class Ring(Topology):
         return torch.stack([target.roll(1), target]), torch.zeros_like(target)
 
 
-@pytest.mark.parametrize("name", convs.CONVS)
+@pytest.mark.parametrize("name", OF_PYG)
 @pytest.mark.parametrize("topology", ["none", "clique", "chain", "clique+chain", "clique+chain(reach=2)"])
 def test_auto_is_structured_where_it_is_proven(name, topology):
     assert kernels.find(convs.build(name, 8), parse(topology), GRID).impl == "structured"
@@ -74,7 +75,7 @@ def test_a_package_that_is_not_there_is_named(monkeypatch):
 
 
 @pytest.mark.parametrize("impl", ["scatter", "dense", "structured", "pyg"])
-@pytest.mark.parametrize("name", convs.CONVS)
+@pytest.mark.parametrize("name", OF_PYG)
 def test_a_kernel_owns_nothing_and_can_be_copied(name, impl):
     torch.manual_seed(0)
     conv = convs.build(name, 8).eval()
@@ -98,7 +99,7 @@ def test_no_edge_list_is_made_unless_it_is_run(monkeypatch):
     monkeypatch.setattr(Clique, "edges", forbidden)
     monkeypatch.setattr(Chain, "edges", forbidden)
     topology = parse("clique+chain(reach=2)")
-    for name in convs.CONVS:
+    for name in OF_PYG:
         layer = GraphLayer(8, topology, (6, 5, 7), name)
         layer(torch.randn(1, 6, 5, 7, 8)).sum().backward()
     with pytest.raises(AssertionError, match="an edge list was made"):
@@ -106,7 +107,7 @@ def test_no_edge_list_is_made_unless_it_is_run(monkeypatch):
 
 
 @pytest.mark.parametrize("impl", ["pyg", "dense", "structured"])
-@pytest.mark.parametrize("name", convs.CONVS)
+@pytest.mark.parametrize("name", OF_PYG)
 def test_a_batch_without_clips_gives_nothing(name, impl):
     conv = convs.build(name, 8)
     x = torch.zeros(0, 6, 8, requires_grad=True)
@@ -125,7 +126,7 @@ def test_another_number_of_nodes_is_refused(impl):
         kernel(conv, torch.zeros(2, 7, 8))
 
 
-@pytest.mark.parametrize("name", convs.CONVS)
+@pytest.mark.parametrize("name", OF_PYG)
 def test_a_layer_made_on_the_meta_device_computes_when_it_leaves_it(name):
     torch.manual_seed(0)
     real = GraphLayer(8, parse("clique+chain"), GRID, name)

@@ -11,6 +11,7 @@ from graphs import parse
 from taggnn import kernels
 from taggnn.kernels.pyg import EdgeList
 from taggnn.nn import convs
+from tests.convolutions import OF_PYG
 
 GRIDS = [((1, 3, 2), 2), ((3, 2, 1), 2), ((2, 2, 3), 1)]
 
@@ -21,7 +22,7 @@ def expected(conv, x, edges, **options):
 
 
 @pytest.mark.parametrize(("grid", "clips"), GRIDS, ids=str)
-@pytest.mark.parametrize("name", convs.CONVS)
+@pytest.mark.parametrize("name", OF_PYG)
 def test_a_batch_equals_its_clips_one_by_one(name, grid, clips, naive_edges):
     torch.manual_seed(0)
     conv = convs.build(name, 8).double().eval()

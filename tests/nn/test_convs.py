@@ -49,7 +49,9 @@ def _module_of_ones_own(monkeypatch):
 
 
 def test_every_name_is_compared():
-    assert set(PLAIN) == set(convs.CONVS)
+    # Those of this package take the grid, too, and have tests of their own.
+    own = {name for name, row in convs.CONVS.items() if str(row.builder).startswith("taggnn.")}
+    assert set(PLAIN) == set(convs.CONVS) - own
 
 
 @pytest.mark.parametrize("name", PLAIN)

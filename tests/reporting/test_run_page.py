@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from taggnn.cli import terminal
-from taggnn.evaluation.metrics import summarise
+from taggnn.evaluation.metrics import confusion_matrix, summarise
 from taggnn.evaluation.predictions import Predictions, Skipped, write_predictions, write_skipped
 from taggnn.evaluation.results import Results
+from taggnn.papers import PAPERS
 from taggnn.report import main
-from taggnn.reporting import page, run_page, theme
+from taggnn.reporting import class_section, first_screen, page, run_page, theme
 from taggnn.reporting.figures import confusion, curves
 from taggnn.reporting.page import between
 from taggnn.reporting.run_page import write_report
@@ -36,7 +37,7 @@ CLASSES = [
 class Page(HTMLParser):
     """The text of a page and its tags, each checked to be closed."""
 
-    VOID = ("meta", "img", "source", "br", "link")
+    VOID = ("meta", "img", "source", "br", "link", "input")
 
     def __init__(self, content):
         super().__init__()
@@ -64,6 +65,10 @@ def predictions(clips=60, classes=CLASSES, occurring=None):
     scores[torch.arange(clips), labels] += 2
     names = [f"clip_{i}" for i in range(clips)]
     return Predictions(names, names, labels, scores.softmax(1), classes)
+
+
+def template_of(name):
+    return (Path(page.__file__).parent / f"templates/{name}.html.j2").read_text(encoding="utf-8").strip()
 
 
 @pytest.fixture(autouse=True)
@@ -162,7 +167,7 @@ def test_the_full_page_is_complete_and_self_contained(full):
         between(Results.read(full).to_json()["intervals"]["test"]["mca"]),
         "many-shot: more than 100 training clips",
         "few-shot: fewer than 20 training clips1 of 29",
-        "tag - pool <b>: +12.5 pp",
+        "tag - pool <b>: +12.5 points",
         "tag has 9 more. Of 60 clips only tag has 12 right, only pool <b> 3 (McNemar, p = 0.0350).",
         "Calibration",
         "The dotted line marks epoch 1",
@@ -176,11 +181,15 @@ def test_the_full_page_is_complete_and_self_contained(full):
         assert given in found.text, given
     assert "disagree" not in found.text
     assert "<mine>" not in content
-    assert not [tag for tag, _ in found.tags if tag in ("script", "link", "iframe")]
+    assert not [tag for tag, _ in found.tags if tag in ("link", "iframe")]
+    # Its scripts are those of the templates, to the letter: none reads what a run named.
+    scripts = re.findall(r"<script[^>]*>.*?</script>", content, re.DOTALL)
+    assert len(scripts) == content.count("<script") == 2
+    assert scripts == [template_of(name) for name in ("sorting", "copying")]
     for _, attributes in found.tags:
         assert not [name for name in attributes if name.startswith("on")]
         for key in ("src", "srcset", "href"):
-            assert attributes.get(key, "data:").startswith("data:")
+            assert attributes.get(key, "data:").startswith(("data:", "#"))
         assert attributes.get("xlink:href", "#").startswith("#")
     assert not re.search(r"url\(|@import|https?://", content)
 
@@ -231,6 +240,152 @@ def test_a_page_has_a_bounded_number_of_rows_and_says_where_all_are(tmp_path, mo
     assert "skipped.csv has all" in page
 
 
+def answers(content):
+    """The rows of the first screen: question -> answers."""
+    (part,) = re.findall(r'<dl class="answers">(.*?)</dl>', content, re.DOTALL)
+    rows = re.findall(r"<dt>(?:<a [^>]*>)?(.*?)(?:</a>)?</dt>\s*<dd>(.*?)</dd>", part, re.DOTALL)
+    return {question: text.split("<br>") for question, text in rows}
+
+
+def test_the_first_screen_has_the_comparison_the_confusions_and_the_graph(full):
+    content = write_report(full).read_text(encoding="utf-8")
+    found = answers(content)
+    assert list(found) == ["Compared with", "Most confused", "Graph"]
+    assert found["Compared with"] == ["pool &lt;b&gt;: top-1 +12.5 points (\u22121.2 to +25.0), p = 0.0350"]
+    assert len(found["Most confused"]) == first_screen.PAIRS
+    given = predictions(occurring=5)
+    matrix = confusion_matrix(given.probabilities, given.labels)
+    both = matrix + matrix.T
+    assert found["Most confused"][0].endswith(
+        f": {both.triu(1).max()} of their {matrix.sum(1)[worst_labels(both)].sum()} clips"
+    )
+    assert content.index('<dl class="answers">') < content.index("<h2>Comparison")
+
+
+def worst_labels(both):
+    return list(divmod(int(both.triu(1).argmax()), len(both)))
+
+
+def test_a_run_that_was_compared_with_nothing_has_no_comparison(full):
+    results = Results.read(full).to_json()
+    del results["paired"]
+    results["comparison"] = results["comparison"][:1]
+    Results(**results).write(full)
+    content = write_report(full).read_text(encoding="utf-8")
+    assert "<h2>Comparison" not in content
+    assert "aseline" not in content
+    assert answers(content)["Compared with"][0].startswith("nothing")
+
+
+@pytest.mark.parametrize(
+    ("folder", "stated", "date"),
+    [
+        ("run", {"date": "2026-01-31"}, "2026-01-31"),
+        ("2026-02-01_18-05-09_2", {"date": "2026-01-31"}, "2026-01-31"),
+        ("2026-02-01_18-05-09_2", {}, "2026-02-01"),
+        ("2026-02-01_18-05-09", {"date": "<b>"}, "2026-02-01"),
+        ("run", {}, ""),
+    ],
+)
+def test_the_title_has_the_date_of_the_run(tmp_path, folder, stated, date):
+    run = tmp_path / folder
+    Results(title="demo: tag", environment=stated, notes=["n"]).write(run)
+    content = write_report(run).read_text(encoding="utf-8")
+    assert f"<h1>demo: tag{', ' if date else ''}{date}</h1>" in content
+    assert f"<title>demo: tag{', ' if date else ''}{date} · " in content
+
+
+def test_every_link_of_the_contents_leads_to_a_section(full):
+    content = write_report(full).read_text(encoding="utf-8")
+    targets = re.findall(r'<a href="#([^"]*)"', content)
+    assert len(targets) > 8
+    assert len(set(re.findall(r' id="([^"]*)"', content))) == len(re.findall(r' id="', content))
+    assert set(targets) <= set(re.findall(r'<section id="([^"]*)"', content))
+
+
+def test_the_papers_of_the_model_are_the_last_part(full):
+    address, entry = next(iter(PAPERS.items()))
+    results = Results.read(full).to_json()
+    assert "Papers to cite" not in write_report(full).read_text(encoding="utf-8")
+    Results(**{**results, "model": {"head": "tag", "papers": address}}).write(full)
+    content = write_report(full).read_text(encoding="utf-8")
+    assert entry in Page(content).text
+    assert sum(one in content for one in PAPERS.values()) == 1
+
+
+@pytest.fixture
+def many(tmp_path, monkeypatch):
+    """60 classes with long names, of which the first is confused with the last."""
+    monkeypatch.setattr(class_section, "SMALL", 4)
+    classes = [f"a double salto backward <{k}> with a turn of the body" for k in range(60)]
+    labels = torch.arange(180) % 59
+    scores = torch.nn.functional.one_hot(labels, 60).float()
+    scores[:60] = scores[:60].roll(-1, 1)
+    names = [str(k) for k in range(180)]
+    write_predictions(tmp_path / "predictions.csv", Predictions(names, names, labels, scores, classes))
+    return tmp_path, labels, scores.argmax(1), classes
+
+
+def test_many_classes_have_a_grid_with_every_cell_and_every_name(many):
+    folder, labels, predicted, classes = many
+    content = write_report(folder).read_text(encoding="utf-8")
+    found = Page(content)
+    cells = {tuple(map(int, row)) for row in re.findall(r"<title>(\d+) as (\d+): (\d+) of (\d+) clips", content)}
+    pairs = list(zip(labels.tolist(), predicted.tolist(), strict=True))
+    support = [labels.tolist().count(k) for k in range(60)]
+    assert cells == {(*pair, pairs.count(pair), support[pair[0]]) for pair in pairs}
+    assert [
+        attributes.get("title") for tag, attributes in found.tags if tag == "li" and attributes.get("title")
+    ] == classes
+    assert "Empty rows: 1 class without a clip" in found.text
+    # The small matrix is a picture in two themes, and has a text of what it shows.
+    (image,) = [attributes for tag, attributes in found.tags if tag == "img"]
+    assert "4 classes that are confused most" in image["alt"]
+    assert (folder / "confusion.png").is_file()
+
+
+def test_more_cells_than_a_page_holds_are_a_picture(many, monkeypatch):
+    monkeypatch.setattr(class_section, "MOST_CELLS", 10)
+    content = write_report(many[0]).read_text(encoding="utf-8")
+    assert "Confusion matrix of 60 classes" in content
+    assert 'class="grid"' not in content
+
+
+def test_the_most_confused_classes_are_next_to_each_other():
+    matrix = torch.diag(torch.full((6,), 9))
+    matrix[4, 1] = matrix[1, 4] = 5
+    matrix[2, 1], matrix[0, 5] = 4, 3
+    assert class_section.most_confused(matrix, 5) == [1, 4, 2, 0, 5]
+    assert class_section.most_confused(matrix, 3) == [1, 4, 2]
+    assert class_section.most_confused(torch.eye(3, dtype=torch.long)) == []
+
+
+def test_a_part_of_a_matrix_is_shaded_by_the_clips_of_the_whole():
+    matrix = torch.tensor([[2, 1], [0, 3]])
+    drawn = png(confusion(matrix, ["a", "b"]))
+    assert png(confusion(matrix, ["a", "b"], support=matrix.sum(1))) == drawn
+    assert png(confusion(matrix, ["a", "b"], support=torch.tensor([30, 30]))) != drawn
+
+
+def luminance(colour):
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("colours", [LIGHT, DARK], ids=["light", "dark"])
+def test_texts_have_the_contrast_that_wcag_asks_for(colours):
+    # 4.5 to 1 for text, https://www.w3.org/TR/WCAG22/#contrast-minimum; the text of mistakes has a colour of its own.
+    base = template_of("base")
+    dark = colours is DARK
+    backgrounds = [colours.surface, re.findall(r"--page: (#\w+)", base)[dark]]
+    mistaken = colours.wrong if dark else re.search(r"--wrong-text: (#\w+)", base)[1]
+    for text in (colours.ink, colours.muted, colours.right, mistaken):
+        for background in backgrounds:
+            low, high = sorted((luminance(text), luminance(background)))
+            assert (high + 0.05) / (low + 0.05) >= 4.5
+
+
 def test_the_same_folder_gives_the_same_bytes(full):
     first = write_report(full).read_bytes()
     assert write_report(full).read_bytes() == first
@@ -238,7 +393,7 @@ def test_the_same_folder_gives_the_same_bytes(full):
 
 def test_classes_are_sorted_hardest_first_and_absent_ones_last(full):
     content = write_report(full).read_text(encoding="utf-8")
-    table = content[content.index("Class by class") :].partition("</section>")[0]
+    table = content[content.index("<h2>Class by class") :].split("</section>")[0]
     recalls = [float(figure) for figure in re.findall(r'<td class="n bar"[^>]*>([0-9.]+)', table)]
     assert len(recalls) == 5
     assert recalls == sorted(recalls)

@@ -156,7 +156,16 @@ def test_names_and_texts_are_text_on_the_page(tmp_path):
         )
     )
     page = render(
-        "report.html.j2", title="t", eyebrow="e", subtitle="", tracklets=section, provenance=[], config="", **absent
+        "report.html.j2",
+        title="t",
+        eyebrow="e",
+        subtitle="",
+        tracklets=section,
+        provenance=[],
+        config="",
+        cite="",
+        answers=[],
+        **absent,
     )
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert" in page

@@ -16,7 +16,7 @@ def test_every_kind_of_group_has_a_line_and_a_table(tmp_path):
     results = Results.from_predictions("val", predictions, class_groups=groups, resamples=20)
     lines = figure_lines(results.to_json(), "val")
     shown = {line.split()[0]: line for line in lines if line.strip()}
-    assert f"{results.within['val'][0]['within']:.4f}" in shown["event"]
+    assert f"{100 * results.within['val'][0]['within']:.2f} %" in shown["event"]
     assert "set" in shown
     results.write(tmp_path)
     page = write_report(tmp_path).read_text()

@@ -2,10 +2,11 @@
 
 import math
 import re
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal
 
 import pytest
 import torch
+from typing_extensions import NotRequired, TypedDict
 
 from taggnn.runtime import schema
 from taggnn.runtime.schema import Range

@@ -24,8 +24,8 @@ def test_it_shows_epoch_loss_rate_speed_and_what_is_left(build, batches, fit, ca
     printed = capsys.readouterr()
     drawn = bars(printed.err)
     assert any(line.startswith("validation") and "1/2" in line for line in drawn)
-    figures = r"loss \d\.\d{4}, lr \d\.\d\de[-+]\d\d, [\d.e+]+ clips/s, run \d+ s left"
-    pattern = rf"^epoch 2/2 +75%\|.+\| 3/4 \[00:\d\d<00:\d\d, {figures}\]"
+    figures = r"\d+ s left, loss \d\.\d{4}, [\d.e+]+ clips/s, lr \d\.\d\de[-+]\d\d"
+    pattern = rf"^epoch 2/2 \|.+\| \[3/4, {figures}\]"
     assert any(re.search(pattern, line) for line in drawn), drawn
     # The line of an epoch stands alone, on the other stream.
     assert [line[:9] for line in printed.out.splitlines()] == ["epoch   1", "epoch   2"]
@@ -42,7 +42,7 @@ def test_a_resumed_run_s_bar_stands_where_it_continues(build, batches, fit, tmp_
     capsys.readouterr()
     fit(build(), batches(4), batches(1), bar=Bar(True, 2), epochs=2, resume=tmp_path / "batch_5.ckpt")
     drawn = [line for line in bars(capsys.readouterr().err) if line.startswith("epoch")]
-    places = [int(re.search(r"(\d)/4 \[", line)[1]) for line in drawn]
+    places = [int(re.search(r"\[(\d)/4", line)[1]) for line in drawn]
     assert places[0] == 1
     assert set(places) <= {1, 2, 3, 4}
     assert all(line.startswith("epoch 2/2") for line in drawn)
@@ -57,7 +57,20 @@ def test_figures_are_of_what_the_bar_has_seen(monkeypatch, capsys, shown):
     drawn._bar.n = 5
     drawn.train(0, 16, {"loss": 0.5, "mine": 0.25}, 1e-3, [])
     drawn.close()
-    assert "loss 0.5000, mine 0.2500, lr 1.00e-03, 2 clips/s, run 8 s left" in capsys.readouterr().err
+    assert "8 s left, loss 0.5000, mine 0.2500, 2 clips/s, lr 1.00e-03" in capsys.readouterr().err
+
+
+def test_epochs_of_later_heads_are_counted(capsys):
+    drawn = {}
+    for later in (0, 90):
+        bar = Bar(True, 10, later)
+        bar.begin("epoch 1/10", 4)
+        bar._drawn = 0.0
+        bar.train(1, 8, {"loss": 1.0}, 0.1, [{"seconds": 36.0}])
+        drawn[later] = bar._bar.postfix
+        bar.close()
+    assert "5 min left" in drawn[0]
+    assert "59 min left" in drawn[90]
 
 
 def test_time_left_counts_the_epochs_that_are_done():

@@ -63,6 +63,8 @@ def shifted(x: Tensor, frames: int, share: float) -> Tensor:
     **Shapes:** (B*T, C, H, W) -> (B*T, C, H, W)
     """
     count = int(share * x.shape[1] / 2)
+    if count == 0:
+        return x
     clips = x.unflatten(0, (-1, frames))
     after, before, same = clips[:, :, :count], clips[:, :, count : 2 * count], clips[:, :, 2 * count :]
     after = F.pad(after[:, 1:], (0, 0, 0, 0, 0, 0, 0, 1))

@@ -29,6 +29,8 @@ class STGCN(SkeletonNetwork):
         width: channels of the first stage; each further stage has twice as many (default 64).
         depths: blocks of each stage; a further stage begins with stride 2 in time (default 4, 3, 3).
         dropout: probability after the temporal convolution of every block but the first (default 0; published 0.5).
+        mix_joints: false: no edge of the skeleton, so that every joint is a temporal network of its own and only a head can mix
+            them (default true).
 
     **Shapes:** (B, C, T, V, M) -> ``Features``: tokens (B, T', V, C')
 
@@ -37,11 +39,19 @@ class STGCN(SkeletonNetwork):
     """
 
     def __init__(
-        self, spec: InputSpec, width: int = 64, depths: Sequence[int] = (4, 3, 3), dropout: float = 0.0
+        self,
+        spec: InputSpec,
+        width: int = 64,
+        depths: Sequence[int] = (4, 3, 3),
+        dropout: float = 0.0,
+        mix_joints: bool = True,
     ) -> None:
         body = body_of(spec)
         super().__init__(body, per_person=True)
         graph, channels = distance_subsets(body.skeleton), body.channels
+        if not mix_joints:
+            # The first subset is the joint itself.
+            graph = torch.cat([torch.eye(body.joints)[None], torch.zeros_like(graph[1:])])
         self.register_buffer("A", graph)
         self.A: Tensor
         self.st_gcn_networks = nn.ModuleList()

@@ -66,7 +66,7 @@ def _split(text: str, classes: Sequence[str] | None, where: str) -> tuple[str, i
             raise RowError("malformed", where, message)
         return path, number
     if classes is None:
-        message = f"label {given!r} is not a number; names work only where the classes are known"
+        message = f"label {given!r} is not a number; names need data.classes"
         raise RowError("malformed", where, message)
     # Longest first: of the names "jump" and "long jump" the second is meant.
     for name in sorted(classes, key=len, reverse=True):

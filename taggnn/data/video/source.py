@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from taggnn.data import frame_sampling, synthetic, synthetic_regions
+from taggnn.data import frame_sampling, synthetic, synthetic_regions, synthetic_relations
 from taggnn.data.audit.inspection import Inspection
 from taggnn.data.clips import Clip
 from taggnn.data.video.decoders import Decoder, chosen, resized
@@ -83,7 +83,7 @@ class VideoSource:
     """
 
     endings = VIDEO_ENDINGS
-    synthetic: ClassVar = {"motions": synthetic.SET, "regions": synthetic_regions.SET}
+    synthetic: ClassVar = {"motions": synthetic.SET, "regions": synthetic_regions.SET, **synthetic_relations.SETS}
 
     def __init__(
         self,

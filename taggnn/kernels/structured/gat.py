@@ -12,12 +12,16 @@ from torch.nn import functional as F
 
 from taggnn.kernels.operators import Additive
 from taggnn.kernels.precision import unrounded
-from taggnn.kernels.structured import gat_blocks, gat_explicit, gat_sorted, plain, temporal
+from taggnn.kernels.structured import fused, gat_blocks, gat_explicit, gat_sorted, plain, temporal
+from taggnn.kernels.structured.fused import gat as fused_gat
 from taggnn.kernels.structured.softmax import no_neighbours
 
 # From so many positions of a frame on, sorted sums are as fast as blocks, in inference and in training: 49 to 784 with 64 to
 # 512 channels in 4 heads, B = 2, T = 8, float32 on 2 cores, medians of 15. At 49 positions blocks win by 1.7, at 784 sums by 3.
 _SORTED_FROM, _SORTED_FROM_IN_TRAINING = 200, 100
+# The same where fused loops take the part of blocks, on a CPU with AVX-512: at 400 positions loops win by 1.3 and, in training,
+# by 1.1; at 784 by 1.3, and sums in training by 1.3. Earlier than that, because with narrower vectors loops take longer.
+_SORTED_FROM_WITH_LOOPS, _SORTED_FROM_WITH_LOOPS_IN_TRAINING = 600, 300
 
 
 class StructuredGAT(nn.Module):
@@ -49,15 +53,29 @@ class StructuredGAT(nn.Module):
         with unrounded(v):
             wide = torch.promote_types(kind, torch.float32)
             v, s, d = (part.to(wide).unflatten(1, (self.frames, self.positions)) for part in (v, s, d))
+            train = torch.is_grad_enabled() and any(part.requires_grad for part in (v, s, d))
             if torch.compiler.is_exporting() and not dropout and (self.clique or self.steps):
-                out = _attend_plainly(v, s, d, self.slope, self.steps, self.clique, self.self_loops)
+                out = plain.gat(v, s, d, self.slope, self.steps, self.clique, self.self_loops)
+            elif self.clique and self.self_loops and self._loops(v, train, dropout):
+                out = fused_gat.attend(v, s, d, self.slope, self.steps, dropout)
             elif self.clique and self.self_loops and not dropout:
-                train = torch.is_grad_enabled() and any(part.requires_grad for part in (v, s, d))
                 sorts = self.positions >= (_SORTED_FROM_IN_TRAINING if train else _SORTED_FROM)
                 out = _Attend.apply(v, s, d, self.slope, self.steps, sorts, train)
             else:
                 out = self._explicit(v, s, d, dropout)
         return out.flatten(1, 2).to(kind)
+
+    def how(self) -> str:
+        """How float32 is computed on a CPU."""
+        if not self.clique or not self.self_loops:
+            return "in blocks: no clique with self-loops"
+        if self.positions >= _SORTED_FROM_WITH_LOOPS:
+            return f"by sorted sums: frames of {_SORTED_FROM_WITH_LOOPS} positions or more"
+        return fused.how(self.positions)
+
+    def _loops(self, v: Tensor, train: bool, dropout: float) -> bool:
+        most = _SORTED_FROM_WITH_LOOPS_IN_TRAINING if train else _SORTED_FROM_WITH_LOOPS
+        return (self.positions < most or dropout > 0) and fused.takes(v, self.positions, dropout)
 
     def _explicit(self, v: Tensor, s: Tensor, d: Tensor, dropout: float) -> Tensor:
         if not self.clique and not self.steps:
@@ -86,16 +104,6 @@ class StructuredGAT(nn.Module):
                 first = torch.where(here, top.values[:, :, 1:], top.values[:, :, :1])
             around.append(first)
         return around[0] if len(around) == 1 else torch.maximum(*around)
-
-
-def _attend_plainly(
-    v: Tensor, s: Tensor, d: Tensor, slope: float, steps: tuple[int, ...], clique: bool = True, self_loops: bool = True
-) -> Tensor:
-    """**Shapes:** v (B, T, P, A, D), s, d (B, T, P, A) -> (B, T, P, A, D)"""
-    v, s, d = (part.transpose(2, 3) for part in (v, s, d))
-    frame = F.leaky_relu(s[..., None, :] + d[..., None], slope) if clique else None
-    around = plain.in_time(lambda source: F.leaky_relu(source + d, slope), s, steps)
-    return plain.attend(v, frame, around, steps, self_loops).transpose(2, 3)
 
 
 class _Attend(torch.autograd.Function):
@@ -153,7 +161,7 @@ class _Attend(torch.autograd.Function):
         around, saved = more[: len(ctx.steps)], tuple(more[len(ctx.steps) :])
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
             # The gradient is differentiated again.
-            function = partial(_attend_plainly, slope=ctx.slope, steps=ctx.steps)
+            function = partial(plain.gat, slope=ctx.slope, steps=ctx.steps)
             with unrounded(grad):
                 return *plain.gradients(function, (v, s, d), grad, ctx.needs_input_grad[:3]), None, None, None, None
         s, d = (part.transpose(2, 3).contiguous() for part in (s, d))

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from taggnn.kernels.operators import Dynamic
 from taggnn.kernels.precision import unrounded
-from taggnn.kernels.structured import plain, temporal
+from taggnn.kernels.structured import fused, plain, temporal
+from taggnn.kernels.structured.fused import gatv2 as fused_gatv2
 from taggnn.kernels.structured.softmax import Piece, attend, attend_plainly, no_neighbours
 
 # Numbers in the tensor that compares some targets with all sources channel by channel.
@@ -62,10 +63,16 @@ class StructuredGATv2(nn.Module):
             scorer = _Pairs(self.slope)
             if torch.compiler.is_exporting() and not dropout:
                 out = attend_plainly(scorer, self.clique, self.steps, l, l, r, a, mask=self.mask)
+            elif self.mask is None and fused.takes(l, self.positions, dropout):
+                out = fused_gatv2.attend(scorer, self.clique, self.steps, self.slope, dropout, l, r, a)
             else:
                 # A view of l, because Dynamo takes no tensor twice in one call.
                 out = attend(scorer, self.clique, self.steps, dropout, l, (l.view_as(l), r, a), self.mask)
         return out.to(dtype).flatten(1, 2)
+
+    def how(self) -> str:
+        """How float32 is computed on a CPU."""
+        return fused.how(self.positions) if self.mask is None else "in blocks: other edges than a clique in a frame"
 
 
 class _Pairs:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from taggnn.kernels.structured import temporal
 
@@ -59,6 +60,38 @@ def attend(
         parts.append(weights[..., number, None] * temporal.shifted(values, (step,), 0)[..., 0])
     first, *others = parts
     return sum(others, first)
+
+
+def gat(
+    v: Tensor,
+    s: Tensor,
+    d: Tensor,
+    slope: float,
+    steps: Sequence[int],
+    clique: bool = True,
+    self_loops: bool = True,
+    keep: Tensor | None = None,
+    dropout: float = 0.0,
+) -> Tensor:
+    """GAT: ``softmax_j(LeakyReLU(s_j + d_i)) v_j``.
+
+    Args:
+        v: values.
+        s: score of the source.
+        d: score of the target.
+        slope: of the LeakyReLU.
+        steps: the distances in time, in frames.
+        clique: every two nodes of a frame are neighbours.
+        self_loops: so is a node of itself, where ``clique``.
+        keep, dropout: as in ``attend``.
+
+    **Shapes:** v (B, T, P, A, D), s, d (B, T, P, A), keep (B, T, P, A, P + O) -> (B, T, P, A, D)
+    """
+    v, s, d = (part.transpose(2, 3) for part in (v, s, d))
+    frame = F.leaky_relu(s[..., None, :] + d[..., None], slope) if clique else None
+    around = in_time(lambda source: F.leaky_relu(source + d, slope), s, steps)
+    kept = None if keep is None else keep.transpose(2, 3)
+    return attend(v, frame, around, steps, self_loops, kept, dropout).transpose(2, 3)
 
 
 def dropped(weights: Tensor, keep: Tensor, dropout: float) -> Tensor:

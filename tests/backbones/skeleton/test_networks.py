@@ -125,3 +125,16 @@ def test_another_input_in_forward(name):
     module = build(name, spec=spec_of("ntu", 8, 1), width=16, depths=(1,))
     with pytest.raises(ValueError, match=r"\(2, 3, 8, 20, 1\)"):
         module(torch.zeros(2, 3, 8, 20, 1))
+
+
+def test_joints_that_do_not_mix_are_each_alone():
+    spec = spec_of("nw_ucla", 8, 1)
+    torch.manual_seed(0)
+    for mixes in (True, False):
+        ours = build("st_gcn", spec=spec, width=8, depths=(1, 1), mix_joints=mixes).eval()
+        x = torch.randn(1, *spec.shape)
+        moved = x.clone()
+        moved[:, :, :, 3] += 1
+        differs = (ours(moved).tokens - ours(x).tokens).abs().amax((0, 1, 3)) > 1e-6
+        assert differs.nonzero().flatten().tolist() == [3] or mixes
+        assert (differs.sum() > 1) == mixes

@@ -35,7 +35,7 @@ def test_a_row_is_all_that_a_further_data_set_needs(mine, touch, program):
     assert notes[0].startswith("mine v1: ")
     splits = read_splits(root, {}, {}, dataset="mine", version="2", only="test")
     assert splits.classes == ("up", "down")
-    assert "mine" in program(taggnn.evaluate, "--help").out
+    assert "mine" in program(taggnn.evaluate, "--help-all").out
     for raised in (lambda: read_published("mime", root), lambda: read_splits(root, {}, {}, dataset="mime")):
         with pytest.raises(ValueError, match="'mine'"):
             raised()

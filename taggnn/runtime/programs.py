@@ -1,0 +1,52 @@
+"""The programs by what they are for, and the help of each on one screen: a text file in ``taggnn/help``.
+
+Nothing here imports PyTorch. ``--help-all`` of a program shows every option, from the signatures.
+"""
+
+from pathlib import Path
+
+FOLDER = Path(__file__).parents[1] / "help"
+# By what they are for; a summary fits a terminal of 80 columns.
+GROUPS = {
+    "train": {
+        "train": "trains a recogniser on labelled clips and writes a report",
+        "sweep": "trains every combination of some values, and makes one table",
+        "runs": "lists the runs in a folder: what differs, how good they are",
+    },
+    "use": {
+        "predict": "gives the most probable classes of files, streams, long videos",
+        "app": "shows a page to try a model in a browser",
+        "serve": "answers over HTTP, for programs",
+        "export": "writes a model as safetensors, torch.export and ONNX",
+    },
+    "measure": {
+        "evaluate": "measures a checkpoint on labelled clips, with intervals",
+        "compare": "compares recognisers on the same clips, with tests",
+        "ensemble": "averages the predictions of runs clip by clip",
+        "explain": "shows what a model looks at, and whether the maps matter",
+        "ablate": "measures what trained weights use, by taking parts away",
+        "report": "writes the report of a run again",
+    },
+    "data": {
+        "check": "checks labelled clips before training",
+        "extract": "stores the tokens of a frozen backbone: heads train in minutes",
+        "skeletons": "finds the skeletons in videos, as a set to train on",
+        "textbank": "makes a text bank of class names, for heads that use text",
+    },
+    "about": {
+        "models": "lists backbones, heads and convolutions with their costs",
+        "doctor": "reports versions, extras, devices and memory; tests them",
+        "completion": "prints a script for completion at the Tab key",
+    },
+}
+PROGRAMS = {name: summary for group in GROUPS.values() for name, summary in group.items()}
+
+
+def short_help(program: str) -> str | None:
+    """The text of a program, with its usual options and examples; None for one that has no file.
+
+    Args:
+        program: its name, "train" or "taggnn.train".
+    """
+    path = FOLDER / f"{program.removeprefix('taggnn.')}.txt"
+    return path.read_text(encoding="utf-8") if path.is_file() else None
