@@ -29,6 +29,7 @@ GROUPS = {
     },
     "data": {
         "check": "checks labelled clips before training",
+        "folds": "divides lists into folds by speaker, subject or camera",
         "extract": "stores the tokens of a frozen backbone: heads train in minutes",
         "skeletons": "finds the skeletons in videos, as a set to train on",
         "textbank": "makes a text bank of class names, for heads that use text",
