@@ -170,7 +170,7 @@ def test_a_run_and_the_baseline_inside_it(trained, program, tmp_path):
     ended = program(taggnn.compare, trained[0] / "compare" / "pool", trained[0], "--out", tmp_path)
     assert ended.code == 0, ended.err
     assert "compared  8 clips of 8 classes" in ended.out
-    assert "tiny: pool" in ended.out
+    assert ": pool on small" in ended.out
 
 
 @pytest.mark.parametrize(
