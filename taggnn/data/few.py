@@ -24,7 +24,7 @@ def few(splits: Splits) -> Splits:
                 clips, clips=_first(clips, FEW[split]), missing=(), missing_labels=(), absent=()
             )
     parts = {split: chosen.get(id(getattr(splits, split))) for split in SPLITS}
-    return replace(splits, **parts)
+    return replace(splits, train=parts["train"], val=parts["val"], test=parts["test"])
 
 
 def _first(clips: ClipList, most: int) -> tuple[Clip, ...]:
