@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from taggnn.data.clips import Clip, ClipList
 from taggnn.data.lists.splits import SPLITS, Splits
@@ -24,8 +23,8 @@ def few(splits: Splits) -> Splits:
             chosen[id(clips)] = replace(
                 clips, clips=_first(clips, FEW[split]), missing=(), missing_labels=(), absent=()
             )
-    parts: dict[str, Any] = {split: chosen.get(id(getattr(splits, split))) for split in SPLITS}
-    return replace(splits, **parts)
+    parts = {split: chosen.get(id(getattr(splits, split))) for split in SPLITS}
+    return replace(splits, train=parts["train"], val=parts["val"], test=parts["test"])
 
 
 def _first(clips: ClipList, most: int) -> tuple[Clip, ...]:
