@@ -1,7 +1,9 @@
 """CONTRIBUTING.md: each part that it adds by one row works as soon as the row is there."""
 
 import re
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,6 +20,7 @@ from taggnn.data.skeleton import formats
 from taggnn.evaluation import ablation, metrics
 from taggnn.io import exporters
 from taggnn.nn import convs, criteria, layers
+from taggnn.training import loggers
 from taggnn.types import BadClip
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -43,6 +46,7 @@ TABLES = {
     "A criterion": criteria.CRITERIA,
     "An intervention": ablation.INTERVENTIONS,
     "An export format": exporters.EXPORTERS,
+    "A logger": loggers.LOGGERS,
 }
 TOKENS = torch.arange(2 * 12 * 4, dtype=torch.float32).view(2, 2, 2, 3, 4) / 96
 
@@ -127,6 +131,17 @@ def a_criterion(name):
 
 def an_export_format(name):
     assert exporters.EXPORTERS[name].file == "weights.safetensors"
+
+
+def a_logger(name):
+    with TemporaryDirectory() as folder:
+        curves = loggers.Curves(loggers.available([name]), Path(folder), {"seed": 1}, every=1)
+        curves.open(0)
+        curves.begin_epoch(0)
+        curves.step(1, 4, {"loss": 0.5})
+        curves.close(False)
+        with closing(sqlite3.connect(Path(folder) / "curves.db")) as file:
+            assert ("step/loss", 1, 0.5) in file.execute("select * from curves").fetchall()
 
 
 @pytest.mark.parametrize("title", BLOCKS)

@@ -145,7 +145,7 @@ def test_two_models_are_compared_in_it(three, program, tmp_path):
     assert row["low"] < row["value"] < row["high"]
     assert f"{row['value']:+7.3f} ({row['low']:+.3f} to {row['high']:+.3f})" in ended.out
     page = (tmp_path / "out" / "compare.html").read_text()
-    assert "For the calibration error and the log loss lower is better" in page
+    assert "and the log loss lower is better" in page
     assert f"Log loss: {row['value']:+.3f}" in page
     assert ">worst class</text>" in page
 

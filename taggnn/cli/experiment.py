@@ -3,25 +3,22 @@
 import contextlib
 import shlex
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from jsonargparse import Namespace
 
 from taggnn import heads
-from taggnn.cli import config, launch, smoke
+from taggnn.cli import config, launch, resuming, smoke
 from taggnn.cli.build import data_of, device_of, header_of, recogniser_of, trainer_of
 from taggnn.cli.outline import outline
 from taggnn.cli.resolve import head_options
 from taggnn.cli.scoring import write_scored, write_validation
 from taggnn.cli.thumbnails import write_thumbnails
 from taggnn.cli.tracklets import write_tracklets
-from taggnn.data.fingerprint import describe_changes
 from taggnn.data.loader import ClipData
 from taggnn.data.published import PUBLISHED
-from taggnn.data.tokens import differences
 from taggnn.evaluation.metrics import METRICS
 from taggnn.evaluation.paired_comparison import paired_comparison
 from taggnn.evaluation.results import Results
@@ -53,7 +50,7 @@ def run(settings: Namespace, folder: Path | None) -> tuple[Path, ClipData] | Non
     """
     data = launch.on_all_ranks(lambda: data_of(settings))
     if settings.run is not None and (begun := folder) is not None:
-        launch.on_all_ranks(lambda: _check_same(settings, begun))
+        launch.on_all_ranks(lambda: resuming.check_configuration(settings, begun))
     # A resumed run takes its weights from its checkpoint.
     heads = launch.on_all_ranks(lambda: check_models(settings, data, weights=folder is None))
     new = launch.on_all_ranks(lambda: str(folder or _new_folder(settings)) if distributed.is_main_process() else "")
@@ -67,7 +64,7 @@ def run(settings: Namespace, folder: Path | None) -> tuple[Path, ClipData] | Non
 def _train_heads(folder: Path, settings: Namespace, data: ClipData, heads: Sequence[str]) -> None:
     folders = {head: folder if head == settings.head else folder / "compare" / head for head in heads}
     if distributed.is_main_process():
-        _extend(folder, settings, folders.values())
+        resuming.extend(folder, settings, folders.values())
     ended = distributed.broadcast(all(_finished(each) for each in folders.values()))
     print(f"run       {folder}{' (has ended: only its report is written again)' if ended else ''}", flush=True)
     if distributed.world_size() > 1:
@@ -110,13 +107,16 @@ def _train(settings: Namespace, data: ClipData, head: str, folder: Path, watch: 
     resumes = distributed.broadcast(last.is_file())
     header = header_of(settings, data, head)
     if resumes:
-        launch.on_all_ranks(lambda: _check_resumed(last, header))
+        launch.on_all_ranks(lambda: resuming.check_checkpoint(last, header))
     built = recogniser_of(settings, data, head, None if resumes else settings.backbone.weights)
     trainer = trainer_of(settings, data, built, header, folder, watch, later)
     if resumes:
         trainer.load(last)
     history, epochs = trainer.history, settings.train.epochs
-    print(f"\ntraining  {head}{' (continued)' if resumes else ''}: {epochs} epochs{_options(settings)}", flush=True)
+    print(
+        f"\ntraining  {head}{' (continued)' if resumes else ''}: {epochs} epoch{'s' * (epochs != 1)}{_options(settings)}",
+        flush=True,
+    )
     trainer.fit()
 
     if not history.rows:
@@ -221,67 +221,6 @@ def _check_visible(folder: Path) -> None:
                 "must be on a file system that all machines share"
             )
         time.sleep(0.1)
-
-
-def _check_same(settings: Namespace, folder: Path) -> None:
-    # What its file names is allowed where the command line names it too.
-    begun = config.of_run(folder, config.own_names(settings))
-    # With more epochs a run is extended.
-    begun.train.epochs = max(begun.train.epochs, settings.train.epochs)
-    changed = config.changes(begun, settings)
-    if changed:
-        raise ValueError(
-            f"--run {folder}: it was started with another configuration ({'; '.join(changed)}); give that again, or another "
-            "folder"
-        )
-
-
-def _extend(folder: Path, settings: Namespace, folders: Iterable[Path]) -> None:
-    """Makes a finished run an unfinished one where more epochs are wanted than it was trained for."""
-    if not (folder / "config.yaml").is_file():
-        return
-    epochs = config.of_run(folder, config.own_names(settings)).train.epochs
-    if epochs < settings.train.epochs:
-        print(
-            f"extended  from {epochs} to {settings.train.epochs} epochs; the learning rate is now that of the longer run"
-        )
-        for each in folders:
-            (each / "results.json").unlink(missing_ok=True)
-
-
-def _check_resumed(last: Path, header: dict[str, Any]) -> None:
-    try:
-        read = checkpoint.read(last)
-    except ValueError as error:
-        raise ValueError(f"{error}; {_remedy(last)}") from error
-    content = checkpoint.checked(read, last)
-    stored, now = content["architecture"], header["trained_on"]
-    changed = [key for key, value in header["architecture"].items() if stored.get(key) != value]
-    if changed:
-        raise ValueError(
-            f"{last}: cannot be resumed: its {' and '.join(changed)} differ from those of the videos and the configuration; "
-            "start a new run"
-        )
-    then = content["trained_on"]
-    splits = dict.fromkeys([*then["clips"], *now["clips"]])
-    changes = {split: describe_changes(then["clips"].get(split, ""), now["clips"].get(split, "")) for split in splits}
-    wrong = [f"its {split} clips are not those it began with: {change}" for split, change in changes.items() if change]
-    if then["tokens"] != now["tokens"]:
-        others = differences(then["tokens"] or {}, now["tokens"] or {})
-        wrong.append(f"its tokens are not those it began with: {'; '.join(others)}")
-    if wrong:
-        raise ValueError(f"{last}: cannot be resumed: {'; '.join(wrong)}; bring them back, or start a new run")
-
-
-def _remedy(last: Path) -> str:
-    """What can be done about a last.ckpt that cannot be read; best.ckpt holds the same of an earlier epoch."""
-    best = last.with_name("best.ckpt")
-    try:
-        epoch = checkpoint.checked(checkpoint.read(best), best)["progress"]["epoch"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return "there is no whole best.ckpt next to it either; start a new run"
-    copy = shlex.join(["cp", str(best), str(last)])
-    return f"{best} is whole: with it the run continues after epoch {epoch}: {copy}, then resume"
 
 
 def _new_folder(settings: Namespace) -> Path:

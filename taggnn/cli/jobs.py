@@ -37,6 +37,9 @@ _TAIL, _SHOWN = 4000, 3
 _AGAIN = "continue with the same command"
 # Of Linux's prctl.
 _DEATH_SIGNAL = 1
+# On Windows SIGTERM would end a training before it has saved; Ctrl-Break reaches a group of processes.
+_OWN_GROUP = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+_STOP = getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM)
 
 
 @dataclass
@@ -175,6 +178,7 @@ def _start(one: Planned, slot: int, jobs: int) -> _Running:
             stderr=subprocess.STDOUT,
             env={**os.environ, **_share(one, slot, jobs)},
             start_new_session=True,
+            creationflags=_OWN_GROUP,
             preexec_fn=_end_with_parent if sys.platform == "linux" else None,
         )
     return _Running(one, process, time.monotonic())
@@ -228,7 +232,7 @@ def _end(
 def _end_all(running: Any) -> None:
     for each in running:
         if each.process.poll() is None:
-            each.process.send_signal(signal.SIGTERM)
+            each.process.send_signal(_STOP)
     for each in running:
         each.process.wait()
 

@@ -139,14 +139,24 @@ def start(count: int, module: str, words: Sequence[str]) -> int:
     except ChildFailedError as error:
         failed = min(error.failures.values(), key=lambda failure: failure.timestamp)
         if failed.exitcode < 0:
-            name = signal.Signals(-failed.exitcode).name
-            print(f"{module}: process {failed.local_rank} of {count} was killed by {name}", file=sys.stderr)
+            print(
+                f"{module}: process {failed.local_rank} of {count} was killed by {_name(-failed.exitcode)}",
+                file=sys.stderr,
+            )
         return max(failed.exitcode, 1)
     except SignalException as error:
         return EXIT_CODE if error.sigval in STOP_SIGNALS else INTERRUPTED
     finally:
         logging.disable(logging.NOTSET)
     return 0
+
+
+def _name(number: int) -> str:
+    """The name of a signal; its number where it has none, as of real-time signals and of exit codes of Windows."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def on_all_ranks(step: Callable[[], Value]) -> Value:

@@ -50,7 +50,7 @@ def decoders() -> dict[str, Any]:
     except ImportError as error:
         return {"problem": f"PyAV cannot be imported ({error}): pip install 'av>=15'"}
     ffmpeg = ".".join(map(str, getattr(av, "library_versions", {}).get("libavcodec", ())))
-    found = {"pyav": av.__version__, "libavcodec": ffmpeg}
+    found: dict[str, Any] = {"pyav": av.__version__, "libavcodec": ffmpeg}
     found["codecs"] = [name for name in CODECS if name in av.codecs_available]
     found["missing_codecs"] = [name for name in CODECS if name not in av.codecs_available]
     try:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import IO, Any, Literal, NoReturn, Union, get_args, get_origin
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
 import yaml
 from jsonargparse import ArgumentParser
@@ -28,7 +28,7 @@ class OptionError(ValueError):
 class _HelpAll(argparse._HelpAction):
     """``--help-all``: every option, where ``--help`` has the usual ones."""
 
-    def __call__(self, parser: Any, *_: Any) -> NoReturn:
+    def __call__(self, parser: Any, *_: Any) -> None:
         print(parser.format_help(), end="")
         parser.exit()
 
@@ -86,7 +86,7 @@ class Parser(ArgumentParser):
         lines = super().format_help(*formatter).splitlines()
         return "\n".join(part for line in lines for part in wrapped(line, columns)) + "\n"
 
-    def print_help(self, file: IO[str] | None = None) -> None:
+    def print_help(self, file: Any = None) -> None:
         text = short_help(self.prog)
         if text is None:
             super().print_help(file)

@@ -83,13 +83,8 @@ def plan(
     for option in [*(f"--{key}" for key in sorted(keys)), *words]:
         key = option.removeprefix("--").partition("=")[0]
         if option.startswith("--") and key in _OWN:
-            hint = {
-                "seed": "; give --seeds",
-                "run": "; give --out",
-                "runs": "; give --out",
-                "data.fold": "; give --folds",
-            }
-            hint = hint.get(key, "")
+            instead = {"seed": "--seeds", "run": "--out", "runs": "--out", "data.fold": "--folds"}.get(key)
+            hint = f"; give {instead}" if instead else ""
             raise ValueError(f"--{key}: a sweep has its own{hint}")
     if "config" in keys and config is not None:
         raise ValueError(f"--config {config} and --over config=...: give one of them")
@@ -120,11 +115,12 @@ def plan_rows(
     """
     folders = variations.folder_names(rows)
     runs: list[Planned] = []
+    order: list[str | None] = [*folds] or [None]
     names = {fold: Path(fold).name for fold in folds}
     if len(set(names.values())) < len(folds):
         raise ValueError(f"--folds {','.join(folds)}: two of the same name; their runs would have the same folder")
     for name, (values, own) in rows.items():
-        for fold in folds or [None]:
+        for fold in order:
             # No second head is trained unless it is wanted: a variant is one model.
             line, begin = ["--compare=[]", *words, *own], ""
             if fold is not None:
@@ -137,7 +133,6 @@ def plan_rows(
                 settings.seed = seed
                 keys = {**flat, "seed": seed}
                 runs.append(Planned(name, values, seed, [*line, f"--seed={seed}"], folder, fold, settings, keys))
-    order = [None, *folds]
     return sorted(runs, key=lambda one: (seeds.index(one.seed), order.index(one.fold)))
 
 

@@ -15,7 +15,8 @@ from taggnn.evaluation.run_rows import RunRow
 from taggnn.io.run_folder import is_locked
 from taggnn.names import unknown
 from taggnn.reporting.text_table import text_table
-from taggnn.training.history import best_row, read_history
+from taggnn.training.best_epoch import best_row
+from taggnn.training.history import read_history
 
 # What runs can be sorted by, next to the keys in which they differ; of figures the largest comes first.
 SORTED_BY = ("name", "best", "test", "epochs", "state", "date")

@@ -26,7 +26,8 @@ from taggnn.io import environment
 from taggnn.names import unknown
 from taggnn.runtime import json_file, schema
 from taggnn.runtime.atomic import write_text
-from taggnn.training.history import best_row, read_history
+from taggnn.training.best_epoch import best_row
+from taggnn.training.history import read_history
 
 __all__ = [
     "Planned",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from taggnn.data.clips import Clip, ClipList
 from taggnn.data.lists.splits import SPLITS, Splits
@@ -23,7 +24,7 @@ def few(splits: Splits) -> Splits:
             chosen[id(clips)] = replace(
                 clips, clips=_first(clips, FEW[split]), missing=(), missing_labels=(), absent=()
             )
-    parts = {split: chosen.get(id(getattr(splits, split))) for split in SPLITS}
+    parts: dict[str, Any] = {split: chosen.get(id(getattr(splits, split))) for split in SPLITS}
     return replace(splits, **parts)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from taggnn import backbones
 from taggnn.backbones.image.frames import FrameFeatures
-from taggnn.data.sampling import Dense
+from taggnn.data.frame_sampling import Dense
 from taggnn.data.video import transforms
 from taggnn.data.video.source import VideoSource
 from taggnn.data.video.streaming import Stream

@@ -44,9 +44,11 @@ class PoolHead(nn.Module):
     def forward(self, tokens: "Tensor | Data", targets: Tensor | None = None) -> Output:
         if not isinstance(tokens, Tensor):
             tokens, _ = take_apart(tokens, self.grid)
-        pooled = (
-            tokens.flatten(2, -2).mean(2).flatten(1) if self.ordered else tokens.mean(tuple(range(1, tokens.dim() - 1)))
-        )
+        # One frame after the other, or all of them at once.
+        if self.ordered:
+            pooled = tokens.flatten(1, -2).unflatten(1, (self.grid[0], -1)).mean(2).flatten(1)
+        else:
+            pooled = tokens.mean(tuple(range(1, tokens.dim() - 1)))
         return Output(self.classifier(self.dropout(pooled)), {"pooled": pooled})
 
     def resize(self, grid: Sequence[int]) -> None:

@@ -251,7 +251,8 @@ class TagHead(nn.Module):
         for layer in self.propagation:
             x = layer(x, topology) if edges is None else cast(GraphLayer, layer).on_edges(x, edges)
         by_frame = getattr(self.readout, "by_frame", False)
-        pooled, weights = self.readout(x.flatten(2, -2) if by_frame else x.flatten(1, -2))
+        nodes = x.flatten(1, -2)
+        pooled, weights = self.readout(nodes.unflatten(1, (self.grid[0], -1)) if by_frame else nodes)
         extras = {"encoded": encoded, "propagated": x, "pooled": pooled}
         if weights is not None:
             extras["weights"] = weights.unflatten(1, self.grid)

@@ -1,12 +1,7 @@
 """Checkpoints: written atomically, read without running code, and sufficient to rebuild the model.
 
 Checkpoints that TAG-Head's authors published are read as well, and those of skeleton networks. The keys of ours, and where they
-are written:
-
-    format, architecture, split_options, trained_on, optimisation, seed    ``header_of`` of cli/build.py
-    model, optimiser, scaler, steps, averaged weights    ``Step.state_dict`` of training/step.py; training/ema.py
-    progress, history, loggers    ``Trainer.save`` of training/loop.py
-    calibration    ``calibrate`` of this file, for ``taggnn.evaluate --calibrate``; absent before
+are written, are in checkpoint_fields.py.
 """
 
 import hashlib
@@ -31,7 +26,7 @@ from taggnn.data.video.source import VideoSource
 from taggnn.io import architecture, metadata, pt2
 from taggnn.io.calibrated import Calibration
 from taggnn.io.checkpoint_fields import Content, Resumable
-from taggnn.io.exported import Exported, open_onnx
+from taggnn.io.exported import open_onnx
 from taggnn.io.loaded import Loaded
 from taggnn.io.trust import Trust
 from taggnn.io.trust import check as check_names
@@ -182,7 +177,9 @@ def load(path: str | Path, dataset: str | None = None, trust: Trust = False) -> 
         return read_weights(path, path.with_suffix(".json"), trust)
     content = checked(read(path), path)
     meta = {**content, "epoch": content["progress"]["epoch"], "training_counts": content["trained_on"].get("counts")}
-    return _loaded(_built(content["architecture"], dict(content["model"]), f"checkpoint {path}", trust), meta, path)
+    return Loaded.read(
+        _built(content["architecture"], dict(content["model"]), f"checkpoint {path}", trust), meta, str(path)
+    )
 
 
 def calibrate(path: str | Path, calibration: Calibration) -> None:
@@ -221,7 +218,7 @@ def read_weights(weights: Path, description: Path, trust: Trust = False) -> Load
     content = weights.read_bytes()
     if hashlib.sha256(content).hexdigest() != meta.get("sha256"):
         raise ValueError(f"{weights}: damaged, or not the file that {description} describes")
-    return _loaded(_built(meta["architecture"], load_tensors(content), str(description), trust), meta, weights)
+    return Loaded.read(_built(meta["architecture"], load_tensors(content), str(description), trust), meta, str(weights))
 
 
 def _read_pt2(path: Path, trust: Trust) -> Loaded:
@@ -229,14 +226,14 @@ def _read_pt2(path: Path, trust: Trust) -> Loaded:
     if not path.is_file():
         raise FileNotFoundError(f"exported model {path}: no such file")
     state, meta = pt2.read(path)
-    return _loaded(_built(meta["architecture"], state, str(path), trust), meta, path)
+    return Loaded.read(_built(meta["architecture"], state, str(path), trust), meta, str(path))
 
 
 def _opened(path: Path, trust: Trust) -> Loaded:
     """An exported program; only the source of its input is imported."""
     program, meta = open_onnx(path)
     check_names({"input": meta["architecture"]["input"]}, str(path), trust)
-    return _loaded(program, meta, path)
+    return Loaded.read(program, meta, str(path))
 
 
 def _built(described: Mapping[str, Any], state: dict[str, Tensor], source: str, trust: Trust) -> Recogniser:
@@ -255,20 +252,6 @@ def _built(described: Mapping[str, Any], state: dict[str, Tensor], source: str, 
         raise ValueError(str(error) if source in str(error) else f"{source}: {error}") from error
     _fit(recogniser, state, {key: key for key in recogniser.state_dict()}, source)
     return recogniser.eval()
-
-
-def _loaded(found: Recogniser | Exported, meta: Mapping[str, Any], path: Path) -> Loaded:
-    counts = meta.get("training_counts")
-    return Loaded(
-        found,
-        tuple(meta["architecture"]["classes"]),
-        dict(meta["split_options"]),
-        str(path),
-        meta.get("epoch"),
-        None if counts is None else tuple(counts),
-        dict(meta["architecture"]),
-        Calibration.read(meta.get("calibration"), str(path)),
-    )
 
 
 def _in_folder(path: Path) -> Path:

@@ -1,4 +1,12 @@
-"""The types of the fields of a checkpoint; which field is what is at the head of ``taggnn.io.checkpoint``."""
+"""The keys of a checkpoint: where each is written, and its type.
+
+    format, architecture, split_options, trained_on, optimisation, seed    ``header_of`` of cli/build.py
+    model, optimiser, scaler, steps, averaged weights    ``Step.state_dict`` of training/step.py; training/ema.py
+    progress, history, loggers    ``Trainer.save`` of training/loop.py
+    calibration    ``calibrate`` of checkpoint.py, for ``taggnn.evaluate --calibrate``; absent before
+
+Loading takes those of ``Content`` and ``LoadedFields``, resuming those of ``Resumable`` as well.
+"""
 
 from typing import Any
 
@@ -27,14 +35,19 @@ class TrainedOn(TypedDict):
     counts: NotRequired[list[Count] | None]
 
 
-class Content(TypedDict):
+class LoadedFields(TypedDict):
+    """Fields that a loaded model keeps, and that exported files hold as well: ``Loaded.read`` and ``Loaded.plain``."""
+
+    calibration: NotRequired[CalibrationFields | None]
+
+
+class Content(LoadedFields):
     """The fields of a checkpoint that loading needs, besides those of ``architecture.Described``."""
 
     format: int
     model: dict[str, Tensor]
     progress: ProgressFields
     trained_on: TrainedOn
-    calibration: NotRequired[CalibrationFields | None]
 
 
 class HistoryFields(TypedDict):

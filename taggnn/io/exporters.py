@@ -237,13 +237,9 @@ EXPORTERS: dict[str, Exporter] = {
 def _meta(loaded: Loaded, architecture: Mapping[str, Any], recogniser: Recogniser) -> dict[str, Any]:
     return {
         "architecture": {**architecture, "classes": list(loaded.classes)},
-        "split_options": loaded.split_options,
         "found": recogniser.found,
         "preprocessing": capabilities_of(sources.of(loaded.spec)).preprocessing(),
-        "source": loaded.source,
-        "epoch": loaded.epoch,
-        "training_counts": loaded.training_counts,
-        "calibration": None if loaded.calibration is None else loaded.calibration.plain(),
+        **loaded.plain(),
         "versions": environment.versions(),
     }
 

@@ -4,7 +4,7 @@ Axes: B clips, T frames, H W of the images, h w of the model's input, K classes;
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, TypeAlias, overload
@@ -132,6 +132,40 @@ class Loaded:
     training_counts: tuple[int, ...] | None = None
     architecture: dict[str, Any] | None = field(default=None, repr=False)
     calibration: Calibration | None = None
+
+    @classmethod
+    def read(cls, model: Recogniser | Exported, fields: Mapping[str, Any], source: str) -> "Loaded":
+        """A model with the fields of its file.
+
+        Args:
+            model: with its weights.
+            fields: the architecture and those of ``plain``, of a checkpoint or of the metadata of an exported file, checked.
+            source: the file.
+
+        Raises:
+            ValueError: a calibration with a field that is out of range; names it.
+        """
+        counts = fields.get("training_counts")
+        return cls(
+            model,
+            tuple(fields["architecture"]["classes"]),
+            dict(fields["split_options"]),
+            source,
+            fields.get("epoch"),
+            None if counts is None else tuple(counts),
+            dict(fields["architecture"]),
+            Calibration.read(fields.get("calibration"), source),
+        )
+
+    def plain(self) -> dict[str, Any]:
+        """What an exported file holds besides the architecture and the weights, as plain types."""
+        return {
+            "split_options": self.split_options,
+            "source": self.source,
+            "epoch": self.epoch,
+            "training_counts": self.training_counts,
+            "calibration": None if self.calibration is None else self.calibration.plain(),
+        }
 
     @property
     def temperature(self) -> float:

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import NotRequired
 
 from taggnn.io import architecture
-from taggnn.io.calibrated import CalibrationFields
+from taggnn.io.checkpoint_fields import LoadedFields
 from taggnn.runtime import json_file, schema
 from taggnn.runtime.schema import Count
 
@@ -13,14 +13,13 @@ from taggnn.runtime.schema import Count
 META = "taggnn.json"
 
 
-class Metadata(TypedDict):
+class Metadata(LoadedFields):
     """The fields of the metadata, besides those of ``architecture.Described``."""
 
     found: dict[str, str]
     source: NotRequired[str]
     epoch: NotRequired[Count | None]
     training_counts: NotRequired[list[Count] | None]
-    calibration: NotRequired[CalibrationFields | None]
     versions: NotRequired[dict[str, str]]
     sha256: NotRequired[str]
 

@@ -3,6 +3,7 @@
 Axes: B clips, grid the token grid, N nodes of one clip, C channels.
 """
 
+from math import prod
 from typing import Any
 
 import torch
@@ -26,8 +27,9 @@ class ClipNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         flat = x.flatten(0, -2)
-        clip = torch.arange(len(x), device=x.device).repeat_interleave(len(flat) // max(len(x), 1))
-        return self.norm(flat, clip, len(x)).view_as(x)
+        nodes = prod(x.shape[1:-1])
+        clip = torch.arange(x.shape[0], device=x.device)[:, None].expand(-1, nodes).flatten()
+        return self.norm(flat, clip, x.shape[0]).view_as(x)
 
 
 def norm(name: str | bool, channels: int) -> nn.Module:

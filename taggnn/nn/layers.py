@@ -244,8 +244,9 @@ class GraphLayer(nn.Module):
 
     def resize(self, grid: Sequence[int]) -> None:
         """Draws the graph on another token grid."""
-        if hasattr(self.conv, "resize"):
-            self.conv.resize(grid)
+        resize: Callable[..., None] | None = getattr(self.conv, "resize", None)
+        if resize is not None:
+            resize(grid)
         kernel = kernels.find(self.conv, self.topology, grid, self.impl, self.edge_attributes, self.edge_dropout)
         # APPNP without a norm has no parameter: then the old kernel is on the layer's device.
         device = next((tensor.device for tensor in (*self.parameters(), *self.buffers())), None)

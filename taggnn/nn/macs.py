@@ -38,8 +38,9 @@ def graph_macs(conv: nn.Module, topology: Topology, grid: Sequence[int], channel
     channels)`` states its own.
     """
     nodes = prod(grid)
-    if hasattr(conv, "graph_macs"):
-        return conv.graph_macs(nodes, topology.num_edges(grid), channels)
+    own: Callable[..., int] | None = getattr(conv, "graph_macs", None)
+    if own is not None:
+        return own(nodes, topology.num_edges(grid), channels)
     try:
         family = operators.read(conv).family
     except ValueError:

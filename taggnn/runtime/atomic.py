@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 STALE_SECONDS = 3600.0
+# How long a file that another program has open is waited for.
+BUSY_SECONDS = 2.0
 _PART = re.compile(r"\.part-[0-9a-f]{8}(\.\w+)?$")
 
 
@@ -39,7 +41,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         yield temporary
         _sync(temporary, os.O_RDWR)
-        os.replace(temporary, path)
+        _move(temporary, path)
     except OSError as error:
         raise _explained(error, path, temporary) from error
     finally:
@@ -90,6 +92,19 @@ def _explained(error: OSError, path: Path, temporary: Path) -> OSError:
     if error.filename in (None, str(temporary), temporary):
         return OSError(error.errno, error.strerror or str(error), str(path))
     return error
+
+
+def _move(temporary: Path, path: Path) -> None:
+    """Renames; on Windows, where a file that another program has open cannot be replaced, it tries again for a while."""
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            os.replace(temporary, path)
+            return
+        except PermissionError:
+            if sys.platform != "win32" or time.monotonic() > until:
+                raise
+            time.sleep(BUSY_SECONDS / 20)
 
 
 def _sync(path: Path, flags: int) -> None:

@@ -55,7 +55,8 @@ def wrapped(line: str, columns: int | None) -> list[str]:
     start = label.end() if label else blank
     indent = " " * min(start if label is None or start > 2 else 2, _INDENT, columns // 2)
     lines, now = [], line[:start]
-    for number, part in enumerate(re.findall(r" +|[^ ]+", line[start:])):
+    # A number and its per cent sign stay together.
+    for number, part in enumerate(re.findall(r" +|[^ ]+(?: %[^ ]*)?", line[start:])):
         if number and len(now) + len(part) > columns and not part.isspace() and now.strip():
             lines.append(now.rstrip())
             now = indent

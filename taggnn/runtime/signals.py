@@ -11,8 +11,9 @@ from typing import Any
 EXIT_CODE = 143
 # The shells' code for Ctrl-C.
 INTERRUPTED = 130
-# Systems and cluster schedulers send these before they kill a program; Windows has only the first.
-STOP_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+# Systems and cluster schedulers send these before they kill a program. Windows has no SIGUSR1, and nothing sends its SIGTERM:
+# there Ctrl-Break (SIGBREAK) is what another process can send.
+STOP_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGBREAK") if hasattr(signal, name)]
 
 
 class StopRequested(BaseException):

@@ -206,7 +206,8 @@ async def _received(
 
     def opened() -> IO[bytes]:
         # Only the owner may read what a stranger has sent.
-        return os.fdopen(os.open(upload.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        return os.fdopen(os.open(upload.path, flags, 0o600), "wb")
 
     form = _form(headers, upload, opened)
     raw = opened() if form is None else None

@@ -23,8 +23,9 @@ from taggnn.nn import criteria
 from taggnn.runtime import distributed
 from taggnn.training import losses, optim, parallel, single_values, validation
 from taggnn.training.bar import Bar
+from taggnn.training.best_epoch import checkpoint_row, stop_reason
 from taggnn.training.estimate import Estimate
-from taggnn.training.history import History, checkpoint_row, stop_reason
+from taggnn.training.history import History
 from taggnn.training.loggers import Curves
 from taggnn.training.options import Optimisation, Training
 from taggnn.training.progress import Progress

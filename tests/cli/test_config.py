@@ -356,7 +356,7 @@ def test_a_head_by_its_dotted_path_has_its_options_below_head_options():
     path = f"{__name__}.Own"
     settings = config.parse(["--head", path, "--head_options", "{hidden: 7}", "--compare", "[pool]"])
     assert resolve.head_options(settings, path) == {"hidden": 7}
-    assert resolve.head_options(settings, "pool") == {"dropout": 0.2}
+    assert resolve.head_options(settings, "pool") == {"dropout": 0.2, "ordered": False}
     settings = config.parse(["--compare", f"[{path}]", "--head_options", f"{{{path}: {{hidden: 3}}}}"])
     assert resolve.head_options(settings, path) == {"hidden": 3}
     assert resolve.head_options(config.parse(["--compare", f"[{path}]"]), path) == {}

@@ -371,3 +371,9 @@ def _failed(first, second):
 
 def _stopped(number):
     raise SignalException("stopped", sigval=number)
+
+
+def test_a_signal_without_a_name_is_its_number():
+    assert launch._name(signal.SIGTERM) == "SIGTERM"
+    # An exit code of Windows for an access violation.
+    assert launch._name(1073741819) == "signal 1073741819"

@@ -9,7 +9,7 @@ import torch
 import taggnn.predict
 from taggnn.cli import live
 from taggnn.cli.live import WAITING, Counts, _Reader, answered
-from taggnn.data import sampling
+from taggnn.data import frame_sampling
 from taggnn.data.video.streaming import Frame, VideoError
 from taggnn.data.video.windows import Plan, Windows
 
@@ -34,7 +34,7 @@ class Model:
         return picture
 
     def windows(self, stream, plan):
-        return Windows(plan, sampling.Uniform(2))
+        return Windows(plan, frame_sampling.Uniform(2))
 
     def probabilities(self, windows):
         self.calls += len(windows)

@@ -6,8 +6,8 @@ import torch
 
 from taggnn.data.clips import Clip, ClipList
 from taggnn.data.dataset import ClipDataset, collate
+from taggnn.data.frame_sampling import RandomInSegment, Uniform
 from taggnn.data.samplers import seed_of
-from taggnn.data.sampling import RandomInSegment, Uniform
 from taggnn.data.synthetic import make_clip, write_video
 from taggnn.data.video import container, source
 from taggnn.data.video.reading import VideoError

@@ -5,7 +5,7 @@ import torch
 
 from taggnn.data.clips import Clip, ClipList
 from taggnn.data.dataset import ClipDataset
-from taggnn.data.sampling import Dense, RandomInSegment, Uniform
+from taggnn.data.frame_sampling import Dense, RandomInSegment, Uniform
 from taggnn.data.video import container
 from taggnn.data.video.reading import VideoError, read_frames
 from taggnn.data.video.source import VideoSource

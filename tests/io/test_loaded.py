@@ -1,5 +1,7 @@
 """A trained model in somebody's hands: files, frames and clips give the answers that training gave."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,8 @@ from taggnn.data import sources
 from taggnn.data.video.reading import VideoError, read_frames
 from taggnn.data.views import clip_views
 from taggnn.evaluation.predictions import read_predictions
-from taggnn.io.loaded import Prediction
+from taggnn.io.calibrated import Calibration
+from taggnn.io.loaded import Loaded, Prediction
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +31,13 @@ def test_a_run_is_loaded_by_its_folder(loaded, trained):
     assert loaded.source == str(trained[0] / "best.ckpt")
     assert not loaded.model.training
     assert loaded.device == torch.device("cpu")
+
+
+def test_what_is_written_of_it_is_read_again(loaded):
+    known = replace(loaded, calibration=Calibration(1.5, 9, 2.0, 1.0, 0.5, 0.25))
+    assert None not in vars(known).values(), "a field that a run does not fill cannot be compared"
+    written = json.loads(json.dumps(known.plain()))
+    assert Loaded.read(known.model, {"architecture": known.architecture, **written}, known.source) == known
 
 
 def test_a_file_is_classified_as_training_classified_it(loaded, known, videos):

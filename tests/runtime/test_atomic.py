@@ -130,3 +130,37 @@ def test_what_a_killed_writer_left_goes_and_what_a_living_one_writes_stays(tmp_p
     os.utime(other, (long_ago, long_ago))
     write_text(tmp_path / "a.txt", "whole")
     assert names(tmp_path) == [".a.part-01.txt", ".b.part-00.txt", "a.txt"]
+
+
+def busy(times):
+    """``os.replace`` of a file that another program has open for a while, as on Windows."""
+    replace, left = os.replace, [times]
+
+    def replaced(source, target):
+        left[0] -= 1
+        if left[0] >= 0:
+            raise PermissionError(errno.EACCES, "in use", str(source))
+        replace(source, target)
+
+    return replaced
+
+
+def test_on_windows_a_file_that_is_open_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(atomic.sys, "platform", "win32")
+    monkeypatch.setattr(atomic.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(os, "replace", busy(3))
+    (tmp_path / "a").write_text("old")
+    assert write_text(tmp_path / "a", "new").read_text() == "new"
+    assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize(("platform", "patience"), [("win32", -1.0), ("linux", 60.0)])
+def test_a_file_that_may_not_be_replaced_stays(tmp_path, monkeypatch, platform, patience):
+    monkeypatch.setattr(atomic.sys, "platform", platform)
+    monkeypatch.setattr(atomic, "BUSY_SECONDS", patience)
+    monkeypatch.setattr(os, "replace", busy(10**6))
+    (tmp_path / "a").write_text("old")
+    with pytest.raises(PermissionError):
+        write_text(tmp_path / "a", "new")
+    assert (tmp_path / "a").read_text() == "old"
+    assert names(tmp_path) == ["a"]

@@ -11,6 +11,7 @@ from taggnn.runtime.printable import PrintableStream, width, wrapped
     ("line", "expected"),
     [
         ("short", ["short"]),
+        ("macro F1  2.8 % (0.0 to 13.1 %), ", ["macro F1  2.8 % (0.0 to", "          13.1 %),"]),
         ("test      top-1 97.5 %, top-5 100.0 %", ["test      top-1 97.5 %,", "          top-5 100.0 %"]),
         (
             "          a line that begins with blanks",
@@ -20,7 +21,7 @@ from taggnn.runtime.printable import PrintableStream, width, wrapped
         ("train     python -m taggnn.train --data.root DIR", ["train     python -m taggnn.train --data.root DIR"]),
         ("taggnn: one two three four five six", ["taggnn: one two three", "        four five six"]),
     ],
-    ids=["fits", "label", "blanks", "path", "command", "message"],
+    ids=["fits", "per cent", "label", "blanks", "path", "command", "message"],
 )
 def test_a_line_is_wrapped_below_its_text(line, expected):
     assert wrapped(line, 24) == expected

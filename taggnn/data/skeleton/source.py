@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from graphs.skeleton import SKELETONS, find
-from taggnn.data import sampling
+from taggnn.data import frame_sampling
 from taggnn.data.clips import Clip
 from taggnn.data.skeleton import formats, streams, synthetic, transforms
 from taggnn.data.skeleton.body import axes_of, center_of
@@ -157,7 +157,7 @@ class SkeletonSource:
         if views > 1 and self.sampler is None:
             raise ValueError(f"views {views}: possible is 1 with sampling resize, which shows the whole sequence")
         if self.sampler is not None:
-            sampling.spread(self.sampler, views)
+            frame_sampling.spread(self.sampler, views)
 
     def evaluation_views(
         self, clip: Clip, chosen: Sequence[tuple[int, int]], views: int, crops: int
@@ -176,7 +176,7 @@ class SkeletonSource:
         x, confidence, _ = self._normalized(*read, None)
         if self.sampler is None:
             return [Sample(self._sampled(x, confidence, self._choice(x.shape[1], None)), clip.label) for _ in chosen]
-        choices = sampling.spread(self.sampler, views)
+        choices = frame_sampling.spread(self.sampler, views)
         return [Sample(self._sampled(x, confidence, choices[view](x.shape[1])), clip.label) for view, _ in chosen]
 
     def describe(self) -> list[str]:
@@ -308,11 +308,11 @@ class SkeletonSource:
         return joints[: self.dimensions]
 
 
-def _sampler(name: str, frames: int, stride: int) -> sampling.Sampler | None:
+def _sampler(name: str, frames: int, stride: int) -> frame_sampling.Sampler | None:
     if name == "resize":
         return None
     window: dict[str, Any] = {"stride": stride} if name == "dense" else {}
-    return sampling.build(name, frames, **window)
+    return frame_sampling.build(name, frames, **window)
 
 
 def _check(option: str, fits: bool, given: object, possible: str) -> None:

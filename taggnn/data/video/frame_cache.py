@@ -21,7 +21,7 @@ from torch import Tensor
 
 from taggnn.data import shards
 from taggnn.data.clips import Clip
-from taggnn.data.sampling import FrameChoice, draws
+from taggnn.data.frame_sampling import FrameChoice, draws
 from taggnn.data.video.container import import_av
 from taggnn.data.video.reading import DECODE_TIMEOUT, VideoError, read_frames
 
@@ -31,7 +31,7 @@ MAX_BYTES = 2**29
 # Bytes left free on the disk for checkpoints and results.
 RESERVE = 2 * 10**9
 # Raise this with every change of ours that makes a decode give other frames or other pixels (scaling.py, timeline.py,
-# sampling.py, reading.py). PyAV and FFmpeg are distinguished by their versions.
+# frame_sampling.py, reading.py). PyAV and FFmpeg are distinguished by their versions.
 FORMAT_VERSION = 2
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from taggnn.data import sampling, synthetic, synthetic_regions, synthetic_relations
+from taggnn.data import frame_sampling, synthetic, synthetic_regions, synthetic_relations
 from taggnn.data.audit.inspection import Inspection
 from taggnn.data.clips import Clip
 from taggnn.data.video.decoders import Decoder, chosen, resized
@@ -206,7 +206,7 @@ class VideoSource:
         Raises:
             ValueError: fewer than one, or several crops where frames are stretched.
         """
-        sampling.spread(self.sampler, views)
+        frame_sampling.spread(self.sampler, views)
         self.transform.check_crops(crops)
 
     def evaluation_views(
@@ -223,7 +223,10 @@ class VideoSource:
         Returns:
             A sample for each view; a bad clip where one of them cannot be read.
         """
-        samplers, choices = sampling.spread(self.sampler, views), list(dict.fromkeys(choice for choice, _ in chosen))
+        samplers, choices = (
+            frame_sampling.spread(self.sampler, views),
+            list(dict.fromkeys(choice for choice, _ in chosen)),
+        )
         pictures = self._pictures(clip, [(samplers[choice], _no_draws) for choice in choices])
         bad = next((frames for frames in pictures if isinstance(frames, BadClip)), None)
         if bad is not None:
@@ -236,7 +239,7 @@ class VideoSource:
 
         **Shapes:** uint8 (F, H, W, 3) -> float32 (n, 3, T, h, w)
         """
-        samplers = sampling.spread(self.sampler, views)
+        samplers = frame_sampling.spread(self.sampler, views)
         pictures = {
             choice: resized(frames[samplers[choice](len(frames))], self.short_side)
             for choice in dict.fromkeys(choice for choice, _ in chosen)
@@ -321,7 +324,7 @@ class VideoSource:
         """The size of the frame cache, where there is one."""
         return {} if self.frame_cache is None else {"frame_cache": self.frame_cache.summary()}
 
-    def _view(self, seed: int | None) -> tuple[sampling.FrameChoice, Draws]:
+    def _view(self, seed: int | None) -> tuple[frame_sampling.FrameChoice, Draws]:
         """The sampler of a view, and a function that makes its generator anew."""
         if seed is None:
             return self.sampler, _no_draws
@@ -334,7 +337,9 @@ class VideoSource:
         x, flipped = self.train_transform.draw(frames, seed)
         return Sample(x, clip.label, flipped=flipped)
 
-    def _pictures(self, clip: Clip, views: Sequence[tuple[sampling.FrameChoice, Draws]]) -> list[Tensor | BadClip]:
+    def _pictures(
+        self, clip: Clip, views: Sequence[tuple[frame_sampling.FrameChoice, Draws]]
+    ) -> list[Tensor | BadClip]:
         """The frames of several views of a clip from one decode, or one after the other where that would differ.
 
         **Shapes:** uint8 (T, H, W, 3) for each view
@@ -345,7 +350,7 @@ class VideoSource:
         return [self._read_alone(clip, sampler, draws()) for sampler, draws in views]
 
     def _read_alone(
-        self, clip: Clip, sampler: sampling.FrameChoice, generator: torch.Generator | None
+        self, clip: Clip, sampler: frame_sampling.FrameChoice, generator: torch.Generator | None
     ) -> Tensor | BadClip:
         """**Shapes:** -> uint8 (T, H, W, 3)"""
         try:
@@ -415,9 +420,9 @@ def _once(sample: Callable[[int], list[int]]) -> Callable[[int], list[int]]:
     return once
 
 
-def _sampler(name: str, frames: int, jitter: float, scale: Sequence[float], **options: Any) -> sampling.Sampler:
+def _sampler(name: str, frames: int, jitter: float, scale: Sequence[float], **options: Any) -> frame_sampling.Sampler:
     with _named(jitter="temporal_jitter", scale="temporal_scale"):
-        return sampling.build(name, frames, jitter, scale, **options)
+        return frame_sampling.build(name, frames, jitter, scale, **options)
 
 
 @contextmanager

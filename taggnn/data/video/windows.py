@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from taggnn.data.sampling import FrameChoice
+from taggnn.data.frame_sampling import FrameChoice
 
 # Frames of a window: more is no clip but a mistake in its seconds or its rate.
 MAX_FRAMES = 100_000

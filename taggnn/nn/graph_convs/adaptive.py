@@ -40,12 +40,12 @@ class AdaptiveConv(nn.Module):
         return (edges + nodes * nodes) * channels
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
-        if len(x) % len(self.adjacency):
-            raise ValueError(f"{len(x)} nodes are no whole clips of {len(self.adjacency)}")
+        if x.shape[0] % len(self.adjacency):
+            raise ValueError(f"{x.shape[0]} nodes are no whole clips of {len(self.adjacency)}")
         source, target = edge_index
-        degree = x.new_ones(len(x)).index_add(0, target, torch.ones_like(target, dtype=x.dtype))
+        degree = x.new_ones(x.shape[0]).index_add(0, target, torch.ones_like(target, dtype=x.dtype))
         scale = degree.rsqrt()[:, None]
         fixed = scale * (scale * x).index_add(0, target, (scale * x)[source])
         nodes = len(self.adjacency)
-        learned = self.adjacency @ x.view(len(x) // nodes, nodes, x.shape[1])
+        learned = self.adjacency @ x.view(x.shape[0] // nodes, nodes, x.shape[1])
         return self.linear(fixed + learned.flatten(0, 1))

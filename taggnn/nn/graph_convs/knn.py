@@ -48,14 +48,14 @@ class KnnConv(nn.Module):
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
         out = self.root(x) + self.relations(means(x, edge_index, positions_of(self.grid))[0].flatten(1))
         nodes = prod(self.grid)
-        if len(x) % nodes:
-            raise ValueError(f"{len(x)} nodes are no whole clips of {nodes}")
+        if x.shape[0] % nodes:
+            raise ValueError(f"{x.shape[0]} nodes are no whole clips of {nodes}")
         k = min(self.k, nodes - 1)
         if not k:
             return out
-        near = nearest(x.view(len(x) // nodes, nodes, x.shape[1]), k)
-        found = self.other(x).view(len(x) // nodes, nodes, out.shape[1])
-        start = torch.arange(len(found), device=x.device)[:, None, None] * nodes
+        near = nearest(x.view(x.shape[0] // nodes, nodes, x.shape[1]), k)
+        found = self.other(x).view(x.shape[0] // nodes, nodes, out.shape[1])
+        start = torch.arange(found.shape[0], device=x.device)[:, None, None] * nodes
         largest = found.flatten(0, 1)[(near + start).flatten(0, 1)].amax(1)
         return out + (self.own(x) + largest).relu()
 

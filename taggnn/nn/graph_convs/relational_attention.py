@@ -57,10 +57,12 @@ class RelationalAttentionConv(nn.Module):
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
         source, target = edge_index
         relation, count = relation_of(edge_index, positions_of(self.grid)), len(RELATIONS)
-        left, right = (part(x).view(len(x) * count, self.heads, self.out_channels) for part in (self.left, self.right))
+        left, right = (
+            part(x).view(x.shape[0] * count, self.heads, self.out_channels) for part in (self.left, self.right)
+        )
         slot, values = target * count + relation, left[source * count + relation]
         score = (F.leaky_relu(values + right[slot], self.negative_slope) * self.att[relation]).sum(-1)
-        weights = softmax(score, slot, num_nodes=len(x) * count)
+        weights = softmax(score, slot, num_nodes=x.shape[0] * count)
         weights = F.dropout(weights, self.dropout, self.training)
-        out = values.new_zeros(len(x), *values.shape[1:]).index_add(0, target, values * weights[..., None])
+        out = values.new_zeros(x.shape[0], *values.shape[1:]).index_add(0, target, values * weights[..., None])
         return out.flatten(1) + self.root(x)

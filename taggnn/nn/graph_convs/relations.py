@@ -36,7 +36,7 @@ def means(x: Tensor, edge_index: Tensor, positions: int) -> tuple[Tensor, Tensor
     """
     count = len(RELATIONS)
     slot = edge_index[1] * count + relation_of(edge_index, positions)
-    sums = x.new_zeros(len(x) * count, x.shape[1]).index_add(0, slot, x[edge_index[0]])
-    degree = x.new_zeros(len(x) * count).index_add(0, slot, torch.ones_like(slot, dtype=x.dtype))
+    sums = x.new_zeros(x.shape[0] * count, x.shape[1]).index_add(0, slot, x[edge_index[0]])
+    degree = x.new_zeros(x.shape[0] * count).index_add(0, slot, torch.ones_like(slot, dtype=x.dtype))
     mean = sums / degree.clamp(min=1)[:, None]
-    return mean.view(len(x), count, x.shape[1]), (degree > 0).view(len(x), count)
+    return mean.view(x.shape[0], count, x.shape[1]), (degree > 0).view(x.shape[0], count)

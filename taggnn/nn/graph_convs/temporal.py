@@ -51,8 +51,12 @@ class TemporalConv(nn.Module):
         step, width = steps(edge_index, positions_of(self.grid)), 2 * reach + 1
         # One sum for each distance, so that a tap is applied once for a node and not once for an edge.
         slot = target * width + step.clamp(-reach, reach) + reach
-        sums = x.new_zeros(len(x) * width, x.shape[1]).index_add(0, slot, x[source]).view(len(x), width, x.shape[1])
-        degree = x.new_zeros(len(x)).index_add(0, target, (step == 0).to(x.dtype))
+        sums = (
+            x.new_zeros(x.shape[0] * width, x.shape[1])
+            .index_add(0, slot, x[source])
+            .view(x.shape[0], width, x.shape[1])
+        )
+        degree = x.new_zeros(x.shape[0]).index_add(0, target, (step == 0).to(x.dtype))
         causal, anti_causal = self.taps
         past = causal[0] * x + (causal[1:] * sums[:, :reach].flip(1)).sum(1)
         future = anti_causal[0] * x + (anti_causal[1:] * sums[:, reach + 1 :]).sum(1)

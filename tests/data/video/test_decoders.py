@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-from taggnn.data.sampling import Uniform
+from taggnn.data.frame_sampling import Uniform
 from taggnn.data.video import decoders
 from taggnn.data.video.reading import VideoError, frame_times, read_frames
 from taggnn.data.video.source import VideoSource

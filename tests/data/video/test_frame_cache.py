@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from taggnn.data.clips import Clip
+from taggnn.data.frame_sampling import Dense, RandomInSegment, Uniform, draws
 from taggnn.data.loader import ClipData
-from taggnn.data.sampling import Dense, RandomInSegment, Uniform, draws
 from taggnn.data.video import frame_cache
 from taggnn.data.video.frame_cache import FrameCache
 from taggnn.data.video.reading import VideoError, read_frames

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from taggnn.data.sampling import Dense, RandomInSegment, Uniform
+from taggnn.data.frame_sampling import Dense, RandomInSegment, Uniform
 from taggnn.data.video import container, reading, seeking
 from taggnn.data.video.bitstream import Unproven
 from taggnn.data.video.reading import frame_times, read_frames

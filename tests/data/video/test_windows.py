@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from taggnn.data import sampling
+from taggnn.data import frame_sampling
 from taggnn.data.video.windows import Plan, Windows
 
 
@@ -30,9 +30,9 @@ def naive(times, seconds, plan, sampler):
 
 
 SAMPLERS = {
-    "uniform": sampling.Uniform(4),
-    "segment": sampling.RandomInSegment(4),
-    "dense": sampling.Dense(4, 2),
+    "uniform": frame_sampling.Uniform(4),
+    "segment": frame_sampling.RandomInSegment(4),
+    "dense": frame_sampling.Dense(4, 2),
 }
 
 
@@ -54,20 +54,20 @@ def test_equals_the_naive_ones(rate, sampler, frames, even):
 
 
 def test_times_rounded_to_milliseconds_are_the_same_frames():
-    plan, sampler = Plan(30.0, 8, 3), sampling.Uniform(8)
+    plan, sampler = Plan(30.0, 8, 3), frame_sampling.Uniform(8)
     times = [round(k / 30, 3) for k in range(50)]
     for window in windows_of(times, 50 / 30, plan, sampler):
         assert window.numbers == tuple(range(window.start, window.stop))
 
 
 def test_a_window_needs_no_frame_behind_it():
-    windows = Windows(Plan(10.0, 4, 2), sampling.Uniform(2))
+    windows = Windows(Plan(10.0, 4, 2), frame_sampling.Uniform(2))
     counts = [len(list(windows.add(k / 10, picture(k)))) for k in range(8)]
     assert counts == [0, 0, 0, 1, 0, 1, 0, 1]
 
 
 def test_memory_is_one_window():
-    windows = Windows(Plan(10.0, 4, 2), sampling.Uniform(2))
+    windows = Windows(Plan(10.0, 4, 2), frame_sampling.Uniform(2))
     for k in range(500):
         list(windows.add(k / 10, picture(k)))
     assert len(windows._grid) == 4

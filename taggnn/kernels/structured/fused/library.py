@@ -81,7 +81,9 @@ def load() -> Loops | None:
                     _found = _built()
                 except Exception as error:
                     _reason = str(error).strip() or type(error).__name__
-                    log.warning("GAT and GATv2 on a CPU are computed in blocks, not by fused loops: %s", _reason)
+                    # Without a compiler it is the usual way; one that fails is worth a look.
+                    level = logging.INFO if _reason == _NO_COMPILER else logging.WARNING
+                    log.log(level, "GAT and GATv2 on a CPU are computed in blocks, not by fused loops: %s", _reason)
     return _found
 
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taggnn.data.sampling import SAMPLERS, Dense, RandomInSegment, Uniform, build, spread
+from taggnn.data.frame_sampling import SAMPLERS, Dense, RandomInSegment, Uniform, build, spread
 
 quick = settings(derandomize=True, max_examples=150, database=None)
 lengths = st.integers(1, 3000)
