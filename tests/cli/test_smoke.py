@@ -24,8 +24,8 @@ def test_the_command_line_wins_and_small_values_stay():
 
 
 def test_its_results_are_marked_and_others_are_not(fast):
-    assert smoke.title(fast, "tag") == "Smoke run, not a result (demo-fast: tag)"
-    assert smoke.title(config.parse(["--config", "demo"]), "tag") == "demo: tag"
+    assert smoke.title(fast, "tag") == "Smoke run, not a result (tag)"
+    assert smoke.title(config.parse(["--config", "demo"]), "tag") == "tag"
 
 
 def test_a_run_folder_keeps_it(fast, tmp_path):
