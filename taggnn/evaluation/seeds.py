@@ -82,7 +82,7 @@ def difference_over_seeds(
         second: those of the other way, for the same clips and seeds in the same order.
         resamples: R (default 2000).
         seed: of the draws (default 0).
-        groups: number of the group of each clip, from 0; groups are drawn in place of clips (default: clips are drawn).
+        groups: number of the group of each clip, from 0; groups are drawn instead of clips (default: clips are drawn).
 
     **Shapes:** groups (M,) long
 

@@ -36,7 +36,7 @@ class Variant:
         difference: accuracy minus that of the reference, with an interval over clips and seeds; None where there is none.
         paired: the seeds that both have, of which the difference is.
         interval: 95 % interval of the mean accuracy, over clips and seeds.
-        groups: number of groups of clips, which the intervals draw in place of clips; 0 without groups.
+        groups: number of groups of clips, which the intervals draw instead of clips; 0 without groups.
     """
 
     name: str

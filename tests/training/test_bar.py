@@ -42,9 +42,9 @@ def test_a_resumed_run_s_bar_stands_where_it_continues(build, batches, fit, tmp_
     capsys.readouterr()
     fit(build(), batches(4), batches(1), bar=Bar(True, 2), epochs=2, resume=tmp_path / "batch_5.ckpt")
     drawn = [line for line in bars(capsys.readouterr().err) if line.startswith("epoch")]
-    places = [int(re.search(r"\[(\d)/4", line)[1]) for line in drawn]
-    assert places[0] == 1
-    assert set(places) <= {1, 2, 3, 4}
+    counts = [int(re.search(r"\[(\d)/4", line)[1]) for line in drawn]
+    assert counts[0] == 1
+    assert set(counts) <= {1, 2, 3, 4}
     assert all(line.startswith("epoch 2/2") for line in drawn)
 
 

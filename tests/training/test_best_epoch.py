@@ -48,8 +48,8 @@ def test_a_resumed_run_ends_where_it_would_have(build, batches, fit, tmp_path, k
     whole, resumed = build(), build(seed=1)
     first = fit(whole, batches(2), batches(1), kind=figures_of(figures), patience=3, epochs=5, keep=keep)
     assert len(first.history.rows) == 4
-    place = tmp_path / f"epoch_{kept}.ckpt"
-    again = fit(resumed, batches(2), batches(1), kind=figures_of(figures), patience=3, epochs=5, resume=place)
+    checkpoint = tmp_path / f"epoch_{kept}.ckpt"
+    again = fit(resumed, batches(2), batches(1), kind=figures_of(figures), patience=3, epochs=5, resume=checkpoint)
     assert len(again.history.rows) == 4
     assert again.stopped == first.stopped
     for name, value in whole.model.state_dict().items():
