@@ -75,8 +75,9 @@ class TagHead(nn.Module):
         classifier_dropout: probability before the last linear layer (default 0).
 
     **Shapes:** tokens (B, *grid, C), or a PyG ``Batch`` of clips with x (B*N, C) whose own edges are then used, by PyG's
-    message passing -> ``Output``: logits (B, K) and extras ``encoded``, after the encoder, ``propagated``, after the
-    graph, and ``nodes``, what is read out, each (B, *grid, dim), ``pooled`` (B, dim), and ``weights`` (B, *grid) where the read-out has weights; no losses.
+    message passing -> ``Output``: logits (B, K) and extras ``encoded``, after the encoder, ``propagated``, after the graph, and
+    ``nodes``, what is read out, each (B, *grid, dim), ``pooled`` (B, dim), and ``weights`` (B, *grid) where the read-out has
+    weights; no losses.
 
     Raises:
         ValueError: an unknown name or option, or sizes that do not divide; in ``forward``, tokens of another grid, or a batch

@@ -64,7 +64,9 @@ class Small(nn.Module):
         strides = {1: (1, 1, 1), 2: (1, 1, 2), 4: (1, 2, 2)}[time_stride]
         shrinks = (2, 2, space_stride // 8)
         self.stem = nn.Sequential(
-            nn.Conv3d(6 if input == "both" else 3, width, (1, 5, 5), (1, 2, 2), (0, 2, 2), bias=False), nn.BatchNorm3d(width), nn.ReLU(True)
+            nn.Conv3d(6 if input == "both" else 3, width, (1, 5, 5), (1, 2, 2), (0, 2, 2), bias=False),
+            nn.BatchNorm3d(width),
+            nn.ReLU(True),
         )
         stages, channels = [], width
         for stride, shrink in zip(strides, shrinks, strict=True):

@@ -101,7 +101,9 @@ def test_drop_acts_in_training_only():
     assert torch.equal(model(clip), model(clip))
 
 
-@pytest.mark.parametrize("options", [{"width": 0}, {"depth": 0}, {"time_stride": 3}, {"space_stride": 4}, {"input": "flow"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"width": 0}, {"depth": 0}, {"time_stride": 3}, {"space_stride": 4}, {"input": "flow"}], ids=str
+)
 def test_option_out_of_range_is_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         Small(**options)
