@@ -12,7 +12,7 @@ from taggnn.evaluation.intervals import wilson
 from taggnn.evaluation.metrics import summarise
 from taggnn.evaluation.predictions import Predictions, write_predictions
 from taggnn.evaluation.results import Results
-from taggnn.evaluation.significance import mcnemar
+from taggnn.evaluation.significance import ONE_RUN_EACH, mcnemar
 from taggnn.reporting import compare_page, figures
 
 CLASSES = ["<b>up</b>", "down", "日本", "left", "right", "none of it"]
@@ -211,6 +211,13 @@ def test_one_clip_claims_nothing_and_is_told_in_the_singular(program, tmp_path):
     assert "1 clip with a changed prediction" in content
     assert "1 clip of 2 classes, predicted by each of 2 models" in content
     assert "100.0\u00a0to" not in content
+
+
+def test_what_a_single_run_cannot_show_is_stated(two, program, tmp_path):
+    (one, *_), (other, *_) = two
+    ended = program(taggnn.compare, one, other, "--out", tmp_path / "out")
+    assert ONE_RUN_EACH in ended.out
+    assert json.loads((tmp_path / "out" / "comparison.json").read_text())["notes"] == [ONE_RUN_EACH]
 
 
 def test_letters_go_on_behind_z():

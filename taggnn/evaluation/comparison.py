@@ -12,7 +12,16 @@ from taggnn.evaluation.intervals import LEVEL, RESAMPLES, Answers
 from taggnn.evaluation.matching import Matched
 from taggnn.evaluation.metrics import Scores
 from taggnn.evaluation.results import intervals_of
-from taggnn.evaluation.significance import Difference, McNemar, differences, holm, recalls, top1_test, verdict
+from taggnn.evaluation.significance import (
+    ONE_RUN_EACH,
+    Difference,
+    McNemar,
+    differences,
+    holm,
+    recalls,
+    top1_test,
+    verdict,
+)
 
 
 @dataclass(frozen=True)
@@ -157,7 +166,9 @@ def compared(
         _pair(both, letters[0], letter, first, other, found, test, p)
         for letter, other, found, test, p in zip(letters[1:], others, apart, tests, corrected, strict=True)
     ]
-    return Comparison(len(both.names), len(both.classes), resamples, seed, LEVEL, list(both.notes), models, pairs)
+    return Comparison(
+        len(both.names), len(both.classes), resamples, seed, LEVEL, [*both.notes, ONE_RUN_EACH], models, pairs
+    )
 
 
 def letter_of(number: int) -> str:

@@ -91,6 +91,13 @@ def holm(p: Sequence[float]) -> list[float]:
     return corrected
 
 
+# For every comparison of single runs: what its intervals and tests leave out.
+ONE_RUN_EACH = (
+    "One run each: intervals and p-values are over the clips alone. Another seed moves accuracy too, often by some points; "
+    "taggnn sweep --seeds measures that."
+)
+
+
 def verdict(test: McNemar, p: float, first: str, second: str) -> str:
     """The result of the test, in a sentence.
 

@@ -34,6 +34,8 @@ class TagHead(nn.Module):
         X      = X + act(conv(LayerNorm(X), edges))        for each graph layer
         logits = W dropout(LayerNorm(readout_n(X))) + b
 
+    With ``graph_first`` the graph layers come before the encoder [ours].
+
     Args:
         channels: C of the backbone's tokens.
         grid: sizes of the token grid of one clip, time first; as many axes as the topology takes, any number for the built-in.
@@ -52,6 +54,8 @@ class TagHead(nn.Module):
             ``convs.build`` (default "gat").
         conv_options: further arguments of the convolution, by name.
         graph_layers: how many (default 1); 0 leaves the graph out.
+        graph_first: the graph layers before the encoder (default after it, as released): neighbours are then mixed while tokens
+            are still local.
         graph_norm: what comes before each convolution: true, LayerNorm (default), "graph", GraphNorm, or "pair", PairNorm, see
             ``graph_norms.NORMS``; false for nothing.
         graph_activation: after each convolution: "gelu" (default), "relu", "elu", "none".
@@ -71,8 +75,9 @@ class TagHead(nn.Module):
         classifier_dropout: probability before the last linear layer (default 0).
 
     **Shapes:** tokens (B, *grid, C), or a PyG ``Batch`` of clips with x (B*N, C) whose own edges are then used, by PyG's
-    message passing -> ``Output``: logits (B, K) and extras ``encoded`` and ``propagated`` (B, *grid, dim), ``pooled`` (B, dim),
-    and ``weights`` (B, *grid) where the read-out has weights; no losses.
+    message passing -> ``Output``: logits (B, K) and extras ``encoded``, after the encoder, ``propagated``, after the graph, and
+    ``nodes``, what is read out, each (B, *grid, dim), ``pooled`` (B, dim), and ``weights`` (B, *grid) where the read-out has
+    weights; no losses.
 
     Raises:
         ValueError: an unknown name or option, or sizes that do not divide; in ``forward``, tokens of another grid, or a batch
@@ -100,6 +105,7 @@ class TagHead(nn.Module):
         conv: str | Callable[..., Any] = "gat",
         conv_options: dict[str, Any] | None = None,
         graph_layers: int = 1,
+        graph_first: bool = False,
         graph_norm: bool | Literal["layer", "graph", "pair"] = True,
         graph_activation: str = "gelu",
         graph_residual: bool = True,
@@ -123,6 +129,7 @@ class TagHead(nn.Module):
         self.project = nn.Sequential(*project)
         self.position = PositionTable(dim, grid, factorised=position == "factorised", std=position_std)
         self.encoder = encoder(dim, encoder_layers, encoder_heads, ffn, dropout, norm_first, encoder_activation)
+        self.graph_first = graph_first
         self.propagation = nn.ModuleList(
             GraphLayer(
                 dim,
@@ -246,17 +253,29 @@ class TagHead(nn.Module):
         if not isinstance(tokens, Tensor):
             tokens, edges = take_apart(tokens, self.grid)
         x = self.position(self.project(tokens))
-        encoded = self.encoder(x.flatten(1, -2)).unflatten(1, self.grid)
-        x = encoded
-        for layer in self.propagation:
-            x = layer(x, topology) if edges is None else cast(GraphLayer, layer).on_edges(x, edges)
+        if self.graph_first:
+            propagated = self._propagated(x, topology, edges)
+            x = encoded = self._encoded(propagated)
+        else:
+            encoded = self._encoded(x)
+            x = propagated = self._propagated(encoded, topology, edges)
         by_frame = getattr(self.readout, "by_frame", False)
         nodes = x.flatten(1, -2)
         pooled, weights = self.readout(nodes.unflatten(1, (self.grid[0], -1)) if by_frame else nodes)
-        extras = {"encoded": encoded, "propagated": x, "pooled": pooled}
+        extras = {"encoded": encoded, "propagated": propagated, "nodes": x, "pooled": pooled}
         if weights is not None:
             extras["weights"] = weights.unflatten(1, self.grid)
         return Output(self.classifier(self.dropout(self.norm(pooled))), extras)
+
+    def _encoded(self, x: Tensor) -> Tensor:
+        """**Shapes:** (B, *grid, dim) -> (B, *grid, dim)"""
+        return self.encoder(x.flatten(1, -2)).unflatten(1, self.grid)
+
+    def _propagated(self, x: Tensor, topology: Topology | None, edges: "Data | None") -> Tensor:
+        """**Shapes:** (B, *grid, dim) -> (B, *grid, dim)"""
+        for layer in self.propagation:
+            x = layer(x, topology) if edges is None else cast(GraphLayer, layer).on_edges(x, edges)
+        return x
 
     def resize(self, grid: Sequence[int]) -> None:
         """Adapts the head to another token grid: the position table is interpolated, the graph is built again."""

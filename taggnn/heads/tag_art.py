@@ -61,7 +61,7 @@ class TagArtHead(nn.Module):
     def forward(self, tokens: Tensor, targets: Tensor | None = None, topology: Topology | None = None) -> Output:
         """Classifies the tokens; ``topology`` replaces that of the tokens, for a diagnosis."""
         first = self.tag(tokens, topology=topology)
-        second = self.art(first.extras["propagated"], targets)
+        second = self.art(first.extras["nodes"], targets)
         return Output(first.logits + second.logits, {**first.extras, **second.extras}, second.losses)
 
     def resize(self, grid: Sequence[int]) -> None:

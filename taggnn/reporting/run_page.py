@@ -35,7 +35,7 @@ from taggnn.evaluation.metrics import (
 from taggnn.evaluation.predictions import Predictions, Skipped, read_predictions, read_skipped
 from taggnn.evaluation.rejection import risk_coverage
 from taggnn.evaluation.results import Results, headline
-from taggnn.evaluation.significance import McNemar, verdict
+from taggnn.evaluation.significance import ONE_RUN_EACH, McNemar, verdict
 from taggnn.names import unknown
 from taggnn.reporting import thumbnail_section
 from taggnn.reporting.class_section import classes_of
@@ -221,7 +221,7 @@ def _paired(row: Mapping[str, Any], family: Sequence[Mapping[str, Any]]) -> dict
     holm = f", {p_value(row['p_holm'])} after Holm" if len(family) > 1 else ""
     text = (
         f"{row['verdict']} Of {number(row['clips'])} clips only {name} has {number(row['only_name'])} right, only {other} "
-        f"{number(row['only_against'])} (McNemar, {p_value(row['p'])}{holm})."
+        f"{number(row['only_against'])} (McNemar, {p_value(row['p'])}{holm}). {ONE_RUN_EACH}"
     )
     gain = f": {points(known['top1'][0])} points" if "top1" in known else ""
     return {

@@ -331,7 +331,7 @@ def test_tag_and_art_together_are_both_in_turn(bank):
     tokens, targets = torch.randn(2, 3, 2, 2, CHANNELS).double(), torch.tensor([1, 3])
     found = head(tokens, targets)
     first = head.tag(tokens)
-    second = head.art(first.extras["propagated"], targets)
+    second = head.art(first.extras["nodes"], targets)
     torch.testing.assert_close(found.logits, first.logits + second.logits)
     torch.testing.assert_close(found.losses, second.losses)
     assert {"weights", "regions", "semantics"} <= found.extras.keys()

@@ -130,6 +130,27 @@ def test_extras(grid, readout):
         torch.testing.assert_close(extras["weights"].sum((1, 2, 3)), torch.ones(2))
 
 
+@pytest.mark.parametrize("graph_first", [False, True], ids=["encoder first", "graph first"])
+def test_the_graph_stands_before_or_after_the_encoder(graph_first):
+    torch.manual_seed(0)
+    grid = (3, 2, 1)
+    head = TagHead(8, grid, 3, encoder_heads=2, conv="gcn", graph_layers=2, graph_first=graph_first).eval()
+    tokens = torch.randn(2, *grid, 8)
+
+    def encode(x):
+        return head.encoder(x.flatten(1, -2)).unflatten(1, grid)
+
+    def propagate(x):
+        return head.propagation[1](head.propagation[0](x))
+
+    start = head.position(tokens)
+    expected = encode(propagate(start)) if graph_first else propagate(encode(start))
+    extras = head(tokens).extras
+    torch.testing.assert_close(extras["nodes"], expected)
+    torch.testing.assert_close(extras["propagated"], propagate(start) if graph_first else expected)
+    torch.testing.assert_close(extras["encoded"], expected if graph_first else encode(start))
+
+
 def test_clips_of_a_batch_are_independent():
     torch.manual_seed(0)
     head = TagHead(16, (2, 3, 1), 3, encoder_heads=4).eval()

@@ -1,7 +1,12 @@
 """A small video network meant for CPU: training from scratch on short, small clips in minutes."""
 
+from typing import Literal
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from taggnn.names import unknown
 
 
 class Small(nn.Module):
@@ -13,7 +18,8 @@ class Small(nn.Module):
 
     Formula::
 
-        x0     = relu(BN(conv_1x5x5(v)))                                           stride 2 in space
+        d_t    = v_t - v_{t-1}, d_0 = 0                                            with input "difference" or "both"
+        x0     = relu(BN(conv_1x5x5(v, d, or both)))                               stride 2 in space
         x_i    = relu(BN(conv_3x1x1(relu(BN(conv_1x3x3(x_{i-1}))))) + shortcut)    stride 2 in space at each stage
         (B, 3, T, H, W) -> (B, 8*width, ceil(T / time_stride), ceil(H / space_stride), ceil(W / space_stride))
 
@@ -26,6 +32,9 @@ class Small(nn.Module):
         time_stride: 1 (default) keeps every frame; 2 halves the frames at the last stage, 4 at the last two.
         space_stride: 16 (default); 8 keeps the resolution at the last stage, for a finer grid and 1.8 times the work.
         drop: probability of dropping whole channels of a clip after each stage, in training (default 0).
+        input: what the stem sees: "rgb", the frames (default); "difference", what changed since the frame before, which leaves
+            out what stands still, such as a face or a background (the RGB difference of https://arxiv.org/abs/1608.00859); or
+            "both".
 
     **Shapes:** (B, 3, T, H, W) -> (B, 8*width, T', H', W') as in the formula; any T, H, W from 1 on.
 
@@ -34,7 +43,13 @@ class Small(nn.Module):
     """
 
     def __init__(
-        self, width: int = 24, depth: int = 1, time_stride: int = 1, space_stride: int = 16, drop: float = 0.0
+        self,
+        width: int = 24,
+        depth: int = 1,
+        time_stride: int = 1,
+        space_stride: int = 16,
+        drop: float = 0.0,
+        input: Literal["rgb", "difference", "both"] = "rgb",
     ) -> None:
         super().__init__()
         if width < 1 or depth < 1:
@@ -43,10 +58,15 @@ class Small(nn.Module):
             raise ValueError(f"backbone small: time_stride={time_stride}; possible are 1, 2 and 4")
         if space_stride not in (8, 16):
             raise ValueError(f"backbone small: space_stride={space_stride}; possible are 8 and 16")
+        if input not in ("rgb", "difference", "both"):
+            raise unknown("input", input, ["rgb", "difference", "both"])
+        self.input = input
         strides = {1: (1, 1, 1), 2: (1, 1, 2), 4: (1, 2, 2)}[time_stride]
         shrinks = (2, 2, space_stride // 8)
         self.stem = nn.Sequential(
-            nn.Conv3d(3, width, (1, 5, 5), (1, 2, 2), (0, 2, 2), bias=False), nn.BatchNorm3d(width), nn.ReLU(True)
+            nn.Conv3d(6 if input == "both" else 3, width, (1, 5, 5), (1, 2, 2), (0, 2, 2), bias=False),
+            nn.BatchNorm3d(width),
+            nn.ReLU(True),
         )
         stages, channels = [], width
         for stride, shrink in zip(strides, shrinks, strict=True):
@@ -58,7 +78,14 @@ class Small(nn.Module):
         self.channels = channels
 
     def forward(self, clip: Tensor) -> Tensor:
-        return self.stages(self.stem(clip))
+        return self.stages(self.stem(self._seen(clip)))
+
+    def _seen(self, clip: Tensor) -> Tensor:
+        """**Shapes:** (B, 3, T, H, W) -> (B, 3 or 6, T, H, W)"""
+        if self.input == "rgb":
+            return clip
+        change = clip - torch.cat([clip[:, :, :1], clip[:, :, :-1]], 2)
+        return change if self.input == "difference" else torch.cat([clip, change], 1)
 
 
 class _Block(nn.Module):

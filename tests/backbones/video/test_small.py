@@ -20,6 +20,7 @@ def shape(clip, **options):
         ((1, 3, 5, 16, 16), {"width": 4, "time_stride": 4, "depth": 2}, (1, 32, 2, 1, 1)),
         ((1, 3, 1, 16, 16), {"width": 4, "time_stride": 4}, (1, 32, 1, 1, 1)),
         ((1, 3, 2, 33, 16), {"width": 4, "space_stride": 8}, (1, 32, 2, 5, 2)),
+        ((1, 3, 1, 16, 16), {"width": 4, "input": "both"}, (1, 32, 1, 1, 1)),
     ],
     ids=[
         "defaults",
@@ -29,6 +30,7 @@ def shape(clip, **options):
         "time quartered, deeper",
         "one frame, quartered",
         "finer grid",
+        "one frame and no difference",
     ],
 )
 def test_shape_is_the_stated_formula(clip, options, expected):
@@ -56,6 +58,25 @@ def test_order_of_frames_reaches_the_features():
     assert not torch.allclose(forward.mean(2), backward.mean(2), atol=1e-3)
 
 
+@pytest.mark.parametrize("input", ["rgb", "difference", "both"])
+def test_a_still_background_reaches_the_features_unless_only_differences_are_seen(input):
+    torch.manual_seed(0)
+    model, clip = Small(width=4, input=input).eval(), torch.randn(1, 3, 6, 32, 32)
+    with torch.no_grad():
+        same = torch.allclose(model(clip), model(clip + torch.randn(1, 3, 1, 32, 32)), atol=1e-5)
+    assert same == (input == "difference")
+
+
+def test_stem_sees_frames_then_what_changed_since_the_frame_before():
+    torch.manual_seed(0)
+    clip, seen = torch.randn(2, 3, 4, 8, 8), []
+    model = Small(width=4, input="both")
+    model.stem.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    model(clip)
+    expected = [clip[:, :, t] - clip[:, :, t - 1] if t else torch.zeros(2, 3, 8, 8) for t in range(4)]
+    torch.testing.assert_close(seen[0], torch.cat([clip, torch.stack(expected, 2)], 1))
+
+
 def test_clips_of_a_batch_do_not_mix_in_evaluation():
     torch.manual_seed(0)
     model, clips = Small(width=4).eval(), torch.randn(2, 3, 4, 32, 48)
@@ -80,7 +101,9 @@ def test_drop_acts_in_training_only():
     assert torch.equal(model(clip), model(clip))
 
 
-@pytest.mark.parametrize("options", [{"width": 0}, {"depth": 0}, {"time_stride": 3}, {"space_stride": 4}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"width": 0}, {"depth": 0}, {"time_stride": 3}, {"space_stride": 4}, {"input": "flow"}], ids=str
+)
 def test_option_out_of_range_is_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         Small(**options)
