@@ -15,10 +15,10 @@ from taggnn.kernels.structured.fused.dropout import drop
 class EncoderLayer(nn.TransformerEncoderLayer):
     """``torch.nn.TransformerEncoderLayer``, batch first, whose training on a CPU does not wait for random numbers.
 
-    Source: https://arxiv.org/abs/1706.03762, section 3.1. Names, values and distribution are PyTorch's. In training with dropout,
-    in float32 on a CPU, attention and dropout are computed by the loops of ``taggnn.kernels.structured.fused``, which draw their own
-    numbers from a seed of PyTorch's generator: other numbers are dropped, with the same probability, each by itself. Everywhere
-    else PyTorch computes the whole layer.
+    Source: https://arxiv.org/abs/1706.03762, section 3.1. Names, values and distribution are PyTorch's. In training with
+    dropout, in float32 on a CPU, attention and dropout are computed by the loops of ``taggnn.kernels.structured.fused``, which
+    draw their own numbers from a seed of PyTorch's generator: other numbers are dropped, with the same probability, each by
+    itself. Everywhere else PyTorch computes the whole layer.
 
     Arguments are those of ``torch.nn.TransformerEncoderLayer``; what is not batch first is PyTorch's too.
 
