@@ -1,7 +1,7 @@
 """TAG-Head the way its authors wrote it: a PyG Batch put together in every forward pass, and PyG's APPNP over its edges.
 
-Source: TAG-Head, https://arxiv.org/abs/2604.11498, released code. The modules are those of our head, so the weights are the
-same; only what happens between them is written again.
+Source: TAG-Head, https://arxiv.org/abs/2604.11498, released code. The weights are those of our head; the encoder is PyTorch's
+own, and what happens between the modules is written again.
 
 Axes: B clips, T frames, H W token grid, N = T*H*W nodes of one clip, C channels, K classes.
 """
@@ -27,7 +27,7 @@ class AuthorsHead(nn.Module):
         super().__init__()
         (self.table,) = head.position.tables
         self.project = head.project
-        self.transformer = head.encoder
+        self.transformer = _torchs_own(head.encoder)
         self.propagation = APPNP(K=2, alpha=0.1)
         self.mlp_head = nn.Sequential(head.norm, head.classifier)
         # Edges of one clip, made once and shared by all clips.
@@ -49,3 +49,13 @@ class AuthorsHead(nn.Module):
     def classify(self, x: Tensor) -> Tensor:
         """**Shapes:** (B, N, C) -> (B, K)"""
         return self.mlp_head(x.mean(1))
+
+
+def _torchs_own(encoder: nn.TransformerEncoder) -> nn.TransformerEncoder:
+    """PyTorch's encoder with the very parameters of ours, not copies."""
+    layer = encoder.layers[0]
+    channels, heads, ffn = layer.self_attn.embed_dim, layer.self_attn.num_heads, layer.linear1.out_features
+    own = nn.TransformerEncoderLayer(channels, heads, ffn, layer.dropout.p, layer.activation, batch_first=True)
+    stacked = nn.TransformerEncoder(own, len(encoder.layers), enable_nested_tensor=False)
+    stacked.load_state_dict(encoder.state_dict(keep_vars=True), assign=True)
+    return stacked

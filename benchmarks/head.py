@@ -104,7 +104,7 @@ def measure(
     """Measures one preset: the whole head and its stages, both formulations in turn.
 
     Returns:
-        Rows with ``preset``, ``stage``, ``by`` ("ours", "authors" or, for what both share, "common") and ``pass``; and, where the
+        Rows with ``preset``, ``stage``, ``by`` ("ours", "authors" or, for the backbone, "common") and ``pass``; and, where the
         two are not equal, no rows and the reason.
     """
     # Here, because PyG takes seconds to import, and --help needs none of it.
@@ -124,7 +124,8 @@ def measure(
     stages: dict[tuple[str, str], tuple[passes.Way, Tensor, nn.Module]] = {
         ("head", OURS): (lambda x: ours(x).logits, tokens, ours),
         ("head", AUTHORS): (theirs, tokens, ours),
-        ("encoder", COMMON): (theirs.encode, tokens, ours),
+        ("encoder", OURS): (lambda x: _encode(ours, x), tokens, ours),
+        ("encoder", AUTHORS): (theirs.encode, tokens, ours),
         ("graph", OURS): (lambda x: _propagate(ours, x), nodes, ours),
         ("graph", AUTHORS): (theirs.propagate, nodes, ours),
         ("classifier", OURS): (lambda x: _classify(ours, x), nodes, ours),
@@ -230,6 +231,10 @@ def block(name: str, clips: int, rows: list[Row], left: list[Row]) -> str:
     ]
     about = f"{name}: B{clips} T{preset.frames} {SIDE}x{SIDE} C{CHANNELS}, ffn {preset.ffn}, {preset.classes} classes"
     return "\n".join([about, layout.table(header, cells, left=3), *notes]) + "\n"
+
+
+def _encode(head: TagHead, x: Tensor) -> Tensor:
+    return head.encoder(head.position(head.project(x)).flatten(1, 3))
 
 
 def _propagate(head: TagHead, x: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks import fused, layout, machine, program
-from benchmarks.head import AUTHORS, COMMON, OURS
+from benchmarks.head import AUTHORS, OURS
 from benchmarks.measure import BOTH, FORWARD, PROJECTION
 from benchmarks.training import HEAD, PRECISIONS, STEP, note_of
 from graphs import parse
@@ -226,8 +226,9 @@ def whole_head(result: Results) -> list[str]:
     columns: dict[str, tuple[str, str, str, Callable[[float | None], str]]] = {
         "ms": ("head", OURS, "median_ms", layout.digits),
         "whole head: faster": ("head", OURS, "faster_than_authors", layout.times),
+        "encoder: faster": ("encoder", OURS, "faster_than_authors", layout.times),
         "graph stage: faster": ("graph", OURS, "faster_than_authors", layout.times),
-        "encoder's share": ("encoder", COMMON, "share_of_ours", _percent),
+        "encoder's share": ("encoder", OURS, "share_of_ours", _percent),
         "graph's share": ("graph", OURS, "share_of_ours", _percent),
         "theirs: graph's share": ("graph", AUTHORS, "share_of_authors", _percent),
         "less peak memory": ("head", OURS, "memory_of_authors", _less),
@@ -246,7 +247,7 @@ def whole_head(result: Results) -> list[str]:
     return [
         f"**Whole head: `tag_released` against its authors' formulation on {_where(result)}** (in every call a PyG `Batch` of "
         f"the clips and PyG's APPNP), with the same weights: {' / '.join(passes)}, {settings['clips']} clips of "
-        f"{settings['grid']} tokens with {settings['channels']} channels; {settings['mode']}. The encoder is common to both.",
+        f"{settings['grid']} tokens with {settings['channels']} channels; {settings['mode']}.",
         layout.markdown(["preset", *columns], table),
         *([f"The backbone before it, R(2+1)D-34, on one clip: {', '.join(backbone)}."] if backbone else []),
         *_without(result),

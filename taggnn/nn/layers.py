@@ -18,6 +18,7 @@ from taggnn import kernels
 from taggnn.names import find, unknown
 from taggnn.nn import convs, graph_norms
 from taggnn.nn.attention_readout import AttentionReadout, FrameReadout
+from taggnn.nn.encoder_layer import EncoderLayer
 from taggnn.nn.graph_batch import Edges
 from taggnn.nn.virtual_node import VirtualNode
 
@@ -110,7 +111,7 @@ def encoder(
     """Builds a Transformer encoder over the tokens of a clip.
 
     Source: TAG-Head, https://arxiv.org/abs/2604.11498, section "encoder" (post-norm, ReLU, no final norm);
-    pre-norm with GELU and a final norm is the modern form.
+    pre-norm with GELU and a final norm is the modern form. Its layers are ``encoder_layer.EncoderLayer``.
 
     Args:
         channels: C, a multiple of ``heads``.
@@ -134,7 +135,7 @@ def encoder(
         raise ValueError(
             f"an encoder of {channels} channels cannot have {heads} attention heads; they must divide the channels"
         )
-    layer = nn.TransformerEncoderLayer(
+    layer = EncoderLayer(
         channels, heads, ffn or 2 * channels, dropout, activation, batch_first=True, norm_first=norm_first
     )
     last = nn.LayerNorm(channels) if norm_first else None

@@ -29,6 +29,7 @@ from taggnn.training.history import History
 from taggnn.training.loggers import Curves
 from taggnn.training.options import Optimisation, Training
 from taggnn.training.progress import Progress
+from taggnn.training.reading import Reading
 from taggnn.training.save_schedule import Saving
 from taggnn.training.step import OVERFLOWS, Step, diverged
 from taggnn.types import Batch, InputSpec
@@ -152,10 +153,14 @@ class Trainer:
         idle = parallel.idle(self.recogniser) if not here and distributed.world_size() > 1 else nullcontext()
         with idle, nullcontext() if last else parallel.without_sync(self.parallel):
             parts = self.losses(batch) if here or distributed.world_size() > 1 else {}
-            own = [here, len(batch.skipped), *(float(part.detach()) * here for part in parts.values())]
+            reading = Reading(list(parts.values()), self.device)
             # Summed over all processes.
-            clips, bad, *totals = distributed.all_sum(own, self.device)
+            clips, bad = distributed.all_sum([here, len(batch.skipped)], self.device)
             self.step.backward(parts.get("loss"), here, clips)
+        if last:
+            self.step.take()
+        # Once all of the step is queued on the device.
+        totals = distributed.all_sum([value * here for value in reading.wait()], self.device)
         if bad:
             self.history.skip([clip for rows in distributed.all_gather(batch.skipped) for clip in rows], "train")
         sums = dict(zip(parts, totals, strict=True)) if clips else {}
@@ -166,7 +171,6 @@ class Trainer:
             raise diverged(now.epoch, number, f"the loss is {sums['loss'] / clips}")
         now.position = min(now.position + self.loader.step, self.loader.clips)
         if last:
-            self.step.take()
             now.step += 1
             self.set_rate()
         if self.step.overflows == OVERFLOWS:

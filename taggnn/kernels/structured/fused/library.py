@@ -25,7 +25,7 @@ from torch import Tensor
 log = logging.getLogger(__name__)
 
 _FOLDER = Path(__file__).parent
-_SOURCES = ("gat.cpp", "gatv2.cpp", "gatv2_edges.cpp", "dropout.cpp")
+_SOURCES = ("gat.cpp", "gatv2.cpp", "gatv2_edges.cpp", "attention.cpp", "dropout.cpp")
 # No -ffast-math: NaN stays NaN, and the process keeps its way with denormal numbers.
 _OPTIONS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-fopenmp", "-fno-math-errno", "-w")
 _SECONDS = 600
@@ -83,7 +83,7 @@ def load() -> Loops | None:
                     _reason = str(error).strip() or type(error).__name__
                     # Without a compiler it is the usual way; one that fails is worth a look.
                     level = logging.INFO if _reason == _NO_COMPILER else logging.WARNING
-                    log.log(level, "GAT and GATv2 on a CPU are computed in blocks, not by fused loops: %s", _reason)
+                    log.log(level, "attention and dropout on a CPU are not computed by fused loops: %s", _reason)
     return _found
 
 
