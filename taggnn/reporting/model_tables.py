@@ -49,7 +49,7 @@ def head_table() -> Table:
     lines = []
     for name, row in heads.HEADS.items():
         parameters, macs = overhead.head_counts(name, CHANNELS, GRID)
-        lines.append([name, f"{parameters / 1e6:.3g}", _billions(macs), row.summary, row.paper])
+        lines.append([name, f"{parameters / 1e6:.3g}", _billions(macs), row.summary, ", ".join(row.papers)])
     return header, lines
 
 

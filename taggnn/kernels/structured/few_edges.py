@@ -11,8 +11,10 @@ from torch.nn import functional as F
 
 from taggnn.kernels.operators import Additive, Dot, Dynamic, Sum
 from taggnn.kernels.precision import unrounded, wide
-from taggnn.kernels.structured import edges, gatv2_edges
+from taggnn.kernels.structured import edges, fused, gatv2_edges, temporal
 from taggnn.kernels.structured.edges import Edges
+from taggnn.kernels.structured.fused import gatv2_edges as fused_gatv2
+from taggnn.kernels.structured.gatv2 import Scores
 
 
 class FewEdges(nn.Module):
@@ -32,8 +34,11 @@ class FewEdges(nn.Module):
         self, family: Sum | Additive | Dynamic | Dot, adjacency: Tensor, reach: int, frames: int, blocks: nn.Module
     ) -> None:
         super().__init__()
-        self.family, self.blocks = family, blocks
+        self.family, self.blocks, self.grid = family, blocks, (frames, len(adjacency))
         self.graph = Edges(adjacency, reach, frames, not isinstance(family, Dot) and family.self_loops)
+        self.frame: fused_gatv2.Frame | None = None
+        if isinstance(family, Dynamic):
+            self.frame = fused_gatv2.Frame(adjacency, temporal.offsets(frames, reach, itself=family.self_loops))
 
     def forward(self, *inputs: Any) -> Tensor:
         if inputs[0].device.type != "cpu" or torch.compiler.is_compiling():
@@ -45,8 +50,17 @@ class FewEdges(nn.Module):
             if isinstance(self.family, Additive):
                 return _gat(self.family, self.graph, *inputs)
             if isinstance(self.family, Dynamic):
-                return _gatv2(self.family, self.graph, *inputs)
+                return self._gatv2(self.family, *inputs)
             return _dot(self.graph, *inputs)
+
+    def _gatv2(self, family: Dynamic, l: Tensor, r: Tensor, a: Tensor, dropout: float) -> Tensor:  # noqa: E741
+        dtype, (l, r, a) = l.dtype, (wide(part) for part in (l, r, a))  # noqa: E741
+        if self.frame and fused.takes(l, self.grid[1], dropout):
+            parts = l.unflatten(1, self.grid), r.unflatten(1, self.grid), a
+            found = fused_gatv2.attend(Scores(family.slope), self.frame, family.slope, dropout, *parts)
+            return found.flatten(1, 2).to(dtype)
+        scores, values = gatv2_edges.scores(self.graph, family.slope, l, r, a)
+        return _averaged(self.graph.pairs(len(l), l.shape[2]), scores, values, dropout).to(dtype)
 
 
 def _sum(family: Sum, graph: Edges, x: Tensor, bias: Tensor | None) -> Tensor:
@@ -83,11 +97,6 @@ def _gat(family: Additive, graph: Edges, v: Tensor, s: Tensor, d: Tensor, dropou
     pairs = graph.pairs(len(v), v.shape[2])
     scores = s.flatten().index_select(0, pairs.source).add_(d.flatten().index_select(0, pairs.target))
     return _averaged(pairs, F.leaky_relu_(scores, family.slope), v, dropout).to(kind)
-
-
-def _gatv2(family: Dynamic, graph: Edges, l: Tensor, r: Tensor, a: Tensor, dropout: float) -> Tensor:  # noqa: E741
-    scores, values = gatv2_edges.scores(graph, family.slope, wide(l), wide(r), wide(a))
-    return _averaged(graph.pairs(len(l), l.shape[2]), scores, values, dropout).to(l.dtype)
 
 
 def _dot(graph: Edges, q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:

@@ -60,7 +60,7 @@ class StructuredGATv2(nn.Module):
         with unrounded(l):
             l, r = (part.to(wide).unflatten(1, (self.frames, self.positions)) for part in (l, r))  # noqa: E741
             a = a.to(wide)
-            scorer = _Pairs(self.slope)
+            scorer = Scores(self.slope)
             if torch.compiler.is_exporting() and not dropout:
                 out = attend_plainly(scorer, self.clique, self.steps, l, l, r, a, mask=self.mask)
             elif self.mask is None and fused.takes(l, self.positions, dropout):
@@ -75,7 +75,7 @@ class StructuredGATv2(nn.Module):
         return fused.how(self.positions) if self.mask is None else "in blocks: other edges than a clique in a frame"
 
 
-class _Pairs:
+class Scores:
     """Scores ``a . (slope l_j + (1 - slope) max(l_j, -r_i))`` of a frame; ``relu(l + r) = max(l, -r) + r``."""
 
     def __init__(self, slope: float) -> None:

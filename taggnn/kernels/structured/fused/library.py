@@ -25,7 +25,7 @@ from torch import Tensor
 log = logging.getLogger(__name__)
 
 _FOLDER = Path(__file__).parent
-_SOURCES = ("gat.cpp", "gatv2.cpp", "dropout.cpp")
+_SOURCES = ("gat.cpp", "gatv2.cpp", "gatv2_edges.cpp", "dropout.cpp")
 # No -ffast-math: NaN stays NaN, and the process keeps its way with denormal numbers.
 _OPTIONS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-fopenmp", "-fno-math-errno", "-w")
 _SECONDS = 600
