@@ -212,4 +212,6 @@ def _marked(table: Table) -> str:
 def _link(cell: str) -> str:
     if not cell.startswith("http"):
         return cell.split("; factorised")[0] or "-"
-    return f"[{cell.rsplit('/', 1)[1] if 'arxiv' in cell else urlparse(cell).netloc}]({cell})"
+    # Several addresses have a comma and a space between them.
+    parts = cell.split(", ")
+    return ", ".join(f"[{one.rsplit('/', 1)[1] if 'arxiv' in one else urlparse(one).netloc}]({one})" for one in parts)
