@@ -50,7 +50,8 @@ def main(arguments: Sequence[str]) -> int:
         clips.append(found)
         links.append(explaining.write_clip(folder, len(clips), found, loaded))
         print(
-            one_line(f"{found.video}: {found.target} {found.probability:.1%}, {folder / links[-1].picture}"), flush=True
+            one_line(f"{found.video}: {found.target} {100 * found.probability:.1f} %, {folder / links[-1].picture}"),
+            flush=True,
         )
     if not clips:
         raise ValueError(f"none of the {len(files)} files could be read")

@@ -186,9 +186,7 @@ class Recogniser(_Model):
         Args:
             bibtex: the entries of its papers follow, those that `taggnn.papers` has (default False).
         """
-        facts = "\n".join(f"{part:9} {fact}" for part, fact in self.found.items())
-        entries = papers.bibtex(self.found.get("papers", "").split(", ")) if bibtex else ""
-        return f"{facts}\n\n{entries}" if entries else facts
+        return papers.described(self.found, bibtex)
 
 
 class TokenView(_Model):
@@ -442,8 +440,9 @@ def build(architecture: Mapping[str, Any], weights: str | None = None) -> Recogn
 
 def _papers(head: Given, plug: object) -> list[str]:
     """Addresses of the papers of a head and of a plug that are given by name."""
-    rows = [table.get(name) for table, name in ((heads.HEADS, head), (plugs.PLUGS, plug)) if isinstance(name, str)]
-    return [row.paper for row in rows if row is not None and row.paper]
+    row = heads.HEADS.get(head) if isinstance(head, str) else None
+    added = plugs.PLUGS.get(plug) if isinstance(plug, str) else None
+    return [*(row.papers if row else ()), *([added.paper] if added and added.paper else [])]
 
 
 def _count_classes(head: nn.Module, channels: int, grid: tuple[int, ...], classes: int | None) -> int:

@@ -1,10 +1,11 @@
 """How to cite: the papers that taggnn implements, as BibTeX, by the addresses that heads and plugs name.
 
-A further paper is an entry here. Its key is `paper` of a row in `taggnn.heads.HEADS` or `taggnn.backbones.plugs.PLUGS`. The same
-entries are in CITATION.cff.
+A further paper is an entry here. Its key is in `papers` of a row in `taggnn.heads.HEADS`, or `paper` of a row in
+`taggnn.backbones.plugs.PLUGS`. The same entries are in CITATION.cff.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 # Titles, authors and years as on arXiv.
 PAPERS = {
@@ -39,7 +40,7 @@ PAPERS = {
 }
 
 
-def bibtex(addresses: Iterable[str]) -> str:
+def entries_of(addresses: Iterable[str]) -> str:
     """The entries of papers, separated by empty lines; addresses of other papers have none.
 
     Args:
@@ -47,3 +48,15 @@ def bibtex(addresses: Iterable[str]) -> str:
     """
     wanted = set(addresses)
     return "\n\n".join(entry for address, entry in PAPERS.items() if address in wanted)
+
+
+def described(found: Mapping[str, Any], bibtex: bool = False) -> str:
+    """The facts about a model, one a line, and the entries of the papers among them.
+
+    Args:
+        found: name -> fact; "papers" has their addresses, separated by ", ".
+        bibtex: whether the entries follow, after an empty line (default False).
+    """
+    facts = "\n".join(f"{part:9} {fact}" for part, fact in found.items())
+    entries = entries_of(str(found.get("papers", "")).split(", ")) if bibtex else ""
+    return f"{facts}\n\n{entries}" if entries else facts

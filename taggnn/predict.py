@@ -24,7 +24,8 @@ from taggnn.runtime.printable import one_line
 
 
 def main(arguments: Sequence[str]) -> int:
-    given = parser().parse_args(arguments)
+    built = parser()
+    given = built.parse_args(built.as_lists(arguments))
     if given.top < 1:
         raise ValueError(f"--top {given.top}: must be 1 or more")
     timeline.check(given)
@@ -57,7 +58,7 @@ def as_text(prediction: Prediction) -> str:
     """A prediction as lines of text: the file, then a class a line."""
     if prediction.error is not None:
         return f"{one_line(prediction.source)}\n    could not be read: {one_line(prediction.error)}"
-    classes = (f"    {guess.probability:7.2%}  {one_line(guess.name)}" for guess in prediction.top)
+    classes = (f"    {100 * guess.probability:6.2f} %  {one_line(guess.name)}" for guess in prediction.top)
     none = [f"    {NONE}; nearest:"] if prediction.rejected else []
     return "\n".join([one_line(prediction.source), *none, *classes])
 

@@ -110,7 +110,9 @@ def _print_summary(results: dict[str, Any], folder: Path) -> None:
     print(*summary_lines(results, "test"), sep="\n")
     for row in results["comparison"]:
         on = "" if row["measured"] == row["listed"] else f", on {row['measured']:,} of {row['listed']:,} clips"
-        print(f"{'head':9} {row['name']}{on}, {row['seconds'] / 60:.1f} min\n            {_accuracies(row)}")
+        seconds = row["seconds"]
+        spent = f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"
+        print(f"{'head':9} {row['name']}{on}, {spent}\n            {_accuracies(row)}")
     for row in results["paired"]:
         # McNemar's test is about top-1.
         gain = row["top1"]

@@ -20,6 +20,7 @@ from taggnn.data.video.source import VideoSource
 from taggnn.evaluation.predictions import read_predictions
 from taggnn.io import environment, exported, exporters, metadata
 from taggnn.io.loaded import Loaded
+from taggnn.papers import PAPERS
 from taggnn.types import TOKEN_AXES, InputSpec, Model, Output
 
 FILES = {"safetensors": "model.safetensors", "torch": "model.pt2", "onnx": "model.onnx"}
@@ -111,6 +112,9 @@ def test_a_loaded_file_knows_what_the_checkpoint_knew(folder, trained):
         assert json.dumps(found.spec.plain()) == json.dumps(known.spec.plain())
         assert found.split_options == known.split_options
         assert str(found.device) == "cpu"
+        entry = PAPERS["https://arxiv.org/abs/2604.11498"]
+        assert entry in found.model.describe(bibtex=True)
+        assert entry not in found.model.describe()
 
 
 @pytest.mark.parametrize("name", ["torch", "onnx"])

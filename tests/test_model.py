@@ -113,9 +113,13 @@ def test_describe_counts_parameters_and_edges():
 
 
 def test_describe_has_the_entries_of_the_papers_in_use_only():
-    assert small("tag").describe(bibtex=True) == f"{small('tag').describe()}\n\n{PAPERS[HEADS['tag'].paper]}"
+    assert small("tag").describe(bibtex=True) == f"{small('tag').describe()}\n\n{PAPERS[HEADS['tag'].papers[0]]}"
     assert small("pool").describe(bibtex=True) == small("pool").describe()
     assert "papers" not in small("pool").found
+    both = small("tag_art").describe(bibtex=True)
+    assert (
+        [entry in both for entry in PAPERS.values()] == [address in both for address in PAPERS] == [True, False, True]
+    )
 
 
 def test_the_forward_pass_is_backbone_then_head():

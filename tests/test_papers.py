@@ -9,7 +9,7 @@ import yaml
 import taggnn
 from taggnn.backbones.plugs import PLUGS
 from taggnn.heads import HEADS
-from taggnn.papers import PAPERS, bibtex
+from taggnn.papers import PAPERS, entries_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -21,7 +21,9 @@ def fields(entry):
 
 
 def test_every_paper_of_a_head_or_plug_has_an_entry():
-    named = {row.paper for table in (HEADS, PLUGS) for row in table.values() if row.paper}
+    named = {paper for row in HEADS.values() for paper in row.papers} | {
+        row.paper for row in PLUGS.values() if row.paper
+    }
     assert named == set(PAPERS)
 
 
@@ -41,8 +43,8 @@ def test_keys_are_unique():
 
 def test_each_known_paper_is_taken_once():
     one, two, _ = PAPERS
-    assert bibtex([two, one, two, "https://example.org"]) == f"{PAPERS[one]}\n\n{PAPERS[two]}"
-    assert bibtex([]) == ""
+    assert entries_of([two, one, two, "https://example.org"]) == f"{PAPERS[one]}\n\n{PAPERS[two]}"
+    assert entries_of([]) == ""
 
 
 def test_the_citation_file_has_the_version_and_the_same_papers():

@@ -62,7 +62,7 @@ def test_text_shows_the_best_first(predict, videos):
     ended = predict(path, "--top", 3)
     first, *places = ended.out.splitlines()
     assert first == str(path)
-    shares = [float(line.split()[0].rstrip("%")) for line in places]
+    shares = [float(line.split()[0]) for line in places]
     assert len(shares) == 3
     assert shares == sorted(shares, reverse=True)
 

@@ -117,7 +117,7 @@ def _download(file: Published, part: Path, target: Path, timeout: float) -> None
         raise ValueError(
             f"{file.url} could not be downloaded: {host} is not reachable or does not provide it "
             f"({type(reason).__name__}: {reason}).{partial} Or fetch the file elsewhere and put it at {target}, or give its "
-            "path as weights"
+            "path as weights; null trains from random ones, as the recipe scratch does"
         ) from reason
 
 

@@ -101,7 +101,9 @@ def calibrate(given: Namespace, loaded: Loaded, measured: ClipList, device: torc
         f"{one_line(loaded.source)}"
     )
     if found.threshold is None:
-        print(f"            no threshold has a risk of at most {given.risk:.1%} on them; --reject needs a number then")
+        print(
+            f"            no threshold has a risk of at most {100 * given.risk:.1f} % on them; --reject needs a number then"
+        )
     return replace(loaded, calibration=found)
 
 

@@ -225,4 +225,4 @@ def _line(
             "delay": round(delay, 4),
         }
         return json.dumps(content, ensure_ascii=False)
-    return f"{window.stop / rate:9.2f} s   {row[best]:7.2%}  {one_line(name):24}  answered after {delay:.3f} s"
+    return f"{window.stop / rate:9.2f} s   {100 * row[best]:6.2f} %  {one_line(name):24}  answered after {delay:.3f} s"

@@ -57,17 +57,27 @@ class Parser(ArgumentParser):
         """A command line with every list in brackets: ``--compare a b`` and ``--compare a,b`` become ``--compare [a,b]``.
 
         Shells take brackets for patterns of file names. Options that also take text keep a single word as it is.
+
+        An option does not take the files of a program for its values: a list ends where, after its first value, a word is a file
+        or folder, and an option whose number may be left out has none if what follows is no number.
         """
+        files = any(not action.option_strings and action.nargs in ("+", "*") for action in self._actions)
+        optional = {f"--{one.dest}": one.const for one in self._actions if one.option_strings and one.nargs == "?"}
         hints = {f"--{action.dest}": getattr(action, "_typehint", None) for action in self._actions}
         out, words = [], list(arguments)
         while words:
             option, equals, text = words.pop(0).partition("=")
             parts = _parts(hints.get(option))
+            if files and not equals and optional.get(option) is not None and words and not _is_number(words[0]):
+                out.append(f"{option}={optional[option]}")
+                continue
             if not parts & {list, tuple}:
                 out.append(option + equals + text)
                 continue
             values = [text] if equals else []
             while not equals and words and not words[0].startswith("--"):
+                if files and values and Path(words[0]).exists():
+                    break
                 values.append(words.pop(0))
             value = ",".join(values)
             if not _is_single(value, parts):
@@ -202,6 +212,14 @@ class Parser(ArgumentParser):
     def _as_typed(self, key: str) -> str:
         options = [action.option_strings for action in self._actions if action.dest == key]
         return f"--{key}" if options and options[0] else key
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_single(value: str, parts: set[Any]) -> bool:

@@ -21,13 +21,13 @@ class Row(NamedTuple):
         builder: ``(channels, grid, classes, **options) -> module``; its further parameters, with their types, defaults and
             docstring, become the options of the command line.
         summary: what it is, in one line.
-        paper: address of the paper; empty where there is none.
+        papers: addresses of its papers; none where there is none.
         stored: its options -> what a checkpoint holds of them, without files; None where they are the same.
     """
 
     builder: Callable[..., nn.Module]
     summary: str
-    paper: str = ""
+    papers: tuple[str, ...] = ()
     stored: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
 
 
@@ -35,13 +35,18 @@ _TAG_HEAD = "https://arxiv.org/abs/2604.11498"
 _ART = "https://arxiv.org/abs/2511.21202"
 
 HEADS: dict[str, Row] = {
-    "tag": Row(TagHead, "position, Transformer encoder, learned graph layer, attention read-out", _TAG_HEAD),
-    "tag_released": Row(TagHead.released, "the same as its authors released it: APPNP, mean read-out", _TAG_HEAD),
+    "tag": Row(TagHead, "position, Transformer encoder, learned graph layer, attention read-out", (_TAG_HEAD,)),
+    "tag_released": Row(TagHead.released, "the same as its authors released it: APPNP, mean read-out", (_TAG_HEAD,)),
     "tag_graph": Row(
-        TagHead.graph_only, "the same without its encoder: position, two graph layers, attention read-out", _TAG_HEAD
+        TagHead.graph_only, "the same without its encoder: position, two graph layers, attention read-out", (_TAG_HEAD,)
     ),
-    "art": Row(ArtHead, "regions tracked through time by queries, with or without text", _ART, art.stored_options),
-    "tag_art": Row(TagArtHead, "an experiment: ART on the tokens after TAG-Head's graph", _ART, tag_art.stored_options),
+    "art": Row(ArtHead, "regions tracked through time by queries, with or without text", (_ART,), art.stored_options),
+    "tag_art": Row(
+        TagArtHead,
+        "an experiment: ART on the tokens after TAG-Head's graph",
+        (_TAG_HEAD, _ART),
+        tag_art.stored_options,
+    ),
     "pool": Row(PoolHead, "global average and linear, the baseline"),
 }
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from taggnn import papers
 from taggnn.io import metadata, onnx_graph
 from taggnn.names import unknown
 from taggnn.types import InputSpec, Output
@@ -92,9 +93,13 @@ class Exported(nn.Module):
         """
         KINDS[self.kind].check(torch.device(device), self.source)
 
-    def describe(self) -> str:
-        """The facts that were found when the model was built, one a line."""
-        return "\n".join(f"{part:9} {fact}" for part, fact in self.found.items())
+    def describe(self, bibtex: bool = False) -> str:
+        """The facts that were found when the model was built, one a line.
+
+        Args:
+            bibtex: the entries of its papers follow, those that `taggnn.papers` has (default False).
+        """
+        return papers.described(self.found, bibtex)
 
 
 class TorchProgram:

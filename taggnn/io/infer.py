@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         scores = softmax(logits(session, meta, path) / (meta.get("calibration") or {"temperature": 1})["temperature"])
         print(path)
         for label in np.argsort(-scores)[: given.top]:
-            print(f"    {scores[label]:7.2%}  {meta['architecture']['classes'][label]}")
+            print(f"    {100 * scores[label]:6.2f} %  {meta['architecture']['classes'][label]}")
     return 0
 
 

@@ -47,7 +47,7 @@ class Guess:
     probability: float
 
     def __str__(self) -> str:
-        return f"{self.name} {self.probability:.1%}"
+        return f"{self.name} {100 * self.probability:.1f} %"
 
 
 @dataclass(frozen=True)

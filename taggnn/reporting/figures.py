@@ -46,7 +46,7 @@ PARTS = "Parts of the loss"
 ACCURACIES = (
     ("train/top1", "training top-1"),
     ("val/top1", "validation top-1"),
-    ("val/mca", "validation mean class accuracy"),
+    ("val/mca", "mean class accuracy"),
 )
 
 

@@ -41,7 +41,7 @@ def model_card(loaded: Loaded, written: Mapping[str, Written]) -> str:
     folder = Path(loaded.source).parent
     results, predictions, doubts = _measured(loaded, folder)
     found = dict(loaded.model.found)
-    entries = papers.bibtex(found.pop("papers", "").split(", "))
+    entries = papers.entries_of(found.pop("papers", "").split(", "))
     parts = [
         _front(loaded),
         f"# {_text(results.get('title') or f'A model of {len(loaded.classes)} classes')}",

@@ -49,7 +49,7 @@ def head_table() -> Table:
     lines = []
     for name, row in heads.HEADS.items():
         parameters, macs = overhead.head_counts(name, CHANNELS, GRID)
-        lines.append([name, f"{parameters / 1e6:.3g}", _billions(macs), row.summary, row.paper])
+        lines.append([name, f"{parameters / 1e6:.3g}", _billions(macs), row.summary, ", ".join(row.papers)])
     return header, lines
 
 
@@ -212,4 +212,6 @@ def _marked(table: Table) -> str:
 def _link(cell: str) -> str:
     if not cell.startswith("http"):
         return cell.split("; factorised")[0] or "-"
-    return f"[{cell.rsplit('/', 1)[1] if 'arxiv' in cell else urlparse(cell).netloc}]({cell})"
+    # Several addresses have a comma and a space between them.
+    parts = cell.split(", ")
+    return ", ".join(f"[{one.rsplit('/', 1)[1] if 'arxiv' in one else urlparse(one).netloc}]({one})" for one in parts)

@@ -358,7 +358,7 @@ def _provenance(results: Mapping[str, Any]) -> dict[str, Any]:
     environment, evaluation = dict(results.get("environment", {})), results.get("evaluation", {})
     command = environment.pop("command", "")
     model = dict(results.get("model", {}))
-    cite = papers.bibtex(str(model.pop("papers", "")).split(", "))
+    cite = papers.entries_of(str(model.pop("papers", "")).split(", "))
     facts = [*model.items()]
     facts += [(key, evaluation[key]) for key in ("views", "crops", "average", "processes") if key in evaluation]
     if evaluation.get("clips_per_second"):

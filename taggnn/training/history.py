@@ -20,6 +20,7 @@ COLUMNS = (
     "epoch",
     "train/loss",
     "train/clips",
+    "train/top1",
     "val/loss",
     *(f"val/{key}" for key, metric in metrics.METRICS.items() if metric.each_epoch),
     "val/clips",

@@ -34,6 +34,9 @@ from taggnn.training.save_schedule import Saving
 from taggnn.training.step import OVERFLOWS, Step, diverged
 from taggnn.types import Batch, InputSpec
 
+# Of the running epoch, next to its losses: train/top1 in metrics.csv.
+TOP1 = "top1"
+
 
 class Trainer:
     """Trains a recogniser; writes ``last.ckpt`` and ``best.ckpt`` into the folder of its history.
@@ -176,14 +179,19 @@ class Trainer:
         if self.step.overflows == OVERFLOWS:
             raise diverged(now.epoch, number, f"{OVERFLOWS} steps in a row had a gradient that is inf or nan")
         self.check_folder()
-        means, rate = {name: value / clips for name, value in sums.items()}, self.step.rate
+        means = {name: value / clips for name, value in sums.items() if name != TOP1}
+        rate = self.step.rate
         self.estimate.batch()
         self.bar.train(now.epoch, now.clips, means, rate, self.history.rows)
         self.curves.step(now.step, now.clips, {**means, "lr": rate, "gradient_norm": self.step.gradient_norm})
         self.saving.after_batch(last, self.save)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The mean losses of a batch: "loss" is the weighted sum of the others, which is trained."""
+        """The mean losses of a batch: "loss" is the weighted sum of the others, which is trained.
+
+        With them "top1", the share of its clips whose most probable class is the label; a mixed clip has no one label, so that
+        runs with MixUp or CutMix have none.
+        """
         if not len(batch):
             batch = Batch(self.data_spec.example(1), torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.long))
         batch = batch.to(self.device, self.dtype)
@@ -196,14 +204,15 @@ class Trainer:
             except ValueError as error:
                 raise single_values.explained(error, len(batch)) from error
             main = self.criterion(output.logits, targets, self.optimisation.label_smoothing).mean()
+            hits = {} if mixing else {TOP1: (output.logits.detach().argmax(1) == targets).to(main.dtype).mean()}
             if not output.losses:
-                return {"loss": main}
+                return {"loss": main, **hits}
             if output.losses.keys() != self.weights.keys():
                 losses.check_losses({}, output.losses, criteria.name_of(self.optimisation.loss))
                 self.weights = losses.loss_weights(self.recogniser, self.optimisation.losses, output.losses)
             parts = {name: loss.mean() for name, loss in output.losses.items()}
             loss = sum((self.weights[name] * part for name, part in parts.items()), main)
-        return {"loss": loss, criteria.name_of(self.optimisation.loss): main, **parts}
+        return {"loss": loss, criteria.name_of(self.optimisation.loss): main, **parts, **hits}
 
     def validate(self) -> dict[str, float]:
         """The metrics of the validation clips, with the averaged weights if there are any."""

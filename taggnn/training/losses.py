@@ -53,7 +53,7 @@ def check_losses(given: Mapping[str, float], names: Iterable[str], criterion: st
     for name in given:
         if name not in names:
             raise unknown("loss", name, names, "optim.losses")
-    for taken in ("loss", "clips", criterion):
+    for taken in ("loss", "clips", "top1", criterion):
         if taken in names:
             raise ValueError(
                 f"a loss of the model is called {taken!r}, which is a column of metrics.csv already: rename it"

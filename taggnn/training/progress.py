@@ -14,7 +14,8 @@ class Progress:
         position: clips of the running epoch that all processes have loaded.
         step: optimiser steps of the run.
         clips: clips that the running epoch has trained on.
-        losses: name -> one value for each batch, summed over the clips of all processes; "loss" is their weighted sum.
+        losses: name -> one value for each batch, summed over the clips of all processes; "loss" is their weighted sum,
+            and "top1" counts the clips that were right.
     """
 
     epoch: int = 0

@@ -88,6 +88,8 @@ def test_rejection(calibrated, videos, program):
     assert json.loads(program(taggnn.predict, *words, "--reject", 1).out)["rejected"] is True
     stored = json.loads(program(taggnn.predict, *words, "--reject").out)
     assert stored.get("rejected", False) is (best < loaded.calibration.threshold)
+    # The file is no number of the option before it.
+    assert json.loads(program(taggnn.predict, *words[1:], "--reject", path).out) == stored
     assert "rejected" not in json.loads(program(taggnn.predict, *words).out)
 
 

@@ -81,7 +81,7 @@ def test_pictures_are_resized_to_the_last_bit(before, after):
 
 
 def test_the_temperature_of_a_calibrated_model_divides_the_logits(monkeypatch, capsys):
-    for calibration, share in (({"temperature": 2.0}, "73.11%"), (None, "88.08%")):
+    for calibration, share in (({"temperature": 2.0}, "73.11 %"), (None, "88.08 %")):
         meta = {"architecture": {"classes": ["a", "b"]}, "calibration": calibration}
         monkeypatch.setattr(infer, "load", lambda _, meta=meta: (None, meta))
         monkeypatch.setattr(infer, "logits", lambda *_: np.array([0.0, 2.0]))

@@ -33,7 +33,9 @@ def test_event_files_hold_the_figures_of_steps_and_epochs(build, batches, fit, t
         assert min(value for _, value in found[tag]) > 0 or tag == "step/lr", tag
         assert [step for step, _ in found.pop(tag)] == [2, 4, 6, 8, 10], tag
     columns = {"epoch/lr": "lr", "epoch/seconds": "seconds", "epoch/clips_per_second": "clips/s"}
-    columns |= {key: key for key in ("train/loss", "train/clips", "val/loss", "val/top1", "val/mca", "val/clips")}
+    columns |= {
+        key: key for key in ("train/loss", "train/clips", "train/top1", "val/loss", "val/top1", "val/mca", "val/clips")
+    }
     assert set(found) == set(columns)
     for tag, curve in found.items():
         assert [step for step, _ in curve] == [5, 10], tag

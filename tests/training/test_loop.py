@@ -1,5 +1,6 @@
 """The loop and the optimiser: learning rate, parameter groups, what a step and an epoch come to, named losses."""
 
+import csv
 import math
 
 import pytest
@@ -205,6 +206,26 @@ def test_a_step_is_the_smoothed_cross_entropy_and_is_counted(build, batches, fit
     (row,) = fit(setup, made, batches(1), epochs=1).history.rows
     assert row["train/loss"] == pytest.approx((2 * losses[0] + 3 * losses[1]) / 5, rel=1e-5)
     assert row["train/clips"] == 5
+
+
+def test_training_accuracy_is_that_of_the_clips_as_they_are_trained(build, batches, fit, tmp_path):
+    setup = build(label_smoothing=0.2, lr=0.0, weight_decay=0.0)
+    setup.model.eval()
+    made = [batches(1, clips)[0] for clips in (2, 3)]
+    with torch.no_grad():
+        hits = [int((setup.model(batch.x).logits.argmax(1) == batch.label).sum()) for batch in made]
+        made[0].label = setup.model(made[0].x).logits.argmax(1)
+    (row,) = fit(setup, made, batches(1), epochs=1).history.rows
+    assert row["train/top1"] == pytest.approx((2 + hits[1]) / 5, rel=1e-6)
+    with (tmp_path / "metrics.csv").open() as file:
+        assert float(next(csv.DictReader(file))["train/top1"]) == pytest.approx(row["train/top1"], rel=1e-6)
+
+
+@pytest.mark.parametrize("settings", [{"mixup": 0.4}, {"cutmix": 1.0, "mix_prob": 0.1}])
+def test_mixed_clips_have_no_training_accuracy(build, batches, fit, settings):
+    (row,) = fit(build(**settings), batches(2), batches(1), epochs=1).history.rows
+    assert "train/top1" not in row
+    assert row["train/loss"] > 0
 
 
 def test_clips_that_could_not_be_read_are_noted_once(build, batches, fit):

@@ -67,7 +67,7 @@ def inspection(joints: int, dimensions: int) -> Inspection:
         if facts.joints != joints:
             return f"{facts.joints} joints; the skeleton has {joints}"
         if facts.dimensions < dimensions:
-            return f"{facts.dimensions} coordinates a joint; {dimensions} are wanted"
+            return f"{facts.dimensions} coordinates a joint; skeleton.dimensions is {dimensions}"
         return ""
 
     return Inspection(

@@ -102,10 +102,12 @@ class StructuredSum(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
         super()._apply(fn, recurse)
-        for name, exact in self._exact.items():
-            buffer = getattr(self, name)
-            if buffer.device.type != "meta":
-                setattr(self, name, exact.to(buffer))
+        # Made under inference mode, where evaluation moves a model, they could never again take part in training.
+        with torch.inference_mode(False):
+            for name, exact in self._exact.items():
+                buffer = getattr(self, name)
+                if buffer.device.type != "meta":
+                    setattr(self, name, exact.to(buffer.device, buffer.dtype))
         return self
 
 

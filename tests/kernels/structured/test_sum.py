@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from graphs import parse
-from taggnn import kernels
+from taggnn import heads, kernels
 from taggnn.kernels.operators import Sum
 from taggnn.kernels.structured.sum import StructuredSum
 from taggnn.nn import convs
@@ -116,3 +116,12 @@ def test_a_frame_with_one_large_value_is_rounded_once():
     x[0, 0] = 1000
     got = StructuredSum(FAMILIES["sum"], True, 0, 1, 49)(x, None)
     assert got[0, 0].item() == 48
+
+
+@pytest.mark.parametrize("conv", ["sage", "gcn", "appnp"])
+def test_a_layer_that_evaluation_moved_can_be_trained(conv):
+    head = heads.build("tag", 16, (3, 2, 2), 2, conv=conv, encoder_heads=2)
+    with torch.inference_mode():
+        head.to("cpu")
+    head(torch.randn(2, 3, 2, 2, 16)).logits.sum().backward()
+    assert all(parameter.grad is not None for parameter in head.parameters())
