@@ -3,6 +3,7 @@
 Axes: B clips, N nodes and E edges of one clip, A attention heads, D channels of a head, S pairs of ``edges``.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -39,6 +40,7 @@ class FewEdges(nn.Module):
         self.frame: fused_gatv2.Frame | None = None
         if isinstance(family, Dynamic):
             self.frame = fused_gatv2.Frame(adjacency, temporal.offsets(frames, reach, itself=family.self_loops))
+            self.how = partial(fused.how, len(adjacency))
 
     def forward(self, *inputs: Any) -> Tensor:
         if inputs[0].device.type != "cpu" or torch.compiler.is_compiling():

@@ -68,6 +68,8 @@ def test_the_loops_are_what_computes(loops, monkeypatch):
     monkeypatch.setattr(loops, "call", lambda function, *given: called.append(function))
     module_of()(*operands(), 0.0).sum().backward()
     assert called == ["gatv2_edges_forward", "gatv2_edges_backward"]
+    kernel = kernels.find(build("gatv2", 4), parse("bones(skeleton=coco)+chain"), (2, 17))
+    assert kernel.describe() == f"structured (fused loops on CPU, built by {loops.built_by})"
     module_of()(*doubled(operands()), 0.0).sum().backward()
     assert len(called) == 2
 
