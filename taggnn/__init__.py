@@ -30,6 +30,7 @@ Programs: ``taggnn`` or ``python -m taggnn`` lists them; each has ``--help``. Th
 of a batch as a PyG ``Batch``.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -100,3 +101,10 @@ if not TYPE_CHECKING:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+# With `python -m taggnn.train --help` this file is imported before the program: the text needs nothing that takes seconds.
+if sys.argv[:1] == ["-m"]:
+    from taggnn.runtime.programs import answer_help
+
+    answer_help(sys.orig_argv)

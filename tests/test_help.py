@@ -12,7 +12,7 @@ import torch
 
 from taggnn.cli import completing, config
 from taggnn.completion import parser_of
-from taggnn.runtime.programs import FOLDER, PROGRAMS, short_help
+from taggnn.runtime.programs import FOLDER, PROGRAMS, answer_help, short_help
 
 ROOT = Path(__file__).parents[1]
 # Lines of two screens of a small terminal.
@@ -30,6 +30,31 @@ def options_of(parser):
 
 def test_every_program_has_a_text_and_every_text_a_program():
     assert {path.stem for path in FOLDER.iterdir()} == set(PROGRAMS)
+
+
+@pytest.mark.parametrize("word", ["-h", "--help"])
+def test_python_m_prints_it_without_importing_pytorch(word):
+    command = [sys.executable, "-X", "importtime", "-m", "taggnn.train", "--data.root", "videos", word]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout == short_help("train")
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "taggnn.runtime.programs" in imported
+    assert "torch" not in imported
+
+
+@pytest.mark.parametrize(
+    "started",
+    [
+        ["python", "-m", "pytest", "--help"],
+        ["python", "x.py", "--help"],
+        ["python", "-m", "taggnn.train"],
+        ["python", "-m"],
+    ],
+    ids=" ".join,
+)
+def test_other_command_lines_are_left_alone(started, capsys):
+    answer_help(started)
+    assert not capsys.readouterr().out
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

@@ -3,6 +3,8 @@
 Nothing here imports PyTorch. ``--help-all`` of a program shows every option, from the signatures.
 """
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 FOLDER = Path(__file__).parents[1] / "help"
@@ -51,3 +53,18 @@ def short_help(program: str) -> str | None:
     """
     path = FOLDER / f"{program.removeprefix('taggnn.')}.txt"
     return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def answer_help(started: Sequence[str]) -> None:
+    """Prints the text of a program and ends, where that is what Python was started for: ``python -m taggnn.train --help``.
+
+    Args:
+        started: the whole command line, ``sys.orig_argv``.
+    """
+    if "-m" not in started[:-1]:
+        return
+    module, *words = started[started.index("-m") + 1 :]
+    package, _, name = module.partition(".")
+    if package == "taggnn" and name in PROGRAMS and {"-h", "--help"} & set(words) and (text := short_help(name)):
+        print(text, end="")
+        sys.exit(0)
