@@ -62,15 +62,19 @@ def test_prints_what_it_measured(evaluated):
     scores, ends = results["scores"]["test"], results["intervals"]["test"]
     assert set(results["training_counts"].values()) == {2, 7}
     shown = {key: f"{100 * scores[key]:.2f} %" for key in scores if key in ends or key in ("top1", "top5")}
-    between = {key: f"({100 * ends[key][0]:.1f} to {100 * ends[key][1]:.1f} %)" for key in ("mca", "macro_f1", "ece")}
+    # An interval without width, of a model that has all or nothing right, is not printed.
+    between = {
+        key: f"   ({100 * low:.1f} to {100 * high:.1f} %)" if low < high else ""
+        for key, (low, high) in ((key, ends[key]) for key in ("mca", "macro_f1", "ece"))
+    }
     for line in (
         "measured  8 of 13 listed clips (62 %): 5 unreadable",
         f"top-1     {shown['top1']}",
         f"top-5     {shown['top5']}",
-        f"MCA       {shown['mca']}   {between['mca']}   mean class accuracy, 8 of 8 classes occur",
-        f"macro F1  {shown['macro_f1']}   {between['macro_f1']}",
-        f"ECE       {shown['ece']}   {between['ece']}",
-        f"few       {shown['mca']}   {between['mca']}   MCA over 8 classes of fewer than 20 training clips, 8 clips measured",
+        f"MCA       {shown['mca']}{between['mca']}   mean class accuracy, 8 of 8 classes occur",
+        f"macro F1  {shown['macro_f1']}{between['macro_f1']}",
+        f"ECE       {shown['ece']}{between['ece']}",
+        f"few       {shown['mca']}{between['mca']}   MCA over 8 classes of fewer than 20 training clips, 8 clips measured",
         "intervals: 95 %; Wilson's for top-1, 2,000 bootstrap resamples of the clips for the others",
         "graph     edges removed after training: top-1",
     ):
