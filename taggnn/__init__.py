@@ -105,6 +105,4 @@ def __dir__() -> list[str]:
 
 # With `python -m taggnn.train --help` this file is imported before the program: the text needs nothing that takes seconds.
 if sys.argv[:1] == ["-m"]:
-    from taggnn.runtime.programs import answer_help
-
-    answer_help(sys.orig_argv)
+    import_module("taggnn.runtime.programs").answer_help(sys.orig_argv)
