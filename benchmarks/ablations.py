@@ -41,12 +41,8 @@ def parser() -> program.Parser:
     built = program.Parser(prog=SCRIPT, description=__doc__)
     built.add_argument("--paper", required=True, help=f"{', '.join(PAPERS)}")
     built.add_argument("--rows", nargs="+", default=[], help="of the paper (default: all); see --list")
-    built.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4], help="of each row (default 0 to 4)")
     built.add_argument("--config", help="recipe or file (default: that of the paper)")
-    built.add_argument("--out", type=Path, help=f"folder of runs and table (default {program.OWN}/ablation-PAPER)")
-    built.add_argument("--jobs", type=program.positive, default=1, help="trainings at one time (default 1)")
-    built.add_argument("--list", action="store_true", help="print the rows and stop")
-    built.add_argument("--table", action="store_true", help="train nothing, make the table of the finished runs")
+    program.add_trainings(built, "row", "ablation-PAPER")
     return built
 
 

@@ -38,12 +38,8 @@ def parser() -> program.Parser:
     built = program.Parser(prog=SCRIPT, description=__doc__)
     built.add_argument("--set", required=True, help=f"{', '.join(SETS)}")
     built.add_argument("--arms", nargs="+", default=[], help="next to the first one (default: all); see --list")
-    built.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4], help="of each arm (default 0 to 4)")
     built.add_argument("--folds", help="a folder that taggnn.folds wrote, or some of its folds, with commas")
-    built.add_argument("--out", type=Path, help=f"folder of runs and table (default {program.OWN}/accuracy-SET)")
-    built.add_argument("--jobs", type=program.positive, default=1, help="trainings at one time (default 1)")
-    built.add_argument("--list", action="store_true", help="print the arms and stop")
-    built.add_argument("--table", action="store_true", help="train nothing, make the table of the finished runs")
+    program.add_trainings(built, "arm", "accuracy-SET")
     return built
 
 

@@ -56,6 +56,23 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help=f"JSON file (default in {OWN}); the plot is next to it")
 
 
+def add_trainings(parser: argparse.ArgumentParser, kind: str, out: str) -> None:
+    """Adds the options of programs that train several variants with several seeds.
+
+    Args:
+        parser: gets the options.
+        kind: what a variant is called, in the singular.
+        out: name of the folder without ``--out``.
+    """
+    parser.add_argument(
+        "--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4], help=f"of each {kind} (default 0 to 4)"
+    )
+    parser.add_argument("--out", type=Path, help=f"folder of runs and table (default {OWN / out})")
+    parser.add_argument("--jobs", type=positive, default=1, help="trainings at one time (default 1)")
+    parser.add_argument("--list", action="store_true", help=f"print every {kind} and stop")
+    parser.add_argument("--table", action="store_true", help="train nothing, make the table of the finished runs")
+
+
 def device_of(given: str) -> torch.device:
     """Reads ``--device``.
 

@@ -64,6 +64,17 @@ def loops(grid, spatial=True, reach=1):
 
 
 @pytest.fixture(scope="session")
+def fused_loops():
+    """The fused C++ loops; compiled once and kept with the user's other caches: seconds the first time."""
+    from taggnn.kernels.structured.fused import library
+
+    found = library.load()
+    if found is None:
+        pytest.skip(f"no fused loops here: {library.describe()}")
+    return found
+
+
+@pytest.fixture(scope="session")
 def real_data():
     """A folder of real data by its name, inside the folder TAGGNN_REAL_DATA; skips without one."""
 

@@ -8,20 +8,11 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from taggnn.kernels.structured.fused import library
 from taggnn.kernels.structured.fused.attention import attend
 from taggnn.kernels.structured.fused.dropout import drop, keep
 from taggnn.nn.encoder_layer import EncoderLayer
 
 FORMS = {"post-norm-relu": ("relu", False), "pre-norm-gelu": ("gelu", True)}
-
-
-@pytest.fixture(scope="module")
-def loops():
-    found = library.load()
-    if found is None:
-        pytest.skip(f"no fused loops here: {library.describe()}")
-    return found
 
 
 def pair(form, dropout=0.5, channels=24, heads=3, ffn=40):
@@ -84,7 +75,7 @@ def test_values_are_torchs_own(form, case):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_values_and_gradients_with_given_masks_are_those_of_the_formula(form, loops):
+def test_values_and_gradients_with_given_masks_are_those_of_the_formula(form, fused_loops):
     ours, plain, x = pair(form)
     x.requires_grad_()
     torch.manual_seed(3)
@@ -103,7 +94,7 @@ def test_values_and_gradients_with_given_masks_are_those_of_the_formula(form, lo
 
 
 @pytest.mark.parametrize("together", [1, 2**21], ids=["head-by-head", "all-heads"])
-def test_attention_is_that_of_the_formula_however_many_heads_are_computed_at_a_time(together, loops, monkeypatch):
+def test_attention_is_that_of_the_formula_however_many_heads_are_computed_at_a_time(together, fused_loops, monkeypatch):
     from taggnn.kernels.structured.fused import attention
 
     monkeypatch.setattr(attention, "_SCORES", together)
@@ -123,7 +114,7 @@ def test_attention_is_that_of_the_formula_however_many_heads_are_computed_at_a_t
     torch.testing.assert_close(own.double(), other, rtol=1e-4, atol=1e-4)
 
 
-def test_gradients_can_be_differentiated_again(loops):
+def test_gradients_can_be_differentiated_again(fused_loops):
     def second(function):
         torch.manual_seed(2)
         x = torch.randn(1, 4, 3, 2, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
@@ -145,7 +136,7 @@ def test_gradients_can_be_differentiated_again(loops):
         torch.testing.assert_close(found, 48 * x.detach() * kept)
 
 
-def test_gradcheck_of_dropout_with_a_fixed_seed(loops):
+def test_gradcheck_of_dropout_with_a_fixed_seed(fused_loops):
     x = torch.randn(4, 9, requires_grad=True)
 
     def drawn(x):
@@ -156,7 +147,7 @@ def test_gradcheck_of_dropout_with_a_fixed_seed(loops):
 
 
 @pytest.mark.parametrize("probability", [0.01, 0.1, 0.5, 0.9])
-def test_rate_and_independence(probability, loops):
+def test_rate_and_independence(probability, fused_loops):
     torch.manual_seed(0)
     rows, columns = 700, 1003
     ones = torch.ones(rows, columns)
@@ -177,7 +168,7 @@ def test_rate_and_independence(probability, loops):
         assert 0.85 < scaled.square().mean() < 1.15
 
 
-def test_draws_follow_torchs_generator(loops):
+def test_draws_follow_torchs_generator(fused_loops):
     ours, _, x = pair("post-norm-relu")
     torch.manual_seed(5)
     state = torch.get_rng_state()
@@ -189,7 +180,7 @@ def test_draws_follow_torchs_generator(loops):
     assert torch.equal(ours(x), second)
 
 
-def test_checkpointed_activations_are_computed_again_with_the_same_draws(loops):
+def test_checkpointed_activations_are_computed_again_with_the_same_draws(fused_loops):
     ours, _, x = pair("pre-norm-gelu")
     grads = []
     for again in (False, True):
@@ -202,7 +193,7 @@ def test_checkpointed_activations_are_computed_again_with_the_same_draws(loops):
         assert torch.equal(one, other)
 
 
-def test_threads_change_nothing(loops):
+def test_threads_change_nothing(fused_loops):
     ours, _, x = pair("post-norm-relu")
     results = []
     threads = torch.get_num_threads()
@@ -216,7 +207,7 @@ def test_threads_change_nothing(loops):
     torch.testing.assert_close(*results, rtol=1e-5, atol=1e-6)
 
 
-def test_nan_is_not_hidden(loops):
+def test_nan_is_not_hidden(fused_loops):
     assert drop(torch.full((3, 20), float("nan")), 0.5, relu=True).isnan().all()
     ours, _, x = pair("post-norm-relu")
     x[0, 0, 0] = float("nan")
@@ -242,7 +233,7 @@ def test_what_the_loops_do_not_compute_is_pytorchs(case, monkeypatch):
     assert bool(seen) == (case == "hook")
 
 
-def test_it_compiles_as_a_whole(loops):
+def test_it_compiles_as_a_whole(fused_loops):
     ours, _, x = pair("post-norm-relu")
     compiled = torch.compile(ours, backend="aot_eager", fullgraph=True)
     y = x.clone().requires_grad_()
@@ -255,7 +246,7 @@ def test_it_compiles_as_a_whole(loops):
     assert not torch.equal(compiled(x), compiled(x))
 
 
-def test_it_exports_in_evaluation(loops):
+def test_it_exports_in_evaluation(fused_loops):
     ours, plain, x = pair("post-norm-relu")
     program = torch.export.export(ours.eval(), (x,))
     torch.testing.assert_close(program.module()(x), plain.eval()(x))

@@ -33,15 +33,6 @@ SIZES = {
 TOPOLOGIES = ["clique", "chain", "clique+chain", "clique+chain(reach=9)"]
 
 
-@pytest.fixture(scope="module")
-def loops():
-    """Compiled once and kept with the user's other caches: seconds the first time."""
-    found = library.load()
-    if found is None:
-        pytest.skip(f"no fused loops here: {library.describe()}")
-    return found
-
-
 def module_of(family, frames, positions, reach=1):
     if family == "gat":
         return StructuredGAT(Additive(0.2, True), True, reach, frames, positions)
@@ -62,7 +53,7 @@ families = pytest.mark.parametrize("family", ["gat", "gatv2"])
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("topology", TOPOLOGIES)
 @pytest.mark.parametrize("name", CONVS)
-def test_float32_equals_pyg_in_values_and_every_gradient(name, topology, size, loops):
+def test_float32_equals_pyg_in_values_and_every_gradient(name, topology, size, fused_loops):
     grid, clips, channels, heads = SIZES[size]
     conv, options = CONVS[name]
     conv = build(conv, channels, heads=heads, std=0.4, **options)
@@ -75,14 +66,14 @@ def test_float32_equals_pyg_in_values_and_every_gradient(name, topology, size, l
 
 
 @pytest.mark.parametrize("name", ["gat", "gatv2"])
-def test_the_loops_are_what_computes(name, loops, monkeypatch):
+def test_the_loops_are_what_computes(name, fused_loops, monkeypatch):
     called = []
-    monkeypatch.setattr(loops, "call", lambda function, *given: called.append(function))
+    monkeypatch.setattr(fused_loops, "call", lambda function, *given: called.append(function))
     conv, grid = build(name, 8, heads=2).float(), (3, 2, 4)
     kernel = kernels.find(conv, parse("clique+chain"), grid)
     results(kernel, conv, tokens(2, grid, 8, torch.float32))
     assert called == [f"{name}_forward", f"{name}_backward"]
-    assert kernel.describe() == f"structured (fused loops on CPU, built by {loops.built_by})"
+    assert kernel.describe() == f"structured (fused loops on CPU, built by {fused_loops.built_by})"
     # What they do not compute.
     results(kernel, conv.double(), tokens(2, grid, 8))
     small = kernels.find(conv, parse("clique+chain"), (3, 1, 2))
@@ -102,7 +93,7 @@ class Held(torch.nn.Module):
 
 
 @families
-def test_values_that_tie_have_the_gradient_of_the_negative_side(family, loops):
+def test_values_that_tie_have_the_gradient_of_the_negative_side(family, fused_loops):
     # Every LeakyReLU at zero, on integers that float32 holds exactly.
     parts = operands(family, 2, 3, 4)
     parts = [part.detach().round().requires_grad_() for part in parts]
@@ -114,7 +105,7 @@ def test_values_that_tie_have_the_gradient_of_the_negative_side(family, loops):
 
 
 @families
-def test_large_scores_do_not_overflow_and_nan_stays_nan(family, loops):
+def test_large_scores_do_not_overflow_and_nan_stays_nan(family, fused_loops):
     module, parts = module_of(family, 2, 4), operands(family, 2, 2, 4)
     with torch.no_grad():
         big = [part * 1e4 for part in parts]
@@ -129,7 +120,7 @@ def test_large_scores_do_not_overflow_and_nan_stays_nan(family, loops):
 
 
 @families
-def test_inputs_that_are_no_rows_and_batches_without_clips(family, loops):
+def test_inputs_that_are_no_rows_and_batches_without_clips(family, fused_loops):
     module, parts = module_of(family, 2, 4), operands(family, 3, 2, 4)
     turned = [part.detach().transpose(0, -1).contiguous().transpose(0, -1).requires_grad_() for part in parts]
     assert not turned[0].is_contiguous()
@@ -142,7 +133,7 @@ def test_inputs_that_are_no_rows_and_batches_without_clips(family, loops):
 
 
 @families
-def test_the_result_does_not_depend_on_threads(family, loops):
+def test_the_result_does_not_depend_on_threads(family, fused_loops):
     module, parts, found = module_of(family, 1, 70), operands(family, 1, 1, 70, heads=1), []
     before = torch.get_num_threads()
     try:
@@ -158,7 +149,7 @@ def test_the_result_does_not_depend_on_threads(family, loops):
 
 
 @families
-def test_dropped_weights_are_those_of_the_seed_in_both_directions(family, loops):
+def test_dropped_weights_are_those_of_the_seed_in_both_directions(family, fused_loops):
     module, parts = module_of(family, 3, 5), operands(family, 2, 3, 5)
 
     def seeded():
@@ -172,7 +163,7 @@ def test_dropped_weights_are_those_of_the_seed_in_both_directions(family, loops)
     assert not torch.equal(module(*parts, 0.4), module(*parts, 0.4))
 
 
-def test_a_third_is_dropped_independently_of_rows_and_columns(loops):
+def test_a_third_is_dropped_independently_of_rows_and_columns(fused_loops):
     kept = keep((4, 5, 50, 2), 53, 1 / 3, torch.tensor([123])).double()
     assert kept.mean() == pytest.approx(2 / 3, abs=0.01)
     rows = kept.flatten(0, -2) - 2 / 3
@@ -184,7 +175,7 @@ def test_a_third_is_dropped_independently_of_rows_and_columns(loops):
 
 
 @families
-def test_second_derivatives_equal_those_in_float64(family, loops):
+def test_second_derivatives_equal_those_in_float64(family, fused_loops):
     module, parts = module_of(family, 2, 4), operands(family, 1, 2, 4)
     found = []
     for given in (parts, [part.detach().double().requires_grad_() for part in parts]):
@@ -196,7 +187,7 @@ def test_second_derivatives_equal_those_in_float64(family, loops):
 
 @families
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
-def test_the_operators_are_registered_as_compilers_need_them(family, dropout, loops):
+def test_the_operators_are_registered_as_compilers_need_them(family, dropout, fused_loops):
     parts = [
         part.detach().unflatten(1, (3, 4)) if part.ndim > 2 else part.detach()
         for part in operands(family, 2, 3, 4, width=16)
@@ -213,7 +204,7 @@ def test_the_operators_are_registered_as_compilers_need_them(family, dropout, lo
 
 
 @families
-def test_compiled_for_any_number_of_clips(family, loops):
+def test_compiled_for_any_number_of_clips(family, fused_loops):
     torch._dynamo.reset()
     module = module_of(family, 3, 4)
     compiled = torch.compile(module_of(family, 3, 4), fullgraph=True, dynamic=True, backend="aot_eager")
@@ -224,7 +215,7 @@ def test_compiled_for_any_number_of_clips(family, loops):
 
 
 @families
-def test_no_weight_of_a_pair_is_stored(family, loops):
+def test_no_weight_of_a_pair_is_stored(family, fused_loops):
     parts, saved = operands(family, 2, 2, 64), []
     with torch.autograd.graph.saved_tensors_hooks(lambda x: saved.append(x.numel()) or x, lambda x: x):
         module_of(family, 2, 64)(*parts, 0.3)

@@ -7,7 +7,6 @@ from graphs import parse
 from taggnn import kernels
 from taggnn.kernels.operators import Dynamic
 from taggnn.kernels.structured import fixed
-from taggnn.kernels.structured.fused import library
 from taggnn.kernels.structured.fused.dropout import keep
 from tests.kernels.conftest import build, largest, results, tokens
 from tests.kernels.structured.test_edges import BONES, ONE_WAY
@@ -24,15 +23,6 @@ OPTIONS = {
     "no-loops-shared": {"add_self_loops": False, "share_weights": True},
     "mean-relu": {"concat": False, "negative_slope": 0.0},
 }
-
-
-@pytest.fixture(scope="module")
-def loops():
-    """Compiled once and kept with the user's other caches: seconds the first time."""
-    found = library.load()
-    if found is None:
-        pytest.skip(f"no fused loops here: {library.describe()}")
-    return found
 
 
 def module_of(adjacency=ONE_WAY, self_loops=False, reach=1, frames=4):
@@ -52,7 +42,7 @@ def doubled(parts):
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("options", OPTIONS)
-def test_float32_equals_pyg_in_values_and_every_gradient(options, case, loops):
+def test_float32_equals_pyg_in_values_and_every_gradient(options, case, fused_loops):
     topology, grid, clips, channels, heads = CASES[case]
     conv = build("gatv2", channels, heads=heads, std=0.4, **OPTIONS[options])
     reference, kernel = (kernels.find(conv, parse(topology), grid, impl) for impl in ("pyg", "structured"))
@@ -63,13 +53,13 @@ def test_float32_equals_pyg_in_values_and_every_gradient(options, case, loops):
         torch.testing.assert_close(got[part].double(), value, rtol=1e-4, atol=1e-5 * largest(expected), msg=part)
 
 
-def test_the_loops_are_what_computes(loops, monkeypatch):
+def test_the_loops_are_what_computes(fused_loops, monkeypatch):
     called = []
-    monkeypatch.setattr(loops, "call", lambda function, *given: called.append(function))
+    monkeypatch.setattr(fused_loops, "call", lambda function, *given: called.append(function))
     module_of()(*operands(), 0.0).sum().backward()
     assert called == ["gatv2_edges_forward", "gatv2_edges_backward"]
     kernel = kernels.find(build("gatv2", 4), parse("bones(skeleton=coco)+chain"), (2, 17))
-    assert kernel.describe() == f"structured (fused loops on CPU, built by {loops.built_by})"
+    assert kernel.describe() == f"structured (fused loops on CPU, built by {fused_loops.built_by})"
     module_of()(*doubled(operands()), 0.0).sum().backward()
     assert len(called) == 2
 
@@ -77,7 +67,7 @@ def test_the_loops_are_what_computes(loops, monkeypatch):
 @pytest.mark.parametrize("self_loops", [False, True], ids=["no-loops", "loops"])
 @pytest.mark.parametrize("reach", [0, 1, 2])
 @pytest.mark.parametrize("adjacency", [BONES, ONE_WAY], ids=["bones", "one-way"])
-def test_a_node_without_neighbours_gets_zeros(adjacency, reach, self_loops, loops):
+def test_a_node_without_neighbours_gets_zeros(adjacency, reach, self_loops, fused_loops):
     module, parts = module_of(adjacency, self_loops, reach), operands()
     wide = doubled(parts)
     got, expected = module(*parts, 0.0), module(*wide, 0.0)
@@ -91,7 +81,7 @@ def test_a_node_without_neighbours_gets_zeros(adjacency, reach, self_loops, loop
     assert bool((got.unflatten(1, (4, 3))[:, :, ~adjacency.any(1)] == 0).all()) == alone
 
 
-def test_the_result_does_not_depend_on_threads(loops):
+def test_the_result_does_not_depend_on_threads(fused_loops):
     def found():
         parts = operands()
         out = module_of()(*parts, 0.0)
@@ -106,7 +96,7 @@ def test_the_result_does_not_depend_on_threads(loops):
         torch.set_num_threads(threads)
 
 
-def test_dropped_weights_are_those_of_the_seed_in_both_directions(loops):
+def test_dropped_weights_are_those_of_the_seed_in_both_directions(fused_loops):
     # On two frames of three nodes: three weights in the frame and two distances in time.
     module, parts, drop = module_of(reach=1, frames=2), operands(nodes=6), 0.4
     torch.manual_seed(7)
@@ -144,7 +134,7 @@ def dropped(l, r, a, kept, drop):  # noqa: E741
     return out.flatten(1, 2)
 
 
-def test_second_derivatives_equal_those_in_float64(loops):
+def test_second_derivatives_equal_those_in_float64(fused_loops):
     module, parts = module_of(), operands()
     wide = doubled(parts)
 
@@ -156,7 +146,7 @@ def test_second_derivatives_equal_those_in_float64(loops):
         torch.testing.assert_close(one.double(), other, rtol=1e-3, atol=1e-3)
 
 
-def test_batches_without_clips_and_inputs_that_are_no_rows(loops):
+def test_batches_without_clips_and_inputs_that_are_no_rows(fused_loops):
     module = module_of()
     empty = [part.detach()[:0] for part in operands()[:2]]
     assert module(*empty, operands()[2], 0.0).shape == (0, 12, 2, 5)

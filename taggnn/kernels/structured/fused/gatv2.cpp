@@ -2,7 +2,7 @@
 //
 // Scores a . (slope l_j + (1 - slope) max(l_j, -r_i)): relu(l + r) = max(l, -r) + r, and what the target gives alone falls out of
 // the softmax. https://arxiv.org/abs/2105.14491, equation 7.
-#include "vectors.h"
+#include "gatv2.h"
 
 namespace {
 
@@ -28,13 +28,9 @@ struct Frame {
     panels = room.take(columns * width);
     least = room.take(up(grid.positions, BLOCK) * width);
     given = room.take(columns);
-    bent = room.take(width);
-    flat = room.take(width);
-    for (int64_t c = 0; c < width; ++c) {
-      float a = in.a[unit.head * width + c];
-      bent[c] = (1 - in.slope) * a;
-      flat[c] = in.slope * a;
-    }
+    Channels weights(in.a + unit.head * width, in.slope, width, room);
+    bent = weights.bent;
+    flat = weights.flat;
     gather(in.l + unit.channel(unit.start), grid.stride(), grid.positions, width, rows);
     for (int64_t i = 0; i < grid.positions; ++i) {
       const float* r = in.r + unit.channel(unit.start + i);

@@ -2,7 +2,7 @@
 //
 // Scores as in gatv2.cpp: a . (slope l_j + (1 - slope) max(l_j, -r_i)). https://arxiv.org/abs/2105.14491, equation 7.
 // A unit has a slot for each edge of the frame, sorted by target, and then for each node and distance in time.
-#include "vectors.h"
+#include "gatv2.h"
 
 namespace {
 
@@ -20,22 +20,6 @@ struct Operands {
 
   int64_t slots() const { return edges.count + grid.positions * grid.count; }
   int64_t in_time(int64_t node, int64_t step) const { return edges.count + node * grid.count + step; }
-};
-
-// The weights of the channels in one head.
-struct Channels {
-  float *bent, *flat;
-
-  Channels(const Operands& in, const Unit& unit, Room& room) {
-    int64_t width = in.grid.width;
-    bent = room.take(width);
-    flat = room.take(width);
-    for (int64_t c = 0; c < width; ++c) {
-      float a = in.a[unit.head * width + c];
-      bent[c] = (1 - in.slope) * a;
-      flat[c] = in.slope * a;
-    }
-  }
 };
 
 inline float score_of(const float* l, const float* r, const Channels& a, int64_t width) {
@@ -66,7 +50,7 @@ inline void sources_of(const Operands& in, const Unit& unit, int64_t i, F&& f) {
 // weights: (units, slots), before dropout; not written where there is no edge.
 void forward_of(const Operands& in, Dropout dropout, int64_t number, Room& room, float* out, float* weights) {
   Unit unit(in.grid, number);
-  Channels a(in, unit, room);
+  Channels a(in.a + unit.head * in.grid.width, in.slope, in.grid.width, room);
   int64_t width = in.grid.width;
   float* own = weights + number * in.slots();
   for (int64_t i = 0; i < in.grid.positions; ++i) {
@@ -97,7 +81,7 @@ struct Gradients {
 
 void targets_of(const Operands& in, const Gradients& to, Dropout dropout, int64_t number, Room& room) {
   Unit unit(in.grid, number);
-  Channels a(in, unit, room);
+  Channels a(in.a + unit.head * in.grid.width, in.slope, in.grid.width, room);
   int64_t width = in.grid.width, first = number * in.slots();
   float *sum = room.take(width), *to_a = to.to_a + number * width;
   std::memset(to_a, 0, width * sizeof(float));
@@ -154,6 +138,24 @@ void sources_back(const Operands& in, const Gradients& to, int64_t number, Room&
   }
 }
 
+// Calls f(number, room) for every unit, with so many floats of room. Returns 0, or 1 where there was no memory.
+template <typename F>
+int each(int64_t units, int threads, int64_t floats, F&& f) {
+  int failed = 0;
+#pragma omp parallel num_threads(threads) if (threads > 1 && units > 1) reduction(| : failed)
+  {
+    Room room(floats);
+    failed = room.failed();
+#pragma omp for
+    for (int64_t number = 0; number < units; ++number) {
+      if (failed) continue;
+      room.clear();
+      f(number, room);
+    }
+  }
+  return failed;
+}
+
 }  // namespace
 
 // Return 0, or 1 where there was no memory. l, r, out (B, T, P, A, D), a (A, D), weights (B, T, A, slots).
@@ -165,20 +167,8 @@ extern "C" int taggnn_gatv2_edges_forward(const float* l, const float* r, const 
   Operands in{{clips, frames, positions, heads, width, count, steps}, {first, source, back_first, target, edge, edges},
               l, r, a, slope};
   Dropout dropped(dropout, seed);
-  int64_t units = in.grid.units();
-  int failed = 0;
-#pragma omp parallel num_threads(threads) if (threads > 1 && units > 1) reduction(| : failed)
-  {
-    Room room(2 * up(width, 16));
-    failed = room.failed();
-#pragma omp for
-    for (int64_t number = 0; number < units; ++number) {
-      if (failed) continue;
-      room.clear();
-      forward_of(in, dropped, number, room, out, weights);
-    }
-  }
-  return failed;
+  return each(in.grid.units(), threads, 2 * up(width, 16),
+              [&](int64_t number, Room& room) { forward_of(in, dropped, number, room, out, weights); });
 }
 
 // used, change: (B, T, A, slots), room; to_a (B, T, A, D), the part of each frame.
@@ -193,24 +183,7 @@ extern "C" int taggnn_gatv2_edges_backward(const float* l, const float* r, const
               l, r, a, slope};
   Gradients to{out, weights, grad, used, change, to_l, to_r, to_a};
   Dropout dropped(dropout, seed);
-  int64_t units = in.grid.units();
-  int failed = 0;
-#pragma omp parallel num_threads(threads) if (threads > 1 && units > 1) reduction(| : failed)
-  {
-    Room room(3 * up(width, 16));
-    failed = room.failed();
-#pragma omp for
-    for (int64_t number = 0; number < units; ++number) {
-      if (failed) continue;
-      room.clear();
-      targets_of(in, to, dropped, number, room);
-    }
-#pragma omp for
-    for (int64_t number = 0; number < units; ++number) {
-      if (failed) continue;
-      room.clear();
-      sources_back(in, to, number, room);
-    }
-  }
-  return failed;
+  int64_t units = in.grid.units(), floats = 3 * up(width, 16);
+  int failed = each(units, threads, floats, [&](int64_t number, Room& room) { targets_of(in, to, dropped, number, room); });
+  return failed | each(units, threads, floats, [&](int64_t number, Room& room) { sources_back(in, to, number, room); });
 }
