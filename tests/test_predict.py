@@ -60,9 +60,9 @@ def test_impossible_views(predict, videos, words, message):
 def test_text_shows_the_best_first(predict, videos):
     path = videos / "test" / "left" / "left_000.mp4"
     ended = predict(path, "--top", 3)
-    first, *places = ended.out.splitlines()
+    first, *ranked = ended.out.splitlines()
     assert first == str(path)
-    shares = [float(line.split()[0]) for line in places]
+    shares = [float(line.split()[0]) for line in ranked]
     assert len(shares) == 3
     assert shares == sorted(shares, reverse=True)
 
